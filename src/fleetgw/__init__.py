@@ -1,0 +1,1 @@
+"""fleetgw: a gateway that connected vehicles stream telemetry into."""

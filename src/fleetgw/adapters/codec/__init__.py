@@ -1,0 +1,1 @@
+"""Wire bytes <-> records: FlatBuffers envelope, protobuf payloads."""

@@ -1,0 +1,1 @@
+"""Vehicles in: TLS, HTTP upgrade, WebSocket."""

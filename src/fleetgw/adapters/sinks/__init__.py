@@ -1,0 +1,1 @@
+"""Where records go; each sink provides ``IDispatcher``."""

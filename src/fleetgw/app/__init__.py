@@ -1,0 +1,1 @@
+"""Configuration, composition, service lifecycle, command line."""

@@ -1,0 +1,1 @@
+"""The pure core: no Twisted, no protobuf, no sockets, no clock, no files."""

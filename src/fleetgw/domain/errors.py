@@ -1,0 +1,71 @@
+"""The error tree: whose fault it is decides the branch.
+
+``PeerError``: the vehicle sent something wrong. ``DeliveryError``: a sink could not take a record.
+``ConfigurationError``: the operator's configuration cannot work. Adapters translate their library's exceptions into
+this tree (``raise ... from``).
+"""
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+
+class FleetgwError(Exception):
+    """Root of every error that fleetgw raises on purpose."""
+
+
+class PeerError(FleetgwError):
+    """The vehicle's fault; the connection may live on."""
+
+
+class MalformedEnvelope(PeerError):
+    """The message is no readable envelope. Answered with an error reply whose txid is empty."""
+
+
+class MalformedPayload(PeerError):
+    """The payload does not parse as its record type, or cannot be written as JSON. Answered with an error reply."""
+
+
+class Unauthorized(PeerError):
+    """The certificate gives no identity that may stream telemetry. ``str()`` says why."""
+
+
+class DeliveryError(FleetgwError):
+    """A record did not reach its destination. ``str()`` is the reason, for people."""
+
+
+class Retryable(DeliveryError):
+    """Try the same record again later: time-out, throttling, local queue full, broker fail-over."""
+
+
+class NotConnected(Retryable):
+    """The destination cannot be reached, or the sink is not started or already stopped."""
+
+
+class Rejected(DeliveryError):
+    """The destination refuses this record for good (too large, invalid); trying again cannot help."""
+
+
+@frozen
+class Problem:
+    """One thing wrong in a configuration.
+
+    :ivar path: where, as in ``records.V[1]``; empty for the file as a whole.
+    :ivar what: what is wrong.
+    :ivar fix: what would be right.
+    """
+
+    path: str
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.path or '(file)'}: {self.what}; {self.fix}"
+
+
+class ConfigurationError(FleetgwError):
+    """The configuration cannot work. Carries every problem found, not only the first."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)

@@ -1,0 +1,55 @@
+"""The catalogue of metrics: names, kinds, labels. Names are what dashboards of the Go server already use."""
+
+from enum import Enum
+
+from attrs import frozen
+
+
+class Kind(Enum):
+    """How a metric moves."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+
+
+@frozen
+class Metric:
+    """One metric family.
+
+    :ivar name: as exposed, nothing is appended to it.
+    :ivar kind: counter or gauge.
+    :ivar help: one sentence for people.
+    :ivar labels: label names, in order.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+def _counter(name: str, text: str, *labels: str) -> Metric:
+    return Metric(name, Kind.COUNTER, text, labels)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Metric:
+    return Metric(name, Kind.GAUGE, text, labels)
+
+
+RECORD_TOTAL = _counter("record_total", "Records received.", "record_type")
+RECORD_SIZE_BYTES_TOTAL = _counter("record_size_bytes_total", "Payload bytes received.", "record_type")
+RECORD_TOO_BIG_TOTAL = _counter("record_too_big_total", "Messages over the size limit.")
+RATE_LIMIT_EXCEEDED_TOTAL = _counter("rate_limit_exceeded_total", "Records over the rate limit.", "device_id", "txtype")
+UNAUTHORIZED_SENDER_ID_TOTAL = _counter("unauthorized_sender_id_total", "Unrouted records of another sender.")
+UNKNOWN_MESSAGE_TYPE_ERROR_TOTAL = _counter(
+    "unknown_message_type_error_total", "Envelopes that are no stream message.", "msg_type"
+)
+UNEXPECTED_RECORD_ERR_TOTAL = _counter("unexpected_record_err_total", "Messages that could not be read or decoded.")
+SOCKET_ERR_TOTAL = _counter("socket_err_total", "Connections that ended with an error.")
+DISPATCH_TOTAL = _counter("dispatch_total", "Records handed to their sinks.", "record_type")
+SIGNAL_COUNT = _gauge("signal_count", "Signals received.", "record_type")
+VIN_SIGNAL_COUNT = _gauge("vin_signal_count", "Signals received of a tracked vehicle.", "record_type", "vin")
+RELIABLE_ACK = _counter("reliable_ack", "Acknowledgements sent after a sink confirmed.", "record_type", "dispatcher")
+RELIABLE_ACK_MISS = _counter("reliable_ack_miss", "Confirmed records whose vehicle had gone.", "record_type", "dispatcher")
+UPTIME_SEC = _gauge("uptime_sec", "Seconds since the gateway started.")
+NUM_CONNECTIONS = _gauge("num_connections", "Connected vehicles.")

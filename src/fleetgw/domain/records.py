@@ -1,0 +1,105 @@
+"""What the gateway carries: envelopes as read, records as decoded, and the vehicle they come from."""
+
+from enum import Enum
+from typing import NamedTuple
+
+from attrs import define, frozen
+
+RECORD_TYPES = ("V", "alerts", "errors", "connectivity")
+"""The record types whose payloads have a schema; any other type is custom and passes as opaque bytes."""
+
+
+@frozen
+class PeerIdentity:
+    """Who the certificate says the peer is.
+
+    :ivar client_type: e.g. ``vehicle_device``.
+    :ivar device_id: the subject common name with ``.`` replaced by ``-``; for a vehicle the VIN. Never empty.
+    """
+
+    client_type: str
+    device_id: str
+
+    @property
+    def sender_id(self) -> str:
+        """``<client_type>.<device_id>``, what the vehicle puts into its envelopes."""
+        return f"{self.client_type}.{self.device_id}"
+
+
+@frozen(eq=False)
+class Vehicle:
+    """One connected vehicle, for the length of one connection.
+
+    :ivar identity: from the certificate.
+    :ivar connection_id: ``X-TXID`` where that is a UUID, else a fresh UUID4; lower case, with dashes.
+    :ivar device_client_version: the ``Version`` request header, or empty.
+    :ivar network_interface: the ``X-Network-Interface`` request header, or empty.
+    :ivar vin: the identity's device id, kept here because every record of the vehicle needs it.
+    """
+
+    identity: PeerIdentity
+    vin: str
+    connection_id: str
+    device_client_version: str = ""
+    network_interface: str = ""
+
+
+class MessageType(Enum):
+    """The envelope's union tag."""
+
+    STREAM = 4
+    STREAM_ACK = 5
+
+
+class Envelope(NamedTuple):
+    """A WebSocket message as read, nothing interpreted. Absent byte vectors are empty.
+
+    ``message_type`` is the union tag (0 to 255); ``has_message`` tells whether the union is present.
+    """
+
+    message_type: int
+    has_message: bool
+    txid: bytes
+    topic: bytes
+    sender_id: bytes
+    payload: bytes
+
+
+@define(eq=False)
+class Record:
+    """A decoded record on its way to the sinks. Not changed once made.
+
+    :ivar record_type: ``V``, ``alerts``, ``errors``, ``connectivity`` or a custom type (bytes that are not UTF-8 are
+        carried as surrogate escapes).
+    :ivar txid: as the vehicle sent it; any bytes.
+    :ivar vehicle: where it comes from.
+    :ivar payload: what sinks deliver: protobuf, JSON (``transmit_decoded_records``) or the custom type's opaque bytes.
+    :ivar received_at_ms: epoch milliseconds.
+    :ivar content: the decoded payload, a message of ``protos/`` for the four known types, None for a custom one.
+    :ivar signals: how many signals (``V``) or alerts (``alerts``) it holds, 0 for the other types.
+    """
+
+    record_type: str
+    txid: bytes
+    vehicle: Vehicle
+    payload: bytes
+    received_at_ms: int
+    content: object
+    signals: int
+
+    @property
+    def vin(self) -> str:
+        """The vehicle's VIN (its certificate's device id)."""
+        return self.vehicle.vin
+
+    def metadata(self) -> dict[str, str]:
+        """Kafka headers, Pub/Sub attributes: seven strings. ``timestamp`` and ``version`` are always ``0``."""
+        return {
+            "device_client_version": self.vehicle.device_client_version,
+            "receivedat": str(self.received_at_ms),
+            "timestamp": "0",
+            "txid": self.txid.decode("utf-8", "surrogateescape"),
+            "txtype": self.record_type,
+            "version": "0",
+            "vin": self.vehicle.vin,
+        }

@@ -1,0 +1,1 @@
+"""A fleet of simulated vehicles: certificates, drives, and a client that speaks the protocol."""

@@ -1,0 +1,1 @@
+"""For people who write adapters: contract-test classes and an in-memory vehicle."""
