@@ -1,1 +1,5 @@
 """Wire bytes <-> records: FlatBuffers envelope, protobuf payloads."""
+
+from fleetgw.adapters.codec.codec import RecordCodec
+
+__all__ = ["RecordCodec"]

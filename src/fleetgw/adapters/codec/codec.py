@@ -1,0 +1,76 @@
+"""The codec: envelopes and payloads to records, records to replies."""
+
+from google.protobuf.message import DecodeError
+from zope.interface import implementer
+
+from fleetgw.adapters.codec import envelope as wire
+from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
+from fleetgw.adapters.codec.payload import DECODERS
+from fleetgw.domain.errors import MalformedPayload
+from fleetgw.domain.ports import ConnectivityStatus, IRecordCodec
+from fleetgw.domain.records import Envelope, Record, Vehicle
+
+_EVENTS = {
+    ConnectivityStatus.CONNECTED: ConnectivityEvent.CONNECTED,
+    ConnectivityStatus.DISCONNECTED: ConnectivityEvent.DISCONNECTED,
+}
+
+_KEPT_ACKS = 1024
+_KEPT_ACK_SIZE_BYTES = 256
+
+
+@implementer(IRecordCodec)
+class RecordCodec:
+    """The wire format of a fleet-telemetry server."""
+
+    def __init__(self, *, transmit_decoded_records: bool) -> None:
+        """Make a codec.
+
+        :param transmit_decoded_records: payloads of the four known types leave as JSON instead of protobuf.
+        """
+        self._as_json = transmit_decoded_records
+        self._acks: dict[tuple[str, int], tuple[bytes, bytes]] = {}
+
+    read_envelope = staticmethod(wire.read)
+    error_reply = staticmethod(wire.error_reply)
+
+    def read_record(self, record_type: str, envelope: Envelope, vehicle: Vehicle, received_at_ms: int) -> Record:
+        """See ``IRecordCodec``."""
+        decode = DECODERS.get(record_type)
+        if decode is None:
+            return Record(record_type, envelope.txid, vehicle, envelope.payload, received_at_ms, None, 0)
+        try:
+            content, payload, signals = decode(envelope.payload, vehicle.vin)
+        except DecodeError as problem:
+            raise MalformedPayload(f"a payload of type {record_type} does not parse: {problem}") from problem
+        return Record(record_type, envelope.txid, vehicle, payload, received_at_ms, content, signals)
+
+    def ack(self, record_type: str, txid: bytes) -> bytes:
+        """See ``IRecordCodec``."""
+        try:
+            head, tail = self._acks[record_type, len(txid)]
+        except KeyError:
+            head, tail = self._make_ack(record_type, len(txid))
+        return head + txid + tail
+
+    def _make_ack(self, record_type: str, txid_size_bytes: int) -> tuple[bytes, bytes]:
+        """Make what surrounds a txid and keep it, unless a vehicle that invents types or txids would fill the memory."""
+        topic = record_type.encode("utf-8", "surrogateescape")
+        parts = wire.ack_parts(topic, txid_size_bytes)
+        if len(topic) + txid_size_bytes <= _KEPT_ACK_SIZE_BYTES:
+            if len(self._acks) >= _KEPT_ACKS:
+                self._acks.clear()
+            self._acks[record_type, txid_size_bytes] = parts
+        return parts
+
+    def connectivity(self, vehicle: Vehicle, status: ConnectivityStatus, created_at_ns: int) -> Record:
+        """See ``IRecordCodec``."""
+        content = VehicleConnectivity(
+            vin=vehicle.vin,
+            connection_id=vehicle.connection_id,
+            status=_EVENTS[status],
+            network_interface=vehicle.network_interface,
+        )
+        content.created_at.FromNanoseconds(created_at_ns)
+        txid = vehicle.connection_id.encode()
+        return Record("connectivity", txid, vehicle, content.SerializeToString(), created_at_ns // 1_000_000, content, 0)

@@ -1,0 +1,223 @@
+"""The FlatBuffers envelope, both ways, as ``protos/envelope.fbs`` describes it.
+
+Reading takes two roads. The short one knows the layouts that FlatBuffers builders give a vehicle's message and reads a
+whole table with one precompiled ``Struct``; whatever it does not recognise goes to the general reader, which follows any
+table and decides alone what is malformed. Offsets are unsigned 32-bit numbers and wrap round; alignment, table sizes and
+overlapping are not checked, as in the Go server.
+"""
+
+from struct import Struct, error
+
+from fleetgw.domain.errors import MalformedEnvelope
+from fleetgw.domain.records import Envelope
+
+STREAM, STREAM_ACK = 4, 5
+
+TXID, TOPIC, MESSAGE_TYPE, MESSAGE, MESSAGE_ID = range(5)
+CREATED_AT, SENDER_ID, PAYLOAD, DEVICE_TYPE, DEVICE_ID, DELIVERED_AT_EPOCH_MS = range(6)
+
+INCORRECT_MESSAGE_FORMAT = b"incorrect message format"
+
+_u16 = Struct("<H").unpack_from
+_u32 = Struct("<I").unpack_from
+_i32 = Struct("<i").unpack_from
+
+# The usual envelope: its vtable of five slots and, right behind, the first word of its table, which points back at it.
+_USUAL_ENVELOPE = Struct("<7Hi").pack(14, 24, 20, 16, 15, 8, 4, 14)
+_usual_envelope = Struct("<II3xBII").unpack_from
+
+# The usual streams, without and with ``delivered_at_epoch_ms``. The structs skip the two scalars.
+_USUAL_STREAM = Struct("<7Hi").pack(14, 24, 16, 20, 12, 8, 4, 14)
+_usual_stream = Struct("<III4xI").unpack_from
+_USUAL_STREAM_DELIVERED = Struct("<8Hi").pack(16, 36, 28, 32, 24, 20, 16, 4, 16)
+
+_NO_MESSAGE = Envelope(0, False, b"", b"", b"", b"")  # noqa: FBT003 - a field of the envelope, not a switch
+
+_ERRORS = (error, IndexError)
+_WRAP = 0xFFFFFFFF
+
+_make = tuple.__new__
+
+
+def read(message: bytes) -> Envelope:
+    """Read one whole message.
+
+    A message that is empty or has no union gives an envelope without a message, of tag 0 and with nothing else in it: the
+    rest of it is not looked at. Of a tag other than ``STREAM`` only txid and topic are read.
+
+    :raises MalformedEnvelope: a table or a vector does not lie within ``message``.
+    """
+    size = len(message)
+    try:
+        (root,) = _u32(message, 0)
+        if message[root - 14 : root + 4] != _USUAL_ENVELOPE:
+            return _read_any(message)
+        message_id, stream, tag, topic, txid = _usual_envelope(message, root + 4)
+        if tag != STREAM:
+            return _read_any(message)
+        message_id += root + 4
+        stream += root + 8
+        topic += root + 16
+        txid += root + 20
+        if message[stream - 14 : stream + 4] == _USUAL_STREAM:
+            device_id, device_type, payload, sender_id = _usual_stream(message, stream + 4)
+            device_id += stream + 4
+            device_type += stream + 8
+            payload += stream + 12
+            sender_id += stream + 20
+        elif message[stream - 16 : stream + 4] == _USUAL_STREAM_DELIVERED:
+            device_id, device_type, payload, sender_id = _usual_stream(message, stream + 16)
+            device_id += stream + 16
+            device_type += stream + 20
+            payload += stream + 24
+            sender_id += stream + 32
+        else:
+            return _read_any(message)
+        # A slice beyond the end would be cut short silently: every end is checked.
+        txid_end = txid + 4 + _u32(message, txid)[0]
+        topic_end = topic + 4 + _u32(message, topic)[0]
+        sender_id_end = sender_id + 4 + _u32(message, sender_id)[0]
+        payload_end = payload + 4 + _u32(message, payload)[0]
+        if (
+            txid_end > size
+            or topic_end > size
+            or sender_id_end > size
+            or payload_end > size
+            or message_id + 4 + _u32(message, message_id)[0] > size
+            or device_type + 4 + _u32(message, device_type)[0] > size
+            or device_id + 4 + _u32(message, device_id)[0] > size
+        ):
+            return _read_any(message)
+    except error:
+        return _read_any(message)
+    return _make(
+        Envelope,
+        (
+            STREAM,
+            True,
+            message[txid + 4 : txid_end],
+            message[topic + 4 : topic_end],
+            message[sender_id + 4 : sender_id_end],
+            message[payload + 4 : payload_end],
+        ),
+    )
+
+
+def _read_any(message: bytes) -> Envelope:
+    """Read a message of any layout; the same contract as ``read``."""
+    if not message:
+        return _NO_MESSAGE
+    try:
+        root = _Table(message, *_u32(message, 0))
+        if not root.slot(MESSAGE):
+            return _NO_MESSAGE
+        union = root.at(MESSAGE)
+        stream = _Table(message, (union + _u32(message, union)[0]) & _WRAP)
+        tag = message[root.at(MESSAGE_TYPE)] if root.slot(MESSAGE_TYPE) else 0
+        txid, topic = root.vector(TXID), root.vector(TOPIC)
+        if tag != STREAM:
+            return Envelope(tag, True, txid, topic, b"", b"")  # noqa: FBT003 - a field of the envelope
+        sender_id, payload = stream.vector(SENDER_ID), stream.vector(PAYLOAD)
+        root.vector(MESSAGE_ID)
+        stream.vector(DEVICE_TYPE)
+        stream.vector(DEVICE_ID)
+        stream.scalar(CREATED_AT, 4)
+        stream.scalar(DELIVERED_AT_EPOCH_MS, 8)
+    except _ERRORS as outside:
+        raise MalformedEnvelope("a table or a vector of the envelope lies outside the message") from outside
+    return Envelope(STREAM, True, txid, topic, sender_id, payload)  # noqa: FBT003 - a field of the envelope
+
+
+class _Table:
+    """One table of a message. Every method raises ``struct.error`` or ``IndexError`` for what lies outside."""
+
+    def __init__(self, message: bytes, position: int) -> None:
+        self._message = message
+        self._position = position
+
+    def slot(self, slot: int) -> int:
+        """Where a slot's field lies, counted from the table; 0 when the table does not have it."""
+        vtable = (self._position - _i32(self._message, self._position)[0]) & _WRAP
+        entry = 4 + 2 * slot
+        if entry >= _u16(self._message, vtable)[0]:
+            return 0
+        (offset,) = _u16(self._message, (vtable + entry) & _WRAP)
+        return int(offset)
+
+    def at(self, slot: int) -> int:
+        """Where a slot's field lies in the message."""
+        return (self._position + self.slot(slot)) & _WRAP
+
+    def scalar(self, slot: int, size_bytes: int) -> None:
+        """Check that a number lies within the message."""
+        if self.slot(slot) and self.at(slot) + size_bytes > len(self._message):
+            raise IndexError
+
+    def vector(self, slot: int) -> bytes:
+        """A byte vector; empty when absent."""
+        if not self.slot(slot):
+            return b""
+        field = self.at(slot)
+        start = (field + _u32(self._message, field)[0]) & _WRAP
+        end = start + 4 + _u32(self._message, start)[0]
+        if end > len(self._message):
+            raise IndexError
+        return self._message[start + 4 : end]
+
+
+_ENVELOPE = Struct("<I2x18sII3xBII")
+_STREAM = Struct("<18sIIIII")
+_REPLY_STREAM = Struct("<7Hi4I")
+
+
+def _vector(content: bytes, remainder: int = 0) -> bytes:
+    """A byte vector as builders write strings: length, bytes, at least one zero byte.
+
+    The zero bytes run on until what follows stands ``remainder`` bytes behind a multiple of four.
+    """
+    return len(content).to_bytes(4, "little") + content + bytes(1 + (remainder - 1 - len(content)) % 4)
+
+
+_EMPTY_VECTOR = _vector(b"")
+
+
+def _write(tag: int, txid: bytes, topic: bytes, union: bytes, table_at: int) -> bytes:
+    """An envelope whose union is the table that begins ``table_at`` bytes into ``union``."""
+    topic_vector, txid_vector = _vector(topic), _vector(txid, -table_at % 4)
+    topic_at = 44 + len(_EMPTY_VECTOR)
+    txid_at = topic_at + len(topic_vector)
+    union_at = txid_at + len(txid_vector) + table_at
+    head = _ENVELOPE.pack(20, _USUAL_ENVELOPE, 44 - 24, union_at - 28, tag, topic_at - 36, txid_at - 40)
+    return b"".join((head, _EMPTY_VECTOR, topic_vector, txid_vector, union))
+
+
+def ack_parts(topic: bytes, txid_size_bytes: int) -> tuple[bytes, bytes]:
+    """What stands before and behind the txid in the acknowledgement of a topic, for txids of one length.
+
+    The union is an empty vector where a table would be right: what the Go server sends and vehicles accept.
+    """
+    ack = _write(STREAM_ACK, bytes(txid_size_bytes), topic, _EMPTY_VECTOR, 0)
+    txid_at = 44 + len(_EMPTY_VECTOR) + len(_vector(topic)) + 4
+    return ack[:txid_at], ack[txid_at + txid_size_bytes :]
+
+
+def error_reply(txid: bytes) -> bytes:
+    """The envelope that says ``incorrect message format``."""
+    text = _vector(INCORRECT_MESSAGE_FORMAT)
+    table = _REPLY_STREAM.pack(14, 20, 0, 16, 12, 8, 4, 14, 16, 20, 24, 20 + len(text))
+    return _write(STREAM, txid, b"", b"".join((table, _EMPTY_VECTOR, _EMPTY_VECTOR, text, _EMPTY_VECTOR)), 14)
+
+
+def write_stream(
+    *, txid: bytes, topic: bytes, sender_id: bytes, payload: bytes, created_at_s: int, device_type: bytes, device_id: bytes
+) -> bytes:
+    """The message of a vehicle, laid out as vehicles do; its message id is empty.
+
+    :param created_at_s: epoch seconds.
+    """
+    vectors = (_vector(device_id), _vector(device_type), _vector(payload), _vector(sender_id))
+    device_type_at = 24 + len(vectors[0])
+    payload_at = device_type_at + len(vectors[1])
+    sender_id_at = payload_at + len(vectors[2])
+    table = _STREAM.pack(_USUAL_STREAM, 24 - 4, device_type_at - 8, payload_at - 12, created_at_s, sender_id_at - 20)
+    return _write(STREAM, txid, topic, b"".join((table, *vectors)), 14)
