@@ -162,6 +162,7 @@ class ILog(Interface):
     """Where events go that an operator reads. Writing never blocks and never raises."""
 
     debug_enabled = Attribute("Whether ``debug`` events are written, a bool: lets a hot path skip making them.")
+    info_enabled = Attribute("Whether ``info`` events are written, a bool.")
 
     def debug(event: str, **fields: object) -> None:
         """Write an event for developers. ``event`` is a snake_case name, e.g. ``socket_connected``; fields are JSON-able."""

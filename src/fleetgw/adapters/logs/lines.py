@@ -1,0 +1,122 @@
+"""Logs that write one line per event to a stream."""
+
+import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from zope.interface import implementer
+
+from fleetgw.adapters.logs.json_text import to_json
+from fleetgw.adapters.logs.levels import Level
+from fleetgw.domain.ports import ILog
+
+_CONTEXT = "fleet-telemetry"
+_OWN_MEMBERS = frozenset({"activity", "context", "level", "msg", "time"})
+_BARE = re.compile(r"[A-Za-z0-9\-._/@^+]*")
+
+
+class ILineStream(Protocol):
+    """Where lines go: a binary file, ``twisted.python.logfile.LogFile`` or ``DescriptorStream``."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take one whole line, or raise OSError or ValueError."""
+
+
+@implementer(ILog)
+class LineLog(ABC):
+    """What ``JsonLog`` and ``TextLog`` share: the threshold, the members of a line, the stream and its failures.
+
+    A line that the stream does not take is counted, and the next line that it takes is preceded by the event
+    ``log_lines_lost`` with their number.
+
+    :ivar debug_enabled: whether ``debug`` writes.
+    :ivar info_enabled: whether ``info`` writes.
+    """
+
+    def __init__(self, stream: ILineStream, level: Level = Level.INFO, seconds: Callable[[], float] = time.time) -> None:
+        """Write to ``stream`` the events at or above ``level``; ``seconds`` is the wall clock, epoch seconds."""
+        self._stream = stream
+        self._level = level
+        self._seconds = seconds
+        self._lost = 0
+        self._second = -1
+        self._time = ""
+        self.debug_enabled = level <= Level.DEBUG
+        self.info_enabled = level <= Level.INFO
+
+    def debug(self, event: str, **fields: object) -> None:
+        """Write an event for developers."""
+        if self.debug_enabled:
+            self._write(Level.DEBUG, event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        """Write an event of normal operation."""
+        if self.info_enabled:
+            self._write(Level.INFO, event, fields)
+
+    def warn(self, event: str, **fields: object) -> None:
+        """Write an event that somebody should look at some time."""
+        if self._level <= Level.WARN:
+            self._write(Level.WARN, event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """Write an event that somebody should look at now."""
+        self._write(Level.ERROR, event, fields)
+
+    def _write(self, level: Level, event: str, fields: dict[str, object]) -> None:
+        line = self._line(self._members(level, event, fields))
+        try:
+            if self._lost:
+                self._stream.write(self._line(self._members(Level.WARN, "log_lines_lost", {"count": self._lost})))
+                self._lost = 0
+            self._stream.write(line)
+        except (OSError, ValueError):  # full disk, closed pipe, closed file: there is nowhere left to tell it
+            self._lost += 1
+
+    def _members(self, level: Level, event: str, fields: dict[str, object]) -> dict[str, object]:
+        if not _OWN_MEMBERS.isdisjoint(fields):
+            fields = {f"fields.{name}" if name in _OWN_MEMBERS else name: value for name, value in fields.items()}
+        fields["context"] = _CONTEXT
+        fields["level"] = level.text
+        fields["msg"] = event
+        fields["time"] = self._now()
+        if level is Level.INFO:
+            fields["activity"] = True
+        return fields
+
+    def _now(self) -> str:
+        second = int(self._seconds())
+        if second != self._second:
+            self._second = second
+            self._time = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return self._time
+
+    @abstractmethod
+    def _line(self, members: dict[str, object]) -> bytes:
+        """The line, newline included."""
+
+
+class JsonLog(LineLog):
+    """One JSON object per line, keys sorted: ``activity`` (info events only), ``context``, ``level``, ``msg``, ``time``
+    (RFC 3339, UTC, seconds) and the event's fields. A field of one of these names is written as ``fields.<name>``.
+    """
+
+    def _line(self, members: dict[str, object]) -> bytes:
+        return to_json(members) + b"\n"
+
+
+class TextLog(LineLog):
+    """For people: ``time="..." level=info msg=... key=value ...``, keys sorted; what is no plain word is written as JSON."""
+
+    def _line(self, members: dict[str, object]) -> bytes:
+        head = [_pair(name, members.pop(name)) for name in ("time", "level", "msg")]
+        return " ".join(head + [_pair(name, value) for name, value in sorted(members.items())]).encode() + b"\n"
+
+
+def _pair(name: str, value: object) -> str:
+    if isinstance(value, str) and _BARE.fullmatch(value):
+        return f"{name}={value}"
+    return f"{name}={to_json(value).decode()}"

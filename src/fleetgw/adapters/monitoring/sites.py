@@ -1,0 +1,23 @@
+"""The status port and the metrics port."""
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.server import Site
+
+from fleetgw.adapters.monitoring.pages import Page, PageSite
+
+_EXPOSITION = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+def make_status_site(reactor: IReactorTime) -> Site:
+    """``GET /status`` answers 200 ``ok`` for as long as the process serves at all."""
+    return PageSite({b"/status": Page(lambda: b"ok")}, reactor)
+
+
+def make_metrics_site(exposition: Callable[[], bytes], reactor: IReactorTime) -> Site:
+    """``GET /metrics`` answers what ``exposition`` gives: Prometheus' text format 0.0.4 (``PrometheusMetrics.exposition``).
+
+    Gauges that are known only when somebody looks are set in a function around it.
+    """
+    return PageSite({b"/metrics": Page(exposition, _EXPOSITION)}, reactor)
