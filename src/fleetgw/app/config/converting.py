@@ -1,0 +1,126 @@
+"""Plain JSON values -> sections, value by value, so that every problem is found and has a path."""
+
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from attrs import frozen
+
+from fleetgw.app.config.findings import Findings, Surroundings, did_you_mean, member, quoted
+from fleetgw.app.config.secrets import read_secret, with_secrets
+from fleetgw.app.config.sections import FREE_FORM
+from fleetgw.app.config.values import Secret
+from fleetgw.app.config.wording import bare, shown, type_name
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+UNUSABLE: Any = object()  # stands for a value of any type that could not be read
+
+
+@frozen
+class Converter:
+    """Converts values to types, noting what is wrong in ``findings``."""
+
+    findings: Findings
+    surroundings: Surroundings
+
+    def section(self, kind: type[S], members: Mapping[str, object], path: str) -> S:
+        """Make a section. A member that is missing or wrong is noted, and its default stands in for it.
+
+        A null counts as left out, as in the Go server. So do keys in another case count as the keys they are meant to be.
+        A required member without a usable value is ``UNUSABLE``: ask ``findings.usable`` before looking at it.
+        """
+        given = self._known_members(kind, members, path)
+        values: dict[str, Any] = {}
+        for field in msgspec.structs.fields(kind):
+            where = member(path, field.encode_name)
+            value = given.get(field.encode_name)
+            if value is None:
+                if field.encode_name in given:
+                    self.findings.warn(
+                        where, "is null, which counts as left out", f"leave it out, or give {type_name(field.type)}"
+                    )
+                if field.required:
+                    self.findings.refuse_value(where, "is missing", f"must be {type_name(field.type)}")
+                    values[field.name] = UNUSABLE
+                continue
+            converted = self._value(field.type, value, where)
+            if converted is not UNUSABLE or field.required:
+                values[field.name] = converted
+        return kind(**values)
+
+    def _known_members(self, kind: type[msgspec.Struct], members: Mapping[str, object], path: str) -> dict[str, object]:
+        known = {field.encode_name for field in msgspec.structs.fields(kind)}
+        given: dict[str, object] = {}
+        for key, value in members.items():
+            name = key if key in known else key.lower()
+            where = member(path, key)
+            if name not in known:
+                self.findings.refuse(where, "is not a key of the configuration", did_you_mean(key, known))
+            elif name != key and name in members:
+                self.findings.refuse(where, f"is the same key as {quoted([name])}", "keep one of them")
+            else:
+                if name != key:
+                    self.findings.warn(where, "is not written as the key is", f"write {quoted([name])}")
+                given[name] = value
+        return given
+
+    def _value(
+        self, kind: Any, value: Any, path: str
+    ) -> Any:  # a type annotation and a JSON value; the result is of that type
+        plain = bare(kind)
+        origin = typing.get_origin(plain)
+        if plain is Secret:
+            secret = read_secret(value, path, self.findings, self.surroundings)
+            return UNUSABLE if secret is None else secret
+        if plain is Path and isinstance(value, str):
+            return self._file(kind, value, path)
+        if isinstance(plain, type) and issubclass(plain, msgspec.Struct) and isinstance(value, dict):
+            return self.section(plain, value, path)
+        if origin is dict and isinstance(value, dict):
+            settings = with_secrets(value, path, self.findings, self.surroundings) if _is_free_form(kind) else value
+            return self._members(typing.get_args(plain)[1], settings, path)
+        if origin is tuple and isinstance(value, list):
+            items = [self._value(typing.get_args(plain)[0], each, f"{path}[{index}]") for index, each in enumerate(value)]
+            return tuple(item for item in items if item is not UNUSABLE)
+        return self._leaf(kind, value, path)
+
+    def _members(
+        self, kind: Any, members: Mapping[str, object], path: str
+    ) -> dict[str, Any]:  # kind: of each member's value
+        values = {key: self._value(kind, each, member(path, key)) for key, each in members.items()}
+        return {key: each for key, each in values.items() if each is not UNUSABLE}
+
+    def _leaf(self, kind: Any, value: object, path: str) -> Any:  # kind: a type annotation; the result is of that type
+        if bare(kind) is object:
+            return value
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError:
+            self.findings.refuse_value(path, f"is {shown(value)}", _correction(kind, value))
+            return UNUSABLE
+
+    def _file(self, kind: Any, value: str, path: str) -> Path | None:
+        if value:
+            return self.surroundings.base_dir / value
+        if type(None) not in typing.get_args(typing.get_args(kind)[0]):
+            self.findings.refuse_value(path, "is empty", f"must be {type_name(kind)}")
+            return UNUSABLE  # type: ignore[no-any-return]  # UNUSABLE stands for any type
+        return None
+
+
+def _is_free_form(kind: Any) -> bool:  # a type annotation of any form
+    return any(isinstance(each, msgspec.Meta) and each.extra == FREE_FORM for each in typing.get_args(kind))
+
+
+def _correction(kind: Any, value: object) -> str:  # kind: a type annotation of any form
+    plain = bare(kind)
+    if plain in (int, float) and isinstance(value, str) and value.strip().lstrip("-").isdecimal():
+        return f"must be {type_name(kind)}: write it without the quotes"
+    if plain is bool and isinstance(value, str) and value.lower() in ("true", "false"):
+        return f"must be {type_name(kind)}: write it without the quotes"
+    if typing.get_origin(plain) is tuple and isinstance(value, str):
+        return f"must be {type_name(kind)}: write [{quoted([value])}]"
+    return f"must be {type_name(kind)}"

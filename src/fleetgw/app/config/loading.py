@@ -1,0 +1,87 @@
+"""Reads a configuration file: text, then types, then meaning; every problem at once."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from attrs import frozen
+from msgspec import structs
+
+from fleetgw.app.config.converting import Converter
+from fleetgw.app.config.findings import Findings, Surroundings
+from fleetgw.app.config.reading import read_json
+from fleetgw.app.config.secrets import reason
+from fleetgw.app.config.sections import Config
+from fleetgw.app.config.values import Secret
+from fleetgw.domain.errors import ConfigurationError, Problem
+
+AVAILABLE_SINKS = frozenset({"kafka", "logger", "memory"})
+"""The built-in sinks that exist in this version."""
+
+ENTRY_POINT_GROUP = "fleetgw.dispatchers"
+"""The entry-point group by which installed packages add sinks."""
+
+
+@frozen
+class LoadedConfig:
+    """A configuration that can work.
+
+    :ivar config: typed, defaults filled in, secrets resolved, paths absolute.
+    :ivar warnings: what somebody should look at all the same.
+    :ivar suppress_tls_handshake_errors: whether the environment asks to keep TLS handshake errors out of the log.
+    """
+
+    config: Config
+    warnings: tuple[Problem, ...]
+    suppress_tls_handshake_errors: bool = False
+
+
+def load_config(path: Path, environ: Mapping[str, str]) -> LoadedConfig:
+    """Read a configuration file.
+
+    :param path: the file; JSON in UTF-8. Relative paths in it start from the working directory, as in the Go server, not
+        from the file's folder.
+    :param environ: the environment variables.
+    :raises ConfigurationError: it cannot be read or cannot work; carries every problem found.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        problem = Problem("", f"{path} cannot be read: {reason(error)}", "name a file that can be")
+        raise ConfigurationError([problem]) from error
+    return parse_config(text, environ, Path.cwd())
+
+
+def parse_config(
+    text: str | bytes,
+    environ: Mapping[str, str],
+    base_dir: Path,
+    *,
+    available_sinks: frozenset[str] = AVAILABLE_SINKS,
+    now: datetime | None = None,
+) -> LoadedConfig:
+    """As ``load_config``, from the file's text.
+
+    :param base_dir: the folder that relative paths start from.
+    :param available_sinks: the built-in sinks that may be routed to.
+    :param now: the time for the expiry of certificates, with its zone; default: the present.
+    :raises ConfigurationError: as ``load_config``.
+    """
+    findings = Findings()
+    surroundings = Surroundings(
+        environ, base_dir, now or datetime.now(UTC), available_sinks, frozenset(entry_points(group=ENTRY_POINT_GROUP).names)
+    )
+    config = Converter(findings, surroundings).section(Config, read_json(text, findings), "")
+    if findings.problems:
+        raise ConfigurationError(findings.problems)
+    return LoadedConfig(_with_environment(config, environ), tuple(findings.warnings))
+
+
+def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
+    """Put in the secrets that the environment gives: they win over the file's, as in the Go server."""
+    if config.redis and (password := environ.get("REDIS_PASSWORD")):
+        config = structs.replace(config, redis=structs.replace(config.redis, password=Secret(password)))
+    if config.airbrake and (key := environ.get("AIRBRAKE_PROJECT_KEY")):
+        config = structs.replace(config, airbrake=structs.replace(config.airbrake, project_key=Secret(key)))
+    return config

@@ -1,0 +1,71 @@
+"""Configuration text -> plain JSON values."""
+
+import json
+from collections import Counter
+from typing import NoReturn
+
+from fleetgw.app.config.findings import Findings, member
+from fleetgw.domain.errors import ConfigurationError, Problem
+
+
+class _Members(dict[str, object]):
+    """A JSON object that remembers the keys it has twice."""
+
+    def __init__(self, pairs: list[tuple[str, object]]) -> None:
+        super().__init__(pairs)
+        self.doubled = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+
+
+def read_json(text: str | bytes, findings: Findings) -> dict[str, object]:
+    """Read one JSON object. Keys that occur twice are noted in ``findings``; the last one counts.
+
+    :raises ConfigurationError: it is no JSON object, or something follows it.
+    """
+    try:
+        decoded = text.decode("utf-8") if isinstance(text, bytes) else text
+        tree = json.loads(decoded, object_pairs_hook=_Members, parse_constant=_refuse_constant)
+        json.dumps(tree, ensure_ascii=False).encode("utf-8")
+    except json.JSONDecodeError as error:
+        raise _refusal(*_explain(error)) from error
+    except UnicodeDecodeError as error:
+        raise _refusal(f"is not UTF-8 (byte {error.start})", "save the file as UTF-8") from error
+    except UnicodeEncodeError as error:
+        raise _refusal(r"holds half of a surrogate pair (\ud800 to \udfff)", "write the character itself") from error
+    except RecursionError as error:
+        raise _refusal("is nested too deeply", "see the reference for the sections there are") from error
+    if not isinstance(tree, _Members):
+        raise _refusal("is not a JSON object", 'must begin with "{" and end with "}"')
+    _note_doubled_keys(tree, "", findings)
+    return tree
+
+
+def _refusal(what: str, fix: str) -> ConfigurationError:
+    return ConfigurationError([Problem("", what, fix)])
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _refusal(f"holds {name}, which is not JSON", "write a number")
+
+
+def _explain(error: json.JSONDecodeError) -> tuple[str, str]:
+    where = f"line {error.lineno}, column {error.colno}"
+    if not error.doc.strip():
+        return "is empty", "must be a JSON object"
+    if error.msg == "Extra data":
+        return f"something follows the JSON object at {where}", "remove what follows its closing brace"
+    if error.msg.startswith("Unexpected UTF-8 BOM"):
+        return "begins with a byte order mark", "save the file as UTF-8 without one"
+    if error.doc.startswith(("//", "#", "/*"), error.pos):
+        return f"holds a comment at {where}", "JSON has no comments: remove it"
+    return f"is not JSON at {where}: {error.msg}", "correct it there or just before"
+
+
+def _note_doubled_keys(value: object, path: str, findings: Findings) -> None:
+    if isinstance(value, _Members):
+        for key in value.doubled:
+            findings.refuse(member(path, key), "is there more than once", "keep one of them")
+        for key, each in value.items():
+            _note_doubled_keys(each, member(path, key), findings)
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            _note_doubled_keys(each, f"{path}[{index}]", findings)

@@ -1,0 +1,62 @@
+"""Secrets that the configuration only points at."""
+
+from typing import Any
+
+from fleetgw.app.config.findings import Findings, Surroundings, member
+from fleetgw.app.config.values import Secret, is_secret_name
+
+FORMS = 'must be text, {"env": "NAME"} or {"file": "path"}'
+
+
+def is_reference(value: object) -> bool:
+    """Whether a value has the form of a reference to a secret: ``{"env": "NAME"}`` or ``{"file": "path"}``."""
+    return isinstance(value, dict) and list(value) in (["env"], ["file"]) and isinstance(next(iter(value.values())), str)
+
+
+def read_secret(value: object, path: str, findings: Findings, surroundings: Surroundings) -> Secret | None:
+    """Get the secret that a value is or refers to; None, and a problem, where there is none."""
+    match value:
+        case str():
+            return Secret(value)
+        case {"env": str(name), **rest} if not rest:
+            if text := surroundings.environ.get(name, ""):
+                return Secret(text)
+            findings.refuse_value(path, f"environment variable {name} is not set", "set it, or name another one")
+        case {"file": str(name), **rest} if not rest:
+            try:
+                text = (surroundings.base_dir / name).read_text("utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                findings.refuse_value(
+                    path, f"{name} cannot be read: {reason(error)}", "name a text file that holds the secret"
+                )
+                return None
+            if text := text.removesuffix("\n").removesuffix("\r"):
+                return Secret(text)
+            findings.refuse_value(path, f"{name} is empty", "write the secret into it")
+        case _:
+            findings.refuse_value(path, "is no secret", FORMS)
+    return None
+
+
+def reason(error: OSError | UnicodeDecodeError) -> str:
+    """Why a file cannot be read, in a few words."""
+    return "not UTF-8" if isinstance(error, UnicodeDecodeError) else (error.strerror or str(error)).lower()
+
+
+def with_secrets(settings: Any, path: str, findings: Findings, surroundings: Surroundings) -> Any:
+    """Free-form settings with every reference resolved, and every text under a telling name made a ``Secret``.
+
+    :param settings: any JSON value, therefore ``Any``; it is not changed.
+    """
+    if is_reference(settings):
+        return read_secret(settings, path, findings, surroundings)
+    if isinstance(settings, dict):
+        return {
+            key: Secret(value)
+            if isinstance(value, str) and is_secret_name(key)
+            else with_secrets(value, member(path, key), findings, surroundings)
+            for key, value in settings.items()
+        }
+    if isinstance(settings, list):
+        return [with_secrets(each, f"{path}[{index}]", findings, surroundings) for index, each in enumerate(settings)]
+    return settings

@@ -1,0 +1,221 @@
+"""The configuration as typed values. Names, types and descriptions here are also the JSON Schema and the reference."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field, structs
+
+from fleetgw.app.config.sink_sections import Airbrake, Kinesis, Mqtt, Pubsub, Redis, Zmq
+from fleetgw.app.config.values import SECRET_FORMS, Natural, Port, Positive, Seconds
+
+FREE_FORM = {"settings": True}
+"""Mark of an object whose members have no fixed names; secrets in it are told by their form or their name."""
+
+
+KafkaValue = Annotated[
+    object, Meta(extra_json_schema={"anyOf": [{"type": "number"}, {"type": "boolean"}, *SECRET_FORMS["anyOf"]]})
+]
+
+
+class Tls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The port that vehicles connect to: TLS 1.2 or later, client certificates required."""
+
+    ca_file: Annotated[
+        Path,
+        Meta(
+            description="PEM file of the authorities that sign vehicles' certificates; `fleetgw fetch-ca FILE` gets Tesla's."
+        ),
+    ]
+    server_cert: Annotated[Path, Meta(description="PEM file of our certificate, followed by its intermediates.")]
+    server_key: Annotated[Path, Meta(description="PEM file of our certificate's private key, not encrypted.")]
+
+
+class RateLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many records one connection may send. A record above it is neither acknowledged nor dispatched."""
+
+    enabled: Annotated[bool, Meta(description="Whether connections are limited.")] = False
+    message_limit: Annotated[Natural, Meta(description="Records in one interval; needed, and at least 1, when enabled.")] = 0
+    message_interval_time: Annotated[Positive, Meta(description="Length of the interval in seconds.")] = 60
+
+
+class Logger(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The sink `logger`."""
+
+    verbose: Annotated[bool, Meta(description="Wrap each value in an object that names its type.")] = False
+
+
+class Statsd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Metrics to a StatsD server. Not available in this version: read, checked and not used."""
+
+    host: Annotated[str, Meta(description="`host:port` of the server.")] = ""
+    prefix: Annotated[str, Meta(description="First part of every name.")] = ""
+    sample_rate: Annotated[int, Meta(ge=0, le=100, description="Percentage of the counts that are sent.")] = 100
+    flush_period: Annotated[Positive, Meta(description="Milliseconds between sends.")] = 100
+
+
+class Monitoring(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Metrics and profiling."""
+
+    prometheus_metrics_port: Annotated[Port, Meta(description="Port of `GET /metrics`; 0: off.")] = 0
+    prometheus_metrics_host: Annotated[str, Meta(description="Address that `GET /metrics` listens on.")] = "127.0.0.1"
+    profiler_port: Annotated[Port, Meta(description="Port of the profiler; not available in this version, not used.")] = 0
+    profiler_host: Annotated[str, Meta(description="Address of the profiler; not available in this version, not used.")] = ""
+    profiling_path: Annotated[str, Meta(description="File for a trace; not available in this version, not used.")] = ""
+    statsd: Annotated[Statsd | None, Meta(description="Metrics to a StatsD server.")] = None
+
+
+class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one vehicle may ask of the gateway. A time of 0 is no limit."""
+
+    handshake_timeout_s: Annotated[Seconds, Meta(description="Seconds for the TLS handshake and the upgrade together.")] = (
+        10.0
+    )
+    message_timeout_s: Annotated[
+        Seconds, Meta(description="Seconds from the first byte of a frame or message to its last.")
+    ] = 30.0
+    ping_after_s: Annotated[Seconds, Meta(description="Seconds of silence after which a connection is pinged.")] = 25.0
+    ping_timeout_s: Annotated[Seconds, Meta(description="Seconds of further silence after which it is closed.")] = 20.0
+    write_timeout_s: Annotated[Seconds, Meta(description="Seconds that replies may wait for a vehicle to read them.")] = 10.0
+    max_message_bytes: Annotated[Positive, Meta(description="Bytes of a message; a larger one gets the error reply.")] = (
+        1_000_000
+    )
+    max_frame_bytes: Annotated[
+        Positive,
+        Meta(description="Bytes of a frame and of an assembled message; beyond it the connection is closed (1009)."),
+    ] = 4_194_304
+    max_connections: Annotated[Natural, Meta(description="Connections at a time; 0: no limit.")] = 0
+    max_pending_reply_bytes: Annotated[
+        Positive, Meta(description="Bytes of unread replies beyond which a vehicle is cut off.")
+    ] = 262_144
+
+
+class LaneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The queue before one sink."""
+
+    queue_records: Positive
+    queue_bytes: Positive
+    in_flight_records: Positive
+    batch_records: Positive
+    gather_ms: Seconds
+    retry_initial_s: Seconds
+    retry_max_s: Seconds
+    drain_timeout_s: Seconds
+
+
+class LaneOverride(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What differs for one sink from the rest of `delivery`."""
+
+    queue_records: Annotated[Positive | None, Meta(description="As in `delivery`.")] = None
+    queue_bytes: Annotated[Positive | None, Meta(description="As in `delivery`.")] = None
+    in_flight_records: Annotated[Positive | None, Meta(description="As in `delivery`.")] = None
+    batch_records: Annotated[Positive | None, Meta(description="As in `delivery`.")] = None
+    gather_ms: Annotated[Seconds | None, Meta(description="As in `delivery`.")] = None
+    retry_initial_s: Annotated[Seconds | None, Meta(description="As in `delivery`.")] = None
+    retry_max_s: Annotated[Seconds | None, Meta(description="As in `delivery`.")] = None
+    drain_timeout_s: Annotated[Seconds | None, Meta(description="As in `delivery`.")] = None
+
+
+class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The bounded queue before each sink. A record that finds it full is not acknowledged; the vehicle resends it."""
+
+    queue_records: Annotated[Positive, Meta(description="Records a sink may hold, waiting and in flight.")] = 100_000
+    queue_bytes: Annotated[Positive, Meta(description="Payload bytes a sink may hold, waiting and in flight.")] = 268_435_456
+    in_flight_records: Annotated[Positive, Meta(description="Records handed to the sink and not yet confirmed.")] = 20_000
+    batch_records: Annotated[Positive, Meta(description="Records in one batch.")] = 2_000
+    gather_ms: Annotated[Seconds, Meta(description="Milliseconds to gather a batch; 0: one turn of the reactor.")] = 5.0
+    retry_initial_s: Annotated[Seconds, Meta(description="Seconds before the first retry; doubled each time.")] = 0.5
+    retry_max_s: Annotated[Seconds, Meta(description="Seconds between retries, at most.")] = 30.0
+    drain_timeout_s: Annotated[Seconds, Meta(description="Seconds to settle what is held when the gateway stops.")] = 10.0
+    sinks: Annotated[dict[str, LaneOverride], Meta(description="Sink name to what differs for it.")] = {}
+
+    def lane(self, sink: str) -> LaneSettings:
+        """The settings of one sink's queue: the general ones, with its own in their place."""
+        override = self.sinks.get(sink, LaneOverride())
+        return LaneSettings(
+            **{key: getattr(self, key) if own is None else own for key, own in structs.asdict(override).items()}
+        )
+
+
+class ByExtendedKeyUsage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take the client type from the certificate's extended key usages, as for the default issuers."""
+
+    by_extended_key_usage: Annotated[Literal[True], Meta(description="Always `true`.")]
+
+
+class Identity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose certificates make a vehicle."""
+
+    issuers: Annotated[
+        dict[str, str | ByExtendedKeyUsage],
+        Meta(
+            description='Issuer common name to client type, or to `{"by_extended_key_usage": true}`; added to the defaults.'
+        ),
+    ] = {}
+
+
+class Dispatcher(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A third party's sink."""
+
+    class_: Annotated[
+        str | None,
+        Meta(description="`module:Class`; left out: the entry point of this name in the group `fleetgw.dispatchers`."),
+    ] = field(default=None, name="class")
+    settings: Annotated[dict[str, object], Meta(description="Handed to the sink; secrets resolved.", extra=FREE_FORM)] = {}
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole configuration."""
+
+    host: Annotated[
+        str, Meta(description="Address that vehicles connect to and of the status port; empty: every address.")
+    ] = ""
+    port: Annotated[Port, Meta(description="Port that vehicles connect to; 0: any free one.")]
+    status_port: Annotated[Port, Meta(description="Port of the plain `GET /status`; 0: off.")] = 0
+    tls: Annotated[Tls, Meta(description="Certificates.")]
+    use_default_eng_ca: Annotated[
+        bool, Meta(description="Accepted for the Go server's files, with a warning: no authorities are built in.")
+    ] = False
+    records: Annotated[
+        dict[str, tuple[str, ...]],
+        Meta(description="Record type (`V`, `alerts`, `errors`, `connectivity` or your own) to the sinks it goes to."),
+    ]
+    reliable_ack_sources: Annotated[
+        dict[str, str], Meta(description="Record type to the sink whose confirmation is acknowledged to the vehicle.")
+    ] = {}
+    reliable_ack: Annotated[
+        bool | None, Meta(description="Old key, ignored with a warning: see `reliable_ack_sources`.")
+    ] = None
+    rate_limit: Annotated[RateLimit, Meta(description="Records that one connection may send.")] = field(
+        default_factory=RateLimit
+    )
+    namespace: Annotated[str, Meta(description="Topics, streams and channels are called `<namespace>_<record type>`.")] = ""
+    transmit_decoded_records: Annotated[bool, Meta(description="Send JSON to the sinks in place of protobuf.")] = False
+    vins_signal_tracking_enabled: Annotated[
+        tuple[str, ...], Meta(description="VINs whose signals are counted singly, at most 20.")
+    ] = ()
+    log_level: Annotated[
+        Literal["trace", "debug", "info", "warn", "error"], Meta(description="The least important events that are logged.")
+    ] = "info"
+    json_log_enable: Annotated[bool, Meta(description="Log lines are JSON in place of readable text.")] = False
+    logger: Annotated[Logger, Meta(description="The sink `logger`.")] = field(default_factory=Logger)
+    kafka: Annotated[
+        dict[str, KafkaValue] | None,
+        Meta(description="The sink `kafka`: librdkafka property names and their values.", extra=FREE_FORM),
+    ] = None
+    kafka_client: Annotated[
+        Literal["confluent-kafka", "kafka-python"] | None,
+        Meta(description="The library that the sink `kafka` uses; default: `confluent-kafka` when installed."),
+    ] = None
+    kinesis: Annotated[Kinesis | None, Meta(description="The sink `kinesis`.")] = None
+    pubsub: Annotated[Pubsub | None, Meta(description="The sink `pubsub`.")] = None
+    zmq: Annotated[Zmq | None, Meta(description="The sink `zmq`.")] = None
+    redis: Annotated[Redis | None, Meta(description="The sink `redis`.")] = None
+    mqtt: Annotated[Mqtt | None, Meta(description="The sink `mqtt`.")] = None
+    dispatchers: Annotated[
+        dict[str, Dispatcher], Meta(description="Third parties' sinks: the name to route to, and what it is.")
+    ] = {}
+    monitoring: Annotated[Monitoring, Meta(description="Metrics and profiling.")] = field(default_factory=Monitoring)
+    airbrake: Annotated[Airbrake | None, Meta(description="Error reports.")] = None
+    limits: Annotated[Limits, Meta(description="What one vehicle may ask of the gateway.")] = field(default_factory=Limits)
+    delivery: Annotated[Delivery, Meta(description="The queue before each sink.")] = field(default_factory=Delivery)
+    identity: Annotated[Identity, Meta(description="Whose certificates make a vehicle.")] = field(default_factory=Identity)

@@ -1,0 +1,120 @@
+"""The sections of single sinks and of Airbrake, as the Go server's files have them. Not every sink exists yet."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from fleetgw.app.config.values import Natural, Positive, Secret
+
+Nanoseconds = Annotated[int, Meta(ge=0)]
+
+
+class ClientTls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """TLS towards a server that we are a client of."""
+
+    ca_file: Annotated[Path | None, Meta(description="PEM file of the authorities that the server is verified with.")] = None
+    server_cert: Annotated[Path | None, Meta(description="PEM file of our own (client) certificate.")] = None
+    server_key: Annotated[Path | None, Meta(description="PEM file of that certificate's private key.")] = None
+
+
+class Kinesis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Amazon Kinesis. Credentials and region come from the usual AWS places."""
+
+    max_retries: Annotated[
+        Natural | None, Meta(description="How often a request is repeated; default: the AWS client's.")
+    ] = None
+    override_host: Annotated[str | None, Meta(description="Endpoint URL in place of Amazon's.")] = None
+    streams: Annotated[
+        dict[str, str], Meta(description="Record type to stream name; default `<namespace>_<record type>`.")
+    ] = {}
+
+
+class Pubsub(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Google Cloud Pub/Sub."""
+
+    gcp_project_id: Annotated[str, Meta(description="The project that owns the topics.")] = ""
+
+
+class Zmq(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A ZeroMQ PUB socket."""
+
+    addr: Annotated[str, Meta(description="Where to bind, such as `tcp://127.0.0.1:5284`.")] = ""
+    server_key_json_path: Annotated[
+        Path | None, Meta(description="JSON file with the z85 keys `secret` and `public`; turns CURVE on.")
+    ] = None
+    allowed_public_keys_json_path: Annotated[
+        Path | None, Meta(description="JSON file with a list of the z85 public keys of the clients let in.")
+    ] = None
+    verbose: Annotated[bool, Meta(description="Log the socket's events.")] = False
+
+
+class RedisPool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The pool of connections to Redis. What is left out is the client's own default."""
+
+    pool_size: Annotated[Positive | None, Meta(description="Connections.")] = None
+    min_idle_conns: Annotated[Natural | None, Meta(description="Idle connections to keep, at least.")] = None
+    max_idle_conns: Annotated[Natural | None, Meta(description="Idle connections to keep, at most.")] = None
+    max_active_conns: Annotated[Natural | None, Meta(description="Connections in use, at most.")] = None
+    read_timeout: Annotated[Nanoseconds | None, Meta(description="Nanoseconds to wait for an answer.")] = None
+    write_timeout: Annotated[Nanoseconds | None, Meta(description="Nanoseconds to wait for a write.")] = None
+    pool_timeout: Annotated[Nanoseconds | None, Meta(description="Nanoseconds to wait for a free connection.")] = None
+    conn_max_idle_time: Annotated[Nanoseconds | None, Meta(description="Nanoseconds that a connection may idle.")] = None
+    conn_max_lifetime: Annotated[Nanoseconds | None, Meta(description="Nanoseconds that a connection may live.")] = None
+
+
+class Redis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Redis: one server, several behind a sentinel, or a cluster."""
+
+    addrs: Annotated[tuple[str, ...], Meta(description="Servers, `host:port` each.")] = ()
+    username: Annotated[str, Meta(description="User name, where the server asks for one.")] = ""
+    password: Annotated[
+        Secret | None, Meta(description="Password; the environment variable `REDIS_PASSWORD` wins over it.")
+    ] = None
+    db: Annotated[Natural, Meta(description="Number of the database.")] = 0
+    tls: Annotated[ClientTls | None, Meta(description="TLS towards Redis; left out: none.")] = None
+    override_tls_server_name: Annotated[str | None, Meta(description="Name that the server's certificate must carry.")] = (
+        None
+    )
+    pool: Annotated[RedisPool | None, Meta(description="The pool of connections.")] = None
+    publish_timeout: Annotated[Nanoseconds | None, Meta(description="Nanoseconds that one publish may take.")] = None
+    cluster_mode: Annotated[bool, Meta(description="The addresses are nodes of one cluster.")] = False
+    publish_vin_topics: Annotated[
+        bool, Meta(description="Publish to the channel `<namespace>_<record type>_{<vin>}` of each vehicle.")
+    ] = False
+    subscriber_set_prefix: Annotated[
+        str, Meta(description="Publish to the live members of the sorted set `<prefix>_<namespace>_<record type>_{<vin>}`.")
+    ] = ""
+
+
+class Mqtt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An MQTT broker."""
+
+    broker: Annotated[str, Meta(description="`host:port` of the broker; `tcp://` before it is accepted.")] = ""
+    client_id: Annotated[str, Meta(description="Client id; empty: the broker chooses.")] = ""
+    username: Annotated[str, Meta(description="User name, where the broker asks for one.")] = ""
+    password: Annotated[Secret | None, Meta(description="Password, where the broker asks for one.")] = None
+    topic_base: Annotated[str, Meta(description="First part of every topic: `<topic_base>/<vin>/v/<field>`.")] = ""
+    qos: Annotated[Literal[0, 1, 2], Meta(description="Quality of service of every publish.")] = 0
+    retained: Annotated[bool, Meta(description="Ask the broker to keep the last message of every topic.")] = False
+    connect_timeout_ms: Annotated[Positive, Meta(description="Milliseconds that connecting may take.")] = 30_000
+    publish_timeout_ms: Annotated[Positive, Meta(description="Milliseconds that the publishes of one record may take.")] = (
+        2_500
+    )
+    disconnect_timeout_ms: Annotated[Natural, Meta(description="Milliseconds to wait for work in flight when closing.")] = (
+        250
+    )
+    connect_retry_interval_ms: Annotated[Positive, Meta(description="Milliseconds between attempts to connect.")] = 10_000
+    keep_alive_seconds: Annotated[Natural, Meta(description="Seconds between keep-alives.")] = 30
+
+
+class Airbrake(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Error reports to an Airbrake server. Not available in this version: read, checked and not used."""
+
+    host: Annotated[str, Meta(description="URL of the server.")] = ""
+    project_id: Annotated[int, Meta(description="Number of the project.")] = 0
+    project_key: Annotated[
+        Secret | None, Meta(description="Key of the project; the environment variable `AIRBRAKE_PROJECT_KEY` wins over it.")
+    ] = None
+    environment: Annotated[str, Meta(description="Name of the environment in reports.")] = ""
+    tls: Annotated[ClientTls | None, Meta(description="TLS towards the server.")] = None

@@ -1,0 +1,52 @@
+"""The kinds of value that sections are made of."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+MASK = "********"
+
+
+class Secret(str):
+    """Text that ``repr`` and ``effective_config`` do not show. ``str()`` and formatting do: they are how it is used."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(MASK)
+
+
+SECRET_WORDS = ("password", "passphrase", "secret", "token", "private_key", "api_key", "key.pem", "oauthbearer.config")
+"""A setting whose lower-case name contains one of these holds a secret (free-form settings have no types that say so)."""
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a free-form setting of this name holds a secret."""
+    return any(word in name.lower() for word in SECRET_WORDS)
+
+
+SECRET_FORMS = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {
+                "env": {"type": "string", "description": "Name of an environment variable that holds the secret."}
+            },
+            "required": ["env"],
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "properties": {"file": {"type": "string", "description": "A file that holds the secret; one line end is cut."}},
+            "required": ["file"],
+            "additionalProperties": False,
+        },
+    ]
+}
+"""JSON Schema of a secret."""
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Natural = Annotated[int, Meta(ge=0)]

@@ -1,0 +1,84 @@
+"""Values and types in words, for people."""
+
+import json
+import typing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fleetgw.app.config.findings import quoted
+from fleetgw.app.config.secrets import FORMS
+from fleetgw.app.config.values import Secret
+
+
+def bare(kind: Any) -> Any:  # a type annotation of any form
+    """A type without ``Annotated`` and without ``| None``."""
+    if typing.get_origin(kind) is typing.Annotated:
+        return bare(typing.get_args(kind)[0])
+    if type(None) in typing.get_args(kind):
+        return bare(next(each for each in typing.get_args(kind) if each is not type(None)))
+    return kind
+
+
+def range_of(kind: Any) -> tuple[float | None, float | None]:  # a type annotation of any form
+    """The least and the greatest number that a type allows, None where there is no limit."""
+    least = greatest = None
+    for each in typing.get_args(kind):
+        if isinstance(each, msgspec.Meta):
+            least, greatest = least if each.ge is None else each.ge, greatest if each.le is None else each.le
+        elif typing.get_origin(each) is typing.Annotated:
+            least, greatest = range_of(each)
+    return least, greatest
+
+
+def type_name(kind: Any) -> str:  # a type annotation of any form
+    """A type in words: ``a whole number from 0 to 65535``."""
+    plain = bare(kind)
+    origin, arguments = typing.get_origin(plain), typing.get_args(plain)
+    if plain is bool:
+        return "true or false"
+    if plain in (int, float):
+        return ("a whole number" if plain is int else "a number") + _range_name(*range_of(kind))
+    if plain is str:
+        return "text"
+    if plain is Path:
+        return "the path of a file"
+    if plain is Secret:
+        return FORMS.removeprefix("must be ")
+    if origin is typing.Literal:
+        return json.dumps(arguments[0]) if len(arguments) == 1 else "one of " + ", ".join(map(json.dumps, arguments))
+    if origin is tuple:
+        return f"a list of {type_name(arguments[0])}"
+    if origin is dict:
+        return f"an object whose values are {type_name(arguments[1])}"
+    if arguments:
+        return " or ".join(map(type_name, arguments))
+    if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
+        return f"an object with the keys {quoted(field.encode_name for field in msgspec.structs.fields(plain))}"
+    return "any value"
+
+
+def _range_name(least: float | None, greatest: float | None) -> str:
+    if least is None and greatest is None:
+        return ""
+    return f" of at least {least}" if greatest is None else f" from {least} to {greatest}"
+
+
+def shown(value: object) -> str:
+    """A JSON value in words: ``"443" (text)``. Longer texts are cut."""
+    match value:
+        case Secret():
+            return "a secret"
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return str(value)
+        case str():
+            return quoted([value if len(value) <= 40 else value[:37] + "..."]) + " (text)"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
