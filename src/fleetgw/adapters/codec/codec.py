@@ -5,6 +5,7 @@ from zope.interface import implementer
 
 from fleetgw.adapters.codec import envelope as wire
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
+from fleetgw.adapters.codec.json_form import to_json
 from fleetgw.adapters.codec.payload import DECODERS
 from fleetgw.domain.errors import MalformedPayload
 from fleetgw.domain.ports import ConnectivityStatus, IRecordCodec
@@ -43,6 +44,8 @@ class RecordCodec:
             content, payload, signals = decode(envelope.payload, vehicle.vin)
         except DecodeError as problem:
             raise MalformedPayload(f"a payload of type {record_type} does not parse: {problem}") from problem
+        if self._as_json:
+            payload = to_json(content).encode()
         return Record(record_type, envelope.txid, vehicle, payload, received_at_ms, content, signals)
 
     def ack(self, record_type: str, txid: bytes) -> bytes:
@@ -72,5 +75,6 @@ class RecordCodec:
             network_interface=vehicle.network_interface,
         )
         content.created_at.FromNanoseconds(created_at_ns)
+        payload = to_json(content).encode() if self._as_json else content.SerializeToString()
         txid = vehicle.connection_id.encode()
-        return Record("connectivity", txid, vehicle, content.SerializeToString(), created_at_ns // 1_000_000, content, 0)
+        return Record("connectivity", txid, vehicle, payload, created_at_ns // 1_000_000, content, 0)

@@ -9,9 +9,9 @@ overlapping are not checked, as in the Go server.
 from struct import Struct, error
 
 from fleetgw.domain.errors import MalformedEnvelope
-from fleetgw.domain.records import Envelope
+from fleetgw.domain.records import Envelope, MessageType
 
-STREAM, STREAM_ACK = 4, 5
+STREAM, STREAM_ACK = MessageType.STREAM.value, MessageType.STREAM_ACK.value
 
 TXID, TOPIC, MESSAGE_TYPE, MESSAGE, MESSAGE_ID = range(5)
 CREATED_AT, SENDER_ID, PAYLOAD, DEVICE_TYPE, DEVICE_ID, DELIVERED_AT_EPOCH_MS = range(6)
@@ -108,21 +108,22 @@ def _read_any(message: bytes) -> Envelope:
     if not message:
         return _NO_MESSAGE
     try:
-        root = _Table(message, *_u32(message, 0))
-        if not root.slot(MESSAGE):
+        root = _Table(message, _u32(message, 0)[0])
+        union = root.field(MESSAGE)
+        if not union:
             return _NO_MESSAGE
-        union = root.at(MESSAGE)
-        stream = _Table(message, (union + _u32(message, union)[0]) & _WRAP)
-        tag = message[root.at(MESSAGE_TYPE)] if root.slot(MESSAGE_TYPE) else 0
+        union_table = (union + _u32(message, union)[0]) & _WRAP
+        tag = message[root.field(MESSAGE_TYPE)] if root.field(MESSAGE_TYPE) else 0
         txid, topic = root.vector(TXID), root.vector(TOPIC)
         if tag != STREAM:
             return Envelope(tag, True, txid, topic, b"", b"")  # noqa: FBT003 - a field of the envelope
+        stream = _Table(message, union_table)
         sender_id, payload = stream.vector(SENDER_ID), stream.vector(PAYLOAD)
         root.vector(MESSAGE_ID)
         stream.vector(DEVICE_TYPE)
         stream.vector(DEVICE_ID)
-        stream.scalar(CREATED_AT, 4)
-        stream.scalar(DELIVERED_AT_EPOCH_MS, 8)
+        stream.check_number(CREATED_AT, 4)
+        stream.check_number(DELIVERED_AT_EPOCH_MS, 8)
     except _ERRORS as outside:
         raise MalformedEnvelope("a table or a vector of the envelope lies outside the message") from outside
     return Envelope(STREAM, True, txid, topic, sender_id, payload)  # noqa: FBT003 - a field of the envelope
@@ -134,30 +135,27 @@ class _Table:
     def __init__(self, message: bytes, position: int) -> None:
         self._message = message
         self._position = position
+        self._vtable = (position - _i32(message, position)[0]) & _WRAP
+        self._vtable_size = _u16(message, self._vtable)[0]
 
-    def slot(self, slot: int) -> int:
-        """Where a slot's field lies, counted from the table; 0 when the table does not have it."""
-        vtable = (self._position - _i32(self._message, self._position)[0]) & _WRAP
+    def field(self, slot: int) -> int:
+        """Where a slot's field lies in the message; 0 when the table does not have it."""
         entry = 4 + 2 * slot
-        if entry >= _u16(self._message, vtable)[0]:
+        if entry >= self._vtable_size:
             return 0
-        (offset,) = _u16(self._message, (vtable + entry) & _WRAP)
-        return int(offset)
+        offset: int = _u16(self._message, (self._vtable + entry) & _WRAP)[0]
+        return offset and (self._position + offset) & _WRAP
 
-    def at(self, slot: int) -> int:
-        """Where a slot's field lies in the message."""
-        return (self._position + self.slot(slot)) & _WRAP
-
-    def scalar(self, slot: int, size_bytes: int) -> None:
-        """Check that a number lies within the message."""
-        if self.slot(slot) and self.at(slot) + size_bytes > len(self._message):
+    def check_number(self, slot: int, size_bytes: int) -> None:
+        """See that a number lies within the message."""
+        if self.field(slot) + size_bytes > len(self._message):
             raise IndexError
 
     def vector(self, slot: int) -> bytes:
         """A byte vector; empty when absent."""
-        if not self.slot(slot):
+        field = self.field(slot)
+        if not field:
             return b""
-        field = self.at(slot)
         start = (field + _u32(self._message, field)[0]) & _WRAP
         end = start + 4 + _u32(self._message, start)[0]
         if end > len(self._message):
@@ -165,9 +163,9 @@ class _Table:
         return self._message[start + 4 : end]
 
 
-_ENVELOPE = Struct("<I2x18sII3xBII")
-_STREAM = Struct("<18sIIIII")
-_REPLY_STREAM = Struct("<7Hi4I")
+_ENVELOPE_TABLE = Struct("<I2x18sII3xBII")
+_STREAM_TABLE = Struct("<18sIIIII")
+_ERROR_TABLE = Struct("<7Hi4I")
 
 
 def _vector(content: bytes, remainder: int = 0) -> bytes:
@@ -187,7 +185,7 @@ def _write(tag: int, txid: bytes, topic: bytes, union: bytes, table_at: int) -> 
     topic_at = 44 + len(_EMPTY_VECTOR)
     txid_at = topic_at + len(topic_vector)
     union_at = txid_at + len(txid_vector) + table_at
-    head = _ENVELOPE.pack(20, _USUAL_ENVELOPE, 44 - 24, union_at - 28, tag, topic_at - 36, txid_at - 40)
+    head = _ENVELOPE_TABLE.pack(20, _USUAL_ENVELOPE, 44 - 24, union_at - 28, tag, topic_at - 36, txid_at - 40)
     return b"".join((head, _EMPTY_VECTOR, topic_vector, txid_vector, union))
 
 
@@ -204,7 +202,7 @@ def ack_parts(topic: bytes, txid_size_bytes: int) -> tuple[bytes, bytes]:
 def error_reply(txid: bytes) -> bytes:
     """The envelope that says ``incorrect message format``."""
     text = _vector(INCORRECT_MESSAGE_FORMAT)
-    table = _REPLY_STREAM.pack(14, 20, 0, 16, 12, 8, 4, 14, 16, 20, 24, 20 + len(text))
+    table = _ERROR_TABLE.pack(14, 20, 0, 16, 12, 8, 4, 14, 16, 20, 24, 20 + len(text))
     return _write(STREAM, txid, b"", b"".join((table, _EMPTY_VECTOR, _EMPTY_VECTOR, text, _EMPTY_VECTOR)), 14)
 
 
@@ -219,5 +217,5 @@ def write_stream(
     device_type_at = 24 + len(vectors[0])
     payload_at = device_type_at + len(vectors[1])
     sender_id_at = payload_at + len(vectors[2])
-    table = _STREAM.pack(_USUAL_STREAM, 24 - 4, device_type_at - 8, payload_at - 12, created_at_s, sender_id_at - 20)
+    table = _STREAM_TABLE.pack(_USUAL_STREAM, 24 - 4, device_type_at - 8, payload_at - 12, created_at_s, sender_id_at - 20)
     return _write(STREAM, txid, topic, b"".join((table, *vectors)), 14)

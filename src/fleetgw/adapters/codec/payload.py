@@ -1,7 +1,14 @@
 """Payloads of the four record types that have a schema: bytes in, decoded and rewritten message and bytes out."""
 
 from collections.abc import Callable
+from typing import Any
 
+from google.protobuf import timestamp_pb2
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+
+from fleetgw.adapters.codec.generated import vehicle_error_pb2
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import VehicleConnectivity
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
@@ -11,6 +18,26 @@ from fleetgw.adapters.codec.transforms import exponent_text, location_text, rewr
 Content = Payload | VehicleAlerts | VehicleErrors | VehicleConnectivity
 
 _parse_data = Payload.FromString
+
+
+# Any: the stubs know generated classes only.
+def _errors_with_listed_tags() -> Any:
+    """``VehicleErrors`` with the entries of ``tags`` as a list of messages.
+
+    Protobuf's C library takes a map entry with fields that the schema does not have out of the map altogether. Other
+    libraries only drop those fields; read as a list, the entries can be rid of them.
+    """
+    pool = DescriptorPool()
+    pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
+    schema = FileDescriptorProto.FromString(vehicle_error_pb2.DESCRIPTOR.serialized_pb)
+    for message in schema.message_type:
+        for nested in message.nested_type:
+            nested.options.ClearField("map_entry")
+    pool.AddSerializedFile(schema.SerializeToString())
+    return GetMessageClass(pool.FindMessageTypeByName(VehicleErrors.DESCRIPTOR.full_name))
+
+
+_ErrorsWithListedTags = _errors_with_listed_tags()
 
 
 def _data(payload: bytes, vin: str) -> tuple[Content, bytes, int]:
@@ -31,9 +58,14 @@ def _alerts(payload: bytes, vin: str) -> tuple[Content, bytes, int]:
 
 
 def _errors(payload: bytes, vin: str) -> tuple[Content, bytes, int]:
-    message = VehicleErrors.FromString(payload)
+    listed = _ErrorsWithListedTags.FromString(payload)
+    for error in listed.errors:
+        for tag in error.tags:
+            tag.DiscardUnknownFields()
+    message = VehicleErrors.FromString(listed.SerializeToString())
     message.vin = vin
-    return message, message.SerializeToString(), 0
+    # Deterministic: the tags of an error sorted by key.
+    return message, message.SerializeToString(deterministic=True), 0
 
 
 def _connectivity(payload: bytes, vin: str) -> tuple[Content, bytes, int]:
