@@ -1,0 +1,47 @@
+"""The facts of a peer's certificate, from its DER bytes."""
+
+import warnings
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID, ObjectIdentifier
+
+from fleetgw.domain.errors import Unauthorized
+from fleetgw.domain.identity import CertificateFacts
+
+_UNREADABLE = (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
+
+
+def facts_from_der(der: bytes) -> CertificateFacts:
+    """Read what the identity rules need from a verified leaf certificate.
+
+    :raises Unauthorized: the certificate cannot be read.
+    """
+    try:
+        # An empty or long common name is no reason to warn the operator: the identity rules decide.
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            return _facts(x509.load_der_x509_certificate(der))
+    except _UNREADABLE as problem:
+        raise Unauthorized(f"the certificate cannot be read: {problem}") from problem
+
+
+def _facts(certificate: x509.Certificate) -> CertificateFacts:
+    try:
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        usages = x509.ExtendedKeyUsage(())
+    subject = certificate.subject
+    return CertificateFacts(
+        issuer_common_name=_last_common_name(certificate.issuer),
+        subject_common_name=_last_common_name(subject),
+        subject_units=_texts(subject, NameOID.ORGANIZATIONAL_UNIT_NAME),
+        extended_key_usages=tuple(usage.dotted_string for usage in usages),
+    )
+
+
+def _last_common_name(name: x509.Name) -> str:
+    texts = _texts(name, NameOID.COMMON_NAME)
+    return texts[-1] if texts else ""
+
+
+def _texts(name: x509.Name, oid: ObjectIdentifier) -> tuple[str, ...]:
+    return tuple(value for attribute in name.get_attributes_for_oid(oid) if isinstance(value := attribute.value, str))

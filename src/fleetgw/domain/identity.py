@@ -1,0 +1,155 @@
+"""Who a peer is, from what its certificate says: the issuer's name decides how the client type is found."""
+
+from collections.abc import Mapping
+from typing import assert_never
+
+from attrs import evolve, frozen
+
+from fleetgw.domain.errors import Unauthorized
+from fleetgw.domain.records import PeerIdentity
+
+
+@frozen
+class CertificateFacts:
+    """What the identity rules look at in a verified leaf certificate.
+
+    :ivar issuer_common_name: of the issuer's name; the last one if several, empty if none.
+    :ivar subject_common_name: likewise of the subject.
+    :ivar subject_units: the subject's organizational units, in certificate order.
+    :ivar extended_key_usages: dotted OIDs, in certificate order.
+    """
+
+    issuer_common_name: str
+    subject_common_name: str
+    subject_units: tuple[str, ...] = ()
+    extended_key_usages: tuple[str, ...] = ()
+
+
+@frozen
+class FixedClientType:
+    """Certificates of the issuer are all of one client type.
+
+    :ivar client_type: e.g. ``vehicle_device``.
+    :ivar by_first_unit: another client type for those whose first organizational unit is a key here.
+    """
+
+    client_type: str
+    by_first_unit: Mapping[str, str] = {}
+
+
+@frozen
+class ByExtendedKeyUsage:
+    """The first extended key usage of ``CLIENT_TYPES_BY_USAGE`` tells the client type, ``CLIENT_TYPES_BY_UNIT`` refines it."""
+
+
+IssuerRule = FixedClientType | ByExtendedKeyUsage
+
+_ARC = "1.3.6.1.4.1.49279.2"
+_LAST_ARCS = {
+    1: "vehicle_device",
+    11: "vehicle_board_device",
+    2: "energy_device",
+    12: "das_device",
+    14: "vehicle_service",
+    15: "das_service",
+    16: "energy_service",
+    28: "robotics_device",
+}
+
+CLIENT_TYPES_BY_USAGE: Mapping[str, str] = {
+    f"{_ARC}.{realm}.{last}": client_type
+    for realm in (4, 5)  # engineering, production
+    for last, client_type in _LAST_ARCS.items()
+}
+"""Extended key usage OIDs that name a client type."""
+
+EXCLUDED_USAGE = f"{_ARC}.5.1.1"
+"""Certificates for Wi-Fi authentication (EAP) only: no identity here."""
+
+CLIENT_TYPES_BY_UNIT: Mapping[str, str] = {
+    "Solar Inverter": "solar_inverter_device",
+    "Gen3 Wall Connector": "wall_connector_device",
+}
+"""Organizational units that override the client type found by usage; the first one counts."""
+
+
+@frozen
+class IssuerTable:
+    """Which issuers' certificates give an identity.
+
+    :ivar rules: by the issuer's common name, compared exactly.
+    """
+
+    rules: Mapping[str, IssuerRule]
+
+    def extended(self, rules: Mapping[str, IssuerRule]) -> "IssuerTable":
+        """This table with more rules; a rule for a name that is already there replaces it."""
+        return evolve(self, rules={**self.rules, **rules})
+
+
+DEFAULT_ISSUERS = IssuerTable(
+    {
+        "TeslaMotors": FixedClientType("vehicle_device"),
+        "Tesla Issuing CA": FixedClientType("vehicle_device"),
+        "Tesla Motors Products CA": FixedClientType("vehicle_device", {"Tesla Motors SN": "vehicle_board_device"}),
+        "Tesla Motors Product Issuing CA": ByExtendedKeyUsage(),
+        "Tesla Motors Product RSA Issuing CA": ByExtendedKeyUsage(),
+        "Tesla Motors GF3 Product Issuing CA": ByExtendedKeyUsage(),
+        "Tesla Motors GF3 Product RSA Issuing CA": ByExtendedKeyUsage(),
+        "Tesla Energy Product Issuing CA": ByExtendedKeyUsage(),
+        "Tesla Energy GF0 Product Issuing CA": ByExtendedKeyUsage(),
+        "Tesla Motors GF0 Product Issuing CA": ByExtendedKeyUsage(),
+        "Tesla Motors GF Austin Product Issuing CA": ByExtendedKeyUsage(),
+        "Tesla Motors GF Berlin Product Issuing CA": ByExtendedKeyUsage(),
+        "Tesla Product Access Issuing CA": ByExtendedKeyUsage(),
+        "Tesla China Product Access Issuing CA": ByExtendedKeyUsage(),
+        "Tesla GF0 Product Access Issuing CA": ByExtendedKeyUsage(),
+        "Tesla GF3 Product Access Issuing CA": ByExtendedKeyUsage(),
+        "Tesla GF Austin Product Access Issuing CA": ByExtendedKeyUsage(),
+        "Tesla GF Berlin Product Access Issuing CA": ByExtendedKeyUsage(),
+    }
+)
+"""The issuers of vehicles as they come from the factory."""
+
+
+def identify(facts: CertificateFacts, issuers: IssuerTable) -> PeerIdentity:
+    """Tell who a peer is.
+
+    :raises Unauthorized: unknown issuer, no usage that names a client type, the excluded usage, or no common name.
+    """
+    rule = issuers.rules.get(facts.issuer_common_name)
+    match rule:
+        case None:
+            raise Unauthorized(
+                f"the certificate's issuer {facts.issuer_common_name!r} is not in the issuer table; the common name of the "
+                "certificate authority that issues vehicle certificates must be"
+            )
+        case FixedClientType(client_type, by_first_unit):
+            if facts.subject_units:
+                client_type = by_first_unit.get(facts.subject_units[0], client_type)
+        case ByExtendedKeyUsage():
+            client_type = _client_type_by_usage(facts)
+        case _:
+            assert_never(rule)
+    if not facts.subject_common_name:
+        raise Unauthorized(
+            f"the certificate issued by {facts.issuer_common_name!r} has no subject common name; it must be the VIN"
+        )
+    return PeerIdentity(client_type, facts.subject_common_name.replace(".", "-"))
+
+
+def _client_type_by_usage(facts: CertificateFacts) -> str:
+    for usage in facts.extended_key_usages:
+        if usage == EXCLUDED_USAGE:
+            raise Unauthorized(
+                f"the certificate of {facts.subject_common_name!r} is for Wi-Fi authentication only ({usage})"
+            )
+        if usage in CLIENT_TYPES_BY_USAGE:
+            for unit in facts.subject_units:
+                if unit in CLIENT_TYPES_BY_UNIT:
+                    return CLIENT_TYPES_BY_UNIT[unit]
+            return CLIENT_TYPES_BY_USAGE[usage]
+    raise Unauthorized(
+        f"the certificate of {facts.subject_common_name!r}, issued by {facts.issuer_common_name!r}, has no extended key usage "
+        f"that names a client type; it must have one of {_ARC}.4.* or {_ARC}.5.*"
+    )
