@@ -39,7 +39,7 @@ class FixedClientType:
 
 @frozen
 class ByExtendedKeyUsage:
-    """The first extended key usage of ``CLIENT_TYPES_BY_USAGE`` tells the client type, ``CLIENT_TYPES_BY_UNIT`` refines it."""
+    """The first usage in ``CLIENT_TYPES_BY_USAGE`` tells the client type, ``CLIENT_TYPES_BY_UNIT`` refines it."""
 
 
 IssuerRule = FixedClientType | ByExtendedKeyUsage
@@ -150,6 +150,6 @@ def _client_type_by_usage(facts: CertificateFacts) -> str:
                     return CLIENT_TYPES_BY_UNIT[unit]
             return CLIENT_TYPES_BY_USAGE[usage]
     raise Unauthorized(
-        f"the certificate of {facts.subject_common_name!r}, issued by {facts.issuer_common_name!r}, has no extended key usage "
-        f"that names a client type; it must have one of {_ARC}.4.* or {_ARC}.5.*"
+        f"the certificate of {facts.subject_common_name!r}, issued by {facts.issuer_common_name!r}, has no extended key "
+        f"usage that names a client type; it must have one of {_ARC}.4.* or {_ARC}.5.*"
     )
