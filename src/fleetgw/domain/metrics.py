@@ -46,6 +46,7 @@ UNKNOWN_MESSAGE_TYPE_ERROR_TOTAL = _counter(
 )
 UNEXPECTED_RECORD_ERR_TOTAL = _counter("unexpected_record_err_total", "Messages that could not be read or decoded.")
 SOCKET_ERR_TOTAL = _counter("socket_err_total", "Connections that ended with an error.")
+TLS_HANDSHAKE_ERROR_TOTAL = _counter("tls_handshake_error_total", "TLS handshakes that failed.", "reason")
 DISPATCH_TOTAL = _counter("dispatch_total", "Records handed to their sinks.", "record_type")
 SIGNAL_COUNT = _gauge("signal_count", "Signals received.", "record_type")
 VIN_SIGNAL_COUNT = _gauge("vin_signal_count", "Signals received of a tracked vehicle.", "record_type", "vin")
@@ -53,3 +54,14 @@ RELIABLE_ACK = _counter("reliable_ack", "Acknowledgements sent after a sink conf
 RELIABLE_ACK_MISS = _counter("reliable_ack_miss", "Confirmed records whose vehicle had gone.", "record_type", "dispatcher")
 UPTIME_SEC = _gauge("uptime_sec", "Seconds since the gateway started.")
 NUM_CONNECTIONS = _gauge("num_connections", "Connected vehicles.")
+LANE_REFUSED_TOTAL = _counter(
+    "lane_refused_total", "Records that a full queue did not take; they were not acknowledged.", "dispatcher"
+)
+LANE_RETRIED_TOTAL = _counter("lane_retried_total", "Batches with records to be tried again.", "dispatcher")
+LANE_HELD_RECORDS = _gauge("lane_held_records", "Records waiting and in flight.", "dispatcher")
+DEAD_LETTER_TOTAL = _counter("dead_letter_total", "Records that a sink refused for good.", "dispatcher")
+
+
+def reliable_ack_total(sink: str) -> Metric:
+    """``<sink>_reliable_ack_total``: records acknowledged because this sink confirmed them."""
+    return _counter(f"{sink}_reliable_ack_total", f"Records acknowledged after {sink} confirmed them.", "record_type")

@@ -18,10 +18,12 @@ class Page:
 
     :ivar render: makes the body; called per request, must not block.
     :ivar content_type: of the body.
+    :ivar is_available: asked per request; while it says no, the answer is 503.
     """
 
     render: Callable[[], bytes]
     content_type: bytes = TEXT
+    is_available: Callable[[], bool] = lambda: True
 
 
 _NOT_FOUND = Page(lambda: b"404 page not found\n")
@@ -44,6 +46,8 @@ class _Pages(Resource):
         if page is _NOT_FOUND:
             request.setResponseCode(http.NOT_FOUND)
             headers.setRawHeaders(b"X-Content-Type-Options", [b"nosniff"])
+        if not page.is_available():
+            request.setResponseCode(http.SERVICE_UNAVAILABLE)
         body = page.render()
         headers.setRawHeaders(b"Content-Type", [page.content_type])
         headers.setRawHeaders(b"Content-Length", [b"%d" % len(body)])

@@ -10,9 +10,10 @@ from fleetgw.adapters.monitoring.pages import Page, PageSite
 _EXPOSITION = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-def make_status_site(reactor: IReactorTime) -> Site:
-    """``GET /status`` answers 200 ``ok`` for as long as the process serves at all."""
-    return PageSite({b"/status": Page(lambda: b"ok")}, reactor)
+def make_status_site(is_serving: Callable[[], bool], reactor: IReactorTime) -> Site:
+    """``GET /status`` answers 200 ``ok``, and 503 ``stopping`` once ``is_serving`` says no."""
+    page = Page(lambda: b"ok" if is_serving() else b"stopping", is_available=is_serving)
+    return PageSite({b"/status": page}, reactor)
 
 
 def make_metrics_site(exposition: Callable[[], bytes], reactor: IReactorTime) -> Site:

@@ -1,0 +1,51 @@
+"""The fast path: whole data frames are taken apart here, everything else is left to Autobahn."""
+
+from websockets.frames import apply_mask
+
+BINARY_FINAL = 0x82
+
+
+def split_frames(data: bytes, position: int) -> tuple[list[bytes], int]:
+    """Take the whole messages from the front of what was received.
+
+    A frame is taken when it is a complete, final, masked binary frame with no reserved bit, whose length is below 64 KiB
+    and written in its shortest form. The first frame that is anything else ends the taking.
+
+    :param data: bytes of an open WebSocket, of a client, that stand at a frame's beginning at ``position``.
+    :return: the unmasked payloads, in order, and the position of the first byte not taken.
+    """
+    messages: list[bytes] = []
+    end = len(data)
+    while end - position >= 6 and data[position] == BINARY_FINAL:
+        length = data[position + 1] - 0x80
+        if 0 <= length < 126:
+            mask_at = position + 2
+        elif length == 126:
+            length = data[position + 2] << 8 | data[position + 3]
+            if length < 126:
+                break
+            mask_at = position + 4
+        else:
+            break
+        payload_at = mask_at + 4
+        payload_end = payload_at + length
+        if payload_end > end:
+            break
+        messages.append(apply_mask(data[payload_at:payload_end], data[mask_at:payload_at]))
+        position = payload_end
+    return messages, position
+
+
+def frame_size_needed(header: bytes) -> int:
+    """How many bytes of a client's frame header must be there next, when ``header`` is there already."""
+    size = len(header)
+    return 6 if size < 6 else 8 if size < 8 else 14
+
+
+def binary_frame_header(length: int) -> bytes:
+    """The header of a server's final binary frame with a payload of ``length`` bytes (RFC 6455, section 5.2)."""
+    if length < 126:
+        return bytes((BINARY_FINAL, length))
+    if length < 65536:
+        return bytes((BINARY_FINAL, 126)) + length.to_bytes(2, "big")
+    return bytes((BINARY_FINAL, 127)) + length.to_bytes(8, "big")

@@ -1,0 +1,155 @@
+"""The HTTP side of an upgrade: requests read, responses made. Pure.
+
+Status codes, headers and bodies are those of the Go server, so that whatever watches it keeps working.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from email.utils import formatdate
+
+from attrs import frozen
+
+MAX_HEAD_BYTES = 65536
+"""The longest request line and headers together."""
+
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+) HTTP/(1\.[01])\Z")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
+
+
+@frozen
+class Request:
+    """One request without a body.
+
+    :ivar path: without query, as sent.
+    :ivar headers: lower-case name -> value, trimmed; several of one name are joined with ``, ``.
+    """
+
+    method: str
+    path: str
+    version: str
+    headers: Mapping[str, str]
+
+    def asks_for(self, header: str, token: str) -> bool:
+        """Whether a comma-separated header holds a token, in any case."""
+        return token in (part.strip() for part in self.headers.get(header, "").lower().split(","))
+
+    @property
+    def websocket_key(self) -> str | None:
+        """The key of a right RFC 6455 upgrade request, else None."""
+        key = self.headers.get("sec-websocket-key", "")
+        right = (
+            self.asks_for("connection", "upgrade")
+            and self.asks_for("upgrade", "websocket")
+            and self.asks_for("sec-websocket-version", "13")
+            and _is_key(key)
+        )
+        return key if right else None
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except ValueError:
+        return False
+
+
+class BadRequest(Exception):
+    """What was sent is no request that can be answered; ``response`` is what to send before closing."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(status)
+        self.response = (
+            f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{status}"
+        ).encode()
+
+
+def split_head(received: bytes) -> tuple[bytes, bytes] | None:
+    """Cut what was received behind the request's head; None while the head is not complete.
+
+    :raises BadRequest: the head is longer than ``MAX_HEAD_BYTES``.
+    """
+    end = _HEAD_END.search(received)
+    if (end.end() if end else len(received)) > MAX_HEAD_BYTES:
+        raise BadRequest("431 Request Header Fields Too Large")
+    return (received[: end.start()], received[end.end() :]) if end else None
+
+
+def parse_head(head: bytes) -> Request:
+    """Read request line and headers.
+
+    :raises BadRequest: they break RFC 9112, or announce a body.
+    """
+    lines = head.decode("latin-1").replace("\r\n", "\n").split("\n")
+    request_line = _REQUEST_LINE.match(lines[0])
+    if request_line is None:
+        raise BadRequest("400 Bad Request")
+    method, target, version = request_line.groups()
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if not colon or _TOKEN.match(name) is None or "\0" in value or "\r" in value:
+            raise BadRequest("400 Bad Request")
+        name = name.lower()
+        value = value.strip(" \t")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    if version == "1.1" and "host" not in headers:
+        raise BadRequest("400 Bad Request: missing required Host header")
+    if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+        raise BadRequest("400 Bad Request")
+    if target.startswith(("http://", "https://")):
+        target = "/" + target.split("/", 3)[3] if target.count("/") > 2 else "/"
+    return Request(method, target.partition("?")[0], version, headers)
+
+
+def switching_protocols(websocket_key: str) -> bytes:
+    """The response that makes the connection a WebSocket; no extension and no subprotocol is ever taken up."""
+    digest = hashlib.sha1(websocket_key.encode() + _WEBSOCKET_GUID, usedforsecurity=False).digest()
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+        + base64.b64encode(digest)
+        + b"\r\n\r\n"
+    )
+
+
+def mtls_ok(request: Request) -> bytes:
+    """The answer of ``/status``."""
+    return _response(
+        request, "200 OK", (("Date", formatdate(usegmt=True)), ("Content-Length", "7")), "mtls ok", type_last=True
+    )
+
+
+def refused(request: Request, status: str) -> bytes:
+    """The answer to a request that is no right upgrade."""
+    body = status.partition(" ")[2] + "\n"
+    headers = (
+        ("Sec-Websocket-Version", "13"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Date", formatdate(usegmt=True)),
+        ("Content-Length", str(len(body))),
+    )
+    return _response(request, status, headers, body)
+
+
+def _response(
+    request: Request, status: str, headers: tuple[tuple[str, str], ...], body: str, *, type_last: bool = False
+) -> bytes:
+    content_type = (("Content-Type", "text/plain; charset=utf-8"),)
+    close = (("Connection", "close"),) if closes(request) else ()
+    ordered = (*headers, *content_type, *close) if type_last else (*content_type, *headers, *close)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in ordered)
+    return f"HTTP/1.1 {status}\r\n{lines}\r\n{'' if request.method == 'HEAD' else body}".encode()
+
+
+def closes(request: Request) -> bool:
+    """Whether the connection ends after the response."""
+    return request.asks_for("connection", "close") or (
+        request.version == "1.0" and not request.asks_for("connection", "keep-alive")
+    )
+
+
+NOT_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+"""What plain HTTP on the TLS port is answered with."""

@@ -1,0 +1,199 @@
+"""TLS for vehicles: client certificates required, contexts that can be reloaded, and a transport with a short hot path.
+
+The handshake, shutdown and every error are Twisted's (``TLSMemoryBIOProtocol``). Two things are our own, for records in and
+acks out: all TLS records of one read are handed over together, and what is written goes to the socket at once when nothing
+is queued before it. They call OpenSSL through the bindings that pyOpenSSL itself calls, one call where pyOpenSSL makes five.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.tcp import Connection
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from fleetgw.adapters.ingress.http import NOT_TLS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from twisted.internet.interfaces import ITransport
+
+_lib: Any = SSL._lib  # type: ignore[attr-defined]  # the cffi library behind pyOpenSSL, not typed
+_ffi: Any = SSL._ffi  # type: ignore[attr-defined]
+_BUFFER_BYTES = 1 << 18
+_buffer = _ffi.new("char[]", _BUFFER_BYTES)
+_from_buffer = _ffi.buffer
+_SSL_ERROR_WANT_READ = 2  # openssl/ssl.h
+
+HTTP_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI", b"CONN", b"DELE", b"PATC")
+
+
+@frozen
+class TlsFiles:
+    """PEM files.
+
+    :ivar ca_file: certificates of the authorities that sign vehicles' certificates.
+    :ivar server_cert: the server's certificate, with intermediates behind it.
+    :ivar server_key: its key.
+    """
+
+    ca_file: Path
+    server_cert: Path
+    server_key: Path
+
+
+def make_context(files: TlsFiles) -> SSL.Context:
+    """A server context: TLS 1.2 or newer, client certificate required, no session is ever resumed.
+
+    :raises OpenSSL.SSL.Error, OSError: a file cannot be used.
+    """
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.use_certificate_chain_file(str(files.server_cert))
+    context.use_privatekey_file(str(files.server_key))
+    context.check_privatekey()
+    context.load_verify_locations(str(files.ca_file))
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
+    context.set_alpn_select_callback(_choose_http)
+    return context
+
+
+def _choose_http(_connection: SSL.Connection, offered: list[bytes]) -> bytes | object:
+    # called only when the client offers protocols; a refusal ends the handshake with no_application_protocol
+    return b"http/1.1" if b"http/1.1" in offered else _no_overlap()
+
+
+def _no_overlap() -> object:
+    raise SSL.Error([("SSL routines", "", "no application protocol in common; http/1.1 is spoken")])
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+@define
+class ReloadableContext:
+    """Gives each new connection the newest context; connections that are there keep theirs."""
+
+    files: TlsFiles
+    _context: SSL.Context = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the files again.
+
+        :raises OpenSSL.SSL.Error, OSError: a file cannot be used; the context in use stays.
+        """
+        self._context = make_context(self.files)
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: ARG002  Twisted's
+        """See ``IOpenSSLServerConnectionCreator``."""
+        return SSL.Connection(self._context, None)
+
+
+class VehicleTransport(TLSMemoryBIOProtocol):
+    """The TLS side of one connection."""
+
+    _write_at_once = False
+    # cffi pointers of the connection; None before it is made and after it has gone
+    _ssl: Any = None
+    _into_ssl: Any = None
+    _from_ssl: Any = None
+
+    def makeConnection(self, transport: ITransport) -> None:
+        """Start; an in-memory transport is written to in Twisted's way."""
+        self._write_at_once = isinstance(transport, Connection)
+        super().makeConnection(transport)
+        connection = self._tlsConnection
+        self._ssl, self._into_ssl, self._from_ssl = connection._ssl, connection._into_ssl, connection._from_ssl
+
+    def dataReceived(self, data: bytes) -> None:
+        """Decrypt what has come."""
+        if self._handshakeDone:
+            _lib.BIO_write(self._into_ssl, data, len(data))
+            self._flushReceiveBIO()
+        elif data.startswith(HTTP_METHODS):
+            self.transport.write(NOT_TLS)
+            self.transport.loseConnection()
+        else:
+            super().dataReceived(data)
+
+    def _flushReceiveBIO(self) -> None:
+        if self._lostTLSConnection or self._aborted:
+            return
+        ssl = self._ssl
+        if ssl is None:
+            super()._flushReceiveBIO()
+            return
+        size = _lib.SSL_read(ssl, _buffer, _BUFFER_BYTES)
+        if size > 0 and not _lib.BIO_get_mem_data(self._into_ssl, _ffi.NULL):
+            self.wrappedProtocol.dataReceived(_from_buffer(_buffer, size)[:])
+            return
+        chunks = []
+        while size > 0:
+            chunks.append(_from_buffer(_buffer, size)[:])
+            size = _lib.SSL_read(ssl, _buffer, _BUFFER_BYTES)
+        wants_more = _lib.SSL_get_error(ssl, size) == _SSL_ERROR_WANT_READ
+        if chunks:
+            self.wrappedProtocol.dataReceived(b"".join(chunks))
+        if wants_more:
+            self._flushSendBIO()
+        else:
+            super()._flushReceiveBIO()
+
+    def _flushSendBIO(self) -> None:
+        if self._ssl is None:
+            super()._flushSendBIO()
+            return
+        while (size := _lib.BIO_read(self._from_ssl, _buffer, _BUFFER_BYTES)) > 0:
+            self._send(_from_buffer(_buffer, size)[:])
+
+    def _send(self, encrypted: bytes) -> None:
+        transport = self.transport
+        if (
+            self._write_at_once
+            and not transport._tempDataBuffer
+            and not transport.dataBuffer
+            and transport.connected
+            and not transport.disconnecting
+        ):
+            sent = transport.writeSomeData(encrypted)
+            if sent == len(encrypted):
+                return
+            if isinstance(sent, int):
+                encrypted = encrypted[sent:]
+        transport.write(encrypted)
+
+    def write(self, data: bytes) -> None:
+        """Encrypt and send."""
+        if self._appSendBuffer or not self._handshakeDone or self._lostTLSConnection or self.disconnecting:
+            super().write(data)
+            return
+        if _lib.SSL_write(self._ssl, data, len(data)) == len(data):
+            self._flushSendBIO()
+        else:
+            super().write(data)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Encrypted bytes that the socket has not taken; 0 for an in-memory transport."""
+        transport = self.transport
+        return transport._tempDataLen + len(transport.dataBuffer) - transport.offset if self._write_at_once else 0
+
+    def connectionLost(self, reason: Any) -> None:  # a Failure, whose class Twisted does not type
+        """Let go of OpenSSL's objects."""
+        super().connectionLost(reason)
+        self._ssl = self._into_ssl = self._from_ssl = None
+
+
+class VehicleTlsFactory(TLSMemoryBIOFactory):
+    """Wraps each connection of a factory in TLS."""
+
+    protocol: type[TLSMemoryBIOProtocol] = VehicleTransport

@@ -1,0 +1,182 @@
+"""The published certificate authorities of vehicles: where they are, what is known of them, how a copy is judged."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from attrs import frozen
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from fleetgw.domain.errors import FleetgwError
+
+if TYPE_CHECKING:
+    from http.client import HTTPMessage
+    from pathlib import Path
+    from typing import IO
+
+SIZE_LIMIT_BYTES = 1_000_000
+TIMEOUT_S = 30.0
+
+_REPOSITORY = "https://raw.githubusercontent.com/teslamotors/fleet-telemetry/main/config/files"
+
+
+class BundleError(FleetgwError):
+    """The bundle cannot be had, or is none. ``str()`` says why."""
+
+
+@frozen
+class PublishedBundle:
+    """A bundle that Tesla publishes.
+
+    :ivar url: of the raw file.
+    :ivar sha256: of its content as known to this version (November 2026), in hex.
+    """
+
+    url: str
+    sha256: str
+
+
+_PRODUCTION = PublishedBundle(
+    f"{_REPOSITORY}/prod_ca.crt", "c572d41d96b106fb20519e7fca3ab70693772aa96d6bab564073bacb097e3282"
+)
+_ENGINEERING = PublishedBundle(
+    f"{_REPOSITORY}/eng_ca.crt", "6b9d2839b8d3c9fdcb0ad3303e39f7aa54965cccd3f7e3f989f779bfe8bea7ee"
+)
+
+
+@frozen
+class Verdict:
+    """Whether a copy may be used.
+
+    :ivar accepted: it may.
+    :ivar lines: what there is to say about it, for people; empty when it is exactly what was expected.
+    """
+
+    accepted: bool
+    lines: tuple[str, ...]
+
+
+def published(*, engineering: bool) -> PublishedBundle:
+    """The bundle for vehicles on the road, or the one for engineering."""
+    return _ENGINEERING if engineering else _PRODUCTION
+
+
+def download(url: str) -> bytes:
+    """Download a bundle.
+
+    :param url: https; http from loopback only, redirections included.
+    :raises BundleError: the URL will not do, the server does not give it, or it is larger than ``SIZE_LIMIT_BYTES``.
+    """
+    _check_url(url)
+    opener = urllib.request.build_opener(_CheckedRedirects())
+    try:
+        with opener.open(url, timeout=TIMEOUT_S) as response:
+            content: bytes = response.read(SIZE_LIMIT_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{url} cannot be downloaded: {error}; --from takes a copy that you got in another way") from error
+    if len(content) > SIZE_LIMIT_BYTES:
+        raise BundleError(f"{url} is larger than {SIZE_LIMIT_BYTES} bytes, so it is no bundle of certificates")
+    return content
+
+
+def check(content: bytes, bundle: PublishedBundle, previous: bytes, accept: str | None) -> Verdict:
+    """Judge a copy.
+
+    :param previous: what the file to be replaced holds; empty when there is none.
+    :param accept: the SHA-256 that is to be taken although it is not the known one, in hex, or None.
+    :raises BundleError: the copy holds no certificates, or something that is not one.
+    """
+    after = _certificates(content, "what was fetched")
+    digest = hashlib.sha256(content).hexdigest()
+    if digest == bundle.sha256:
+        return Verdict(True, ())  # noqa: FBT003 - the field is named in the class above
+    try:
+        before = _certificates(previous, "the previous file") if previous else {}
+    except BundleError:
+        before = {}
+    lines = [
+        f"this is not the content that this version of fleetgw knows as {bundle.url}",
+        f"  known SHA-256:   {bundle.sha256}",
+        f"  fetched SHA-256: {digest}",
+        f"against {'the previous file' if before else 'no previous file'}:",
+        *(f"  added:   {line}" for fingerprint, line in after.items() if fingerprint not in before),
+        *(f"  removed: {line}" for fingerprint, line in before.items() if fingerprint not in after),
+        *(f"  kept:    {line}" for fingerprint, line in after.items() if fingerprint in before),
+    ]
+    if accept is not None and accept.replace(":", "").lower() == digest:
+        return Verdict(True, (*lines, "accepted by --accept"))  # noqa: FBT003
+    if accept is not None:
+        lines.append(f"--accept names another content ({accept})")
+    lines.append(f"nothing was written; if you trust this content, say so with --accept {digest}")
+    return Verdict(False, tuple(lines))  # noqa: FBT003
+
+
+def describe(content: bytes) -> list[str]:
+    """One line a certificate: subject, validity, SHA-256 fingerprint.
+
+    :raises BundleError: as ``check``.
+    """
+    return list(_certificates(content, "the bundle").values())
+
+
+def write(file: Path, content: bytes) -> None:
+    """Put ``content`` into ``file``, whole or not at all.
+
+    :raises OSError: it cannot be written; what was there is still there.
+    """
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}.unfinished")
+    try:
+        with unfinished.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _certificates(content: bytes, what: str) -> dict[bytes, str]:
+    """Fingerprint -> a line for people, in the order of the bundle."""
+    try:
+        certificates = x509.load_pem_x509_certificates(content)
+    except ValueError as error:
+        raise BundleError(f"{what} holds no PEM certificates ({error})") from error
+    described = {}
+    for certificate in certificates:
+        fingerprint = certificate.fingerprint(hashes.SHA256())
+        described[fingerprint] = (
+            f"{certificate.subject.rfc4514_string()}, valid {certificate.not_valid_before_utc:%Y-%m-%d} to "
+            f"{certificate.not_valid_after_utc:%Y-%m-%d}, SHA-256 {fingerprint.hex()}"
+        )
+    return described
+
+
+def _check_url(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or "")):
+        return
+    raise BundleError(f"{url} is not fetched: it must be an https URL (http is for this machine only)")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        _check_url(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -1,0 +1,147 @@
+"""Puts a gateway together from its configuration: the one place that knows which adapter stands behind which port."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from fleetgw.adapters.codec.codec import RecordCodec
+from fleetgw.adapters.ingress.factory import IngressLimits, VehicleFactory
+from fleetgw.adapters.ingress.replies import ReplyFrames
+from fleetgw.adapters.ingress.tls import ReloadableContext, TlsFiles, VehicleTlsFactory
+from fleetgw.adapters.metrics.null import NullMetrics
+from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
+from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.app.gateway import Gateway, RateLimit
+from fleetgw.app.lane import Lane, LaneTiming
+from fleetgw.app.sinks import make_sink, settings_of, sink_maker
+from fleetgw.app.type_route import TypeRoutes
+from fleetgw.domain.delivery import BacklogLimits
+from fleetgw.domain.errors import ConfigurationError
+from fleetgw.domain.identity import DEFAULT_ISSUERS, ByExtendedKeyUsage, FixedClientType, IssuerTable
+from fleetgw.domain.routing import build_routes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from twisted.internet.interfaces import IReactorTCP
+
+    from fleetgw.adapters.sinks.context import ISinkReactor
+    from fleetgw.app.config.loading import LoadedConfig
+    from fleetgw.app.config.sections import Config
+    from fleetgw.domain.errors import Problem
+    from fleetgw.domain.ports import ILog, IMetrics
+    from fleetgw.domain.routing import Route
+
+    class IGatewayReactor(ISinkReactor, IReactorTCP):
+        """What a gateway asks of the reactor."""
+
+
+@frozen
+class Parts:
+    """A gateway in pieces, made and connected, nothing started.
+
+    :ivar exposition: gives the metrics page, None where metrics are off.
+    """
+
+    gateway: Gateway
+    lanes: Mapping[str, Lane]
+    vehicles: VehicleFactory
+    tls: ReloadableContext
+    door: VehicleTlsFactory
+    metrics: IMetrics
+    log: ILog
+
+
+def compose(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) -> Parts:
+    """Make every part.
+
+    :raises ConfigurationError: what only making the parts can show: a sink that cannot be imported or made.
+    :raises OpenSSL.SSL.Error, OSError: a certificate file that was there when the configuration was checked is not any more.
+    """
+    config = loaded.config
+    metrics: IMetrics = PrometheusMetrics() if config.monitoring.prometheus_metrics_port else NullMetrics()
+    routes = build_routes(config.records, config.reliable_ack_sources)
+    lanes = _make_lanes(config, routes, reactor, metrics, log)
+    frames = ReplyFrames()
+    gateway = Gateway(
+        routes=TypeRoutes(routes, lanes, metrics),
+        codec=RecordCodec(transmit_decoded_records=config.transmit_decoded_records),
+        frames=frames,
+        metrics=metrics,
+        log=log,
+        max_message_bytes=config.limits.max_message_bytes,
+        rate_limit=_rate_limit(config),
+        tracked_vins=frozenset(config.vins_signal_tracking_enabled),
+        monotonic=reactor.seconds,
+        wall_ns=time.time_ns,
+    )
+    tls = ReloadableContext(TlsFiles(config.tls.ca_file, config.tls.server_cert, config.tls.server_key))
+    vehicles = VehicleFactory(
+        gateway,
+        _issuers(config),
+        _ingress_limits(config),
+        reactor,
+        metrics,
+        log,
+        log_handshake_errors=not loaded.suppress_tls_handshake_errors,
+    )
+    door = VehicleTlsFactory(tls, isClient=False, wrappedFactory=vehicles, clock=reactor)
+    return Parts(gateway, lanes, vehicles, tls, door, metrics, log)
+
+
+def _make_lanes(
+    config: Config, routes: Mapping[str, Route], reactor: IGatewayReactor, metrics: IMetrics, log: ILog
+) -> dict[str, Lane]:
+    lanes: dict[str, Lane] = {}
+    problems: list[Problem] = []
+    for name in dict.fromkeys(name for route in routes.values() for name in route.sinks):
+        record_types = tuple(record_type for record_type, route in routes.items() if name in route.sinks)
+        context = SinkContext(name, settings_of(name, config), config.namespace, record_types, reactor, metrics, log)
+        try:
+            sink = make_sink(sink_maker(name, config), context)
+        except ConfigurationError as error:
+            problems += error.problems
+            continue
+        settings = config.delivery.lane(name)
+        lanes[name] = Lane(
+            sink,
+            BacklogLimits(settings.queue_records, settings.queue_bytes, settings.in_flight_records, settings.batch_records),
+            LaneTiming(settings.gather_ms / 1000, settings.retry_initial_s, settings.retry_max_s),
+            reactor,
+            metrics,
+            log,
+        )
+    if problems:
+        raise ConfigurationError(problems)
+    return lanes
+
+
+def _issuers(config: Config) -> IssuerTable:
+    return DEFAULT_ISSUERS.extended(
+        {
+            issuer: FixedClientType(rule) if isinstance(rule, str) else ByExtendedKeyUsage()
+            for issuer, rule in config.identity.issuers.items()
+        }
+    )
+
+
+def _rate_limit(config: Config) -> RateLimit | None:
+    section = config.rate_limit
+    return RateLimit(section.message_limit, section.message_interval_time) if section.enabled else None
+
+
+def _ingress_limits(config: Config) -> IngressLimits:
+    limits = config.limits
+    return IngressLimits(
+        limits.handshake_timeout_s,
+        limits.message_timeout_s,
+        limits.ping_after_s,
+        limits.ping_timeout_s,
+        limits.write_timeout_s,
+        limits.max_frame_bytes,
+        limits.max_pending_reply_bytes,
+        limits.max_connections,
+    )
