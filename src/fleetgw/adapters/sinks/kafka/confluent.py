@@ -1,0 +1,302 @@
+"""Kafka by confluent-kafka (librdkafka), thread-free on the reactor: produce never blocks, poll(0) brings the reports."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from fleetgw.adapters.sinks.kafka.deliveries import NOT_RUNNING, Delivery
+from fleetgw.adapters.sinks.kafka.failures import TOO_LARGE_CODES, FailureLog, delivery_error
+from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
+from fleetgw.adapters.sinks.kafka.properties import read_properties
+from fleetgw.domain.errors import ConfigurationError, DeliveryError, NotConnected, Problem, Rejected, Retryable
+from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from twisted.internet.interfaces import IDelayedCall
+
+    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.domain.ports import ILog
+    from fleetgw.domain.records import Record
+
+POLL_INTERVAL_S = 0.005
+"""How long a report may wait for the reactor while records are under way; as long as librdkafka lingers."""
+
+IDLE_POLL_INTERVAL_S = 1.0
+"""How often errors and statistics are looked at while nothing is under way."""
+
+REMAKE_INTERVAL_S = 5.0
+"""A producer that failed fatally lives at least so long before it is replaced."""
+
+_ORDER_PROPERTIES = frozenset(
+    {
+        "acks",
+        "enable.idempotence",
+        "max.in.flight",
+        "max.in.flight.requests.per.connection",
+        "message.send.max.retries",
+        "queuing.strategy",
+        "request.required.acks",
+        "retries",
+    }
+)
+"""What idempotence depends on: an operator who sets one of these has decided how order is kept."""
+
+_READY = Ready()
+
+_ALONE = {"batch.num.messages": "1", "linger.ms": "0"}
+
+_NOT_CONNECTED_CODES = frozenset(
+    {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._DESTROY}
+)
+
+
+@implementer(IDispatcher)
+class ConfluentKafkaSink:
+    """Produces to ``<namespace>_<record type>``: key = vin, value = payload, the metadata as headers.
+
+    :param context: settings are librdkafka properties.
+    :param make_producer: makes the client from its configuration, for tests.
+    """
+
+    def __init__(self, context: SinkContext, make_producer: Callable[..., Producer] = Producer) -> None:
+        self.name = context.name
+        self._context = context
+        self._make_producer = make_producer
+        self._properties = read_properties(context.name, context.settings, context.log)
+        self._properties.setdefault("statistics.interval.ms", "2000")
+        self._idempotence_is_ours = not self._properties.keys() & _ORDER_PROPERTIES
+        if self._idempotence_is_ours:
+            # without it a retry after a broker's error may overtake: a vehicle's records would change order
+            self._properties["enable.idempotence"] = "true"
+        self._topics = {record_type: context.destination(record_type) for record_type in context.record_types}
+        self._numbers = KafkaNumbers(context.metrics, context.record_types)
+        self._failures = FailureLog(context.log, self._numbers, context.reactor)
+        self._producer: Producer | None = None
+        self._single: Producer | None = None
+        self._made_at_s = 0.0
+        self._fatal = False
+        self._readiness: Readiness = NotReady("not started")
+        self._open: set[Delivery] = set()
+        self._settled: list[Delivery] = []
+        self._tick: IDelayedCall | None = None
+        self._stopped: Deferred[None] | None = None
+
+    def start(self) -> Deferred[None]:
+        """Make the client; it connects by itself, now or later."""
+        return Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        self._producer = self._made_producer()
+        servers = self._servers()
+        self._readiness = NotReady(f"no broker of {servers} has answered yet")
+        self._tick = self._context.reactor.callLater(IDLE_POLL_INTERVAL_S, self._poll)
+        self._context.log.info("kafka_registered", client="confluent-kafka", servers=servers)
+
+    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
+        """Hand records to librdkafka; their reports come back through ``_poll``."""
+        producer = self._producer
+        if producer is None or self._stopped is not None:
+            return succeed([NOT_RUNNING] * len(batch))
+        delivery = Delivery(batch)
+        reported = self._reported
+        for index, record in enumerate(batch):
+            try:
+                self._produce(producer, record, partial(reported, delivery, index))
+            except Exception as error:  # whatever it is, it becomes the record's outcome
+                delivery.outcomes[index] = self._refusal(error)
+                delivery.unsettled -= 1
+        delivery.count_produced(self._numbers)
+        if not delivery.unsettled:
+            delivery.finish(self._numbers)
+        else:
+            if not self._open:
+                self._poll_after(POLL_INTERVAL_S)
+            self._open.add(delivery)
+        return delivery.answer
+
+    def stop(self) -> Deferred[None]:
+        """Flush, then let go of the client. Ends at the latest with librdkafka's ``message.timeout.ms``."""
+        self._stopped = Deferred(self._give_up)
+        if self._open:
+            self._poll_after(0)
+        else:
+            self._release()
+        return self._stopped
+
+    def readiness(self) -> Readiness:
+        """By librdkafka's last word: a delivery, a broker's state, an error."""
+        return self._readiness
+
+    def _produce(self, producer: Producer, record: Record, on_delivery: Callable[..., None]) -> None:
+        vehicle = record.vehicle
+        # By position, which is a tenth cheaper: topic, value, key, partition, callback, its other name on_delivery (read only
+        # when the first is absent), timestamp (0: now), headers.
+        producer.produce(
+            self._topics[record.record_type],
+            record.payload,
+            vehicle.vin,
+            -1,
+            on_delivery,
+            None,
+            0,
+            [
+                ("device_client_version", vehicle.device_client_version),
+                ("receivedat", b"%d" % record.received_at_ms),
+                ("timestamp", b"0"),
+                ("txid", record.txid),
+                ("txtype", record.record_type),
+                ("version", b"0"),
+                ("vin", vehicle.vin),
+            ],
+        )
+
+    def _reported(self, delivery: Delivery, index: int, error: KafkaError | None, _message: object) -> None:
+        """Take one record's delivery report; runs within ``poll``."""
+        if error is None:
+            delivery.outcomes[index] = RECEIPT
+        elif error.code() in TOO_LARGE_CODES and self._tries_alone(delivery, index):
+            return
+        else:
+            delivery.outcomes[index] = self._outcome(error)
+        delivery.unsettled -= 1
+        if not delivery.unsettled:
+            self._settled.append(delivery)
+
+    def _tries_alone(self, delivery: Delivery, index: int) -> bool:
+        """Send a record again, by itself: the broker refused a whole request, and which record is too large it did not say.
+
+        :return: whether it is under way; False when it was alone already.
+        """
+        return False
+
+    def _outcome(self, error: KafkaError) -> DeliveryError:
+        reason = f"{error.name()}: {error.str()}"
+        self._failures.add(error.name(), reason)
+        code = error.code()
+        if code == KafkaError._MSG_TIMED_OUT:
+            self._readiness = NotReady(f"{self._servers()} did not confirm in time")
+            return NotConnected(reason)
+        return NotConnected(reason) if code in _NOT_CONNECTED_CODES else delivery_error(code, reason)
+
+    def _refusal(self, error: Exception) -> DeliveryError:
+        """Tell why the client did not even take a record."""
+        if isinstance(error, KafkaException):
+            return self._outcome(error.args[0])
+        if isinstance(error, BufferError):
+            self._failures.add("queue_full", "the queue to Kafka is full (queue.buffering.max.messages, .kbytes)")
+            return Retryable("the queue to Kafka is full")
+        self._failures.add("unsendable", repr(error))
+        return Rejected(f"no Kafka record can be made of it: {error!r}")
+
+    def _poll_after(self, delay_s: float) -> None:
+        if self._tick is not None:
+            self._tick.cancel()
+        self._tick = self._context.reactor.callLater(delay_s, self._poll)
+
+    def _poll(self) -> None:
+        """Take what librdkafka has to say, answer what is settled, and look again soon while anything is under way."""
+        self._tick = None
+        producer = self._producer
+        if producer is None:
+            return
+        if self._stopped is None:
+            producer.poll(0)
+        else:
+            producer.flush(0)  # as poll, and no lingering
+        self._numbers.queue_size.set_to(len(producer))
+        self._answer_settled()
+        if self._producer is None or self._tick is not None:
+            return  # a caller stopped the sink, or dispatched, when it heard
+        if self._stopped is not None and not self._open:
+            self._release()
+        else:
+            self._poll_after(POLL_INTERVAL_S if self._open else IDLE_POLL_INTERVAL_S)
+
+    def _answer_settled(self) -> None:
+        """Answer outside of librdkafka's callbacks: what callers do then may be anything."""
+        settled, self._settled = self._settled, []
+        for delivery in settled:
+            if delivery in self._open:
+                self._open.remove(delivery)
+                if RECEIPT in delivery.outcomes:
+                    self._readiness = _READY
+                delivery.finish(self._numbers)
+
+    def _give_up(self, _stopped: Deferred[None]) -> None:
+        """Stopping was cancelled."""
+        if self._producer is not None:
+            self._producer.purge(blocking=False)
+            self._producer.poll(0)
+            self._answer_settled()
+            self._release()
+
+    def _release(self) -> None:
+        if self._tick is not None:
+            self._tick.cancel()
+            self._tick = None
+        self._producer = None
+        self._readiness = NotReady("stopped")
+        abandoned, self._open = self._open, set()
+        for delivery in abandoned:
+            delivery.finish(self._numbers)
+        if self._stopped is not None:
+            self._stopped.callback(None)
+
+    def _servers(self) -> str:
+        return self._properties.get("bootstrap.servers") or self._properties.get("metadata.broker.list", "(none configured)")
+
+    def _made_producer(self) -> Producer:
+        """Make a client.
+
+        :raises ConfigurationError: naming every property that librdkafka refuses.
+        """
+        properties = dict(self._properties)
+        problems: list[Problem] = []
+        while True:
+            try:
+                producer = self._make_producer(
+                    {**properties, "error_cb": self._heard_error, "stats_cb": self._heard_statistics},
+                    logger=_ClientLog(self._context.log),
+                )
+            except KafkaException as error:
+                said = error.args[0].str().strip()
+                quoted = next((name for name in re.findall(r'"([^"]+)"', said) if name in properties), None)
+                path = self.name if quoted is None else f"{self.name}.{quoted}"
+                problems.append(Problem(path, said, "see librdkafka's CONFIGURATION.md for names and values"))
+                if quoted is None:
+                    raise ConfigurationError(problems) from error
+                del properties[quoted]
+            else:
+                break
+        if problems:
+            raise ConfigurationError(problems)
+        return producer
+
+    def _heard_error(self, error: KafkaError) -> None:
+        reason = f"{error.name()}: {error.str()}"
+        self._failures.add(error.name(), reason)
+        if error.fatal() or error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._readiness = NotReady(f"{self._servers()}: {reason}")
+
+    def _heard_statistics(self, statistics: str) -> None:
+        if '"state":"UP"' in statistics:  # of any broker; parsing the whole would cost more than the answer is worth
+            self._readiness = _READY
+
+
+class _ClientLog:
+    """What librdkafka would write to standard error goes to the gateway's log; it asks for logging.Logger's ``log``."""
+
+    def __init__(self, log: ILog) -> None:
+        self._log = log
+
+    def log(self, _level: int, _form: str, facility: str, _client: str, text: str) -> None:
+        write = self._log.warn if facility == "CONFWARN" else self._log.debug
+        write("kafka_client", facility=facility, text=text)

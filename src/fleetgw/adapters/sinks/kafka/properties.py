@@ -1,0 +1,47 @@
+"""The ``kafka`` section of the configuration: librdkafka's property names and plain values."""
+
+from collections.abc import Mapping
+
+from fleetgw.domain.errors import ConfigurationError, Problem
+from fleetgw.domain.ports import ILog
+
+_OURS = {
+    "delivery.report.only.error": "every record's delivery is reported, or no receipt could be given",
+    "enabled_events": "the sink chooses the events that it needs",
+    "log.queue": "the client's log lines go to the gateway's log",
+}
+
+
+def read_properties(section: str, settings: Mapping[str, object], log: ILog) -> dict[str, str]:
+    """Check the section's values and write them as librdkafka reads them.
+
+    What belongs to the Go client alone, or would break the sink's contract, is left out with a warning.
+
+    :param section: its name, for messages.
+    :return: property name -> value as text.
+    :raises ConfigurationError: a value is neither text, number nor boolean, or a property cannot work here.
+    """
+    properties: dict[str, str] = {}
+    problems = []
+    for name, value in settings.items():
+        reason = "it belongs to the Go client" if name.startswith("go.") else _OURS.get(name)
+        if name == "transactional.id":
+            problems.append(Problem(f"{section}.{name}", "the gateway writes no transactions", "remove it"))
+        elif reason is not None:
+            log.warn("kafka_property_ignored", property=f"{section}.{name}", reason=reason)
+        elif name in {"message.timeout.ms", "delivery.timeout.ms"} and value in (0, "0"):
+            # 0 is "for ever" to librdkafka, but an outcome is owed within bounded time
+            log.warn("kafka_property_ignored", property=f"{section}.{name}", reason="a record's wait must end")
+        elif isinstance(value, bool):
+            properties[name] = "true" if value else "false"
+        elif isinstance(value, int | float):
+            properties[name] = str(int(value))
+        elif isinstance(value, str):
+            properties[name] = value
+        else:
+            problems.append(
+                Problem(f"{section}.{name}", f"{value!r} is no property value", "give text, a number or a boolean")
+            )
+    if problems:
+        raise ConfigurationError(problems)
+    return properties
