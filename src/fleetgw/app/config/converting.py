@@ -10,9 +10,8 @@ from attrs import frozen
 
 from fleetgw.app.config.findings import Findings, Surroundings, did_you_mean, member, quoted
 from fleetgw.app.config.secrets import read_secret, with_secrets
-from fleetgw.app.config.sections import FREE_FORM
 from fleetgw.app.config.values import Secret
-from fleetgw.app.config.wording import bare, shown, type_name
+from fleetgw.app.config.wording import bare, hint, shown, type_name
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -39,17 +38,19 @@ class Converter:
             value = given.get(field.encode_name)
             if value is None:
                 if field.encode_name in given:
-                    self.findings.warn(
-                        where, "is null, which counts as left out", f"leave it out, or give {type_name(field.type)}"
-                    )
+                    self._note_null(field.type, where)
                 if field.required:
-                    self.findings.refuse_value(where, "is missing", f"must be {type_name(field.type)}")
+                    self.findings.refuse_value(where, "is missing", _missing(field.type))
                     values[field.name] = UNUSABLE
                 continue
             converted = self._value(field.type, value, where)
             if converted is not UNUSABLE or field.required:
                 values[field.name] = converted
         return kind(**values)
+
+    def _note_null(self, kind: Any, path: str) -> None:  # a type annotation of any form
+        note = self.findings.refuse if hint(kind, "null_refused") else self.findings.warn
+        note(path, "is null, which counts as left out", f"leave it out, or give {type_name(kind)}")
 
     def _known_members(self, kind: type[msgspec.Struct], members: Mapping[str, object], path: str) -> dict[str, object]:
         known = {field.encode_name for field in msgspec.structs.fields(kind)}
@@ -80,7 +81,7 @@ class Converter:
         if isinstance(plain, type) and issubclass(plain, msgspec.Struct) and isinstance(value, dict):
             return self.section(plain, value, path)
         if origin is dict and isinstance(value, dict):
-            settings = with_secrets(value, path, self.findings, self.surroundings) if _is_free_form(kind) else value
+            settings = with_secrets(value, path, self.findings, self.surroundings) if hint(kind, "free_form") else value
             return self._members(typing.get_args(plain)[1], settings, path)
         if origin is tuple and isinstance(value, list):
             items = [self._value(typing.get_args(plain)[0], each, f"{path}[{index}]") for index, each in enumerate(value)]
@@ -96,6 +97,8 @@ class Converter:
     def _leaf(self, kind: Any, value: object, path: str) -> Any:  # kind: a type annotation; the result is of that type
         if bare(kind) is object:
             return value
+        if isinstance(value, str) and (aliases := hint(kind, "aliases")):
+            value = aliases.get(value.lower(), value.lower())
         try:
             return msgspec.convert(value, kind)
         except msgspec.ValidationError:
@@ -106,13 +109,13 @@ class Converter:
         if value:
             return self.surroundings.base_dir / value
         if type(None) not in typing.get_args(typing.get_args(kind)[0]):
-            self.findings.refuse_value(path, "is empty", f"must be {type_name(kind)}")
+            self.findings.refuse_value(path, "is empty", _missing(kind))
             return UNUSABLE  # type: ignore[no-any-return]  # UNUSABLE stands for any type
         return None
 
 
-def _is_free_form(kind: Any) -> bool:  # a type annotation of any form
-    return any(isinstance(each, msgspec.Meta) and each.extra == FREE_FORM for each in typing.get_args(kind))
+def _missing(kind: Any) -> str:  # a type annotation of any form
+    return hint(kind, "when_missing") or f"must be {type_name(kind)}"
 
 
 def _correction(kind: Any, value: object) -> str:  # kind: a type annotation of any form

@@ -72,10 +72,13 @@ def quoted(names: Iterable[str]) -> str:
     return ", ".join(json.dumps(name) for name in names)
 
 
-def nearest(name: str, known: Collection[str]) -> str | None:
-    """The known name that ``name`` is probably meant to be, or None."""
+def nearest(name: str, known: Collection[str], likeness: float = 0.6) -> str | None:
+    """The known name that ``name`` is probably meant to be, or None.
+
+    :param likeness: how much of the two must agree, from 0 to 1.
+    """
     by_lower_case = {each.lower(): each for each in known}
-    matches = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    matches = difflib.get_close_matches(name.lower(), by_lower_case, 1, likeness)
     return by_lower_case[matches[0]] if matches else None
 
 

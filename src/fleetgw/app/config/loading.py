@@ -8,8 +8,9 @@ from pathlib import Path
 from attrs import frozen
 from msgspec import structs
 
+from fleetgw.app.config.checks import check
 from fleetgw.app.config.converting import Converter
-from fleetgw.app.config.findings import Findings, Surroundings
+from fleetgw.app.config.findings import Findings, Surroundings, quoted
 from fleetgw.app.config.reading import read_json
 from fleetgw.app.config.secrets import reason
 from fleetgw.app.config.sections import Config
@@ -18,6 +19,9 @@ from fleetgw.domain.errors import ConfigurationError, Problem
 
 AVAILABLE_SINKS = frozenset({"kafka", "logger", "memory"})
 """The built-in sinks that exist in this version."""
+
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 ENTRY_POINT_GROUP = "fleetgw.dispatchers"
 """The entry-point group by which installed packages add sinks."""
@@ -73,9 +77,19 @@ def parse_config(
         environ, base_dir, now or datetime.now(UTC), available_sinks, frozenset(entry_points(group=ENTRY_POINT_GROUP).names)
     )
     config = Converter(findings, surroundings).section(Config, read_json(text, findings), "")
+    check(config, findings, surroundings)
+    suppress = _read_flag("SUPPRESS_TLS_HANDSHAKE_ERROR_LOGGING", environ, findings)
     if findings.problems:
         raise ConfigurationError(findings.problems)
-    return LoadedConfig(_with_environment(config, environ), tuple(findings.warnings))
+    return LoadedConfig(_with_environment(config, environ), tuple(findings.warnings), suppress)
+
+
+def _read_flag(name: str, environ: Mapping[str, str], findings: Findings) -> bool:
+    """An environment variable that is true or false, in any of the forms that the Go server takes; unset is false."""
+    value = environ.get(name, "false")
+    if value not in _TRUE | _FALSE:
+        findings.refuse(name, f"the environment variable is {quoted([value])}", "set it to true or false, or not at all")
+    return value in _TRUE
 
 
 def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:

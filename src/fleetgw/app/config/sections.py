@@ -6,10 +6,13 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field, structs
 
 from fleetgw.app.config.sink_sections import Airbrake, Kinesis, Mqtt, Pubsub, Redis, Zmq
-from fleetgw.app.config.values import SECRET_FORMS, Natural, Port, Positive, Seconds
+from fleetgw.app.config.values import SECRET_FORMS, Natural, Pause, Port, Positive, Seconds
 
-FREE_FORM = {"settings": True}
-"""Mark of an object whose members have no fixed names; secrets in it are told by their form or their name."""
+FREE_FORM = {"free_form": True}
+"""Hint: an object whose members have no fixed names; secrets in it are told by their form or their name."""
+
+LOG_LEVEL_ALIASES = {"warning": "warn", "fatal": "error", "panic": "error"}
+"""Names that the Go server takes too; nothing here is more important than an error."""
 
 
 KafkaValue = Annotated[
@@ -23,7 +26,10 @@ class Tls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ca_file: Annotated[
         Path,
         Meta(
-            description="PEM file of the authorities that sign vehicles' certificates; `fleetgw fetch-ca FILE` gets Tesla's."
+            description="PEM file of the authorities that sign vehicles' certificates (Tesla's: `fleetgw fetch-ca FILE`).",
+            extra={
+                "when_missing": "get Tesla's authorities with `fleetgw fetch-ca FILE` and name that FILE: none are built in"
+            },
         ),
     ]
     server_cert: Annotated[Path, Meta(description="PEM file of our certificate, followed by its intermediates.")]
@@ -97,7 +103,7 @@ class LaneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     in_flight_records: Positive
     batch_records: Positive
     gather_ms: Seconds
-    retry_initial_s: Seconds
+    retry_initial_s: Pause
     retry_max_s: Seconds
     drain_timeout_s: Seconds
 
@@ -110,7 +116,7 @@ class LaneOverride(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     in_flight_records: Annotated[Positive | None, Meta(description="As in `delivery`.")] = None
     batch_records: Annotated[Positive | None, Meta(description="As in `delivery`.")] = None
     gather_ms: Annotated[Seconds | None, Meta(description="As in `delivery`.")] = None
-    retry_initial_s: Annotated[Seconds | None, Meta(description="As in `delivery`.")] = None
+    retry_initial_s: Annotated[Pause | None, Meta(description="As in `delivery`.")] = None
     retry_max_s: Annotated[Seconds | None, Meta(description="As in `delivery`.")] = None
     drain_timeout_s: Annotated[Seconds | None, Meta(description="As in `delivery`.")] = None
 
@@ -123,7 +129,7 @@ class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     in_flight_records: Annotated[Positive, Meta(description="Records handed to the sink and not yet confirmed.")] = 20_000
     batch_records: Annotated[Positive, Meta(description="Records in one batch.")] = 2_000
     gather_ms: Annotated[Seconds, Meta(description="Milliseconds to gather a batch; 0: one turn of the reactor.")] = 5.0
-    retry_initial_s: Annotated[Seconds, Meta(description="Seconds before the first retry; doubled each time.")] = 0.5
+    retry_initial_s: Annotated[Pause, Meta(description="Seconds before the first retry; doubled each time.")] = 0.5
     retry_max_s: Annotated[Seconds, Meta(description="Seconds between retries, at most.")] = 30.0
     drain_timeout_s: Annotated[Seconds, Meta(description="Seconds to settle what is held when the gateway stops.")] = 10.0
     sinks: Annotated[dict[str, LaneOverride], Meta(description="Sink name to what differs for it.")] = {}
@@ -177,7 +183,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = False
     records: Annotated[
         dict[str, tuple[str, ...]],
-        Meta(description="Record type (`V`, `alerts`, `errors`, `connectivity` or your own) to the sinks it goes to."),
+        Meta(
+            description="Record type (`V`, `alerts`, `errors`, `connectivity` or your own) to the sinks it goes to.",
+            extra={"when_missing": 'say where records go, such as {"V": ["logger"]}'},
+        ),
     ]
     reliable_ack_sources: Annotated[
         dict[str, str], Meta(description="Record type to the sink whose confirmation is acknowledged to the vehicle.")
@@ -194,10 +203,13 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         tuple[str, ...], Meta(description="VINs whose signals are counted singly, at most 20.")
     ] = ()
     log_level: Annotated[
-        Literal["trace", "debug", "info", "warn", "error"], Meta(description="The least important events that are logged.")
+        Literal["trace", "debug", "info", "warn", "error"],
+        Meta(description="The least important events that are logged.", extra={"aliases": LOG_LEVEL_ALIASES}),
     ] = "info"
     json_log_enable: Annotated[bool, Meta(description="Log lines are JSON in place of readable text.")] = False
-    logger: Annotated[Logger, Meta(description="The sink `logger`.")] = field(default_factory=Logger)
+    logger: Annotated[Logger, Meta(description="The sink `logger`.", extra={"null_refused": True})] = field(
+        default_factory=Logger
+    )
     kafka: Annotated[
         dict[str, KafkaValue] | None,
         Meta(description="The sink `kafka`: librdkafka property names and their values.", extra=FREE_FORM),

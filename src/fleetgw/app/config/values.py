@@ -48,5 +48,6 @@ SECRET_FORMS = {
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(ge=0)]
+Pause = Annotated[float, Meta(ge=0.001)]
 Positive = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]

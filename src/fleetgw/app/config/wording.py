@@ -21,6 +21,12 @@ def bare(kind: Any) -> Any:  # a type annotation of any form
     return kind
 
 
+def hint(kind: Any, name: str) -> Any:  # a type annotation of any form; a hint of any type
+    """A hint that a type carries in its ``Meta.extra``, None where there is none."""
+    hints = (each.extra for each in typing.get_args(kind) if isinstance(each, msgspec.Meta) and each.extra)
+    return next((extra[name] for extra in hints if name in extra), None)
+
+
 def range_of(kind: Any) -> tuple[float | None, float | None]:  # a type annotation of any form
     """The least and the greatest number that a type allows, None where there is no limit."""
     least = greatest = None

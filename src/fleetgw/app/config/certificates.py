@@ -1,0 +1,112 @@
+"""Can the certificates be used?"""
+
+from datetime import timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from fleetgw.app.config.findings import Findings, Surroundings
+from fleetgw.app.config.secrets import reason
+from fleetgw.app.config.sections import Config
+from fleetgw.app.config.sink_sections import ClientTls
+
+EXPIRY_WARNING = timedelta(days=30)
+
+
+def check_server_certificates(config: Config, findings: Findings, surroundings: Surroundings) -> None:
+    """The files of ``tls`` hold what they should, belong together and have not expired."""
+    tls = config.tls
+    if findings.usable("tls.ca_file"):
+        _read_certificates(tls.ca_file, "tls.ca_file", findings)
+    if findings.usable("tls.server_cert") and findings.usable("tls.server_key"):
+        chain = _check_pair(tls.server_cert, tls.server_key, "tls", findings)
+        if chain:
+            _check_expiry(chain[0], findings, surroundings)
+
+
+def check_client_tls(tls: ClientTls | None, path: str, findings: Findings) -> None:
+    """The files of a client's TLS section hold what they should; a certificate has its key."""
+    if tls is None or not findings.usable(path):
+        return
+    if tls.ca_file is not None:
+        _read_certificates(tls.ca_file, f"{path}.ca_file", findings)
+    if tls.server_cert is not None and tls.server_key is not None:
+        _check_pair(tls.server_cert, tls.server_key, path, findings)
+    elif tls.server_cert is not None or tls.server_key is not None:
+        findings.refuse(path, "has only one of server_cert and server_key", "give both, or none")
+
+
+def _check_pair(cert: Path, key: Path, path: str, findings: Findings) -> list[x509.Certificate]:
+    """Check a certificate and its key; the certificates that could be read, our own first."""
+    chain = _read_certificates(cert, f"{path}.server_cert", findings)
+    private_key = _read_private_key(key, f"{path}.server_key", findings)
+    if chain and private_key and _encoded(chain[0].public_key()) != _encoded(private_key.public_key()):
+        findings.refuse(
+            f"{path}.server_key", f"{key} is not the key of {cert}", "name the key that the certificate was made for"
+        )
+    return chain
+
+
+def _encoded(public_key: PublicKeyTypes) -> bytes:
+    return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _read_certificates(file: Path, path: str, findings: Findings) -> list[x509.Certificate]:
+    """The certificates in a PEM file; none, and a problem, when it cannot be read."""
+    fix = "must be a PEM file with at least one certificate (BEGIN CERTIFICATE)"
+    if (pem := _read(file, path, fix, findings)) is None:
+        return []
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        what = (
+            "holds a private key, no certificate: are the two swapped?"
+            if b"PRIVATE KEY" in pem
+            else "holds no readable certificate"
+        )
+        findings.refuse(path, f"{file} {what}", fix)
+        return []
+
+
+def _read_private_key(file: Path, path: str, findings: Findings) -> PrivateKeyTypes | None:
+    fix = "must be a PEM file with a private key (BEGIN PRIVATE KEY), not encrypted"
+    if (pem := _read(file, path, fix, findings)) is None:
+        return None
+    try:
+        return load_pem_private_key(pem, password=None)
+    except TypeError:
+        what = "is encrypted"
+    except (ValueError, UnsupportedAlgorithm):
+        what = (
+            "holds a certificate, no key: are the two swapped?" if b"CERTIFICATE" in pem else "holds no readable private key"
+        )
+    findings.refuse(path, f"{file} {what}", fix)
+    return None
+
+
+def _read(file: Path, path: str, fix: str, findings: Findings) -> bytes | None:
+    try:
+        pem = file.read_bytes()
+    except OSError as error:
+        findings.refuse(path, f"{file} cannot be read: {reason(error)}", fix)
+        return None
+    if not pem.strip():
+        findings.refuse(path, f"{file} is empty", fix)
+        return None
+    return pem
+
+
+def _check_expiry(certificate: x509.Certificate, findings: Findings, surroundings: Surroundings) -> None:
+    path, renew = "tls.server_cert", "renew it"
+    ends, begins = certificate.not_valid_after_utc, certificate.not_valid_before_utc
+    if ends < surroundings.now:
+        findings.refuse(path, f"the certificate expired on {ends:%Y-%m-%d}: no vehicle would connect", renew)
+    elif begins > surroundings.now:
+        findings.refuse(
+            path, f"the certificate is not valid before {begins:%Y-%m-%d %H:%M} UTC", "use one that is, or set the clock"
+        )
+    elif ends - surroundings.now < EXPIRY_WARNING:
+        findings.warn(path, f"the certificate expires on {ends:%Y-%m-%d}", renew)

@@ -1,0 +1,126 @@
+"""The meaning of a configuration: which checks there are, and what each relies on."""
+
+import re
+from collections.abc import Callable
+
+from attrs import frozen
+
+from fleetgw.app.config.certificates import check_client_tls, check_server_certificates
+from fleetgw.app.config.findings import Findings, Surroundings, member, quoted
+from fleetgw.app.config.listeners import check_listeners
+from fleetgw.app.config.routes import (
+    check_dispatchers,
+    check_lanes,
+    check_reliable_ack_sources,
+    check_routes,
+    check_unused_sections,
+    routed_sinks,
+)
+from fleetgw.app.config.sections import Config
+from fleetgw.app.config.sink_checks import check_sinks, is_host_and_port
+
+MAX_TRACKED_VINS = 20
+_KAFKA_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")  # Kafka's own rule for topic names
+
+
+def _check_namespace(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+    if not config.namespace and routed_sinks(config) - {"logger", "memory"}:
+        record_type = next(iter(config.records))
+        findings.warn("namespace", f'is empty: topics are called "_{record_type}" and so on', 'name one, such as "fleet"')
+    for record_type, sinks in config.records.items():
+        if "kafka" in sinks and not _KAFKA_TOPIC.fullmatch(topic := f"{config.namespace}_{record_type}"):
+            findings.refuse(
+                member("records", record_type),
+                f"its Kafka topic would be {quoted([topic])}",
+                "namespace and type may hold letters, digits, dots, dashes and underscores, together at most 248 characters",
+            )
+
+
+def _check_rate_limit(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+    if config.rate_limit.enabled and config.rate_limit.message_limit < 1:
+        findings.refuse(
+            "rate_limit.message_limit",
+            "is missing or 0, though the limit is enabled",
+            "must be at least 1 record per interval",
+        )
+
+
+def _check_vins(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+    count = len(set(config.vins_signal_tracking_enabled))
+    if count > MAX_TRACKED_VINS:
+        findings.refuse("vins_signal_tracking_enabled", f"names {count} VINs", f"must name at most {MAX_TRACKED_VINS}")
+
+
+def _check_old_keys(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+    if config.reliable_ack is not None:
+        what = "is an old key and has no effect"
+        findings.warn("reliable_ack", what, 'use reliable_ack_sources, such as {"V": "kafka"}, and remove it')
+    if config.use_default_eng_ca:
+        what = "has no effect: no authorities are built in"
+        findings.warn("use_default_eng_ca", what, "have the engineering authorities in tls.ca_file, and remove it")
+
+
+def _check_monitoring(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+    not_available, fix = "is not yet available in this version: it has no effect", "remove it, or leave it for later"
+    for key in ("statsd", "profiler_port", "profiling_path"):
+        if getattr(config.monitoring, key):
+            findings.warn(f"monitoring.{key}", not_available, fix)
+    if config.airbrake is not None:
+        findings.warn("airbrake", not_available, fix)
+        check_client_tls(config.airbrake.tls, "airbrake.tls", findings)
+    statsd = config.monitoring.statsd
+    if statsd is not None and not is_host_and_port(statsd.host):
+        findings.refuse(
+            "monitoring.statsd.host", f"is {quoted([statsd.host])}" if statsd.host else "is missing", 'must be "host:port"'
+        )
+
+
+def _check_limits(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+    limits = config.limits
+    if limits.max_frame_bytes < limits.max_message_bytes:
+        findings.refuse(
+            "limits.max_frame_bytes", "is less than limits.max_message_bytes", f"must be at least {limits.max_message_bytes}"
+        )
+
+
+def _check_issuers(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+    for issuer, client_type in config.identity.issuers.items():
+        path = member("identity.issuers", issuer)
+        if not issuer:
+            findings.refuse(path, "is an issuer without a name", "name the common name of a certificate authority")
+        if client_type == "":
+            findings.refuse(path, "is empty", 'name a client type, such as "vehicle_device"')
+
+
+@frozen
+class _Check:
+    """One check, and the parts of the configuration that it cannot do without."""
+
+    run: Callable[[Config, Findings, Surroundings], None]
+    needs: tuple[str, ...]
+
+
+CHECKS = (
+    _Check(check_listeners, ("host", "port", "status_port", "monitoring")),
+    _Check(check_server_certificates, ()),
+    _Check(check_routes, ("records", "dispatchers")),
+    _Check(check_reliable_ack_sources, ("records", "reliable_ack_sources", "mqtt.qos")),
+    _Check(check_dispatchers, ("records", "dispatchers")),
+    _Check(check_unused_sections, ("records",)),
+    _Check(check_sinks, ("records",)),
+    _Check(check_lanes, ("records", "delivery")),
+    _Check(_check_namespace, ("records", "namespace")),
+    _Check(_check_rate_limit, ("rate_limit",)),
+    _Check(_check_vins, ("vins_signal_tracking_enabled",)),
+    _Check(_check_old_keys, ()),
+    _Check(_check_monitoring, ("monitoring", "airbrake")),
+    _Check(_check_limits, ("limits",)),
+    _Check(_check_issuers, ("identity",)),
+)
+
+
+def check(config: Config, findings: Findings, surroundings: Surroundings) -> None:
+    """Run every check whose parts could be read, noting what is wrong in ``findings``."""
+    for each in CHECKS:
+        if all(map(findings.usable, each.needs)):
+            each.run(config, findings, surroundings)

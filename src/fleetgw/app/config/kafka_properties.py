@@ -1,0 +1,112 @@
+"""Is the ``kafka`` section one that librdkafka takes?"""
+
+from collections.abc import Mapping
+from typing import TypeGuard
+
+from fleetgw.app.config.findings import Findings, Surroundings, member, nearest, quoted
+from fleetgw.app.config.sections import Config
+from fleetgw.app.config.wording import shown
+
+BROKERS = ("bootstrap.servers", "metadata.broker.list", "test.mock.num.brokers")
+
+COMMON_PROPERTIES = frozenset(
+    {
+        *BROKERS,
+        *("acks", "request.required.acks", "retries", "message.send.max.retries", "retry.backoff.ms", "enable.idempotence"),
+        *(
+            "compression.type",
+            "compression.codec",
+            "linger.ms",
+            "queue.buffering.max.ms",
+            "batch.size",
+            "batch.num.messages",
+        ),
+        *("queue.buffering.max.messages", "queue.buffering.max.kbytes", "message.max.bytes", "message.timeout.ms"),
+        *("delivery.timeout.ms", "request.timeout.ms", "socket.timeout.ms", "max.in.flight", "metadata.max.age.ms"),
+        *("reconnect.backoff.ms", "reconnect.backoff.max.ms", "connections.max.idle.ms", "socket.keepalive.enable"),
+        *("security.protocol", "ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.key.password"),
+        *(
+            "sasl.mechanism",
+            "sasl.mechanisms",
+            "sasl.username",
+            "sasl.password",
+            "client.id",
+            "statistics.interval.ms",
+            "debug",
+        ),
+    }
+)
+"""What a misspelled name is probably meant to be."""
+
+_PROBE = "fleetgw.probe"
+_NOT_PROBED = frozenset({"plugin.library.paths"})  # naming it would load the libraries
+
+
+def check_kafka(config: Config, findings: Findings, surroundings: Surroundings) -> None:
+    """Values are plain, brokers are named, files exist; names and values are right by librdkafka's own word."""
+    settings = config.kafka or {}
+    if not settings.keys() & set(BROKERS):
+        findings.refuse("kafka", "names no brokers", 'add "bootstrap.servers", such as "kafka-1:9092,kafka-2:9092"')
+    plain = {}
+    for name, value in settings.items():
+        path = member("kafka", name)
+        if not _is_plain(value):
+            fix = f"write {quoted([','.join(value)])}" if _is_texts(value) else "must be text, a number, true or false"
+            findings.refuse(path, f"is {shown(value)}", fix)
+        elif name.startswith("go."):
+            findings.warn(path, "belongs to the Go client: it has no effect here", "remove it")
+        else:
+            plain[name] = value
+            if isinstance(value, float) and not value.is_integer():
+                findings.warn(path, f"is {value}: the fraction is cut off", f"write {int(value)}")
+            if name.endswith(".location") and isinstance(value, str) and not _exists(value, name, surroundings):
+                findings.refuse(path, f"{value} does not exist", "name a file that does")
+    if config.kafka_client != "kafka-python":
+        for name, fault in librdkafka_faults(plain).items():
+            near = nearest(name, COMMON_PROPERTIES) if fault.startswith("No such") else None
+            fix = (
+                f"did you mean {quoted([near])}?"
+                if near
+                else "see librdkafka's list of properties, the section for producers"
+            )
+            findings.refuse(member("kafka", name), fault, fix)
+
+
+def librdkafka_faults(settings: Mapping[str, object]) -> dict[str, str]:
+    """Ask librdkafka about each property alone: property name -> what is wrong with it.
+
+    Empty where confluent-kafka is not installed: then the sink says it when it starts. Makes no client and no connection:
+    each question also names a property that does not exist, which librdkafka trips over when it has taken the real one.
+    """
+    try:
+        from confluent_kafka import KafkaException, Producer  # the client of an optional extra
+    except ImportError:
+        return {}
+    faults = {}
+    for name in settings.keys() - _NOT_PROBED:
+        try:
+            Producer({name: _as_text(settings[name]), _PROBE: ""})
+        except KafkaException as error:
+            if _PROBE not in (fault := error.args[0].str()):
+                faults[name] = fault
+        except (TypeError, ValueError) as error:
+            faults[name] = str(error)
+    return dict(sorted(faults.items()))
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(int(value)) if isinstance(value, int | float) else str(value)
+
+
+def _is_plain(value: object) -> TypeGuard[str | int | float]:
+    return isinstance(value, str | int | float)
+
+
+def _is_texts(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _exists(value: str, name: str, surroundings: Surroundings) -> bool:
+    return (name == "ssl.ca.location" and value == "probe") or (surroundings.base_dir / value).exists()
