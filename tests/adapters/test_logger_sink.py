@@ -22,7 +22,7 @@ from fleetgw.domain.errors import ConfigurationError, NotConnected
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Ready
 from fleetgw.domain.records import Envelope, PeerIdentity, Record, Vehicle
 
-VECTORS = Path(__file__).parents[1] / "vectors"
+VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 CASES = json.loads((VECTORS / "logger.json").read_text())["cases"]
 DIFFERENCES = {case["name"]: case for case in json.loads((VECTORS / "logger_differences.json").read_text())["cases"]}
 OWN_MEMBERS = {"activity", "context", "level", "msg", "time"}

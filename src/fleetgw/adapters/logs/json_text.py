@@ -17,8 +17,8 @@ _DEPTH_LIMIT = 32
 def to_json(value: object) -> bytes:
     """Encode compactly, keys sorted.
 
-    NaN and infinities become the protobuf JSON strings ``"NaN"``, ``"Infinity"``, ``"-Infinity"``; bytes that were not
-    UTF-8 (surrogate escapes) become U+FFFD; what JSON does not know becomes its ``repr``. Raises nothing.
+    NaN and infinities become the protobuf JSON strings ``"NaN"``, ``"Infinity"``, ``"-Infinity"``; text that was not UTF-8
+    (surrogate escapes) becomes U+FFFD, bytes become base64, and what JSON does not know its ``repr``. Raises nothing.
     """
     try:
         text = _ENCODER.encode(value)
@@ -31,7 +31,7 @@ def to_json(value: object) -> bytes:
 def _plain(value: object, depth: int) -> object:
     """``value`` rebuilt from what the encoder surely takes."""
     match value:
-        case None | bool() | int():
+        case None | bool() | int() | bytes():
             return value
         case float():
             return json_number(value)

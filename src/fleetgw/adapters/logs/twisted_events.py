@@ -10,8 +10,9 @@ from fleetgw.domain.ports import ILog
 class TwistedLogObserver:
     """Give it to twistd as the application's ``ILogObserver``; it writes to the gateway's log.
 
-    A failure or an event of level error or critical becomes the error event ``twisted_error`` (with ``traceback`` where
-    there is one), a warning ``twisted_warning``, and everything else, Twisted's chatter, the debug event ``twisted_event``.
+    A failure becomes the error event ``twisted_error`` with ``error``, ``traceback`` and ``text`` (what was going on); an
+    event of level error or critical the same without a traceback; a warning ``twisted_warning``; and everything else,
+    Twisted's chatter, the debug event ``twisted_event``.
     """
 
     def __init__(self, log: ILog) -> None:
@@ -24,7 +25,8 @@ class TwistedLogObserver:
         if failure is not None:
             self._log.error(
                 "twisted_error",
-                error=formatEvent(event) or failure.getErrorMessage(),
+                error=failure.getErrorMessage(),
+                text=formatEvent(event),
                 system=event.get("log_namespace", ""),
                 traceback=failure.getTraceback(),
             )

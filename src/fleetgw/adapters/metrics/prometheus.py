@@ -81,12 +81,8 @@ class PrometheusMetrics:
         for name, metric in sorted(self._metrics.items()):
             yield f"# HELP {name} {_escaped(metric.help)}\n# TYPE {name} {metric.kind.value}\n"
             series: Mapping[tuple[str, ...], _Counter | _Gauge] = self._counters.get(name) or self._gauges[name]
-            for values, one in sorted(series.items(), key=_labels_of):
-                yield f"{name}{_label_text(metric, values)} {_number_text(one.value)}\n"
-
-
-def _labels_of(item: tuple[tuple[str, ...], object]) -> tuple[str, ...]:
-    return item[0]
+            for labels, value in sorted((_label_text(metric, values), one.value) for values, one in series.items()):
+                yield f"{name}{labels} {_number_text(value)}\n"
 
 
 def _label_text(metric: Metric, values: tuple[str, ...]) -> str:

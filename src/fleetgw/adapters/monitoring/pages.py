@@ -48,10 +48,8 @@ class _Pages(Resource):
             headers.setRawHeaders(b"X-Content-Type-Options", [b"nosniff"])
         if not page.is_available():
             request.setResponseCode(http.SERVICE_UNAVAILABLE)
-        body = page.render()
         headers.setRawHeaders(b"Content-Type", [page.content_type])
-        headers.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
-        return b"" if request.method == b"HEAD" else body
+        return page.render()
 
 
 class _BodilessRequest(Request):
@@ -84,11 +82,7 @@ class PageSite(Site):
             requestFactory=_BodilessRequest,
             timeout=_STAGE_TIMEOUT_S,
             reactor=reactor,
-            parsePOSTFormSubmission=False,
         )
 
     def startFactory(self) -> None:
-        """Start no clock for an access log."""
-
-    def log(self, request: http.Request) -> None:
-        """Write no access log."""
+        """Open no access log, and start no clock for one."""

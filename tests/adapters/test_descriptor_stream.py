@@ -1,0 +1,85 @@
+"""Standard output that nobody reads must not hold up the reactor."""
+
+import os
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from fleetgw.adapters.logs.descriptor_stream import DescriptorStream
+
+
+class DescriptorStreamTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reader, self.writer = os.pipe()
+        self.addCleanup(os.close, self.writer)
+        os.set_blocking(self.reader, False)
+        self.reader_open = True
+        self.addCleanup(self.close_reader)
+
+    def close_reader(self) -> None:
+        if self.reader_open:
+            os.close(self.reader)
+        self.reader_open = False
+
+    def read_all(self) -> bytes:
+        pieces = []
+        while True:
+            try:
+                pieces.append(os.read(self.reader, 1 << 20))
+            except BlockingIOError:
+                return b"".join(pieces)
+
+    def test_lines_arrive_at_once(self) -> None:
+        stream = DescriptorStream(self.writer)
+        stream.write(b"one\n")
+        self.assertEqual(self.read_all(), b"one\n")
+
+    def test_a_line_longer_than_a_pipe_takes_arrives_whole(self) -> None:
+        stream = DescriptorStream(self.writer)
+        line = bytes(range(1, 10)) * 30_000 + b"\n"
+        stream.write(line)
+        received = self.read_all()
+        self.assertLess(len(received), len(line))
+        for _ in range(10):
+            stream.write(b"")
+            received += self.read_all()
+        self.assertEqual(received, line)
+
+    def test_a_reader_that_stalls_costs_lines_not_time_or_memory(self) -> None:
+        stream = DescriptorStream(self.writer, capacity_bytes=10_000)
+        taken, refused = [], 0
+        for number in range(2_000):
+            line = b"%0999d\n" % number
+            try:
+                stream.write(line)
+                taken.append(line)
+            except BlockingIOError:
+                refused += 1
+        self.assertGreater(refused, 1_000)
+        received = self.read_all()
+        stream.write(b"after\n")
+        received += self.read_all()
+        self.assertEqual(received, b"".join(taken) + b"after\n")
+
+    def test_a_line_over_the_capacity_is_taken_when_nothing_waits(self) -> None:
+        stream = DescriptorStream(self.writer, capacity_bytes=10)
+        stream.write(b"longer than ten bytes\n")
+        self.assertEqual(self.read_all(), b"longer than ten bytes\n")
+
+    def test_a_reader_that_has_gone_is_an_error_each_time(self) -> None:
+        stream = DescriptorStream(self.writer)
+        self.close_reader()
+        for _ in range(2):
+            with self.assertRaises(BrokenPipeError):
+                stream.write(b"x\n")
+
+    def test_what_nobody_took_does_not_go_to_the_next_reader(self) -> None:
+        stream = DescriptorStream(self.writer)
+        self.close_reader()
+        with self.assertRaises(BrokenPipeError):
+            stream.write(b"x\n")
+        self.reader, writer = os.pipe()
+        self.reader_open = True
+        os.dup2(writer, self.writer)
+        os.close(writer)
+        stream.write(b"y\n")
+        self.assertEqual(os.read(self.reader, 100), b"y\n")

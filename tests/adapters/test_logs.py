@@ -1,0 +1,245 @@
+"""Log lines, what becomes of them when nobody reads, and Twisted's own events."""
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, Logger, LogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from fleetgw.adapters.logs.levels import LEVELS, Level
+from fleetgw.adapters.logs.lines import JsonLog, LineLog, TextLog
+from fleetgw.adapters.logs.null import NullLog
+from fleetgw.adapters.logs.twisted_events import TwistedLogObserver
+from fleetgw.domain.ports import ILog
+from fleetgw.testing.log_contract import BrokenStream, LogContract, awkward_fields
+
+VECTORS = Path(__file__).resolve().parents[1] / "vectors"
+EVERY_LEVEL = ("debug", "info", "warn", "error")
+
+
+class JsonLogContractTests(LogContract, SynchronousTestCase):
+    def make_log(self) -> ILog:
+        return JsonLog(io.BytesIO(), Level.DEBUG)
+
+    def make_broken_log(self) -> ILog:
+        return JsonLog(BrokenStream(), Level.DEBUG)
+
+
+class TextLogContractTests(LogContract, SynchronousTestCase):
+    def make_log(self) -> ILog:
+        return TextLog(io.BytesIO(), Level.DEBUG)
+
+    def make_broken_log(self) -> ILog:
+        return TextLog(BrokenStream(), Level.DEBUG)
+
+
+class NullLogContractTests(LogContract, SynchronousTestCase):
+    def make_log(self) -> ILog:
+        return NullLog()
+
+    make_broken_log = make_log
+
+
+class ThresholdTests(SynchronousTestCase):
+    def test_each_level_writes_itself_and_what_is_above(self) -> None:
+        written = {}
+        for name, level in LEVELS.items():
+            stream = io.BytesIO()
+            log = JsonLog(stream, level)
+            for method in EVERY_LEVEL:
+                getattr(log, method)(method)
+            written[name] = [json.loads(line)["msg"] for line in stream.getvalue().splitlines()]
+            self.assertEqual(log.debug_enabled, "debug" in written[name])
+            self.assertEqual(log.info_enabled, "info" in written[name])
+        every = list(EVERY_LEVEL)
+        self.assertEqual(written, {"trace": every, "debug": every, "info": every[1:], "warn": every[2:], "error": every[3:]})
+
+
+class LineTests(SynchronousTestCase):
+    def line(self, log_type: type[LineLog], method: str, event: str, /, **fields: object) -> str:
+        stream = io.BytesIO()
+        clock = Clock()
+        clock.advance(1764000000.9)
+        getattr(log_type(stream, Level.DEBUG, clock.seconds), method)(event, **fields)
+        text = stream.getvalue().decode()
+        self.assertEqual(text.count("\n"), 1)
+        self.assertTrue(text.endswith("\n"))
+        return text.removesuffix("\n")
+
+    def test_json_lines_of_the_go_server(self) -> None:
+        """Written from their own fields, lines come out as the Go server's."""
+        for text in json.loads((VECTORS / "logger.json").read_text())["json_log_lines"]:
+            expected = json.loads(re.sub(r"<(epoch_s|n)>", "17", text)) | {"time": "2025-11-24T16:00:00Z"}
+            own = ("activity", "context", "level", "msg", "time")
+            fields = {name: value for name, value in expected.items() if name not in own}
+            line = self.line(JsonLog, expected["level"], expected["msg"], **fields)
+            self.assertEqual(line, json.dumps(expected, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+
+    def test_text_lines_of_the_go_server(self) -> None:
+        """All but those that hold Go's way of printing maps."""
+        lines = json.loads((VECTORS / "logger.json").read_text())["text_log_lines_verbose"]
+        uuid = "8183e8a3-4d5a-498f-b592-b748c490a2a7"
+        compared = 0
+        for expected in (line.replace("<uuid>", uuid) for line in lines):
+            if "map[" in expected:
+                continue
+            compared += 1
+            pairs = dict(re.findall(r'(\S+?)=("[^"]*"|\S*)', expected))
+            fields = {
+                name: int(value) if name in {"V", "alerts", "total", "duration_sec", "duration_ms"} else value.strip('"')
+                for name, value in pairs.items()
+                if name not in {"time", "level", "msg", "activity", "context"}
+            }
+            line = self.line(TextLog, pairs["level"], pairs["msg"], **fields)
+            self.assertEqual(line, expected.replace("<time>", "2025-11-24T16:00:00Z"))
+        self.assertGreater(compared, 5)
+
+    def test_text_of_structures_is_json(self) -> None:
+        line = self.line(TextLog, "warn", "e", data={"b": [1, None], "a": "x y"}, empty="", ok=True, quoted='a "b"')
+        self.assertEqual(
+            line,
+            'time="2025-11-24T16:00:00Z" level=warning msg=e context=fleet-telemetry data={"a":"x y","b":[1,null]} '
+            'empty= ok=true quoted="a \\"b\\""',
+        )
+
+    def test_awkward_fields_are_written(self) -> None:
+        line = json.loads(self.line(JsonLog, "error", "e", **awkward_fields()))
+        self.assertIn("no text for me", line.pop("unprintable"))
+        self.assertIn("[...]", json.dumps(line.pop("endless")))
+        self.assertEqual(
+            line,
+            {
+                "context": "fleet-telemetry",
+                "level": "error",
+                "msg": "e",
+                "time": "2025-11-24T16:00:00Z",
+                "not_utf8": "\ufffd\ufffd ok",
+                "nan": "NaN",
+                "infinities": ["Infinity", {"deep": "-Infinity"}],
+                "huge": 2**80,
+                "keys": {"1": "a", "None": "b", "\ufffd": "c"},
+                "error": "ValueError('x')",
+                "bytes": "AP8=",
+                "lines": "a\nb\r\n\x1b[31mc\u2028d",
+                "nothing": None,
+                "fields.msg": "mine",
+                "fields.level": "mine",
+                "fields.time": "mine",
+                "fields.context": "mine",
+                "fields.activity": "mine",
+            },
+        )
+
+    def test_awkward_fields_stay_on_one_text_line(self) -> None:
+        line = self.line(TextLog, "error", "e", **awkward_fields())
+        self.assertIn(' nan="NaN" not_utf8="\ufffd\ufffd ok" ', line)
+        self.assertNotIn("\x1b", line)
+
+    def test_time_moves_on(self) -> None:
+        stream, clock = io.BytesIO(), Clock()
+        log = JsonLog(stream, Level.INFO, clock.seconds)
+        for _ in range(3):
+            log.info("e")
+            clock.advance(0.6)
+        times = [json.loads(line)["time"] for line in stream.getvalue().splitlines()]
+        self.assertEqual(times, ["1970-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1970-01-01T00:00:01Z"])
+
+
+class _Interrupted:
+    """A stream that is broken for a while."""
+
+    def __init__(self) -> None:
+        self.broken: type[Exception] | None = None
+        self.lines: list[dict[str, Any]] = []
+
+    def write(self, data: bytes) -> None:
+        if self.broken is not None:
+            raise self.broken
+        self.lines.append(json.loads(data))
+
+
+class LostLineTests(SynchronousTestCase):
+    def test_lost_lines_are_counted_and_told_once_somebody_reads(self) -> None:
+        stream = _Interrupted()
+        log = JsonLog(stream)
+        for broken in (OSError, ValueError, BlockingIOError):
+            stream.broken = broken
+            log.info("lost")
+        stream.broken = None
+        log.info("one")
+        log.info("two")
+        self.assertEqual([line["msg"] for line in stream.lines], ["log_lines_lost", "one", "two"])
+        self.assertEqual((stream.lines[0]["count"], stream.lines[0]["level"]), (3, "warning"))
+
+
+class TwistedEventTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.stream = io.BytesIO()
+        self.publisher = LogPublisher(TwistedLogObserver(JsonLog(self.stream, Level.DEBUG)))
+        self.logger = Logger("here", observer=self.publisher)
+
+    def lines(self) -> list[dict[str, Any]]:
+        own = ("activity", "context", "time")
+        lines = [json.loads(line) for line in self.stream.getvalue().splitlines()]
+        return [{name: value for name, value in line.items() if name not in own} for line in lines]
+
+    def test_provides_the_interface(self) -> None:
+        verifyObject(ILogObserver, TwistedLogObserver(NullLog()))
+
+    def test_failure(self) -> None:
+        try:
+            raise RuntimeError("went wrong")
+        except RuntimeError:
+            self.logger.failure("while {what}", what="trying")
+        (line,) = self.lines()
+        traceback = line.pop("traceback")
+        self.assertIn("RuntimeError: went wrong", traceback)
+        self.assertIn("test_logs.py", traceback)
+        self.assertEqual(
+            line,
+            {
+                "level": "error",
+                "msg": "twisted_error",
+                "error": "went wrong",
+                "text": "while trying",
+                "system": "here",
+            },
+        )
+
+    def test_levels(self) -> None:
+        self.logger.critical("c")
+        self.logger.error("e {n}", n=1)
+        self.logger.warn("w")
+        self.logger.info("i")
+        self.logger.debug("d")
+        self.assertEqual(
+            self.lines(),
+            [
+                {"level": "error", "msg": "twisted_error", "error": "c", "system": "here"},
+                {"level": "error", "msg": "twisted_error", "error": "e 1", "system": "here"},
+                {"level": "warning", "msg": "twisted_warning", "text": "w", "system": "here"},
+                {"level": "debug", "msg": "twisted_event", "text": "i", "system": "here"},
+                {"level": "debug", "msg": "twisted_event", "text": "d", "system": "here"},
+            ],
+        )
+
+    def test_event_that_is_no_usual_one(self) -> None:
+        TwistedLogObserver(JsonLog(self.stream, Level.DEBUG))({})
+        self.assertEqual(self.lines(), [{"level": "debug", "msg": "twisted_event", "text": "", "system": ""}])
+
+    def test_chatter_is_not_even_formatted_above_debug(self) -> None:
+        asked = []
+
+        class Unasked:
+            def __str__(self) -> str:
+                asked.append(self)
+                return ""
+
+        logger = Logger("here", observer=TwistedLogObserver(JsonLog(self.stream)))
+        logger.info("{it}", it=Unasked())
+        self.assertEqual((asked, self.lines()), ([], []))
