@@ -1,0 +1,85 @@
+"""The records that a vehicle still has to get acknowledged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@define(eq=False)
+class Unacked:
+    """One record that nobody has answered for yet.
+
+    :ivar txid: the record's id, the same for every copy sent.
+    :ivar message: its envelope.
+    :ivar first_sent_at_s: monotonic time of the first copy; None before it.
+    :ivar last_sent_at_s: monotonic time of the latest copy; None before the first.
+    """
+
+    record_type: str
+    txid: bytes
+    message: bytes
+    first_sent_at_s: float | None = None
+    last_sent_at_s: float | None = None
+
+
+class Outbox:
+    """Unacknowledged records, oldest copy first.
+
+    :param limit: how many it holds at most.
+    :param resend_after_s: a copy that is not answered for this long is sent again.
+    """
+
+    def __init__(self, limit: int, resend_after_s: float) -> None:
+        self._limit = limit
+        self._resend_after_s = resend_after_s
+        # Ordered by the time of the latest copy, so that what is overdue is in front.
+        self._unacked: dict[bytes, Unacked] = {}
+
+    def __len__(self) -> int:
+        return len(self._unacked)
+
+    def __iter__(self) -> Iterator[Unacked]:
+        return iter(self._unacked.values())
+
+    @property
+    def full(self) -> bool:
+        """Whether no further record fits."""
+        return len(self._unacked) >= self._limit
+
+    def put(self, record: Unacked) -> None:
+        """Take a new record, not sent yet.
+
+        :raises OverflowError: the outbox is full.
+        :raises ValueError: a record of that txid is in it.
+        """
+        if self.full:
+            raise OverflowError(f"the outbox holds its {self._limit} records")
+        if record.txid in self._unacked:
+            raise ValueError(f"a record with the txid {record.txid!r} waits for its acknowledgement already")
+        self._unacked[record.txid] = record
+
+    def sent(self, record: Unacked, now_s: float) -> None:
+        """A copy of ``record``, which is in the outbox, was handed to the connection at monotonic time ``now_s``."""
+        if record.first_sent_at_s is None:
+            record.first_sent_at_s = now_s
+        record.last_sent_at_s = now_s
+        self._unacked[record.txid] = self._unacked.pop(record.txid)
+
+    def overdue(self, now_s: float) -> list[Unacked]:
+        """The records whose latest copy was sent ``resend_after_s`` ago or earlier, oldest first."""
+        latest_s = now_s - self._resend_after_s
+        records = []
+        for record in self._unacked.values():
+            if record.last_sent_at_s is None or record.last_sent_at_s > latest_s:
+                break
+            records.append(record)
+        return records
+
+    def settle(self, txid: bytes) -> Unacked | None:
+        """The record was answered for: forget it. None when no such record waits (a second answer, say)."""
+        return self._unacked.pop(txid, None)

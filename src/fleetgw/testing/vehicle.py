@@ -1,0 +1,246 @@
+"""A vehicle in memory: whole mTLS and WebSocket conversations with a server, without sockets and without waiting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from attrs import frozen
+from twisted.internet.address import IPv4Address
+
+from fleetgw.domain.records import PeerIdentity
+from fleetgw.simulator.connection import VehicleConnection, over_tls
+from fleetgw.simulator.conversation import Acked, Closed, Conversation, Event, NotOpened, Refused, Sent
+from fleetgw.simulator.outbox import Outbox
+from fleetgw.simulator.tls import client_tls
+from fleetgw.testing.memory_transport import MemoryTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from twisted.internet.interfaces import IProtocolFactory
+    from twisted.internet.task import Clock
+
+    from fleetgw.simulator.certificates import Credential
+
+DEFAULT_URL = "wss://localhost:4443/"
+_SERVER_ADDRESS = IPv4Address("TCP", "127.0.0.1", 4443)
+_TURNS = 1000
+
+
+class ReceivedFrame(NamedTuple):
+    """A WebSocket frame as the server sent it."""
+
+    opcode: int
+    payload: bytes
+    final: bool
+
+
+@frozen
+class End:
+    """How a connection ended.
+
+    :ivar code: the WebSocket close code; 1006 when the server sent no close frame, None when the connection never opened.
+    :ivar reason: the server's text, or what happened.
+    :ivar http_status: of the answer to the upgrade when that was refused; 0 when there was none.
+    """
+
+    code: int | None
+    reason: str
+    http_status: int = 101
+
+
+class InMemoryVehicle:
+    """A vehicle that talks to a server's factory in memory.
+
+    Everything happens within the calls: each one moves bytes until both sides are quiet, with ``clock`` standing still. What
+    the server does later (time-outs, batches gathered over some milliseconds) comes with ``advance``.
+
+    :param server: takes raw bytes and answers raw bytes, TLS included: what would be given to ``listenTCP``. Whoever made
+        it calls its ``doStart`` where that matters.
+    :param credential: the vehicle's certificate and key.
+    :param authority_pem: who signed the server's certificate.
+    :param clock: the one that the server uses.
+    :param headers: further request headers, such as ``X-TXID``, ``Version``, ``X-Network-Interface``.
+    :param identity: who the vehicle says it is in its envelopes; ``vehicle_device`` of the certificate's name by default.
+    :param resend_after_s: see ``resend_overdue``.
+
+    :ivar events: everything that happened, in order; ``sent``, ``acked`` and ``refused`` are taken from it.
+    :ivar received_frames: every frame of the server, control frames too, in order, of all connections.
+    :ivar closed: how the latest connection ended; None while there is one, and before the first.
+    """
+
+    def __init__(
+        self,
+        server: IProtocolFactory,
+        credential: Credential,
+        authority_pem: bytes,
+        clock: Clock,
+        *,
+        headers: Mapping[str, str] | None = None,
+        identity: PeerIdentity | None = None,
+        url: str = DEFAULT_URL,
+        port: int = 50_000,
+        resend_after_s: float = 10.0,
+    ) -> None:
+        self.events: list[Event] = []
+        self.received_frames: list[ReceivedFrame] = []
+        self.closed: End | None = None
+        self._server = server
+        self._clock = clock
+        self._tls = client_tls(credential.certificate_pem(), credential.key_pem(), authority_pem, server_name="localhost")
+        self._address = IPv4Address("TCP", "127.0.0.1", port)
+        self.identity = identity or PeerIdentity("vehicle_device", credential.common_name.replace(".", "-"))
+        self._conversation = Conversation(
+            url, self.identity, Outbox(limit=1_000_000, resend_after_s=resend_after_s), headers, self._framed
+        )
+        self._connection: VehicleConnection | None = None
+        self._ends: tuple[MemoryTransport, MemoryTransport] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the upgrade is done and nobody has said goodbye."""
+        return self._conversation.is_open
+
+    @property
+    def sent(self) -> list[bytes]:
+        """Txids of the copies that went out, in order; a record that was sent again is in it again."""
+        return [event.txid for event in self.events if isinstance(event, Sent)]
+
+    @property
+    def acked(self) -> list[bytes]:
+        """Txids acknowledged, in order."""
+        return [event.txid for event in self.events if isinstance(event, Acked)]
+
+    @property
+    def refused(self) -> list[bytes]:
+        """Txids answered with an error reply, in order."""
+        return [event.txid for event in self.events if isinstance(event, Refused)]
+
+    def connect(self) -> bool:
+        """Connect, shake hands, upgrade; send what waits from before. Whether it opened; ``closed`` tells why not.
+
+        :raises RuntimeError: there is a connection already.
+        """
+        self.connect_tcp()
+        self.pump()
+        return self.is_open
+
+    def connect_tcp(self) -> None:
+        """As ``connect``, but not a byte moves yet: ``pump`` or ``turn`` does that.
+
+        :raises RuntimeError: there is a connection already.
+        """
+        if self._ends is not None and not self._ends[0].disconnected:
+            raise RuntimeError("the vehicle is connected")
+        self.closed = None
+        self._connection = VehicleConnection(self._conversation, self._clock, self._happened, self._lost)
+        client = over_tls(self._connection, self._tls, self._clock).buildProtocol(_SERVER_ADDRESS)
+        server = self._server.buildProtocol(self._address)
+        if client is None or server is None:
+            raise RuntimeError("the server's factory takes no connection")
+        self._ends = (
+            MemoryTransport(client, self._address, _SERVER_ADDRESS),
+            MemoryTransport(server, _SERVER_ADDRESS, self._address),
+        )
+        for end in self._ends:
+            end.protocol.makeConnection(end)
+
+    def send(self, record_type: str, payload: bytes, txid: bytes | None = None) -> bytes:
+        """Send a record and let the server answer; its txid. Without a connection it waits for the next ``connect``."""
+        return self.send_all([(record_type, payload)], [txid] if txid is not None else None)[0]
+
+    def send_all(self, records: Sequence[tuple[str, bytes]], txids: Sequence[bytes] | None = None) -> list[bytes]:
+        """Send records (type, payload) in one write, so that the server reads them at once; their txids."""
+        written = b""
+        issued = []
+        for number, (record_type, payload) in enumerate(records):
+            txid = txids[number] if txids is not None else None
+            now_s = self._clock.seconds()
+            issued_txid, output = self._conversation.issue(record_type, payload, now_s, int(now_s), txid)
+            issued.append(issued_txid)
+            self._happened(output.events)
+            written += output.data
+        self.send_raw(written)
+        return issued
+
+    def send_message(self, content: bytes) -> None:
+        """Send any binary message, well-formed or not, and let the server answer.
+
+        :raises ConnectionError: the connection is not open.
+        """
+        self.send_raw(self._conversation.binary_message(content))
+
+    def send_raw(self, data: bytes) -> None:
+        """Send bytes within TLS, whatever they are (frames, parts of frames), and let the server answer."""
+        if data and self._connection is not None:
+            self._connection.transport.write(data)
+        self.pump()
+
+    def resend_overdue(self) -> None:
+        """Send again what was not answered for ``resend_after_s``."""
+        if self._connection is not None:
+            self._connection.carry_out(self._conversation.resend_overdue(self._clock.seconds()))
+        self.pump()
+
+    def goodbye(self) -> None:
+        """Close in good order."""
+        if self._connection is not None and self.closed is None:
+            self._connection.say_goodbye()
+        self.pump()
+
+    def cut(self) -> None:
+        """Vanish without a word."""
+        if self._ends is not None:
+            self._ends[0].abortConnection()
+        self.pump()
+
+    def stop_reading(self) -> None:
+        """Read nothing more from the server until ``read_on``."""
+        if self._ends is not None:
+            self._ends[0].pauseProducing()
+
+    def read_on(self) -> None:
+        """Read again."""
+        if self._ends is not None:
+            self._ends[0].resumeProducing()
+        self.pump()
+
+    def advance(self, seconds: float) -> None:
+        """Let time go by, and what is due happen."""
+        self._clock.advance(seconds)
+        self.pump()
+
+    def pump(self) -> None:
+        """Move bytes until both sides are quiet.
+
+        :raises AssertionError: they never are.
+        """
+        for _ in range(_TURNS):
+            if not self.turn():
+                return
+        raise AssertionError(f"vehicle and server still talk after {_TURNS} turns")
+
+    def turn(self) -> bool:
+        """Move what is there one way and the other, once; whether there was anything."""
+        self._clock.advance(0)
+        if self._ends is None:
+            return False
+        vehicle, server = self._ends
+        towards_server = vehicle.deliver(server)
+        towards_vehicle = server.deliver(vehicle)
+        return towards_server or towards_vehicle
+
+    def _framed(self, opcode: int, payload: bytes, final: bool) -> None:  # noqa: FBT001 - a frame's own bit
+        self.received_frames.append(ReceivedFrame(opcode, payload, final))
+
+    def _happened(self, events: Sequence[Event]) -> None:
+        self.events += events
+        for event in events:
+            match event:
+                case Closed(code, reason, _):
+                    self.closed = End(code, reason)
+                case NotOpened(status, reason):
+                    self.closed = End(None, reason, status)
+
+    def _lost(self) -> None:
+        self._connection = None
