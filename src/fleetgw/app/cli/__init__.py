@@ -1,0 +1,54 @@
+"""The command line: ``fleetgw <command>``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from fleetgw.app.cli import certs, check_config, config_schema, fetch_ca, simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_DESCRIPTION = """\
+A gateway that connected vehicles stream telemetry into.
+
+The gateway itself runs under twistd:  twistd -n fleetgw --config config.json
+This command is for everything around it.
+"""
+
+_EXAMPLES = """\
+examples:
+  fleetgw certs certs --vehicles 10          development certificates in ./certs
+  fleetgw check-config config.json           is this configuration any good?
+  fleetgw fetch-ca tesla-ca.crt              the authorities that sign real vehicles' certificates
+  fleetgw simulate --url wss://localhost:4443 --certs certs --vehicles 10 --rate 20 --duration 30
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of ``fleetgw``; what it parses carries the command's function as ``run``."""
+    parser = argparse.ArgumentParser(
+        "fleetgw", description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"fleetgw {version('fleetgw')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in (certs, fetch_ca, check_config, config_schema, simulate):
+        command.add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    :param arguments: without the program's name; those of the process by default.
+    :return: the exit status: 0 for success, 1 when what was asked did not work out, 2 when it cannot work as asked.
+    """
+    parsed = build_parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1

@@ -1,0 +1,77 @@
+"""``fleetgw certs``: development certificates."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+_DESCRIPTION = """\
+Make a development certificate authority in DIR, a server certificate for the gateway and certificates for vehicles.
+
+The authority is named TeslaMotors, because that is an issuer whose certificates the gateway takes as vehicles unless
+its configuration says otherwise. It is not Tesla's, and nothing but your own gateway trusts it.
+
+An authority that is there already is kept, so running this again adds what is missing: more vehicles, or a server
+certificate with further names.
+
+files:
+  DIR/ca.crt  DIR/ca.key              the authority: the gateway's tls.ca_file
+  DIR/server.crt  DIR/server.key      tls.server_cert and tls.server_key
+  DIR/vehicles/VIN.crt  VIN.key       one pair a vehicle
+"""
+
+_EXAMPLES = """\
+examples:
+  fleetgw certs certs                                  loopback names, one vehicle
+  fleetgw certs certs --vehicles 200                   as many vehicles as that
+  fleetgw certs certs --host gateway.example.com       a name of the server's, beside the loopback ones
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "certs",
+        help="make development certificates",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dir", metavar="DIR", type=Path, help="the folder; made when it is not there")
+    parser.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        help="a DNS name or IP address of the server, beside the loopback ones; repeatable",
+    )
+    parser.add_argument("--vehicles", type=int, default=1, metavar="N", help="how many vehicles DIR is to have (default 1)")
+    parser.add_argument("--days", type=int, default=365, help="how long new certificates are valid (default 365)")
+    parser.add_argument("--force", action="store_true", help="begin anew: replace the authority and all that it signed")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the certificates; 0, or 2 when the folder is in the way."""
+    from fleetgw.simulator.certificate_folder import CertificateFolder, CertificateFolderError
+
+    if arguments.days < 1 or arguments.vehicles < 0:
+        print("fleetgw certs: --days must be at least 1, --vehicles at least 0", file=sys.stderr)
+        return 2
+    folder = CertificateFolder(arguments.dir, arguments.days)
+    try:
+        if arguments.force:
+            folder.clear()
+        made = [
+            "a certificate authority (TeslaMotors, for development only)" if folder.ensure_authority() else "",
+            "a server certificate" if folder.ensure_server(arguments.host) else "",
+        ]
+        vehicles = folder.ensure_vehicles(arguments.vehicles)
+    except (CertificateFolderError, OSError, ValueError) as error:
+        print(f"fleetgw certs: {error}", file=sys.stderr)
+        return 2
+    if vehicles:
+        made.append("1 vehicle" if vehicles == 1 else f"{vehicles} vehicles")
+    news = ", ".join(filter(None, made)) or "nothing, all is there"
+    print(f"{folder.path}: made {news}; vehicles in all: {len(folder.vehicle_files())}")
+    return 0

@@ -1,0 +1,35 @@
+"""``fleetgw config-schema``: the configuration's JSON Schema."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+_DESCRIPTION = """\
+Print a JSON Schema of the configuration, for editors that complete and check as you type.
+"""
+
+_EXAMPLES = """\
+example:
+  fleetgw config-schema > fleetgw.schema.json
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "config-schema",
+        help="print a JSON Schema of the configuration",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    """Print it; 0."""
+    from fleetgw.app.config import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+    return 0

@@ -1,0 +1,69 @@
+"""``fleetgw fetch-ca``: the certificate authorities that sign real vehicles' certificates."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+_DESCRIPTION = """\
+Write the certificates of the authorities that sign vehicles' certificates into FILE: what a gateway for real vehicles
+needs as tls.ca_file. Tesla publishes them in the public repository teslamotors/fleet-telemetry, as
+config/files/prod_ca.crt (vehicles on the road) and config/files/eng_ca.crt (engineering, --eng).
+
+What comes is compared with the SHA-256 that this version of fleetgw knows. Where it differs, nothing is written: the
+certificates are listed, with what FILE has and they have not and the other way round, and the SHA-256 to give to
+--accept if you have convinced yourself that the change is Tesla's.
+"""
+
+_EXAMPLES = """\
+examples:
+  fleetgw fetch-ca tesla-ca.crt
+  fleetgw fetch-ca tesla-ca.crt --from prod_ca.crt               a copy that you have already; nothing is downloaded
+  fleetgw fetch-ca tesla-ca.crt --url https://mirror.example.com/prod_ca.crt
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "fetch-ca",
+        help="get the authorities that sign real vehicles' certificates",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="where to write the certificates")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--url", help="download from here (https; http only from this machine)")
+    source.add_argument("--from", dest="local_file", metavar="LOCAL_FILE", type=Path, help="take a file that you have")
+    parser.add_argument("--eng", action="store_true", help="the engineering authorities instead of the production ones")
+    parser.add_argument("--accept", metavar="SHA256", help="accept this content although fleetgw does not know it")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fetch, compare, write; 0, 1 when it does not come or differs, 2 when it cannot be asked for."""
+    from fleetgw.app.ca_bundle import BundleError, check, describe, download, published, write
+
+    bundle = published(engineering=arguments.eng)
+    try:
+        if arguments.local_file is not None:
+            content = arguments.local_file.read_bytes()
+        else:
+            content = download(arguments.url or bundle.url)
+        previous = arguments.file.read_bytes() if arguments.file.exists() else b""
+        verdict = check(content, bundle, previous, arguments.accept)
+        for line in verdict.lines:
+            print(line, file=sys.stdout if verdict.accepted else sys.stderr)
+        if not verdict.accepted:
+            return 1
+        write(arguments.file, content)
+    except (BundleError, OSError) as error:
+        print(f"fleetgw fetch-ca: {error}", file=sys.stderr)
+        return 1
+    certificates = describe(content)
+    print(f"wrote {len(certificates)} certificates to {arguments.file}:")
+    for certificate in certificates:
+        print(f"  {certificate}")
+    return 0

@@ -1,0 +1,167 @@
+"""``fleetgw simulate``: a fleet of vehicles against a gateway."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fleetgw.simulator.launch import Papers
+
+_DESCRIPTION = """\
+Simulate a fleet: vehicles that park, drive and charge, and report about it to a gateway over WebSocket with their own
+certificates. A record that is not acknowledged in time is sent again, under the same txid; a lost connection is opened
+again. At the end: what was sent, acknowledged and refused, and how long the acknowledgements took.
+
+Ctrl-C ends the sending, waits a moment for the last answers and reports; a second Ctrl-C does not wait.
+The exit status is 0 when every record was acknowledged, 1 when not, 2 when the run cannot begin.
+"""
+
+_EXAMPLES = """\
+examples:
+  fleetgw simulate --url wss://localhost:4443 --certs certs --vehicles 10 --rate 20 --duration 30
+      ten vehicles of ./certs (made there if they are missing), twenty records a second between them, half a minute
+  fleetgw simulate --url wss://localhost:4443 --certs certs --types V=90,alerts=9,errors=1 --count 1000 --ids ids.jsonl
+      a thousand records of three types; txids of issued and acknowledged records as JSON lines
+  fleetgw simulate --url wss://telemetry.example.com --ca ca.crt --cert vehicle.crt --key vehicle.key
+      any fleet-telemetry server, with a certificate that it knows
+"""
+
+_DEFAULT_WEIGHTS = {"V": 100.0, "alerts": 2.0, "errors": 1.0}
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "simulate",
+        help="simulate a fleet of vehicles",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    where = parser.add_argument_group("the gateway and the vehicles")
+    where.add_argument("--url", default="wss://localhost:4443", help="the gateway (default %(default)s)")
+    where.add_argument("--certs", metavar="DIR", type=Path, help="a folder of `fleetgw certs`: one certificate a vehicle")
+    where.add_argument(
+        "--ca", metavar="FILE", type=Path, help="who signed the gateway's certificate (default: the system's list)"
+    )
+    where.add_argument("--cert", metavar="FILE", type=Path, help="one certificate for all vehicles, instead of --certs")
+    where.add_argument("--key", metavar="FILE", type=Path, help="its private key")
+    where.add_argument("--insecure", action="store_true", help="do not check the name in the gateway's certificate")
+    where.add_argument("--vehicles", type=_whole, default=10, metavar="N", help="how many (default %(default)s)")
+    what = parser.add_argument_group("what they send")
+    what.add_argument("--rate", type=_positive, default=10.0, help="records a second in all (default %(default)s)")
+    what.add_argument("--duration", type=_positive, metavar="SECONDS", help="how long (default: until Ctrl-C, or --count)")
+    what.add_argument("--count", type=_whole, metavar="N", help="how many records in all")
+    what.add_argument(
+        "--types", type=_mix, default="V,alerts,errors", metavar="TYPE[=WEIGHT],...",
+        help="record types; any but V, alerts and errors gets a small JSON text (default %(default)s)",
+    )  # fmt: skip
+    what.add_argument("--seed", type=int, default=1, help="of the drives (default %(default)s)")
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--connects", type=_positive, default=200.0, metavar="N", help="connects a second (default %(default)s)"
+    )
+    how.add_argument(
+        "--resend-after", type=_positive, default=10.0, metavar="SECONDS", help="wait for an answer (default %(default)s)"
+    )
+    how.add_argument(
+        "--drain", type=_positive, default=30.0, metavar="SECONDS", help="wait for the last answers (default %(default)s)"
+    )
+    how.add_argument(
+        "--outbox", type=_whole, default=1000, metavar="N", help="unanswered records a vehicle keeps (default %(default)s)"
+    )
+    how.add_argument("--ids", metavar="FILE", type=Path, help="write txids of issued and answered records as JSON lines")
+    how.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the fleet."""
+    from fleetgw.simulator.certificate_folder import CertificateFolderError
+    from fleetgw.simulator.fleet import Schedule
+    from fleetgw.simulator.launch import Simulation, simulate
+
+    try:
+        with contextlib.ExitStack() as stack:
+            authority_pem, papers = _papers(arguments)
+            ids = stack.enter_context(arguments.ids.open("w")) if arguments.ids else None
+            schedule = Schedule(
+                rate=arguments.rate,
+                mix=arguments.types,
+                duration_s=arguments.duration,
+                count=arguments.count,
+                connects_per_s=arguments.connects,
+                drain_s=arguments.drain,
+            )
+            return simulate(
+                Simulation(
+                    url=arguments.url,
+                    papers=papers,
+                    authority_pem=authority_pem,
+                    check_server_name=not arguments.insecure,
+                    schedule=schedule,
+                    resend_after_s=arguments.resend_after,
+                    outbox_limit=arguments.outbox,
+                    seed=arguments.seed,
+                    ids=ids,
+                    json_report=arguments.json,
+                )
+            )
+    except (CertificateFolderError, OSError, ValueError) as error:
+        print(f"fleetgw simulate: {error}", file=sys.stderr)
+        return 2
+
+
+def _papers(arguments: argparse.Namespace) -> tuple[bytes | None, list[Papers]]:
+    from fleetgw.simulator.certificate_folder import CertificateFolder
+    from fleetgw.simulator.launch import Papers
+
+    number: int = arguments.vehicles
+    ca_file: Path | None = arguments.ca
+    if arguments.certs is not None:
+        if arguments.cert or arguments.key:
+            raise ValueError("--certs and --cert/--key say the same thing twice; give one of them")
+        folder = CertificateFolder(arguments.certs)
+        folder.ensure_vehicles(number)
+        files = folder.vehicle_files()[:number]
+        ca_file = ca_file or folder.authority_file
+    elif arguments.cert and arguments.key:
+        files = [arguments.cert]
+    else:
+        raise ValueError("vehicles need certificates: give --certs DIR (`fleetgw certs DIR` makes one), or --cert and --key")
+    papers = [Papers(file.read_bytes(), (arguments.key or file.with_suffix(".key")).read_bytes()) for file in files]
+    if arguments.certs is None:
+        papers *= number
+    return ca_file.read_bytes() if ca_file else None, papers
+
+
+def _mix(text: str) -> dict[str, float]:
+    mix = {}
+    for part in text.split(","):
+        record_type, _, weight = part.strip().partition("=")
+        if record_type in ("", "connectivity"):
+            raise argparse.ArgumentTypeError(
+                "connectivity records are the gateway's own; vehicles send V, alerts, errors or a custom type"
+                if record_type
+                else f"{text!r} lists an empty type; V,alerts=5 would be right"
+            )
+        mix[record_type] = _positive(weight) if weight else _DEFAULT_WEIGHTS.get(record_type, 1.0)
+    return mix
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
