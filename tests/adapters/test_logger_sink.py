@@ -171,6 +171,6 @@ class LifeTests(SynchronousTestCase):
         self.assertEqual(stream.getvalue(), b"")
 
     def test_verbose_that_is_no_bool_is_named(self) -> None:
-        sink, _ = make_sink({"verbose": "yes"})
-        error = self.failureResultOf(sink.start(), ConfigurationError).value
-        self.assertEqual(str(error), "logger.verbose: is 'yes'; must be true or false")
+        with self.assertRaises(ConfigurationError) as caught:
+            make_sink({"verbose": "yes"})
+        self.assertEqual(str(caught.exception), "logger.verbose: is 'yes'; must be true or false")

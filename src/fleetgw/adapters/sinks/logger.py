@@ -91,18 +91,21 @@ class LoggerSink:
     """
 
     def __init__(self, context: SinkContext) -> None:
+        """Make the sink.
+
+        :raises ConfigurationError: ``verbose`` is no bool.
+        """
+        verbose = context.settings.get("verbose", False)
+        if not isinstance(verbose, bool):
+            raise ConfigurationError([Problem(f"{context.name}.verbose", f"is {verbose!r}", "must be true or false")])
         self.name = context.name
-        self._verbose = context.settings.get("verbose", False)
         self._log = context.log
+        self._readers = _readers(_TIRES, verbose=verbose)
+        self._semi_readers = _readers(_SEMI_TIRES, verbose=verbose)
         self._running = False
 
     def start(self) -> defer.Deferred[None]:
-        """Fires at once; fails with ``ConfigurationError`` when ``verbose`` is no bool."""
-        if not isinstance(self._verbose, bool):
-            what, fix = f"is {self._verbose!r}", "must be true or false"
-            return defer.fail(ConfigurationError([Problem(f"{self.name}.verbose", what, fix)]))
-        self._readers = _readers(_TIRES, verbose=self._verbose)
-        self._semi_readers = _readers(_SEMI_TIRES, verbose=self._verbose)
+        """Fires at once."""
         self._running = True
         return defer.succeed(None)
 
