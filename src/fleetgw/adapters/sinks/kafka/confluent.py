@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -18,13 +19,15 @@ from fleetgw.domain.errors import ConfigurationError, DeliveryError, NotConnecte
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from twisted.internet.interfaces import IDelayedCall
 
     from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.domain.ports import ILog
     from fleetgw.domain.records import Record
+
+    Report = Callable[[Delivery, int, KafkaError | None, object], None]
 
 POLL_INTERVAL_S = 0.005
 """How long a report may wait for the reactor while records are under way; as long as librdkafka lingers."""
@@ -52,6 +55,16 @@ _ORDER_PROPERTIES = frozenset(
 _READY = Ready()
 
 _ALONE = {"batch.num.messages": "1", "linger.ms": "0"}
+
+_NO_IDEMPOTENCE_CODES = frozenset(
+    {
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.UNSUPPORTED_VERSION,
+        KafkaError._UNSUPPORTED_FEATURE,
+    }
+)
+"""The broker is too old for idempotence, or does not grant it to us."""
 
 _NOT_CONNECTED_CODES = frozenset(
     {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._DESTROY}
@@ -82,7 +95,8 @@ class ConfluentKafkaSink:
         self._producer: Producer | None = None
         self._single: Producer | None = None
         self._made_at_s = 0.0
-        self._fatal = False
+        self._fatal: KafkaError | None = None
+        self._suspects: list[tuple[Delivery, int]] = []
         self._readiness: Readiness = NotReady("not started")
         self._open: set[Delivery] = set()
         self._settled: list[Delivery] = []
@@ -106,13 +120,7 @@ class ConfluentKafkaSink:
         if producer is None or self._stopped is not None:
             return succeed([NOT_RUNNING] * len(batch))
         delivery = Delivery(batch)
-        reported = self._reported
-        for index, record in enumerate(batch):
-            try:
-                self._produce(producer, record, partial(reported, delivery, index))
-            except Exception as error:  # whatever it is, it becomes the record's outcome
-                delivery.outcomes[index] = self._refusal(error)
-                delivery.unsettled -= 1
+        self._offer(producer, delivery, range(len(batch)), self._reported)
         delivery.count_produced(self._numbers)
         if not delivery.unsettled:
             delivery.finish(self._numbers)
@@ -135,34 +143,46 @@ class ConfluentKafkaSink:
         """By librdkafka's last word: a delivery, a broker's state, an error."""
         return self._readiness
 
-    def _produce(self, producer: Producer, record: Record, on_delivery: Callable[..., None]) -> None:
-        vehicle = record.vehicle
-        # By position, which is a tenth cheaper: topic, value, key, partition, callback, its other name on_delivery (read only
-        # when the first is absent), timestamp (0: now), headers.
-        producer.produce(
-            self._topics[record.record_type],
-            record.payload,
-            vehicle.vin,
-            -1,
-            on_delivery,
-            None,
-            0,
-            [
-                ("device_client_version", vehicle.device_client_version),
-                ("receivedat", b"%d" % record.received_at_ms),
-                ("timestamp", b"0"),
-                ("txid", record.txid),
-                ("txtype", record.record_type),
-                ("version", b"0"),
-                ("vin", vehicle.vin),
-            ],
-        )
+    def _offer(self, producer: Producer, delivery: Delivery, indexes: Iterable[int], report: Report) -> None:
+        """Hand some of a delivery's records to a client; what it refuses at once is settled at once."""
+        batch = delivery.batch
+        topics = self._topics
+        for index in indexes:
+            record = batch[index]
+            vehicle = record.vehicle
+            vin = vehicle.vin
+            try:
+                # By position, a tenth cheaper: topic, value, key, partition, callback, its other name on_delivery (read
+                # only when the first is absent), timestamp (0: now), headers.
+                producer.produce(
+                    topics[record.record_type],
+                    record.payload,
+                    vin,
+                    -1,
+                    partial(report, delivery, index),
+                    None,
+                    0,
+                    [
+                        ("device_client_version", vehicle.device_client_version),
+                        ("receivedat", b"%d" % record.received_at_ms),
+                        ("timestamp", b"0"),
+                        ("txid", record.txid),
+                        ("txtype", record.record_type),
+                        ("version", b"0"),
+                        ("vin", vin),
+                    ],
+                )
+            except Exception as error:  # whatever it is, it becomes the record's outcome
+                delivery.outcomes[index] = self._refusal(error)
+                delivery.unsettled -= 1
 
     def _reported(self, delivery: Delivery, index: int, error: KafkaError | None, _message: object) -> None:
         """Take one record's delivery report; runs within ``poll``."""
         if error is None:
             delivery.outcomes[index] = RECEIPT
-        elif error.code() in TOO_LARGE_CODES and self._tries_alone(delivery, index):
+        elif error.code() in TOO_LARGE_CODES:
+            # the broker refused a whole request, and does not say which of its records is too large
+            self._suspects.append((delivery, index))
             return
         else:
             delivery.outcomes[index] = self._outcome(error)
@@ -170,12 +190,26 @@ class ConfluentKafkaSink:
         if not delivery.unsettled:
             self._settled.append(delivery)
 
-    def _tries_alone(self, delivery: Delivery, index: int) -> bool:
-        """Send a record again, by itself: the broker refused a whole request, and which record is too large it did not say.
+    def _reported_alone(self, delivery: Delivery, index: int, error: KafkaError | None, _message: object) -> None:
+        """Take the report on a record that was sent by itself: now the word is about this record."""
+        delivery.outcomes[index] = RECEIPT if error is None else self._outcome(error)
+        delivery.unsettled -= 1
+        if not delivery.unsettled:
+            self._settled.append(delivery)
 
-        :return: whether it is under way; False when it was alone already.
+    def _try_alone(self) -> None:
+        """Send each suspect again, by itself, so that one large record does not take its neighbours along.
+
+        Later records of the same vehicle may be ahead of them by now.
         """
-        return False
+        if not self._suspects:
+            return
+        suspects, self._suspects = self._suspects, []
+        self._single = self._single or self._made_producer(_ALONE)
+        for delivery, index in suspects:
+            self._offer(self._single, delivery, (index,), self._reported_alone)
+            if not delivery.unsettled:
+                self._settled.append(delivery)
 
     def _outcome(self, error: KafkaError) -> DeliveryError:
         reason = f"{error.name()}: {error.str()}"
@@ -204,21 +238,35 @@ class ConfluentKafkaSink:
     def _poll(self) -> None:
         """Take what librdkafka has to say, answer what is settled, and look again soon while anything is under way."""
         self._tick = None
-        producer = self._producer
-        if producer is None:
-            return
-        if self._stopped is None:
-            producer.poll(0)
-        else:
-            producer.flush(0)  # as poll, and no lingering
-        self._numbers.queue_size.set_to(len(producer))
+        self._hear()
+        self._try_alone()
+        self._numbers.queue_size.set_to(sum(map(len, self._clients())))
         self._answer_settled()
+        if self._fatal is not None:
+            self._replace_producer(self._fatal)
         if self._producer is None or self._tick is not None:
             return  # a caller stopped the sink, or dispatched, when it heard
         if self._stopped is not None and not self._open:
             self._release()
         else:
             self._poll_after(POLL_INTERVAL_S if self._open else IDLE_POLL_INTERVAL_S)
+
+    def _clients(self) -> list[Producer]:
+        return [client for client in (self._producer, self._single) if client is not None]
+
+    def _hear(self) -> None:
+        for client in self._clients():
+            if self._stopped is None:
+                client.poll(0)
+            else:
+                client.flush(0)  # as poll, and no lingering
+
+    def _purge(self) -> None:
+        """Have every record reported on now, delivered or not."""
+        for client in self._clients():
+            client.purge()
+        self._hear()
+        self._suspects.clear()
 
     def _answer_settled(self) -> None:
         """Answer outside of librdkafka's callbacks: what callers do then may be anything."""
@@ -232,17 +280,15 @@ class ConfluentKafkaSink:
 
     def _give_up(self, _stopped: Deferred[None]) -> None:
         """Stopping was cancelled."""
-        if self._producer is not None:
-            self._producer.purge(blocking=False)
-            self._producer.poll(0)
-            self._answer_settled()
-            self._release()
+        self._purge()
+        self._answer_settled()
+        self._release()
 
     def _release(self) -> None:
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
-        self._producer = None
+        self._producer = self._single = None
         self._readiness = NotReady("stopped")
         abandoned, self._open = self._open, set()
         for delivery in abandoned:
@@ -250,15 +296,36 @@ class ConfluentKafkaSink:
         if self._stopped is not None:
             self._stopped.callback(None)
 
+    def _replace_producer(self, fatal: KafkaError) -> None:
+        """librdkafka's idempotent producer is of no more use after a fatal error: make a new one, not too often."""
+        now_s = self._context.reactor.seconds()
+        if now_s - self._made_at_s < REMAKE_INTERVAL_S:
+            return
+        self._purge()
+        self._answer_settled()
+        if self._stopped is not None:
+            return
+        self._fatal = None
+        if self._idempotence_is_ours and fatal.code() in _NO_IDEMPOTENCE_CODES:
+            self._properties.pop("enable.idempotence")
+            self._idempotence_is_ours = False
+            self._context.log.warn(
+                "kafka_idempotence_off", error=fatal.str(), effect="a retry may change the order of records"
+            )
+        self._producer, self._single = self._made_producer(), None
+
     def _servers(self) -> str:
         return self._properties.get("bootstrap.servers") or self._properties.get("metadata.broker.list", "(none configured)")
 
-    def _made_producer(self) -> Producer:
+    def _made_producer(self, changed: Mapping[str, str] = MappingProxyType({})) -> Producer:
         """Make a client.
+
+        :param changed: properties that differ from the sink's.
 
         :raises ConfigurationError: naming every property that librdkafka refuses.
         """
-        properties = dict(self._properties)
+        properties = {**self._properties, **changed}
+        self._made_at_s = self._context.reactor.seconds()
         problems: list[Problem] = []
         while True:
             try:
@@ -283,6 +350,8 @@ class ConfluentKafkaSink:
     def _heard_error(self, error: KafkaError) -> None:
         reason = f"{error.name()}: {error.str()}"
         self._failures.add(error.name(), reason)
+        if error.fatal():
+            self._fatal = error
         if error.fatal() or error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._readiness = NotReady(f"{self._servers()}: {reason}")
 
