@@ -26,7 +26,7 @@ from fleetgw.domain.routing import build_routes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from twisted.internet.interfaces import IReactorTCP
+    from twisted.internet.interfaces import IReactorCore, IReactorTCP
 
     from fleetgw.adapters.sinks.context import ISinkReactor
     from fleetgw.app.config.loading import LoadedConfig
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import ILog, IMetrics
     from fleetgw.domain.routing import Route
 
-    class IGatewayReactor(ISinkReactor, IReactorTCP):
+    class IGatewayReactor(ISinkReactor, IReactorTCP, IReactorCore):
         """What a gateway asks of the reactor."""
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import gc
+from typing import TYPE_CHECKING, cast
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, gatherResults
+from twisted.internet import defer
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
 
+from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
 from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
 from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
 from fleetgw.domain.errors import ConfigurationError, Problem
@@ -15,8 +18,8 @@ from fleetgw.domain.metrics import UPTIME_SEC
 from fleetgw.domain.ports import NotReady
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IListeningPort
-    from twisted.internet.protocol import ServerFactory
+    from twisted.internet.interfaces import IProtocolFactory
+    from twisted.internet.tcp import Port
 
     from fleetgw.app.composition import IGatewayReactor, Parts
     from fleetgw.app.config.sections import Config
@@ -24,6 +27,12 @@ if TYPE_CHECKING:
 LISTEN_BACKLOG = 1024
 GOODBYE_S = 2.0
 """How long vehicles have to answer the closing handshake when the gateway stops."""
+
+
+def tune_garbage_collection() -> None:
+    """Look for cycles rarely: records make none, and each look walks over every record that is under way."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 class GatewayService(Service):
@@ -34,8 +43,8 @@ class GatewayService(Service):
         self._parts = parts
         self._config = config
         self._reactor = reactor
-        self._ports: list[IListeningPort] = []
-        self._door: IListeningPort | None = None
+        self._ports: list[Port] = []
+        self._door: Port | None = None
         self._stopping = False
         self._started_at = 0.0
 
@@ -47,6 +56,7 @@ class GatewayService(Service):
         config, reactor = self._config, self._reactor
         self._started_at = reactor.seconds()
         self._door = self._bind("port", config.host, config.port, self._parts.door)
+        self._door.transport = VehicleSocket  # type: ignore[assignment]  # what ``Port`` documents; typed as its own class
         self._door.stopReading()
         if config.status_port:
             self._ports.append(
@@ -58,9 +68,10 @@ class GatewayService(Service):
             host, port = monitoring.prometheus_metrics_host, monitoring.prometheus_metrics_port
             self._ports.append(self._bind("monitoring.prometheus_metrics_port", host, port, site))
 
-    def _bind(self, key: str, host: str, port: int, factory: ServerFactory) -> IListeningPort:
+    def _bind(self, key: str, host: str, port: int, factory: IProtocolFactory) -> Port:
         try:
-            return self._reactor.listenTCP(port, factory, backlog=LISTEN_BACKLOG, interface=host)
+            # a reactor's TCP port; its interface knows neither its transport nor that it can pause
+            return cast("Port", self._reactor.listenTCP(port, factory, backlog=LISTEN_BACKLOG, interface=host))  # type: ignore[arg-type]  # Twisted's own type wants its Factory class
         except CannotListenError as error:
             problem = Problem(
                 key, f"cannot listen on {host or '*'}:{port}: {error.socketError}", "choose a free port of this host"
@@ -79,6 +90,7 @@ class GatewayService(Service):
     def startService(self) -> None:
         """Start the sinks, then let vehicles in. A sink whose broker is down does not hold this up."""
         super().startService()
+        tune_garbage_collection()
         log = self._parts.log
         log.info("starting_server", host=self._config.host, port=self._config.port)
         if self._config.status_port:
@@ -124,7 +136,7 @@ class GatewayService(Service):
         deadline = reactor.seconds() + self._config.delivery.drain_timeout_s
         log.info("stopping_server", connections=len(vehicles.connections))
         if self._door is not None:
-            await self._door.stopListening()
+            await maybeDeferred(self._door.stopListening)
         vehicles.pause()
         await self._within(deadline, [lane.settled() for lane in self._parts.lanes.values()])
         vehicles.close_all("the gateway is stopping")
@@ -135,12 +147,12 @@ class GatewayService(Service):
         await self._within(deadline, [lane.settled() for lane in self._parts.lanes.values()])
         lost = sum(lane.abandon() for lane in self._parts.lanes.values())
         await self._within(max(deadline, reactor.seconds() + 1), [lane.sink.stop() for lane in self._parts.lanes.values()])
-        await DeferredList([port.stopListening() for port in self._ports])
+        await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
         log.info("stopped_server", undelivered_records=lost)
 
     async def _within(self, deadline: float, waiting: list[Deferred[None]]) -> None:
         """Wait for all, but not beyond ``deadline`` (reactor seconds): what is late is cancelled."""
         for deferred in waiting:
             deferred.addTimeout(max(0.0, deadline - self._reactor.seconds()), self._reactor)
-            deferred.addErrback(lambda failure: failure.trap(TimeoutError, CancelledError) and None)
+            deferred.addErrback(lambda failure: failure.trap(defer.TimeoutError, CancelledError) and None)
         await DeferredList(waiting)

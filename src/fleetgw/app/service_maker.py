@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.application.service import MultiService
 from twisted.logger import ILogObserver
@@ -22,6 +22,8 @@ from fleetgw.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from twisted.application.service import IService, IServiceCollection
+
+    from fleetgw.app.composition import IGatewayReactor
 
 
 class Options(UsageOptions):
@@ -41,15 +43,17 @@ class Options(UsageOptions):
 class _LoggedService(MultiService):
     """Hands twistd our log observer in place of its own, and minds the signals."""
 
-    def __init__(self, observer: ILogObserver, gateway: GatewayService) -> None:
+    def __init__(self, observer: ILogObserver, gateway: GatewayService, reactor: IGatewayReactor) -> None:
         super().__init__()
+        self._reactor = reactor
         self._observer = observer
         self._gateway = gateway
         gateway.setServiceParent(self)
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
         """``parent`` is twistd's application, which is asked for an observer before it makes one."""
-        parent.setComponent(ILogObserver, self._observer)
+        application: Any = parent  # a Componentized too, which its interface does not say
+        application.setComponent(ILogObserver, self._observer)
         super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
@@ -64,12 +68,10 @@ class _LoggedService(MultiService):
     def startService(self) -> None:
         """Start, and take over the signals once the reactor has set its own."""
         super().startService()
-        from twisted.internet import reactor
-
-        reactor.callWhenRunning(self._mind_signals)
+        self._reactor.callWhenRunning(self._mind_signals)
 
     def _mind_signals(self) -> None:
-        from twisted.internet import reactor
+        reactor = self._reactor
 
         def stop(*_: object) -> None:
             reactor.callFromThread(self._stop_once)
@@ -80,10 +82,8 @@ class _LoggedService(MultiService):
         signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(self._gateway.reload_certificates))
 
     def _stop_once(self) -> None:
-        from twisted.internet import reactor
-
         if self.running:
-            reactor.stop()
+            self._reactor.stop()
 
 
 def makeService(options: Options) -> IService:
@@ -91,11 +91,12 @@ def makeService(options: Options) -> IService:
 
     Ends the process with status 2 and every problem on standard error when the configuration cannot work.
     """
-    from twisted.internet import reactor
+    from twisted.internet import reactor as installed
 
+    reactor = cast("IGatewayReactor", installed)
     try:
         loaded = load_config(Path(options["config"]), os.environ)
-        stream = open_log_stream(options.parent)
+        stream = open_log_stream(options.parent or {})
         log = make_log(loaded.config.log_level, json_log_enable=loaded.config.json_log_enable, stream=stream)
         for warning in loaded.warnings:
             log.warn("configuration_warning", key=warning.path, warning=f"{warning.what}; {warning.fix}")
@@ -103,4 +104,4 @@ def makeService(options: Options) -> IService:
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    return _LoggedService(TwistedLogObserver(log), GatewayService(parts, loaded.config, reactor))
+    return _LoggedService(TwistedLogObserver(log), GatewayService(parts, loaded.config, reactor), reactor)

@@ -7,10 +7,10 @@ from functools import partial
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
+from fleetgw.app.config.showing import as_settings
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.domain.ports import IDispatcher
 
@@ -38,12 +38,14 @@ def sink_maker(name: str, config: Config) -> SinkMaker:
     """
     dispatcher = config.dispatchers.get(name)
     if dispatcher is not None and dispatcher.class_ is not None:
-        return _load(f"dispatchers.{name}.class", dispatcher.class_)
+        maker: SinkMaker = _load(f"dispatchers.{name}.class", dispatcher.class_)
+        return maker
     if name in BUILT_IN:
         maker = _load(f"records ({name})", BUILT_IN[name])
         return partial(maker, client=config.kafka_client) if name == "kafka" else maker
     for entry_point in entry_points(group=ENTRY_POINT_GROUP, name=name):
-        return _load(f"entry point {ENTRY_POINT_GROUP}:{name}", entry_point.value)
+        maker = _load(f"entry point {ENTRY_POINT_GROUP}:{name}", entry_point.value)
+        return maker
     raise ConfigurationError([Problem("records", f"no sink is called {name}", f"use one of {', '.join(sorted(BUILT_IN))}")])
 
 
@@ -61,9 +63,7 @@ def settings_of(name: str, config: Config) -> Mapping[str, object]:
     dispatcher = config.dispatchers.get(name)
     if dispatcher is not None:
         return dispatcher.settings
-    section = getattr(config, name, None)
-    settings: dict[str, object] = {} if section is None else msgspec.to_builtins(section)
-    return settings
+    return as_settings(getattr(config, name, None))
 
 
 def make_sink(maker: SinkMaker, context: SinkContext) -> IDispatcher:

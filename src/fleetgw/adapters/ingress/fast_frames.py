@@ -1,6 +1,6 @@
 """The fast path: whole data frames are taken apart here, everything else is left to Autobahn."""
 
-from websockets.frames import apply_mask
+from websockets.frames import apply_mask  # type: ignore[attr-defined]  # the C one where there is one, else the Python one
 
 BINARY_FINAL = 0x82
 

@@ -1,8 +1,8 @@
 """TLS for vehicles: client certificates required, contexts that can be reloaded, and a transport with a short hot path.
 
 The handshake, shutdown and every error are Twisted's (``TLSMemoryBIOProtocol``). Two things are our own, for records in and
-acks out: all TLS records of one read are handed over together, and what is written goes to the socket at once when nothing
-is queued before it. They call OpenSSL through the bindings that pyOpenSSL itself calls, one call where pyOpenSSL makes five.
+acks out: all TLS records of one read are handed over together, and what is written goes to the socket at once where that
+takes it. They call OpenSSL through the bindings that pyOpenSSL itself calls, one call where pyOpenSSL makes five.
 """
 
 from __future__ import annotations
@@ -12,22 +12,25 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
-from twisted.internet.tcp import Connection
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from fleetgw.adapters.ingress.http import NOT_TLS
+from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket, read_buffer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from twisted.internet.interfaces import ITransport
+    from twisted.python.failure import Failure
 
 _lib: Any = SSL._lib  # type: ignore[attr-defined]  # the cffi library behind pyOpenSSL, not typed
 _ffi: Any = SSL._ffi  # type: ignore[attr-defined]
 _BUFFER_BYTES = 1 << 18
 _buffer = _ffi.new("char[]", _BUFFER_BYTES)
-_from_buffer = _ffi.buffer
+_bytes = _ffi.buffer
+_read_buffer = _ffi.from_buffer(read_buffer)
 _SSL_ERROR_WANT_READ = 2  # openssl/ssl.h
 
 HTTP_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI", b"CONN", b"DELE", b"PATC")
@@ -66,13 +69,11 @@ def make_context(files: TlsFiles) -> SSL.Context:
     return context
 
 
-def _choose_http(_connection: SSL.Connection, offered: list[bytes]) -> bytes | object:
-    # called only when the client offers protocols; a refusal ends the handshake with no_application_protocol
-    return b"http/1.1" if b"http/1.1" in offered else _no_overlap()
-
-
-def _no_overlap() -> object:
-    raise SSL.Error([("SSL routines", "", "no application protocol in common; http/1.1 is spoken")])
+def _choose_http(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
+    # called only when the client offers protocols; raising ends the handshake with the alert no_application_protocol
+    if b"http/1.1" not in offered:
+        raise SSL.Error([("SSL routines", "", "no application protocol in common: only http/1.1 is spoken")])
+    return b"http/1.1"
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -101,44 +102,49 @@ class ReloadableContext:
 class VehicleTransport(TLSMemoryBIOProtocol):
     """The TLS side of one connection."""
 
-    _write_at_once = False
+    # the socket below when it is a real one; an in-memory transport is read from and written to in Twisted's way
+    _socket: VehicleSocket | None = None
     # cffi pointers of the connection; None before it is made and after it has gone
     _ssl: Any = None
     _into_ssl: Any = None
     _from_ssl: Any = None
 
     def makeConnection(self, transport: ITransport) -> None:
-        """Start; an in-memory transport is written to in Twisted's way."""
-        self._write_at_once = isinstance(transport, Connection)
+        """Start."""
+        if isinstance(transport, VehicleSocket):
+            self._socket = transport
         super().makeConnection(transport)
-        connection = self._tlsConnection
+        connection: Any = self._tlsConnection  # for its pointers, which pyOpenSSL does not type
         self._ssl, self._into_ssl, self._from_ssl = connection._ssl, connection._into_ssl, connection._from_ssl
 
-    def dataReceived(self, data: bytes) -> None:
-        """Decrypt what has come."""
-        if self._handshakeDone:
-            _lib.BIO_write(self._into_ssl, data, len(data))
+    def bytes_read(self, size: int) -> None:
+        """See ``ReadsFromBuffer``."""
+        if self._handshakeDone and self._ssl is not None:
+            _lib.BIO_write(self._into_ssl, _read_buffer, size)
             self._flushReceiveBIO()
-        elif data.startswith(HTTP_METHODS):
-            self.transport.write(NOT_TLS)
-            self.transport.loseConnection()
+        else:
+            self.dataReceived(bytes(memoryview(read_buffer)[:size]))
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take encrypted bytes."""
+        if not self._handshakeDone and data.startswith(HTTP_METHODS):
+            self._send(NOT_TLS)
+            self.loseConnection()
         else:
             super().dataReceived(data)
 
     def _flushReceiveBIO(self) -> None:
-        if self._lostTLSConnection or self._aborted:
-            return
         ssl = self._ssl
-        if ssl is None:
+        if ssl is None or self._lostTLSConnection or self._aborted:
             super()._flushReceiveBIO()
             return
         size = _lib.SSL_read(ssl, _buffer, _BUFFER_BYTES)
         if size > 0 and not _lib.BIO_get_mem_data(self._into_ssl, _ffi.NULL):
-            self.wrappedProtocol.dataReceived(_from_buffer(_buffer, size)[:])
+            self.wrappedProtocol.dataReceived(_bytes(_buffer, size)[:])
             return
         chunks = []
         while size > 0:
-            chunks.append(_from_buffer(_buffer, size)[:])
+            chunks.append(_bytes(_buffer, size)[:])
             size = _lib.SSL_read(ssl, _buffer, _BUFFER_BYTES)
         wants_more = _lib.SSL_get_error(ssl, size) == _SSL_ERROR_WANT_READ
         if chunks:
@@ -153,30 +159,21 @@ class VehicleTransport(TLSMemoryBIOProtocol):
             super()._flushSendBIO()
             return
         while (size := _lib.BIO_read(self._from_ssl, _buffer, _BUFFER_BYTES)) > 0:
-            self._send(_from_buffer(_buffer, size)[:])
+            self._send(_bytes(_buffer, size)[:])
+            if size < _BUFFER_BYTES:
+                return
 
     def _send(self, encrypted: bytes) -> None:
-        transport = self.transport
-        if (
-            self._write_at_once
-            and not transport._tempDataBuffer
-            and not transport.dataBuffer
-            and transport.connected
-            and not transport.disconnecting
-        ):
-            sent = transport.writeSomeData(encrypted)
-            if sent == len(encrypted):
-                return
-            if isinstance(sent, int):
-                encrypted = encrypted[sent:]
-        transport.write(encrypted)
+        if self._socket is not None:
+            self._socket.send_now(encrypted)
+        elif self.transport is not None:
+            self.transport.write(encrypted)
 
     def write(self, data: bytes) -> None:
         """Encrypt and send."""
         if self._appSendBuffer or not self._handshakeDone or self._lostTLSConnection or self.disconnecting:
             super().write(data)
-            return
-        if _lib.SSL_write(self._ssl, data, len(data)) == len(data):
+        elif _lib.SSL_write(self._ssl, data, len(data)) == len(data):
             self._flushSendBIO()
         else:
             super().write(data)
@@ -184,13 +181,12 @@ class VehicleTransport(TLSMemoryBIOProtocol):
     @property
     def unsent_bytes(self) -> int:
         """Encrypted bytes that the socket has not taken; 0 for an in-memory transport."""
-        transport = self.transport
-        return transport._tempDataLen + len(transport.dataBuffer) - transport.offset if self._write_at_once else 0
+        return self._socket.unsent_bytes if self._socket is not None else 0
 
-    def connectionLost(self, reason: Any) -> None:  # a Failure, whose class Twisted does not type
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Let go of OpenSSL's objects."""
         super().connectionLost(reason)
-        self._ssl = self._into_ssl = self._from_ssl = None
+        self._ssl = self._into_ssl = self._from_ssl = self._socket = None
 
 
 class VehicleTlsFactory(TLSMemoryBIOFactory):

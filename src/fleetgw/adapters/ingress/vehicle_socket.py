@@ -1,0 +1,63 @@
+"""The TCP side of one connection: reads into one buffer shared by all, writes at once when nothing is queued before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.tcp import Server
+
+if TYPE_CHECKING:
+    from twisted.internet.error import ConnectionDone, ConnectionLost
+
+READ_BYTES = 1 << 16
+read_buffer = bytearray(READ_BYTES)
+"""What the last read of any socket brought; valid only while ``bytes_read`` runs."""
+
+
+class ReadsFromBuffer(Protocol):
+    """The protocol above a ``VehicleSocket``."""
+
+    def bytes_read(self, size: int) -> None:
+        """``size`` bytes have come; they stand at the front of ``read_buffer``."""
+
+
+class VehicleSocket(Server):
+    """A server's socket to a vehicle. A fresh 64 KiB object for each read, as Twisted makes, costs more than the read."""
+
+    def __init__(self, *args: Any) -> None:  # those of Twisted's ``Server``, whom a ``Port`` calls
+        super().__init__(*args)
+        self.setTcpNoDelay(True)
+        self.setTcpKeepAlive(True)
+
+    def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]  # Twisted's mixin says Any
+        """The socket is readable."""
+        try:
+            size = self.socket.recv_into(read_buffer)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        if not size:
+            return CONNECTION_DONE
+        reader: ReadsFromBuffer = self.protocol  # type: ignore[assignment]  # the door's factory makes no other
+        reader.bytes_read(size)
+        return None
+
+    def send_now(self, data: bytes) -> None:
+        """Write to the socket at once what it takes; the rest, or all of it behind what waits already, in Twisted's way."""
+        if not self._tempDataBuffer and not self.dataBuffer and self.connected and not self.disconnecting:
+            try:
+                sent = self.socket.send(data)
+            except OSError:  # full, or broken: Twisted's own way finds out which
+                pass
+            else:
+                if sent == len(data):
+                    return
+                data = data[sent:]
+        self.write(data)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that wait for the socket."""
+        return int(self._tempDataLen + len(self.dataBuffer) - self.offset)
