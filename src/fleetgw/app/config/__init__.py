@@ -1,7 +1,23 @@
 """The configuration: what keys there are, how a file is read and checked, how it is shown."""
 
-from fleetgw.app.config.loading import AVAILABLE_SINKS, ENTRY_POINT_GROUP, LoadedConfig, load_config, parse_config
+from fleetgw.app.config.loading import ENTRY_POINT_GROUP, LoadedConfig, load_config, parse_config
+from fleetgw.app.config.routes import AVAILABLE_SINKS
+from fleetgw.app.config.schema import json_schema
 from fleetgw.app.config.sections import Config
+from fleetgw.app.config.showing import as_settings, effective_config, render_effective, render_problems
 from fleetgw.app.config.values import Secret
 
-__all__ = ["AVAILABLE_SINKS", "ENTRY_POINT_GROUP", "Config", "LoadedConfig", "Secret", "load_config", "parse_config"]
+__all__ = [
+    "AVAILABLE_SINKS",
+    "ENTRY_POINT_GROUP",
+    "Config",
+    "LoadedConfig",
+    "Secret",
+    "as_settings",
+    "effective_config",
+    "json_schema",
+    "load_config",
+    "parse_config",
+    "render_effective",
+    "render_problems",
+]

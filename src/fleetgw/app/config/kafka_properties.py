@@ -87,7 +87,7 @@ def librdkafka_faults(settings: Mapping[str, object]) -> dict[str, str]:
         try:
             Producer({name: _as_text(settings[name]), _PROBE: ""})
         except KafkaException as error:
-            if _PROBE not in (fault := error.args[0].str()):
+            if _PROBE not in (fault := error.args[0].str().strip()):
                 faults[name] = fault
         except (TypeError, ValueError) as error:
             faults[name] = str(error)

@@ -12,13 +12,11 @@ from fleetgw.app.config.checks import check
 from fleetgw.app.config.converting import Converter
 from fleetgw.app.config.findings import Findings, Surroundings, quoted
 from fleetgw.app.config.reading import read_json
+from fleetgw.app.config.routes import AVAILABLE_SINKS
 from fleetgw.app.config.secrets import reason
 from fleetgw.app.config.sections import Config
 from fleetgw.app.config.values import Secret
 from fleetgw.domain.errors import ConfigurationError, Problem
-
-AVAILABLE_SINKS = frozenset({"kafka", "logger", "memory"})
-"""The built-in sinks that exist in this version."""
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})

@@ -15,8 +15,13 @@ LOG_LEVEL_ALIASES = {"warning": "warn", "fatal": "error", "panic": "error"}
 """Names that the Go server takes too; nothing here is more important than an error."""
 
 
+Setting = Annotated[object, Meta(extra_json_schema={"description": "Any JSON value; a secret may be named as everywhere."})]
 KafkaValue = Annotated[
-    object, Meta(extra_json_schema={"anyOf": [{"type": "number"}, {"type": "boolean"}, *SECRET_FORMS["anyOf"]]})
+    object,
+    Meta(
+        extra_json_schema={"anyOf": [{"type": "number"}, {"type": "boolean"}, *SECRET_FORMS["anyOf"]]},
+        extra={"in_words": "text, a number, true or false, or a secret"},
+    ),
 ]
 
 
@@ -166,7 +171,7 @@ class Dispatcher(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str | None,
         Meta(description="`module:Class`; left out: the entry point of this name in the group `fleetgw.dispatchers`."),
     ] = field(default=None, name="class")
-    settings: Annotated[dict[str, object], Meta(description="Handed to the sink; secrets resolved.", extra=FREE_FORM)] = {}
+    settings: Annotated[dict[str, Setting], Meta(description="Handed to the sink; secrets resolved.", extra=FREE_FORM)] = {}
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -50,17 +50,17 @@ class Zmq(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class RedisPool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The pool of connections to Redis. What is left out is the client's own default."""
+    """The pool of connections to Redis. What is left out is the client's own default; a negative time is no limit."""
 
     pool_size: Annotated[Positive | None, Meta(description="Connections.")] = None
     min_idle_conns: Annotated[Natural | None, Meta(description="Idle connections to keep, at least.")] = None
     max_idle_conns: Annotated[Natural | None, Meta(description="Idle connections to keep, at most.")] = None
     max_active_conns: Annotated[Natural | None, Meta(description="Connections in use, at most.")] = None
-    read_timeout: Annotated[Nanoseconds | None, Meta(description="Nanoseconds to wait for an answer.")] = None
-    write_timeout: Annotated[Nanoseconds | None, Meta(description="Nanoseconds to wait for a write.")] = None
-    pool_timeout: Annotated[Nanoseconds | None, Meta(description="Nanoseconds to wait for a free connection.")] = None
-    conn_max_idle_time: Annotated[Nanoseconds | None, Meta(description="Nanoseconds that a connection may idle.")] = None
-    conn_max_lifetime: Annotated[Nanoseconds | None, Meta(description="Nanoseconds that a connection may live.")] = None
+    read_timeout: Annotated[int | None, Meta(description="Nanoseconds to wait for an answer.")] = None
+    write_timeout: Annotated[int | None, Meta(description="Nanoseconds to wait for a write.")] = None
+    pool_timeout: Annotated[int | None, Meta(description="Nanoseconds to wait for a free connection.")] = None
+    conn_max_idle_time: Annotated[int | None, Meta(description="Nanoseconds that a connection may idle.")] = None
+    conn_max_lifetime: Annotated[int | None, Meta(description="Nanoseconds that a connection may live.")] = None
 
 
 class Redis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -33,13 +33,15 @@ def range_of(kind: Any) -> tuple[float | None, float | None]:  # a type annotati
     for each in typing.get_args(kind):
         if isinstance(each, msgspec.Meta):
             least, greatest = least if each.ge is None else each.ge, greatest if each.le is None else each.le
-        elif typing.get_origin(each) is typing.Annotated:
+        elif typing.get_args(each):
             least, greatest = range_of(each)
     return least, greatest
 
 
 def type_name(kind: Any) -> str:  # a type annotation of any form
     """A type in words: ``a whole number from 0 to 65535``."""
+    if words := hint(kind, "in_words"):
+        return str(words)
     plain = bare(kind)
     origin, arguments = typing.get_origin(plain), typing.get_args(plain)
     if plain is bool:
@@ -57,7 +59,11 @@ def type_name(kind: Any) -> str:  # a type annotation of any form
     if origin is tuple:
         return f"a list of {type_name(arguments[0])}"
     if origin is dict:
-        return f"an object whose values are {type_name(arguments[1])}"
+        return (
+            "an object"
+            if bare(arguments[1]) is object and not hint(arguments[1], "in_words")
+            else f"an object; each value is {type_name(arguments[1])}"
+        )
     if arguments:
         return " or ".join(map(type_name, arguments))
     if isinstance(plain, type) and issubclass(plain, msgspec.Struct):

@@ -1,0 +1,100 @@
+"""What a configuration may hold: as JSON Schema, and as the tables of the documentation."""
+
+import json
+import sys
+import typing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fleetgw.app.config.routes import AVAILABLE_SINKS, BUILT_IN_SINKS
+from fleetgw.app.config.sections import Config
+from fleetgw.app.config.values import SECRET_FORMS, Secret
+from fleetgw.app.config.wording import bare, type_name
+
+BEGIN = "<!-- reference: begin; written by python -m fleetgw.app.config.schema FILE -->"
+END = "<!-- reference: end -->"
+
+
+def json_schema() -> dict[str, object]:
+    """The JSON Schema (2020-12) of a configuration file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Configuration of fleetgw",
+        **msgspec.json.schema(Config, schema_hook=_schema_of),
+    }
+
+
+def _schema_of(kind: type) -> dict[str, Any]:  # a part of a JSON Schema
+    if kind is Secret:
+        return SECRET_FORMS
+    if kind is Path:
+        return {"type": "string"}
+    raise NotImplementedError(kind)
+
+
+def reference() -> str:
+    """Every key with its type, default and meaning, as Markdown tables, a table a section."""
+    return "\n".join(_tables("", Config)).strip() + "\n"
+
+
+def with_reference(document: str) -> str:
+    """A document with the tables between its markers brought up to date.
+
+    :raises ValueError: it has no markers.
+    """
+    before, _, rest = document.partition(BEGIN)
+    _, marker, after = rest.partition(END)
+    if not marker:
+        raise ValueError(f"needs the lines {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{reference()}\n{END}{after}"
+
+
+def _tables(path: str, section: type[msgspec.Struct]) -> list[str]:
+    title = f"### `{path}`" if path else "### The top level"
+    lines = [title, "", _about(path, section), "", "| key | type | default | meaning |", "|---|---|---|---|"]
+    below: list[str] = []
+    for field in msgspec.structs.fields(section):
+        inner_path, inner = _inner(f"{path}.{field.encode_name}" if path else field.encode_name, field.type)
+        kind = f"[section](#{_anchor(inner_path)})" if inner else type_name(field.type)
+        lines.append(f"| `{field.encode_name}` | {kind} | {_default(field)} | {_meaning(field.type)} |")
+        if inner:
+            below += _tables(inner_path, inner)
+    return [*lines, "", *below]
+
+
+def _about(path: str, section: type[msgspec.Struct]) -> str:
+    if path in BUILT_IN_SINKS - AVAILABLE_SINKS:
+        return f"{section.__doc__} Not yet available in this version: read and checked, but nothing can be routed to it."
+    return str(section.__doc__)
+
+
+def _inner(path: str, kind: Any) -> tuple[str, type[msgspec.Struct] | None]:  # a type annotation of any form
+    """The section that a key holds and its path; for an object of sections, that of each."""
+    plain = bare(kind)
+    if typing.get_origin(plain) is dict:
+        return _inner(f"{path}.<name>", typing.get_args(plain)[1])
+    return (path, plain) if isinstance(plain, type) and issubclass(plain, msgspec.Struct) else (path, None)
+
+
+def _anchor(path: str) -> str:
+    return path.translate(str.maketrans("", "", ".<>"))
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "required"
+    if field.default is None or field.default_factory not in (msgspec.NODEFAULT, dict, list):
+        return ""
+    default = {} if field.default is msgspec.NODEFAULT else field.default
+    return f"`{json.dumps(default)}`"
+
+
+def _meaning(kind: Any) -> str:  # a type annotation of any form
+    return next(each.description for each in typing.get_args(kind) if isinstance(each, msgspec.Meta) and each.description)
+
+
+if __name__ == "__main__":
+    page = Path(sys.argv[1])
+    page.write_text(with_reference(page.read_text("utf-8")), "utf-8")

@@ -1,0 +1,66 @@
+"""A configuration as JSON values and as text."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from fleetgw.app.config.sections import Config
+from fleetgw.app.config.values import MASK, Secret
+from fleetgw.domain.errors import Problem
+
+_RED, _YELLOW, _BOLD, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[1m", "\x1b[0m"
+
+
+def effective_config(config: Config) -> dict[str, object]:
+    """The configuration as it is in effect, JSON-able: defaults filled in, secrets masked, what is not there left out."""
+    return _members(config, mask=True)
+
+
+def as_settings(section: msgspec.Struct | Mapping[str, object] | None) -> dict[str, object]:
+    """A section as the plain JSON object that a sink is handed: keys as in the file, secrets in clear."""
+    return {} if section is None else _members(section, mask=False)
+
+
+def _members(section: msgspec.Struct | Mapping[str, object], *, mask: bool) -> dict[str, object]:
+    if isinstance(section, msgspec.Struct):
+        section = {field.encode_name: getattr(section, field.name) for field in msgspec.structs.fields(section)}
+    return {key: _plain(value, mask=mask) for key, value in section.items() if value is not None}
+
+
+def _plain(value: object, *, mask: bool) -> object:
+    match value:
+        case msgspec.Struct() | dict():
+            return _members(value, mask=mask)
+        case tuple() | list():
+            return [_plain(each, mask=mask) for each in value]
+        case Secret():
+            return MASK if mask else value
+        case Path():
+            return str(value)
+        case _:
+            return value
+
+
+def render_effective(config: Config) -> str:
+    """The effective configuration as text: indented JSON."""
+    return json.dumps(effective_config(config), indent=2, ensure_ascii=False)
+
+
+def render_problems(problems: Sequence[Problem], warnings: Sequence[Problem] = (), *, colour: bool = False) -> str:
+    """Problems, then warnings, one a line: the path first, then what is wrong and what would be right.
+
+    :param colour: with the escape sequences of a terminal; pass whether the stream is one.
+    """
+    lines = [_line("error", _RED, each, colour=colour) for each in problems]
+    lines += [_line("warning", _YELLOW, each, colour=colour) for each in warnings]
+    return "\n".join(lines)
+
+
+def _line(kind: str, hue: str, problem: Problem, *, colour: bool) -> str:
+    path = problem.path or "(file)"
+    text = " ".join(f"{problem.what}; {problem.fix}".splitlines())
+    if colour:
+        return f"{_BOLD}{path}{_PLAIN}: {hue}{kind}{_PLAIN}: {text}"
+    return f"{path}: {kind}: {text}"
