@@ -75,7 +75,9 @@ def download(url: str) -> bytes:
     :raises BundleError: the URL will not do, the server does not give it, or it is larger than ``SIZE_LIMIT_BYTES``.
     """
     _check_url(url)
-    opener = urllib.request.build_opener(_CheckedRedirects())
+    # A proxy is asked for the world, not for this machine.
+    proxies = urllib.request.ProxyHandler({} if _is_loopback(urlsplit(url).hostname or "") else None)
+    opener = urllib.request.build_opener(_CheckedRedirects(), proxies)
     try:
         with opener.open(url, timeout=TIMEOUT_S) as response:
             content: bytes = response.read(SIZE_LIMIT_BYTES + 1)

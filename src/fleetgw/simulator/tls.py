@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-from OpenSSL.crypto import FILETYPE_PEM, X509, Error, PKey, load_privatekey
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
@@ -27,29 +26,23 @@ def client_tls(certificate_pem: bytes, key_pem: bytes, authority_pem: bytes | No
     :param server_name: the name that the server's certificate must carry; None looks at the signature only.
     :raises ValueError: a PEM text cannot be read.
     """
-    chain = [X509.from_cryptography(certificate) for certificate in x509.load_pem_x509_certificates(certificate_pem)]
-    key = _private_key(key_pem)
+    # Twisted hands certificates and keys on to pyOpenSSL, which wants cryptography's objects and deprecates its own.
+    certificate, *chain = x509.load_pem_x509_certificates(certificate_pem)
+    key = load_pem_private_key(key_pem, password=None)
     if authority_pem is None:
         trust_root = platformTrust()
     else:
         trust_root = trustRootFromCertificates(
-            Certificate.loadPEM(certificate.public_bytes(Encoding.PEM))
-            for certificate in x509.load_pem_x509_certificates(authority_pem)
+            Certificate.loadPEM(authority.public_bytes(Encoding.PEM))
+            for authority in x509.load_pem_x509_certificates(authority_pem)
         )
-    if server_name is None:
-        return CertificateOptions(
-            privateKey=key,
-            certificate=chain[0],
-            extraCertChain=chain[1:],
-            trustRoot=trust_root,
-            raiseMinimumTo=TLSVersion.TLSv1_2,
-        )
-    own = {"privateKey": key, "certificate": chain[0], "extraCertChain": chain[1:]}
-    return optionsForClientTLS(server_name, trust_root, extraCertificateOptions=own)
-
-
-def _private_key(pem: bytes) -> PKey:
-    try:
-        return load_privatekey(FILETYPE_PEM, pem)
-    except Error as error:
-        raise ValueError("the private key is no PEM text that OpenSSL can read") from error
+    if server_name is not None:
+        own = {"privateKey": key, "certificate": certificate, "extraCertChain": chain}
+        return optionsForClientTLS(server_name, trust_root, extraCertificateOptions=own)
+    return CertificateOptions(
+        privateKey=key,  # type: ignore[arg-type]  # see above
+        certificate=certificate,  # type: ignore[arg-type]
+        extraCertChain=chain,  # type: ignore[arg-type]
+        trustRoot=trust_root,
+        raiseMinimumTo=TLSVersion.TLSv1_2,
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -36,16 +35,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Check; 0 or 2."""
-    from fleetgw.app.config import effective_config, load_config
+    from fleetgw.app.config import load_config, render_effective, render_problems
     from fleetgw.domain.errors import ConfigurationError
 
+    colour = sys.stderr.isatty()
     try:
         loaded = load_config(arguments.file, os.environ)
     except ConfigurationError as error:
-        for problem in error.problems:
-            print(f"{arguments.file}: {problem}", file=sys.stderr)
+        print(render_problems(error.problems, colour=colour), file=sys.stderr)
         return 2
-    for warning in loaded.warnings:
-        print(f"{arguments.file}: warning: {warning}", file=sys.stderr)
-    print(json.dumps(effective_config(loaded.config), indent=2))
+    if loaded.warnings:
+        print(render_problems((), loaded.warnings, colour=colour), file=sys.stderr)
+    print(render_effective(loaded.config))
     return 0

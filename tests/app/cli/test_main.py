@@ -1,0 +1,105 @@
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from unittest import TestCase
+
+from fleetgw.app.cli import main
+from fleetgw.simulator.certificate_folder import CertificateFolder
+
+
+def run(*arguments):
+    """Exit status, standard output, standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as exit_:
+            status = exit_.code
+    return status, out.getvalue(), err.getvalue()
+
+
+class MainTests(TestCase):
+    def test_version(self):
+        self.assertEqual(run("--version"), (0, f"fleetgw {version('fleetgw')}\n", ""))
+
+    def test_help_has_examples(self):
+        for command in ((), ("certs",), ("fetch-ca",), ("check-config",), ("config-schema",), ("simulate",)):
+            with self.subTest(command):
+                status, out, err = run(*command, "--help")
+                self.assertEqual((status, err), (0, ""))
+                self.assertRegex(out, r"examples?:\n  fleetgw ")
+
+    def test_nothing_and_nonsense(self):
+        for arguments in ((), ("drive",), ("certs",), ("fetch-ca",)):
+            with self.subTest(arguments):
+                self.assertEqual(run(*arguments)[0], 2)
+
+    def test_what_a_command_does_not_need_is_not_imported(self):
+        code = (
+            "import sys, fleetgw.app.cli as cli; cli.build_parser();"
+            "heavy = ('twisted', 'cryptography', 'msgspec', 'google.protobuf', 'rich');"
+            "print([name for name in heavy if name in sys.modules])"
+        )
+        self.assertEqual(subprocess.check_output([sys.executable, "-c", code], text=True), "[]\n")
+
+
+class ConfigCommandsTests(TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = Path(folder.name)
+        certificates = CertificateFolder(self.path)
+        certificates.ensure_authority()
+        certificates.ensure_server()
+        self.config = {
+            "host": "127.0.0.1",
+            "port": 4443,
+            "namespace": "tesla_telemetry",
+            "records": {"V": ["logger"]},
+            "logger": {},
+            "tls": {
+                "ca_file": str(self.path / "ca.crt"),
+                "server_cert": str(self.path / "server.crt"),
+                "server_key": str(self.path / "server.key"),
+            },
+        }
+
+    def check(self):
+        file = self.path / "config.json"
+        file.write_text(json.dumps(self.config))
+        return run("check-config", file)
+
+    def test_a_good_one(self):
+        status, out, err = self.check()
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(json.loads(out)["records"], {"V": ["logger"]})
+
+    def test_a_warning_does_not_count(self):
+        self.config["reliable_ack"] = True
+        status, out, err = self.check()
+        self.assertEqual(status, 0)
+        self.assertEqual(json.loads(out)["port"], 4443)
+        self.assertRegex(err, r"^reliable_ack: warning: ")
+
+    def test_all_that_is_wrong_at_once(self):
+        self.config["prot"] = self.config.pop("port")
+        self.config["records"]["V"] = ["kofka"]
+        status, out, err = self.check()
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("prot", err)
+        self.assertIn("kofka", err)
+
+    def test_no_file(self):
+        status, _, err = run("check-config", self.path / "missing.json")
+        self.assertEqual(status, 2)
+        self.assertIn("missing.json", err)
+
+    def test_schema(self):
+        status, out, err = run("config-schema")
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("$schema", json.loads(out))
