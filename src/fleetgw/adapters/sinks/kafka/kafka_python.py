@@ -1,0 +1,315 @@
+"""Kafka by kafka-python: its blocking calls run on one thread of the sink, results come back in bursts."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from kafka import KafkaProducer
+from kafka.errors import (
+    BrokerResponseError,
+    IllegalStateError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    MetadataEmptyBrokerList,
+    NodeNotReadyError,
+)
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from fleetgw.adapters.serial_worker import SerialWorker, Worker
+from fleetgw.adapters.sinks.kafka.arguments import producer_plan
+from fleetgw.adapters.sinks.kafka.deliveries import NOT_RUNNING, Delivery
+from fleetgw.adapters.sinks.kafka.failures import FailureLog, delivery_error
+from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
+from fleetgw.adapters.sinks.kafka.properties import read_properties
+from fleetgw.domain.errors import DeliveryError, NotConnected, Rejected, Retryable
+from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from twisted.internet.interfaces import IDelayedCall
+
+    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.domain.records import Record
+
+PROBE_INTERVAL_S = 2.0
+"""How often a broker is looked for while none is known to answer."""
+
+PROBE_TIMEOUT_S = 1.0
+
+CLOSE_TIMEOUT_S = 2.0
+
+_CONNECTION_ERRORS = (KafkaConnectionError, NodeNotReadyError, MetadataEmptyBrokerList, IllegalStateError)
+
+_READY = Ready()
+
+_FULL = Retryable("the queue to Kafka is full")
+
+# An application that sets up no logging would get the library's warnings on standard error, outside of the gateway's log.
+logging.getLogger("kafka").addHandler(logging.NullHandler())
+
+
+def _no_flush(timeout: float | None = None) -> None:
+    """Stand in for ``flush`` when nothing is to be waited for."""
+
+
+def _answers(server: str) -> bool:
+    """Whether something takes connections at ``host:port``."""
+    host, _, port = server.rpartition(":")
+    try:
+        socket.create_connection((host or server, int(port or 9092)), PROBE_TIMEOUT_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+@implementer(IDispatcher)
+class KafkaPythonSink:
+    """Produces what ``ConfluentKafkaSink`` produces, from the same section.
+
+    Three threads: the reactor's, the sink's own (``_look``, ``_send``, ``_close`` run there) and kafka-python's network
+    thread (``_hear``). They meet in ``_heard`` under its lock, and in ``reactor.callFromThread``.
+
+    :param context: settings are librdkafka properties.
+    :param make_producer: makes the client from its arguments, for tests.
+    :param make_worker: makes the thread from its name, for tests.
+    """
+
+    def __init__(
+        self,
+        context: SinkContext,
+        make_producer: Callable[..., Any] = KafkaProducer,  # Any: kafka-python has no types
+        make_worker: Callable[[str], Worker] = SerialWorker,
+    ) -> None:
+        self.name = context.name
+        self._context = context
+        self._make_producer = make_producer
+        self._make_worker = make_worker
+        properties = read_properties(context.name, context.settings, context.log)
+        self._plan = producer_plan(context.name, properties, context.log)
+        self._servers: list[str] = self._plan.arguments.get("bootstrap_servers", ["localhost:9092"])
+        self._topics = {record_type: context.destination(record_type) for record_type in context.record_types}
+        self._numbers = KafkaNumbers(context.metrics, context.record_types)
+        self._failures = FailureLog(context.log, self._numbers, context.reactor)
+        self._readiness: Readiness = NotReady("not started")
+        self._worker: Worker | None = None
+        self._probe: IDelayedCall | None = None
+        self._open: set[Delivery] = set()
+        self._open_records = 0
+        self._open_bytes = 0
+        self._stopped: Deferred[None] | None = None
+        self._producer: Any = None  # kafka-python has no types; touched on the sink's thread only
+        self._unknown_until_s: dict[str, float] = {}
+        self._lock = Lock()
+        self._heard: list[tuple[Delivery, int, Exception | None]] = []
+
+    def start(self) -> Deferred[None]:
+        """Start the sink's thread; it connects now or later."""
+        servers = ",".join(self._servers)
+        self._readiness = NotReady(f"no broker of {servers} has answered yet")
+        self._worker = self._make_worker(f"fleetgw-{self.name}")
+        self._worker.do(self._look)
+        self._probe = self._context.reactor.callLater(PROBE_INTERVAL_S, self._look_for_broker)
+        self._context.log.info("kafka_registered", client="kafka-python", servers=servers)
+        return succeed(None)
+
+    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
+        """Queue records for the sink's thread, as far as the bound allows."""
+        if self._worker is None or self._stopped is not None:
+            return succeed([NOT_RUNNING] * len(batch))
+        delivery = Delivery(batch)
+        taken = []
+        for index, record in enumerate(batch):
+            if self._open_records >= self._plan.max_records or self._open_bytes + len(record.payload) > self._plan.max_bytes:
+                delivery.outcomes[index] = _FULL
+                delivery.unsettled -= 1
+                self._failures.add("queue_full", "the queue to Kafka is full (queue.buffering.max.messages, .kbytes)")
+            else:
+                self._open_records += 1
+                self._open_bytes += len(record.payload)
+                taken.append(index)
+        delivery.count_produced(self._numbers)
+        self._numbers.queue_size.set_to(self._open_records)
+        if taken:
+            self._open.add(delivery)
+            self._worker.do(partial(self._send, delivery, taken))
+        else:
+            delivery.finish(self._numbers)
+        return delivery.answer
+
+    def stop(self) -> Deferred[None]:
+        """Wait for what is under way, then close the client. Ends at the latest with the delivery time-out."""
+        self._stopped = Deferred(self._give_up)
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
+        self._readiness = NotReady("stopped")
+        if not self._open:
+            self._release(CLOSE_TIMEOUT_S)
+        return self._stopped
+
+    def readiness(self) -> Readiness:
+        """By the last delivery, or the last look for a broker."""
+        return self._readiness
+
+    # On the sink's thread
+
+    def _look(self) -> None:
+        """Make the client if there is none; else see whether a broker takes connections."""
+        if self._producer is not None:
+            if any(map(_answers, self._servers)):
+                self._call_reactor(self._saw_broker)
+            return
+        try:
+            self._producer = self._make_producer(**self._plan.arguments)
+        except Exception as error:  # of any kind: the next look tries again
+            self._call_reactor(partial(self._saw_no_broker, f"{type(error).__name__}: {error}"))
+        else:
+            self._call_reactor(self._saw_broker)
+
+    def _send(self, delivery: Delivery, indexes: list[int]) -> None:
+        for index in indexes:
+            record = delivery.batch[index]
+            report = partial(self._hear, delivery, index)
+            try:
+                future = self._sent(record)
+            except Exception as error:  # whatever it is, it becomes the record's outcome
+                report(error)
+            else:
+                future.add_callback(lambda _metadata, report=report: report(None))
+                future.add_errback(report)
+
+    def _sent(self, record: Record) -> Any:  # kafka-python has no types
+        if self._producer is None:
+            raise KafkaConnectionError(f"no broker of {','.join(self._servers)} has answered yet")
+        topic = self._topics[record.record_type]
+        clock = self._context.reactor
+        if clock.seconds() < self._unknown_until_s.get(topic, 0):
+            raise KafkaTimeoutError(f"nothing is known of topic {topic}")
+        vin = record.vehicle.vin.encode()
+        try:
+            return self._producer.send(
+                topic,
+                value=record.payload,
+                key=vin,
+                headers=[
+                    ("device_client_version", record.vehicle.device_client_version.encode()),
+                    ("receivedat", b"%d" % record.received_at_ms),
+                    ("timestamp", b"0"),
+                    ("txid", record.txid),
+                    ("txtype", record.record_type.encode()),
+                    ("version", b"0"),
+                    ("vin", vin),
+                ],
+            )
+        except KafkaTimeoutError:
+            # the others of this topic must not wait as long again, one after the other
+            self._unknown_until_s[topic] = clock.seconds() + PROBE_INTERVAL_S
+            raise
+
+    def _close(self, timeout_s: float) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            if not timeout_s:
+                producer.flush = _no_flush  # close() flushes first, and would leave everything open when that takes too long
+            try:
+                producer.close(timeout=timeout_s)
+            except KafkaError as error:
+                self._call_reactor(partial(self._failures.add, "close", f"{type(error).__name__}: {error}"))
+        self._call_reactor(self._closed)
+
+    # On any thread
+
+    def _hear(self, delivery: Delivery, index: int, error: Exception | None) -> None:
+        """Take one record's result; the reactor is woken once for all that come before it looks."""
+        with self._lock:
+            first = not self._heard
+            self._heard.append((delivery, index, error))
+        if first:
+            self._call_reactor(self._settle_heard)
+
+    def _call_reactor(self, call: Callable[[], None]) -> None:
+        self._context.reactor.callFromThread(call)
+
+    # On the reactor's thread
+
+    def _settle_heard(self) -> None:
+        with self._lock:
+            heard, self._heard = self._heard, []
+        settled = []
+        for delivery, index, error in heard:
+            if delivery not in self._open:
+                continue  # given up
+            delivery.outcomes[index] = RECEIPT if error is None else self._outcome(error)
+            delivery.unsettled -= 1
+            self._open_records -= 1
+            self._open_bytes -= len(delivery.batch[index].payload)
+            if not delivery.unsettled:
+                settled.append(delivery)
+        if self._stopped is None and any(error is None for _, _, error in heard):
+            self._readiness = _READY
+        self._numbers.queue_size.set_to(self._open_records)
+        for delivery in settled:
+            self._open.discard(delivery)
+            delivery.finish(self._numbers)
+        if settled and not self._open and self._stopped is not None:
+            self._release(CLOSE_TIMEOUT_S)
+
+    def _outcome(self, error: Exception) -> DeliveryError:
+        kind = type(error).__name__
+        reason = f"{kind}: {error}"
+        self._failures.add(kind, reason)
+        if isinstance(error, BrokerResponseError):
+            return delivery_error(error.errno, reason)
+        if isinstance(error, (KafkaTimeoutError, *_CONNECTION_ERRORS)):
+            self._lost(reason)
+            return NotConnected(reason)
+        return (
+            Retryable(reason) if isinstance(error, KafkaError) else Rejected(f"no Kafka record can be made of it: {error!r}")
+        )
+
+    def _lost(self, reason: str) -> None:
+        if self._stopped is None:
+            self._readiness = NotReady(f"{','.join(self._servers)}: {reason}")
+
+    def _look_for_broker(self) -> None:
+        self._probe = None
+        if self._worker is not None and isinstance(self._readiness, NotReady):
+            self._worker.do(self._look)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        if self._stopped is None and self._probe is None:
+            self._probe = self._context.reactor.callLater(PROBE_INTERVAL_S, self._look_for_broker)
+
+    def _saw_broker(self) -> None:
+        if self._stopped is None:
+            self._readiness = _READY
+
+    def _saw_no_broker(self, reason: str) -> None:
+        self._failures.add("connect", reason)
+        self._lost(reason)
+
+    def _give_up(self, stopped: Deferred[None]) -> None:
+        """Stopping was cancelled."""
+        self._release(0.0)
+        abandoned, self._open = self._open, set()
+        for delivery in abandoned:
+            delivery.finish(self._numbers)
+        stopped.callback(None)
+
+    def _release(self, timeout_s: float) -> None:
+        if self._worker is not None:
+            self._worker.do(partial(self._close, timeout_s))
+            self._worker.quit()
+            self._worker = None
+
+    def _closed(self) -> None:
+        if self._stopped is not None and not self._stopped.called:
+            self._stopped.callback(None)

@@ -1,0 +1,68 @@
+"""librdkafka's partitioners for kafka-python, so that a key lands on the same partition whichever client sends it."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from kafka.partitioner import Partitioner, murmur2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kafka.cluster import ClusterMetadata
+
+
+def _fnv1a(key: bytes) -> int:
+    """FNV-1a, 32 bits, as the Sarama library uses it: the sign is dropped."""
+    hashed = 0x811C9DC5
+    for byte in key:
+        hashed = ((hashed ^ byte) * 0x01000193) & 0xFFFFFFFF
+    return abs(hashed - (hashed >> 31 << 32))
+
+
+def _murmur2(key: bytes) -> int:
+    return int(murmur2(key)) & 0x7FFFFFFF
+
+
+def _anywhere(_key: bytes) -> int:
+    return random.getrandbits(31)
+
+
+def _or_anywhere(hashed: Callable[[bytes], int]) -> Callable[[bytes], int]:
+    return lambda key: hashed(key) if key else _anywhere(key)
+
+
+HASHES: dict[str, Callable[[bytes], int]] = {
+    "random": _anywhere,
+    "consistent": crc32,
+    "consistent_random": _or_anywhere(crc32),
+    "murmur2": _murmur2,
+    "murmur2_random": _murmur2,  # random for absent keys only, and every record of ours has one
+    "fnv1a": _fnv1a,
+    "fnv1a_random": _fnv1a,
+}
+"""librdkafka's ``partitioner`` -> the hash of a key; modulo the number of partitions it is the partition."""
+
+
+class HashPartitioner(Partitioner):  # type: ignore[misc] # kafka-python has no types
+    """Chooses by a hash of ``HASHES``.
+
+    :ivar hash_of: maps a key to a number.
+    """
+
+    def __init__(self, hash_of: Callable[[bytes], int]) -> None:
+        self.hash_of = hash_of
+
+    def partition(
+        self,
+        topic: str,
+        _key: object,
+        serialized_key: bytes,
+        _value: object,
+        _serialized_value: bytes,
+        cluster: ClusterMetadata,
+    ) -> int:
+        """Choose for one record; kafka-python calls it, by position."""
+        return self.hash_of(serialized_key) % len(cluster.partitions_for_topic(topic))
