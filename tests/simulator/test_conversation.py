@@ -256,6 +256,12 @@ class ConversationTests(TestCase):
         outbox.put(Unacked("V", b"a", b""))
         self.assertEqual(outbox.overdue(1000.0), [])
 
+    def test_an_answer_to_what_was_never_sent(self):
+        outbox = Outbox(10, RESEND_AFTER_S)
+        outbox.put(Unacked("V", b"a", b""))
+        self.assertIsNone(outbox.settle(b"a", 1.0))
+        self.assertEqual(len(outbox), 1)
+
 
 class AnyLife(RuleBasedStateMachine):
     """A vehicle whose server acks, refuses, repeats itself, stays silent and vanishes as it likes."""

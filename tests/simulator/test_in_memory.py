@@ -444,6 +444,29 @@ class FleetTests(SynchronousTestCase):
         self.successResultOf(self.finished)
         self.assertEqual(self.tally.total().issued, 20)
 
+    def test_what_was_held_back_is_not_made_up_for(self):
+        self.factory.replies = lambda _record: []
+        self.start(2, Schedule(rate=100, duration_s=20), outbox_limit=10, resend_after_s=1.0)
+        self.run_for(10)
+        self.factory.replies = lambda record: [ack(record)]
+        self.run_for(3)
+        self.assertTrue(100 < self.tally.total().issued < 20 + 100 + 350, self.tally.total())
+        self.fleet.interrupt(5.0)
+        self.run_for(6)
+        self.successResultOf(self.finished)
+        self.assertEqual(self.tally.total().unacked, 0)
+
+    def test_a_connection_that_opened_is_soon_opened_again(self):
+        self.start(1, Schedule(rate=1, duration_s=100))
+        self.run_for(1)
+        for _ in range(8):
+            self.endpoint.cut_all()
+            self.run_for(0.6)
+        self.assertEqual((self.tally.connects, self.tally.connected_now), (9, 1))
+        self.fleet.interrupt(5.0)
+        self.run_for(6)
+        self.successResultOf(self.finished)
+
     def test_nobody_answers_at_all(self):
         self.endpoint.mode = "down"
         self.start(2, Schedule(rate=100, duration_s=5, connect_deadline_s=10))

@@ -289,12 +289,12 @@ class Conversation:
         is_ack = answer.message_type == envelope.STREAM_ACK
         if not is_ack and answer.payload != envelope.INCORRECT_MESSAGE_FORMAT:
             return Unreadable(message)
-        record = self._outbox.settle(answer.txid)
-        if record is None or record.first_sent_at_s is None:
+        settled = self._outbox.settle(answer.txid, now_s)
+        if settled is None:
             return Stray(answer.txid)
         if is_ack:
-            return Acked(record.record_type, record.txid, now_s - record.first_sent_at_s)
-        return Refused(record.record_type, record.txid)
+            return Acked(settled.record_type, answer.txid, settled.latency_s)
+        return Refused(settled.record_type, answer.txid)
 
     def _send(self, records: Iterable[Unacked], now_s: float) -> Output:
         data = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import define
 
@@ -25,6 +25,13 @@ class Unacked:
     message: bytes
     first_sent_at_s: float | None = None
     last_sent_at_s: float | None = None
+
+
+class Settled(NamedTuple):
+    """A record that was answered for, ``latency_s`` after its first copy."""
+
+    record_type: str
+    latency_s: float
 
 
 class Outbox:
@@ -80,6 +87,10 @@ class Outbox:
             records.append(record)
         return records
 
-    def settle(self, txid: bytes) -> Unacked | None:
-        """The record was answered for: forget it. None when no such record waits (a second answer, say)."""
-        return self._unacked.pop(txid, None)
+    def settle(self, txid: bytes, now_s: float) -> Settled | None:
+        """A record was answered for at monotonic time ``now_s``: forget it. None when no such record was sent and waits."""
+        record = self._unacked.get(txid)
+        if record is None or record.first_sent_at_s is None:
+            return None
+        del self._unacked[txid]
+        return Settled(record.record_type, now_s - record.first_sent_at_s)
