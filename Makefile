@@ -1,0 +1,82 @@
+# What can be done in a checkout. Every target sets up what it needs: Python 3.11 or later is enough to begin with.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test trial test-brokers lint types imports protos protos-check bench wheel clean
+
+help:
+	@echo 'make demo          see it work: a gateway, ten simulated vehicles, their records on the terminal'
+	@echo 'make test          the tests'
+	@echo
+	@echo 'make trial         the same tests, run by trial'
+	@echo 'make test-brokers  the tests against a real Apache Kafka (needs Java 17 and Maven)'
+	@echo 'make lint          ruff: rules and format'
+	@echo 'make types         mypy'
+	@echo 'make imports       which package may import which'
+	@echo 'make protos        regenerate the code of protos/'
+	@echo 'make protos-check  whether that code is up to date'
+	@echo 'make bench         CPU per record and handshake, memory per vehicle (about two minutes)'
+	@echo 'make wheel         build the wheel and the sdist into dist/'
+	@echo 'make clean         remove what the above made'
+
+demo: $(VENV)/.installed
+	@$(BIN)/python examples/demo/demo.py
+
+test: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -q
+
+trial: $(VENV)/.installed-dev
+	@$(BIN)/python -W error -m twisted.trial --reporter=text tests
+
+test-brokers: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -q tests/brokers
+
+lint: $(VENV)/.installed-dev
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: $(VENV)/.installed-dev
+	@$(BIN)/mypy
+
+imports: $(VENV)/.installed-dev
+	@$(BIN)/lint-imports
+
+protos: $(VENV)/.installed-dev
+	@$(BIN)/python protos/generate.py
+
+protos-check: $(VENV)/.installed-dev
+	@$(BIN)/python protos/generate.py --check
+
+bench: $(VENV)/.installed-dev
+	@$(BIN)/python benchmarks/bench.py
+
+wheel: $(VENV)/.installed-dev
+	@$(BIN)/python -m build --outdir dist
+
+clean:
+	rm -rf $(VENV) build dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache _trial_temp*
+
+# The stamps make a second run quick; a changed pyproject.toml installs again.
+
+$(VENV)/.python:
+	@command -v $(PYTHON) >/dev/null || { echo '$(PYTHON) is not there; install Python 3.11 or later, or name it: make PYTHON=...' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "fleetgw needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version); name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo '$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/.python
+	@echo 'Installing fleetgw into $(VENV) (once, about half a minute) ...'
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/.python
+	@echo 'Installing fleetgw, its sinks and the development tools into $(VENV) (once, about a minute) ...'
+	@$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
+	@touch $@ $(VENV)/.installed
