@@ -1,6 +1,7 @@
 """Whatever stands in a configuration: it is accepted, or refused with its problems; nothing else happens."""
 
 import json
+from copy import deepcopy
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -59,7 +60,7 @@ class AnyValueTests(ConfigCase):
             inner = tree
             for key in within:
                 inner = inner[key]
-            inner[last] = value
+            inner[last] = deepcopy(value)  # or two places would share one list, and the next change make it endless
         try:
             loaded = self.load(json.dumps(tree), {"PW": "pw"})
         except ConfigurationError as error:

@@ -74,11 +74,22 @@ class ReadingTests(ConfigCase):
             "null": '(file): is not a JSON object; must begin with "{" and end with "}"',
             "[" * 100_000: "(file): is nested too deeply; see the reference for the sections there are",
             '{"port": Infinity}': "(file): holds Infinity, which is not JSON; write a number",
+            '{"port": 1e999}': "(file): holds 1e999, which no number type can hold; write a smaller one",
+            '{"port": ' + "9" * 5000 + "}": "(file): holds a number with thousands of digits; write a smaller one",
             r'{"host": "\ud800"}': r"(file): holds half of a surrogate pair (\ud800 to \udfff); write the character itself",
         }
         for text, expected in cases.items():
             with self.subTest(text=text[:20]):
                 self.assertEqual(self.refused(text), [expected])
+
+    def test_numbers_beyond_64_bits_are_values_like_others(self) -> None:
+        big = 10**400
+        problems = self.refused(
+            port=big, limits={"ping_after_s": big, "max_connections": 2**70}, rate_limit={"message_limit": -big}
+        )
+        self.assertEqual(
+            [problem.split(":")[0] for problem in problems], ["port", "rate_limit.message_limit", "limits.ping_after_s"]
+        )
 
     def test_a_key_that_is_there_twice_is_refused_where_it_is(self) -> None:
         text = (

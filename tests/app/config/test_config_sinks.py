@@ -106,6 +106,11 @@ class CertificateTests(ConfigCase):
             ],
         )
 
+    def test_a_path_that_is_none(self) -> None:
+        self.assertEqual(self.tls_refused(ca_file="a\0b"), [r'tls.ca_file: is "a\u0000b" (text), which holds a NUL'])
+        problems = self.refused(redis={"password": {"file": "a\0b"}})
+        self.assertEqual(problems[0].split(";")[0], "redis.password: a\0b cannot be read: embedded null byte")
+
     def test_a_key_of_another_certificate(self) -> None:
         (self.folder / "other.key").write_bytes(make_authority(NOW, 1).key_pem())
         self.assertEqual(

@@ -106,6 +106,9 @@ class Converter:
             return UNUSABLE
 
     def _file(self, kind: Any, value: str, path: str) -> Path | None:
+        if "\0" in value:
+            self.findings.refuse_value(path, f"is {shown(value)}, which holds a NUL", f"must be {type_name(kind)}")
+            return UNUSABLE  # type: ignore[no-any-return]  # UNUSABLE stands for any type
         if value:
             return self.surroundings.base_dir / value
         if type(None) not in typing.get_args(typing.get_args(kind)[0]):

@@ -1,6 +1,7 @@
 """Configuration text -> plain JSON values."""
 
 import json
+import math
 from collections import Counter
 from typing import NoReturn
 
@@ -23,7 +24,7 @@ def read_json(text: str | bytes, findings: Findings) -> dict[str, object]:
     """
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
-        tree = json.loads(decoded, object_pairs_hook=_Members, parse_constant=_refuse_constant)
+        tree = json.loads(decoded, object_pairs_hook=_Members, parse_constant=_refuse_constant, parse_float=_finite)
         json.dumps(tree, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
         raise _refusal(*_explain(error)) from error
@@ -31,6 +32,8 @@ def read_json(text: str | bytes, findings: Findings) -> dict[str, object]:
         raise _refusal(f"is not UTF-8 (byte {error.start})", "save the file as UTF-8") from error
     except UnicodeEncodeError as error:
         raise _refusal(r"holds half of a surrogate pair (\ud800 to \udfff)", "write the character itself") from error
+    except ValueError as error:  # of int()
+        raise _refusal("holds a number with thousands of digits", "write a smaller one") from error
     except RecursionError as error:
         raise _refusal("is nested too deeply", "see the reference for the sections there are") from error
     if not isinstance(tree, _Members):
@@ -45,6 +48,12 @@ def _refusal(what: str, fix: str) -> ConfigurationError:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise _refusal(f"holds {name}, which is not JSON", "write a number")
+
+
+def _finite(number: str) -> float:
+    if math.isinf(value := float(number)):
+        raise _refusal(f"holds {number}, which no number type can hold", "write a smaller one")
+    return value
 
 
 def _explain(error: json.JSONDecodeError) -> tuple[str, str]:

@@ -1,7 +1,6 @@
 """What a configuration may hold: as JSON Schema, and as the tables of the documentation."""
 
 import json
-import sys
 import typing
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from fleetgw.app.config.sections import Config
 from fleetgw.app.config.values import SECRET_FORMS, Secret
 from fleetgw.app.config.wording import bare, type_name
 
-BEGIN = "<!-- reference: begin; written by python -m fleetgw.app.config.schema FILE -->"
+BEGIN = "<!-- reference: begin; written by python -m fleetgw.app.config FILE -->"
 END = "<!-- reference: end -->"
 
 
@@ -93,8 +92,3 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 
 def _meaning(kind: Any) -> str:  # a type annotation of any form
     return next(each.description for each in typing.get_args(kind) if isinstance(each, msgspec.Meta) and each.description)
-
-
-if __name__ == "__main__":
-    page = Path(sys.argv[1])
-    page.write_text(with_reference(page.read_text("utf-8")), "utf-8")

@@ -25,7 +25,7 @@ def read_secret(value: object, path: str, findings: Findings, surroundings: Surr
         case {"file": str(name), **rest} if not rest:
             try:
                 text = (surroundings.base_dir / name).read_text("utf-8")
-            except (OSError, UnicodeDecodeError) as error:
+            except (OSError, ValueError) as error:  # not UTF-8, or a NUL in the path
                 findings.refuse_value(
                     path, f"{name} cannot be read: {reason(error)}", "name a text file that holds the secret"
                 )
@@ -38,25 +38,29 @@ def read_secret(value: object, path: str, findings: Findings, surroundings: Surr
     return None
 
 
-def reason(error: OSError | UnicodeDecodeError) -> str:
+def reason(error: OSError | ValueError) -> str:
     """Why a file cannot be read, in a few words."""
-    return "not UTF-8" if isinstance(error, UnicodeDecodeError) else (error.strerror or str(error)).lower()
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    return ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()
 
 
-def with_secrets(settings: Any, path: str, findings: Findings, surroundings: Surroundings) -> Any:
+def with_secrets(settings: Any, path: str, findings: Findings, surroundings: Surroundings, *, named_so: bool = False) -> Any:
     """Free-form settings with every reference resolved, and every text under a telling name made a ``Secret``.
 
     :param settings: any JSON value, therefore ``Any``; it is not changed.
+    :param named_so: whether a key above it has a telling name.
     """
     if is_reference(settings):
         return read_secret(settings, path, findings, surroundings)
     if isinstance(settings, dict):
         return {
-            key: Secret(value)
-            if isinstance(value, str) and is_secret_name(key)
-            else with_secrets(value, member(path, key), findings, surroundings)
+            key: with_secrets(value, member(path, key), findings, surroundings, named_so=named_so or is_secret_name(key))
             for key, value in settings.items()
         }
     if isinstance(settings, list):
-        return [with_secrets(each, f"{path}[{index}]", findings, surroundings) for index, each in enumerate(settings)]
-    return settings
+        return [
+            with_secrets(each, f"{path}[{index}]", findings, surroundings, named_so=named_so)
+            for index, each in enumerate(settings)
+        ]
+    return Secret(settings) if named_so and isinstance(settings, str) else settings

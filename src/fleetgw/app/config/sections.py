@@ -177,6 +177,9 @@ class Dispatcher(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration."""
 
+    schema_: Annotated[str, Meta(description="For editors: where the JSON Schema is; not used.")] = field(
+        default="", name="$schema"
+    )
     host: Annotated[
         str, Meta(description="Address that vehicles connect to and of the status port; empty: every address.")
     ] = ""

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from fleetgw.app.config.sections import Config
-from fleetgw.app.config.values import MASK, Secret
+from fleetgw.app.config.values import MASK, Secret, is_secret_name
 from fleetgw.domain.errors import Problem
 
 _RED, _YELLOW, _BOLD, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[1m", "\x1b[0m"
@@ -26,7 +26,15 @@ def as_settings(section: msgspec.Struct | Mapping[str, object] | None) -> dict[s
 def _members(section: msgspec.Struct | Mapping[str, object], *, mask: bool) -> dict[str, object]:
     if isinstance(section, msgspec.Struct):
         section = {field.encode_name: getattr(section, field.name) for field in msgspec.structs.fields(section)}
-    return {key: _plain(value, mask=mask) for key, value in section.items() if value is not None}
+    return {
+        key: MASK if mask and _is_secret_number(key, value) else _plain(value, mask=mask)
+        for key, value in section.items()
+        if value is not None
+    }
+
+
+def _is_secret_number(key: str, value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and is_secret_name(key)
 
 
 def _plain(value: object, *, mask: bool) -> object:

@@ -87,10 +87,14 @@ def shown(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case int() | float():
-            return str(value)
+            return _cut(str(value))
         case str():
-            return quoted([value if len(value) <= 40 else value[:37] + "..."]) + " (text)"
+            return quoted([_cut(value)]) + " (text)"
         case list():
             return "a list"
         case _:
             return "an object"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."
