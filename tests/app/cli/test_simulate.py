@@ -11,40 +11,13 @@ from unittest import TestCase as PlainTestCase
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
-from twisted.internet.ssl import Certificate, CertificateOptions, trustRootFromCertificates
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.internet.protocol import ProcessProtocol
 from twisted.trial.unittest import TestCase
-from websockets.frames import Opcode
-from websockets.http11 import Request
-from websockets.server import ServerProtocol
 
-from fleetgw.adapters.codec import envelope
 from fleetgw.app.cli import build_parser, main
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from fleetgw.simulator.certificates import read_credential
-
-
-class AckingServer(Protocol):
-    """Acks every record, or none."""
-
-    def connectionMade(self):
-        self.protocol = ServerProtocol()
-
-    def dataReceived(self, data):
-        self.protocol.receive_data(data)
-        for event in self.protocol.events_received():
-            if isinstance(event, Request):
-                self.protocol.send_response(self.protocol.accept(event))
-            elif event.opcode is Opcode.BINARY:
-                record = envelope.read(bytes(event.data))
-                self.factory.received.append(record)
-                head, tail = envelope.ack_parts(record.topic, len(record.txid))
-                if self.factory.acks:
-                    self.protocol.send_binary(head + record.txid + tail)
-        self.transport.write(b"".join(self.protocol.data_to_send()))
-        if self.protocol.close_expected():
-            self.transport.loseConnection()
+from fleetgw.testing.stub_gateway import StubGateway
 
 
 class Command(ProcessProtocol):
@@ -77,14 +50,8 @@ class SimulateTests(TestCase):
         folder.ensure_server()
         folder.ensure_vehicles(1)
         server = read_credential(folder.server_file.read_bytes(), folder.server_file.with_suffix(".key").read_bytes())
-        trusted = trustRootFromCertificates([Certificate.loadPEM(folder.authority_file.read_bytes())])
-        options = CertificateOptions(privateKey=server.key, certificate=server.certificate, trustRoot=trusted)
-        self.factory = Factory.forProtocol(AckingServer)
-        self.factory.noisy = False
-        self.factory.received = []
-        self.factory.acks = True
-        self.wrapped = TLSMemoryBIOFactory(options, False, self.factory)
-        self.wrapped.noisy = False
+        self.gateway = StubGateway()
+        self.wrapped = self.gateway.over_tls(server, folder.authority_file.read_bytes())
         self.url = f"wss://localhost:{self.listen('127.0.0.1')}"
 
     def listen(self, address):
@@ -113,17 +80,17 @@ class SimulateTests(TestCase):
             self.assertEqual((report["records"]["issued"], report["records"]["acked"]), (60, 60))
             self.assertEqual((report["connects"], report["connection_endings"]), (3, {}))
             lines = [json.loads(line) for line in ids.read_text().splitlines()]
-            txids = {record.txid.decode() for record in self.factory.received}
+            txids = {record.txid.decode() for record in self.gateway.received}
             self.assertEqual(len(txids), 60)
             for event in ("issued", "acked"):
                 self.assertEqual({line["txid"] for line in lines if line["event"] == event}, txids)
-            self.assertEqual({record.topic for record in self.factory.received}, {b"V", b"alerts", b"mileage"})
+            self.assertEqual({record.topic for record in self.gateway.received}, {b"V", b"alerts", b"mileage"})
             self.assertEqual(len(list((self.path / "certs" / "vehicles").glob("*.crt"))), 3)
 
         return command.ended.addCallback(ended)
 
     def test_one_certificate_for_all_and_no_answers(self):
-        self.factory.acks = False
+        self.gateway.replies = lambda _record: []
         vehicle = CertificateFolder(self.path / "certs").vehicle_files()[0]
         command = self.spawn(
             # an address that the server's certificate does not name
@@ -137,7 +104,7 @@ class SimulateTests(TestCase):
             self.assertEqual(status, 1, err)
             self.assertRegex(out, r"V\s*│\s*4 │\s*4 │\s*0 │\s*0 │\s*0 │\s*4 │")
             self.assertEqual(
-                {record.sender_id for record in self.factory.received}, {b"vehicle_device." + vehicle.stem.encode()}
+                {record.sender_id for record in self.gateway.received}, {b"vehicle_device." + vehicle.stem.encode()}
             )
 
         return command.ended.addCallback(ended)
@@ -146,7 +113,7 @@ class SimulateTests(TestCase):
         command = self.spawn("--url", self.url, "--certs", self.path / "certs", "--vehicles", 1, "--rate", 50, "--json")
 
         def look():
-            if len(self.factory.received) >= 5:
+            if len(self.gateway.received) >= 5:
                 os.kill(self.process.pid, signal.SIGINT)
             else:
                 reactor.callLater(0.02, look)
