@@ -1,12 +1,13 @@
 """What every sink is made from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorThreads, IReactorTime
 from zope.interface import Interface
 
-from fleetgw.domain.ports import ILog, IMetrics
+from fleetgw.domain.ports import ILog, IMetrics, Outcome
 
 
 class ISinkReactor(IReactorTime, IReactorThreads, Interface):
@@ -37,3 +38,10 @@ class SinkContext:
     def destination(self, record_type: str) -> str:
         """Topic, stream or channel name of a record type."""
         return f"{self.namespace}_{record_type}"
+
+
+class Answer(Deferred[Sequence[Outcome]]):
+    """What ``dispatch`` returns while records are under way: as the port asks, cancelling it does nothing."""
+
+    def cancel(self) -> None:
+        """Leave what is under way alone."""

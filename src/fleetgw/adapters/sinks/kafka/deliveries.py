@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
-
+from fleetgw.adapters.sinks.context import Answer
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers, totals
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT, Outcome
@@ -34,7 +33,7 @@ class Delivery:
         self.batch = batch
         self.outcomes: list[Outcome] = [GIVEN_UP] * len(batch)
         self.unsettled = len(batch)
-        self.answer: Deferred[Sequence[Outcome]] = Deferred(self._outlive_cancelling)
+        self.answer = Answer()
         self._produced: tuple[tuple[str, int, int], ...] = ()
 
     def count_produced(self, numbers: KafkaNumbers) -> None:
@@ -53,8 +52,4 @@ class Delivery:
                 record for record, outcome in zip(self.batch, self.outcomes, strict=True) if outcome is RECEIPT
             )
         numbers.confirmed(confirmed)
-        if not self.answer.called:
-            self.answer.callback(self.outcomes)
-
-    def _outlive_cancelling(self, answer: Deferred[Sequence[Outcome]]) -> None:
-        """Cancelling does nothing: what is under way stays under way."""
+        self.answer.callback(self.outcomes)

@@ -1,0 +1,377 @@
+"""What every ``IDispatcher`` must do, as tests. Each clause is named in its test's docstring."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, gatherResults
+from zope.interface.verify import verifyObject
+
+from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.domain.errors import DeliveryError, NotConnected, Rejected, Retryable
+from fleetgw.domain.ports import IDispatcher, NotReady, Ready, Receipt
+from fleetgw.testing.dispatcher_harness import Received
+from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from unittest import TestCase
+
+    from fleetgw.domain.ports import Outcome
+    from fleetgw.domain.records import Record
+    from fleetgw.testing.dispatcher_harness import DispatcherHarness
+else:
+    TestCase = object  # a mixin: the contract alone is no test
+
+LONG_S = 60.0
+SHORT_S = 1.5
+VINS = ("5YJ3E1EA7KF000001", "7SAYGDEE1PA123456", "LRW3E7EK4NC000003")
+
+
+def _clause(check: Callable[[DispatcherContract], Awaitable[None]]) -> Callable[[DispatcherContract], Deferred[None]]:
+    """Make a test that Trial and pytest wait for; an ``async def`` test may pass without having run."""
+
+    @wraps(check)
+    def test(contract: DispatcherContract) -> Deferred[None]:
+        return Deferred.fromCoroutine(contract.conclude(check))
+
+    return test
+
+
+class DispatcherContract(TestCase):
+    """Mix into a ``twisted.trial.unittest.TestCase`` and give ``make_harness``."""
+
+    timeout = 60  # seconds for each test, read by Trial
+
+    harness: DispatcherHarness
+    metrics: ReadableMetrics
+    log: ReadableLog
+
+    def make_harness(self) -> DispatcherHarness:
+        """A fresh harness for one test."""
+        raise NotImplementedError
+
+    async def conclude(self, check: Callable[[DispatcherContract], Awaitable[None]]) -> None:
+        """Run one clause between the harness's ``set_up`` and ``tear_down``; stops the sink that the clause left running."""
+        self.harness = self.make_harness()
+        self.metrics, self.log = ReadableMetrics(), ReadableLog()
+        self._running: IDispatcher | None = None
+        await self.harness.set_up()
+        try:
+            await check(self)
+        finally:
+            try:
+                await self.harness.release()
+                if self._running is not None:
+                    await self._stop(self._running)
+            finally:
+                await self.harness.tear_down()
+
+    def _make(self, *, timeout_s: float = LONG_S, bounded: bool = False) -> IDispatcher:
+        harness = self.harness
+        return harness.make_sink(
+            SinkContext(
+                name="under_test",
+                settings=harness.settings(timeout_s=timeout_s, bounded=bounded),
+                namespace=harness.namespace,
+                record_types=harness.record_types,
+                reactor=harness.reactor,
+                metrics=self.metrics,
+                log=self.log,
+            )
+        )
+
+    async def _started(self, *, timeout_s: float = LONG_S, bounded: bool = False) -> IDispatcher:
+        sink = self._make(timeout_s=timeout_s, bounded=bounded)
+        await self.harness.until(sink.start())
+        self._running = sink
+        return sink
+
+    async def _stop(self, sink: IDispatcher) -> None:
+        self._running = None
+        await self.harness.until(sink.stop())
+
+    def _records(self, count: int, *, start: int = 0, vins: Sequence[str] = VINS) -> list[Record]:
+        """Records whose payloads tell them apart, from several vehicles in turn."""
+        return [
+            make_record(
+                vins[number % len(vins)],
+                f"tx-{number}",
+                record_type=self.harness.record_types[0],
+                payload=b"payload %d" % number,
+            )
+            for number in range(start, start + count)
+        ]
+
+    async def _outcomes(self, sink: IDispatcher, batch: Sequence[Record]) -> list[type[Outcome]]:
+        outcomes = await self.harness.until(sink.dispatch(batch))
+        self.assertEqual(len(outcomes), len(batch), "one outcome per record")
+        return list(map(type, outcomes))
+
+    async def _delivered(self, sink: IDispatcher, batch: Sequence[Record]) -> None:
+        """Dispatch, over and over where the sink asks for it, until everything is confirmed."""
+        left = list(batch)
+        for _ in range(20):
+            outcomes = await self.harness.until(sink.dispatch(left))
+            self.assertNotIn(Rejected, list(map(type, outcomes)))
+            left = [record for record, outcome in zip(left, outcomes, strict=True) if not isinstance(outcome, Receipt)]
+            if not left:
+                return
+            await self.harness.a_while()
+        self.fail(f"not delivered: {outcomes}")
+
+    async def _assert_received(self, records: Sequence[Record]) -> None:
+        """The destination has each vehicle's records, and in the order dispatched."""
+        received = await self.harness.received(len(records))
+        self.assertEqual(by_vehicle(received), by_vehicle([Received(record.vin, record.payload) for record in records]))
+
+    @_clause
+    async def test_provides_the_interface(self) -> None:
+        """IDispatcher: every method is there with its signature, and ``name`` is what routes call it."""
+        sink = self._make()
+        verifyObject(IDispatcher, sink)
+        self.assertEqual(sink.name, "under_test")
+
+    @_clause
+    async def test_receipt_after_delivery(self) -> None:
+        """dispatch: fires with one outcome per record; what has a receipt is at the destination."""
+        sink = await self._started()
+        records = self._records(7)
+        self.assertEqual(await self._outcomes(sink, records), [Receipt] * 7)
+        await self._assert_received(records)
+
+    @_clause
+    async def test_no_receipt_before_confirmation(self) -> None:
+        """dispatch: no outcome while the destination has not confirmed; then the receipt."""
+        sink = await self._started()
+        await self._delivered(sink, self._records(1))
+        await self.harness.hold()
+        answer = sink.dispatch(self._records(3, start=1))
+        await self.harness.a_while()
+        self.assertFalse(answer.called, "an outcome without confirmation")
+        await self.harness.release()
+        self.assertEqual(list(map(type, await self.harness.until(answer))), [Receipt] * 3)
+        await self._assert_received(self._records(4))
+
+    @_clause
+    async def test_every_record_type(self) -> None:
+        """dispatch: one batch may hold records of all types that are routed to the sink."""
+        sink = await self._started()
+        types = self.harness.record_types
+        batch = [make_record(VINS[0], f"tx-{kind}", record_type=kind, payload=kind.encode()) for kind in types]
+        self.assertEqual(await self._outcomes(sink, batch), [Receipt] * len(types))
+        received = await self.harness.received(len(types))
+        self.assertEqual(sorted(record.payload for record in received), sorted(kind.encode() for kind in types))
+
+    @_clause
+    async def test_batch_is_left_alone(self) -> None:
+        """dispatch: the sink does not change the sequence, whatever kind of sequence it is."""
+        sink = await self._started()
+        batch = self._records(3)
+        self.assertEqual(await self._outcomes(sink, tuple(batch)), [Receipt] * 3)
+        self.assertEqual(await self._outcomes(sink, batch), [Receipt] * 3)
+        self.assertEqual([record.txid for record in batch], [b"tx-0", b"tx-1", b"tx-2"])
+
+    @_clause
+    async def test_calls_overlap(self) -> None:
+        """dispatch: the next batch may come before the last one's outcomes."""
+        sink = await self._started()
+        records = self._records(30)
+        answers = [sink.dispatch(records[start : start + 3]) for start in range(0, 30, 3)]
+        outcomes = await self.harness.until(gatherResults(answers))
+        self.assertEqual([type(outcome) for batch in outcomes for outcome in batch], [Receipt] * 30)
+        await self._assert_received(records)
+
+    @_clause
+    async def test_order_of_a_vehicle(self) -> None:
+        """dispatch: records of one vehicle arrive in the order received, also when the destination was slow meanwhile."""
+        sink = await self._started()
+        await self._delivered(sink, self._records(3))
+        await self.harness.hold()
+        records = self._records(60, start=3)
+        answers = [sink.dispatch(records[start : start + 6]) for start in range(0, 60, 6)]
+        await self.harness.a_while()
+        await self.harness.release()
+        outcomes = await self.harness.until(gatherResults(answers))
+        self.assertEqual([type(outcome) for batch in outcomes for outcome in batch], [Receipt] * 60)
+        await self._assert_received(self._records(63))
+
+    @_clause
+    async def test_refused_for_good(self) -> None:
+        """dispatch: ``Rejected`` for what can never be delivered, and its neighbours and successors pass."""
+        sink = await self._started()
+        refused = make_record(
+            VINS[0], "tx-refused", record_type=self.harness.record_types[0], payload=self._refused_payload()
+        )
+        before, after = self._records(2), self._records(2, start=2)
+        outcomes = await self._outcomes(sink, [*before, refused, *after])
+        self.assertEqual(outcomes, [Receipt, Receipt, Rejected, Receipt, Receipt])
+        successors = self._records(2, start=4)
+        self.assertEqual(await self._outcomes(sink, successors), [Receipt] * 2)
+        received = await self.harness.received(6)
+        expected = [Received(record.vin, record.payload) for record in (*before, *after, *successors)]
+        self.assertEqual(sorted(received), sorted(expected))
+
+    @_clause
+    async def test_destination_out_of_reach_and_back(self) -> None:
+        """dispatch: ``Retryable`` within the time-out while the destination cannot be reached; delivered once it is back."""
+        sink = await self._started(timeout_s=SHORT_S)
+        await self._delivered(sink, self._records(3))
+        self.assertEqual(sink.readiness(), Ready())
+        await self.harness.go_away()
+        lost: Sequence[Outcome] = await self.harness.until(sink.dispatch(self._records(3, start=3)))
+        for outcome in lost:
+            self.assertIsInstance(outcome, Retryable)
+            self.assertNotEqual(str(outcome), "", "an error says why")
+        self.assertIsInstance(sink.readiness(), NotReady)
+        await self.harness.come_back()
+        fresh = self._records(3, start=6)
+        await self._delivered(sink, fresh)
+        self.assertEqual(sink.readiness(), Ready())
+        received = await self.harness.received(6)
+        self.assertLessEqual({Received(record.vin, record.payload) for record in fresh}, set(received))
+
+    @_clause
+    async def test_destination_out_of_reach_at_start(self) -> None:
+        """start: fires whether or not the destination can be reached; the sink keeps trying by itself."""
+        await self.harness.go_away()
+        sink = await self._started(timeout_s=SHORT_S)
+        outcomes = await self._outcomes(sink, self._records(1))
+        self.assertTrue(issubclass(outcomes[0], Retryable), outcomes)
+        self.assertIsInstance(sink.readiness(), NotReady)
+        await self.harness.come_back()
+        await self._delivered(sink, self._records(1, start=1))
+
+    @_clause
+    async def test_bounded(self) -> None:
+        """dispatch: what does not fit into the sink's bound is ``Retryable`` at once; what fits is kept."""
+        bound = self._bound()
+        sink = await self._started(bounded=True)
+        await self._delivered(sink, self._records(1))
+        await self.harness.hold()
+        answers = [sink.dispatch([record]) for record in self._records(bound + 5, start=1)]
+        await self.harness.a_while()
+        refused = [answer for answer in answers if answer.called]
+        self.assertGreater(len(refused), 0, "nothing was refused beyond the bound")
+        self.assertLessEqual(len(answers) - len(refused), bound)
+        for answer in refused:
+            (outcome,) = await answer
+            self.assertIsInstance(outcome, Retryable)
+        await self.harness.release()
+        kept = await self.harness.until(gatherResults([answer for answer in answers if answer not in refused]))
+        self.assertEqual({type(outcome) for (outcome,) in kept}, {Receipt})
+
+    @_clause
+    async def test_before_start(self) -> None:
+        """dispatch: ``NotConnected`` before ``start``, and the sink is not ready."""
+        sink = self._make()
+        self.assertEqual(await self._outcomes(sink, self._records(2)), [NotConnected] * 2)
+        self.assertIsInstance(sink.readiness(), NotReady)
+
+    @_clause
+    async def test_after_stop(self) -> None:
+        """dispatch: ``NotConnected`` from ``stop`` on, and the sink is not ready."""
+        sink = await self._started()
+        stopped = sink.stop()
+        self._running = None
+        self.assertEqual(await self._outcomes(sink, self._records(2)), [NotConnected] * 2)
+        await self.harness.until(stopped)
+        self.assertEqual(await self._outcomes(sink, self._records(2)), [NotConnected] * 2)
+        self.assertIsInstance(sink.readiness(), NotReady)
+        self.assertEqual(list(await self.harness.received(0)), [])
+
+    @_clause
+    async def test_stop_settles(self) -> None:
+        """stop: what is under way is settled first; every dispatch fires before it does."""
+        sink = await self._started()
+        await self._delivered(sink, self._records(1))
+        order: list[str] = []
+        answers = [sink.dispatch([record]) for record in self._records(5, start=1)]
+
+        def note(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+            order.append("dispatch")
+            return outcomes
+
+        for answer in answers:
+            answer.addCallback(note)
+        stopped = sink.stop()
+        stopped.addCallback(lambda _: order.append("stop"))
+        self._running = None
+        await self.harness.until(stopped)
+        self.assertEqual(order, ["dispatch"] * 5 + ["stop"])
+        outcomes = [type(outcome) for answer in answers for outcome in await answer]
+        self.assertEqual(outcomes, [Receipt] * 5)
+        await self._assert_received(self._records(6))
+
+    @_clause
+    async def test_stop_given_up(self) -> None:
+        """stop: cancelling it gives up on what is under way, which is ``Retryable``; it never fails."""
+        sink = await self._started()
+        await self._delivered(sink, self._records(1))
+        await self.harness.hold()
+        answer = sink.dispatch(self._records(2, start=1))
+        stopped = sink.stop()
+        self._running = None
+        await self.harness.a_while()
+        self.assertFalse(stopped.called, "stopped while records were under way")
+        stopped.cancel()
+        outcomes: Sequence[Outcome] = await self.harness.until(answer)
+        for outcome in outcomes:
+            self.assertIsInstance(outcome, Retryable)
+        await self.harness.until(stopped)
+
+    @_clause
+    async def test_cancelled_dispatch(self) -> None:
+        """dispatch: cancelling does nothing; what is under way stays under way, and the Deferred fires with outcomes."""
+        sink = await self._started()
+        records = self._records(2)
+        answer = sink.dispatch(records)
+        answer.cancel()
+        self.assertEqual(list(map(type, await self.harness.until(answer))), [Receipt] * 2)
+        await self._assert_received(records)
+
+    @_clause
+    async def test_never_raises(self) -> None:
+        """dispatch: a record that cannot be sent at all becomes an outcome, and its neighbours pass."""
+        sink = await self._started()
+        strange = make_record(VINS[0], record_type="not routed to this sink")
+        first, last = self._records(2)
+        outcomes = await self._outcomes(sink, [first, strange, last])
+        self.assertEqual([outcomes[0], outcomes[2]], [Receipt] * 2)
+        self.assertTrue(issubclass(outcomes[1], DeliveryError), outcomes)
+
+    @_clause
+    async def test_counted_once(self) -> None:
+        """Metrics: a confirmed record is counted once, under its type; one that is refused is counted once, as that."""
+        sink = await self._started()
+        kind = self.harness.record_types[0]
+        self.assertEqual(await self._outcomes(sink, self._records(5)), [Receipt] * 5)
+        self.assertEqual(self.metrics.value(self.harness.confirmed_metric, kind), 5)
+        if self.harness.refused_metric is not None and self.harness.refused_payload is not None:
+            self.assertEqual(self.metrics.value(self.harness.refused_metric), 0)
+            refused = make_record(VINS[0], "tx-refused", record_type=kind, payload=self.harness.refused_payload)
+            outcomes = await self._outcomes(sink, [*self._records(1, start=5), refused])
+            self.assertEqual(outcomes, [Receipt, Rejected])
+            self.assertEqual(self.metrics.value(self.harness.confirmed_metric, kind), 6)
+            self.assertEqual(self.metrics.value(self.harness.refused_metric), 1)
+
+    def _refused_payload(self) -> bytes:
+        payload = self.harness.refused_payload
+        if payload is None:
+            self.skipTest("the destination takes anything")
+        return payload
+
+    def _bound(self) -> int:
+        bound = self.harness.bound
+        if bound is None:
+            self.skipTest("the sink has no bound of its own")
+        return bound
+
+
+def by_vehicle(received: Sequence[Received]) -> dict[str, list[bytes]]:
+    """Payloads of each vehicle, in order."""
+    payloads: dict[str, list[bytes]] = {}
+    for record in received:
+        payloads.setdefault(record.vin, []).append(record.payload)
+    return payloads

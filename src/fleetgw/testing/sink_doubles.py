@@ -1,0 +1,133 @@
+"""What a sink under test is made from: a reactor without threads, metrics that can be read, a log that can be read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any  # Any: as in Twisted's interfaces
+
+from attrs import define, field
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from fleetgw.adapters.metrics.series import label_values
+from fleetgw.adapters.sinks.context import ISinkReactor
+from fleetgw.domain.metrics import Kind, Metric
+from fleetgw.domain.ports import ICounter, IGauge, ILog, IMetrics
+from fleetgw.domain.records import PeerIdentity, Record, Vehicle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.python.threadpool import ThreadPool
+
+
+@implementer(ISinkReactor)
+class ThreadlessReactor(Clock):
+    """A clock that a test advances. What comes "from a thread" runs at the next ``advance``."""
+
+    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:  # noqa: A002 as in Twisted
+        """Run it at the next ``advance``, however short."""
+        self.callLater(0, callable, *args, **kwargs)
+
+    def callInThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:  # noqa: A002 as in Twisted
+        """Run it at once: there are no threads here."""
+        callable(*args, **kwargs)
+
+    def getThreadPool(self) -> ThreadPool:
+        """There is none."""
+        raise NotImplementedError
+
+    def suggestThreadPoolSize(self, size: int) -> None:
+        """There is no pool to size."""
+
+
+@define
+class _Series:
+    value: float = 0
+
+
+@implementer(ICounter)
+class _Counter(_Series):
+    def add(self, amount: int) -> None:
+        self.value += amount
+
+
+@implementer(IGauge)
+class _Gauge(_Series):
+    def set_to(self, value: float) -> None:
+        self.value = value
+
+
+@implementer(IMetrics)
+class ReadableMetrics:
+    """Metrics that a test asks for their numbers."""
+
+    def __init__(self) -> None:
+        self._counters: dict[tuple[str, ...], _Counter] = {}
+        self._gauges: dict[tuple[str, ...], _Gauge] = {}
+
+    def counter(self, metric: Metric, **labels: str) -> ICounter:
+        """A counter that ``value`` reads."""
+        values = label_values(metric, Kind.COUNTER, labels)
+        return self._counters.setdefault((metric.name, *values), _Counter())
+
+    def gauge(self, metric: Metric, **labels: str) -> IGauge:
+        """A gauge that ``value`` reads."""
+        values = label_values(metric, Kind.GAUGE, labels)
+        return self._gauges.setdefault((metric.name, *values), _Gauge())
+
+    def value(self, name: str, *label_values: str) -> float:
+        """The number of a series; 0 when nobody has asked for the series.
+
+        :param label_values: in the order of the metric's labels.
+        """
+        key = (name, *label_values)
+        series = self._counters.get(key) or self._gauges.get(key)
+        return 0 if series is None else series.value
+
+
+@implementer(ILog)
+@define
+class ReadableLog:
+    """A log that a test reads.
+
+    :ivar entries: level, event, fields; oldest first.
+    """
+
+    debug_enabled = True
+    info_enabled = True
+
+    entries: list[tuple[str, str, dict[str, object]]] = field(factory=list)
+
+    def debug(self, event: str, **fields: object) -> None:
+        """Keep it."""
+        self.entries.append(("debug", event, fields))
+
+    def info(self, event: str, **fields: object) -> None:
+        """Keep it."""
+        self.entries.append(("info", event, fields))
+
+    def warn(self, event: str, **fields: object) -> None:
+        """Keep it."""
+        self.entries.append(("warn", event, fields))
+
+    def error(self, event: str, **fields: object) -> None:
+        """Keep it."""
+        self.entries.append(("error", event, fields))
+
+    def fields_of(self, event: str) -> list[dict[str, object]]:
+        """The fields of every entry of that event, oldest first."""
+        return [fields for _, name, fields in self.entries if name == event]
+
+
+def make_record(
+    vin: str = "5YJ3E1EA7KF000001",
+    txid: str = "tx-1",
+    *,
+    record_type: str = "V",
+    payload: bytes = b"payload",
+    device_client_version: str = "1.2.0",
+    received_at_ms: int = 1_700_000_000_000,
+) -> Record:
+    """A record as sinks get it; its content is not decoded."""
+    vehicle = Vehicle(PeerIdentity("vehicle_device", vin), vin, f"connection-of-{vin}", device_client_version)
+    return Record(record_type, txid.encode("utf-8", "surrogateescape"), vehicle, payload, received_at_ms, None, 0)
