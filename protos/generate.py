@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
     stale = sorted(name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name))
     if check:
         for name in stale:
-            print(f"stale: {GENERATED.relative_to(SCHEMAS.parent) / name}; run `make protos`", file=sys.stderr)
+            print(f"stale: {GENERATED.name}/{name}; run `make protos`", file=sys.stderr)
         return 1 if stale else 0
     for name in stale:
         if name in wanted:
