@@ -41,7 +41,7 @@ class IdentifyTests(TestCase):
         for facts, reason in (
             (CertificateFacts("", "VIN"), "issuer '' is not in the issuer table"),
             (CertificateFacts(issuer, "VIN"), "'VIN', issued by '.*', has no extended key usage"),
-            (CertificateFacts(issuer, "VIN", (), (EXCLUDED_USAGE, ENERGY)), "'VIN' is for Wi-Fi only"),
+            (CertificateFacts(issuer, "VIN", (), (EXCLUDED_USAGE, ENERGY)), "'VIN' is for Wi-Fi"),
             (CertificateFacts(issuer, "", (), (ENERGY,)), "issued by '.*' has no subject common name"),
         ):
             with self.subTest(reason), self.assertRaisesRegex(Unauthorized, reason):
