@@ -13,7 +13,13 @@ from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import VehicleConnectivity
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
-from fleetgw.adapters.codec.transforms import exponent_text, location_text, rewrite_alerts, rewrite_data
+from fleetgw.adapters.codec.transforms import (
+    exponent_text,
+    location_text,
+    rewrite_alerts,
+    rewrite_location,
+    rewrite_scientific,
+)
 
 Content = Payload | VehicleAlerts | VehicleErrors | VehicleConnectivity
 
@@ -44,8 +50,12 @@ def _data(payload: bytes, vin: str) -> tuple[Content, bytes, int]:
     message = _parse_data(payload)
     message.vin = vin
     serialised = message.SerializeToString()
-    if location_text(serialised) or exponent_text(serialised):
-        rewrite_data(message)
+    location, exponent = location_text(serialised), exponent_text(serialised)
+    if location or exponent:
+        if location:
+            rewrite_location(message)
+        if exponent:
+            rewrite_scientific(message)
         serialised = message.SerializeToString()
     return message, serialised, len(message.data)
 

@@ -9,8 +9,6 @@ import re
 from decimal import Decimal
 from struct import Struct
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Field, Payload, Value
 
@@ -24,53 +22,52 @@ location_text = re.compile(rb"\x08\x15\x12[\x80-\xff]{0,4}[\x00-\x7f]\n").search
 # The middle of every scientific number; cheap, since a point is a rare byte:
 exponent_text = re.compile(rb"\.[0-9]*[eE]").search
 
-_SCIENTIFIC = re.compile(r"[+-]?(?:[0-9]*\.[0-9]+|[0-9]+\.[0-9]*)[eE][+-]?[0-9]+").fullmatch
+_SCIENTIFIC = re.compile(r"[+-]?(?:[0-9]++\.[0-9]*+|\.[0-9]++)[eE][+-]?[0-9]++").fullmatch
 
-_NUMBER = r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
+# Possessive (++): a megabyte of digits or spaces is looked at once.
+_NUMBER = r"([+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?)"
 _SPACE = "[\t\v\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 # White space stands where Go's scanner wants it; what follows the last bracket is ignored.
-_LOCATION = re.compile(rf"\({_SPACE}*{_NUMBER}{_SPACE}+([NS]),{_SPACE}+{_NUMBER}{_SPACE}+([EW])\)").match
+_LOCATION = re.compile(rf"\({_SPACE}*+{_NUMBER}{_SPACE}++([NS]),{_SPACE}++{_NUMBER}{_SPACE}++([EW])\)").match
 
 _float32 = Struct("<f")
 _float64 = Struct("<d")
 _bits = Struct("<Q")
 
 
-def rewrite_data(message: Payload) -> None:
-    """Rewrite the first ``Location`` and every scientific number of a ``V`` payload in place.
+def rewrite_location(message: Payload) -> None:
+    """Turn the first ``Location`` of a ``V`` payload from text into a location value, in place; text without one stays.
 
     A rewritten value loses the unknown fields beside it.
     """
-    location_seen = False
     for datum in message.data:
-        if datum.key == Field.Location and not location_seen:
-            location_seen = True
-            if datum.value.HasField("string_value"):
-                _rewrite_location(datum.value)
-        if datum.value.HasField("string_value"):
-            _rewrite_scientific(datum.value)
+        if datum.key == Field.Location:
+            found = _LOCATION(datum.value.string_value)
+            if found is not None:
+                _set_location(datum.value, float(found[1]), found[2], float(found[3]), found[4])
+            return
 
 
-def _rewrite_location(value: Value) -> None:
-    found = _LOCATION(value.string_value)
-    if found is None:
-        return
-    latitude, longitude = float(found[1]), float(found[3])
+def _set_location(value: Value, latitude: float, pole: str, longitude: float, side: str) -> None:
     if math.isinf(latitude) or math.isinf(longitude):
         return
     value.Clear()
-    value.location_value.latitude = -latitude if found[2] == "S" else latitude
-    value.location_value.longitude = -longitude if found[4] == "W" else longitude
+    value.location_value.latitude = -latitude if pole == "S" else latitude
+    value.location_value.longitude = -longitude if side == "W" else longitude
 
 
-def _rewrite_scientific(value: Value) -> None:
-    if not _SCIENTIFIC(value.string_value):
-        return
-    number = _nearest_float32(value.string_value)
-    if math.isinf(number):
-        return
-    value.Clear()
-    value.string_value = f"{number:.5f}"
+def rewrite_scientific(message: Payload) -> None:
+    """Give five decimals to every text of a ``V`` payload that is a number in scientific notation, in place.
+
+    A number beyond 32 bits stays. A rewritten value loses the unknown fields beside it.
+    """
+    for datum in message.data:
+        text = datum.value.string_value
+        if "." in text and _SCIENTIFIC(text):
+            number = _nearest_float32(text)
+            if not math.isinf(number):
+                datum.value.Clear()
+                datum.value.string_value = f"{number:.5f}"
 
 
 def _nearest_float32(text: str) -> float:
@@ -87,21 +84,14 @@ def _nearest_float32(text: str) -> float:
         return math.inf
 
 
-def rewrite_alerts(message: VehicleAlerts) -> bool:
-    """Turn started and ended times in milliseconds into seconds, in place; True when there were any.
+def rewrite_alerts(message: VehicleAlerts) -> None:
+    """Turn started and ended times in milliseconds into seconds, in place.
 
     A rewritten time loses its own nanoseconds and the unknown fields beside it.
     """
-    rewritten = False
     for alert in message.alerts:
         for time in (alert.started_at, alert.ended_at):
             if time.seconds >= MILLISECONDS_FROM:
-                _from_milliseconds(time)
-                rewritten = True
-    return rewritten
-
-
-def _from_milliseconds(time: Timestamp) -> None:
-    seconds, milliseconds = divmod(time.seconds, 1000)
-    time.Clear()
-    time.seconds, time.nanos = seconds, milliseconds * 1_000_000
+                seconds, milliseconds = divmod(time.seconds, 1000)
+                time.Clear()
+                time.seconds, time.nanos = seconds, milliseconds * 1_000_000
