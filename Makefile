@@ -5,22 +5,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test trial test-brokers lint types imports protos protos-check bench wheel clean
+.PHONY: help demo test trial test-brokers test-packaging lint types imports protos protos-check bench wheel clean
 
 help:
-	@echo 'make demo          see it work: a gateway, ten simulated vehicles, their records on the terminal'
-	@echo 'make test          the tests'
+	@echo 'make demo            see it work: a gateway, ten simulated vehicles, their records on the terminal'
+	@echo 'make test            the tests'
 	@echo
-	@echo 'make trial         the same tests, run by trial'
-	@echo 'make test-brokers  the tests against a real Apache Kafka (needs Java 17 and Maven)'
-	@echo 'make lint          ruff: rules and format'
-	@echo 'make types         mypy'
-	@echo 'make imports       which package may import which'
-	@echo 'make protos        regenerate the code of protos/'
-	@echo 'make protos-check  whether that code is up to date'
-	@echo 'make bench         CPU per record and handshake, memory per vehicle (about two minutes)'
-	@echo 'make wheel         build the wheel and the sdist into dist/'
-	@echo 'make clean         remove what the above made'
+	@echo 'make trial           the same tests, run by trial'
+	@echo 'make test-brokers    the tests against a real Apache Kafka (needs Java 17 and Maven)'
+	@echo 'make test-packaging  wheel, editable install, demo and the example sink, each in its own environment'
+	@echo 'make lint            ruff: rules and format'
+	@echo 'make types           mypy'
+	@echo 'make imports         which package may import which'
+	@echo 'make protos          regenerate the code of protos/'
+	@echo 'make protos-check    whether that code is up to date'
+	@echo 'make bench           CPU per record and handshake, memory per vehicle (about two minutes)'
+	@echo 'make wheel           build the wheel and the sdist into dist/'
+	@echo 'make clean           remove what the above made'
 
 demo: $(VENV)/.installed
 	@$(BIN)/python examples/demo/demo.py
@@ -33,6 +34,9 @@ trial: $(VENV)/.installed-dev
 
 test-brokers: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -q tests/brokers
+
+test-packaging: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -q tests/packaging
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check
