@@ -107,14 +107,14 @@ class DispatcherContract(TestCase):
     async def _outcomes(self, sink: IDispatcher, batch: Sequence[Record]) -> list[type[Outcome]]:
         outcomes = await self.harness.until(sink.dispatch(batch))
         self.assertEqual(len(outcomes), len(batch), "one outcome per record")
-        return list(map(type, outcomes))
+        return _kinds(outcomes)
 
     async def _delivered(self, sink: IDispatcher, batch: Sequence[Record]) -> None:
         """Dispatch, over and over where the sink asks for it, until everything is confirmed."""
         left = list(batch)
         for _ in range(20):
             outcomes = await self.harness.until(sink.dispatch(left))
-            self.assertNotIn(Rejected, list(map(type, outcomes)))
+            self.assertNotIn(Rejected, _kinds(outcomes))
             left = [record for record, outcome in zip(left, outcomes, strict=True) if not isinstance(outcome, Receipt)]
             if not left:
                 return
@@ -151,7 +151,7 @@ class DispatcherContract(TestCase):
         await self.harness.a_while()
         self.assertFalse(answer.called, "an outcome without confirmation")
         await self.harness.release()
-        self.assertEqual(list(map(type, await self.harness.until(answer))), [Receipt] * 3)
+        self.assertEqual(_kinds(await self.harness.until(answer)), [Receipt] * 3)
         await self._assert_received(self._records(4))
 
     @_clause
@@ -328,7 +328,7 @@ class DispatcherContract(TestCase):
         records = self._records(2)
         answer = sink.dispatch(records)
         answer.cancel()
-        self.assertEqual(list(map(type, await self.harness.until(answer))), [Receipt] * 2)
+        self.assertEqual(_kinds(await self.harness.until(answer)), [Receipt] * 2)
         await self._assert_received(records)
 
     @_clause
@@ -367,6 +367,10 @@ class DispatcherContract(TestCase):
         if bound is None:
             self.skipTest("the sink has no bound of its own")
         return bound
+
+
+def _kinds(outcomes: Sequence[Outcome]) -> list[type[Outcome]]:
+    return [type(outcome) for outcome in outcomes]
 
 
 def by_vehicle(received: Sequence[Received]) -> dict[str, list[bytes]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from kafka.codec import has_lz4, has_snappy, has_zstd
 
+from fleetgw.adapters.sinks.kafka.kafka_library import has_lz4, has_snappy, has_zstd
 from fleetgw.adapters.sinks.kafka.partitioners import HASHES, HashPartitioner
 from fleetgw.domain.errors import ConfigurationError, Problem
 

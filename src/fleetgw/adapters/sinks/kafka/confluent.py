@@ -98,6 +98,7 @@ class ConfluentKafkaSink:
         self._fatal: KafkaError | None = None
         self._suspects: list[tuple[Delivery, int]] = []
         self._readiness: Readiness = NotReady("not started")
+        self._unconfirmed = False  # a record timed out: a connection alone is no good news until one is confirmed
         self._open: set[Delivery] = set()
         self._settled: list[Delivery] = []
         self._tick: IDelayedCall | None = None
@@ -217,6 +218,7 @@ class ConfluentKafkaSink:
         code = error.code()
         if code == KafkaError._MSG_TIMED_OUT:
             self._readiness = NotReady(f"{self._servers()} did not confirm in time")
+            self._unconfirmed = True
             return NotConnected(reason)
         return NotConnected(reason) if code in _NOT_CONNECTED_CODES else delivery_error(code, reason)
 
@@ -276,6 +278,7 @@ class ConfluentKafkaSink:
                 self._open.remove(delivery)
                 if RECEIPT in delivery.outcomes:
                     self._readiness = _READY
+                    self._unconfirmed = False
                 delivery.finish(self._numbers)
 
     def _give_up(self, _stopped: Deferred[None]) -> None:
@@ -356,7 +359,8 @@ class ConfluentKafkaSink:
             self._readiness = NotReady(f"{self._servers()}: {reason}")
 
     def _heard_statistics(self, statistics: str) -> None:
-        if '"state":"UP"' in statistics:  # of any broker; parsing the whole would cost more than the answer is worth
+        # of any broker; parsing the whole would cost more than the answer is worth
+        if '"state":"UP"' in statistics and not self._unconfirmed:
             self._readiness = _READY
 
 

@@ -8,16 +8,6 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from kafka import KafkaProducer
-from kafka.errors import (
-    BrokerResponseError,
-    IllegalStateError,
-    KafkaConnectionError,
-    KafkaError,
-    KafkaTimeoutError,
-    MetadataEmptyBrokerList,
-    NodeNotReadyError,
-)
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
@@ -25,6 +15,16 @@ from fleetgw.adapters.serial_worker import SerialWorker, Worker
 from fleetgw.adapters.sinks.kafka.arguments import producer_plan
 from fleetgw.adapters.sinks.kafka.deliveries import NOT_RUNNING, Delivery
 from fleetgw.adapters.sinks.kafka.failures import FailureLog, delivery_error
+from fleetgw.adapters.sinks.kafka.kafka_library import (
+    BrokerResponseError,
+    IllegalStateError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaProducer,
+    KafkaTimeoutError,
+    MetadataEmptyBrokerList,
+    NodeNotReadyError,
+)
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
 from fleetgw.adapters.sinks.kafka.properties import read_properties
 from fleetgw.domain.errors import DeliveryError, NotConnected, Rejected, Retryable
@@ -98,6 +98,7 @@ class KafkaPythonSink:
         self._numbers = KafkaNumbers(context.metrics, context.record_types)
         self._failures = FailureLog(context.log, self._numbers, context.reactor)
         self._readiness: Readiness = NotReady("not started")
+        self._unconfirmed = False  # a record timed out: a connection alone is no good news until one is confirmed
         self._worker: Worker | None = None
         self._probe: IDelayedCall | None = None
         self._open: set[Delivery] = set()
@@ -254,6 +255,7 @@ class KafkaPythonSink:
                 settled.append(delivery)
         if self._stopped is None and any(error is None for _, _, error in heard):
             self._readiness = _READY
+            self._unconfirmed = False
         self._numbers.queue_size.set_to(self._open_records)
         for delivery in settled:
             self._open.discard(delivery)
@@ -269,6 +271,7 @@ class KafkaPythonSink:
             return delivery_error(error.errno, reason)
         if isinstance(error, (KafkaTimeoutError, *_CONNECTION_ERRORS)):
             self._lost(reason)
+            self._unconfirmed = isinstance(error, KafkaTimeoutError)
             return NotConnected(reason)
         return (
             Retryable(reason) if isinstance(error, KafkaError) else Rejected(f"no Kafka record can be made of it: {error!r}")
@@ -289,7 +292,7 @@ class KafkaPythonSink:
             self._probe = self._context.reactor.callLater(PROBE_INTERVAL_S, self._look_for_broker)
 
     def _saw_broker(self) -> None:
-        if self._stopped is None:
+        if self._stopped is None and not self._unconfirmed:
             self._readiness = _READY
 
     def _saw_no_broker(self, reason: str) -> None:

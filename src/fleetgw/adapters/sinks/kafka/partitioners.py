@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from kafka.partitioner import Partitioner, murmur2
+from fleetgw.adapters.sinks.kafka.kafka_library import Partitioner, murmur2
 
 if TYPE_CHECKING:
     from collections.abc import Callable

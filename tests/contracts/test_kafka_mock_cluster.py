@@ -1,0 +1,49 @@
+"""Both Kafka sinks keep the contract over librdkafka's mock cluster."""
+
+from collections.abc import Mapping
+
+from twisted.trial.unittest import TestCase
+
+from fleetgw.testing.dispatcher_contract import DispatcherContract
+from fleetgw.testing.kafka.harness import KafkaHarness
+from fleetgw.testing.kafka.mock_cluster import MockCluster
+
+
+class MockClusterHarness(KafkaHarness):
+    @property
+    def servers(self) -> str:
+        return self.cluster.servers
+
+    async def set_up(self) -> None:
+        self.cluster = MockCluster()
+
+    async def tear_down(self) -> None:
+        self.cluster.close()
+
+    def settings(self, *, timeout_s: float, bounded: bool) -> Mapping[str, object]:
+        settings = super().settings(timeout_s=timeout_s, bounded=bounded)
+        if self.client == "confluent-kafka":
+            return settings
+        return {**settings, "api.version.request": False, "broker.version.fallback": "2.3"}
+
+    async def hold(self) -> None:
+        self.cluster.set_down()
+
+    async def release(self) -> None:
+        self.cluster.set_up()
+
+    async def go_away(self) -> None:
+        self.cluster.set_down()
+
+    async def come_back(self) -> None:
+        self.cluster.set_up()
+
+
+class ConfluentKafkaContractTests(DispatcherContract, TestCase):
+    def make_harness(self) -> MockClusterHarness:
+        return MockClusterHarness("confluent-kafka")
+
+
+class KafkaPythonContractTests(DispatcherContract, TestCase):
+    def make_harness(self) -> MockClusterHarness:
+        return MockClusterHarness("kafka-python")
