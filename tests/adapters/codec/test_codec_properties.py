@@ -45,7 +45,8 @@ values = st.one_of(
     st.builds(Value, string_value=st.one_of(text, numbers, degrees)),
     st.builds(Value, int_value=int32),
     st.builds(Value, long_value=int64),
-    st.builds(Value, float_value=float32),
+    # Python's own JSON form gives subnormal floats more digits than they have.
+    st.builds(Value, float_value=st.floats(width=32, allow_subnormal=False)),
     st.builds(Value, double_value=st.floats()),
     st.builds(Value, boolean_value=st.booleans()),
     st.builds(Value, invalid=st.booleans()),
@@ -98,6 +99,26 @@ class EnvelopeProperties(TestCase):
         for vector in (envelope.txid, envelope.topic, envelope.sender_id, envelope.payload) if envelope else ():
             self.assertIn(len(vector).to_bytes(4, "little") + vector if vector else b"", damaged)
 
+    def test_every_byte_damaged_and_every_truncation(self) -> None:
+        for seed in SEEDS:
+            damaged = [seed[:size] for size in range(len(seed))]
+            for position in range(len(seed)):
+                damaged.extend(seed[:position] + bytes([value]) + seed[position + 1 :] for value in (0, 1, 3, 16, 127, 255))
+            for message in damaged:
+                self.assertEqual(outcome_of(wire.read, message), outcome_of(wire._read_any, message), message.hex())
+
+    def test_numbers_outside_the_message(self) -> None:
+        for vtable, number_at in (
+            (wire._USUAL_STREAM, 4),
+            (wire._USUAL_STREAM_DELIVERED, 4),
+            (wire._USUAL_STREAM_DELIVERED, 14),
+        ):
+            seed = next(seed for seed in SEEDS if vtable in seed)
+            entry = seed.index(vtable) + number_at
+            message = seed[:entry] + (60_000).to_bytes(2, "little") + seed[entry + 2 :]
+            with self.subTest(message), self.assertRaises(MalformedEnvelope):
+                wire.read(message)
+
     @given(st.binary(max_size=70), st.binary(max_size=70), st.binary(max_size=70), st.binary(max_size=300), st.binary())
     def test_round_trip(self, txid: bytes, topic: bytes, sender_id: bytes, payload: bytes, other: bytes) -> None:
         message = wire.write_stream(
@@ -138,6 +159,15 @@ class PayloadProperties(TestCase):
 
     @given(payloads)
     def test_rewrites_are_never_missed(self, payload: Payload) -> None:
+        self.assert_rewritten(payload)
+
+    def test_long_texts_are_not_missed(self) -> None:
+        for spaces in (90, 200, 20_000):
+            location = Value(string_value=f"(37.5 {' ' * spaces}N, 122.5 W)")
+            with self.subTest(spaces):
+                self.assert_rewritten(Payload(data=[Datum(key=21, value=location)]))
+
+    def assert_rewritten(self, payload: Payload) -> None:
         payload.vin = VEHICLE.vin
         wanted = Payload.FromString(payload.SerializeToString())
         transforms.rewrite_location(wanted)
@@ -197,6 +227,11 @@ class JsonProperties(TestCase):
     @given(st.lists(st.builds(VehicleError, name=text, tags=st.dictionaries(text, text, max_size=3)), max_size=3))
     def test_errors(self, errors: list[VehicleError]) -> None:
         self.assert_same_values(VehicleErrors(errors=errors))
+
+    def test_floats_have_no_more_digits_than_they_need(self) -> None:
+        for number, written in ((0.1, "0.1"), (8590399488.0, "8590400000"), (2.0**-149, "1e-45"), (16777216.0, "16777216")):
+            with self.subTest(number):
+                self.assertEqual(to_json(Value(float_value=number)), f'{{"floatValue":{written}}}')
 
     @given(float32)
     def test_floats_keep_their_bits(self, number: float) -> None:

@@ -143,8 +143,8 @@ class _Table:
         entry = 4 + 2 * slot
         if entry >= self._vtable_size:
             return 0
-        offset: int = _u16(self._message, (self._vtable + entry) & _WRAP)[0]
-        return offset and (self._position + offset) & _WRAP
+        offset: int = _u16(self._message, self._vtable + entry)[0]
+        return offset and self._position + offset
 
     def check_number(self, slot: int, size_bytes: int) -> None:
         """See that a number lies within the message."""
