@@ -127,10 +127,10 @@ class KafkaPythonSink:
         delivery = Delivery(batch)
         taken = []
         for index, record in enumerate(batch):
-            if self._open_records >= self._plan.max_records or self._open_bytes + len(record.payload) > self._plan.max_bytes:
-                delivery.outcomes[index] = _FULL
+            refusal = self._refusal(record)
+            if refusal is not None:
+                delivery.outcomes[index] = refusal
                 delivery.unsettled -= 1
-                self._failures.add("queue_full", "the queue to Kafka is full (queue.buffering.max.messages, .kbytes)")
             else:
                 self._open_records += 1
                 self._open_bytes += len(record.payload)
@@ -262,6 +262,14 @@ class KafkaPythonSink:
             delivery.finish(self._numbers)
         if settled and not self._open and self._stopped is not None:
             self._release(CLOSE_TIMEOUT_S)
+
+    def _refusal(self, record: Record) -> DeliveryError | None:
+        if record.record_type not in self._topics:
+            return self._outcome(KeyError(record.record_type))
+        if self._open_records >= self._plan.max_records or self._open_bytes + len(record.payload) > self._plan.max_bytes:
+            self._failures.add("queue_full", "the queue to Kafka is full (queue.buffering.max.messages, .kbytes)")
+            return _FULL
+        return None
 
     def _outcome(self, error: Exception) -> DeliveryError:
         kind = type(error).__name__
