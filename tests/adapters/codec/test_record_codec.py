@@ -8,6 +8,7 @@ from zope.interface.verify import verifyObject
 from fleetgw.adapters.codec import RecordCodec
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
+from fleetgw.adapters.codec.payload import MAX_ELEMENTS
 from fleetgw.domain.errors import MalformedEnvelope, MalformedPayload
 from fleetgw.domain.ports import ConnectivityStatus, IRecordCodec
 from fleetgw.domain.records import Envelope, PeerIdentity, Vehicle
@@ -131,6 +132,15 @@ class HostileInputTests(TestCase):
     def test_deep_groups(self) -> None:
         with self.assertRaises(MalformedPayload):
             self.read(b"\x4b" * 400_000 + b"\x4c" * 400_000)
+
+    def test_elements_of_a_record_are_bounded(self) -> None:
+        element = b"\x0a\x00"
+        for record_type in ("V", "alerts", "errors"):
+            with self.subTest(record_type):
+                most = Envelope(4, True, b"", b"", b"", element * MAX_ELEMENTS)
+                self.codec.read_record(record_type, most, VEHICLE, 0)
+                with self.assertRaisesRegex(MalformedPayload, f"at most {MAX_ELEMENTS}"):
+                    self.codec.read_record(record_type, most._replace(payload=element * (MAX_ELEMENTS + 1)), VEHICLE, 0)
 
     def test_kept_acks_are_bounded(self) -> None:
         for number in range(5000):

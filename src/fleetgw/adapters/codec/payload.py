@@ -20,8 +20,13 @@ from fleetgw.adapters.codec.transforms import (
     rewrite_location,
     rewrite_scientific,
 )
+from fleetgw.domain.errors import MalformedPayload
 
 Content = Payload | VehicleAlerts | VehicleErrors | VehicleConnectivity
+
+MAX_ELEMENTS = 20_000
+"""Signals, alerts or errors in one record. Vehicles send some hundreds; a megabyte of empty ones would take a second to write
+as JSON, and nobody else would be served meanwhile."""
 
 _parse_data = Payload.FromString
 
@@ -48,6 +53,9 @@ _ErrorsWithListedTags = _errors_with_listed_tags()
 
 def _data(payload: bytes, vin: str) -> tuple[Content, bytes, int]:
     message = _parse_data(payload)
+    signals = len(message.data)
+    if signals > MAX_ELEMENTS:
+        raise _too_many(signals)
     message.vin = vin
     serialised = message.SerializeToString()
     location, exponent = location_text(serialised), exponent_text(serialised)
@@ -57,11 +65,17 @@ def _data(payload: bytes, vin: str) -> tuple[Content, bytes, int]:
         if exponent:
             rewrite_scientific(message)
         serialised = message.SerializeToString()
-    return message, serialised, len(message.data)
+    return message, serialised, signals
+
+
+def _too_many(elements: int) -> MalformedPayload:
+    return MalformedPayload(f"{elements} elements in one record; at most {MAX_ELEMENTS} are taken")
 
 
 def _alerts(payload: bytes, vin: str) -> tuple[Content, bytes, int]:
     message = VehicleAlerts.FromString(payload)
+    if len(message.alerts) > MAX_ELEMENTS:
+        raise _too_many(len(message.alerts))
     message.vin = vin
     rewrite_alerts(message)
     return message, message.SerializeToString(), len(message.alerts)
@@ -69,6 +83,8 @@ def _alerts(payload: bytes, vin: str) -> tuple[Content, bytes, int]:
 
 def _errors(payload: bytes, vin: str) -> tuple[Content, bytes, int]:
     listed = _ErrorsWithListedTags.FromString(payload)
+    if len(listed.errors) > MAX_ELEMENTS:
+        raise _too_many(len(listed.errors))
     for error in listed.errors:
         for tag in error.tags:
             tag.DiscardUnknownFields()
@@ -90,4 +106,4 @@ DECODERS: dict[str, Callable[[bytes, str], tuple[Content, bytes, int]]] = {
     "errors": _errors,
     "connectivity": _connectivity,
 }
-"""By record type: ``(payload, vin)`` to the message, its bytes and how many signals it holds. Raise ``DecodeError``."""
+"""By record type: ``(payload, vin)`` to the message, its bytes and how many signals it holds. Raise ``DecodeError`` or ``MalformedPayload``."""
