@@ -1,0 +1,40 @@
+"""The numbers that most sinks count; names are what dashboards of the Go server already use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fleetgw.domain.metrics import Kind, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fleetgw.domain.ports import IMetrics
+
+
+class PublishNumbers:
+    """``<sink>_publish_total``, ``<sink>_publish_total_bytes`` and ``<sink>_err`` by record type, looked up once.
+
+    :param sink: first part of the names, such as ``mqtt``.
+    :param published: what is counted, for people, as in ``Messages that the broker has confirmed.``
+    """
+
+    def __init__(self, metrics: IMetrics, sink: str, published: str, record_types: Iterable[str]) -> None:
+        total = Metric(f"{sink}_publish_total", Kind.COUNTER, published, ("record_type",))
+        size = Metric(f"{sink}_publish_total_bytes", Kind.COUNTER, f"Bytes of them: {published}", ("record_type",))
+        err = Metric(f"{sink}_err", Kind.COUNTER, f"Records that {sink} did not take.", ("record_type",))
+        self._series = {
+            record_type: tuple(metrics.counter(metric, record_type=record_type) for metric in (total, size, err))
+            for record_type in record_types
+        }
+
+    def published(self, record_type: str, count: int, size_bytes: int) -> None:
+        """Count what the destination has taken; the type must be one of those given."""
+        total, size, _ = self._series[record_type]
+        total.add(count)
+        size.add(size_bytes)
+
+    def failed(self, record_type: str, count: int = 1) -> None:
+        """Count records that were not taken; a type that was not given is not counted: labels are a closed set."""
+        if record_type in self._series:
+            self._series[record_type][2].add(count)

@@ -1,0 +1,45 @@
+"""A batch under way to a destination."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fleetgw.adapters.sinks.context import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fleetgw.domain.ports import Outcome
+    from fleetgw.domain.records import Record
+
+
+class BatchUnderWay:
+    """One ``dispatch``: an outcome for each record, and the answer once the last is known.
+
+    :ivar batch: its records.
+    :ivar unsettled: how many have no outcome yet.
+    :ivar answer: what ``dispatch`` returns.
+    """
+
+    __slots__ = ("_outcomes", "answer", "batch", "unsettled")
+
+    def __init__(self, batch: Sequence[Record]) -> None:
+        self.batch = batch
+        self.unsettled = len(batch)
+        self.answer = Answer()
+        self._outcomes: list[Outcome | None] = [None] * len(batch)
+
+    def settle(self, index: int, outcome: Outcome) -> bool:
+        """Note what became of a record; its first outcome stays. Returns whether it was the last one unsettled."""
+        if self._outcomes[index] is not None:
+            return False
+        self._outcomes[index] = outcome
+        self.unsettled -= 1
+        return not self.unsettled
+
+    def answer_now(self, otherwise: Outcome) -> None:
+        """Fire the answer; callers do then whatever they like.
+
+        :param otherwise: the outcome of records without one.
+        """
+        self.answer.callback([outcome or otherwise for outcome in self._outcomes])
