@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 class Parts:
     """A gateway in pieces, made and connected, nothing started.
 
-    :ivar exposition: gives the metrics page, None where metrics are off.
+    :ivar lanes: by sink name.
+    :ivar tls: what ``door`` takes certificates from.
+    :ivar door: makes a TLS connection to ``vehicles`` for every socket.
     """
 
     gateway: Gateway
@@ -109,7 +111,7 @@ def _make_lanes(
         lanes[name] = Lane(
             sink,
             BacklogLimits(settings.queue_records, settings.queue_bytes, settings.in_flight_records, settings.batch_records),
-            LaneTiming(settings.gather_ms / 1000, settings.retry_initial_s, settings.retry_max_s),
+            LaneTiming(settings.gather_ms / 1000, settings.retry_initial_s, settings.retry_max_s, settings.drain_timeout_s),
             reactor,
             metrics,
             log,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 from zope.interface import implementer
 
-from fleetgw.domain.errors import MalformedEnvelope, MalformedPayload
+from fleetgw.app.type_route import OTHER
+from fleetgw.domain.errors import PeerError
 from fleetgw.domain.metrics import (
     NUM_CONNECTIONS,
     RATE_LIMIT_EXCEEDED_TOTAL,
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fleetgw.app.lane import Lane
-    from fleetgw.app.type_route import TypeRoute, TypeRoutes
-    from fleetgw.domain.ports import ILog, IMetrics, IRecordCodec, IReplyFrames, IVehicleLink
+    from fleetgw.app.type_route import TypeNumbers, TypeRoute, TypeRoutes
+    from fleetgw.domain.ports import ICounter, IGauge, ILog, IMetrics, IRecordCodec, IReplyFrames, IVehicleLink
     from fleetgw.domain.records import Envelope, Record, Vehicle
 
 STREAM = MessageType.STREAM.value
+
+_NO_FIELD_OF_ITS_OWN = frozenset({"event", "self"})
+"""Record types whose name cannot be a field of a log event; they are in its total."""
 
 
 @frozen
@@ -40,10 +44,20 @@ class RateLimit:
     interval_s: float
 
 
+@frozen
+class _Numbers:
+    """What is counted over all record types."""
+
+    connections: IGauge
+    too_big: ICounter
+    unexpected: ICounter
+    other_sender: ICounter
+
+
 @implementer(IGateway)
 @define(eq=False)
 class Gateway:
-    """The core: knows the routes and the live sessions.
+    """The core: knows the routes and how many sessions there are.
 
     :ivar codec: wire bytes <-> records.
     :ivar frames: replies as they go out.
@@ -64,94 +78,132 @@ class Gateway:
     tracked_vins: frozenset[str]
     monotonic: Callable[[], float]
     wall_ns: Callable[[], int]
-    sessions: set[Session] = field(factory=set, init=False)
+    numbers: _Numbers = field(init=False)
+    _sessions: int = field(default=0, init=False)
     _vin_signals: dict[tuple[str, str], int] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        metrics = self.metrics
+        self.numbers = _Numbers(
+            metrics.gauge(NUM_CONNECTIONS),
+            metrics.counter(RECORD_TOO_BIG_TOTAL),
+            metrics.counter(UNEXPECTED_RECORD_ERR_TOTAL),
+            metrics.counter(UNAUTHORIZED_SENDER_ID_TOTAL),
+        )
 
     def connected(self, vehicle: Vehicle, link: IVehicleLink) -> Session:
         """See ``IGateway``. Emits the CONNECTED record."""
-        session = Session(self, vehicle, link)
-        self.sessions.add(session)
-        self.metrics.gauge(NUM_CONNECTIONS).set_to(len(self.sessions))
+        self._count_sessions(1)
         self._connectivity(vehicle, ConnectivityStatus.CONNECTED)
-        return session
+        return Session(self, vehicle, link)
 
     def gone(self, session: Session) -> None:
-        """A session has ended. Emits the DISCONNECTED record."""
-        self.sessions.discard(session)
-        self.metrics.gauge(NUM_CONNECTIONS).set_to(len(self.sessions))
+        """A session has ended. Emits the DISCONNECTED record and the event with what the vehicle sent."""
+        self._count_sessions(-1)
         self._connectivity(session.vehicle, ConnectivityStatus.DISCONNECTED)
+        sizes = session.size_bytes
+        totals: dict[str, object] = {name: str(size) for name, size in sizes.items() if name not in _NO_FIELD_OF_ITS_OWN}
+        totals |= {
+            "total": str(sum(sizes.values())),
+            "duration_sec": int(self.monotonic() - session.connected_at),
+            "device_id": session.vehicle.vin,
+        }
+        self.log.info("socket_disconnected", **totals)
+
+    def _count_sessions(self, change: int) -> None:
+        self._sessions += change
+        self.numbers.connections.set_to(self._sessions)
 
     def _connectivity(self, vehicle: Vehicle, status: ConnectivityStatus) -> None:
         route = self.routes.find(b"connectivity")
-        if route is not None:
+        if route is None:
+            return
+        try:
             record = self.codec.connectivity(vehicle, status, self.wall_ns())
-            for lane in route.lanes:
-                if not lane.offer([record], len(record.payload), None):
-                    self.log.error("connectivity_dropped", vin=vehicle.vin, dispatcher=lane.sink.name, status=status.name)
+        except Exception as error:  # a header that no record can hold must not keep the vehicle out
+            self.log.error("connectivity_failed", vin=vehicle.vin, status=status.name, error=str(error))
+            return
+        for lane in route.lanes:
+            if not lane.offer([record], len(record.payload), None):
+                self.log.error("connectivity_dropped", vin=vehicle.vin, dispatcher=lane.sink.name, status=status.name)
 
     def count_signals(self, route: TypeRoute, vehicle: Vehicle, signals: int) -> None:
         """Add to the signals of a type, and of the vehicle when it is a tracked one."""
-        route.numbers.signals += signals
-        route.numbers.signal_count.set_to(route.numbers.signals)
+        numbers = route.numbers
+        numbers.signals += signals
+        numbers.signal_count.set_to(numbers.signals)
         if vehicle.vin in self.tracked_vins:
-            key = route.record_type, vehicle.vin
+            key = numbers.label, vehicle.vin
             self._vin_signals[key] = total = self._vin_signals.get(key, 0) + signals
-            self.metrics.gauge(VIN_SIGNAL_COUNT, record_type=route.record_type, vin=vehicle.vin).set_to(total)
+            self.metrics.gauge(VIN_SIGNAL_COUNT, record_type=numbers.label, vin=vehicle.vin).set_to(total)
 
 
 @implementer(ISession)
 class Session:
-    """One connection's way through the core: messages in, replies out, confirmations in between."""
+    """One connection's way through the core: messages in, replies out, confirmations in between.
 
-    __slots__ = ("_bucket", "_gateway", "_link", "_size_bytes", "vehicle")
+    :ivar connected_at: monotonic seconds.
+    :ivar size_bytes: payload bytes of the records received, by the record type's label.
+    """
+
+    __slots__ = ("_bucket", "_gateway", "_limited", "_link", "connected_at", "size_bytes", "vehicle")
 
     def __init__(self, gateway: Gateway, vehicle: Vehicle, link: IVehicleLink) -> None:
         self.vehicle = vehicle
+        self.connected_at = gateway.monotonic()
+        self.size_bytes: dict[str, int] = {}
         self._gateway = gateway
         self._link: IVehicleLink | None = link
-        self._size_bytes: dict[str, int] = {}
         limit = gateway.rate_limit
-        self._bucket = TokenBucket(limit.message_limit, limit.interval_s, gateway.monotonic()) if limit else None
+        self._bucket = TokenBucket(limit.message_limit, limit.interval_s, self.connected_at) if limit else None
+        self._limited = False
 
     def received(self, messages: Sequence[bytes]) -> bytes:
         """See ``ISession``. Records of one type that follow each other go to their lanes together."""
         gateway = self._gateway
-        codec = gateway.codec
+        read_envelope, read_record = gateway.codec.read_envelope, gateway.codec.read_record
         find_route = gateway.routes.find
+        max_message_bytes = gateway.max_message_bytes
         received_at_ms = gateway.wall_ns() // 1_000_000
+        bucket = self._bucket
+        now = gateway.monotonic() if bucket is not None else 0.0
         replies: list[bytes] = []
         run: list[Record] = []
         run_route: TypeRoute | None = None
+        reply: bytes | None
         for message in messages:
+            envelope = None
             try:
-                envelope = codec.read_envelope(self._sized(message) if len(message) > gateway.max_message_bytes else message)
-            except MalformedEnvelope as error:
-                refusal = self._unreadable(error)
-            else:
-                route = find_route(envelope.topic) or gateway.routes.unrouted(envelope.topic)
-                if envelope.message_type != STREAM or not envelope.has_message:
-                    refusal = self._unknown_type(envelope)
-                elif self._bucket is not None and not self._bucket.take(gateway.monotonic()):
-                    self._over_limit(route)
-                    continue
-                elif not route.routed and not self._is_sender(envelope):
-                    refusal = self._foreign(envelope)
+                if len(message) > max_message_bytes:
+                    reply = self._too_big(message)
                 else:
-                    try:
-                        record = codec.read_record(route.record_type, envelope, self.vehicle, received_at_ms)
-                    except MalformedPayload as error:
-                        refusal = self._undecodable(route, envelope, error)
-                    else:
-                        if route is not run_route:
-                            if run_route is not None:
-                                replies.append(self._accept(run_route, run))
-                            run, run_route = [], route
-                        run.append(record)
+                    envelope = read_envelope(message)
+                    route = find_route(envelope.topic)
+                    if envelope.message_type != STREAM or not envelope.has_message:
+                        reply = self._unknown_type(envelope)
+                    elif bucket is not None and not self._within_limit(bucket, now, route):
                         continue
+                    elif route is None and not self._is_sender(envelope):
+                        reply = self._other_sender(envelope)
+                    else:
+                        if route is None:
+                            route = gateway.routes.unrouted(envelope.topic)
+                        record = read_record(route.record_type, envelope, self.vehicle, received_at_ms)
+                        if route is run_route:
+                            run.append(record)
+                            continue
+                        reply = None
+            except PeerError as error:
+                reply = self._unexpected(str(error), envelope)
+            except Exception as error:  # whatever these bytes provoke is their own refusal, not their neighbours'
+                reply = self._unexpected(f"{type(error).__name__}: {error}", envelope)
             if run_route is not None:
                 replies.append(self._accept(run_route, run))
                 run_route = None
-            replies.append(refusal)
+            if reply is None:
+                run_route, run = route, [record]
+            else:
+                replies.append(reply)
         if run_route is not None:
             replies.append(self._accept(run_route, run))
         return replies[0] if len(replies) == 1 else b"".join(replies)
@@ -163,114 +215,122 @@ class Session:
             size_bytes += len(record.payload)
             signals += record.signals
         count = len(records)
-        numbers = route.numbers
-        numbers.record_total.add(count)
-        numbers.size_bytes_total.add(size_bytes)
-        numbers.dispatch_total.add(count)
-        self._size_bytes[route.record_type] = self._size_bytes.get(route.record_type, 0) + size_bytes
+        self._count(route.numbers, count, size_bytes)
         if signals:
             self._gateway.count_signals(route, self.vehicle, signals)
         for lane in route.lanes:
+            # each takes what it can, though another could not: its neighbour's full queue is not its concern
             count = min(count, lane.offer(records, size_bytes, None))
         if route.confirming is not None:
             if count == len(records):
-                route.confirming.offer(records, size_bytes, self)
+                count = route.confirming.offer(records, size_bytes, self)
             else:
-                self._offer_some(route.confirming, records, count)
+                count = self._offer_some(route.confirming, records, count)
+            route.numbers.dispatch_total.add(count)
             return b""
+        route.numbers.dispatch_total.add(count)
         ack = self._gateway.frames.ack
         if count == 1:
             return ack(records[0].record_type, records[0].txid)
         return b"".join([ack(record.record_type, record.txid) for record in records[:count]])
 
-    def _offer_some(self, confirming: Lane, records: list[Record], count: int) -> None:
+    def _offer_some(self, confirming: Lane, records: list[Record], count: int) -> int:
         # what another lane had no room for must stay unacknowledged, though this sink may have it
-        for part, origin in ((records[:count], self), (records[count:], None)):
-            if part and confirming.offer(part, sum(len(record.payload) for record in part), origin) < len(part):
-                break
+        awaited, rest = records[:count], records[count:]
+        taken = confirming.offer(awaited, sum(len(record.payload) for record in awaited), self)
+        if taken == count:
+            confirming.offer(rest, sum(len(record.payload) for record in rest), None)
+        return taken
+
+    def _count(self, numbers: TypeNumbers, count: int, size_bytes: int) -> None:
+        numbers.record_total.add(count)
+        numbers.size_bytes_total.add(size_bytes)
+        self.size_bytes[numbers.label] = self.size_bytes.get(numbers.label, 0) + size_bytes
 
     def confirmed(self, records: Sequence[Record]) -> None:
         """The sink that these records wait for has them: acknowledge, in one write."""
         gateway = self._gateway
         link = self._link
-        ack = gateway.frames.ack
-        if link is not None:
-            link.send(b"".join([ack(record.record_type, record.txid) for record in records]))
         counts: dict[str, int] = {}
         for record in records:
             counts[record.record_type] = counts.get(record.record_type, 0) + 1
         for record_type, count in counts.items():
-            route = gateway.routes.find(record_type.encode("utf-8", "surrogateescape"))
-            if route is not None and route.confirmed_numbers is not None:
-                numbers = route.confirmed_numbers
-                (numbers.reliable_ack if link is not None else numbers.reliable_ack_miss).add(count)
-                numbers.sink_total.add(count)
+            numbers = gateway.routes.confirmed_numbers[record_type]
+            (numbers.reliable_ack if link is not None else numbers.reliable_ack_miss).add(count)
+            numbers.sink_total.add(count)
+        if link is not None:
+            ack = gateway.frames.ack
+            link.send(b"".join([ack(record.record_type, record.txid) for record in records]))
 
     def disconnected(self) -> None:
         """See ``ISession``. Confirmations that come later are counted as missed."""
         self._link = None
         self._gateway.gone(self)
 
-    def close(self, reason: str) -> None:
-        """Say goodbye to the vehicle."""
-        if self._link is not None:
-            self._link.close(reason)
-
-    @property
-    def size_bytes(self) -> dict[str, int]:
-        """Payload bytes received on this connection, by record type."""
-        return self._size_bytes
-
     def _is_sender(self, envelope: Envelope) -> bool:
         identity = self.vehicle.identity
         return envelope.sender_id in (identity.sender_id.encode(), identity.device_id.encode())
 
-    def _sized(self, message: bytes) -> bytes:
-        self._gateway.metrics.counter(RECORD_TOO_BIG_TOTAL).add(1)
-        raise MalformedEnvelope(f"message of {len(message)} bytes; at most {self._gateway.max_message_bytes} are taken")
-
-    def _unreadable(self, error: MalformedEnvelope) -> bytes:
-        self._unexpected(error, "", "")
-        return self._gateway.frames.error(b"")
-
-    def _undecodable(self, route: TypeRoute, envelope: Envelope, error: MalformedPayload) -> bytes:
-        self._unexpected(error, route.record_type, envelope.txid.decode("utf-8", "replace"))
-        return self._gateway.frames.error(envelope.txid)
-
-    def _unexpected(self, error: Exception, record_type: str, txid: str) -> None:
+    def _within_limit(self, bucket: TokenBucket, now: float, route: TypeRoute | None) -> bool:
+        if bucket.take(now):
+            self._limited = False
+            return True
         gateway = self._gateway
-        gateway.metrics.counter(UNEXPECTED_RECORD_ERR_TOTAL).add(1)
+        vin = self.vehicle.vin
+        device_id = vin if vin in gateway.tracked_vins else OTHER
+        txtype = route.record_type if route is not None else OTHER
+        gateway.metrics.counter(RATE_LIMIT_EXCEEDED_TOTAL, device_id=device_id, txtype=txtype).add(1)
+        if not self._limited:
+            # once until a record passes again: a flood must not become one of log lines
+            self._limited = True
+            gateway.log.warn("rate_limit_exceeded", device_id=vin, txtype=txtype)
+        return False
+
+    def _too_big(self, message: bytes) -> bytes:
+        limit = self._gateway.max_message_bytes
+        self._gateway.numbers.too_big.add(1)
+        return self._unexpected(f"message of {len(message)} bytes; at most {limit} are taken", None)
+
+    def _unexpected(self, error: str, envelope: Envelope | None) -> bytes:
+        """Count, log and answer a message that gets the error reply; ``envelope`` is None when it could not be read."""
+        gateway = self._gateway
+        gateway.numbers.unexpected.add(1)
+        txid, topic = (envelope.txid, envelope.topic) if envelope is not None else (b"", b"")
         gateway.log.error(
-            "unexpected_record", device_id=self.vehicle.vin, error=str(error), record_type=record_type, txid=txid
+            "unexpected_record", device_id=self.vehicle.vin, error=error, record_type=_text(topic), txid=_text(txid)
         )
+        return gateway.frames.error(txid)
 
-    def _foreign(self, envelope: Envelope) -> bytes:
+    def _other_sender(self, envelope: Envelope) -> bytes:
         gateway = self._gateway
-        gateway.metrics.counter(UNAUTHORIZED_SENDER_ID_TOTAL).add(1)
-        gateway.log.warn(
-            "unauthorized_sender_id",
-            device_id=self.vehicle.vin,
-            sender_id=envelope.sender_id.decode("utf-8", "replace"),
-            record_type=envelope.topic.decode("utf-8", "replace"),
+        gateway.numbers.other_sender.add(1)
+        expected, sender_id = self.vehicle.identity.sender_id, _text(envelope.sender_id)
+        gateway.log.error(
+            "unexpected_sender_id",
+            expected_sender_id=expected,
+            record_type=_text(envelope.topic),
+            sender_id=sender_id,
+            txid=_text(envelope.txid),
         )
-        return gateway.frames.error(envelope.txid)
+        return self._unexpected(f"the record's sender is {sender_id}, the certificate's {expected}", envelope)
 
     def _unknown_type(self, envelope: Envelope) -> bytes:
+        """Acknowledge a message of unknown kind, so that the vehicle does not send it for ever; it goes nowhere."""
         gateway = self._gateway
+        numbers = gateway.routes.unrouted(b"").numbers
+        self._count(numbers, 1, 0)
+        numbers.dispatch_total.add(1)
         message_type = str(envelope.message_type)
         gateway.metrics.counter(UNKNOWN_MESSAGE_TYPE_ERROR_TOTAL, msg_type=message_type).add(1)
         gateway.log.error(
             "unknown_message_type_error",
             device_id=self.vehicle.vin,
-            msg_txid=envelope.txid.decode("utf-8", "replace"),
+            error=f"no stream message: union tag {message_type}",
+            msg_txid=_text(envelope.txid),
             msg_type=message_type,
         )
-        return gateway.frames.ack("", envelope.txid if envelope.has_message else b"")
+        return gateway.frames.ack("", envelope.txid)
 
-    def _over_limit(self, route: TypeRoute) -> None:
-        gateway = self._gateway
-        vin = self.vehicle.vin
-        device_id = vin if vin in gateway.tracked_vins else "other"
-        txtype = route.record_type if route.routed else "other"
-        gateway.metrics.counter(RATE_LIMIT_EXCEEDED_TOTAL, device_id=device_id, txtype=txtype).add(1)
-        gateway.log.warn("rate_limit_exceeded", device_id=vin, txtype=route.record_type)
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "replace")

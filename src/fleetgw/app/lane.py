@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
 
-from fleetgw.domain.delivery import Backlog, Backoff, Batch, Settlement
+from fleetgw.domain.delivery import Backlog, Backoff
 from fleetgw.domain.errors import Retryable
 from fleetgw.domain.metrics import DEAD_LETTER_TOTAL, LANE_HELD_RECORDS, LANE_REFUSED_TOTAL, LANE_RETRIED_TOTAL
 
@@ -17,9 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
-    from twisted.python.failure import Failure
 
-    from fleetgw.domain.delivery import BacklogLimits, Refusal
+    from fleetgw.domain.delivery import BacklogLimits, Batch, Settlement
     from fleetgw.domain.ports import IDispatcher, ILog, IMetrics, Outcome
     from fleetgw.domain.records import Record
 
@@ -40,28 +40,35 @@ class LaneTiming:
     :ivar gather_s: how long the first record of a batch waits for company.
     :ivar retry_initial_s: the pause after a first failure; doubled at each further one.
     :ivar retry_max_s: the longest pause.
+    :ivar drain_s: how long stopping the gateway may take for this lane's sake.
     """
 
     gather_s: float
     retry_initial_s: float
     retry_max_s: float
+    drain_s: float
 
 
 class Lane:
-    """Feeds one sink. Records go in by ``offer`` and come to rest by themselves."""
+    """Feeds one sink. Records go in by ``offer`` and come to rest by themselves.
+
+    The end of a lane: ``drain``, ``close``, then its sink is stopped, then ``abandon``.
+    """
 
     def __init__(
         self, sink: IDispatcher, limits: BacklogLimits, timing: LaneTiming, clock: IReactorTime, metrics: IMetrics, log: ILog
     ) -> None:
         self.sink = sink
-        self._timing = timing
+        self.timing = timing
         self._clock = clock
         self._log = log
         self._backlog: Backlog[AwaitsConfirmation] = Backlog(limits)
         self._backoff = Backoff(timing.retry_initial_s, timing.retry_max_s)
         self._random = Random()  # noqa: S311  jitter needs no secrecy
         self._pending_send: IDelayedCall | None = None
-        self._settling: list[Deferred[None]] = []
+        self._pausing = False
+        self._closed = False
+        self._draining: list[Deferred[None]] = []
         self._refused_total = metrics.counter(LANE_REFUSED_TOTAL, dispatcher=sink.name)
         self._retried_total = metrics.counter(LANE_RETRIED_TOTAL, dispatcher=sink.name)
         self._dead_letter_total = metrics.counter(DEAD_LETTER_TOTAL, dispatcher=sink.name)
@@ -77,8 +84,8 @@ class Lane:
         taken = self._backlog.offer(records, size_bytes, origin)
         if taken < len(records):
             self._refused_total.add(len(records) - taken)
-        if self._pending_send is None:
-            self._pending_send = self._clock.callLater(self._timing.gather_s, self._send)
+        if self._pending_send is None and taken:
+            self._pending_send = self._clock.callLater(self.timing.gather_s, self._send)
         return taken
 
     @property
@@ -86,79 +93,107 @@ class Lane:
         """Records waiting and in flight."""
         return self._backlog.held_records
 
-    def settled(self) -> Deferred[None]:
-        """Fires once nothing waits and nothing is in flight. Cancelling it changes nothing in the lane."""
+    def drain(self) -> Deferred[None]:
+        """Try at once what waits for that; fires once nothing is held. Cancelling it changes nothing in the lane."""
+        if self._pausing:
+            self._backoff.succeeded()
+            self._send_in(0)
         if not self._backlog.held_records:
             return succeed(None)
-        waiter: Deferred[None] = Deferred(self._settling.remove)
-        self._settling.append(waiter)
+        waiter: Deferred[None] = Deferred(self._draining.remove)
+        self._draining.append(waiter)
         return waiter
 
-    def abandon(self) -> int:
-        """Give up on what waits, loudly; returns how many records that were."""
+    def close(self) -> None:
+        """Take nothing more and hand nothing more to the sink; what is in flight may still settle."""
+        self._closed = True
+        self._backlog.close()
         if self._pending_send is not None:
             self._pending_send.cancel()
             self._pending_send = None
+
+    def abandon(self) -> int:
+        """Give up on all that is held, once the sink has stopped; returns how many records that were.
+
+        What a vehicle still waits for it will send again. The rest may be acknowledged: it is logged with its payload, as no
+        one else may have it. The queue's limits bound how much that is.
+        """
         lost = self._backlog.abandon()
-        for record in lost:
-            self._dead_letter(record, "the gateway stopped before the sink took it")
+        for record, origin in lost:
+            if origin is None:
+                self._dead_letter(record, origin, "the gateway stopped before the sink confirmed it")
+        self._note_held()
         return len(lost)
 
     def _send(self) -> None:
         self._pending_send = None
-        backlog = self._backlog
-        self._held_records.set_to(backlog.held_records)
-        while self._pending_send is None and (batch := backlog.next_batch()) is not None:
-            self.sink.dispatch(batch.records).addCallbacks(
-                self._settle, self._broken, callbackArgs=(batch,), errbackArgs=(batch,)
-            )
+        self._pausing = False
+        self._held_records.set_to(self._backlog.held_records)
+        while self._pending_send is None and (batch := self._backlog.next_batch()) is not None:
+            try:
+                answer = self.sink.dispatch(batch.records)
+                answer.addCallbacks(self._settle, self._broken, (batch,), {}, (batch,))
+            except Exception:  # a sink's, which the port forbids; see ``_broken``
+                self._broken(Failure(), batch)
 
     def _broken(self, failure: Failure, batch: Batch[AwaitsConfirmation]) -> None:
-        # a sink that fails its Deferred breaks the port's contract; its records must not be lost for that
+        # a sink that raises, or fails its Deferred, breaks the port's contract; its records must not be lost for that
         self._log.error("dispatch_failed", dispatcher=self.sink.name, error=failure.getTraceback())
-        self._settle([Retryable(f"{self.sink.name} failed: {failure.value}")] * len(batch.records), batch)
+        reason = Retryable(f"{self.sink.name} failed: {failure.getErrorMessage()}")
+        self._settle([reason] * len(batch.records), batch)
 
     def _settle(self, outcomes: Sequence[Outcome], batch: Batch[AwaitsConfirmation]) -> None:
-        backlog = self._backlog
         try:
-            settlement = backlog.settle(batch, outcomes)
-        except ValueError as error:
-            self._log.error("dispatch_failed", dispatcher=self.sink.name, error=str(error))
-            settlement = backlog.settle(batch, [Retryable(str(error))] * len(batch.records))
+            settlement = self._backlog.settle(batch, [*outcomes])
+        except (TypeError, ValueError):  # no outcomes at all, or not one for each record
+            self._broken(Failure(), batch)
+            return
         for origin, records in settlement.due.items():
-            origin.confirmed(records)
+            try:
+                origin.confirmed(records)
+            except Exception as error:  # one vehicle's trouble is not the others'
+                self._log.error("confirmation_failed", dispatcher=self.sink.name, error=f"{type(error).__name__}: {error}")
         for refusal in settlement.refused:
-            self._refuse(refusal)
-        self._plan_next(settlement)
-        self._held_records.set_to(backlog.held_records)
-        if not backlog.held_records and self._settling:
-            waiters, self._settling = self._settling, []
+            self._dead_letter(refusal.record, refusal.origin, str(refusal.reason))
+        self._plan_next(settlement, len(batch.records))
+        self._note_held()
+
+    def _plan_next(self, settlement: Settlement[AwaitsConfirmation], count: int) -> None:
+        if settlement.retried_records < count:
+            self._backoff.succeeded()
+        if settlement.retry_reason is not None:
+            self._retried_total.add(1)
+        if self._closed:
+            return
+        if settlement.retry_reason is not None and not self._pausing:
+            # batches that fail together are one failure: the first begins the pause
+            self._pausing = True
+            pause_s = self._backoff.failed(self._random.random())
+            self._send_in(pause_s)
+            self._log.warn("dispatch_retry", dispatcher=self.sink.name, error=str(settlement.retry_reason), pause_s=pause_s)
+        elif self._pending_send is None and self._backlog.held_records > self._backlog.in_flight_records:
+            self._send_in(0)
+
+    def _send_in(self, pause_s: float) -> None:
+        if self._pending_send is not None:
+            self._pending_send.cancel()
+        self._pending_send = self._clock.callLater(pause_s, self._send)
+
+    def _note_held(self) -> None:
+        held = self._backlog.held_records
+        self._held_records.set_to(held)
+        if not held and self._draining:
+            waiters, self._draining[:] = self._draining[:], []
             for waiter in waiters:
                 waiter.callback(None)
 
-    def _plan_next(self, settlement: Settlement[AwaitsConfirmation]) -> None:
-        if settlement.retry_reason is not None:
-            self._retried_total.add(1)
-            pause_s = self._backoff.failed(self._random.random())
-            if self._pending_send is not None:
-                self._pending_send.cancel()
-            self._pending_send = self._clock.callLater(pause_s, self._send)
-            self._log.warn("dispatch_retry", dispatcher=self.sink.name, error=str(settlement.retry_reason), pause_s=pause_s)
-            return
-        self._backoff.succeeded()
-        if self._pending_send is None and self._backlog.waiting_records:
-            self._pending_send = self._clock.callLater(0, self._send)
-
-    def _refuse(self, refusal: Refusal[AwaitsConfirmation]) -> None:
-        self._dead_letter(refusal.record, str(refusal.reason), acked=refusal.origin is None)
-
-    def _dead_letter(self, record: Record, reason: str, *, acked: bool | None = None) -> None:
+    def _dead_letter(self, record: Record, origin: AwaitsConfirmation | None, reason: str) -> None:
         self._dead_letter_total.add(1)
         self._log.error(
             "dead_letter",
             dispatcher=self.sink.name,
             error=reason,
-            acked=acked,
+            vehicle_resends=origin is not None,
             metadata=record.metadata(),
             payload_base64=base64.b64encode(record.payload).decode(),
         )

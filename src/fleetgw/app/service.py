@@ -2,49 +2,57 @@
 
 from __future__ import annotations
 
-import gc
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from twisted.application.service import Service
-from twisted.internet import defer
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, gatherResults, maybeDeferred
-from twisted.internet.error import CannotListenError
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
+from twisted.internet.error import CannotListenError, ReactorNotRunning
 
 from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
 from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
 from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
+from fleetgw.app.deadline import given_until
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.domain.metrics import UPTIME_SEC
 from fleetgw.domain.ports import NotReady
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from twisted.internet.interfaces import IProtocolFactory
     from twisted.internet.tcp import Port
 
     from fleetgw.app.composition import IGatewayReactor, Parts
     from fleetgw.app.config.sections import Config
+    from fleetgw.app.lane import Lane
 
 LISTEN_BACKLOG = 1024
 GOODBYE_S = 2.0
-"""How long vehicles have to answer the closing handshake when the gateway stops."""
+"""How long vehicles have, at most, to answer the closing handshake when the gateway stops."""
 
-
-def tune_garbage_collection() -> None:
-    """Look for cycles rarely: records make none, and each look walks over every record that is under way."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+SETTLED_BY, GOODBYES_BY, REPORTED_BY = 0.8, 0.9, 0.95
+"""How much of the time for stopping may have passed when records have settled, when vehicles have gone, and when the records
+of their going have settled. What is left is the sinks' own."""
 
 
 class GatewayService(Service):
-    """A running gateway. Ports are bound before privileges are dropped, and read from once the sinks have started."""
+    """A running gateway. Ports are bound before privileges are dropped, and read from once the sinks have started.
+
+    :ivar log: where its events go.
+    :ivar exit_status: what the process should end with: 0, or 1 when a sink could not be started.
+    """
 
     def __init__(self, parts: Parts, config: Config, reactor: IGatewayReactor) -> None:
         self.log = parts.log
+        self.exit_status = 0
         self._parts = parts
         self._config = config
         self._reactor = reactor
         self._ports: list[Port] = []
         self._door: Port | None = None
+        self._starting: list[Deferred[bool]] = []
+        self._started: list[Lane] = []
         self._stopping = False
         self._started_at = 0.0
 
@@ -88,28 +96,56 @@ class GatewayService(Service):
         return metrics.exposition()
 
     def startService(self) -> None:
-        """Start the sinks, then let vehicles in. A sink whose broker is down does not hold this up."""
+        """Start the sinks once the reactor runs, then let vehicles in. A sink whose broker is down holds up nothing."""
         super().startService()
-        tune_garbage_collection()
-        log = self._parts.log
-        log.info("starting_server", host=self._config.host, port=self._config.port)
+        self.log.info("starting_server", host=self._config.host, port=self._config.port)
         if self._config.status_port:
-            log.info("status_server_configured", port=self._config.status_port)
-        Deferred.fromCoroutine(self._open()).addErrback(self._cannot_start)
+            self.log.info("status_server_configured", port=self._config.status_port)
+        self._reactor.callWhenRunning(lambda: Deferred.fromCoroutine(self._open()))
 
     async def _open(self) -> None:
-        await gatherResults([lane.sink.start() for lane in self._parts.lanes.values()], consumeErrors=True)
-        if self._door is not None and not self._stopping:
+        lanes = self._parts.lanes
+        self._starting = [Deferred.fromCoroutine(self._start_sink(lane)) for lane in lanes.values()]
+        all_started = all([await starting for starting in self._starting])
+        if self._stopping:
+            return
+        if not all_started:
+            self.exit_status = 1
+            self.end()
+            return
+        if self._door is not None:
             self._door.startReading()
-        for name, lane in self._parts.lanes.items():
+        for name, lane in lanes.items():
             readiness = lane.sink.readiness()
             if isinstance(readiness, NotReady):
-                self._parts.log.warn("sink_not_ready", dispatcher=name, error=readiness.reason)
-        self._parts.log.info("server_listening", host=self._config.host, port=self.port)
+                self.log.warn("sink_not_ready", dispatcher=name, error=readiness.reason)
+        self.log.info("server_listening", host=self._config.host, port=self.port)
 
-    def _cannot_start(self, failure: object) -> None:
-        self._parts.log.error("sink_start_failed", error=str(failure))
-        self._reactor.stop()
+    async def _start_sink(self, lane: Lane) -> bool:
+        try:
+            await lane.sink.start()
+        except CancelledError:
+            return False
+        except ConfigurationError as error:
+            for problem in error.problems:
+                self.log.error(
+                    "sink_start_failed",
+                    dispatcher=lane.sink.name,
+                    key=problem.path,
+                    error=problem.what,
+                    fix=problem.fix,
+                )
+            return False
+        except Exception as error:  # the port allows no other; a third party's sink may do anything
+            self.log.error("sink_start_failed", dispatcher=lane.sink.name, error=f"{type(error).__name__}: {error}")
+            return False
+        self._started.append(lane)
+        return True
+
+    def end(self) -> None:
+        """Have the process end in order; harmless when it is ending already."""
+        with suppress(ReactorNotRunning):
+            self._reactor.stop()
 
     @property
     def port(self) -> int:
@@ -121,38 +157,47 @@ class GatewayService(Service):
         try:
             self._parts.tls.reload()
         except Exception as error:  # whatever OpenSSL or the file system has against the new files, the old ones serve on
-            self._parts.log.error("certificates_not_reloaded", error=f"{type(error).__name__}: {error}")
+            self.log.error("certificates_not_reloaded", error=f"{type(error).__name__}: {error}")
         else:
-            self._parts.log.info("certificates_reloaded")
+            self.log.info("certificates_reloaded")
 
     def stopService(self) -> Deferred[None]:
-        """End in order, within ``delivery.drain_timeout_s``; fires when all is over. Never fails."""
+        """End in order, within the longest ``drain_timeout_s`` of the lanes; fires when all is over. Never fails."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         self._stopping = True
-        vehicles, log, reactor = self._parts.vehicles, self._parts.log, self._reactor
-        deadline = reactor.seconds() + self._config.delivery.drain_timeout_s
-        log.info("stopping_server", connections=len(vehicles.connections))
+        vehicles, reactor = self._parts.vehicles, self._reactor
+        lanes = list(self._parts.lanes.values())
+        began = reactor.seconds()
+        drain_s = max((lane.timing.drain_s for lane in lanes), default=0.0)
+        self.log.info("stopping_server", connections=len(vehicles.connections))
         if self._door is not None:
             await maybeDeferred(self._door.stopListening)
+        for starting in self._starting:
+            starting.cancel()
         vehicles.pause()
-        await self._within(deadline, [lane.settled() for lane in self._parts.lanes.values()])
+        await self._drained(lanes, began, SETTLED_BY)
         vehicles.close_all("the gateway is stopping")
-        await self._within(reactor.seconds() + GOODBYE_S, [vehicles.all_gone()])
+        goodbyes_by = min(reactor.seconds() + GOODBYE_S, began + drain_s * GOODBYES_BY)
+        await given_until(goodbyes_by, vehicles.all_gone(), reactor)
         vehicles.abort_all()
-        await self._within(reactor.seconds() + GOODBYE_S, [vehicles.all_gone()])
-        # the DISCONNECTED records
-        await self._within(deadline, [lane.settled() for lane in self._parts.lanes.values()])
-        lost = sum(lane.abandon() for lane in self._parts.lanes.values())
-        await self._within(max(deadline, reactor.seconds() + 1), [lane.sink.stop() for lane in self._parts.lanes.values()])
+        await given_until(began + drain_s * REPORTED_BY, vehicles.all_gone(), reactor)
+        await self._drained(lanes, began, REPORTED_BY)  # the DISCONNECTED records
+        for lane in lanes:
+            lane.close()
+        await DeferredList([Deferred.fromCoroutine(self._stop_sink(lane, began + drain_s)) for lane in self._started])
+        lost = sum(lane.abandon() for lane in lanes)
         await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
-        log.info("stopped_server", undelivered_records=lost)
+        self.log.info("stopped_server", undelivered_records=lost)
 
-    async def _within(self, deadline: float, waiting: list[Deferred[None]]) -> None:
-        """Wait for all, but not beyond ``deadline`` (reactor seconds): what is late is cancelled."""
-        for deferred in waiting:
-            deferred.addTimeout(max(0.0, deadline - self._reactor.seconds()), self._reactor)
-            deferred.addErrback(lambda failure: failure.trap(defer.TimeoutError, CancelledError) and None)
-        await DeferredList(waiting)
+    async def _drained(self, lanes: Iterable[Lane], began: float, share: float) -> None:
+        """Wait for every lane to be empty, each for no more than its ``share`` of its own time."""
+        await DeferredList([given_until(began + share * lane.timing.drain_s, lane.drain(), self._reactor) for lane in lanes])
+
+    async def _stop_sink(self, lane: Lane, deadline_s: float) -> None:
+        try:
+            await given_until(deadline_s, lane.sink.stop(), self._reactor)
+        except Exception as error:  # the port allows none; the other parts are to be stopped all the same
+            self.log.error("sink_stop_failed", dispatcher=lane.sink.name, error=f"{type(error).__name__}: {error}")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from functools import partial
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
-from fleetgw.app.config.showing import as_settings
+from fleetgw.app.config import ENTRY_POINT_GROUP, as_settings
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.domain.ports import IDispatcher
 
@@ -20,9 +19,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.app.config.sections import Config
 
-    SinkMaker = Callable[[SinkContext], IDispatcher]
-
-ENTRY_POINT_GROUP = "fleetgw.dispatchers"
+    SinkMaker = Callable[..., IDispatcher]  # called with a SinkContext; one takes more
 
 BUILT_IN = {
     "kafka": "fleetgw.adapters.sinks.kafka:kafka_sink",
@@ -38,24 +35,22 @@ def sink_maker(name: str, config: Config) -> SinkMaker:
     """
     dispatcher = config.dispatchers.get(name)
     if dispatcher is not None and dispatcher.class_ is not None:
-        maker: SinkMaker = _load(f"dispatchers.{name}.class", dispatcher.class_)
-        return maker
+        return _load(f"dispatchers.{name}.class", EntryPoint(name, dispatcher.class_, ENTRY_POINT_GROUP))
     if name in BUILT_IN:
-        maker = _load(f"records ({name})", BUILT_IN[name])
+        maker = _load(f"records ({name})", EntryPoint(name, BUILT_IN[name], ENTRY_POINT_GROUP))
         return partial(maker, client=config.kafka_client) if name == "kafka" else maker
     for entry_point in entry_points(group=ENTRY_POINT_GROUP, name=name):
-        maker = _load(f"entry point {ENTRY_POINT_GROUP}:{name}", entry_point.value)
-        return maker
+        return _load(f"entry point {ENTRY_POINT_GROUP}:{name}", entry_point)
     raise ConfigurationError([Problem("records", f"no sink is called {name}", f"use one of {', '.join(sorted(BUILT_IN))}")])
 
 
-def _load(path: str, target: str) -> Any:  # whatever the module holds; what it makes is checked by ``make_sink``
-    module_name, _, attribute = target.partition(":")
+def _load(path: str, entry_point: EntryPoint) -> SinkMaker:
     try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        problem = Problem(path, f"{target} cannot be imported: {error}", "install the package, or give module:Class")
-        raise ConfigurationError([problem]) from error
+        maker: SinkMaker = entry_point.load()  # whatever the module holds; what it makes is checked by ``make_sink``
+    except Exception as error:  # a module may raise anything while it is imported
+        what = f"{entry_point.value} cannot be imported: {type(error).__name__}: {error}"
+        raise ConfigurationError([Problem(path, what, "install the package, or give module:Class")]) from error
+    return maker
 
 
 def settings_of(name: str, config: Config) -> Mapping[str, object]:
@@ -71,12 +66,19 @@ def make_sink(maker: SinkMaker, context: SinkContext) -> IDispatcher:
 
     :raises ConfigurationError: its settings cannot work, or what was made does not provide ``IDispatcher``.
     """
-    sink = maker(context)
+    path = f"dispatchers.{context.name}"
     try:
+        sink = maker(context)
         verifyObject(IDispatcher, sink)
+    except ConfigurationError:
+        raise
     except Invalid as error:
-        problem = Problem(
-            f"dispatchers.{context.name}", f"it does not provide IDispatcher: {error}", "see docs/writing-a-sink.md"
-        )
-        raise ConfigurationError([problem]) from error
+        what = f"it does not provide IDispatcher: {error}"
+        raise ConfigurationError([Problem(path, what, "see docs/writing-a-sink.md")]) from error
+    except Exception as error:  # a third party's; an operator needs its name more than a traceback of ours
+        what = f"it cannot be made: {type(error).__name__}: {error}"
+        raise ConfigurationError([Problem(path, what, "see docs/writing-a-sink.md")]) from error
+    if sink.name != context.name:
+        what = f"the sink calls itself {sink.name!r}"
+        raise ConfigurationError([Problem(path, what, f"its name must be its context's, {context.name!r}")])
     return sink

@@ -16,6 +16,7 @@ from fleetgw.domain.metrics import (
     SIGNAL_COUNT,
     reliable_ack_total,
 )
+from fleetgw.domain.records import RECORD_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,17 +25,22 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import ICounter, IGauge, IMetrics
     from fleetgw.domain.routing import Route
 
+OTHER = "other"
+"""The label of everything that gets none of its own."""
+
 OWN_LABELS = 64
-"""How many unrouted record types get a metric label of their own; the rest share ``other``."""
+"""How many unrouted record types get a metric label of their own, and how long it may be."""
 
 
 @define(eq=False)
 class TypeNumbers:
     """What is counted for every record type.
 
+    :ivar label: the record type, or ``other``.
     :ivar signals: what ``signal_count`` shows.
     """
 
+    label: str
     record_total: ICounter
     size_bytes_total: ICounter
     dispatch_total: ICounter
@@ -55,22 +61,22 @@ class ConfirmedNumbers:
 class TypeRoute:
     """Where the records of one type go.
 
-    :ivar routed: whether the configuration has a route for the type.
     :ivar lanes: those whose taking a record is enough.
     :ivar confirming: the lane whose sink must confirm before a record is acknowledged, None when none need.
-    :ivar confirmed_numbers: set exactly when ``confirming`` is.
     """
 
     record_type: str
-    routed: bool
     lanes: tuple[Lane, ...]
     confirming: Lane | None
     numbers: TypeNumbers
-    confirmed_numbers: ConfirmedNumbers | None
 
 
 class TypeRoutes:
-    """Topic bytes of an envelope -> ``TypeRoute``."""
+    """Topic bytes of an envelope -> ``TypeRoute``.
+
+    :ivar find: topic bytes -> the route of a routed type, else None; a plain dict's ``get``, for the hot path.
+    :ivar confirmed_numbers: of every record type that a sink's confirmation acknowledges.
+    """
 
     def __init__(self, routes: Mapping[str, Route], lanes: Mapping[str, Lane], metrics: IMetrics) -> None:
         """Look everything up.
@@ -78,14 +84,14 @@ class TypeRoutes:
         :param lanes: sink name -> lane, one for every sink named in ``routes``.
         """
         self._metrics = metrics
-        self._routed = {
+        self.confirmed_numbers: dict[str, ConfirmedNumbers] = {}
+        routed = {
             record_type.encode("utf-8", "surrogateescape"): self._routed_type(route, lanes)
             for record_type, route in routes.items()
         }
+        self.find = routed.get
         self._unrouted: dict[bytes, TypeRoute] = {}
-        self._other_numbers = self._numbers("other")
-        self.find = self._routed.get
-        """Topic bytes -> the route of a routed type, else None; a plain dict's ``get``, for the hot path."""
+        self._other_numbers = self._numbers(OTHER)
 
     def unrouted(self, topic: bytes) -> TypeRoute:
         """A route that leads nowhere, for a type with none. Numbers are bounded whatever vehicles send."""
@@ -93,38 +99,39 @@ class TypeRoutes:
         if known is not None:
             return known
         record_type = topic.decode("utf-8", "surrogateescape")
-        if (
-            len(self._unrouted) >= OWN_LABELS
-            or len(topic) > OWN_LABELS
-            or not (record_type.isascii() and record_type.isprintable())
-        ):
-            return TypeRoute(record_type, False, (), None, self._other_numbers, None)  # noqa: FBT003  as declared
-        route = TypeRoute(record_type, False, (), None, self._numbers(record_type), None)  # noqa: FBT003
-        self._unrouted[topic] = route
+        if not (record_type in RECORD_TYPES or self._deserves_label(record_type)):
+            return TypeRoute(record_type, (), None, self._other_numbers)
+        self._unrouted[topic] = route = TypeRoute(record_type, (), None, self._numbers(record_type))
         return route
+
+    def _deserves_label(self, record_type: str) -> bool:
+        if record_type == OTHER or len(self._unrouted) >= OWN_LABELS or len(record_type) > OWN_LABELS:
+            return False
+        return record_type.isascii() and record_type.isprintable()
 
     def _routed_type(self, route: Route, lanes: Mapping[str, Lane]) -> TypeRoute:
         record_type = route.record_type
         source = route.ack_policy.sink if isinstance(route.ack_policy, ConfirmedBy) else None
+        if source is not None:
+            self.confirmed_numbers[record_type] = self._numbers_of_confirmed(record_type, source)
         return TypeRoute(
             record_type,
-            routed=True,
             lanes=tuple(lanes[name] for name in route.sinks if name != source),
-            confirming=lanes[source] if source else None,
+            confirming=lanes[source] if source is not None else None,
             numbers=self._numbers(record_type),
-            confirmed_numbers=self._confirmed_numbers(record_type, source) if source else None,
         )
 
     def _numbers(self, record_type: str) -> TypeNumbers:
         metrics = self._metrics
         return TypeNumbers(
+            record_type,
             metrics.counter(RECORD_TOTAL, record_type=record_type),
             metrics.counter(RECORD_SIZE_BYTES_TOTAL, record_type=record_type),
             metrics.counter(DISPATCH_TOTAL, record_type=record_type),
             metrics.gauge(SIGNAL_COUNT, record_type=record_type),
         )
 
-    def _confirmed_numbers(self, record_type: str, source: str) -> ConfirmedNumbers:
+    def _numbers_of_confirmed(self, record_type: str, source: str) -> ConfirmedNumbers:
         metrics = self._metrics
         return ConfirmedNumbers(
             metrics.counter(RELIABLE_ACK, record_type=record_type, dispatcher=source),

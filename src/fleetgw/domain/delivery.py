@@ -1,12 +1,14 @@
 """The delivery state of a sink's records: waiting, in flight, settled. Pure: driven by calls, told the outcomes."""
 
+from bisect import insort
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field, frozen
 
-from fleetgw.domain.errors import DeliveryError, Rejected
-from fleetgw.domain.ports import RECEIPT, Outcome
+from fleetgw.domain.errors import Rejected, Retryable
+from fleetgw.domain.ports import RECEIPT, Outcome, Receipt
 from fleetgw.domain.records import Record
 
 
@@ -37,10 +39,21 @@ class BacklogLimits:
 
 @define(eq=False)
 class Batch(Generic[OriginT]):
-    """Records handed to the sink together; ``origins[i]`` waits for ``records[i]``, None when nobody does."""
+    """Records of one stretch of the queue; ``origins[i]`` waits for ``records[i]``, None when nobody does.
 
-    records: list[Record]
-    origins: list[OriginT | None]
+    :ivar position: where in the order of all records ever taken the first one stands, or a little before.
+    """
+
+    records: list[Record] = field(factory=list)
+    origins: list[OriginT | None] = field(factory=list)
+    position: int = 0
+
+    def take_first(self, count: int) -> "Batch[OriginT]":
+        """Part with the first ``count`` records."""
+        first = Batch(self.records[:count], self.origins[:count], self.position)
+        del self.records[:count], self.origins[:count]
+        self.position += count
+        return first
 
 
 @frozen(eq=False)
@@ -58,28 +71,34 @@ class Settlement(Generic[OriginT]):
 
     :ivar due: the confirmed records that each origin waits for, in order.
     :ivar refused: the records to put aside for good.
-    :ivar retry_reason: why records went back to the queue, None when none did.
+    :ivar retried_records: how many went back to the queue.
+    :ivar retry_reason: why the last of those did, None when none did.
     """
 
     due: dict[OriginT, list[Record]] = field(factory=dict)
     refused: list[Refusal[OriginT]] = field(factory=list)
-    retry_reason: DeliveryError | None = None
+    retried_records: int = 0
+    retry_reason: Retryable | None = None
 
 
 class Backlog(Generic[OriginT]):
-    """One sink's records, oldest first, within ``BacklogLimits``."""
+    """One sink's records, oldest first, within ``BacklogLimits``.
+
+    What is to be tried again goes before all that was taken later, in the order in which it was taken, whatever the order in
+    which batches settle.
+
+    :ivar held_records: waiting and in flight.
+    :ivar held_bytes: their payloads.
+    """
 
     def __init__(self, limits: BacklogLimits) -> None:
         self.limits = limits
         self.held_records = 0
         self.held_bytes = 0
         self.in_flight_records = 0
-        self._waiting: Batch[OriginT] = Batch([], [])
-
-    @property
-    def waiting_records(self) -> int:
-        """How many records are not in flight."""
-        return len(self._waiting.records)
+        self._in_flight: set[Batch[OriginT]] = set()
+        self._retries: list[Batch[OriginT]] = []
+        self._waiting: Batch[OriginT] = Batch()
 
     def offer(self, records: Sequence[Record], size_bytes: int, origin: OriginT | None) -> int:
         """Take as many of ``records`` as there is room for, from the first on.
@@ -102,7 +121,7 @@ class Backlog(Generic[OriginT]):
 
     def _room_for(self, records: Sequence[Record]) -> tuple[int, int]:
         count = size_bytes = 0
-        for record in records[: self.limits.queue_records - self.held_records]:
+        for record in records[: max(0, self.limits.queue_records - self.held_records)]:
             if self.held_bytes + size_bytes + len(record.payload) > self.limits.queue_bytes:
                 break
             count += 1
@@ -111,24 +130,27 @@ class Backlog(Generic[OriginT]):
 
     def next_batch(self) -> Batch[OriginT] | None:
         """The oldest waiting records, to be handed to the sink now; None when there are none or the window is full."""
-        count = min(
-            len(self._waiting.records),
-            self.limits.batch_records,
-            self.limits.in_flight_records - self.in_flight_records,
-        )
+        source = self._retries[0] if self._retries else self._waiting
+        limits = self.limits
+        count = min(len(source.records), limits.batch_records, limits.in_flight_records - self.in_flight_records)
         if count <= 0:
             return None
-        waiting = self._waiting
-        if count == len(waiting.records):
-            batch, self._waiting = waiting, Batch([], [])
+        batch = source
+        if count < len(source.records):
+            batch = source.take_first(count)
+        elif self._retries:
+            del self._retries[0]
         else:
-            batch = Batch(waiting.records[:count], waiting.origins[:count])
-            del waiting.records[:count], waiting.origins[:count]
+            self._waiting = Batch(position=source.position + count)
         self.in_flight_records += count
+        self._in_flight.add(batch)
         return batch
 
     def settle(self, batch: Batch[OriginT], outcomes: Sequence[Outcome]) -> Settlement[OriginT]:
-        """Take a batch's outcomes: free what is done, put back what is to be tried again, before all that waits.
+        """Take a batch's outcomes: free what is done, put back what is to be tried again.
+
+        An outcome that is none (a sink that breaks its contract) counts as one to be tried again. A batch that was given up
+        on settles nothing any more.
 
         :param outcomes: one for each record of ``batch``, in order.
         :raises ValueError: there are more or fewer outcomes than records; nothing is settled.
@@ -136,28 +158,35 @@ class Backlog(Generic[OriginT]):
         count = len(batch.records)
         if len(outcomes) != count:
             raise ValueError(f"{len(outcomes)} outcomes for {count} records")
-        self.in_flight_records -= count
         settlement: Settlement[OriginT] = Settlement()
-        if list(outcomes).count(RECEIPT) == count:
+        if batch not in self._in_flight:
+            return settlement
+        self._in_flight.remove(batch)
+        self.in_flight_records -= count
+        if outcomes.count(RECEIPT) == count:
             self._confirm(batch, settlement)
             return settlement
-        confirmed: Batch[OriginT] = Batch([], [])
-        again: Batch[OriginT] = Batch([], [])
+        confirmed: Batch[OriginT] = Batch()
+        again: Batch[OriginT] = Batch(position=batch.position)
         for record, origin, outcome in zip(batch.records, batch.origins, outcomes, strict=True):
             if isinstance(outcome, Rejected):
                 settlement.refused.append(Refusal(record, origin, outcome))
                 self.held_records -= 1
                 self.held_bytes -= len(record.payload)
-            elif isinstance(outcome, DeliveryError):
+                continue
+            part = again
+            if isinstance(outcome, Receipt):
+                part = confirmed
+            elif isinstance(outcome, Retryable):
                 settlement.retry_reason = outcome
-                again.records.append(record)
-                again.origins.append(origin)
             else:
-                confirmed.records.append(record)
-                confirmed.origins.append(origin)
+                settlement.retry_reason = Retryable(f"the sink's outcome was {outcome!r}")
+            part.records.append(record)
+            part.origins.append(origin)
         self._confirm(confirmed, settlement)
-        self._waiting.records[:0] = again.records
-        self._waiting.origins[:0] = again.origins
+        if again.records:
+            settlement.retried_records = len(again.records)
+            insort(self._retries, again, key=attrgetter("position"))
         return settlement
 
     def _confirm(self, batch: Batch[OriginT], settlement: Settlement[OriginT]) -> None:
@@ -173,12 +202,16 @@ class Backlog(Generic[OriginT]):
         self.held_records -= len(batch.records)
         self.held_bytes -= size_bytes
 
-    def abandon(self) -> list[Record]:
-        """Give up on everything that waits (not on what is in flight); returns it, oldest first."""
-        batch, self._waiting = self._waiting, Batch([], [])
-        self.held_records -= len(batch.records)
-        self.held_bytes -= sum(len(record.payload) for record in batch.records)
-        return batch.records
+    def close(self) -> None:
+        """Take nothing more and hand nothing out; what is in flight may still settle."""
+        self.limits = BacklogLimits(0, 0, 0, 0)
+
+    def abandon(self) -> list[tuple[Record, OriginT | None]]:
+        """Give up on everything, in flight too: returns it with its origins, oldest first. For after ``close``."""
+        parts = sorted([*self._in_flight, *self._retries, self._waiting], key=attrgetter("position"))
+        self._in_flight, self._retries, self._waiting = set(), [], Batch()
+        self.held_records = self.held_bytes = self.in_flight_records = 0
+        return [pair for part in parts for pair in zip(part.records, part.origins, strict=True)]
 
 
 @define

@@ -144,7 +144,7 @@ class IGauge(Interface):
 
 
 class IMetrics(Interface):
-    """Where numbers go. Series are looked up once, at start or on connect, and kept."""
+    """Where numbers go. The hot path's series are looked up once and kept; those of rare events each time."""
 
     def counter(metric: Metric, **labels: str) -> ICounter:
         """The counter of ``metric`` with exactly the metric's labels; the same labels give the same counter.
