@@ -2,12 +2,16 @@
 
 import gc
 from collections.abc import Mapping
+from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.kafka.harness import KafkaHarness
 from fleetgw.testing.kafka.mock_cluster import MockCluster
+from fleetgw.testing.kafka.wire_contract import KafkaWireContract
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "dispatch.json"
 
 
 class MockClusterHarness(KafkaHarness):
@@ -27,7 +31,12 @@ class MockClusterHarness(KafkaHarness):
         settings = super().settings(timeout_s=timeout_s, bounded=bounded)
         if self.client == "confluent-kafka":
             return settings
-        return {**settings, "api.version.request": False, "broker.version.fallback": "2.3"}
+        return {
+            **settings,
+            "api.version.request": False,
+            "broker.version.fallback": "2.3",
+            "socket.connection.setup.timeout.ms": 1000,
+        }
 
     async def hold(self) -> None:
         self.cluster.set_down()
@@ -42,12 +51,15 @@ class MockClusterHarness(KafkaHarness):
         self.cluster.set_up()
 
 
-class ConfluentKafkaContractTests(DispatcherContract, TestCase):
+class ConfluentKafkaContractTests(DispatcherContract, KafkaWireContract, TestCase):
+    vectors = VECTORS
+
     def make_harness(self) -> MockClusterHarness:
         return MockClusterHarness("confluent-kafka")
 
 
-class KafkaPythonContractTests(DispatcherContract, TestCase):
+class KafkaPythonContractTests(DispatcherContract, KafkaWireContract, TestCase):
+    vectors = VECTORS
     # kafka-python leaves the socket of a connection that was refused to the garbage collector
     suppress = (((), {"action": "ignore", "category": ResourceWarning, "message": "unclosed <socket"}),)
 

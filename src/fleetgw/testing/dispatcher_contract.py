@@ -334,8 +334,10 @@ class DispatcherContract(TestCase):
     @_clause
     async def test_never_raises(self) -> None:
         """dispatch: a record that cannot be sent at all becomes an outcome, and its neighbours pass."""
+        if self.harness.unsendable_type is None:
+            self.skipTest("the destination has a place for any record type")
         sink = await self._started()
-        strange = make_record(VINS[0], record_type="not routed to this sink")
+        strange = make_record(VINS[0], record_type=self.harness.unsendable_type)
         first, last = self._records(2)
         outcomes = await self._outcomes(sink, [first, strange, last])
         self.assertEqual([outcomes[0], outcomes[2]], [Receipt] * 2)
@@ -347,6 +349,8 @@ class DispatcherContract(TestCase):
         sink = await self._started()
         kind = self.harness.record_types[0]
         self.assertEqual(await self._outcomes(sink, self._records(5)), [Receipt] * 5)
+        if self.harness.confirmed_metric is None:
+            self.skipTest("the sink counts nothing")
         self.assertEqual(self.metrics.value(self.harness.confirmed_metric, kind), 5)
         if self.harness.refused_metric is not None and self.harness.refused_payload is not None:
             self.assertEqual(self.metrics.value(self.harness.refused_metric), 0)

@@ -34,7 +34,8 @@ class DispatcherHarness:
 
     :cvar record_types: types that the destination has a place for; at least one.
     :cvar namespace: of the sink's context.
-    :cvar confirmed_metric: counter, by record type, of confirmed records.
+    :cvar unsendable_type: a record type that the sink was not told of and has no place for; None when it takes any.
+    :cvar confirmed_metric: counter, by record type, of confirmed records; None when the sink counts nothing.
     :cvar refused_metric: counter without labels of records that were not taken; None when the sink has none.
     :cvar refused_payload: a payload that the destination refuses for good; None when it takes anything.
     :cvar bound: how many unconfirmed records the sink takes when its settings are ``bounded``; None without such a bound.
@@ -42,7 +43,8 @@ class DispatcherHarness:
 
     record_types: tuple[str, ...] = ("V", "alerts")
     namespace = "contract"
-    confirmed_metric = ""
+    unsendable_type: str | None = "not routed to this sink"
+    confirmed_metric: str | None = None
     refused_metric: str | None = None
     refused_payload: bytes | None = None
     bound: int | None = None

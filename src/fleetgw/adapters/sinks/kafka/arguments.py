@@ -124,6 +124,7 @@ _ARGUMENTS: dict[str, tuple[str, Reader]] = {
     "sasl.password": ("sasl_plain_password", _text),
     "sasl.username": ("sasl_plain_username", _text),
     "security.protocol": ("security_protocol", _SECURITY),
+    "socket.connection.setup.timeout.ms": ("bootstrap_timeout_ms", int),
     "socket.receive.buffer.bytes": ("receive_buffer_bytes", int),
     "socket.send.buffer.bytes": ("send_buffer_bytes", int),
     "socket.timeout.ms": ("request_timeout_ms", int),
