@@ -12,7 +12,7 @@ from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.domain.errors import DeliveryError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import IDispatcher, NotReady, Ready, Receipt
 from fleetgw.testing.dispatcher_harness import Received
-from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
+from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -95,7 +95,7 @@ class DispatcherContract(TestCase):
     def _records(self, count: int, *, start: int = 0, vins: Sequence[str] = VINS) -> list[Record]:
         """Records whose payloads tell them apart, from several vehicles in turn."""
         return [
-            make_record(
+            self.harness.make_record(
                 vins[number % len(vins)],
                 f"tx-{number}",
                 record_type=self.harness.record_types[0],
@@ -159,7 +159,7 @@ class DispatcherContract(TestCase):
         """dispatch: one batch may hold records of all types that are routed to the sink."""
         sink = await self._started()
         types = self.harness.record_types
-        batch = [make_record(VINS[0], f"tx-{kind}", record_type=kind, payload=kind.encode()) for kind in types]
+        batch = [self.harness.make_record(VINS[0], f"tx-{kind}", record_type=kind, payload=kind.encode()) for kind in types]
         self.assertEqual(await self._outcomes(sink, batch), [Receipt] * len(types))
         received = await self.harness.received(len(types))
         self.assertEqual(sorted(record.payload for record in received), sorted(kind.encode() for kind in types))
@@ -201,7 +201,7 @@ class DispatcherContract(TestCase):
     async def test_refused_for_good(self) -> None:
         """dispatch: ``Rejected`` for what can never be delivered, and its neighbours and successors pass."""
         sink = await self._started()
-        refused = make_record(
+        refused = self.harness.make_record(
             VINS[0], "tx-refused", record_type=self.harness.record_types[0], payload=self._refused_payload()
         )
         before, after = self._records(2), self._records(2, start=2)
@@ -337,7 +337,7 @@ class DispatcherContract(TestCase):
         if self.harness.unsendable_type is None:
             self.skipTest("the destination has a place for any record type")
         sink = await self._started()
-        strange = make_record(VINS[0], record_type=self.harness.unsendable_type)
+        strange = self.harness.make_record(VINS[0], record_type=self.harness.unsendable_type)
         first, last = self._records(2)
         outcomes = await self._outcomes(sink, [first, strange, last])
         self.assertEqual([outcomes[0], outcomes[2]], [Receipt] * 2)
@@ -353,12 +353,12 @@ class DispatcherContract(TestCase):
             self.skipTest("the sink counts nothing")
         self.assertEqual(self.metrics.value(self.harness.confirmed_metric, kind), 5)
         if self.harness.refused_metric is not None and self.harness.refused_payload is not None:
-            self.assertEqual(self.metrics.value(self.harness.refused_metric), 0)
-            refused = make_record(VINS[0], "tx-refused", record_type=kind, payload=self.harness.refused_payload)
+            self.assertEqual(self.metrics.value(self.harness.refused_metric, *self.harness.refused_labels), 0)
+            refused = self.harness.make_record(VINS[0], "tx-refused", record_type=kind, payload=self.harness.refused_payload)
             outcomes = await self._outcomes(sink, [*self._records(1, start=5), refused])
             self.assertEqual(outcomes, [Receipt, Rejected])
             self.assertEqual(self.metrics.value(self.harness.confirmed_metric, kind), 6)
-            self.assertEqual(self.metrics.value(self.harness.refused_metric), 1)
+            self.assertEqual(self.metrics.value(self.harness.refused_metric, *self.harness.refused_labels), 1)
 
     def _refused_payload(self) -> bytes:
         payload = self.harness.refused_payload

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from unittest import SkipTest
 
-from fleetgw.testing.sink_doubles import ThreadlessReactor
+from fleetgw.testing.sink_doubles import ThreadlessReactor, make_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from fleetgw.adapters.sinks.context import ISinkReactor, SinkContext
     from fleetgw.domain.ports import IDispatcher
+    from fleetgw.domain.records import Record
 
 T = TypeVar("T")
 
@@ -36,7 +37,8 @@ class DispatcherHarness:
     :cvar namespace: of the sink's context.
     :cvar unsendable_type: a record type that the sink was not told of and has no place for; None when it takes any.
     :cvar confirmed_metric: counter, by record type, of confirmed records; None when the sink counts nothing.
-    :cvar refused_metric: counter without labels of records that were not taken; None when the sink has none.
+    :cvar refused_metric: counter of records that were not taken; None when the sink has none.
+    :cvar refused_labels: values of that counter's labels for a record of the first type.
     :cvar refused_payload: a payload that the destination refuses for good; None when it takes anything.
     :cvar bound: how many unconfirmed records the sink takes when its settings are ``bounded``; None without such a bound.
     """
@@ -46,6 +48,7 @@ class DispatcherHarness:
     unsendable_type: str | None = "not routed to this sink"
     confirmed_metric: str | None = None
     refused_metric: str | None = None
+    refused_labels: tuple[str, ...] = ()
     refused_payload: bytes | None = None
     bound: int | None = None
 
@@ -67,6 +70,10 @@ class DispatcherHarness:
         :param bounded: with room for ``bound`` unconfirmed records only.
         """
         raise NotImplementedError
+
+    def make_record(self, vin: str, txid: str = "tx-1", *, record_type: str = "V", payload: bytes = b"payload") -> Record:
+        """A record for the destination; ``payload`` tells it from the others when it is read back by ``received``."""
+        return make_record(vin, txid, record_type=record_type, payload=payload)
 
     def make_sink(self, context: SinkContext) -> IDispatcher:
         """Make the sink."""
