@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -258,10 +257,14 @@ class ConfluentKafkaSink:
 
     def _hear(self) -> None:
         for client in self._clients():
-            if self._stopped is None:
-                client.poll(0)
-            else:
-                client.flush(0)  # as poll, and no lingering
+            try:
+                if self._stopped is None:
+                    client.poll(0)
+                else:
+                    client.flush(0)  # as poll, and no lingering
+            except KafkaException as error:  # only a fatal error comes this way, past the error callback
+                self._fatal = error.args[0]
+                self._heard_error(self._fatal)
 
     def _purge(self) -> None:
         """Have every record reported on now, delivered or not."""
@@ -324,37 +327,30 @@ class ConfluentKafkaSink:
         """Make a client.
 
         :param changed: properties that differ from the sink's.
-
         :raises ConfigurationError: naming every property that librdkafka refuses.
         """
-        properties = {**self._properties, **changed}
         self._made_at_s = self._context.reactor.seconds()
-        problems: list[Problem] = []
-        while True:
+        try:
+            return self._make_producer(
+                {**self._properties, **changed, "error_cb": self._heard_error, "stats_cb": self._heard_statistics},
+                logger=_ClientLog(self._context.log),
+            )
+        except KafkaException as error:
+            raise ConfigurationError(self._refused_properties() or [_problem(self.name, error)]) from error
+
+    def _refused_properties(self) -> list[Problem]:
+        """What librdkafka says to each property by itself: of all together it names the first one only."""
+        problems = []
+        for name, value in self._properties.items():
             try:
-                producer = self._make_producer(
-                    {**properties, "error_cb": self._heard_error, "stats_cb": self._heard_statistics},
-                    logger=_ClientLog(self._context.log),
-                )
+                self._make_producer({name: value}, logger=_ClientLog(self._context.log))
             except KafkaException as error:
-                said = error.args[0].str().strip()
-                quoted = next((name for name in re.findall(r'"([^"]+)"', said) if name in properties), None)
-                path = self.name if quoted is None else f"{self.name}.{quoted}"
-                problems.append(Problem(path, said, "see librdkafka's CONFIGURATION.md for names and values"))
-                if quoted is None:
-                    raise ConfigurationError(problems) from error
-                del properties[quoted]
-            else:
-                break
-        if problems:
-            raise ConfigurationError(problems)
-        return producer
+                problems.append(_problem(f"{self.name}.{name}", error))
+        return problems
 
     def _heard_error(self, error: KafkaError) -> None:
         reason = f"{error.name()}: {error.str()}"
         self._failures.add(error.name(), reason)
-        if error.fatal():
-            self._fatal = error
         if error.fatal() or error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._readiness = NotReady(f"{self._servers()}: {reason}")
 
@@ -362,6 +358,10 @@ class ConfluentKafkaSink:
         # of any broker; parsing the whole would cost more than the answer is worth
         if '"state":"UP"' in statistics and not self._unconfirmed:
             self._readiness = _READY
+
+
+def _problem(path: str, error: KafkaException) -> Problem:
+    return Problem(path, error.args[0].str().strip(), "see librdkafka's CONFIGURATION.md for names and values")
 
 
 class _ClientLog:

@@ -44,4 +44,6 @@ def read_properties(section: str, settings: Mapping[str, object], log: ILog) -> 
             )
     if problems:
         raise ConfigurationError(problems)
+    if "0" in {properties.get("acks"), properties.get("request.required.acks")}:
+        log.warn("kafka_unconfirmed", property=f"{section}.acks", effect="a receipt means sent, not stored: acks is 0")
     return properties

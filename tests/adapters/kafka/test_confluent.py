@@ -1,0 +1,143 @@
+"""What only librdkafka's sink does: refused properties, fatal errors, requests that are too large as a whole."""
+
+import json
+from pathlib import Path
+
+from twisted.internet import reactor, task
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.kafka import confluent
+from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
+from fleetgw.domain.errors import ConfigurationError, Rejected
+from fleetgw.domain.ports import RECEIPT
+from fleetgw.testing.kafka.consumer import consume
+from fleetgw.testing.kafka.mock_cluster import INIT_PRODUCER_ID, PRODUCE, MockCluster
+from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
+
+CONFIG_VECTORS = Path(__file__).parents[2] / "vectors" / "config.json"
+
+MESSAGE_TOO_LARGE = 10
+CLUSTER_AUTHORIZATION_FAILED = 31
+
+
+def context(settings: dict, sink_reactor: object = None, log: ReadableLog | None = None) -> SinkContext:
+    return SinkContext(
+        "kafka", settings, "ns", ("V",), sink_reactor or ThreadlessReactor(), ReadableMetrics(), log or ReadableLog()
+    )
+
+
+class PropertiesTests(SynchronousTestCase):
+    def start_and_stop(self, settings: dict) -> ReadableLog:
+        log = ReadableLog()
+        sink = ConfluentKafkaSink(context(settings, log=log))
+        started = sink.start()
+        if started.called and not hasattr(started.result, "getTraceback"):
+            self.successResultOf(sink.stop())
+        self.successResultOf(started)
+        return log
+
+    def test_every_refused_property_is_named_at_once(self) -> None:
+        sink = ConfluentKafkaSink(
+            context({"no.such": 1, "linger.ms": -5, "nor.such": "x", "bootstrap.servers": "127.0.0.1:1"})
+        )
+        error = self.failureResultOf(sink.start(), ConfigurationError).value
+        self.assertEqual(
+            {problem.path for problem in error.problems}, {"kafka.no.such", "kafka.linger.ms", "kafka.nor.such"}
+        )
+        self.assertIn('No such configuration property: "no.such"', str(error))
+
+    def test_properties_that_contradict_each_other_are_refused(self) -> None:
+        sink = ConfluentKafkaSink(context({"enable.idempotence": True, "acks": 1}))
+        error = self.failureResultOf(sink.start(), ConfigurationError).value
+        self.assertEqual([problem.path for problem in error.problems], ["kafka"])
+        self.assertIn("`acks` must be set to `all`", str(error))
+
+    def test_values_of_the_wrong_kind_are_named_at_once(self) -> None:
+        with self.assertRaises(ConfigurationError) as caught:
+            ConfluentKafkaSink(context({"acks": None, "x": {"a": 1}, "bootstrap.servers": ["a:1"], "transactional.id": "t"}))
+        paths = {problem.path for problem in caught.exception.problems}
+        self.assertEqual(paths, {"kafka.acks", "kafka.x", "kafka.bootstrap.servers", "kafka.transactional.id"})
+
+    def test_the_go_clients_own_and_what_breaks_receipts_is_left_out_with_a_warning(self) -> None:
+        ignored = {
+            "go.delivery.reports": False,
+            "go.batch.producer": True,
+            "delivery.report.only.error": True,
+            "message.timeout.ms": 0,
+        }
+        log = self.start_and_stop({"bootstrap.servers": "127.0.0.1:1", **ignored})
+        named = {fields["property"] for fields in log.fields_of("kafka_property_ignored")}
+        self.assertEqual(named, {f"kafka.{name}" for name in ignored})
+
+    def test_go_servers_configurations_start_or_are_refused_alike(self) -> None:
+        """A broker that is down at start is no reason to refuse."""
+        cases = [
+            case
+            for case in json.loads(CONFIG_VECTORS.read_text())["cases"]
+            if case["name"].startswith("kafka: ") and isinstance(case["config"].get("kafka"), dict)
+        ]
+        self.assertGreater(len(cases), 10)
+        for case in cases:
+            settings = {
+                name: value.replace("@/", "/nonexistent/") if isinstance(value, str) else value
+                for name, value in case["config"]["kafka"].items()
+            }
+            try:
+                log = self.start_and_stop(settings)
+            except (ConfigurationError, self.failureException):
+                verdict = "refused"
+            else:
+                verdict = "accepted"
+                self.assertEqual(len(log.fields_of("kafka_registered")), 1, case["name"])
+            self.assertEqual(verdict, case["go"], case["name"])
+
+
+class BrokerErrorTests(TestCase):
+    timeout = 30
+
+    def setUp(self) -> None:
+        self.cluster = MockCluster()
+        self.addCleanup(self.cluster.close)
+        self.log = ReadableLog()
+
+    async def started(self, **settings: object) -> ConfluentKafkaSink:
+        quick = {"bootstrap.servers": self.cluster.servers, "statistics.interval.ms": 100, **settings}
+        sink = ConfluentKafkaSink(context(quick, reactor, self.log))
+        await sink.start()
+        return sink
+
+    def test_a_request_that_is_too_large_is_tried_record_by_record(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._too_large())
+
+    async def _too_large(self) -> None:
+        sink = await self.started(**{"linger.ms": 50})
+        records = [make_record("VIN", f"tx-{number}", payload=b"%d" % number) for number in range(4)]
+        await sink.dispatch(records)
+        # The request as a whole is refused, then the second of the four when they come alone.
+        self.cluster.fail_requests(PRODUCE, MESSAGE_TOO_LARGE, 0, MESSAGE_TOO_LARGE, 0, 0)
+        outcomes = await sink.dispatch(records)
+        await sink.stop()
+        self.assertEqual([outcomes[0], outcomes[2], outcomes[3]], [RECEIPT] * 3)
+        self.assertIsInstance(outcomes[1], Rejected)
+        self.assertIn("MSG_SIZE_TOO_LARGE", str(outcomes[1]))
+        values = [record.value for record in consume(self.cluster.servers, ["ns_V"], 7)]
+        self.assertEqual(values, [b"0", b"1", b"2", b"3", b"0", b"2", b"3"])
+
+    def test_a_broker_that_grants_no_idempotence_is_used_without(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._no_idempotence())
+
+    async def _no_idempotence(self) -> None:
+        self.patch(confluent, "REMAKE_INTERVAL_S", 0.1)
+        self.cluster.fail_requests(INIT_PRODUCER_ID, *[CLUSTER_AUTHORIZATION_FAILED] * 20)
+        sink = await self.started()
+        outcomes = []
+        for _ in range(40):
+            outcomes = await sink.dispatch([make_record()])
+            if outcomes == [RECEIPT]:
+                break
+            await task.deferLater(reactor, 0.1, lambda: None)
+        await sink.stop()
+        self.assertEqual(outcomes, [RECEIPT])
+        self.assertEqual(len(self.log.fields_of("kafka_idempotence_off")), 1)

@@ -1,0 +1,98 @@
+"""What both Kafka sinks share: the choice of a client, the error tree, the log of errors."""
+
+import sys
+from unittest import TestCase
+from unittest.mock import patch
+
+from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.kafka import kafka_sink
+from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
+from fleetgw.adapters.sinks.kafka.failures import FailureLog, delivery_error
+from fleetgw.adapters.sinks.kafka.kafka_python import KafkaPythonSink
+from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
+from fleetgw.adapters.sinks.kafka.properties import read_properties
+from fleetgw.domain.errors import ConfigurationError, NotConnected, Rejected, Retryable
+from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor
+
+CONFLUENT = {"fleetgw.adapters.sinks.kafka.confluent": None}
+KAFKA_PYTHON = {"fleetgw.adapters.sinks.kafka.kafka_python": None}
+
+
+def context() -> SinkContext:
+    settings = {"bootstrap.servers": "127.0.0.1:1"}
+    return SinkContext("kafka", settings, "ns", ("V",), ThreadlessReactor(), ReadableMetrics(), ReadableLog())
+
+
+class ChoiceTests(TestCase):
+    def test_librdkafka_where_it_is_installed(self) -> None:
+        self.assertIsInstance(kafka_sink(context()), ConfluentKafkaSink)
+        with patch.dict(sys.modules, CONFLUENT):
+            self.assertIsInstance(kafka_sink(context()), KafkaPythonSink)
+
+    def test_the_one_that_is_asked_for(self) -> None:
+        self.assertIsInstance(kafka_sink(context(), "confluent-kafka"), ConfluentKafkaSink)
+        self.assertIsInstance(kafka_sink(context(), "kafka-python"), KafkaPythonSink)
+
+    def test_a_missing_library_is_named_with_how_to_get_it(self) -> None:
+        cases = [
+            (CONFLUENT | KAFKA_PYTHON, None, "confluent-kafka is not installed; pip install 'fleetgw\\[kafka\\]'"),
+            (CONFLUENT, "confluent-kafka", "confluent-kafka is not installed; pip install 'fleetgw\\[kafka\\]'"),
+            (KAFKA_PYTHON, "kafka-python", "kafka-python is not installed; pip install 'fleetgw\\[kafka-python\\]'"),
+        ]
+        for absent, client, text in cases:
+            refused = self.assertRaisesRegex(ConfigurationError, text)
+            with self.subTest(client=client), patch.dict(sys.modules, absent), refused:
+                kafka_sink(context(), client)
+
+
+class PropertiesTests(TestCase):
+    def test_receipts_that_nobody_confirms_are_warned_about(self) -> None:
+        for settings in ({"acks": 0}, {"request.required.acks": "0"}):
+            log = ReadableLog()
+            read_properties("kafka", settings, log)
+            self.assertEqual(len(log.fields_of("kafka_unconfirmed")), 1)
+        log = ReadableLog()
+        read_properties("kafka", {"acks": 1}, log)
+        self.assertEqual(log.entries, [])
+
+    def test_values_are_written_as_librdkafka_reads_them(self) -> None:
+        settings = {"a": True, "b": False, "c": 1.9, "d": 7, "e": "text"}
+        expected = {"a": "true", "b": "false", "c": "1", "d": "7", "e": "text"}
+        self.assertEqual(read_properties("kafka", settings, ReadableLog()), expected)
+
+
+class ErrorTreeTests(TestCase):
+    def test_codes_of_the_protocol(self) -> None:
+        """What an operator can mend is tried again; what the record is to blame for is not."""
+        cases = {
+            3: Retryable,  # UNKNOWN_TOPIC_OR_PARTITION
+            6: Retryable,  # NOT_LEADER_OR_FOLLOWER
+            7: NotConnected,  # REQUEST_TIMED_OUT
+            8: NotConnected,  # BROKER_NOT_AVAILABLE
+            10: Rejected,  # MESSAGE_TOO_LARGE
+            17: Rejected,  # INVALID_TOPIC_EXCEPTION
+            18: Rejected,  # RECORD_LIST_TOO_LARGE
+            19: Retryable,  # NOT_ENOUGH_REPLICAS
+            29: Retryable,  # TOPIC_AUTHORIZATION_FAILED
+            32: Rejected,  # INVALID_TIMESTAMP
+            87: Rejected,  # INVALID_RECORD
+        }
+        self.assertEqual({code: type(delivery_error(code, "why")) for code in cases}, cases)
+
+
+class FailureLogTests(TestCase):
+    def test_a_kind_is_written_once_in_ten_seconds_and_counted_always(self) -> None:
+        clock, log, metrics = ThreadlessReactor(), ReadableLog(), ReadableMetrics()
+        failures = FailureLog(log, KafkaNumbers(metrics, ("V",)), clock)
+        for _ in range(5):
+            failures.add("_TRANSPORT", "connection refused")
+        failures.add("_MSG_TIMED_OUT", "timed out")
+        self.assertEqual(
+            [(fields["kind"], fields["more_unwritten"]) for fields in log.fields_of("kafka_err")],
+            [("_TRANSPORT", 0), ("_MSG_TIMED_OUT", 0)],
+        )
+        clock.advance(10)
+        failures.add("_TRANSPORT", "connection refused")
+        last = log.fields_of("kafka_err")[-1]
+        self.assertEqual((last["kind"], last["more_unwritten"]), ("_TRANSPORT", 4))
+        self.assertEqual(metrics.value("kafka_err"), 7)
