@@ -1,0 +1,121 @@
+"""The golden vectors of envelopes through a whole session, replies byte for byte.
+
+The deliberate differences are those of ``vectors/differences.json``, as in the codec's own tests.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+from unittest import TestCase
+
+from zope.interface import implementer
+
+from fleetgw.adapters.codec.codec import RecordCodec
+from fleetgw.adapters.ingress.fast_frames import binary_frame_header
+from fleetgw.adapters.ingress.replies import ReplyFrames
+from fleetgw.adapters.logs.null import NullLog
+from fleetgw.adapters.metrics.null import NullMetrics
+from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.memory import MemorySink
+from fleetgw.app.gateway import Gateway
+from fleetgw.app.lane import Lane, LaneTiming
+from fleetgw.app.type_route import TypeRoutes
+from fleetgw.domain.delivery import BacklogLimits
+from fleetgw.domain.ports import IVehicleLink
+from fleetgw.domain.records import PeerIdentity, Vehicle
+from fleetgw.domain.routing import build_routes
+from fleetgw.testing.sink_doubles import ThreadlessReactor
+
+VECTORS = Path(__file__).parents[1] / "vectors"
+FILE: dict[str, Any] = json.loads((VECTORS / "envelopes.json").read_text())
+ACKED_ONCE = {
+    difference["event"]
+    for difference in json.loads((VECTORS / "differences.json").read_text())
+    if difference["file"] == "envelopes.json" and difference["ours"].get("acked_once")
+}
+
+
+def message_of(case: dict[str, Any]) -> bytes:
+    if "in" in case:
+        return bytes.fromhex(case["in"])
+    return b"".join(bytes.fromhex(part) * repeat for part, repeat in case["in_rle"])
+
+
+def payload_form(payload: bytes) -> object:
+    if len(payload) > 10_000:
+        return {"sha256": hashlib.sha256(payload).hexdigest(), "len": len(payload)}
+    return payload.hex()
+
+
+def framed(envelope: bytes) -> bytes:
+    return binary_frame_header(len(envelope)) + envelope
+
+
+def dispatched_of(case: dict[str, Any]) -> list[tuple[str, bytes, object]]:
+    return [(each["topic"], raw(each["txid"]), each["payload"] or "") for each in case["dispatched"]]
+
+
+def raw(text: str | dict[str, str]) -> bytes:
+    return text.encode() if isinstance(text, str) else bytes.fromhex(text["hex"])
+
+
+def replies_of(case: dict[str, Any]) -> bytes:
+    once = not ACKED_ONCE.isdisjoint(case["log_events"])
+    replies = case["replies"][:1] if once else case["replies"]
+    return b"".join(framed(bytes.fromhex(reply)) for reply in replies)
+
+
+@implementer(IVehicleLink)
+class SilentLink:
+    """Nothing is sent after the read: there is no reliable acknowledgement in these vectors."""
+
+    def send(self, replies: bytes) -> None:
+        raise AssertionError(f"sent: {replies!r}")
+
+    def close(self, reason: str) -> None:
+        raise AssertionError(f"closed: {reason}")
+
+
+class SessionVectorTests(TestCase):
+    def setUp(self) -> None:
+        self.reactor = ThreadlessReactor()
+        types, metrics, log = tuple(FILE["routed_types"]), NullMetrics(), NullLog()
+        self.sink = MemorySink(SinkContext("memory", {}, "vectors", types, self.reactor, metrics, log))
+        self.sink.start()
+        limits, timing = BacklogLimits(10_000, 1 << 30, 10_000, 10_000), LaneTiming(0.005, 0.5, 30.0, 10.0)
+        lane = Lane(self.sink, limits, timing, self.reactor, metrics, log)
+        gateway = Gateway(
+            routes=TypeRoutes(build_routes(dict.fromkeys(types, ["memory"]), {}), {"memory": lane}, metrics),
+            codec=RecordCodec(transmit_decoded_records=False),
+            frames=ReplyFrames(),
+            metrics=metrics,
+            log=log,
+            max_message_bytes=1_000_000,
+            rate_limit=None,
+            tracked_vins=frozenset(),
+            monotonic=self.reactor.seconds,
+            wall_ns=lambda: 1_764_000_000_000_000_000,
+        )
+        vehicle = Vehicle(PeerIdentity("vehicle_device", FILE["device_id"]), FILE["device_id"], "id")
+        self.session = gateway.connected(vehicle, SilentLink())
+        self.reactor.advance(1)
+        self.sink.received.clear()  # the record of the connection
+
+    def dispatched(self) -> list[tuple[str, bytes, object]]:
+        self.reactor.advance(0.005)
+        taken = [(record.record_type, record.txid, payload_form(record.payload)) for record in self.sink.received]
+        self.sink.received.clear()
+        return taken
+
+    def test_every_case_by_itself(self) -> None:
+        for case in FILE["cases"]:
+            with self.subTest(case["name"]):
+                self.assertEqual(self.session.received([message_of(case)]).hex(), replies_of(case).hex())
+                self.assertEqual(self.dispatched(), dispatched_of(case))
+
+    def test_all_cases_in_one_read(self) -> None:
+        cases = FILE["cases"]
+        replies = self.session.received([message_of(case) for case in cases])
+        self.assertEqual(replies, b"".join(map(replies_of, cases)))
+        self.assertEqual(self.dispatched(), [record for case in cases for record in dispatched_of(case)])

@@ -1,0 +1,355 @@
+"""A lane over a scripted sink, on a clock."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+from unittest import TestCase
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from fleetgw.app.lane import Lane, LaneTiming
+from fleetgw.domain.delivery import BacklogLimits
+from fleetgw.domain.errors import NotConnected, Rejected, Retryable
+from fleetgw.domain.ports import RECEIPT, IDispatcher, Outcome, Readiness, Ready
+from fleetgw.domain.records import Record
+from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
+
+LIMITS = BacklogLimits(queue_records=100, queue_bytes=10_000, in_flight_records=8, batch_records=4)
+TIMING = LaneTiming(gather_s=0.005, retry_initial_s=1.0, retry_max_s=30.0, drain_s=10.0)
+
+
+@implementer(IDispatcher)
+class ScriptedSink:
+    """Keeps each batch with the Deferred it answered; ``answer_with`` answers at once."""
+
+    name = "scripted"
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[list[str], Deferred[Any]]] = []
+        self.answer_with: Any = None
+
+    def start(self) -> Deferred[None]:
+        raise NotImplementedError
+
+    def stop(self) -> Deferred[None]:
+        raise NotImplementedError
+
+    def readiness(self) -> Readiness:
+        return Ready()
+
+    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
+        answer: Deferred[Any] = Deferred()
+        self.batches.append(([record.txid.decode() for record in batch], answer))
+        if callable(self.answer_with):
+            made: Deferred[Sequence[Outcome]] = self.answer_with(batch)
+            return made
+        return answer
+
+    @property
+    def txids(self) -> list[list[str]]:
+        return [txids for txids, _ in self.batches]
+
+    def answer(self, number: int, *outcomes: object) -> None:
+        """Answer a batch; one outcome stands for all."""
+        txids, answer = self.batches[number]
+        answer.callback(list(outcomes) * len(txids) if len(outcomes) == 1 else list(outcomes))
+
+
+class Origin:
+    """Someone who waits."""
+
+    def __init__(self) -> None:
+        self.told: list[list[str]] = []
+
+    def confirmed(self, records: Sequence[Record]) -> None:
+        self.told.append([record.txid.decode() for record in records])
+
+
+class BrokenOrigin(Origin):
+    def confirmed(self, records: Sequence[Record]) -> None:
+        raise RuntimeError("the link is in pieces")
+
+
+class LaneCase(TestCase):
+    def setUp(self) -> None:
+        self.sink = ScriptedSink()
+        self.clock = Clock()
+        self.metrics = ReadableMetrics()
+        self.log = ReadableLog()
+        self.origin = Origin()
+        self.lane = self.make(LIMITS)
+
+    def make(self, limits: BacklogLimits, timing: LaneTiming = TIMING) -> Lane:
+        return Lane(self.sink, limits, timing, self.clock, self.metrics, self.log)
+
+    def offer(self, *txids: str, origin: Origin | None = None) -> int:
+        records = [make_record(txid=txid, payload=b"12345") for txid in txids]
+        return self.lane.offer(records, 5 * len(records), origin)
+
+    def gather(self) -> None:
+        self.clock.advance(TIMING.gather_s)
+
+    def number(self, name: str) -> float:
+        return self.metrics.value(name, "scripted")
+
+
+class GatheringTests(LaneCase):
+    def test_records_wait_for_company_and_leave_together(self) -> None:
+        self.offer("1", "2")
+        self.clock.advance(0.004)
+        self.offer("3")
+        self.assertEqual(self.sink.txids, [])
+        self.clock.advance(0.001)
+        self.assertEqual(self.sink.txids, [["1", "2", "3"]])
+
+    def test_batches_are_cut_and_the_window_is_kept(self) -> None:
+        self.offer(*"abcdefghijkl")
+        self.gather()
+        self.assertEqual(self.sink.txids, [list("abcd"), list("efgh")])
+        self.sink.answer(0, RECEIPT)
+        self.clock.advance(0)
+        self.assertEqual(self.sink.txids[2:], [list("ijkl")])
+
+    def test_overlapping_batches_settle_in_any_order(self) -> None:
+        self.offer(*"abcdefgh", origin=self.origin)
+        self.gather()
+        self.sink.answer(1, RECEIPT)
+        self.sink.answer(0, RECEIPT)
+        self.assertEqual(self.origin.told, [list("efgh"), list("abcd")])
+        self.assertEqual(self.lane.held_records, 0)
+
+    def test_a_sink_that_answers_at_once(self) -> None:
+        self.sink.answer_with = lambda batch: _succeeded([RECEIPT] * len(batch))
+        self.offer(*"abcdefghijkl", origin=self.origin)
+        for _ in range(3):
+            self.gather()
+        self.assertEqual(self.origin.told, [list("abcd"), list("efgh"), list("ijkl")])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_full_queue_takes_the_first_ones_and_counts_the_rest(self) -> None:
+        self.lane = self.make(BacklogLimits(queue_records=3, queue_bytes=12, in_flight_records=8, batch_records=4))
+        self.assertEqual(self.offer("1", "2", "3"), 2)
+        self.assertEqual(self.offer("4"), 0)
+        self.assertEqual(self.number("lane_refused_total"), 2)
+        self.gather()
+        self.assertEqual(self.sink.txids, [["1", "2"]])
+        self.assertEqual(self.number("lane_held_records"), 2)
+        self.sink.answer(0, RECEIPT)
+        self.assertEqual(self.number("lane_held_records"), 0)
+
+    def test_no_timer_is_left_where_nothing_was_taken(self) -> None:
+        self.lane = self.make(BacklogLimits(queue_records=1, queue_bytes=100, in_flight_records=1, batch_records=1))
+        self.offer("1")
+        self.gather()
+        self.offer("2")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class OutcomeTests(LaneCase):
+    def test_every_outcome_has_its_own_consequence(self) -> None:
+        self.offer("ok", "no", "later", "down", origin=self.origin)
+        self.gather()
+        self.sink.answer(0, RECEIPT, Rejected("too large"), Retryable("throttled"), NotConnected("gone"))
+        self.assertEqual(self.origin.told, [["ok"]])
+        self.assertEqual(self.number("dead_letter_total"), 1)
+        self.assertEqual(self.number("lane_retried_total"), 1)
+        self.clock.advance(1)
+        self.assertEqual(self.sink.txids[1:], [["later", "down"]])
+        self.sink.answer(1, RECEIPT)
+        self.assertEqual(self.origin.told, [["ok"], ["later", "down"]])
+        self.assertEqual(self.lane.held_records, 0)
+
+    def test_a_dead_letter_is_logged_with_all_that_was_to_be_delivered(self) -> None:
+        self.offer("acked")
+        self.offer("awaited", origin=self.origin)
+        self.gather()
+        self.sink.answer(0, Rejected("too large"))
+        letters = self.log.fields_of("dead_letter")
+        self.assertEqual([letter["vehicle_resends"] for letter in letters], [False, True])
+        self.assertEqual(letters[0]["dispatcher"], "scripted")
+        self.assertEqual(letters[0]["error"], "too large")
+        self.assertEqual(base64.b64decode(str(letters[0]["payload_base64"])), b"12345")
+        self.assertEqual(letters[0]["metadata"], make_record(txid="acked").metadata())
+        self.assertEqual(self.origin.told, [])
+
+    def test_a_deferred_that_fails_loses_nothing(self) -> None:
+        self.offer("1", "2", origin=self.origin)
+        self.gather()
+        self.sink.batches[0][1].errback(RuntimeError("a bug"))
+        self.assertIn("a bug", str(self.log.fields_of("dispatch_failed")[0]["error"]))
+        self.clock.advance(1)
+        self.assertEqual(self.sink.txids[1:], [["1", "2"]])
+
+    def test_a_dispatch_that_raises_loses_nothing(self) -> None:
+        def broken(_batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
+            raise RuntimeError("a bug")
+
+        self.sink.answer_with = broken
+        self.offer("1")
+        self.gather()
+        self.assertIn("a bug", str(self.log.fields_of("dispatch_failed")[0]["error"]))
+        self.sink.answer_with = None
+        self.clock.advance(1)
+        self.assertEqual(self.sink.txids[1:], [["1"]])
+
+    def test_a_dispatch_that_returns_no_deferred_loses_nothing(self) -> None:
+        self.sink.answer_with = lambda _batch: None
+        self.offer("1")
+        self.gather()
+        self.sink.answer_with = None
+        self.clock.advance(1)
+        self.assertEqual(self.sink.txids[1:], [["1"]])
+
+    def test_another_number_of_outcomes_confirms_nothing(self) -> None:
+        wrong: list[object] = [None, 7, [], [RECEIPT], [RECEIPT] * 3]
+        for number, outcomes in enumerate(wrong):
+            with self.subTest(outcomes=outcomes):
+                if number == 0:
+                    self.offer("1", "2", origin=self.origin)
+                self.clock.advance(60)
+                self.sink.batches[number][1].callback(outcomes)
+                self.assertEqual(self.origin.told, [])
+                self.assertEqual(self.lane.held_records, 2)
+                self.assertEqual(len(self.log.fields_of("dispatch_failed")), number + 1)
+
+    def test_one_origin_that_fails_harms_no_other(self) -> None:
+        self.offer("1", origin=BrokenOrigin())
+        self.offer("2", origin=self.origin)
+        self.gather()
+        self.sink.answer(0, RECEIPT)
+        self.assertEqual(self.origin.told, [["2"]])
+        self.assertEqual(self.lane.held_records, 0)
+        self.assertIn("the link is in pieces", str(self.log.fields_of("confirmation_failed")[0]["error"]))
+
+
+class BackoffTests(LaneCase):
+    def pauses(self) -> list[float]:
+        return [float(str(fields["pause_s"])) for fields in self.log.fields_of("dispatch_retry")]
+
+    def test_pauses_grow_with_jitter_within_bounds(self) -> None:
+        self.offer("1")
+        self.gather()
+        for number in range(9):
+            self.sink.answer(number, Retryable("down"))
+            self.assertEqual(len(self.sink.batches), number + 1)
+            self.clock.advance(self.pauses()[-1])
+        for number, pause_s in enumerate(self.pauses()):
+            longest = min(30.0, 2.0**number)
+            self.assertTrue(longest / 2 <= pause_s <= longest, (number, pause_s))
+        self.assertEqual(len({pause_s / min(30.0, 2.0**n) for n, pause_s in enumerate(self.pauses())}), 9, "no jitter")
+
+    def test_batches_that_fail_together_are_one_failure(self) -> None:
+        self.offer(*"abcdefgh")
+        self.gather()
+        self.sink.answer(1, Retryable("down"))
+        self.sink.answer(0, Retryable("down"))
+        self.assertEqual(len(self.pauses()), 1)
+        self.clock.advance(1)
+        self.assertEqual(self.sink.txids[2:], [list("abcd"), list("efgh")])
+        self.sink.answer(2, Retryable("down"))
+        self.assertTrue(1 <= self.pauses()[-1] <= 2, self.pauses())
+
+    def test_nothing_leaves_during_a_pause(self) -> None:
+        self.offer("1")
+        self.gather()
+        self.sink.answer(0, Retryable("down"))
+        self.offer("2")
+        self.clock.advance(0.4)
+        self.assertEqual(len(self.sink.batches), 1)
+        self.clock.advance(0.6)
+        self.assertEqual(self.sink.txids[1:], [["1"], ["2"]])
+
+    def test_a_pause_takes_the_place_of_a_send_that_is_due(self) -> None:
+        self.offer("1")
+        self.gather()
+        self.offer("2")
+        self.sink.answer(0, Retryable("down"))
+        self.gather()
+        self.assertEqual(len(self.sink.batches), 1)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_success_starts_over(self) -> None:
+        self.offer("1", "2")
+        self.gather()
+        for number in range(3):
+            self.sink.answer(number, Retryable("down"))
+            self.clock.advance(30)
+        self.sink.answer(3, RECEIPT, Retryable("down"))
+        self.assertLessEqual(self.pauses()[-1], 1)
+
+
+class EndTests(LaneCase):
+    def test_drained_at_once_when_empty(self) -> None:
+        self.assertTrue(self.lane.drain().called)
+
+    def test_drained_once_everything_has_settled(self) -> None:
+        self.offer("1", "2")
+        drained = self.lane.drain()
+        self.gather()
+        self.sink.answer(0, RECEIPT, Retryable("once more"))
+        self.assertFalse(drained.called)
+        self.clock.advance(1)
+        self.sink.answer(1, Rejected("after all"))
+        self.assertTrue(drained.called)
+
+    def test_draining_ends_a_pause(self) -> None:
+        self.offer("1")
+        self.gather()
+        for number in range(7):
+            self.sink.answer(number, Retryable("down"))
+            if number < 6:
+                self.clock.advance(60)
+        drained = self.lane.drain()
+        self.clock.advance(0)
+        self.sink.answer(7, RECEIPT)
+        self.assertTrue(drained.called)
+
+    def test_one_who_no_longer_waits_harms_nobody(self) -> None:
+        self.offer("1")
+        given_up, waiting = self.lane.drain(), self.lane.drain()
+        given_up.addErrback(lambda _: None)
+        given_up.cancel()
+        self.gather()
+        self.sink.answer(0, RECEIPT)
+        self.assertTrue(waiting.called)
+        later = self.lane.drain()
+        self.assertTrue(later.called)
+
+    def test_closed_it_takes_nothing_gives_nothing_and_leaves_no_timer(self) -> None:
+        self.offer("1")
+        self.lane.close()
+        self.assertEqual(self.offer("2"), 0)
+        self.clock.advance(60)
+        self.assertEqual(self.sink.txids, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_what_is_in_flight_may_still_settle_after_closing(self) -> None:
+        self.offer("1", "2", origin=self.origin)
+        self.gather()
+        self.lane.close()
+        self.sink.answer(0, RECEIPT, Retryable("stopped"))
+        self.assertEqual(self.origin.told, [["1"]])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.lane.abandon(), 1)
+
+    def test_abandoned_what_nobody_sends_again_is_logged_in_order(self) -> None:
+        self.offer(*"abcdef")
+        self.offer("awaited", origin=self.origin)
+        self.gather()
+        self.lane.close()
+        self.sink.answer(1, Retryable("stopped"))
+        self.assertEqual(self.lane.abandon(), 7)
+        letters = self.log.fields_of("dead_letter")
+        self.assertEqual([letter["metadata"]["txid"] for letter in letters], list("abcdef"))  # type: ignore[index]
+        self.assertTrue(all(letter["payload_base64"] for letter in letters))
+        self.assertEqual(self.number("lane_held_records"), 0)
+        self.sink.answer(0, RECEIPT)
+        self.assertEqual((self.lane.held_records, self.lane.abandon()), (0, 0))
+
+
+def _succeeded(outcomes: list[Outcome]) -> Deferred[Sequence[Outcome]]:
+    answer: Deferred[Sequence[Outcome]] = Deferred()
+    answer.callback(outcomes)
+    return answer

@@ -1,0 +1,41 @@
+"""The token bucket."""
+
+from unittest import TestCase
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetgw.domain.rate_limit import TokenBucket
+
+
+class TokenBucketTests(TestCase):
+    @given(st.integers(1, 50), st.floats(0.1, 100), st.lists(st.floats(-1, 5), max_size=200))
+    def test_never_more_than_a_burst_and_the_rate(self, limit: int, interval_s: float, steps: list[float]) -> None:
+        bucket = TokenBucket(limit, interval_s, 0.0)
+        now = latest = 0.0
+        taken = 0
+        for step in steps:
+            now += step
+            latest = max(latest, now)
+            taken += bucket.take(now)
+            self.assertLessEqual(taken, limit + latest * limit / interval_s + 1e-6)
+
+    @given(st.integers(1, 50), st.floats(0.1, 100))
+    def test_the_whole_burst_is_there_at_once_and_again_an_interval_later(self, limit: int, interval_s: float) -> None:
+        bucket = TokenBucket(limit, interval_s, 7.0)
+        for start in (7.0, 7.0 + interval_s * 1.001):
+            self.assertEqual([bucket.take(start) for _ in range(limit + 1)], [True] * limit + [False])
+
+    def test_both_keys_count(self) -> None:
+        passed = {}
+        for limit, interval_s in ((10, 60.0), (20, 60.0), (10, 30.0)):
+            bucket = TokenBucket(limit, interval_s, 0.0)
+            passed[limit, interval_s] = sum(bucket.take(tenth / 10) for tenth in range(1200))
+        self.assertEqual(passed, {(10, 60.0): 29, (20, 60.0): 59, (10, 30.0): 49})
+
+    def test_a_clock_that_goes_back_gives_nothing(self) -> None:
+        bucket = TokenBucket(1, 1.0, 100.0)
+        self.assertTrue(bucket.take(100.0))
+        self.assertFalse(bucket.take(50.0))
+        self.assertFalse(bucket.take(100.5))
+        self.assertTrue(bucket.take(101.0))

@@ -1,0 +1,24 @@
+"""The routing table."""
+
+from unittest import TestCase
+
+from fleetgw.domain.acks import Accepted, ConfirmedBy
+from fleetgw.domain.routing import Route, build_routes
+
+
+class RoutingTests(TestCase):
+    def test_sinks_in_order_each_once_and_policies_by_type(self) -> None:
+        routes = build_routes(
+            {"V": ["kafka", "logger", "kafka"], "alerts": ("logger",), "custom": ["kafka"]}, {"V": "kafka"}
+        )
+        self.assertEqual(
+            routes,
+            {
+                "V": Route("V", ("kafka", "logger"), ConfirmedBy("kafka")),
+                "alerts": Route("alerts", ("logger",), Accepted()),
+                "custom": Route("custom", ("kafka",), Accepted()),
+            },
+        )
+
+    def test_no_records_no_routes(self) -> None:
+        self.assertEqual(build_routes({}, {}), {})
