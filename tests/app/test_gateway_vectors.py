@@ -86,7 +86,7 @@ class SessionVectorTests(TestCase):
         limits, timing = BacklogLimits(10_000, 1 << 30, 10_000, 10_000), LaneTiming(0.005, 0.5, 30.0, 10.0)
         lane = Lane(self.sink, limits, timing, self.reactor, metrics, log)
         gateway = Gateway(
-            routes=TypeRoutes(build_routes(dict.fromkeys(types, ["memory"]), {}), {"memory": lane}, metrics),
+            routes=TypeRoutes(build_routes({each: ["memory"] for each in types}, {}), {"memory": lane}, metrics),
             codec=RecordCodec(transmit_decoded_records=False),
             frames=ReplyFrames(),
             metrics=metrics,
