@@ -25,8 +25,8 @@ from fleetgw.domain.errors import MalformedPayload
 Content = Payload | VehicleAlerts | VehicleErrors | VehicleConnectivity
 
 MAX_ELEMENTS = 20_000
-"""Signals, alerts or errors in one record. Vehicles send some hundreds; a megabyte of empty ones would take a second to write
-as JSON, and nobody else would be served meanwhile."""
+"""Signals, alerts or errors in one record. Vehicles send some hundreds; a megabyte of empty ones would take a second to be
+written as JSON, and nobody else would be served meanwhile."""
 
 _parse_data = Payload.FromString
 
@@ -106,4 +106,5 @@ DECODERS: dict[str, Callable[[bytes, str], tuple[Content, bytes, int]]] = {
     "errors": _errors,
     "connectivity": _connectivity,
 }
-"""By record type: ``(payload, vin)`` to the message, its bytes and how many signals it holds. Raise ``DecodeError`` or ``MalformedPayload``."""
+"""By record type: ``(payload, vin)`` to the message, its bytes and how many signals it holds. Raise ``DecodeError`` or
+``MalformedPayload``."""
