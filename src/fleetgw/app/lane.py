@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from fleetgw.domain.delivery import Backlog, Backoff
-from fleetgw.domain.errors import Retryable
+from fleetgw.domain.errors import Retryable, Unheard
 from fleetgw.domain.metrics import DEAD_LETTER_TOTAL, LANE_HELD_RECORDS, LANE_REFUSED_TOTAL, LANE_RETRIED_TOTAL
 
 if TYPE_CHECKING:
@@ -154,7 +154,8 @@ class Lane:
             except Exception as error:  # one vehicle's trouble is not the others'
                 self._log.error("confirmation_failed", dispatcher=self.sink.name, error=f"{type(error).__name__}: {error}")
         for refusal in settlement.refused:
-            self._dead_letter(refusal.record, refusal.origin, str(refusal.reason))
+            if not isinstance(refusal.reason, Unheard):  # which nothing is wrong with
+                self._dead_letter(refusal.record, refusal.origin, str(refusal.reason))
         self._plan_next(settlement, len(batch.records))
         self._note_held()
 

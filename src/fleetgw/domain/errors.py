@@ -46,6 +46,14 @@ class Rejected(DeliveryError):
     """The destination refuses this record for good (too large, invalid); trying again cannot help."""
 
 
+class Unheard(Rejected):
+    """The destination passes records on without keeping them, and nobody was there to get this one.
+
+    Not delivered, and nothing is wrong: it is neither tried again nor put aside. A vehicle that waits for the
+    acknowledgement sends it again.
+    """
+
+
 @frozen
 class Problem:
     """One thing wrong in a configuration.
