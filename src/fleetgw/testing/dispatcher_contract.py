@@ -283,7 +283,7 @@ class DispatcherContract(TestCase):
 
     @_clause
     async def test_stop_settles(self) -> None:
-        """stop: what is under way is settled first; every dispatch fires before it does."""
+        """stop: takes nothing new, and settles what is under way; every dispatch fires before it does."""
         sink = await self._started()
         await self._delivered(sink, self._records(1))
         order: list[str] = []
@@ -298,10 +298,12 @@ class DispatcherContract(TestCase):
         stopped = sink.stop()
         stopped.addCallback(lambda _: order.append("stop"))
         self._running = None
+        late = sink.dispatch(self._records(1, start=6))
         await self.harness.until(stopped)
         self.assertEqual(order, ["dispatch"] * 5 + ["stop"])
         outcomes = [type(outcome) for answer in answers for outcome in await answer]
         self.assertEqual(outcomes, [Receipt] * 5)
+        self.assertEqual(_kinds(await self.harness.until(late)), [NotConnected])
         await self._assert_received(self._records(6))
 
     @_clause
