@@ -1,0 +1,98 @@
+"""The servers that are measured, and what the kernel says of them."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from attrs import frozen
+
+HERE = Path(__file__).resolve().parent
+BIN = Path(sys.executable).parent
+SERVER_CPU, LOAD_CPU = 0, 1
+
+
+@frozen
+class Server:
+    """A running server.
+
+    :ivar name: as in the table.
+    :ivar port: that vehicles connect to.
+    """
+
+    name: str
+    port: int
+    process: subprocess.Popen[str]
+
+    def cpu_us(self) -> float:
+        """CPU that its threads have used so far, in microseconds."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1000
+
+    def resident_kib(self) -> int:
+        """Memory it has resident, in KiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+
+def start_floor(folder: Path) -> Server:
+    """The floor; see ``floor.py``."""
+    process = on_cpu(SERVER_CPU, [sys.executable, HERE / "floor.py", folder])
+    assert process.stdout is not None
+    return Server("floor", int(process.stdout.readline()), process)
+
+
+def start_gateway(folder: Path, name: str, *, reliable: bool) -> Server:
+    """A gateway whose Kafka is librdkafka's mock cluster, in the same process: the cluster's CPU is counted too."""
+    port, file_name = free_port(), name.replace(" ", "-")
+    certs = folder / "certs"
+    config = {
+        "host": "127.0.0.1",
+        "port": port,
+        "namespace": "bench",
+        "tls": {
+            "ca_file": str(certs / "ca.crt"),
+            "server_cert": str(certs / "server.crt"),
+            "server_key": str(certs / "server.key"),
+        },
+        "records": {"V": ["kafka"]},
+        "reliable_ack_sources": {"V": "kafka"} if reliable else {},
+        "kafka": {"bootstrap.servers": "localhost:1", "test.mock.num.brokers": "1"},
+        "monitoring": {"prometheus_metrics_port": free_port()},
+    }
+    config_file, log = folder / f"{file_name}.json", folder / f"{file_name}.log"
+    config_file.write_text(json.dumps(config))
+    command = [BIN / "twistd", "--nodaemon", "--pidfile=", f"--logfile={log}", "fleetgw", "--config", config_file]
+    process = on_cpu(SERVER_CPU, command)
+    while not log.exists() or "server_listening" not in log.read_text():
+        if process.poll() is not None:
+            raise SystemExit(f"{name} did not start: {log.read_text() if log.exists() else 'see above'}")
+        time.sleep(0.05)
+    return Server(name, port, process)
+
+
+def on_cpu(cpu: int, command: list[str | Path]) -> subprocess.Popen[str]:
+    """Start a process bound to one CPU, as far as the machine has so many."""
+    cpus = sorted(os.sched_getaffinity(0))
+    wanted = cpus[min(cpu, len(cpus) - 1)]
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {wanted}),
+    )
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
