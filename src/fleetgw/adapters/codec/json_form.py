@@ -105,14 +105,15 @@ def _value_writer(field: FieldDescriptor) -> _Writer:
         case FieldDescriptor.TYPE_INT64:
             return lambda value: f'"{value}"'
         case FieldDescriptor.TYPE_DOUBLE:
-            return _double
+            return double_text
         case FieldDescriptor.TYPE_FLOAT:
             return _float
         case _:
             raise NotImplementedError(f"{field.full_name}: no JSON form for this type of field yet")
 
 
-def _double(number: float) -> str:
+def double_text(number: float) -> str:
+    """A 64-bit float as Go's ``encoding/json`` and protobuf JSON write it; NaN and infinities as quoted names."""
     text = repr(number)
     if text.endswith(".0"):
         return text[:-2]
@@ -130,8 +131,8 @@ def _float(number: float) -> str:
     for digits in range(6 if abs(number) >= _SMALLEST_NORMAL_FLOAT32 else 1, 9):
         shorter = float(f"{number:.{digits}g}")
         if _float32.unpack(_float32.pack(shorter))[0] == number:
-            return _double(shorter)
-    return _double(float(f"{number:.9g}"))
+            return double_text(shorter)
+    return double_text(float(f"{number:.9g}"))
 
 
 def _timestamp(time: Timestamp) -> str:

@@ -29,12 +29,13 @@ class PublishNumbers:
         }
 
     def published(self, record_type: str, count: int, size_bytes: int) -> None:
-        """Count what the destination has taken; the type must be one of those given."""
-        total, size, _ = self._series[record_type]
-        total.add(count)
-        size.add(size_bytes)
+        """Count what the destination has taken; a type that was not given is not counted: labels are a closed set."""
+        if record_type in self._series:
+            total, size, _ = self._series[record_type]
+            total.add(count)
+            size.add(size_bytes)
 
     def failed(self, record_type: str, count: int = 1) -> None:
-        """Count records that were not taken; a type that was not given is not counted: labels are a closed set."""
+        """Count records that were not taken, likewise."""
         if record_type in self._series:
             self._series[record_type][2].add(count)

@@ -37,9 +37,10 @@ class BatchUnderWay:
         self.unsettled -= 1
         return not self.unsettled
 
-    def answer_now(self, otherwise: Outcome) -> None:
-        """Fire the answer; callers do then whatever they like.
+    def is_settled(self, index: int) -> bool:
+        """Whether a record has its outcome."""
+        return self._outcomes[index] is not None
 
-        :param otherwise: the outcome of records without one.
-        """
-        self.answer.callback([outcome or otherwise for outcome in self._outcomes])
+    def answer_now(self) -> None:
+        """Fire the answer, once every record has an outcome; callers do then whatever they like."""
+        self.answer.callback([outcome for outcome in self._outcomes if outcome is not None])

@@ -1,0 +1,66 @@
+"""The way to the broker: an endpoint for TCP or TLS, nothing of which blocks the reactor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL.crypto import X509, PKey
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.ssl import (
+    Certificate,
+    KeyPair,
+    PrivateCertificate,
+    optionsForClientTLS,
+    platformTrust,
+    trustRootFromCertificates,
+)
+
+from fleetgw.domain.errors import ConfigurationError, Problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from twisted.internet.interfaces import IStreamClientEndpoint
+
+    from fleetgw.adapters.sinks.context import ISinkReactor
+    from fleetgw.adapters.sinks.mqtt.settings import MqttSettings, TlsSettings
+
+
+def broker_endpoint(name: str, settings: MqttSettings, reactor: ISinkReactor) -> IStreamClientEndpoint:
+    """Where to connect. Names are resolved on the reactor's own thread pool, every address is tried.
+
+    :param name: of the configuration's section, for errors.
+    :raises ConfigurationError: a TLS file cannot be used.
+    """
+    # Any: a sink's reactor promises timers and threads only; where there is a gateway, it is a whole one.
+    tcp = HostnameEndpoint(cast("Any", reactor), settings.host, settings.port, timeout=settings.connect_timeout_s)
+    if settings.tls is None:
+        return tcp
+    try:
+        return wrapClientTLS(_tls_options(settings.host, settings.tls), tcp)
+    except (OSError, ValueError, TypeError) as error:
+        what = f"cannot be used: {error}"
+        fix = "must name PEM files: authorities, or a certificate and its key that is not encrypted"
+        raise ConfigurationError([Problem(f"{name}.tls", what, fix)]) from error
+
+
+def _tls_options(host: str, tls: TlsSettings) -> Any:  # untyped in Twisted
+    trust = platformTrust()
+    if tls.ca_file is not None:
+        trust = trustRootFromCertificates([Certificate(certificate) for certificate in _certificates(tls.ca_file)])
+    if tls.certificate is None or tls.key is None:
+        return optionsForClientTLS(host, trust)
+    own, *chain = _certificates(tls.certificate)
+    key = KeyPair(PKey.from_cryptography_key(cast("Any", load_pem_private_key(tls.key.read_bytes(), None))))
+    return optionsForClientTLS(
+        host,
+        trust,
+        PrivateCertificate.fromCertificateAndKeyPair(Certificate(own), key),
+        extraCertificateOptions={"extraCertChain": chain},
+    )
+
+
+def _certificates(file: Path) -> list[X509]:
+    return [X509.from_cryptography(certificate) for certificate in x509.load_pem_x509_certificates(file.read_bytes())]

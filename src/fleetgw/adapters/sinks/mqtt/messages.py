@@ -1,0 +1,176 @@
+"""A record as MQTT messages: topics and bodies. One message per signal, two per name of an alert, one per error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from fleetgw.adapters.codec.datum import FIELD_NAMES, READERS
+from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import Audience, VehicleAlerts
+from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
+from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload, Value
+from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
+from fleetgw.adapters.codec.timestamps import rfc3339
+from fleetgw.adapters.sinks.mqtt.json_text import json_text
+from fleetgw.domain.errors import Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fleetgw.adapters.codec.datum import JsonValue, Reader
+    from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlert
+    from fleetgw.adapters.sinks.mqtt.json_text import Json
+    from fleetgw.domain.records import Record
+
+_AUDIENCES = {number: name for name, number in Audience.items()}
+_STATUSES = {number: name for name, number in ConnectivityEvent.items()}
+
+_TOPIC_SIZE_LIMIT_BYTES = 65_535
+"""MQTT 3.1.1, 1.5.3: a string's length has two bytes."""
+
+_NOT_IN_TOPICS = str.maketrans("+#\0", "___")
+"""Characters for which a broker ends the connection (MQTT 3.1.1, 3.3.2.1 and 1.5.3)."""
+
+_NUMBERED = (
+    "cabin_overheat_protection_mode_value",
+    "cabin_overheat_protection_temperature_limit_value",
+    "cable_type_value",
+    "charge_unit_preference_value",
+    "charging_value",
+    "climate_keeper_mode_value",
+    "defrost_mode_value",
+    "display_state_value",
+    "distance_unit_value",
+    "fast_charger_value",
+    "hvac_auto_mode_value",
+    "hvac_power_value",
+    "powershare_state_value",
+    "powershare_stop_reason_value",
+    "powershare_type_value",
+    "pressure_unit_value",
+    "temperature_unit_value",
+    "tonneau_position_value",
+    "tonneau_tent_mode_value",
+)
+"""Enumerations whose unknown numbers the Go server writes as numbers; those of the others it writes as text."""
+
+
+class Message(NamedTuple):
+    """One message: topic and body, both UTF-8."""
+
+    topic: bytes
+    body: bytes
+
+
+def _numbered(case: str) -> Reader:
+    named = READERS[case]
+
+    def read(value: Value) -> JsonValue:
+        text = named(value)
+        number = getattr(value, case)
+        return number if text == str(number) else text
+
+    return read
+
+
+def _tires(value: Value) -> JsonValue:
+    return {field.name: True for field, _ in value.tire_location_value.ListFields()}
+
+
+_READERS: dict[str, Reader] = {
+    **READERS,
+    **{case: _numbered(case) for case in _NUMBERED},
+    "tire_location_value": _tires,
+    "invalid": lambda _: None,
+}
+
+_SIGNAL_TOPICS = {number: f"/v/{name}".encode() for number, name in FIELD_NAMES.items()}
+
+
+class MessageWriter:
+    """Makes messages of records.
+
+    :param topic_base: first part of every topic.
+    """
+
+    def __init__(self, topic_base: str) -> None:
+        self._topic_base = topic_base
+
+    def messages(self, record: Record) -> Sequence[Message]:
+        """The messages of one record, in the order to be published; there may be none.
+
+        :raises Rejected: it cannot be published over MQTT.
+        """
+        base = f"{self._topic_base}/{record.vin.translate(_NOT_IN_TOPICS)}"
+        match record.content:
+            case Payload() as payload:
+                return _signals(base.encode(), payload)
+            case VehicleAlerts() as alerts:
+                return _alerts(f"{base}/alerts/", alerts)
+            case VehicleErrors() as errors:
+                return _errors(f"{base}/errors/", errors)
+            case VehicleConnectivity() as connectivity:
+                return [_connectivity(f"{base}/connectivity", connectivity)]
+            case _:
+                raise Rejected("a custom record type has no MQTT messages: route V, alerts, errors or connectivity to mqtt")
+
+
+def _signals(base: bytes, payload: Payload) -> list[Message]:
+    """The last value of a signal that is there more than once, as in the Go server."""
+    bodies: dict[int, bytes] = {}
+    for datum in payload.data:
+        value = datum.value
+        case = value.WhichOneof("value")
+        if case is not None:
+            bodies[datum.key] = json_text(_READERS[case](value)).encode()
+        else:  # a kind of value that the schema does not know, or no value at all
+            bodies[datum.key] = b"{}" if datum.HasField("value") else b"null"
+    return [Message(base + (_SIGNAL_TOPICS.get(key) or b"/v/%d" % key), body) for key, body in bodies.items()]
+
+
+def _topic(start: str, name: str, end: str = "") -> bytes:
+    topic = f"{start}{name.translate(_NOT_IN_TOPICS)}{end}".encode()
+    if len(topic) > _TOPIC_SIZE_LIMIT_BYTES:
+        raise Rejected(f"the topic has {len(topic)} bytes; MQTT allows {_TOPIC_SIZE_LIMIT_BYTES}")
+    return topic
+
+
+def _alerts(base: str, alerts: VehicleAlerts) -> list[Message]:
+    by_name: dict[str, list[VehicleAlert]] = {}
+    for alert in alerts.alerts:
+        by_name.setdefault(alert.name, []).append(alert)
+    messages = []
+    for name, history in by_name.items():
+        started = [alert for alert in history if alert.HasField("started_at")]
+        if started:
+            current = max(started, key=lambda alert: (alert.started_at.seconds, alert.started_at.nanos))
+            messages.append(Message(_topic(base, name, "/current"), json_text(_alert(current)).encode()))
+        messages.append(Message(_topic(base, name, "/history"), json_text([*map(_alert, history)]).encode()))
+    return messages
+
+
+def _alert(alert: VehicleAlert) -> dict[str, Json]:
+    data: dict[str, Json] = {"Audiences": [_AUDIENCES.get(number) or str(number) for number in alert.audiences] or None}
+    if alert.HasField("started_at"):
+        data["StartedAt"] = rfc3339(alert.started_at)
+    if alert.HasField("ended_at"):
+        data["EndedAt"] = rfc3339(alert.ended_at)
+    return data
+
+
+def _errors(base: str, errors: VehicleErrors) -> list[Message]:
+    messages = []
+    for error in errors.errors:
+        data: dict[str, Json] = {"Body": error.body, "Tags": dict(error.tags) or None}
+        if error.HasField("created_at"):
+            data["CreatedAt"] = rfc3339(error.created_at)
+        messages.append(Message(_topic(base, error.name), json_text(data).encode()))
+    return messages
+
+
+def _connectivity(topic: str, event: VehicleConnectivity) -> Message:
+    data: dict[str, Json] = {
+        "ConnectionId": event.connection_id,
+        "CreatedAt": rfc3339(event.created_at),
+        "Status": _STATUSES.get(event.status) or str(event.status),
+    }
+    return Message(topic.encode(), json_text(data).encode())

@@ -1,0 +1,241 @@
+"""One MQTT session on the reactor.
+
+paho keeps the session: connect, keep-alive, disconnect, and what a broker has to say about these. Publishes and their
+acknowledgements go past it on the same connection, because ``paho.mqtt.client.Client.publish`` costs about 20 us and a
+record is many publishes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, cast
+
+from attrs import frozen
+from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, MQTTv5, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.internet.task import LoopingCall
+from zope.interface import implementer
+
+from fleetgw.adapters.sinks.mqtt.packets import (
+    CONNACK,
+    PACKET_SIZE_LIMIT_BYTES,
+    PUBACK,
+    PUBCOMP,
+    PUBREC,
+    Packet,
+    ProtocolError,
+    acknowledgement,
+    is_failure,
+    pubrel,
+    read_packets,
+)
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import ConnectFlags, DisconnectFlags, SocketLike
+    from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
+    from twisted.internet.interfaces import IConsumer, IReactorTime, ITCPTransport
+    from twisted.python.failure import Failure
+
+    from fleetgw.adapters.sinks.mqtt.settings import MqttSettings
+
+    class IConnection(ITCPTransport, IConsumer):
+        """What Twisted's TCP and TLS connections are."""
+
+
+KEEP_ALIVE_CHECK_INTERVAL_S = 1.0
+
+
+@frozen
+class BrokerLimits:
+    """What a broker allows (MQTT 5, 3.2.2.3; earlier ones do not say).
+
+    :ivar in_flight: publishes of QoS 1 and 2 that it takes before it has acknowledged the first.
+    :ivar packet_size_bytes: the largest packet.
+    """
+
+    in_flight: int
+    packet_size_bytes: int
+
+
+class SessionOwner(Protocol):
+    """Who is told what happens to a session. After ``session_ended`` nothing is called."""
+
+    def session_opened(self, limits: BrokerLimits) -> None:
+        """The broker has let us in."""
+
+    def acknowledged(self, acknowledgements: list[tuple[int, int]]) -> None:
+        """The broker has taken publishes, or refused them: packet identifiers and reason codes."""
+
+    def session_resumed(self) -> None:
+        """The connection takes data again, after ``paused``."""
+
+    def session_ended(self, reason: str) -> None:
+        """The session is over, or has never begun. ``reason`` is for people."""
+
+
+class _Wire:
+    """The socket that paho sees: what it sends goes to Twisted's transport, what it reads is one packet at a time."""
+
+    def __init__(self, transport: IConnection) -> None:
+        self._transport = transport
+        self._received = b""
+
+    def feed(self, packet: bytes) -> None:
+        self._received += packet
+
+    def send(self, buffer: bytes | bytearray) -> int:
+        self._transport.write(bytes(buffer))
+        return len(buffer)
+
+    def recv(self, buffer_size: int) -> bytes:
+        if not self._received:
+            raise BlockingIOError
+        received, self._received = self._received[:buffer_size], self._received[buffer_size:]
+        return received
+
+    def close(self) -> None:
+        self._transport.loseConnection()
+
+    def fileno(self) -> int:
+        return -1
+
+    def setblocking(self, flag: bool) -> None:  # noqa: FBT001 - a socket's signature
+        """Never blocks."""
+
+
+class _Paho(Client):
+    """paho's client on a connection that is there already."""
+
+    def __init__(self, settings: MqttSettings, wire: _Wire) -> None:
+        super().__init__(
+            CallbackAPIVersion.VERSION2,
+            client_id=settings.client_id,
+            protocol=MQTTv5 if settings.is_mqtt5 else MQTTv311,
+            reconnect_on_failure=False,
+        )
+        self._wire = wire
+        if settings.username:
+            self.username_pw_set(settings.username, settings.password)
+
+    def _create_socket(self) -> SocketLike:
+        return self._wire  # the one place where paho lets a transport of another making in
+
+
+@implementer(IPushProducer)
+class MqttSession(TwistedProtocol):
+    """The protocol of one connection to a broker.
+
+    :ivar paused: the connection takes no more data for now.
+    """
+
+    def __init__(self, settings: MqttSettings, owner: SessionOwner, clock: IReactorTime) -> None:
+        self._settings = settings
+        self._owner = owner
+        self._left_over = b""
+        self._opened = False
+        self._reason = ""
+        self.paused = False
+        self._keep_alive = LoopingCall(self._check_keep_alive)
+        self._keep_alive.clock = clock
+
+    def connectionMade(self) -> None:
+        """Introduce ourselves."""
+        self._connection = cast("IConnection", self.transport)
+        self._wire = _Wire(self._connection)
+        self._client = _Paho(self._settings, self._wire)
+        self._client.on_connect = self._answered
+        self._client.on_disconnect = self._disconnected
+        self._connection.registerProducer(self, streaming=True)
+        # host and port are paho's for reconnecting, which is ours
+        self._client.connect(self._settings.host, self._settings.port, self._settings.keep_alive_s)
+        self._keep_alive.start(KEEP_ALIVE_CHECK_INTERVAL_S, now=False)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take acknowledgements; what else there is, is paho's."""
+        try:
+            packets, self._left_over = read_packets(self._left_over + data)
+            acknowledgements = self._read(packets)
+        except ProtocolError as error:
+            self.end(f"it answers, but not in MQTT: {error}")
+            return
+        if acknowledgements:
+            self._owner.acknowledged(acknowledgements)
+
+    def _read(self, packets: list[Packet]) -> list[tuple[int, int]]:
+        acknowledgements = []
+        for packet in packets:
+            kind = packet.first
+            if not self._opened and kind != CONNACK:
+                raise ProtocolError(f"its first packet begins with byte {kind:#04x}")
+            if kind in (PUBACK, PUBCOMP):
+                acknowledgements.append(acknowledgement(packet.body))
+            elif kind == PUBREC:
+                identifier, code = acknowledgement(packet.body)
+                if is_failure(code):
+                    acknowledgements.append((identifier, code))
+                else:
+                    self._connection.write(pubrel(identifier))
+            else:
+                self._wire.feed(packet.whole)
+                if self._client.loop_read() != MQTT_ERR_SUCCESS:
+                    raise ProtocolError(f"a packet that begins with byte {kind:#04x}")
+        return acknowledgements
+
+    def write(self, packets: bytes) -> None:
+        """Send PUBLISH packets."""
+        self._connection.write(packets)
+
+    def disconnect(self) -> None:
+        """Say goodbye and close, once everything written is sent."""
+        self._reason = self._reason or "we disconnected"
+        self._connection.unregisterProducer()
+        self._client.disconnect()
+
+    def end(self, reason: str) -> None:
+        """Cut the connection at once."""
+        self._reason = self._reason or reason
+        self._connection.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell the owner."""
+        if self._keep_alive.running:
+            self._keep_alive.stop()
+        self._owner.session_ended(self._reason or f"the connection was lost: {reason.getErrorMessage()}")
+
+    def pauseProducing(self) -> None:
+        """The broker reads too slowly."""
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        """It has caught up."""
+        self.paused = False
+        self._owner.session_resumed()
+
+    def stopProducing(self) -> None:
+        """The connection goes: ``connectionLost`` says so."""
+
+    def _check_keep_alive(self) -> None:
+        self._client.loop_misc()
+
+    def _answered(
+        self, _client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
+    ) -> None:
+        if code.is_failure:
+            self.end(f"the broker refuses us: {code}")
+            return
+        self._opened = True
+        self._owner.session_opened(
+            BrokerLimits(
+                getattr(properties, "ReceiveMaximum", 0xFFFF),
+                getattr(properties, "MaximumPacketSize", PACKET_SIZE_LIMIT_BYTES),
+            )
+        )
+
+    def _disconnected(
+        self, _client: Client, _data: object, flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
+    ) -> None:
+        said = "the broker ended the session" if flags.is_disconnect_packet_from_server else "the session ended"
+        self._reason = self._reason or f"{said}: {code}"
