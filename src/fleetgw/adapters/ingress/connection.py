@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+import traceback
 import uuid
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.protocol import Protocol, connectionDone
 from zope.interface import implementer
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.ingress.http import Request
     from fleetgw.adapters.ingress.tls import VehicleTransport
     from fleetgw.domain.ports import ISession
+    from fleetgw.domain.records import PeerIdentity
 
 GOING_AWAY = 1001
 INTERNAL_ERROR = 1011
@@ -65,10 +66,11 @@ class VehicleConnection(Protocol):
     _session: ISession | None = None
     _reader: FrameReader | None = None
     _vehicle: Vehicle | None = None
+    _request: dict[str, str] | None = None
     _held = b""
-    _pinged = False
+    _pinged_at: float | None = None
     _slow_since: float | None = None
-    _unsent_since = 0.0
+    _unsent_since: float | None = None
     _writes: list[bytes] | None = None
 
     def connectionMade(self) -> None:
@@ -80,7 +82,7 @@ class VehicleConnection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Take decrypted bytes."""
         self._heard_at = self.factory.monotonic()
-        self._pinged = False
+        self._pinged_at = None
         try:
             if self._session is None:
                 self._read_request(data)
@@ -88,52 +90,68 @@ class VehicleConnection(Protocol):
                 messages, position = split_frames(data, 0)
                 replies = self._session.received(messages) if messages else b""
                 if position < len(data):
-                    self._read_slowly(data, position, replies)
+                    self._read_slowly(self._session, data, position, replies)
                 elif replies:
                     self.write(replies)
             else:
-                self._read_slowly(data, 0, b"")
+                self._read_slowly(self._session, data, 0, b"")
         except Exception as error:  # whatever a peer's bytes provoke ends this connection alone
             self._broken(error)
 
     # -- upgrade
 
     def _read_request(self, data: bytes) -> None:
+        if self._stage is Stage.CLOSING:
+            return
+        searched_bytes = len(self._held)
         self._held += data
         try:
-            split = http.split_head(self._held)
+            split = http.split_head(self._held, searched_bytes)
             if split is None:
                 return
             head, rest = split
             self._held = b""
             request = http.parse_head(head)
-            if rest:
-                # a client waits for the answer; a second request hidden behind the first is never parsed
-                raise http.BadRequest("400 Bad Request")
         except http.BadRequest as error:
             self._held = b""
             self.transport.write(error.response)
-            self.transport.loseConnection()
+            self._lose_connection()
             return
-        self.factory.log.info("request_start", method=request.method, remote_ip=self.remote, urlPath=request.path)
-        self.transport.write(self._answer(request))
-        if self._session is None and http.closes(request):
-            self.transport.loseConnection()
+        self._begin_request(request)
+        if rest:
+            # a client waits for the answer; a second request hidden behind the first is never parsed
+            self.factory.log.error("websocket_promotion_error", error="bytes came before the request was answered")
+            response, closing = http.refused(request, "400 Bad Request", closing=True), True
+        else:
+            response, closing = self._answer(request)
+        self.transport.write(response)
+        if self._session is None:
+            self._end_request()
+            self._stage_since = self._heard_at
+            if closing:
+                self._lose_connection()
 
-    def _answer(self, request: Request) -> bytes:
+    def _answer(self, request: Request) -> tuple[bytes, bool]:
+        """The response, and whether the connection ends behind it."""
+        closing = http.closes(request)
         key = request.websocket_key
         if key is None:
-            return http.mtls_ok(request) if request.path == "/status" else http.refused(request, "400 Bad Request")
+            if request.path == "/status":
+                return http.mtls_ok(request), closing
+            return http.refused(request, "400 Bad Request", closing=closing), closing
         if request.method != "GET":
-            return http.refused(request, "405 Method Not Allowed")
+            return http.refused(request, "405 Method Not Allowed", closing=closing), closing
         if self.factory.is_full:
-            return http.refused(request, "503 Service Unavailable")
-        certificate = self.transport.getHandle().get_peer_certificate(as_cryptography=True)
+            return http.refused(request, "503 Service Unavailable", closing=True), True
         try:
-            identity = identify(facts_from_der(certificate.public_bytes(Encoding.DER)), self.factory.issuers)
+            identity = identify(facts_from_der(self.transport.peer_certificate), self.factory.issuers)
         except Unauthorized as error:
-            self.factory.log.error("unauthorized", error=str(error), remote_ip=self.remote)
-            return http.refused(request, "403 Forbidden")
+            self.factory.log.error("extract_sender_id_err", error=str(error), remote_ip=self.remote)
+            return http.refused(request, "403 Forbidden", closing=True), True
+        self._open(request, identity)
+        return http.switching_protocols(key), False
+
+    def _open(self, request: Request, identity: PeerIdentity) -> None:
         headers = request.headers
         self._vehicle = vehicle = Vehicle(
             identity,
@@ -142,8 +160,9 @@ class VehicleConnection(Protocol):
             headers.get("version", ""),
             headers.get("x-network-interface", ""),
         )
-        self._enter(Stage.OPEN)
         self._session = self.factory.gateway.connected(vehicle, self)
+        self._enter(Stage.OPEN)
+        self.factory.open_connections += 1
         self.factory.log.info(
             "socket_connected",
             **{"X-Forwarded-For": headers.get("x-forwarded-for", "")},
@@ -154,7 +173,22 @@ class VehicleConnection(Protocol):
             user_agent=headers.get("user-agent", ""),
             device_id=vehicle.vin,
         )
-        return http.switching_protocols(key)
+
+    def _begin_request(self, request: Request) -> None:
+        self._request = {
+            "method": request.method,
+            "remote_ip": self.remote,
+            "urlPath": request.path,
+            "uuid": str(uuid.uuid4()),
+        }
+        self._request_since = self._heard_at
+        self.factory.log.info("request_start", **self._request)
+
+    def _end_request(self) -> None:
+        request, self._request = self._request, None
+        if request is not None:
+            duration_ms = round((self.factory.monotonic() - self._request_since) * 1000)
+            self.factory.log.info("request_end", duration_ms=duration_ms, **request)
 
     @property
     def remote(self) -> str:
@@ -164,37 +198,28 @@ class VehicleConnection(Protocol):
 
     # -- frames
 
-    def _read_slowly(self, data: bytes, position: int, replies: bytes) -> None:
+    def _read_slowly(self, session: ISession, data: bytes, position: int, replies: bytes) -> None:
         """Feed Autobahn just the frames that are its own; all replies of this read leave in one write."""
-        session = self._session
+        self._reader = reader = self._reader or self.factory.new_reader(self)
         self._writes = writes = [replies]
-        while position < len(data):
-            reader = self._reader
-            if reader is None:
+        reader.frames_this_read = 0
+        while position < len(data) and not reader.closing:
+            if reader.idle:
+                self._slow_since = None
                 messages, position = split_frames(data, position)
-                if messages and session is not None:
+                if messages:
                     writes.append(session.received(messages))
-                if position == len(data):
-                    break
-                self._reader = reader = self.factory.new_reader(self)
             size = reader.size_wanted
             reader.feed(data[position : position + size])
             position += size
-            if reader.idle:
-                self._reader = None
-            elif reader.closing:
-                break
+        if reader.closing and not reader.finished:
+            reader.feed(data[position:])
         self._writes = None
-        self._note_reader(self._reader)
         self.write(b"".join(writes))
-
-    def _note_reader(self, reader: FrameReader | None) -> None:
-        if reader is None:
-            self._slow_since = None
-            return
-        reader.control_frames = 0
-        if reader.closing:
-            self._enter(Stage.CLOSING)
+        if reader.finished:
+            self._lose_connection()
+        elif reader.idle:
+            self._reader = self._slow_since = None
         elif self._slow_since is None:
             self._slow_since = self._heard_at
 
@@ -203,35 +228,15 @@ class VehicleConnection(Protocol):
         if self._session is not None:
             self.write(self._session.received([payload]))
 
-    # -- what Autobahn's reader writes to
-
     def write(self, data: bytes) -> None:
         """Send bytes, or keep them to be sent together while a read is being taken apart."""
         if self._writes is not None:
             self._writes.append(data)
         elif data:
             self.transport.write(data)
-            if self._write_limit_passed():
-                self._cut("replies_not_read", f"{self.transport.unsent_bytes} bytes of replies are waiting")
-
-    def _write_limit_passed(self) -> bool:
-        return self.transport.unsent_bytes > self.factory.limits.max_pending_reply_bytes
-
-    def loseConnection(self) -> None:
-        """Send what is kept, then close."""
-        if self._writes:
-            self.transport.write(b"".join(self._writes))
-            self._writes.clear()
-        self._enter(Stage.CLOSING)
-        self.transport.loseConnection()
-
-    def abortConnection(self) -> None:
-        """Close at once."""
-        self._enter(Stage.CLOSING)
-        self.transport.abortConnection()
-
-    def unregisterProducer(self) -> None:
-        """There is never a producer."""
+            unsent_bytes = self.transport.unsent_bytes
+            if unsent_bytes > self.factory.limits.max_pending_reply_bytes:
+                self._cut("replies_not_read", f"{unsent_bytes} bytes of replies are waiting")
 
     # -- IVehicleLink
 
@@ -247,7 +252,7 @@ class VehicleConnection(Protocol):
             self._reader.send_close(code, reason)
             self._enter(Stage.CLOSING)
         elif self._stage is Stage.UPGRADE:
-            self._cut("closed_before_upgrade", reason)
+            self.abort()
 
     # -- deadlines and the end
 
@@ -256,60 +261,78 @@ class VehicleConnection(Protocol):
             self._stage = stage
             self._stage_since = self.factory.monotonic()
 
+    def _lose_connection(self) -> None:
+        self._enter(Stage.CLOSING)
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._enter(Stage.CLOSING)
+        self.transport.abortConnection()
+
     def check_deadlines(self, now: float) -> None:
         """Called about once a second with the monotonic time: ping, or give up on, a peer that has gone silent or slow."""
         limits = self.factory.limits
-        silent_s = now - self._heard_at
-        if self._stage is Stage.UPGRADE:
+        if self._stage is Stage.CLOSING:
+            if now - self._stage_since > CLOSE_TIMEOUT_S:
+                self.abort()
+        elif self._stage is Stage.UPGRADE:
             if 0 < limits.handshake_timeout_s < now - self._stage_since:
                 self._cut("handshake_timeout", f"no upgrade within {limits.handshake_timeout_s:g} s")
-        elif self._stage is Stage.CLOSING:
-            if now - self._stage_since > CLOSE_TIMEOUT_S:
-                self.transport.abortConnection()
+        elif self._replies_wait_since(now) < now - limits.write_timeout_s and limits.write_timeout_s:
+            self._cut("replies_not_read", f"replies could not be sent for {limits.write_timeout_s:g} s")
         elif self._slow_since is not None and 0 < limits.message_timeout_s < now - self._slow_since:
             self.close(f"a message was not complete within {limits.message_timeout_s:g} s", POLICY_VIOLATION)
-        elif limits.ping_after_s and silent_s > limits.ping_after_s:
-            if not self._pinged:
-                self._pinged = True
-                self.transport.write(_PING)
-            elif 0 < limits.ping_timeout_s < silent_s - limits.ping_after_s:
-                self._cut("ping_timeout", f"silent for {silent_s:.0f} s")
-        self._check_unsent(now)
+        elif self._pinged_at is not None:
+            if 0 < limits.ping_timeout_s < now - self._pinged_at:
+                self._cut("ping_timeout", f"silent for {now - self._heard_at:.0f} s")
+        elif 0 < limits.ping_after_s < now - self._heard_at:
+            self._pinged_at = now
+            self.transport.write(_PING)
 
-    def _check_unsent(self, now: float) -> None:
-        limit_s = self.factory.limits.write_timeout_s
+    def _replies_wait_since(self, now: float) -> float:
+        """When a check first found replies waiting that have not all left since; ``now`` when none wait."""
         if not self.transport.unsent_bytes:
+            self._unsent_since = None
+        elif self._unsent_since is None:
             self._unsent_since = now
-        elif 0 < limit_s < now - self._unsent_since:
-            self._cut("replies_not_read", f"replies could not be sent for {limit_s:g} s")
+        return now if self._unsent_since is None else self._unsent_since
 
     def _cut(self, event: str, reason: str) -> None:
         self.factory.socket_err_total.add(1)
-        self.factory.log.warn(
-            event, device_id=self._vehicle.vin if self._vehicle else "", remote_ip=self.remote, error=reason
-        )
-        self.abortConnection()
+        self.factory.log.warn(event, device_id=self._device_id, remote_ip=self.remote, error=reason)
+        self.abort()
 
     def _broken(self, error: Exception) -> None:
         self.factory.socket_err_total.add(1)
         self.factory.log.error(
             "connection_failed",
-            device_id=self._vehicle.vin if self._vehicle else "",
+            device_id=self._device_id,
             error=f"{type(error).__name__}: {error}",
+            traceback="".join(traceback.format_exception(error)),
         )
-        self._writes = None
+        writes, self._writes = self._writes, None
         if self._stage is Stage.OPEN:
+            self.write(b"".join(writes or ()))
             self.close("internal error", INTERNAL_ERROR)
         else:
-            self.abortConnection()
+            self.abort()
+
+    @property
+    def _device_id(self) -> str:
+        return self._vehicle.vin if self._vehicle is not None else ""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection has gone, whoever ended it."""
         session, self._session = self._session, None
         self._reader = None
         self._stage = Stage.CLOSING
-        if session is None:
-            self.factory.handshake_lost(self, reason)
-        else:
-            session.disconnected()
-        self.factory.lost(self)
+        try:
+            if session is None:
+                self.factory.handshake_lost(self, reason)
+            else:
+                self.factory.open_connections -= 1
+                session.disconnected()
+            self._end_request()
+        finally:
+            self.factory.lost(self)

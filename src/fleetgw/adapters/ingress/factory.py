@@ -31,6 +31,8 @@ HANDSHAKE_REASONS = (
     "certificate has expired",
     "certificate is not yet valid",
     "certificate revoked",
+    "unable to get local issuer certificate",
+    "unsuitable certificate purpose",
     "certificate verify failed",
     "http request",
     "no application protocol",
@@ -39,7 +41,7 @@ HANDSHAKE_REASONS = (
     "unsupported protocol",
     "wrong version number",
 )
-"""Reasons of OpenSSL that are counted under their own name; all others under ``other``."""
+"""Reasons of OpenSSL that are counted under their own name, the first that fits; all others under ``other``."""
 
 
 @frozen
@@ -88,6 +90,7 @@ class VehicleFactory(Factory):
         self.log = log
         self.monotonic: Callable[[], float] = clock.seconds
         self.connections: set[VehicleConnection] = set()
+        self.open_connections = 0
         self._awaiting_end: list[Deferred[None]] = []
         self.socket_err_total = metrics.counter(SOCKET_ERR_TOTAL)
         self._metrics = metrics
@@ -115,7 +118,7 @@ class VehicleFactory(Factory):
     @property
     def is_full(self) -> bool:
         """Whether a further upgrade is one too many."""
-        return 0 < self.limits.max_connections < len(self.connections)
+        return 0 < self.limits.max_connections <= self.open_connections
 
     def lost(self, connection: VehicleConnection) -> None:
         """A connection has ended."""
@@ -142,7 +145,8 @@ class VehicleFactory(Factory):
         """A connection ended before its upgrade: count and log why, when TLS or the network failed it."""
         if reason.check(ConnectionDone, ConnectionAborted, ConnectionLost):
             return
-        text = _openssl_reason(reason)
+        problem = connection.transport.certificate_problem
+        text = _openssl_reason(reason) + (f": {problem}" if problem else "")
         label = next((known for known in HANDSHAKE_REASONS if known in text), "other")
         self._metrics.counter(TLS_HANDSHAKE_ERROR_TOTAL, reason=label).add(1)
         if self._log_handshake_errors:
@@ -162,7 +166,7 @@ class VehicleFactory(Factory):
     def abort_all(self) -> None:
         """Cut whoever is left, and stop watching."""
         for connection in tuple(self.connections):
-            connection.abortConnection()
+            connection.abort()
         if self._sweep.running:
             self._sweep.stop()
 

@@ -14,9 +14,10 @@ from attrs import frozen
 MAX_HEAD_BYTES = 65536
 """The longest request line and headers together."""
 
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_HEAD_END = re.compile(rb"\n\r?\n")
 _REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+) HTTP/(1\.[01])\Z")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00-\x08\x0a-\x1f\x7f]*)\Z")
+_CONTENT_TYPE = ("Content-Type", "text/plain; charset=utf-8")
 _WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 
 
@@ -67,34 +68,35 @@ class BadRequest(Exception):
         ).encode()
 
 
-def split_head(received: bytes) -> tuple[bytes, bytes] | None:
+def split_head(received: bytes, searched_bytes: int) -> tuple[bytes, bytes] | None:
     """Cut what was received behind the request's head; None while the head is not complete.
 
+    :param searched_bytes: how many were there at the last call: a head in a thousand pieces is searched once.
     :raises BadRequest: the head is longer than ``MAX_HEAD_BYTES``.
     """
-    end = _HEAD_END.search(received)
-    if (end.end() if end else len(received)) > MAX_HEAD_BYTES:
+    end = _HEAD_END.search(received, max(0, searched_bytes - 2))
+    if (end.start() if end else len(received)) > MAX_HEAD_BYTES:
         raise BadRequest("431 Request Header Fields Too Large")
     return (received[: end.start()], received[end.end() :]) if end else None
 
 
 def parse_head(head: bytes) -> Request:
-    """Read request line and headers.
+    """Read request line and headers. Bytes that are no UTF-8 become U+FFFD.
 
     :raises BadRequest: they break RFC 9112, or announce a body.
     """
-    lines = head.decode("latin-1").replace("\r\n", "\n").split("\n")
-    request_line = _REQUEST_LINE.match(lines[0])
-    if request_line is None:
+    request_line, *lines = [line.removesuffix("\r") for line in head.decode("utf-8", "replace").split("\n")]
+    request = _REQUEST_LINE.match(request_line)
+    if request is None:
         raise BadRequest("400 Bad Request")
-    method, target, version = request_line.groups()
+    method, target, version = request.groups()
     headers: dict[str, str] = {}
-    for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        if not colon or _TOKEN.match(name) is None or "\0" in value or "\r" in value:
+    for line in lines:
+        header = _HEADER.match(line)
+        if header is None:
             raise BadRequest("400 Bad Request")
-        name = name.lower()
-        value = value.strip(" \t")
+        name = header[1].lower()
+        value = header[2].strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     if version == "1.1" and "host" not in headers:
         raise BadRequest("400 Bad Request: missing required Host header")
@@ -117,35 +119,35 @@ def switching_protocols(websocket_key: str) -> bytes:
 
 def mtls_ok(request: Request) -> bytes:
     """The answer of ``/status``."""
-    return _response(
-        request, "200 OK", (("Date", formatdate(usegmt=True)), ("Content-Length", "7")), "mtls ok", type_last=True
-    )
+    headers = (("Date", formatdate(usegmt=True)), ("Content-Length", "7"), _CONTENT_TYPE)
+    return _response(request, "200 OK", headers, "mtls ok", closing=closes(request))
 
 
-def refused(request: Request, status: str) -> bytes:
-    """The answer to a request that is no right upgrade."""
+def refused(request: Request, status: str, *, closing: bool) -> bytes:
+    """The answer to a request that is no right upgrade.
+
+    :param status: code and reason, as in ``400 Bad Request``.
+    :param closing: whether the connection ends behind it.
+    """
     body = status.partition(" ")[2] + "\n"
     headers = (
+        _CONTENT_TYPE,
         ("Sec-Websocket-Version", "13"),
         ("X-Content-Type-Options", "nosniff"),
         ("Date", formatdate(usegmt=True)),
         ("Content-Length", str(len(body))),
     )
-    return _response(request, status, headers, body)
+    return _response(request, status, headers, body, closing=closing)
 
 
-def _response(
-    request: Request, status: str, headers: tuple[tuple[str, str], ...], body: str, *, type_last: bool = False
-) -> bytes:
-    content_type = (("Content-Type", "text/plain; charset=utf-8"),)
-    close = (("Connection", "close"),) if closes(request) else ()
-    ordered = (*headers, *content_type, *close) if type_last else (*content_type, *headers, *close)
-    lines = "".join(f"{name}: {value}\r\n" for name, value in ordered)
+def _response(request: Request, status: str, headers: tuple[tuple[str, str], ...], body: str, *, closing: bool) -> bytes:
+    close = (("Connection", "close"),) if closing else ()
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers + close)
     return f"HTTP/1.1 {status}\r\n{lines}\r\n{'' if request.method == 'HEAD' else body}".encode()
 
 
 def closes(request: Request) -> bool:
-    """Whether the connection ends after the response."""
+    """Whether the client wants the connection to end behind the response."""
     return request.asks_for("connection", "close") or (
         request.version == "1.0" and not request.asks_for("connection", "keep-alive")
     )

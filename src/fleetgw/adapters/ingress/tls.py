@@ -10,10 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
-from OpenSSL import SSL
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from fleetgw.adapters.ingress.http import NOT_TLS
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from twisted.internet.interfaces import ITransport
-    from twisted.python.failure import Failure
 
 _lib: Any = SSL._lib  # type: ignore[attr-defined]  # the cffi library behind pyOpenSSL, not typed
 _ffi: Any = SSL._ffi  # type: ignore[attr-defined]
@@ -32,6 +34,9 @@ _buffer = _ffi.new("char[]", _BUFFER_BYTES)
 _bytes = _ffi.buffer
 _read_buffer = _ffi.from_buffer(read_buffer)
 _SSL_ERROR_WANT_READ = 2  # openssl/ssl.h
+_INVALID_PURPOSE = 26  # openssl/x509_vfy.h
+_RECORD_BYTES = 1 << 14
+"""What one ``SSL_write`` takes at most (RFC 8446, section 5.1)."""
 
 HTTP_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI", b"CONN", b"DELE", b"PATC")
 
@@ -64,9 +69,24 @@ def make_context(files: TlsFiles) -> SSL.Context:
     context.use_privatekey_file(str(files.server_key))
     context.check_privatekey()
     context.load_verify_locations(str(files.ca_file))
-    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _accepts)
     context.set_alpn_select_callback(_choose_http)
     return context
+
+
+def _accepts(_connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, verified: int) -> bool:
+    """Whether a certificate of the peer's chain is good: as OpenSSL says, but a vehicle's own may be for any use."""
+    return bool(verified) or (error == _INVALID_PURPOSE and depth == 0 and _is_for_clients(certificate))
+
+
+def _is_for_clients(certificate: crypto.X509) -> bool:
+    try:
+        usages = certificate.to_cryptography().extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    except ValueError:
+        return False
+    return ExtendedKeyUsageOID.CLIENT_AUTH in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages
 
 
 def _choose_http(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
@@ -108,14 +128,20 @@ class VehicleTransport(TLSMemoryBIOProtocol):
     _ssl: Any = None
     _into_ssl: Any = None
     _from_ssl: Any = None
+    _heard = False
 
     def makeConnection(self, transport: ITransport) -> None:
-        """Start."""
+        """Start. Twisted's own method also provides each interface of the transport, which nobody asks for here."""
         if isinstance(transport, VehicleSocket):
             self._socket = transport
-        super().makeConnection(transport)
-        connection: Any = self._tlsConnection  # for its pointers, which pyOpenSSL does not type
+        connection: Any = self.factory._creatorCallable(self)  # for its pointers, which pyOpenSSL does not type
+        self._tlsConnection = connection
         self._ssl, self._into_ssl, self._from_ssl = connection._ssl, connection._into_ssl, connection._from_ssl
+        self._appSendBuffer: list[bytes] = []
+        self.transport = transport
+        self.connected = 1
+        self.factory.registerProtocol(self)
+        self.wrappedProtocol.makeConnection(self)
 
     def bytes_read(self, size: int) -> None:
         """See ``ReadsFromBuffer``."""
@@ -127,11 +153,12 @@ class VehicleTransport(TLSMemoryBIOProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take encrypted bytes."""
-        if not self._handshakeDone and data.startswith(HTTP_METHODS):
+        if not self._heard and data.startswith(HTTP_METHODS):
             self._send(NOT_TLS)
-            self.loseConnection()
+            self._tlsShutdownFinished(Failure(SSL.Error([("SSL routines", "", "http request")])))
         else:
             super().dataReceived(data)
+        self._heard = True
 
     def _flushReceiveBIO(self) -> None:
         ssl = self._ssl
@@ -171,7 +198,13 @@ class VehicleTransport(TLSMemoryBIOProtocol):
 
     def write(self, data: bytes) -> None:
         """Encrypt and send."""
-        if self._appSendBuffer or not self._handshakeDone or self._lostTLSConnection or self.disconnecting:
+        if (
+            len(data) > _RECORD_BYTES
+            or self._appSendBuffer
+            or not self._handshakeDone
+            or self._lostTLSConnection
+            or self.disconnecting
+        ):
             super().write(data)
         elif _lib.SSL_write(self._ssl, data, len(data)) == len(data):
             self._flushSendBIO()
@@ -182,6 +215,23 @@ class VehicleTransport(TLSMemoryBIOProtocol):
     def unsent_bytes(self) -> int:
         """Encrypted bytes that the socket has not taken; 0 for an in-memory transport."""
         return self._socket.unsent_bytes if self._socket is not None else 0
+
+    @property
+    def peer_certificate(self) -> bytes:
+        """The peer's verified certificate in DER.
+
+        :raises ValueError: there is none yet; a handshake that is done has brought one.
+        """
+        certificate = self._tlsConnection.get_peer_certificate()
+        if certificate is None:
+            raise ValueError("the peer has no certificate: the handshake is not done")
+        return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+
+    @property
+    def certificate_problem(self) -> str:
+        """What OpenSSL has against the peer's certificate, in its words; empty when nothing."""
+        result = _lib.SSL_get_verify_result(self._ssl) if self._ssl is not None else 0
+        return _ffi.string(_lib.X509_verify_cert_error_string(result)).decode() if result else ""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Let go of OpenSSL's objects."""
