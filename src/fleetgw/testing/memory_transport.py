@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from twisted.internet.address import IPv4Address
     from twisted.internet.interfaces import IProtocol
+    from twisted.internet.task import Clock
 
 _PRODUCER_PAUSED_ABOVE_BYTES = 65_536
+_TURNS = 1000
 
 
 @implementer(ITCPTransport, IConsumer, IPushProducer)
@@ -141,3 +143,40 @@ class MemoryTransport:
         if self._producer_is_paused and self._producer is not None:
             self._producer_is_paused = False
             self._producer.resumeProducing()
+
+
+class MemoryLink:
+    """Two protocols connected to each other. Nothing moves but by ``turn`` and ``pump``.
+
+    :param clock: the one that both use; it stands still but for what is due at once.
+
+    :ivar client: the client's end.
+    :ivar server: the server's.
+    """
+
+    def __init__(
+        self, client: IProtocol, server: IProtocol, addresses: tuple[IPv4Address, IPv4Address], clock: Clock
+    ) -> None:
+        """Connect them; ``addresses`` are the client's and the server's."""
+        self._clock = clock
+        self.client = MemoryTransport(client, *addresses)
+        self.server = MemoryTransport(server, *reversed(addresses))
+        for end in (self.client, self.server):
+            end.protocol.makeConnection(end)
+
+    def turn(self) -> bool:
+        """Move what is there one way and the other, once; whether there was anything."""
+        self._clock.advance(0)
+        towards_server = self.client.deliver(self.server)
+        towards_client = self.server.deliver(self.client)
+        return towards_server or towards_client
+
+    def pump(self) -> None:
+        """Move bytes until both sides are quiet.
+
+        :raises AssertionError: they never are.
+        """
+        for _ in range(_TURNS):
+            if not self.turn():
+                return
+        raise AssertionError(f"both ends still talk after {_TURNS} turns")

@@ -1,0 +1,148 @@
+"""A client that says whatever a test wants, inside TLS or instead of it, and keeps every byte that comes back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from OpenSSL import SSL
+from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from zope.interface import implementer
+
+from fleetgw.testing.memory_transport import MemoryLink
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, ITCPTransport
+    from twisted.internet.task import Clock
+    from twisted.protocols.tls import TLSMemoryBIOProtocol
+    from twisted.python.failure import Failure
+
+    from fleetgw.simulator.certificates import Credential
+
+_SERVER_ADDRESS = IPv4Address("TCP", "127.0.0.1", 4443)
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+"""The example's request of RFC 6455, section 1.2."""
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class RawClientTls:
+    """TLS of a client that trusts anybody and offers what it is told.
+
+    :param credential: certificate and key; None for a client without.
+    :param chain: the intermediates that go with the certificate.
+    :param version: the only protocol version to speak, such as ``SSL.TLS1_2_VERSION``.
+    :param protocols: offered by ALPN.
+    """
+
+    def __init__(
+        self,
+        credential: Credential | None,
+        chain: Sequence[Credential] = (),
+        version: int | None = None,
+        protocols: Sequence[bytes] = (),
+    ) -> None:
+        self._context = context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        if credential is not None:
+            context.use_certificate(credential.certificate)
+            context.use_privatekey(credential.key)
+        for link in chain:
+            context.add_extra_chain_cert(link.certificate)
+        if version is not None:
+            # versions that OpenSSL itself has given up are spoken at its lowest security level only
+            context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
+            context.set_min_proto_version(version)
+            context.set_max_proto_version(version)
+        if protocols:
+            context.set_alpn_protos(list(protocols))
+
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: ARG002  Twisted's
+        """See ``IOpenSSLClientConnectionCreator``."""
+        return SSL.Connection(self._context, None)
+
+
+class RawVehicle(Protocol):
+    """One connection to a server's factory in memory. Each call moves bytes until both sides are quiet.
+
+    :param server: what would be given to ``listenTCP``.
+    :param tls: None to speak plain TCP.
+    :param clock: the one that the server uses.
+
+    :ivar received: every byte that came, decrypted; ``take`` empties it.
+    :ivar lost: why the connection ended, None while it stands.
+    """
+
+    transport: ITCPTransport
+
+    def __init__(self, server: IProtocolFactory, tls: RawClientTls | None, clock: Clock, port: int = 50_000) -> None:
+        self.received = bytearray()
+        self.lost: Failure | None = None
+        self._clock = clock
+        client: IProtocol = self
+        if tls is not None:
+            client = _over_tls(self, tls, clock)
+        address = IPv4Address("TCP", "127.0.0.1", port)
+        protocol = server.buildProtocol(address)
+        if protocol is None:
+            raise RuntimeError("the server's factory takes no connection")
+        self.link = MemoryLink(client, protocol, (address, _SERVER_ADDRESS), clock)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep it."""
+        self.received += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection has gone."""
+        self.lost = reason
+
+    def send(self, data: bytes) -> None:
+        """Write, and let the server answer."""
+        self.transport.write(data)
+        self.link.pump()
+
+    def take(self) -> bytes:
+        """What came since the last time."""
+        taken = bytes(self.received)
+        self.received.clear()
+        return taken
+
+    def exchange(self, data: bytes) -> bytes:
+        """Write, and return the answer."""
+        self.send(data)
+        return self.take()
+
+    def upgrade(self) -> bytes:
+        """Shake hands and ask for a WebSocket; returns the answer."""
+        self.link.pump()
+        return self.exchange(UPGRADE)
+
+    def close(self) -> None:
+        """End TLS and TCP in good order, without a word of WebSocket."""
+        self.transport.loseConnection()
+        self.link.pump()
+
+    def cut(self) -> None:
+        """Vanish."""
+        self.link.client.abortConnection()
+        self.link.pump()
+
+
+class _Only(Factory):
+    noisy = False
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, _address: IAddress | None) -> Protocol:
+        return self._protocol
+
+
+def _over_tls(protocol: Protocol, tls: RawClientTls, clock: Clock) -> IProtocol:
+    return TLSMemoryBIOFactory(tls, True, _Only(protocol), clock).buildProtocol(None)  # noqa: FBT003 - Twisted's signature
