@@ -1,0 +1,493 @@
+"""The gateway's life on a reactor in memory, with vehicles over real TLS in memory."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from unittest import TestCase
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import CannotListenError, ReactorNotRunning
+from twisted.internet.testing import StringTransport
+
+from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
+from fleetgw.app.composition import Parts, compose
+from fleetgw.app.config import parse_config
+from fleetgw.app.service import GatewayService
+from fleetgw.domain.errors import ConfigurationError, Problem
+from fleetgw.simulator.certificates import Credential, make_authority, make_server, make_vehicle
+from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
+from fleetgw.testing.vehicle import InMemoryVehicle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IProtocol
+    from twisted.internet.protocol import Factory
+
+    from fleetgw.adapters.sinks.memory import MemorySink
+
+VIN = "5YJ3E1EA7KF000001"
+DOOR, STATUS, METRICS = 4443, 8080, 9090
+
+
+class MemoryPort:
+    """A port that listens in memory."""
+
+    def __init__(self, number: int, factory: Factory, journal: list[str]) -> None:
+        self.number = number
+        self.factory = factory
+        self.reading = True
+        self.listening = True
+        self.transport: object = None
+        self._journal = journal
+        factory.doStart()
+
+    def startReading(self) -> None:
+        self.reading = True
+        self._journal.append(f"read {self.number}")
+
+    def stopReading(self) -> None:
+        self.reading = False
+
+    def stopListening(self) -> Deferred[None]:
+        self.listening = False
+        self._journal.append(f"stop listening {self.number}")
+        self.factory.doStop()
+        return succeed(None)
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "127.0.0.1", self.number)
+
+
+class ServiceReactor(ThreadlessReactor):
+    """Ports and hooks in memory; ``taken`` numbers cannot be listened on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.journal: list[str] = []
+        self.ports: dict[int, MemoryPort] = {}
+        self.taken: set[int] = set()
+        self.stops = 0
+        self._hooks: list[Callable[[], object]] = []
+
+    def listenTCP(self, port: int, factory: Factory, backlog: int = 50, interface: str = "") -> MemoryPort:
+        if port in self.taken:
+            raise CannotListenError(interface, port, OSError(98, "Address already in use"))
+        self.ports[port] = made = MemoryPort(port, factory, self.journal)
+        return made
+
+    def callWhenRunning(self, hook: Callable[[], object]) -> None:
+        self._hooks.append(hook)
+
+    def run(self) -> None:
+        for hook in self._hooks:
+            hook()
+
+    def stop(self) -> None:
+        self.stops += 1
+        if self.stops > 1:
+            raise ReactorNotRunning
+
+
+@cache
+def credentials() -> tuple[Credential, Credential, Credential]:
+    """An authority, a server of its and a vehicle; OpenSSL looks at the real time."""
+    now = datetime.now(UTC)
+    authority = make_authority(now, 30)
+    return authority, make_server(authority, ["localhost"], now, 30), make_vehicle(authority, VIN, now, 30)
+
+
+class ServiceCase(TestCase):
+    def setUp(self) -> None:
+        self.authority, self.server, self.vehicle_credential = credentials()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.write_certificates(self.server)
+        self.reactor = ServiceReactor()
+        self.journal = self.reactor.journal
+        self.log = ReadableLog()
+
+    def write_certificates(self, server: Credential) -> None:
+        (self.folder / "ca.crt").write_bytes(self.authority.certificate_pem())
+        (self.folder / "server.crt").write_bytes(server.certificate_pem())
+        (self.folder / "server.key").write_bytes(server.key_pem())
+
+    def make(self, **changes: object) -> GatewayService:
+        config = {
+            "port": DOOR,
+            "status_port": STATUS,
+            "monitoring": {"prometheus_metrics_port": METRICS},
+            "tls": {"ca_file": "ca.crt", "server_cert": "server.crt", "server_key": "server.key"},
+            "records": {"V": ["memory", "logger"], "connectivity": ["memory"]},
+            "reliable_ack_sources": {"V": "memory"},
+        }
+        loaded = parse_config(json.dumps(config | changes), {}, self.folder)
+        self.parts: Parts = compose(loaded, cast("Any", self.reactor), self.log)  # a reactor's few methods that it needs
+        self.memory = cast("MemorySink", self.parts.lanes["memory"].sink)
+        for name, lane in self.parts.lanes.items():
+            self.follow(name, lane.sink)
+        self.service = GatewayService(self.parts, loaded.config, cast("Any", self.reactor))
+        return self.service
+
+    def follow(self, name: str, sink: Any) -> None:  # an instance whose methods are replaced
+        """Have a sink's start and stop in the journal."""
+        start, stop = sink.start, sink.stop
+        sink.start = lambda: self.journal.append(f"start {name}") or start()
+        sink.stop = lambda: self.journal.append(f"stop {name}") or stop()
+
+    def start(self, **changes: object) -> GatewayService:
+        service = self.make(**changes)
+        service.privilegedStartService()
+        service.startService()
+        self.reactor.run()
+        return service
+
+    def vehicle(self) -> InMemoryVehicle:
+        return InMemoryVehicle(self.parts.door, self.vehicle_credential, self.authority.certificate_pem(), self.reactor)
+
+    def get(self, port: int, path: str) -> bytes:
+        protocol = cast("IProtocol", self.reactor.ports[port].factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1)))
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        protocol.dataReceived(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        return transport.value()
+
+    def events(self) -> list[str]:
+        return [event for _, event, _ in self.log.entries]
+
+    def statuses(self) -> list[int]:
+        """Of the connectivity records that the memory sink has."""
+        records = [record for record in self.memory.received if record.record_type == "connectivity"]
+        return [VehicleConnectivity.FromString(record.payload).status for record in records]
+
+    def stopped_within(self, stopped: Deferred[None], seconds: float) -> bool:
+        for _ in range(round(seconds / 0.05)):
+            self.reactor.advance(0.05)
+        return stopped.called
+
+
+class StartTests(ServiceCase):
+    def test_ports_first_then_sinks_then_vehicles(self) -> None:
+        service = self.make()
+        service.privilegedStartService()
+        self.assertEqual(sorted(self.reactor.ports), [DOOR, STATUS, METRICS])
+        self.assertFalse(self.reactor.ports[DOOR].reading)
+        service.startService()
+        self.assertEqual(self.journal, [])
+        self.reactor.run()
+        self.assertEqual(self.journal, ["start memory", "start logger", f"read {DOOR}"])
+        self.assertEqual(service.port, DOOR)
+        self.assertTrue({"starting_server", "status_server_configured", "server_listening"} <= set(self.events()))
+
+    def test_no_door_before_the_last_sink_may_be_dispatched_to(self) -> None:
+        service = self.make()
+        started: Deferred[None] = Deferred()
+        self.memory.start = lambda: started  # type: ignore[method-assign]  # to hold it
+        service.privilegedStartService()
+        service.startService()
+        self.reactor.run()
+        self.assertFalse(self.reactor.ports[DOOR].reading)
+        started.callback(None)
+        self.assertTrue(self.reactor.ports[DOOR].reading)
+
+    def test_a_sink_that_is_not_ready_holds_up_nothing_and_is_named(self) -> None:
+        service = self.make()
+        self.memory.go_away("no broker")
+        service.privilegedStartService()
+        service.startService()
+        self.reactor.run()
+        self.assertTrue(self.reactor.ports[DOOR].reading)
+        self.assertEqual(self.log.fields_of("sink_not_ready"), [{"dispatcher": "memory", "error": "no broker"}])
+        vehicle = self.vehicle()
+        vehicle.connect()
+        vehicle.send("V", b"", b"1")
+        vehicle.advance(1)
+        self.assertEqual(vehicle.acked, [])
+        self.memory.come_back()
+        vehicle.advance(31)
+        self.assertEqual(vehicle.acked, [b"1"])
+
+    def test_a_sink_that_cannot_start_ends_the_process_with_its_reasons(self) -> None:
+        problems = [Problem("memory.a", "is wrong", "set it right"), Problem("memory.b", "is too", "set it too")]
+        failures: list[tuple[Exception, str]] = [
+            (ConfigurationError(problems), "is wrong"),
+            (RuntimeError("a bug"), "RuntimeError: a bug"),
+        ]
+        for error, reason in failures:
+            with self.subTest(reason):
+                self.reactor, self.log = ServiceReactor(), ReadableLog()
+                self.journal = self.reactor.journal
+                service = self.make()
+                self.memory.start = lambda error=error: fail(error)  # type: ignore[method-assign, misc]
+                service.privilegedStartService()
+                service.startService()
+                self.assertEqual((self.reactor.stops, service.exit_status), (0, 0))
+                self.reactor.run()
+                self.assertEqual((self.reactor.stops, service.exit_status), (1, 1))
+                self.assertFalse(self.reactor.ports[DOOR].reading)
+                self.assertEqual(self.log.fields_of("sink_start_failed")[0]["error"], reason)
+                stopped = service.stopService()
+                self.assertTrue(self.stopped_within(stopped, 1))
+                self.assertEqual([each for each in self.journal if each.startswith("stop m")], [], "never started")
+                self.assertIn("stop logger", self.journal)
+
+    def test_a_start_that_raises_is_no_different(self) -> None:
+        def start() -> Deferred[None]:
+            raise RuntimeError("a bug")
+
+        service = self.make()
+        self.memory.start = start  # type: ignore[method-assign]
+        service.startService()
+        self.reactor.run()
+        self.assertEqual((self.reactor.stops, service.exit_status), (1, 1))
+
+    def test_a_port_that_is_taken_is_named_by_its_key(self) -> None:
+        keys = {DOOR: "port", STATUS: "status_port", METRICS: "monitoring.prometheus_metrics_port"}
+        for number, key in keys.items():
+            with self.subTest(key):
+                self.reactor = ServiceReactor()
+                self.reactor.taken = {number}
+                with self.assertRaises(ConfigurationError) as caught:
+                    self.make().privilegedStartService()
+                (problem,) = caught.exception.problems
+                self.assertEqual(problem.path, key)
+                self.assertIn(str(number), problem.what)
+                self.assertIn("Address already in use", problem.what)
+
+    def test_pages_only_where_they_are_configured(self) -> None:
+        self.make(status_port=0, monitoring={}).privilegedStartService()
+        self.assertEqual(list(self.reactor.ports), [DOOR])
+
+    def test_status_and_uptime(self) -> None:
+        self.reactor.advance(1000)
+        self.start()
+        self.reactor.advance(61.5)
+        self.assertIn(b"\nuptime_sec 61\n", self.get(METRICS, "/metrics"))
+        status = self.get(STATUS, "/status")
+        self.assertTrue(status.startswith((b"HTTP/1.0 200 ", b"HTTP/1.1 200 ")), status)
+        self.assertTrue(status.endswith(b"\r\n\r\nok"), status)
+
+
+class StopTests(ServiceCase):
+    def test_the_whole_order(self) -> None:
+        service = self.start()
+        vehicle = self.vehicle()
+        vehicle.connect()
+        vehicle.advance(1)
+        self.memory.hold()
+        vehicle.send("V", b"", b"1")
+        vehicle.advance(0.1)
+        stopped = service.stopService()
+
+        # not ready, not listening, not reading
+        self.assertIn(b" 503 ", self.get(STATUS, "/status").splitlines()[0])
+        self.assertFalse(self.reactor.ports[DOOR].listening)
+        vehicle.send("V", b"", b"unread")
+        vehicle.advance(0.5)
+        self.assertEqual(vehicle.acked, [])
+        self.assertIsNone(vehicle.closed)
+        self.assertEqual([record.txid for record in self.memory.received if record.record_type == "V"], [])
+
+        # settled: the last acks, then goodbye
+        self.memory.release()
+        vehicle.pump()
+        self.assertEqual(vehicle.acked, [b"1"])
+        self.assertEqual((vehicle.closed and vehicle.closed.code, stopped.called), (1001, False))
+
+        # the record of its going, then the sinks, then the pages
+        vehicle.advance(0.1)
+        self.assertTrue(stopped.called)
+        self.assertEqual(self.statuses(), [ConnectivityEvent.CONNECTED, ConnectivityEvent.DISCONNECTED])
+        self.assertNotIn(b"unread", [record.txid for record in self.memory.received])
+        order = [f"stop listening {DOOR}", "stop memory", "stop logger", f"stop listening {STATUS}"]
+        order += [f"stop listening {METRICS}"]
+        self.assertEqual(self.journal[-5:], order)
+        self.assertEqual(self.log.fields_of("stopped_server"), [{"undelivered_records": 0}])
+        events = self.events()
+        self.assertLess(events.index("stopping_server"), events.index("socket_disconnected"))
+        self.assertEqual(self.log.fields_of("stopping_server"), [{"connections": 1}])
+
+    def test_at_once_when_nothing_is_there(self) -> None:
+        stopped = self.start().stopService()
+        self.assertTrue(stopped.called)
+
+    def test_nothing_is_left_on_the_clock(self) -> None:
+        service = self.start()
+        vehicle = self.vehicle()
+        vehicle.connect()
+        vehicle.advance(1)
+        stopped = service.stopService()
+        vehicle.pump()
+        vehicle.advance(0.1)
+        self.assertTrue(stopped.called)
+        vehicle.advance(60)  # twisted's TLS and the simulator have timers of their own
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_a_hung_sink_holds_the_stop_up_to_the_deadline_and_no_longer(self) -> None:
+        service = self.start()
+        vehicle = self.vehicle()
+        vehicle.connect()
+        vehicle.advance(1)
+        self.memory.hold()
+        vehicle.send("V", b"", b"1")
+        vehicle.advance(0.1)
+        stopped = service.stopService()
+        vehicle.advance(7.9)
+        self.assertIsNone(vehicle.closed)
+        vehicle.advance(0.2)
+        self.assertEqual(vehicle.closed and vehicle.closed.code, 1001)
+        self.assertFalse(stopped.called)
+        self.assertTrue(self.stopped_within(stopped, 1.95))
+        self.assertEqual(vehicle.acked, [])
+        self.assertEqual(self.log.fields_of("stopped_server"), [{"undelivered_records": 2}])
+        letters = [fields["metadata"]["txtype"] for fields in self.log.fields_of("dead_letter")]  # type: ignore[index]
+        self.assertEqual(letters, ["connectivity"], "the vehicle sends its own record again")
+
+    def test_a_hung_sink_costs_no_other_sink_its_disconnected_records(self) -> None:
+        service = self.start(records={"V": ["memory"], "connectivity": ["memory", "logger"]})
+        vehicle = self.vehicle()
+        vehicle.connect()
+        vehicle.advance(1)
+        self.memory.hold()
+        vehicle.send("V", b"", b"1")
+        service.stopService()
+        for _ in range(100):
+            vehicle.advance(0.1)
+        statuses = [fields["data"]["Status"] for fields in self.log.fields_of("record_payload")]  # type: ignore[index]
+        self.assertEqual(statuses, ["CONNECTED", "DISCONNECTED"])
+
+    def test_a_sink_that_does_not_stop_is_left_behind(self) -> None:
+        class Stubborn(Deferred[None]):
+            def cancel(self) -> None:
+                pass
+
+        service = self.start()
+        self.memory.stop = Stubborn  # type: ignore[method-assign]
+        stopped = service.stopService()
+        self.assertFalse(self.stopped_within(stopped, 9.9))
+        self.assertTrue(self.stopped_within(stopped, 0.2))
+
+    def test_a_sink_whose_stop_breaks_leaves_the_others_to_stop(self) -> None:
+        def broken() -> Deferred[None]:
+            raise RuntimeError("a bug")
+
+        for stop in (broken, lambda: fail(RuntimeError("a bug"))):
+            self.reactor, self.log = ServiceReactor(), ReadableLog()
+            self.journal = self.reactor.journal
+            service = self.start()
+            self.memory.stop = stop  # type: ignore[method-assign]
+            self.assertTrue(service.stopService().called)
+            self.assertIn("stop logger", self.journal)
+            self.assertIn("a bug", str(self.log.fields_of("sink_stop_failed")[0]["error"]))
+
+    def test_a_vehicle_that_does_not_answer_the_goodbye_is_cut(self) -> None:
+        service = self.start()
+        vehicle = self.vehicle()
+        vehicle.connect()
+        vehicle.advance(1)
+        vehicle.stop_reading()
+        stopped = service.stopService()
+        vehicle.advance(1.9)
+        self.assertFalse(stopped.called)
+        vehicle.advance(0.2)
+        vehicle.advance(0.1)
+        self.assertTrue(stopped.called)
+        self.assertEqual(self.statuses()[-1], ConnectivityEvent.DISCONNECTED)
+
+    def test_the_longest_drain_of_a_lane_counts(self) -> None:
+        service = self.start(delivery={"drain_timeout_s": 1, "sinks": {"memory": {"drain_timeout_s": 20}}})
+        vehicle = self.vehicle()
+        vehicle.connect()
+        vehicle.advance(1)
+        self.memory.hold()
+        vehicle.send("V", b"", b"1")
+        vehicle.advance(0.1)
+        stopped = service.stopService()
+        vehicle.advance(15)
+        self.assertFalse(stopped.called)
+        self.memory.release()
+        vehicle.advance(0.1)
+        self.assertEqual(vehicle.acked, [b"1"])
+        vehicle.advance(0.1)
+        self.assertTrue(stopped.called)
+
+    def test_acked_records_in_flight_are_dead_letters_when_the_sink_gives_up(self) -> None:
+        service = self.start(reliable_ack_sources={}, records={"V": ["memory"]})
+        vehicle = self.vehicle()
+        vehicle.connect()
+        self.memory.hold()
+        vehicle.send("V", b"", b"acked")
+        vehicle.advance(0.1)
+        self.assertEqual(vehicle.acked, [b"acked"])
+        stopped = service.stopService()
+        for _ in range(110):
+            vehicle.advance(0.1)
+        self.assertTrue(stopped.called)
+        letters = self.log.fields_of("dead_letter")
+        self.assertEqual([fields["metadata"]["txid"] for fields in letters], ["acked"])  # type: ignore[index]
+        self.assertEqual([fields["vehicle_resends"] for fields in letters], [False])
+
+    def test_stopping_while_a_sink_still_starts(self) -> None:
+        cancelled: list[object] = []
+        service = self.make()
+        self.memory.start = lambda: Deferred(cancelled.append)  # type: ignore[method-assign]
+        service.privilegedStartService()
+        service.startService()
+        self.reactor.run()
+        stopped = service.stopService()
+        self.assertTrue(stopped.called)
+        self.assertEqual(len(cancelled), 1)
+        self.assertNotIn("stop memory", self.journal)
+        self.assertIn("stop logger", self.journal)
+        self.assertNotIn(f"read {DOOR}", self.journal)
+        self.assertEqual((self.log.fields_of("sink_start_failed"), self.reactor.stops), ([], 0))
+
+    def test_to_end_twice_is_harmless(self) -> None:
+        service = self.start()
+        service.end()
+        service.end()
+        self.assertEqual(self.reactor.stops, 2)
+
+
+class ReloadTests(ServiceCase):
+    def certificate_of_new_connection(self) -> bool:
+        """Whether a vehicle that trusts only our authority can connect."""
+        vehicle = self.vehicle()
+        return vehicle.connect()
+
+    def test_good_files_serve_new_connections_and_old_ones_live_on(self) -> None:
+        service = self.start()
+        old = self.vehicle()
+        old.connect()
+        now = datetime.now(UTC)
+        stranger = make_authority(now, 30, "Stranger")
+        self.write_certificates(make_server(stranger, ["localhost"], now, 30))
+        self.assertTrue(self.certificate_of_new_connection())
+        service.reload_certificates()
+        self.assertFalse(self.certificate_of_new_connection())
+        self.assertEqual(self.events().count("certificates_reloaded"), 1)
+        self.assertTrue(old.is_open)
+        old.send("V", b"", b"1")
+        old.advance(0.1)
+        self.assertEqual(old.acked, [b"1"])
+
+    def test_bad_files_keep_the_old_ones(self) -> None:
+        service = self.start()
+        for name in ("server.crt", "server.key", "ca.crt"):
+            with self.subTest(name):
+                self.write_certificates(self.server)
+                (self.folder / name).write_bytes(b"nothing of use")
+                service.reload_certificates()
+                self.assertTrue(self.certificate_of_new_connection())
+                (self.folder / name).unlink()
+                service.reload_certificates()
+                self.assertTrue(self.certificate_of_new_connection())
+        self.assertEqual(self.events().count("certificates_not_reloaded"), 6)
+        self.assertTrue(all(fields["error"] for fields in self.log.fields_of("certificates_not_reloaded")))
