@@ -25,6 +25,7 @@ BUILT_IN = {
     "kafka": "fleetgw.adapters.sinks.kafka:kafka_sink",
     "logger": "fleetgw.adapters.sinks.logger:LoggerSink",
     "memory": "fleetgw.adapters.sinks.memory:MemorySink",
+    "redis": "fleetgw.adapters.sinks.redis:redis_sink",
 }
 
 

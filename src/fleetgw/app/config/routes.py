@@ -12,7 +12,7 @@ SINKS_WITH_SECTION = ("kafka", "kinesis", "pubsub", "zmq", "mqtt", "redis")
 BUILT_IN_SINKS = frozenset({*SINKS_WITH_SECTION, "logger", "memory"})
 """Every built-in name that may be routed to, in this version or a later one."""
 
-AVAILABLE_SINKS = frozenset({"kafka", "logger", "memory"})
+AVAILABLE_SINKS = frozenset({"kafka", "logger", "memory", "redis"})
 """The built-in sinks that exist in this version."""
 
 

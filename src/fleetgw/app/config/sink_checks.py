@@ -103,6 +103,14 @@ def _check_redis(config: Config, findings: Findings, _surroundings: Surroundings
         what = f"is {redis.publish_timeout} nanoseconds, within which no publish can finish"
         findings.refuse("redis.publish_timeout", what, "two seconds are 2000000000")
     check_client_tls(redis.tls, "redis.tls", findings)
+    if redis.sentinel is not None and not redis.sentinel.master_name:
+        findings.refuse("redis.sentinel.master_name", "is missing", "name the master as the sentinels do")
+    if redis.sentinel is not None and redis.cluster_mode:
+        findings.refuse("redis.sentinel", "a cluster has no sentinels", "remove it, or redis.cluster_mode")
+    if redis.db and redis.cluster_mode:
+        findings.warn("redis.db", "has no effect: a cluster has database 0 only", "remove it, or redis.cluster_mode")
+    if redis.override_tls_server_name and redis.tls is None:
+        findings.warn("redis.override_tls_server_name", "has no effect without TLS", "add redis.tls, which may be empty")
 
 
 def _check_mqtt(config: Config, findings: Findings, _surroundings: Surroundings) -> None:

@@ -50,23 +50,46 @@ class Zmq(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class RedisPool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The pool of connections to Redis. What is left out is the client's own default; a negative time is no limit."""
+    """The connections to Redis. A time of zero or less is no limit of its own."""
 
-    pool_size: Annotated[Positive | None, Meta(description="Connections.")] = None
-    min_idle_conns: Annotated[Natural | None, Meta(description="Idle connections to keep, at least.")] = None
-    max_idle_conns: Annotated[Natural | None, Meta(description="Idle connections to keep, at most.")] = None
-    max_active_conns: Annotated[Natural | None, Meta(description="Connections in use, at most.")] = None
-    read_timeout: Annotated[int | None, Meta(description="Nanoseconds to wait for an answer.")] = None
-    write_timeout: Annotated[int | None, Meta(description="Nanoseconds to wait for a write.")] = None
-    pool_timeout: Annotated[int | None, Meta(description="Nanoseconds to wait for a free connection.")] = None
-    conn_max_idle_time: Annotated[int | None, Meta(description="Nanoseconds that a connection may idle.")] = None
-    conn_max_lifetime: Annotated[int | None, Meta(description="Nanoseconds that a connection may live.")] = None
+    pool_size: Annotated[
+        Positive | None, Meta(description="Connections to each server; default 1, which all vehicles share.")
+    ] = None
+    min_idle_conns: Annotated[Natural | None, Meta(description="Has no effect: connections are kept.")] = None
+    max_idle_conns: Annotated[Natural | None, Meta(description="Has no effect: connections are kept.")] = None
+    max_active_conns: Annotated[
+        Natural | None, Meta(description="Connections to each server, at most; 0: as `pool_size` says.")
+    ] = None
+    read_timeout: Annotated[
+        int | None,
+        Meta(description="Nanoseconds to wait for an answer; the shorter of it and `publish_timeout` counts."),
+    ] = None
+    write_timeout: Annotated[int | None, Meta(description="As `read_timeout`: a write ends with its answer.")] = None
+    pool_timeout: Annotated[int | None, Meta(description="Has no effect: nobody waits for a connection.")] = None
+    conn_max_idle_time: Annotated[
+        int | None, Meta(description="Nanoseconds without a record after which a connection is replaced.")
+    ] = None
+    conn_max_lifetime: Annotated[int | None, Meta(description="Nanoseconds after which a connection is replaced.")] = None
+
+
+class RedisSentinel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Redis Sentinel, which knows the master. `redis.addrs` are the sentinels then; they use the TLS of `redis.tls` too."""
+
+    master_name: Annotated[str, Meta(description="What the sentinels call the servers.")] = ""
+    username: Annotated[str, Meta(description="User name for the sentinels themselves, where they ask for one.")] = ""
+    password: Annotated[Secret | None, Meta(description="Password for the sentinels themselves.")] = None
 
 
 class Redis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Redis: one server, several behind a sentinel, or a cluster."""
+    """Redis: one server, a master that sentinels know, or a cluster."""
 
-    addrs: Annotated[tuple[str, ...], Meta(description="Servers, `host:port` each.")] = ()
+    addrs: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Servers, `host:port` each: of several, the first that answers and is no replica; with `sentinel`, "
+            "the sentinels; with `cluster_mode`, some nodes of the cluster."
+        ),
+    ] = ()
     username: Annotated[str, Meta(description="User name, where the server asks for one.")] = ""
     password: Annotated[
         Secret | None, Meta(description="Password; the environment variable `REDIS_PASSWORD` wins over it.")
@@ -77,11 +100,16 @@ class Redis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         None
     )
     pool: Annotated[RedisPool | None, Meta(description="The pool of connections.")] = None
-    publish_timeout: Annotated[Nanoseconds | None, Meta(description="Nanoseconds that one publish may take.")] = None
+    publish_timeout: Annotated[
+        Nanoseconds | None, Meta(description="Nanoseconds that one publish may take; default, and with 0: five seconds.")
+    ] = None
     cluster_mode: Annotated[bool, Meta(description="The addresses are nodes of one cluster.")] = False
     publish_vin_topics: Annotated[
         bool, Meta(description="Publish to the channel `<namespace>_<record type>_{<vin>}` of each vehicle.")
     ] = False
+    sentinel: Annotated[
+        RedisSentinel | None, Meta(description="The addresses are sentinels; left out: they are servers.")
+    ] = None
     subscriber_set_prefix: Annotated[
         str, Meta(description="Publish to the live members of the sorted set `<prefix>_<namespace>_<record type>_{<vin>}`.")
     ] = ""

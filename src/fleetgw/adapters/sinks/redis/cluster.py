@@ -1,0 +1,124 @@
+"""Which node of a cluster has which vehicle, and whether anybody at any node listens to a channel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
+from redis.exceptions import RedisError
+
+from fleetgw.adapters.sinks.redis.servers import ServerConnection
+from fleetgw.adapters.sinks.redis.settings import Address
+from fleetgw.domain.errors import NotConnected
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fleetgw.adapters.sinks.redis.settings import RedisSettings
+
+
+class ClusterMap(NamedTuple):
+    """Who is who in a cluster.
+
+    :ivar masters: by slot; None where no node serves the slot.
+    :ivar nodes: masters and replicas: subscribers may be at any of them.
+    """
+
+    masters: tuple[Address | None, ...]
+    nodes: tuple[Address, ...]
+
+    def master(self, key: bytes) -> Address | None:
+        """The node that has a key."""
+        return self.masters[key_slot(key)]
+
+
+class ClusterView(Protocol):
+    """A look at a cluster; it blocks."""
+
+    def read_map(self) -> ClusterMap:
+        """:raises NotConnected: no node tells; says why."""
+        ...
+
+    def listened(self, channels: Sequence[bytes]) -> frozenset[bytes]:
+        """The channels that a client is subscribed to by name, at any node that can be reached."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the connections."""
+
+
+class RedisClusterView:
+    """Asks the nodes, over connections of its own."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._settings = settings
+        self._nodes = settings.addresses
+        self._connections: dict[Address, ServerConnection] = {}
+
+    def read_map(self) -> ClusterMap:
+        """Ask the nodes known, then those of the configuration, until one tells."""
+        reasons = []
+        for address in dict.fromkeys((*self._nodes, *self._settings.addresses)):
+            try:
+                reply = self._connection(address).ask("CLUSTER", "SLOTS")
+            except NotConnected as error:
+                reasons.append(str(error))
+                continue
+            found = read_slots(reply, address)
+            if found.nodes:
+                self._nodes = found.nodes
+                self._forget_others()
+                return found
+            reasons.append(f"{address}: no slot of the cluster is served")
+        raise NotConnected("; ".join(reasons))
+
+    def listened(self, channels: Sequence[bytes]) -> frozenset[bytes]:
+        """Ask all nodes at once. One that cannot be asked has nobody who listens."""
+        asked = []
+        for address in self._nodes:
+            try:
+                connection = self._connection(address)
+                connection.send_command("PUBSUB", "NUMSUB", *channels)
+                asked.append(connection)
+            except (NotConnected, RedisError, OSError):
+                continue
+        listened: set[bytes] = set()
+        for connection in asked:
+            try:
+                reply = connection.read_response(disable_decoding=True)
+            except (RedisError, OSError):
+                connection.disconnect()
+                continue
+            listened |= {channel for channel, count in zip(reply[::2], reply[1::2], strict=True) if count}
+        return frozenset(listened)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        for connection in self._connections.values():
+            connection.disconnect()
+        self._connections.clear()
+
+    def _connection(self, address: Address) -> ServerConnection:
+        connection = self._connections.get(address)
+        if connection is None or not connection.is_connected:
+            connection = ServerConnection(address, self._settings, self._settings.login).open()
+            self._connections[address] = connection
+        return connection
+
+    def _forget_others(self) -> None:
+        for address in self._connections.keys() - {*self._nodes}:
+            self._connections.pop(address).disconnect()
+
+
+def read_slots(reply: object, asked: Address) -> ClusterMap:
+    """Read the reply to ``CLUSTER SLOTS`` (https://redis.io/commands/cluster-slots).
+
+    :param asked: who replied; a node that does not know its own host is there.
+    """
+    masters: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
+    nodes: dict[Address, None] = {}
+    for first, last, *places in reply if isinstance(reply, list) else ():
+        addresses = [Address(host.decode() if host else asked.host, port) for host, port, *_ in places]
+        nodes |= dict.fromkeys(addresses)
+        masters[first : last + 1] = addresses[:1] * (last + 1 - first)
+    return ClusterMap(tuple(masters), tuple(nodes))

@@ -1,0 +1,35 @@
+"""The part of a batch that takes one connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fleetgw.adapters.delivery.under_way import BatchUnderWay
+    from fleetgw.domain.errors import DeliveryError
+    from fleetgw.domain.records import Record
+
+
+class Part:
+    """Records of one batch, and what became of them. In one thread's hands at a time.
+
+    :ivar batch: what they are part of.
+    :ivar indexes: where each record stands in the batch.
+    :ivar results: of each record: how many clients received it, or why it was not published; None while neither is known.
+    :ivar channels: of each record that no client received, by place in the part: the channels it was published to.
+    """
+
+    __slots__ = ("batch", "channels", "indexes", "records", "results")
+
+    def __init__(self, batch: BatchUnderWay, indexes: Sequence[int], records: Sequence[Record]) -> None:
+        self.batch = batch
+        self.indexes = indexes
+        self.records = records
+        self.results: list[int | DeliveryError | None] = [None] * len(records)
+        self.channels: dict[int, list[bytes]] = {}
+
+    def fail(self, error: DeliveryError) -> None:
+        """Let this be the result of every record that has none."""
+        self.results = [error if result is None else result for result in self.results]

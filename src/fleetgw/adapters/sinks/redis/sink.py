@@ -1,0 +1,281 @@
+"""Redis: each record is published to the clients that subscribe to its vehicle."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from fleetgw.adapters.delivery.failure_log import FailureLog
+from fleetgw.adapters.delivery.numbers import PublishNumbers
+from fleetgw.adapters.delivery.under_way import BatchUnderWay
+from fleetgw.adapters.serial_worker import SerialWorker
+from fleetgw.adapters.sinks.redis.cluster import RedisClusterView
+from fleetgw.adapters.sinks.redis.conversation import Moved
+from fleetgw.adapters.sinks.redis.names import Names
+from fleetgw.adapters.sinks.redis.parts import Part
+from fleetgw.adapters.sinks.redis.pipe import ThreadedPipe
+from fleetgw.adapters.sinks.redis.routes import ClusterRoutes, DirectRoutes
+from fleetgw.adapters.sinks.redis.settings import read_settings
+from fleetgw.domain.errors import DeliveryError, NotConnected, Retryable, Unheard
+from fleetgw.domain.metrics import Kind, Metric
+from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fleetgw.adapters.serial_worker import Worker
+    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.redis.cluster import ClusterView
+    from fleetgw.adapters.sinks.redis.pipe import Pipe
+    from fleetgw.adapters.sinks.redis.routes import Routes
+    from fleetgw.adapters.sinks.redis.servers import FindServer
+    from fleetgw.adapters.sinks.redis.settings import RedisSettings
+    from fleetgw.domain.ports import Outcome, Readiness
+    from fleetgw.domain.records import Record
+
+NO_RECEIVER_TOTAL = Metric(
+    "redis_no_receiver_total", Kind.COUNTER, "Records that no client of Redis was there to receive.", ("record_type",)
+)
+
+_GIVEN_UP = Retryable("the sink stopped before Redis answered")
+_NOT_RUNNING = NotConnected("the Redis sink is not running")
+_NO_RECEIVER = Unheard("no client of Redis subscribes to the vehicle")
+
+
+@implementer(IDispatcher)
+class RedisSink:
+    """Publishes a batch at once, over connections that never wait for one record before the next.
+
+    Threads: the reactor's, one for each connection, and one that looks at the cluster. They meet in ``Pipe.submit`` and in
+    ``reactor.callFromThread``: this class is the connections' ``PipeListener``.
+
+    :param context: settings are the section ``redis``.
+    :param make_pipe: makes a connection, for tests.
+    :param make_view: makes what looks at a cluster, for tests.
+    :param make_worker: makes the thread for that from its name, for tests.
+    """
+
+    def __init__(
+        self,
+        context: SinkContext,
+        make_pipe: Callable[..., Pipe] = ThreadedPipe,
+        make_view: Callable[[RedisSettings], ClusterView] = RedisClusterView,
+        make_worker: Callable[[str], Worker] = SerialWorker,
+    ) -> None:
+        self.name = context.name
+        self._context = context
+        self._make_pipe = make_pipe
+        self._make_view = make_view
+        self._make_worker = make_worker
+        self._settings = read_settings(context.name, context.settings)
+        self._names = Names(context, vin_topics=self._settings.vin_topics, set_prefix=self._settings.set_prefix)
+        published = "Records that clients of Redis received."
+        self._numbers = PublishNumbers(context.metrics, "redis", published, context.record_types)
+        self._no_receiver = {
+            record_type: context.metrics.counter(NO_RECEIVER_TOTAL, record_type=record_type)
+            for record_type in context.record_types
+        }
+        self._failures = FailureLog(context.log, "redis_err", context.reactor)
+        self._thread_numbers = count(1)
+        self._readiness: dict[Pipe, Readiness] = {}
+        self._trouble: NotReady | None = None
+        self._routes: Routes | None = None
+        self._cluster: ClusterRoutes | None = None
+        self._open: set[BatchUnderWay] = set()
+        self._stopped: Deferred[None] | None = None
+        self._closing: set[Pipe | ClusterRoutes] = set()
+        self._released = False
+
+    def start(self) -> Deferred[None]:
+        """Start the threads; they connect now or later."""
+        settings = self._settings
+        for key in settings.without_meaning:
+            self._context.log.warn(
+                "redis_setting_ignored", key=key, reason="connections are kept, and shared by all records"
+            )
+        if settings.cluster:
+            worker = self._make_worker(f"fleetgw-{self.name}-cluster")
+            view = self._make_view(settings)
+            self._cluster = ClusterRoutes(settings, self._names, self._open_pipe, view, worker, self._context.reactor)
+        self._routes = self._cluster or DirectRoutes(settings, self._open_pipe)
+        self._routes.start()
+        servers = ",".join(map(str, settings.addresses))
+        mode = "cluster" if settings.cluster else "single" if settings.sentinel_master is None else "sentinel"
+        self._context.log.info("redis_registered", servers=servers, mode=mode)
+        return succeed(None)
+
+    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
+        """Hand records to the threads of the connections that they take."""
+        routes = self._routes
+        if routes is None or self._stopped is not None:
+            return succeed([_NOT_RUNNING] * len(batch))
+        under_way = BatchUnderWay(batch)
+        self._open.add(under_way)
+        indexes_by_pipe: dict[Pipe, list[int]] = {}
+        knows = self._names.knows
+        for index, record in enumerate(batch):
+            pipe = routes.pipe(record) if knows(record) else Retryable(f"no route to {self.name} for {record.record_type}")
+            if isinstance(pipe, DeliveryError):
+                self._failed(record, pipe)
+                under_way.settle(index, pipe)
+            else:
+                indexes_by_pipe.setdefault(pipe, []).append(index)
+        for pipe, indexes in indexes_by_pipe.items():
+            pipe.submit(Part(under_way, indexes, [batch[index] for index in indexes]))
+        self._finish(under_way)
+        return under_way.answer
+
+    def stop(self) -> Deferred[None]:
+        """Wait for what is under way, then let the threads end. Takes no longer than a record may."""
+        self._stopped = Deferred(self._give_up)
+        if not self._open:
+            self._release()
+        return self._stopped
+
+    def readiness(self) -> Readiness:
+        """By the state of the connections, and the last replies."""
+        routes = self._routes
+        if routes is None or self._stopped is not None:
+            return NotReady("not started" if routes is None else "stopped")
+        states = (routes.readiness(), *(self._readiness[pipe] for pipe in routes.pipes), self._trouble)
+        return next((state for state in states if isinstance(state, NotReady)), Ready())
+
+    # PipeListener: on a connection's thread
+
+    def settled(self, parts: Sequence[Part]) -> None:
+        """See ``PipeListener``."""
+        if parts:
+            self._context.reactor.callFromThread(self._take_results, parts)
+
+    def changed(self, pipe: Pipe, readiness: Readiness) -> None:
+        """See ``PipeListener``."""
+        self._context.reactor.callFromThread(self._note_change, pipe, readiness)
+
+    def closed(self, pipe: Pipe) -> None:
+        """See ``PipeListener``."""
+        self._context.reactor.callFromThread(self._pipe_closed, pipe)
+
+    # On the reactor's thread
+
+    def _open_pipe(self, find_server: FindServer) -> Pipe:
+        pipe = self._make_pipe(
+            f"fleetgw-{self.name}-{next(self._thread_numbers)}",
+            find_server,
+            self._names,
+            self._settings,
+            self,
+            self._context.reactor.seconds,
+        )
+        self._readiness[pipe] = NotReady(f"{find_server}: has not answered yet")
+        pipe.start()
+        return pipe
+
+    def _note_change(self, pipe: Pipe, readiness: Readiness) -> None:
+        if pipe not in self._readiness:
+            return
+        self._readiness[pipe] = readiness
+        if isinstance(readiness, NotReady):
+            self._note_failure(readiness.reason)
+            if self._cluster is not None:
+                self._cluster.doubt()
+
+    def _take_results(self, parts: Sequence[Part]) -> None:
+        for part in parts:
+            if part.batch not in self._open:
+                continue  # given up
+            channels = [channel for channels in part.channels.values() for channel in channels]
+            if channels and self._cluster is not None:
+                self._cluster.ask_listened(channels, partial(self._conclude, part))
+            else:
+                self._conclude(part, frozenset())
+
+    def _conclude(self, part: Part, listened: frozenset[bytes]) -> None:
+        """Turn results into outcomes.
+
+        :param listened: channels that somebody listens to though no reply has counted them.
+        """
+        under_way = part.batch
+        if under_way not in self._open:
+            return  # given up
+        published: dict[str, list[int]] = {}
+        reasons: set[str] = set()
+        for place, (index, record, result) in enumerate(zip(part.indexes, part.records, part.results, strict=True)):
+            outcome: Outcome
+            if isinstance(result, DeliveryError):
+                outcome = result
+                reasons.add(str(result))
+                self._numbers.failed(record.record_type)
+                if isinstance(result, Moved) and self._cluster is not None:
+                    self._cluster.doubt()
+            elif result or not listened.isdisjoint(part.channels.get(place, ())):
+                outcome = RECEIPT
+                published.setdefault(record.record_type, []).append(len(record.payload))
+            else:
+                outcome = _NO_RECEIVER
+                self._no_receiver[record.record_type].add(1)
+            under_way.settle(index, outcome)
+        for record_type, sizes in published.items():
+            self._numbers.published(record_type, len(sizes), sum(sizes))
+        self._note_trouble(part, reasons)
+        self._finish(under_way)
+
+    def _note_trouble(self, part: Part, reasons: set[str]) -> None:
+        for reason in reasons:
+            self._note_failure(reason)
+        errors = [result for result in part.results if isinstance(result, Retryable)]
+        self._trouble = NotReady(str(errors[-1])) if errors and not isinstance(errors[-1], NotConnected) else None
+
+    def _failed(self, record: Record, error: DeliveryError) -> None:
+        """Note a record that goes nowhere."""
+        self._note_failure(str(error))
+        self._numbers.failed(record.record_type)
+
+    def _note_failure(self, reason: str) -> None:
+        self._failures.add(reason.partition(" ")[0], reason)  # the first word is Redis's error code, or an address
+
+    def _finish(self, under_way: BatchUnderWay) -> None:
+        if under_way.unsettled:
+            return
+        self._open.discard(under_way)
+        under_way.answer_now()
+        if self._stopped is not None and not self._open:
+            self._release()
+
+    def _give_up(self, stopped: Deferred[None]) -> None:
+        """Stopping was cancelled."""
+        self._release()
+        abandoned, self._open = self._open, set()
+        for under_way in abandoned:
+            for index in range(len(under_way.batch)):
+                under_way.settle(index, _GIVEN_UP)
+            under_way.answer_now()
+        stopped.callback(None)
+
+    def _release(self) -> None:
+        """Let the threads end."""
+        if self._released:
+            return
+        self._released = True
+        self._closing = {*self._readiness}
+        if self._cluster is not None:
+            self._closing.add(self._cluster)
+            self._cluster.stop(partial(self._closed, self._cluster))
+        for pipe in self._readiness:
+            pipe.quit()
+        self._end_when_closed()
+
+    def _pipe_closed(self, pipe: Pipe) -> None:
+        del self._readiness[pipe]
+        self._closed(pipe)
+
+    def _closed(self, ended: Pipe | ClusterRoutes) -> None:
+        self._closing.discard(ended)
+        self._end_when_closed()
+
+    def _end_when_closed(self) -> None:
+        if self._released and not self._closing and self._stopped is not None and not self._stopped.called:
+            self._stopped.callback(None)
