@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test trial test-brokers test-packaging lint types imports protos protos-check bench wheel clean
+.PHONY: help demo test trial test-brokers test-packaging lint types imports protos protos-check docs bench wheel clean
 
 help:
 	@echo 'make demo            see it work: a gateway, ten simulated vehicles, their records on the terminal'
@@ -19,6 +19,7 @@ help:
 	@echo 'make imports         which package may import which'
 	@echo 'make protos          regenerate the code of protos/'
 	@echo 'make protos-check    whether that code is up to date'
+	@echo 'make docs            rewrite the parts of docs/ that come from the project itself'
 	@echo 'make bench           CPU per record and handshake, memory per vehicle (about two minutes)'
 	@echo 'make wheel           build the wheel and the sdist into dist/'
 	@echo 'make clean           remove what the above made'
@@ -53,6 +54,10 @@ protos: $(VENV)/.installed-dev
 
 protos-check: $(VENV)/.installed-dev
 	@$(BIN)/python protos/generate.py --check
+
+docs: $(VENV)/.installed-dev
+	@$(BIN)/python -m fleetgw.app.config docs/configuration.md
+	@$(BIN)/python docs/generate.py
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/bench.py

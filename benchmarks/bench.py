@@ -16,6 +16,7 @@ from pathlib import Path
 
 from attrs import frozen
 from frames import SIGNALS, write_frames
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from servers import HERE, LOAD_CPU, Server, on_cpu, start_floor, start_gateway
@@ -144,13 +145,17 @@ def measure(names: Sequence[str], servers: list[Server], folder: Path, rounds: i
 def show(results: dict[str, dict[str, list[float]]], servers: list[str], size_bytes: int) -> None:
     """A table: the median of the rounds, the minimum in brackets, and how many times the floor's median that is."""
     floor, *gateways = servers
-    table = Table(title="What a record, a handshake and an idle vehicle cost: median (minimum)", title_justify="left")
+    table = Table(
+        title="What a record, a handshake and an idle vehicle cost: median (minimum)",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
     table.add_column("")
     table.add_column("unit")
     table.add_column(floor, justify="right")
     for name in gateways:
         table.add_column(name, justify="right")
-        table.add_column("x floor", justify="right")
+        table.add_column("x", justify="right")
     for name, figures in results.items():
         row = [name, MEASUREMENTS[name].unit, _figure(figures[floor])]
         base = statistics.median(figures[floor])
@@ -163,7 +168,7 @@ def show(results: dict[str, dict[str, list[float]]], servers: list[str], size_by
         console.print(f"  {name:10} {MEASUREMENTS[name].about}")
     console.print(
         f"""
-us: microseconds of CPU, all threads of the server together. KiB: resident memory.
+us: microseconds of CPU, all threads of the server together. KiB: resident memory. x: times the floor.
 Records have {SIGNALS} signals; an envelope has {size_bytes} bytes.
 kafka: the whole pipeline with confluent-kafka; librdkafka's mock cluster runs in the same process and is in the figure.
 floor: Python's ssl and epoll; it decrypts, counts the frames and acknowledges them, and knows nothing of records."""

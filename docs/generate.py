@@ -1,0 +1,85 @@
+"""Write the parts of these pages that come from the project itself: ``python docs/generate.py`` (``make docs``).
+
+Each part stands between ``<!-- name: begin -->`` and ``<!-- name: end -->``. A test holds the pages to it.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import fleetgw.adapters.sinks.kafka.metrics as kafka_metrics
+import fleetgw.domain.metrics as domain_metrics
+from fleetgw.domain.metrics import Metric
+
+DOCS = Path(__file__).resolve().parent
+VECTORS = DOCS.parent / "tests" / "vectors"
+EXAMPLE = DOCS.parent / "examples" / "writing-a-sink"
+LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json"}
+
+_CHAPTERS = (
+    ("differences.json", "What vehicles send, and what sinks get"),
+    ("stream_differences.json", "On the connection"),
+    ("logger_differences.json", "In the log"),
+    ("config_differences.json", "In the configuration"),
+)
+
+
+def differences() -> str:
+    """Every deliberate difference from the Go server: the reasons beside the golden vectors, once each."""
+    parts = []
+    titles = dict(_CHAPTERS)
+    others = sorted(path.name for path in VECTORS.glob("*differences.json") if path.name not in titles)
+    for name in (*titles, *others):
+        title = titles.get(name) or f"Sink {name.removesuffix('_differences.json')}"
+        content = json.loads((VECTORS / name).read_text())
+        groups = [content] if isinstance(content, list) else [group for group in content.values() if isinstance(group, list)]
+        reasons = dict.fromkeys(
+            case["reason"] for group in groups for case in group if isinstance(case, dict) and "reason" in case
+        )
+        parts.append("\n".join([f"### {title}", "", *(f"- {reason}" for reason in reasons)]))
+    return "\n\n".join(parts)
+
+
+def metrics() -> str:
+    """The table of metrics, from the catalogue."""
+    catalogue = [
+        value for module in (domain_metrics, kafka_metrics) for value in vars(module).values() if isinstance(value, Metric)
+    ]
+    rows = [
+        f"| `{metric.name}` | {metric.kind.value} | {', '.join(metric.labels)} | {metric.help} |"
+        for metric in sorted(catalogue, key=lambda metric: metric.name)
+    ]
+    return "\n".join(["| name | kind | labels | |", "|---|---|---|---|", *rows])
+
+
+def example(name: str) -> str:
+    """A file of the example, as a code block."""
+    path = EXAMPLE / name
+    return f"```{LANGUAGES[path.suffix]}\n{path.read_text().rstrip()}\n```"
+
+
+PARTS = {"differences": differences, "metrics": metrics}
+
+
+def complete(page: str) -> str:
+    """The page with every part as it should be."""
+
+    def fresh(found: re.Match[str]) -> str:
+        name = found["name"]
+        text = PARTS[name]() if name in PARTS else example(name)
+        return f"{found['begin']}\n{text}\n{found['end']}"
+
+    pattern = r"(?P<begin><!-- (?P<name>[\w.]+): begin -->)\n.*?(?P<end><!-- (?P=name): end -->)"
+    return re.sub(pattern, fresh, page, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Complete every page in place."""
+    for path in sorted(DOCS.glob("*.md")):
+        page = path.read_text()
+        if complete(page) != page:
+            path.write_text(complete(page))
+
+
+if __name__ == "__main__":
+    main()
