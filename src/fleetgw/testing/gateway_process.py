@@ -1,0 +1,136 @@
+"""The gateway as a process under twistd, for tests over real sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fleetgw.simulator.certificate_folder import CertificateFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
+
+BIN = Path(sys.executable).parent
+DEADLINE_S = 30.0
+"""How long anything may take before a test fails: far more than it does."""
+
+
+def run_twistd(*arguments: str, folder: Path, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run twistd to its end.
+
+    :param environ: further variables.
+    :raises subprocess.TimeoutExpired: it does not end.
+    """
+    return subprocess.run(  # noqa: S603  our own command
+        [BIN / "twistd", *arguments],
+        cwd=folder,
+        env=os.environ | (environ or {}),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+def write_config(folder: Path, **changes: object) -> Path:
+    """Write ``config.json`` with certificates beside it, made unless they are there; ``V`` goes to the logger by default."""
+    certs = CertificateFolder(folder / "certs", 30)
+    certs.ensure_authority()
+    certs.ensure_server()
+    config: dict[str, object] = {
+        "host": "127.0.0.1",
+        "port": 0,
+        "json_log_enable": True,
+        "tls": {
+            "ca_file": str(certs.authority_file),
+            "server_cert": str(certs.server_file),
+            "server_key": str(certs.server_file.with_suffix(".key")),
+        },
+        "records": {"V": ["logger"]},
+    }
+    file = folder / "config.json"
+    file.write_text(json.dumps(config | changes))
+    return file
+
+
+class GatewayProcess:
+    """``twistd -n fleetgw``, for use in a ``with`` statement; killed at the end when it still runs.
+
+    Its log goes to the file ``gateway.log``: nothing that it writes is lost for want of a reader.
+    """
+
+    def __init__(self, folder: Path, environ: Mapping[str, str] | None = None, **changes: object) -> None:
+        """Start with ``write_config(folder, **changes)``; ``environ`` adds variables."""
+        self._log_file = folder / "gateway.log"
+        self._error_file = folder / "gateway.stderr"
+        command = [str(BIN / "twistd"), "-n", "--pidfile=", "fleetgw", "--config", str(write_config(folder, **changes))]
+        with self._log_file.open("wb") as log, self._error_file.open("wb") as error:
+            self._process = subprocess.Popen(  # noqa: S603  our own command
+                command, cwd=folder, env=os.environ | (environ or {}), stdout=log, stderr=error
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def events(self, name: str) -> list[dict[str, object]]:
+        """The events of that name which the log has so far, oldest first."""
+        lines = [line for line in self._log_file.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        entries: list[dict[str, object]] = [json.loads(line) for line in lines]
+        return [entry for entry in entries if entry["msg"] == name]
+
+    def wait_for(self, name: str, count: int = 1) -> dict[str, object]:
+        """Wait for the ``count``-th event of that name.
+
+        :raises AssertionError: the process ends without it, or it does not come.
+        """
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            ended = self._process.poll() is not None
+            events = self.events(name)
+            if len(events) >= count:
+                return events[count - 1]
+            if ended:
+                break
+            time.sleep(0.02)
+        raise AssertionError(f"no {name} in the log:\n{self.output()}")
+
+    @property
+    def port(self) -> int:
+        """The port for vehicles, once it listens."""
+        port = self.wait_for("server_listening")["port"]
+        assert isinstance(port, int)  # noqa: S101  the gateway's own number
+        return port
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for the end; the exit status.
+
+        :raises subprocess.TimeoutExpired: it does not come.
+        """
+        return self._process.wait(DEADLINE_S)
+
+    def stop(self) -> int:
+        """Ask it to end, and wait; the exit status."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def output(self) -> str:
+        """All it wrote, log and standard error."""
+        return self._log_file.read_text("utf-8") + self._error_file.read_text("utf-8")

@@ -1,0 +1,232 @@
+"""Putting a gateway together: which sinks are found, what is refused, and what is not imported."""
+
+import importlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+from unittest import TestCase
+
+from fleetgw.adapters.metrics.null import NullMetrics
+from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
+from fleetgw.adapters.sinks.logger import LoggerSink
+from fleetgw.app.composition import Parts, compose
+from fleetgw.app.config import AVAILABLE_SINKS, parse_config
+from fleetgw.app.gateway import RateLimit
+from fleetgw.app.sinks import BUILT_IN
+from fleetgw.domain.errors import ConfigurationError
+from fleetgw.domain.identity import FixedClientType
+from fleetgw.domain.ports import NotReady
+from fleetgw.simulator.certificates import Credential, make_authority, make_server
+from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
+
+MODULE = """
+from twisted.internet.defer import succeed
+from zope.interface import implementer
+from fleetgw.domain.ports import IDispatcher, NotReady, RECEIPT
+
+@implementer(IDispatcher)
+class Sink:
+    def __init__(self, context):
+        self.name = context.name
+        self.context = context
+    def start(self):
+        return succeed(None)
+    def dispatch(self, batch):
+        return succeed([RECEIPT] * len(batch))
+    def stop(self):
+        return succeed(None)
+    def readiness(self):
+        return NotReady(str(self.context.settings.get("colour")))
+
+class Outer:
+    Inner = Sink
+
+class NoSink:
+    def __init__(self, context):
+        self.name = context.name
+
+class Nameless(Sink):
+    def __init__(self, context):
+        super().__init__(context)
+        self.name = "somebody"
+
+class Broken(Sink):
+    def __init__(self, context):
+        raise KeyError("colour")
+"""
+
+COMPOSE_AND_TELL = """
+import sys
+from pathlib import Path
+from fleetgw.adapters.logs.null import NullLog
+from fleetgw.app.composition import compose
+from fleetgw.app.config import load_config
+from twisted.internet import reactor
+parts = compose(load_config(Path("config.json"), {}), reactor, NullLog())
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+print(*sorted(name for name in sys.modules if name.startswith("fleetgw.adapters.sinks")))
+"""
+
+
+@cache
+def server_files() -> tuple[Credential, Credential]:
+    now = datetime.now(UTC)
+    authority = make_authority(now, 30)
+    return authority, make_server(authority, ["localhost"], now, 30)
+
+
+class CompositionCase(TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        authority, server = server_files()
+        (self.folder / "ca.crt").write_bytes(authority.certificate_pem())
+        (self.folder / "server.crt").write_bytes(server.certificate_pem())
+        (self.folder / "server.key").write_bytes(server.key_pem())
+
+    def text(self, **changes: object) -> str:
+        config = {
+            "port": 4443,
+            "namespace": "ns",
+            "tls": {"ca_file": "ca.crt", "server_cert": "server.crt", "server_key": "server.key"},
+            "records": {"V": ["logger"]},
+        }
+        return json.dumps(config | changes)
+
+    def compose(self, **changes: object) -> Parts:
+        loaded = parse_config(self.text(**changes), {}, self.folder)
+        return compose(loaded, cast("Any", ThreadlessReactor()), ReadableLog())  # nothing listens here
+
+    def problems(self, **changes: object) -> Sequence[str]:
+        with self.assertRaises(ConfigurationError) as caught:
+            self.compose(**changes)
+        return [str(problem) for problem in caught.exception.problems]
+
+
+class BuiltInTests(CompositionCase):
+    def test_the_configuration_knows_the_sinks_that_there_are(self) -> None:
+        self.assertEqual(BUILT_IN.keys(), AVAILABLE_SINKS)
+
+    def test_one_lane_a_sink_with_its_own_settings_and_limits(self) -> None:
+        parts = self.compose(
+            records={"V": ["memory", "logger"], "alerts": ["memory"]},
+            reliable_ack_sources={"V": "memory"},
+            delivery={"gather_ms": 7, "sinks": {"memory": {"gather_ms": 9, "drain_timeout_s": 3}}},
+        )
+        self.assertEqual(list(parts.lanes), ["memory", "logger"])
+        self.assertIsInstance(parts.lanes["logger"].sink, LoggerSink)
+        timings = [(lane.timing.gather_s, lane.timing.drain_s) for lane in parts.lanes.values()]
+        self.assertEqual(timings, [(0.009, 3), (0.007, 10)])
+        route = parts.gateway.routes.find(b"V")
+        assert route is not None
+        self.assertEqual((route.lanes, route.confirming), ((parts.lanes["logger"],), parts.lanes["memory"]))
+        alerts = parts.gateway.routes.find(b"alerts")
+        assert alerts is not None
+        self.assertEqual((alerts.lanes, alerts.confirming), ((parts.lanes["memory"],), None))
+
+    def test_limits_issuers_and_metrics(self) -> None:
+        parts = self.compose(
+            rate_limit={"enabled": True, "message_limit": 5, "message_interval_time": 7},
+            limits={"max_message_bytes": 1234, "ping_after_s": 3},
+            identity={"issuers": {"Own CA": "boat"}},
+            vins_signal_tracking_enabled=["A"],
+            monitoring={"prometheus_metrics_port": 9090},
+        )
+        self.assertEqual(parts.gateway.rate_limit, RateLimit(5, 7))
+        self.assertEqual((parts.gateway.max_message_bytes, parts.vehicles.limits.ping_after_s), (1234, 3))
+        self.assertEqual(parts.gateway.tracked_vins, {"A"})
+        self.assertEqual(parts.vehicles.issuers.rules["Own CA"], FixedClientType("boat"))
+        self.assertIn("TeslaMotors", parts.vehicles.issuers.rules)
+        self.assertIsInstance(parts.metrics, PrometheusMetrics)
+        plain = self.compose()
+        self.assertIsInstance(plain.metrics, NullMetrics)
+        self.assertIsNone(plain.gateway.rate_limit)
+
+
+class ThirdPartyTests(CompositionCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.module = f"third_party_{id(self)}"
+        (self.folder / f"{self.module}.py").write_text(MODULE)
+        sys.path.insert(0, str(self.folder))
+        importlib.invalidate_caches()
+        self.addCleanup(sys.modules.pop, self.module, None)
+        self.addCleanup(sys.path.remove, str(self.folder))
+
+    def third_party(self, attribute: str) -> dict[str, object]:
+        return {
+            "records": {"V": ["mine"], "alerts": ["mine"]},
+            "dispatchers": {"mine": {"class": f"{self.module}:{attribute}", "settings": {"colour": "red"}}},
+        }
+
+    def test_by_class(self) -> None:
+        for attribute in ("Sink", "Outer.Inner"):
+            sink: Any = self.compose(**self.third_party(attribute)).lanes["mine"].sink  # a class of the test's own
+            self.assertEqual(sink.readiness(), NotReady("red"))
+            context = sink.context
+            self.assertEqual((context.name, context.namespace, context.record_types), ("mine", "ns", ("V", "alerts")))
+
+    def test_by_entry_point(self) -> None:
+        info = self.folder / "third_party-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[fleetgw.dispatchers]\nmine = {self.module}:Sink\n")
+        importlib.invalidate_caches()
+        parts = self.compose(records={"V": ["mine"]}, reliable_ack_sources={"V": "mine"})
+        self.assertEqual(parts.lanes["mine"].sink.readiness(), NotReady("None"))
+        with_settings = self.compose(records={"V": ["mine"]}, dispatchers={"mine": {"settings": {"colour": "blue"}}})
+        self.assertEqual(with_settings.lanes["mine"].sink.readiness(), NotReady("blue"))
+
+    def test_what_is_no_sink_is_refused_with_its_name(self) -> None:
+        wrong = {
+            "NoSink": "does not provide IDispatcher",
+            "Nameless": "calls itself 'somebody'",
+            "Broken": "KeyError: 'colour'",
+            "Missing": "cannot be imported: AttributeError",
+            "Outer": "cannot be made: TypeError",
+        }
+        for attribute, what in wrong.items():
+            with self.subTest(attribute):
+                (problem,) = self.problems(**self.third_party(attribute))
+                self.assertTrue(problem.startswith("dispatchers.mine"), problem)
+                self.assertIn(what, problem)
+
+    def test_a_module_that_breaks_while_it_is_imported_is_refused(self) -> None:
+        (self.folder / f"{self.module}.py").write_text("raise RuntimeError('no weather for it')\n")
+        (problem,) = self.problems(**self.third_party("Sink"))
+        self.assertIn("no weather for it", problem)
+
+    def test_all_sinks_problems_at_once(self) -> None:
+        dispatchers = {name: {"class": f"{self.module}:{name}"} for name in ("NoSink", "Broken")}
+        self.assertEqual(len(self.problems(records={"V": ["NoSink", "Broken"]}, dispatchers=dispatchers)), 2)
+
+    def test_a_third_party_may_confirm(self) -> None:
+        parts = self.compose(**self.third_party("Sink"), reliable_ack_sources={"V": "mine"})
+        route = parts.gateway.routes.find(b"V")
+        assert route is not None
+        self.assertIs(route.confirming, parts.lanes["mine"])
+
+
+class ImportTests(CompositionCase):
+    def test_only_what_is_routed_to_is_imported(self) -> None:
+        kafka = {"bootstrap.servers": "localhost:1"}
+        (self.folder / "config.json").write_text(self.text(kafka=kafka))
+        result = subprocess.run(
+            [sys.executable, "-c", COMPOSE_AND_TELL], cwd=self.folder, capture_output=True, text=True, timeout=60
+        )
+        self.assertEqual(result.returncode, 0, result.stderr)
+        packages, sinks = (set(line.split()) for line in result.stdout.splitlines())
+        unwanted = {"confluent_kafka", "kafka", "boto3", "botocore", "grpc", "paho", "zmq", "redis", "hypothesis", "pytest"}
+        self.assertEqual(packages & unwanted, set())
+        self.assertEqual(
+            sinks,
+            {f"fleetgw.adapters.sinks{module}" for module in ("", ".context", ".logger")},
+            "and no other sink's module",
+        )

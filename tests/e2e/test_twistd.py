@@ -1,0 +1,165 @@
+"""The gateway as a process: how it starts, how it ends, what it says when it cannot."""
+
+import json
+import os
+import signal
+import socket
+import tempfile
+import time
+from pathlib import Path
+from unittest import TestCase
+
+from fleetgw.testing.gateway_process import GatewayProcess, run_twistd, write_config
+
+SINK_THAT_CANNOT_START = """
+from twisted.internet.defer import fail, succeed
+from zope.interface import implementer
+from fleetgw.domain.errors import ConfigurationError, Problem
+from fleetgw.domain.ports import IDispatcher, NotReady
+
+@implementer(IDispatcher)
+class Sink:
+    def __init__(self, context):
+        self.name = context.name
+    def start(self):
+        return fail(ConfigurationError([Problem("dispatchers.mine.settings.x", "is missing", "give one")]))
+    def dispatch(self, batch):
+        raise NotImplementedError
+    def stop(self):
+        raise NotImplementedError
+    def readiness(self):
+        return NotReady("never")
+"""
+
+
+class FolderCase(TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+
+class SignalTests(FolderCase):
+    def test_hup_reloads_and_term_ends_with_0(self) -> None:
+        with GatewayProcess(self.folder) as gateway:
+            gateway.wait_for("server_listening")
+            gateway.signal(signal.SIGHUP)
+            gateway.wait_for("certificates_reloaded")
+            (self.folder / "certs" / "server.crt").write_text("nothing of use")
+            gateway.signal(signal.SIGHUP)
+            gateway.wait_for("certificates_not_reloaded")
+            self.assertEqual(gateway.stop(), 0, gateway.output())
+            self.assertEqual(gateway.events("stopped_server")[0]["undelivered_records"], 0)
+            self.assertNotIn("Traceback", gateway.output())
+
+    def test_int_ends_with_0_and_further_signals_are_harmless(self) -> None:
+        with GatewayProcess(self.folder) as gateway:
+            gateway.wait_for("server_listening")
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+                gateway.signal(number)
+            self.assertEqual(gateway.wait(), 0, gateway.output())
+            self.assertEqual(len(gateway.events("stopped_server")), 1)
+            self.assertNotIn("Traceback", gateway.output())
+
+
+class RefusalTests(FolderCase):
+    def test_a_configuration_that_cannot_work_ends_with_2_and_all_its_problems(self) -> None:
+        config = write_config(self.folder, records={"V": ["kafak"]}, namespce="x", status_port=-1)
+        result = run_twistd("-n", "--pidfile=", "fleetgw", "--config", str(config), folder=self.folder)
+        self.assertEqual((result.returncode, result.stdout), (2, ""))
+        for key in ("records.V[0]", "namespce", "status_port"):
+            self.assertIn(key, result.stderr)
+        self.assertNotIn("Traceback", result.stderr)
+
+    def test_a_port_that_is_taken_ends_with_1_and_one_line(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            with GatewayProcess(self.folder, port=port) as gateway:
+                self.assertEqual(gateway.wait(), 1)
+                (event,) = gateway.events("cannot_start")
+                self.assertEqual(event["key"], "port")
+                self.assertIn(f"127.0.0.1:{port}", str(event["error"]))
+                self.assertNotIn("Traceback", gateway.output())
+
+    def test_a_sink_that_cannot_start_ends_with_1_and_its_reason(self) -> None:
+        (self.folder / "sink_that_cannot_start.py").write_text(SINK_THAT_CANNOT_START)
+        sink = {"mine": {"class": "sink_that_cannot_start:Sink"}}
+        environ = {"PYTHONPATH": str(self.folder)}
+        with GatewayProcess(self.folder, environ, records={"V": ["mine"]}, dispatchers=sink) as gateway:
+            self.assertEqual(gateway.wait(), 1, gateway.output())
+            (event,) = gateway.events("sink_start_failed")
+            self.assertEqual((event["dispatcher"], event["key"]), ("mine", "dispatchers.mine.settings.x"))
+            self.assertIn("is missing", str(event["error"]))
+            self.assertEqual(gateway.events("server_listening"), [])
+            self.assertNotIn("Traceback", gateway.output())
+
+    def test_twistd_options_that_cannot_work_end_with_2_and_a_line(self) -> None:
+        config = str(write_config(self.folder))
+        for options, word in ((["-n", "--syslog"], "--syslog"), (["-n", "--logfile=missing/x.log"], "missing/x.log")):
+            with self.subTest(options):
+                result = run_twistd(*options, "--pidfile=", "fleetgw", "--config", config, folder=self.folder)
+                self.assertEqual(result.returncode, 2)
+                self.assertIn(word, result.stderr)
+                self.assertNotIn("Traceback", result.stderr)
+
+
+class CheckTests(FolderCase):
+    def test_a_good_configuration_is_printed_with_its_secrets_masked(self) -> None:
+        kafka = {"bootstrap.servers": "localhost:1", "sasl.password": "hush", "sasl.username": "me"}
+        config = write_config(self.folder, records={"V": ["kafka"]}, kafka=kafka)
+        result = run_twistd("-n", "fleetgw", "--config", str(config), "--check", folder=self.folder)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        effective = json.loads(result.stdout)
+        self.assertEqual(effective["kafka"]["sasl.username"], "me")
+        self.assertEqual(effective["delivery"]["drain_timeout_s"], 10.0)
+        self.assertNotIn("hush", result.stdout + result.stderr)
+        self.assertFalse((self.folder / "twistd.pid").exists())
+
+    def test_what_only_making_a_sink_shows_is_found(self) -> None:
+        sink = {"mine": {"class": "no.such.module:Sink"}}
+        config = write_config(self.folder, records={"V": ["mine"]}, dispatchers=sink)
+        result = run_twistd("fleetgw", "--config", str(config), "--check", folder=self.folder)
+        self.assertEqual((result.returncode, result.stdout), (2, ""))
+        self.assertIn("dispatchers.mine.class", result.stderr)
+        self.assertIn("no.such.module", result.stderr)
+
+
+class DaemonTests(FolderCase):
+    def test_a_daemon_starts_tells_its_parent_and_stops(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            config = str(write_config(self.folder, port=port))
+            daemon = ["--pidfile=gateway.pid", "--logfile=gateway.log", "fleetgw", "--config", config]
+            result = run_twistd(*daemon, folder=self.folder)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("cannot listen", result.stderr)
+        log = self.folder / "gateway.log"
+        self.assertIn("cannot_start", log.read_text())
+
+        result = run_twistd(*daemon, folder=self.folder)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        try:
+            self.wait_for("server_listening", log)
+            with socket.create_connection(("127.0.0.1", port), 5):
+                pass
+            check = run_twistd(*daemon, "--check", folder=self.folder)
+            self.assertEqual(check.returncode, 0, "a check needs no place of its own")
+        finally:
+            os.kill(int((self.folder / "gateway.pid").read_text()), signal.SIGTERM)
+        self.wait_for("stopped_server", log)
+        self.wait_until_gone(self.folder / "gateway.pid")
+        self.assertNotIn("Traceback", log.read_text())
+
+    def wait_for(self, event: str, log: Path) -> None:
+        for _ in range(1000):
+            if f'"{event}"' in log.read_text():
+                return
+            time.sleep(0.02)
+        self.fail(log.read_text())
+
+    def wait_until_gone(self, file: Path) -> None:
+        for _ in range(1000):
+            if not file.exists():
+                return
+            time.sleep(0.02)
+        self.fail(f"{file} is still there")
