@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from pathlib import Path
 
 _DESCRIPTION = """\
@@ -35,16 +33,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Check; 0 or 2."""
-    from fleetgw.app.config import load_config, render_effective, render_problems
-    from fleetgw.domain.errors import ConfigurationError
+    from fleetgw.app.service_maker import check
 
-    colour = sys.stderr.isatty()
-    try:
-        loaded = load_config(arguments.file, os.environ)
-    except ConfigurationError as error:
-        print(render_problems(error.problems, colour=colour), file=sys.stderr)
-        return 2
-    if loaded.warnings:
-        print(render_problems((), loaded.warnings, colour=colour), file=sys.stderr)
-    print(render_effective(loaded.config))
-    return 0
+    return check(arguments.file)
