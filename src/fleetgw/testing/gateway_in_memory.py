@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.sinks.memory import MemorySink
 from fleetgw.app.composition import compose
@@ -15,7 +19,6 @@ from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 VIN = "5YJ3E1EA7KF000001"
 _VALID_DAYS = 30
@@ -96,3 +99,29 @@ class GatewayInMemory:
         """Cut every connection and stop watching."""
         self.vehicles.abort_all()
         self.clock.advance(0)
+
+
+class GatewayCase(SynchronousTestCase):
+    """Base of tests that talk to a gateway in memory."""
+
+    def start(self, environ: Mapping[str, str] | None = None, **config: Any) -> GatewayInMemory:  # as ``GatewayInMemory``
+        """A gateway with these keys of the configuration; it ends with the test."""
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.gateway = gateway = GatewayInMemory(Path(folder.name), environ=environ, **config)
+        self.addCleanup(gateway.close)
+        return gateway
+
+    def open_vehicle(self, vin: str = VIN) -> RawVehicle:
+        """A vehicle that has finished its upgrade."""
+        vehicle = self.gateway.connect(self.gateway.vehicle_tls(vin))
+        response = vehicle.upgrade()
+        self.assertEqual(response[:12], b"HTTP/1.1 101", response)
+        return vehicle
+
+    def assertLeavesNothing(self) -> None:
+        """No connection is left, and no timer but the watch over deadlines."""
+        self.assertEqual(self.gateway.vehicles.connections, set())
+        self.assertEqual(self.gateway.vehicles.open_connections, 0)
+        self.gateway.clock.advance(0.1)  # the lanes' batches
+        self.assertLessEqual(len(self.gateway.clock.getDelayedCalls()), 1)

@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -179,7 +180,17 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         if wants_more:
             self._flushSendBIO()
         else:
-            super()._flushReceiveBIO()
+            self._end_of_tls()
+
+    def _end_of_tls(self) -> None:
+        # Twisted's own method keeps the failure in a variable of its frame: a cycle that holds on to OpenSSL's objects
+        try:
+            self._tlsConnection.recv(1)
+        except SSL.ZeroReturnError:
+            self._shutdownTLS()
+            self._tlsShutdownFinished(None)
+        except SSL.Error:
+            self._tlsShutdownFinished(Failure())
 
     def _flushSendBIO(self) -> None:
         if self._ssl is None:
@@ -235,6 +246,10 @@ class VehicleTransport(TLSMemoryBIOProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Let go of OpenSSL's objects."""
+        if not self._lostTLSConnection:
+            # no close_notify came; whatever else did has been read
+            self._lostTLSConnection = True
+            self._reason = self._reason or Failure(CONNECTION_LOST)
         super().connectionLost(reason)
         self._ssl = self._into_ssl = self._from_ssl = self._socket = None
 
