@@ -1,0 +1,51 @@
+"""Which CURVE clients are let in: our side of ZAP (https://rfc.zeromq.org/spec/27), on the reactor's thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import zmq
+from zmq.utils import z85
+
+if TYPE_CHECKING:
+    from fleetgw.adapters.sinks.zmq.settings import CurveKeys
+    from fleetgw.domain.ports import ILog
+
+_ENDPOINT = "inproc://zeromq.zap.01"
+_VERSION = b"1.0"
+
+
+class Admission:
+    """Answers the library's question about every client that connects.
+
+    :param context: of the socket to be guarded; the library asks within it.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: CurveKeys, log: ILog) -> None:
+        self._keys = keys
+        self._log = log
+        self._questions = context.socket(zmq.REP)
+        self._questions.setsockopt(zmq.LINGER, 0)
+        self._questions.bind(_ENDPOINT)
+
+    def guard(self, server: zmq.Socket[bytes]) -> None:
+        """Turn CURVE on for a socket that is not bound yet."""
+        server.setsockopt(zmq.ZAP_DOMAIN, b"fleetgw")
+        server.setsockopt(zmq.CURVE_SERVER, 1)
+        server.setsockopt(zmq.CURVE_PUBLICKEY, self._keys.public)
+        server.setsockopt(zmq.CURVE_SECRETKEY, self._keys.secret)
+
+    def answer(self) -> None:
+        """Answer what has been asked since the last call."""
+        while self._questions.poll(0):
+            _, request, _, address, _, mechanism, *credentials = self._questions.recv_multipart()
+            key = z85.encode(credentials[0]) if mechanism == b"CURVE" and credentials else b""
+            allowed = bool(key) and (self._keys.allowed is None or key in self._keys.allowed)
+            if not allowed:
+                self._log.warn("zmq_client_refused", address=address.decode("utf-8", "replace"), public_key=key.decode())
+            status = (b"200", b"OK") if allowed else (b"400", b"this key is not allowed")
+            self._questions.send_multipart((_VERSION, request, *status, b"", b""))
+
+    def close(self) -> None:
+        """Ask us no more."""
+        self._questions.close()

@@ -1,0 +1,198 @@
+"""The ``zmq`` sink: a PUB socket on the reactor's thread; sending never blocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import zmq
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import LoopingCall
+from zmq.utils.monitor import recv_monitor_message
+from zope.interface import implementer
+
+from fleetgw.adapters.delivery.failure_log import FailureLog
+from fleetgw.adapters.delivery.numbers import PublishNumbers
+from fleetgw.adapters.sinks.zmq.admission import Admission
+from fleetgw.adapters.sinks.zmq.settings import read_settings
+from fleetgw.domain.errors import ConfigurationError, NotConnected, Problem, Retryable
+from fleetgw.domain.metrics import Kind, Metric
+from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.domain.records import Record
+
+SUBSCRIBER_FULL_TOTAL = Metric(
+    "zmq_subscriber_full_total",
+    Kind.COUNTER,
+    "Times that a subscriber had high_water_mark records waiting: it missed one, and more until it had caught up.",
+)
+"""The library tells when a subscriber begins to miss records, not how many it misses."""
+
+TEND_INTERVAL_S = 0.1
+"""How long a client may wait to be let in, and an event to be logged."""
+
+LINGER_MS = 500
+"""How long what subscribers have not fetched yet may keep the socket when stopping."""
+
+_NOT_RUNNING = NotConnected("the ZMQ sink is not running")
+_READY = Ready()
+
+
+@implementer(IDispatcher)
+class ZmqSink:
+    """Sends two frames per record: the topic ``<namespace>_<record type>``, and the payload.
+
+    Delivered means that the socket has taken the record: who subscribes later, or reads too slowly, misses it.
+    """
+
+    def __init__(self, context: SinkContext) -> None:
+        self.name = context.name
+        self._settings = read_settings(context.name, context.settings)
+        self._reactor = context.reactor
+        self._log = context.log
+        self._failures = FailureLog(context.log, "zmq_dispatch_error", context.reactor)
+        self._numbers = PublishNumbers(context.metrics, "zmq", "Records that the socket took.", context.record_types)
+        self._topics = {
+            record_type: context.destination(record_type).encode("utf-8", "surrogateescape")
+            for record_type in context.record_types
+        }
+        self._subscriber_full = context.metrics.counter(SUBSCRIBER_FULL_TOTAL)
+        self._socket: zmq.Socket[bytes] | None = None
+        self._monitor: zmq.Socket[bytes] | None = None
+        self._admission: Admission | None = None
+        self._tending = LoopingCall(self._tend)
+        self._tending.clock = context.reactor
+
+    def start(self) -> Deferred[None]:
+        """Bind the socket. Fails with ``ConfigurationError`` when it cannot be bound."""
+        return Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        publisher = self._context.socket(zmq.PUB)
+        publisher.setsockopt(zmq.SNDHWM, self._settings.high_water_mark)
+        publisher.setsockopt(zmq.LINGER, LINGER_MS)
+        # sending then says when a subscriber would miss a record, which PUB otherwise keeps to itself
+        publisher.setsockopt(zmq.XPUB_NODROP, 1)
+        curve = self._settings.curve
+        if curve is not None:
+            self._admission = Admission(self._context, curve, self._log)
+            self._admission.guard(publisher)
+        if self._settings.verbose:
+            self._monitor = publisher.get_monitor_socket()
+        try:
+            publisher.bind(self._settings.addr)
+        except zmq.ZMQError as error:
+            self._socket = publisher
+            self._close()
+            self._context.term()
+            what = f"{self._settings.addr} cannot be bound: {error.strerror}"
+            fix = 'must be an address of this machine that nobody listens on, such as "tcp://127.0.0.1:5284"'
+            raise ConfigurationError([Problem(f"{self.name}.addr", what, fix)]) from error
+        self._socket = publisher
+        if self._admission is not None or self._monitor is not None:
+            self._tending.start(TEND_INTERVAL_S, now=False)
+        self._log.info("zmq_bound", addr=self._settings.addr, curve=curve is not None)
+
+    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
+        """Hand records to the socket; the outcomes are there at once."""
+        publisher = self._socket
+        if publisher is None:
+            return succeed([_NOT_RUNNING] * len(batch))
+        outcomes: list[Outcome] = []
+        sizes: dict[str, list[int]] = {}
+        for record in batch:
+            record_type = record.record_type
+            try:
+                topic = self._topics[record_type]
+                try:
+                    publisher.send(topic, zmq.SNDMORE | zmq.DONTWAIT)
+                    publisher.send(record.payload, zmq.DONTWAIT)
+                except zmq.Again:
+                    self._send_in_need(publisher, topic, record)
+            except Exception as error:  # whatever it is, it becomes the record's outcome
+                outcomes.append(self._failed(record, error))
+                continue
+            outcomes.append(RECEIPT)
+            if record_type in sizes:
+                sizes[record_type].append(len(topic) + len(record.payload))
+            else:
+                sizes[record_type] = [len(topic) + len(record.payload)]
+        for record_type, taken in sizes.items():
+            self._numbers.published(record_type, len(taken), sum(taken))
+        return succeed(outcomes)
+
+    def _send_in_need(self, publisher: zmq.Socket[bytes], topic: bytes, record: Record) -> None:
+        """Send although a subscriber seems to have no room: to the others, if it has none."""
+        publisher.getsockopt(zmq.EVENTS)  # has the library note what subscribers have fetched; sending alone does so seldom
+        try:
+            publisher.send_multipart((topic, record.payload), zmq.DONTWAIT)
+        except zmq.Again:
+            self._send_to_others(publisher, topic, record)
+
+    def _send_to_others(self, publisher: zmq.Socket[bytes], topic: bytes, record: Record) -> None:
+        publisher.setsockopt(zmq.XPUB_NODROP, 0)
+        try:
+            publisher.send_multipart((topic, record.payload), zmq.DONTWAIT)
+        finally:
+            publisher.setsockopt(zmq.XPUB_NODROP, 1)
+        self._subscriber_full.add(1)
+        self._failures.add("dropped", "a subscriber reads too slowly and misses records", record_type=record.record_type)
+
+    def _failed(self, record: Record, error: Exception) -> Retryable:
+        if isinstance(error, KeyError):
+            reason = f"{record.record_type!r} is not routed to {self.name}"
+        else:
+            reason = f"the socket did not take it: {error!r}"
+        self._numbers.failed(record.record_type)
+        self._failures.add(type(error).__name__, reason, record_type=record.record_type)
+        return Retryable(reason)
+
+    def stop(self) -> Deferred[None]:
+        """Close the socket; fires when subscribers have fetched what waits, half a second later at most."""
+        if self._socket is None:
+            return succeed(None)
+        self._close()
+        stopped: Deferred[None] = Deferred(lambda cancelled: cancelled.callback(None))
+        self._reactor.callInThread(self._terminate, stopped)
+        return stopped
+
+    def readiness(self) -> Readiness:
+        """Ready while the socket is bound."""
+        return NotReady(str(_NOT_RUNNING)) if self._socket is None else _READY
+
+    def _close(self) -> None:
+        if self._tending.running:
+            self._tending.stop()
+        if self._monitor is not None and self._socket is not None:
+            self._socket.disable_monitor()
+            self._monitor.close()
+            self._monitor = None
+        if self._admission is not None:
+            self._admission.close()
+            self._admission = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _terminate(self, stopped: Deferred[None]) -> None:
+        """Wait for the socket's last bytes; runs in a thread, as it blocks."""
+        self._context.term()
+        self._reactor.callFromThread(_fire, stopped)
+
+    def _tend(self) -> None:
+        """Look after what nobody waits for urgently: polled, as ZMQ's descriptors tell of changes only."""
+        if self._admission is not None:
+            self._admission.answer()
+        while self._monitor is not None and self._monitor.poll(0):
+            event = recv_monitor_message(self._monitor)
+            endpoint = event["endpoint"].decode("utf-8", "replace")
+            self._log.info("zmq_socket_event", socket_event=str(zmq.Event(event["event"]).name).lower(), endpoint=endpoint)
+
+
+def _fire(stopped: Deferred[None]) -> None:
+    if not stopped.called:
+        stopped.callback(None)

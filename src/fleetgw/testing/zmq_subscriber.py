@@ -1,0 +1,61 @@
+"""A ZeroMQ subscriber, with or without CURVE."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import zmq
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RECEIVE_TIMEOUT_MS = 10_000
+_PROBE_TIMEOUT_MS = 20
+
+
+class Subscriber:
+    """Connected to a publisher and subscribed to everything.
+
+    :param keys: our public and secret key and the server's public key (z85), for CURVE.
+    :param receive_high_water_mark: how many messages it keeps before it has the publisher wait.
+    """
+
+    def __init__(
+        self, addr: str, keys: tuple[bytes, bytes, bytes] | None = None, receive_high_water_mark: int = 100_000
+    ) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.SUB)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 10)
+        self._socket.setsockopt(zmq.RCVHWM, receive_high_water_mark)
+        if keys is not None:
+            self._socket.curve_publickey, self._socket.curve_secretkey, self._socket.curve_serverkey = keys
+        self._socket.setsockopt(zmq.SUBSCRIBE, b"")
+        self._socket.connect(addr)
+
+    def wait_until_joined(self, send_probe: Callable[[], None], is_probe: Callable[[bytes], bool]) -> bool:
+        """Have probes sent until one arrives, and take them all; a publisher does not tell who has joined.
+
+        :return: whether one arrived in time.
+        """
+        for _ in range(RECEIVE_TIMEOUT_MS // _PROBE_TIMEOUT_MS):
+            send_probe()
+            if self._socket.poll(_PROBE_TIMEOUT_MS):
+                while self._socket.poll(_PROBE_TIMEOUT_MS):
+                    frames = self._socket.recv_multipart()
+                    if not is_probe(frames[-1]):
+                        raise AssertionError(frames)
+                return True
+        return False
+
+    def receive(self, at_least: int, timeout_ms: int = RECEIVE_TIMEOUT_MS) -> list[list[bytes]]:
+        """Messages, each a list of frames: so many, or as many as come until none does for ``timeout_ms``."""
+        messages: list[list[bytes]] = []
+        while self._socket.poll(timeout_ms if len(messages) < at_least else 0):
+            messages.append(self._socket.recv_multipart())
+        return messages
+
+    def close(self) -> None:
+        """Leave."""
+        self._socket.close()
+        self._context.term()
