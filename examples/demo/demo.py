@@ -37,7 +37,7 @@ def on_signal(_number: int, _frame: FrameType | None) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="A gateway and simulated vehicles on this machine.")
     parser.add_argument("--vehicles", type=int, default=10, help="how many (default %(default)s)")
-    parser.add_argument("--rate", type=float, default=5, help="records a second in all (default %(default)s)")
+    parser.add_argument("--rate", type=float, default=3, help="records a second in all (default %(default)s)")
     parser.add_argument("--seconds", type=int, default=0, help="end after so long (default: until Ctrl-C)")
     arguments = parser.parse_args()
     for number in ENDS[:-1]:

@@ -5,7 +5,7 @@ import json
 from rich.text import Text
 
 _COLOURS = {"V": "green", "alerts": "yellow", "errors": "red", "connectivity": "blue"}
-_FIRST = ("VehicleSpeed", "Gear", "Soc", "Location", "Name", "Status")
+_FIRST = ("VehicleSpeed", "Gear", "Soc", "Location", "Name", "Body", "Status")
 _SAID_ELSEWHERE = {"Vin", "VIN", "vin", "CreatedAt", "IsResend", "ConnectionID"}
 
 
@@ -31,7 +31,9 @@ def _data(data: object) -> Text:
         return Text(" | ").join(map(_data, data))
     if not isinstance(data, dict):
         return Text(_value(data))
-    names = sorted(data.keys() - _SAID_ELSEWHERE, key=lambda name: (name not in _FIRST, name))
+    names = sorted(
+        data.keys() - _SAID_ELSEWHERE, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name)
+    )
     return Text(" ").join(Text(f"{name}=", "dim") + Text(_value(data[name])) for name in names)
 
 
