@@ -12,6 +12,7 @@ from fleetgw.app.config.secrets import reason
 from fleetgw.app.config.sections import Config
 
 _MILLISECOND_NS = 1_000_000
+_MQTT_SCHEMES = ("", "tcp", "mqtt", "ssl", "mqtts")
 _Z85_KEY = re.compile(r"[0-9A-Za-z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")  # https://rfc.zeromq.org/spec/32, a key of 32 bytes
 
 
@@ -102,7 +103,6 @@ def _check_redis(config: Config, findings: Findings, _surroundings: Surroundings
     if redis.publish_timeout is not None and 0 < redis.publish_timeout < _MILLISECOND_NS:
         what = f"is {redis.publish_timeout} nanoseconds, within which no publish can finish"
         findings.refuse("redis.publish_timeout", what, "two seconds are 2000000000")
-    check_client_tls(redis.tls, "redis.tls", findings)
     if redis.sentinel is not None and not redis.sentinel.master_name:
         findings.refuse("redis.sentinel.master_name", "is missing", "name the master as the sentinels do")
     if redis.sentinel is not None and redis.cluster_mode:
@@ -111,15 +111,20 @@ def _check_redis(config: Config, findings: Findings, _surroundings: Surroundings
         findings.warn("redis.db", "has no effect: a cluster has database 0 only", "remove it, or redis.cluster_mode")
     if redis.override_tls_server_name and redis.tls is None:
         findings.warn("redis.override_tls_server_name", "has no effect without TLS", "add redis.tls, which may be empty")
+    check_client_tls(redis.tls, "redis.tls", findings)
 
 
 def _check_mqtt(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
     mqtt = config.mqtt
     if mqtt is None:
         return
-    if not is_host_and_port(mqtt.broker.removeprefix("tcp://")):
+    scheme, _, address = mqtt.broker.rpartition("://")
+    if scheme not in _MQTT_SCHEMES or not is_host_and_port(address):
         what = f"is {quoted([mqtt.broker])}" if mqtt.broker else "is missing"
-        findings.refuse("mqtt.broker", what, 'must be "host:port"')
+        findings.refuse("mqtt.broker", what, 'must be "host:port", or "mqtts://host:port" for TLS')
+    elif scheme in ("tcp", "mqtt") and mqtt.tls is not None:
+        findings.refuse("mqtt.broker", f"is {quoted([mqtt.broker])}, but there is mqtt.tls", f'write "mqtts://{address}"')
+    check_client_tls(mqtt.tls, "mqtt.tls", findings)
     if not mqtt.topic_base:
         findings.refuse("mqtt.topic_base", "is missing: topics would begin with /", 'name one, such as "telemetry"')
     elif set(mqtt.topic_base) & set("+#\0"):

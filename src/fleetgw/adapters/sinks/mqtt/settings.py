@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from fleetgw.adapters.sinks.mqtt.packets import PACKET_SIZE_LIMIT_BYTES
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def read_settings(name: str, settings: Mapping[str, object]) -> MqttSettings:
         topic_base=str(settings.get("topic_base", "")),
         qos=_number(settings, "qos", 0),
         retained=bool(settings.get("retained", False)),
-        packet_size_limit_bytes=_number(settings, "max_packet_bytes", 268_435_460),
+        packet_size_limit_bytes=_number(settings, "max_packet_bytes", PACKET_SIZE_LIMIT_BYTES),
         connect_timeout_s=_number(settings, "connect_timeout_ms", 30_000) / 1000,
         publish_timeout_s=_number(settings, "publish_timeout_ms", 2_500) / 1000,
         disconnect_timeout_s=_number(settings, "disconnect_timeout_ms", 250) / 1000,
