@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import re
+import tempfile
 from pathlib import Path
 from types import ModuleType
 
@@ -80,7 +81,7 @@ class PagesTests(SynchronousTestCase):
 
     def test_configuration_of_the_readme(self) -> None:
         (block,) = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-        folder = Path(self.mktemp())
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         certificates = CertificateFolder(folder)
         certificates.ensure_authority()
         certificates.ensure_server()
