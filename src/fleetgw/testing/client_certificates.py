@@ -43,12 +43,14 @@ def client_certificate(
     return Credential(builder.sign(authority.key, hashes.SHA256()), key)
 
 
-def intermediate_authority(authority: Credential, common_name: str) -> Credential:
-    """An authority that another one has signed."""
+def intermediate_authority(authority: Credential, common_name: str, usages: Sequence[ObjectIdentifier] = ()) -> Credential:
+    """An authority that another one has signed, for these extended key usages; for any when none are given."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     key, builder = _begin(subject, authority, expired=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    if usages:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     return Credential(builder.sign(authority.key, hashes.SHA256()), key)
 
 

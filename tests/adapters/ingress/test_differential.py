@@ -1,6 +1,7 @@
 """The same bytes into stock Autobahn and into a connection of ours: both must make the same of them."""
 
 import struct
+from itertools import pairwise
 from typing import Any
 from unittest import TestCase
 
@@ -12,7 +13,6 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from websockets.frames import apply_mask
 
-from fleetgw.adapters.ingress.connection import VehicleConnection
 from fleetgw.adapters.ingress.factory import IngressLimits, VehicleFactory
 from fleetgw.domain.identity import DEFAULT_ISSUERS
 from fleetgw.testing.client_certificates import client_certificate, root_authority
@@ -146,7 +146,7 @@ class Ours:
         limits = IngressLimits(10, 30, 25, 20, 10, LIMIT, 1 << 20, 0)
         gateway: Any = self.session
         factory = VehicleFactory(gateway, DEFAULT_ISSUERS, limits, Clock(), ReadableMetrics(), self.log)
-        self.connection: VehicleConnection = factory.buildProtocol(None)
+        self.connection = factory.buildProtocol(None)
         self.connection.makeConnection(self.transport)
         self.connection.dataReceived(UPGRADE)
         self.transport.sent = b""
@@ -235,7 +235,7 @@ streams = st.lists(st.one_of(good_frames, good_frames, fragmented(), frames), ma
 
 def cut(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 class DifferentialTests(TestCase):

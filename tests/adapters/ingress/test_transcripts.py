@@ -3,6 +3,7 @@
 import json
 import re
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import TestCase
@@ -155,12 +156,13 @@ def explained(expected: Json, entry: Json) -> Json:
     return expected
 
 
+@cache
+def certificates() -> Certificates:
+    return Certificates()
+
+
 class TranscriptTests(TestCase):
     maxDiff = None
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.certificates = Certificates()
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -178,7 +180,7 @@ class TranscriptTests(TestCase):
         return expected
 
     def ours(self, case: Json) -> Json:
-        ours = Player(self.certificates, self.folder, case, VECTOR["servers"][case["server"]]).play()
+        ours = Player(certificates(), self.folder, case, VECTOR["servers"][case["server"]]).play()
         close_reasons(ours)
         return ours
 
@@ -203,7 +205,7 @@ class TranscriptTests(TestCase):
         """Servers of the vectors whose configuration cannot work are not started here."""
         for label in DIFFERENCES["refused"]:
             with self.subTest(label), self.assertRaises(ConfigurationError):
-                Player(self.certificates, self.folder, {"server": label, "steps": []}, VECTOR["servers"][label])
+                Player(certificates(), self.folder, {"server": label, "steps": []}, VECTOR["servers"][label])
 
     def test_every_difference_has_a_reason(self) -> None:
         reasons = [entry["reason"] for entry in DIFFERENCES["cases"]]
