@@ -25,7 +25,10 @@ BUILT_IN = {
     "kafka": "fleetgw.adapters.sinks.kafka:kafka_sink",
     "logger": "fleetgw.adapters.sinks.logger:LoggerSink",
     "memory": "fleetgw.adapters.sinks.memory:MemorySink",
+    "mqtt": "fleetgw.adapters.sinks.mqtt:mqtt_sink",
     "redis": "fleetgw.adapters.sinks.redis:redis_sink",
+    "sqlite": "fleetgw.adapters.sinks.sqlite.sink:SqliteSink",
+    "zmq": "fleetgw.adapters.sinks.zmq:zmq_sink",
 }
 
 

@@ -14,9 +14,9 @@ class RouteTests(ConfigCase):
             self.refused(records={"V": ["kafak", "stdout"]}, dispatchers={"mine": {"class": "a:B"}}),
             [
                 'records.V[0]: there is no sink "kafak"; did you mean "kafka"? Known: '
-                '"kafka", "kinesis", "logger", "memory", "mine", "mqtt", "pubsub", "redis", "zmq"',
+                '"kafka", "kinesis", "logger", "memory", "mine", "mqtt", "pubsub", "redis", "sqlite", "zmq"',
                 'records.V[1]: there is no sink "stdout"; known: '
-                '"kafka", "kinesis", "logger", "memory", "mine", "mqtt", "pubsub", "redis", "zmq"',
+                '"kafka", "kinesis", "logger", "memory", "mine", "mqtt", "pubsub", "redis", "sqlite", "zmq"',
             ],
         )
 

@@ -24,7 +24,7 @@ _KAFKA_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")  # Kafka's own rule for topi
 
 
 def _check_namespace(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
-    if not config.namespace and routed_sinks(config) - {"logger", "memory"}:
+    if not config.namespace and routed_sinks(config) - {"logger", "memory", "sqlite"}:
         record_type = next(iter(config.records))
         findings.warn("namespace", f'is empty: topics are called "_{record_type}" and so on', 'name one, such as "fleet"')
     for record_type, sinks in config.records.items():
@@ -104,7 +104,7 @@ CHECKS = (
     _Check(check_listeners, ("host", "port", "status_port", "monitoring")),
     _Check(check_server_certificates, ()),
     _Check(check_routes, ("records", "dispatchers")),
-    _Check(check_reliable_ack_sources, ("records", "reliable_ack_sources", "mqtt.qos")),
+    _Check(check_reliable_ack_sources, ("records", "reliable_ack_sources", "mqtt.qos", "sqlite")),
     _Check(check_dispatchers, ("records", "dispatchers")),
     _Check(check_unused_sections, ("records",)),
     _Check(check_sinks, ("records",)),

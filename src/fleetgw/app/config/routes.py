@@ -9,10 +9,10 @@ from fleetgw.domain.records import RECORD_TYPES
 SINKS_WITH_SECTION = ("kafka", "kinesis", "pubsub", "zmq", "mqtt", "redis")
 """Built-in sinks that cannot work without their section."""
 
-BUILT_IN_SINKS = frozenset({*SINKS_WITH_SECTION, "logger", "memory"})
+BUILT_IN_SINKS = frozenset({*SINKS_WITH_SECTION, "logger", "memory", "sqlite"})
 """Every built-in name that may be routed to, in this version or a later one."""
 
-AVAILABLE_SINKS = frozenset({"kafka", "logger", "memory", "redis"})
+AVAILABLE_SINKS = frozenset({"kafka", "logger", "memory", "mqtt", "redis", "sqlite", "zmq"})
 """The built-in sinks that exist in this version."""
 
 
@@ -89,6 +89,9 @@ def check_reliable_ack_sources(config: Config, findings: Findings, _surroundings
         elif sink == "zmq" or (sink == "mqtt" and config.mqtt is not None and config.mqtt.qos == 0):
             what = "zmq" if sink == "zmq" else "mqtt with qos 0"
             findings.warn(path, f"{what} confirms no more than that the socket has taken a record", _name_one_of(candidates))
+        elif sink == "sqlite" and config.sqlite.synchronous == "normal":
+            what = "a power cut may lose what sqlite has confirmed, as sqlite.synchronous is normal"
+            findings.warn(path, what, 'set sqlite.synchronous to "full"')
 
 
 def _name_one_of(sinks: list[str]) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from fleetgw.app.config.values import Natural, Positive, Secret
+from fleetgw.app.config.values import Natural, Pause, Positive, Seconds, Secret
 
 Nanoseconds = Annotated[int, Meta(ge=0)]
 
@@ -47,6 +47,9 @@ class Zmq(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Path | None, Meta(description="JSON file with a list of the z85 public keys of the clients let in.")
     ] = None
     verbose: Annotated[bool, Meta(description="Log the socket's events.")] = False
+    high_water_mark: Annotated[
+        Positive, Meta(description="Records kept for a subscriber that is slow; it misses what comes beyond.")
+    ] = 1_000
 
 
 class RedisPool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,12 +107,12 @@ class Redis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Nanoseconds | None, Meta(description="Nanoseconds that one publish may take; default, and with 0: five seconds.")
     ] = None
     cluster_mode: Annotated[bool, Meta(description="The addresses are nodes of one cluster.")] = False
-    publish_vin_topics: Annotated[
-        bool, Meta(description="Publish to the channel `<namespace>_<record type>_{<vin>}` of each vehicle.")
-    ] = False
     sentinel: Annotated[
         RedisSentinel | None, Meta(description="The addresses are sentinels; left out: they are servers.")
     ] = None
+    publish_vin_topics: Annotated[
+        bool, Meta(description="Publish to the channel `<namespace>_<record type>_{<vin>}` of each vehicle.")
+    ] = False
     subscriber_set_prefix: Annotated[
         str, Meta(description="Publish to the live members of the sorted set `<prefix>_<namespace>_<record type>_{<vin>}`.")
     ] = ""
@@ -118,10 +121,20 @@ class Redis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Mqtt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An MQTT broker."""
 
-    broker: Annotated[str, Meta(description="`host:port` of the broker; `tcp://` before it is accepted.")] = ""
+    broker: Annotated[str, Meta(description="`host:port` of the broker; `mqtts://host:port` for TLS.")] = ""
     client_id: Annotated[str, Meta(description="Client id; empty: the broker chooses.")] = ""
     username: Annotated[str, Meta(description="User name, where the broker asks for one.")] = ""
     password: Annotated[Secret | None, Meta(description="Password, where the broker asks for one.")] = None
+    tls: Annotated[
+        ClientTls | None,
+        Meta(description="TLS towards the broker; left out: none, or with `mqtts://` the system's authorities."),
+    ] = None
+    protocol_version: Annotated[
+        Literal["3.1.1", "5"], Meta(description="Version of MQTT. With 5 the broker says why it does not take a message.")
+    ] = "3.1.1"
+    max_packet_bytes: Annotated[
+        Positive | None, Meta(description="Largest message that the broker takes; with MQTT 5 it says so itself.")
+    ] = None
     topic_base: Annotated[str, Meta(description="First part of every topic: `<topic_base>/<vin>/v/<field>`.")] = ""
     qos: Annotated[Literal[0, 1, 2], Meta(description="Quality of service of every publish.")] = 0
     retained: Annotated[bool, Meta(description="Ask the broker to keep the last message of every topic.")] = False
@@ -134,6 +147,27 @@ class Mqtt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )
     connect_retry_interval_ms: Annotated[Positive, Meta(description="Milliseconds between attempts to connect.")] = 10_000
     keep_alive_seconds: Annotated[Natural, Meta(description="Seconds between keep-alives.")] = 30
+
+
+class Sqlite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One SQLite file, the embedded default: no broker needed. Every key has a default."""
+
+    path: Annotated[
+        Path | None,
+        Meta(
+            description="The file; made where it does not exist, its folder is not. Default: `fleetgw.sqlite3` in the working "
+            "directory."
+        ),
+    ] = None
+    retention_days: Annotated[Seconds, Meta(description="Days that a record is kept; 0: no limit.")] = 0
+    max_size_mb: Annotated[
+        Natural, Meta(description="Megabytes (10^6 bytes) that the file may hold, then the oldest records go; 0: no limit.")
+    ] = 4096
+    synchronous: Annotated[
+        Literal["full", "normal"],
+        Meta(description="`full`: what is confirmed survives a power cut; `normal`: faster, it may lose the last commits."),
+    ] = "full"
+    write_timeout_s: Annotated[Pause, Meta(description="Seconds that a record may wait for its commit.")] = 30
 
 
 class Airbrake(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,1 @@
+"""The ``sqlite`` sink: records in one file, and how that file is read. Import the modules: readers need no Twisted."""

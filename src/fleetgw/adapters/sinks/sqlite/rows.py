@@ -1,0 +1,185 @@
+"""What of a record goes into which table."""
+
+from __future__ import annotations
+
+import zlib
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import msgspec
+from attrs import define, field
+
+from fleetgw.adapters.codec.datum import FIELD_NAMES, READERS, JsonValue
+from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import Audience, VehicleAlerts
+from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
+from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload, Value
+from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
+from fleetgw.adapters.json_numbers import json_float32, json_number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from fleetgw.domain.records import Record
+
+CREDIBLE_AHEAD_MS = 3_600_000
+"""A vehicle's clock may be so far ahead of ours; a later time would stay the latest for ever, so ours is taken."""
+
+_AUDIENCES = {number: name for name, number in Audience.items()}
+_STATUSES = {number: name for name, number in ConnectivityEvent.items()}
+
+_encode = msgspec.json.Encoder().encode
+
+
+# Reading the data is half of this sink's work: the common cases are written out, which READERS would call for.
+_ENUMS: Mapping[str, Mapping[int, str]] = {
+    case.name: {number: item.name for number, item in case.enum_type.values_by_number.items()}
+    for case in Value.DESCRIPTOR.oneofs_by_name["value"].fields
+    if case.enum_type is not None
+}
+_float32 = lru_cache(4096)(json_float32)  # vehicles repeat themselves, and shortening costs
+_PLAIN = frozenset({"string_value", "int_value", "long_value", "boolean_value"})
+
+Signals = dict[str, JsonValue]
+Cell = str | int | float | bytes | None
+
+
+@define
+class Rows:
+    """The rows of one transaction. Cells of one table are one flat list: they are bound to one statement at a time.
+
+    :ivar signals: vehicle id, time of creation in epoch milliseconds, signals: what ``latest`` is made from.
+    """
+
+    record: list[Cell] = field(factory=list)
+    alert: list[Cell] = field(factory=list)
+    error: list[Cell] = field(factory=list)
+    connectivity_event: list[Cell] = field(factory=list)
+    custom_record: list[Cell] = field(factory=list)
+    signals: list[tuple[int, int, Signals]] = field(factory=list)
+
+    def add(self, record: Record, vehicle_id: int) -> None:
+        """Add all rows of a record, or none when it raises.
+
+        :raises Exception: of any kind; no rows can be made of it.
+        """
+        content = record.content
+        received_at_ms = record.received_at_ms
+        match content:
+            case Payload():
+                created_at_ms = _credible_ms(content.created_at, received_at_ms)
+                signals = read_signals(content)
+                self.record += (vehicle_id, created_at_ms, received_at_ms, _txid(record), _encode(signals).decode())
+                self.signals.append((vehicle_id, created_at_ms, signals))
+            case VehicleAlerts():
+                cells: list[Cell] = []
+                for alert in content.alerts:
+                    started_at_ms = _credible_ms(alert.started_at, _credible_ms(content.created_at, received_at_ms))
+                    ended_at_ms = _any_ms(alert.ended_at) if alert.HasField("ended_at") else None
+                    audiences = _text([_AUDIENCES.get(number) or str(number) for number in alert.audiences])
+                    cells += (vehicle_id, alert.name, started_at_ms, ended_at_ms, audiences, received_at_ms)
+                self.alert += cells
+            case VehicleErrors():
+                cells = []
+                for error in content.errors:
+                    created_at_ms = _credible_ms(error.created_at, _credible_ms(content.created_at, received_at_ms))
+                    tags = _text(dict(sorted(error.tags.items())))
+                    cells += (vehicle_id, created_at_ms, received_at_ms, error.name, error.body, tags)
+                self.error += cells
+            case VehicleConnectivity():
+                status = _STATUSES.get(content.status) or str(content.status)
+                self.connectivity_event += (
+                    vehicle_id,
+                    _credible_ms(content.created_at, received_at_ms),
+                    received_at_ms,
+                    status,
+                    content.connection_id,
+                    content.network_interface,
+                )
+            case _:
+                record_type = _storable(record.record_type.encode("utf-8", "surrogateescape"))
+                self.custom_record += (
+                    vehicle_id,
+                    received_at_ms,
+                    record_type,
+                    _txid(record),
+                    zlib.crc32(record.payload),
+                    record.payload,
+                )
+
+
+def read_signals(payload: Payload) -> Signals:
+    """The data of a ``V`` record by field name; a key that the schema does not know is its number."""
+    signals: Signals = {}
+    for datum in payload.data:
+        value = datum.value
+        case: str | None = value.WhichOneof("value")
+        read: JsonValue
+        if case == "double_value":
+            double = value.double_value
+            read = json_number(double) if double - double else double  # the difference of a NaN or an infinity is NaN
+        elif case == "float_value":
+            read = _float32(value.float_value)
+        elif case is None:
+            read = None
+        elif case in _ENUMS:
+            number = getattr(value, case)
+            read = _ENUMS[case].get(number) or str(number)
+        elif case in _PLAIN:
+            read = getattr(value, case)
+        else:
+            read = _compound(value, case)
+        key = datum.key
+        signals[FIELD_NAMES.get(key) or str(key)] = read
+    return signals
+
+
+def _compound(value: Value, case: str) -> JsonValue:
+    if case == "location_value":
+        location = value.location_value
+        return {"latitude": json_number(location.latitude), "longitude": json_number(location.longitude)}
+    if case == "invalid":
+        return None
+    reader = READERS.get(case)
+    if reader is not None:
+        return reader(value)
+    return {member.name: held for member, held in getattr(value, case).ListFields()}  # tire_location_value
+
+
+def cell_and_type(value: JsonValue) -> tuple[Cell, str]:
+    """A value as SQLite's ``json_each`` would give it: its columns ``value`` and ``type``."""
+    match value:
+        case None:
+            return None, "null"
+        case bool():
+            return int(value), "true" if value else "false"
+        case int():
+            return value, "integer"
+        case float():
+            return value, "real"
+        case str():
+            return value, "text"
+        case _:
+            return _text(value), "object"
+
+
+def _text(value: object) -> str:
+    return _encode(value).decode()
+
+
+def _txid(record: Record) -> str | None:
+    return record.txid.decode("utf-8", "backslashreplace") or None
+
+
+def _storable(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _any_ms(timestamp: Timestamp) -> int:
+    return max(-(2**62), min(2**62, timestamp.seconds * 1000 + timestamp.nanos // 1_000_000))
+
+
+def _credible_ms(timestamp: Timestamp, received_at_ms: int) -> int:
+    created_at_ms = timestamp.seconds * 1000 + timestamp.nanos // 1_000_000
+    return created_at_ms if 0 < created_at_ms <= received_at_ms + CREDIBLE_AHEAD_MS else received_at_ms

@@ -1,0 +1,292 @@
+"""The ``sqlite`` sink on the reactor: gathers what is dispatched while a commit is under way into the next one."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from fleetgw.adapters.delivery.failure_log import FailureLog
+from fleetgw.adapters.delivery.numbers import PublishNumbers
+from fleetgw.adapters.serial_worker import SerialWorker, Worker
+from fleetgw.adapters.sinks.context import Answer
+from fleetgw.adapters.sinks.sqlite.settings import read_settings
+from fleetgw.adapters.sinks.sqlite.store import Store
+from fleetgw.adapters.sinks.sqlite.troubles import Trouble, trouble
+from fleetgw.domain.delivery import Backoff
+from fleetgw.domain.errors import NotConnected, Retryable
+from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from twisted.internet.interfaces import IDelayedCall
+
+    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.domain.records import Record
+
+T = TypeVar("T")
+
+CARE_INTERVAL_S = 1.0
+"""How often the sink looks whether ``latest`` is behind, so that it is right when vehicles fall silent."""
+
+TRIM_INTERVAL_S = 60.0
+
+_NOT_RUNNING = NotConnected("the sqlite sink is not running")
+_GIVEN_UP = Retryable("the sqlite sink stopped before the record was committed")
+_READY = Ready()
+
+
+class _UnderWay:
+    """One ``dispatch``."""
+
+    __slots__ = ("answer", "batch", "deadline")
+
+    def __init__(self, batch: Sequence[Record]) -> None:
+        self.batch = batch
+        self.answer = Answer()
+        self.deadline: IDelayedCall | None = None
+
+
+@implementer(IDispatcher)
+class SqliteSink:
+    """Writes records into one SQLite file. A receipt means: committed, and the disk has it.
+
+    One job at a time runs on the sink's own thread; all state here belongs to the reactor's thread.
+
+    :param make_worker: makes the thread from its name, for tests.
+    :param connect: as ``sqlite3.connect``, for tests.
+    """
+
+    def __init__(
+        self,
+        context: SinkContext,
+        make_worker: Callable[[str], Worker] = SerialWorker,
+        connect: Callable[..., sqlite3.Connection] = sqlite3.connect,
+    ) -> None:
+        """Make the sink.
+
+        :raises ConfigurationError: a setting is not what it must be.
+        """
+        self.name = context.name
+        self._context = context
+        self._make_worker = make_worker
+        self._settings = read_settings(context)
+        self._path: Path = self._settings.path
+        self._store = Store(self._settings, connect, lambda: self._gave_up)
+        self._numbers = PublishNumbers(context.metrics, "sqlite", "Records committed to the file.", context.record_types)
+        self._failures = FailureLog(context.log, "sqlite_err", context.reactor)
+        self._backoff = Backoff(0.5, 15.0)
+        self._random = Random()  # noqa: S311  jitter needs no secrecy
+        self._readiness: Readiness = NotReady("not started")
+        self._worker: Worker | None = None
+        self._busy = False
+        self._waiting: list[_UnderWay] = []
+        self._writing: list[_UnderWay] = []
+        self._trims = False
+        self._wrote_last = False
+        self._timers: dict[str, IDelayedCall] = {}
+        self._stopped: Deferred[None] | None = None
+        self._gave_up = False
+
+    def start(self) -> Deferred[None]:
+        """Start the sink's thread, which opens the file now or later."""
+        self._worker = self._make_worker(f"fleetgw-{self.name}")
+        self._readiness = NotReady(f"{self._path} is being opened")
+        self._context.log.info("sqlite_registered", path=str(self._path), sqlite_version=sqlite3.sqlite_version)
+        self._run(self._store.open, self._looked)
+        self._later("care", CARE_INTERVAL_S, self._care)
+        self._trims = True
+        return succeed(None)
+
+    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
+        """Have records committed, together with all that is waiting when the thread is free."""
+        if self._worker is None or self._stopped is not None:
+            return succeed([_NOT_RUNNING] * len(batch))
+        under_way = _UnderWay(batch)
+        under_way.deadline = self._context.reactor.callLater(self._settings.write_timeout_s, self._time_out, under_way)
+        self._waiting.append(under_way)
+        self._next()
+        return under_way.answer
+
+    def stop(self) -> Deferred[None]:
+        """Commit what is waiting, close the file."""
+        self._stopped = Deferred(self._give_up)
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._trims = False
+        self._readiness = NotReady("stopped")
+        self._next()
+        return self._stopped
+
+    def readiness(self) -> Readiness:
+        """By the last commit, or the last look at the file."""
+        return self._readiness
+
+    # One job at a time
+
+    def _next(self) -> None:
+        """Give the thread what is most urgent, if it is idle."""
+        if self._busy or self._worker is None:
+            return
+        if self._trims and (self._wrote_last or not self._waiting):  # by turns, so that neither starves the other
+            self._wrote_last = False
+            # the wall clock, as records' times of receipt; as many rows as came in at least
+            self._run(partial(self._store.trim, time.time_ns() // 1_000_000), self._trimmed)
+        elif self._waiting:
+            self._wrote_last = True
+            self._writing, self._waiting = self._waiting, []
+            records = [record for each in self._writing for record in each.batch]
+            self._run(partial(self._store.write, records), self._wrote)
+        elif self._stopped is not None:
+            self._release()
+
+    def _run(self, job: Callable[[], T], done: Callable[[T | Trouble], None]) -> None:
+        """Run a job on the thread; ``done`` gets its result, or why there is none, on the reactor's."""
+        if self._worker is not None:
+            self._busy = True
+            self._worker.do(partial(self._on_thread, job, done))
+
+    def _on_thread(self, job: Callable[[], T], done: Callable[[T | Trouble], None]) -> None:
+        result: T | Trouble
+        try:
+            result = job()
+        except Exception as error:  # of any kind: a job must not end the thread, and each has its word in trouble()
+            result = trouble(error, self._path)
+            if result.reopen:
+                self._store.abandon()
+        self._context.reactor.callFromThread(self._finished, done, result)
+
+    def _finished(self, done: Callable[[T | Trouble], None], result: T | Trouble) -> None:
+        self._busy = False
+        done(result)
+        self._next()
+
+    def _wrote(self, result: list[Outcome] | Trouble) -> None:
+        writing, self._writing = self._writing, []
+        if isinstance(result, Trouble):
+            self._stuck(result)
+            outcome: Outcome = NotConnected(result.reason) if result.reopen else Retryable(result.reason)
+            result = [outcome] * sum(len(each.batch) for each in writing)
+        else:
+            self._works()
+        start = 0
+        for each in writing:
+            end = start + len(each.batch)
+            self._settle(each, result[start:end])
+            start = end
+
+    def _looked(self, result: Trouble | None) -> None:
+        if isinstance(result, Trouble):
+            self._stuck(result)
+        else:
+            self._works()
+
+    def _folded(self, result: Trouble | None) -> None:
+        if isinstance(result, Trouble):
+            self._stuck(result)
+
+    def _trimmed(self, result: bool | Trouble) -> None:  # noqa: FBT001  a job's result
+        if isinstance(result, Trouble):
+            self._stuck(result)
+        if result is not True or self._stopped is not None:
+            self._trims = False
+            self._later("trim", TRIM_INTERVAL_S, self._trim)
+
+    # Timers
+
+    def _later(self, name: str, delay_s: float, call: Callable[[], None]) -> None:
+        if self._stopped is None and name not in self._timers:
+            self._timers[name] = self._context.reactor.callLater(delay_s, self._due, name, call)
+
+    def _due(self, name: str, call: Callable[[], None]) -> None:
+        del self._timers[name]
+        call()
+
+    def _care(self) -> None:
+        if not self._busy and self._store.owes_latest:
+            self._run(self._store.fold, self._folded)
+        self._later("care", CARE_INTERVAL_S, self._care)
+
+    def _trim(self) -> None:
+        self._trims = True
+        self._next()
+
+    def _probe(self) -> None:
+        if isinstance(self._readiness, NotReady):
+            if self._busy:
+                self._later("probe", self._backoff.initial_s, self._probe)
+            else:
+                self._run(self._store.probe, self._looked)
+
+    def _time_out(self, under_way: _UnderWay) -> None:
+        under_way.deadline = None
+        if under_way in self._waiting:
+            self._waiting.remove(under_way)
+        reason = f"{self._path}: nothing was committed within {self._settings.write_timeout_s:g} s"
+        self._stuck(Trouble("TIMEOUT", reason, reopen=False))
+        self._settle(under_way, [Retryable(reason)] * len(under_way.batch))
+
+    # What became of it
+
+    def _works(self) -> None:
+        self._backoff.succeeded()
+        if self._stopped is None:
+            self._readiness = _READY
+
+    def _stuck(self, found: Trouble) -> None:
+        self._failures.add(found.kind, found.reason)
+        if self._stopped is None:
+            self._readiness = NotReady(found.reason)
+            self._later("probe", self._backoff.failed(self._random.random()), self._probe)
+
+    def _settle(self, under_way: _UnderWay, outcomes: list[Outcome]) -> None:
+        if under_way.answer.called:
+            return  # it has timed out: whether it was committed is known too late, and writing it again does no harm
+        if under_way.deadline is not None:
+            under_way.deadline.cancel()
+        self._count(under_way.batch, outcomes)
+        under_way.answer.callback(outcomes)
+
+    def _count(self, batch: Sequence[Record], outcomes: list[Outcome]) -> None:
+        types = [record.record_type for record in batch]
+        for record_type in dict.fromkeys(types):
+            sizes = [
+                len(record.payload)
+                for record, outcome in zip(batch, outcomes, strict=True)
+                if outcome is RECEIPT and record.record_type == record_type
+            ]
+            self._numbers.published(record_type, len(sizes), sum(sizes))
+            failed = types.count(record_type) - len(sizes)
+            if failed:
+                self._numbers.failed(record_type, failed)
+
+    # The end
+
+    def _release(self) -> None:
+        self._run(self._store.close, lambda _: self._end())
+        self._worker, worker = None, self._worker
+        if worker is not None:
+            worker.quit()
+
+    def _end(self) -> None:
+        if self._stopped is not None and not self._stopped.called:
+            self._stopped.callback(None)
+
+    def _give_up(self, stopped: Deferred[None]) -> None:
+        """Stopping was cancelled."""
+        self._gave_up = True
+        abandoned = self._waiting + self._writing
+        self._waiting, self._writing = [], []
+        for each in abandoned:
+            self._settle(each, [_GIVEN_UP] * len(each.batch))
+        if self._worker is not None:
+            self._release()
+        stopped.callback(None)

@@ -1,0 +1,102 @@
+"""How rows go in: many rows in one statement.
+
+Python lets go of its lock at every step of a statement. A step per row next to a busy reactor means waiting for the lock
+once per row, up to 5 ms each; a statement of some hundred rows is one step.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from fleetgw.adapters.sinks.sqlite.rows import Cell
+
+_ROWS_AT_ONCE = (256, 32, 4, 1)
+"""Few different statements, so that each stays prepared."""
+
+
+@frozen
+class Insert:
+    """An INSERT into one table.
+
+    :ivar on_conflict: what happens to a row that is already there: a record that the vehicle has sent again.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    on_conflict: str = "DO NOTHING"
+
+
+INSERTS = (
+    Insert("record", ("vehicle_id", "created_at_ms", "received_at_ms", "txid", "signals")),
+    Insert(
+        "alert",
+        ("vehicle_id", "name", "started_at_ms", "ended_at_ms", "audiences", "received_at_ms"),
+        "DO UPDATE SET ended_at_ms = coalesce(excluded.ended_at_ms, ended_at_ms), audiences = excluded.audiences",
+    ),
+    Insert("error", ("vehicle_id", "created_at_ms", "received_at_ms", "name", "body", "tags")),
+    Insert(
+        "connectivity_event",
+        ("vehicle_id", "created_at_ms", "received_at_ms", "status", "connection_id", "network_interface"),
+    ),
+    Insert("custom_record", ("vehicle_id", "received_at_ms", "record_type", "txid", "payload_crc32", "payload")),
+)
+
+LATEST = Insert(
+    "latest",
+    ("vehicle_id", "field", "created_at_ms", "value", "type"),
+    "DO UPDATE SET created_at_ms = excluded.created_at_ms, value = excluded.value, type = excluded.type"
+    " WHERE excluded.created_at_ms >= created_at_ms",
+)
+
+
+@lru_cache(64)
+def _sql(statement: Insert, rows: int) -> str:
+    marks = f"({', '.join('?' * len(statement.columns))})"
+    return (
+        f"INSERT INTO {statement.table} ({', '.join(statement.columns)}) VALUES {', '.join([marks] * rows)}"  # noqa: S608  constants
+        f" ON CONFLICT {statement.on_conflict}"
+    )
+
+
+def insert(connection: sqlite3.Connection, statement: Insert, cells: Sequence[Cell]) -> None:
+    """Insert rows, given as the cells of all of them in one sequence."""
+    width = len(statement.columns)
+    start, left = 0, len(cells) // width
+    for rows in _ROWS_AT_ONCE:
+        while left >= rows:
+            end = start + rows * width
+            connection.execute(_sql(statement, rows), cells[start:end])
+            start, left = end, left - rows
+
+
+_CATCH_UP = f"""
+INSERT INTO latest (vehicle_id, field, created_at_ms, value, type)
+SELECT vehicle_id, key, max(created_at_ms), value, type
+FROM record, json_each(signals)
+WHERE record.id > (SELECT latest_through FROM progress)
+GROUP BY vehicle_id, key
+ON CONFLICT {LATEST.on_conflict}
+"""  # noqa: S608  constants only
+
+
+def catch_up(connection: sqlite3.Connection) -> None:
+    """Do for ``latest`` what the last run was not left the time for."""
+    owes = "SELECT (SELECT coalesce(max(id), 0) FROM record) > (SELECT latest_through FROM progress)"
+    if not connection.execute(owes).fetchone()[0]:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(_CATCH_UP)
+        connection.execute("UPDATE progress SET latest_through = (SELECT coalesce(max(id), 0) FROM record)")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,88 @@
+"""What SQLite's errors mean for the records, and for the person who reads why the sink is not ready."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from fleetgw.adapters.sinks.sqlite.schema import ForeignFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PRIMARY = 0xFF  # the lower byte of an extended error code is the primary one
+
+_RECORDS_OWN_CODES = frozenset(
+    {sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE}
+)
+_NEEDS_NO_REOPENING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+@frozen
+class Trouble:
+    """Why nothing can be written now.
+
+    :ivar kind: SQLite's name of the error, or of a few others: a closed set.
+    :ivar reason: for people: which file, what is wrong, what to do.
+    :ivar reopen: whether the open file is of no more use.
+    """
+
+    kind: str
+    reason: str
+    reopen: bool
+
+
+class FileReplaced(Exception):
+    """The file at the path is not the one that is open: what was written is where nobody will look."""
+
+
+def is_records_own(error: Exception) -> bool:
+    """Whether an error is one record's fault, which no other file and no later time can mend."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY in _RECORDS_OWN_CODES
+    return not isinstance(error, OSError | MemoryError | ForeignFile | FileReplaced)
+
+
+def trouble(error: Exception, path: Path) -> Trouble:
+    """Say what an error means."""
+    if isinstance(error, ForeignFile):
+        return Trouble("FOREIGN", f"{path}: {error}", reopen=True)
+    if isinstance(error, FileReplaced):
+        return Trouble("REPLACED", f"{path} was moved, removed or replaced; it is opened anew", reopen=True)
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
+    kind = getattr(error, "sqlite_errorname", type(error).__name__)
+    return Trouble(kind, f"{path}: {_explanation(code, error, path)} ({kind})", reopen=code not in _NEEDS_NO_REOPENING)
+
+
+def _explanation(code: int, error: Exception, path: Path) -> str:
+    match code:
+        case sqlite3.SQLITE_FULL:
+            return f"the disk is full ({_free(path)}); make room"
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return "another program holds the file's write lock; let it commit or end it"
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
+            return "it cannot be written; give this user the right to write the file and its folder"
+        case sqlite3.SQLITE_CANTOPEN:
+            folder = path.parent
+            if not folder.is_dir():
+                return f"the folder {folder} does not exist; make it"
+            return "it cannot be opened; look at who owns it and its folder"
+        case sqlite3.SQLITE_NOTADB:
+            return "it is no SQLite database; move it away, a new one is made by itself"
+        case sqlite3.SQLITE_CORRUPT:
+            return f"it is damaged ({error}); move it away with its -wal and -shm files, a new one is made by itself"
+        case sqlite3.SQLITE_IOERR:
+            return f"the disk fails ({error}); look at the system's log"
+        case _:
+            return str(error)
+
+
+def _free(path: Path) -> str:
+    try:
+        free_bytes = shutil.disk_usage(path.parent).free
+    except OSError:
+        return "free space unknown"
+    return f"{free_bytes // 1_000_000} MB free"

@@ -1,0 +1,83 @@
+"""The sqlite sink keeps the contract with a real file: held by another program's lock, gone with its folder."""
+
+import sqlite3
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from fleetgw.adapters.sinks.context import ISinkReactor, SinkContext
+from fleetgw.adapters.sinks.sqlite.sink import SqliteSink
+from fleetgw.domain.ports import IDispatcher
+from fleetgw.testing.dispatcher_contract import DispatcherContract
+from fleetgw.testing.dispatcher_harness import DispatcherHarness, Received
+
+LARGEST_VALUE_BYTES = 10_000
+
+
+def with_small_values(*args: object, **kwargs: object) -> sqlite3.Connection:
+    """SQLite's own limit is 10^9 bytes, which no record reaches."""
+    connection = sqlite3.connect(*args, **kwargs)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE_BYTES)
+    return connection
+
+
+class SqliteHarness(DispatcherHarness):
+    record_types = ("my_type", "V")  # the contract's payloads are opaque, and kept as custom records
+    unsendable_type = None
+    confirmed_metric = "sqlite_publish_total"
+    refused_payload = b"x" * (LARGEST_VALUE_BYTES + 1)
+
+    def __init__(self) -> None:
+        self._root = tempfile.TemporaryDirectory()
+        self._folder = Path(self._root.name, "data")
+        self._folder.mkdir()
+        self._path = self._folder / "records.sqlite3"
+        self._lock: sqlite3.Connection | None = None
+
+    @property
+    def reactor(self) -> ISinkReactor:
+        return reactor
+
+    async def tear_down(self) -> None:
+        self._root.cleanup()
+
+    def settings(self, *, timeout_s: float, bounded: bool) -> Mapping[str, object]:
+        return {"path": str(self._path), "write_timeout_s": timeout_s}
+
+    def make_sink(self, context: SinkContext) -> IDispatcher:
+        return SqliteSink(context, connect=with_small_values)
+
+    async def a_while(self) -> None:
+        await deferLater(reactor, 0.2)
+
+    async def received(self, at_least: int) -> Sequence[Received]:
+        if not self._path.exists():
+            return []
+        connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
+        rows = connection.execute("SELECT vin, payload FROM custom_records").fetchall()
+        connection.close()
+        return [Received(*row) for row in rows]
+
+    async def hold(self) -> None:
+        self._lock = sqlite3.connect(self._path, isolation_level=None)
+        self._lock.execute("BEGIN IMMEDIATE")
+
+    async def release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    async def go_away(self) -> None:
+        self._folder.rename(self._folder.with_name("away"))
+
+    async def come_back(self) -> None:
+        self._folder.with_name("away").rename(self._folder)
+
+
+class SqliteSinkContractTests(DispatcherContract, TestCase):
+    def make_harness(self) -> SqliteHarness:
+        return SqliteHarness()
