@@ -580,9 +580,9 @@ class NumberTests(GatewayCase):
 
     def test_hostile_record_types_make_no_end_of_labels_nor_of_totals(self) -> None:
         session = self.session()
+        session.received([message("x" * 65, b"1"), message("a\nb", b"1")])
         for number in range(3 * OWN_LABELS):
             session.received([message(f"free{number}", b"1"), message(b"\xff%d" % number, b"1")])
-        session.received([message("x" * 65, b"1"), message("a\nb", b"1")])
         labelled = [number for number in range(3 * OWN_LABELS) if self.value("record_total", f"free{number}")]
         self.assertEqual(labelled, list(range(OWN_LABELS)))
         self.assertEqual(self.value("record_total", "other"), 5 * OWN_LABELS + 2)

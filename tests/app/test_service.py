@@ -433,6 +433,7 @@ class StopTests(ServiceCase):
         letters = self.log.fields_of("dead_letter")
         self.assertEqual([fields["metadata"]["txid"] for fields in letters], ["acked"])  # type: ignore[index]
         self.assertEqual([fields["vehicle_resends"] for fields in letters], [False])
+        self.assertEqual(self.log.fields_of("dispatch_retry"), [], "tried again after the sink had stopped")
 
     def test_stopping_while_a_sink_still_starts(self) -> None:
         cancelled: list[object] = []

@@ -33,6 +33,14 @@ class TokenBucketTests(TestCase):
             passed[limit, interval_s] = sum(bucket.take(tenth / 10) for tenth in range(1200))
         self.assertEqual(passed, {(10, 60.0): 29, (20, 60.0): 59, (10, 30.0): 49})
 
+    def test_idling_saves_no_more_than_a_burst(self) -> None:
+        bucket = TokenBucket(3, 1.0, 0.0)
+        self.assertEqual([bucket.take(1000.0) for _ in range(4)], [True] * 3 + [False])
+
+    def test_a_clock_that_goes_back_takes_nothing_away(self) -> None:
+        bucket = TokenBucket(2, 1.0, 100.0)
+        self.assertEqual([bucket.take(100.0), bucket.take(50.0), bucket.take(50.0)], [True, True, False])
+
     def test_a_clock_that_goes_back_gives_nothing(self) -> None:
         bucket = TokenBucket(1, 1.0, 100.0)
         self.assertTrue(bucket.take(100.0))

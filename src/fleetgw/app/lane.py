@@ -100,7 +100,7 @@ class Lane:
             self._send_in(0)
         if not self._backlog.held_records:
             return succeed(None)
-        waiter: Deferred[None] = Deferred(self._draining.remove)
+        waiter: Deferred[None] = Deferred()
         self._draining.append(waiter)
         return waiter
 
@@ -184,7 +184,7 @@ class Lane:
         held = self._backlog.held_records
         self._held_records.set_to(held)
         if not held and self._draining:
-            waiters, self._draining[:] = self._draining[:], []
+            waiters, self._draining = self._draining, []
             for waiter in waiters:
                 waiter.callback(None)
 
