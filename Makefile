@@ -12,7 +12,7 @@ help:
 	@echo 'make test            the tests'
 	@echo
 	@echo 'make trial           the same tests, run by trial'
-	@echo 'make test-brokers    the tests against a real Apache Kafka (needs Java 17 and Maven)'
+	@echo 'make test-brokers    the tests against real brokers; what is missing is said'
 	@echo 'make test-packaging  wheel, editable install, demo and the example sink, each in its own environment'
 	@echo 'make lint            ruff: rules and format'
 	@echo 'make types           mypy'
