@@ -24,15 +24,17 @@ class Published(NamedTuple):
 
 
 class Consumer:
-    """Subscribed to every topic when made, and again by itself after the broker was gone; its session outlives that.
+    """Subscribed when made; its session outlives a broker that keeps sessions.
 
+    :param topics: a topic filter.
     :ivar received: messages, oldest first.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, topics: str) -> None:
+        self._topics = topics
         self.received: list[Published] = []
         self._subscribed = Event()
-        self._client = Client(CallbackAPIVersion.VERSION2, client_id="consumer", clean_session=False)
+        self._client = Client(CallbackAPIVersion.VERSION2, client_id=f"consumer-of-{topics}", clean_session=False)
         self._client.reconnect_delay_set(1, 1)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
@@ -50,7 +52,7 @@ class Consumer:
     # Any: what paho hands to callbacks, most of it unused
 
     def _on_connect(self, client: Client, *_rest: Any) -> None:
-        client.subscribe("#", qos=2)
+        client.subscribe(self._topics, qos=2)
 
     def _on_subscribe(self, *_rest: Any) -> None:
         self._subscribed.set()

@@ -5,24 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from OpenSSL.crypto import X509, PKey
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.ssl import (
-    Certificate,
-    KeyPair,
-    PrivateCertificate,
-    optionsForClientTLS,
-    platformTrust,
-    trustRootFromCertificates,
-)
+from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust, trustRootFromCertificates
 
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from twisted.internet.interfaces import IStreamClientEndpoint
+    from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 
     from fleetgw.adapters.sinks.context import ISinkReactor
     from fleetgw.adapters.sinks.mqtt.settings import MqttSettings, TlsSettings
@@ -34,7 +24,7 @@ def broker_endpoint(name: str, settings: MqttSettings, reactor: ISinkReactor) ->
     :param name: of the configuration's section, for errors.
     :raises ConfigurationError: a TLS file cannot be used.
     """
-    # Any: a sink's reactor promises timers and threads only; where there is a gateway, it is a whole one.
+    # Any: a sink's reactor promises timers and threads only; a gateway's is a whole one.
     tcp = HostnameEndpoint(cast("Any", reactor), settings.host, settings.port, timeout=settings.connect_timeout_s)
     if settings.tls is None:
         return tcp
@@ -46,21 +36,18 @@ def broker_endpoint(name: str, settings: MqttSettings, reactor: ISinkReactor) ->
         raise ConfigurationError([Problem(f"{name}.tls", what, fix)]) from error
 
 
-def _tls_options(host: str, tls: TlsSettings) -> Any:  # untyped in Twisted
-    trust = platformTrust()
+def _tls_options(host: str, tls: TlsSettings) -> IOpenSSLClientConnectionCreator:
+    trust_root = platformTrust()
     if tls.ca_file is not None:
-        trust = trustRootFromCertificates([Certificate(certificate) for certificate in _certificates(tls.ca_file)])
+        trust_root = trustRootFromCertificates(
+            Certificate.loadPEM(authority.public_bytes(Encoding.PEM))
+            for authority in x509.load_pem_x509_certificates(tls.ca_file.read_bytes())
+        )
     if tls.certificate is None or tls.key is None:
-        return optionsForClientTLS(host, trust)
-    own, *chain = _certificates(tls.certificate)
-    key = KeyPair(PKey.from_cryptography_key(cast("Any", load_pem_private_key(tls.key.read_bytes(), None))))
+        return optionsForClientTLS(host, trust_root)
+    # Twisted hands these on to pyOpenSSL, which wants cryptography's objects and deprecates its own.
+    own, *chain = x509.load_pem_x509_certificates(tls.certificate.read_bytes())
+    key = load_pem_private_key(tls.key.read_bytes(), password=None)
     return optionsForClientTLS(
-        host,
-        trust,
-        PrivateCertificate.fromCertificateAndKeyPair(Certificate(own), key),
-        extraCertificateOptions={"extraCertChain": chain},
+        host, trust_root, extraCertificateOptions={"privateKey": key, "certificate": own, "extraCertChain": chain}
     )
-
-
-def _certificates(file: Path) -> list[X509]:
-    return [X509.from_cryptography(certificate) for certificate in x509.load_pem_x509_certificates(file.read_bytes())]

@@ -155,8 +155,11 @@ class MqttSession(TwistedProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take acknowledgements; what else there is, is paho's."""
+        received = self._left_over + data
         try:
-            packets, self._left_over = read_packets(self._left_over + data)
+            if not self._opened and received[0] != CONNACK:
+                raise ProtocolError(f"it begins with {received[:20]!r}")
+            packets, self._left_over = read_packets(received)
             acknowledgements = self._read(packets)
         except ProtocolError as error:
             self.end(f"it answers, but not in MQTT: {error}")
@@ -168,8 +171,6 @@ class MqttSession(TwistedProtocol):
         acknowledgements = []
         for packet in packets:
             kind = packet.first
-            if not self._opened and kind != CONNACK:
-                raise ProtocolError(f"its first packet begins with byte {kind:#04x}")
             if kind in (PUBACK, PUBCOMP):
                 acknowledgements.append(acknowledgement(packet.body))
             elif kind == PUBREC:
