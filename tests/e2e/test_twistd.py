@@ -84,7 +84,7 @@ class RefusalTests(FolderCase):
     def test_a_sink_that_cannot_start_ends_with_1_and_its_reason(self) -> None:
         (self.folder / "sink_that_cannot_start.py").write_text(SINK_THAT_CANNOT_START)
         sink = {"mine": {"class": "sink_that_cannot_start:Sink"}}
-        environ = {"PYTHONPATH": str(self.folder)}
+        environ = {"PYTHONPATH": os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])}
         with GatewayProcess(self.folder, environ, records={"V": ["mine"]}, dispatchers=sink) as gateway:
             self.assertEqual(gateway.wait(), 1, gateway.output())
             (event,) = gateway.events("sink_start_failed")
