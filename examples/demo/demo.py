@@ -5,6 +5,7 @@ Run from the checkout's root. Everything that it makes is in the folder ``demo``
 
 import argparse
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -113,6 +114,8 @@ def wait_until_up(gateway: subprocess.Popen[bytes]) -> bool:
 
 def introduce(config: dict[str, Any], vehicles: int) -> None:
     metrics_port = config["monitoring"]["prometheus_metrics_port"]
+    vin = min(path.stem for path in (WORK / "certs" / "vehicles").glob("*.crt"))
+    query = f"{os.path.relpath(BIN)}/fleetgw query --db {config['sqlite']['path']}"
     CONSOLE.print(
         f"""
 [bold]fleetgw[/bold]: a gateway and {vehicles} simulated vehicles, on this machine only
@@ -121,6 +124,13 @@ def introduce(config: dict[str, Any], vehicles: int) -> None:
   is it up?             http://localhost:{config["status_port"]}/status
   metrics               http://localhost:{metrics_port}/metrics
   configuration         {WORK}/config.json   (the gateway's log: {WORK}/gateway.log)
+
+Ask what has arrived, from a second terminal:
+
+  {query} vehicles
+  {query} latest {vin}
+  {query} signal {vin} VehicleSpeed --plot
+  {query} alerts --since 10m
 
 Each line is a record as the gateway decoded it: when, which vehicle, which type, what.
 [bold]Ctrl-C[/bold] ends it all.

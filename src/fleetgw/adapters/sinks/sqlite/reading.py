@@ -1,0 +1,180 @@
+"""Reads the file that the ``sqlite`` sink writes, also while it writes: a reader never holds it up."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sqlite3
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from fleetgw.adapters.sinks.sqlite.schema import VERSION, ForeignFile, check_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from fleetgw.adapters.codec.datum import JsonValue
+
+
+class CannotRead(Exception):
+    """What was asked for is not there. ``str()`` says what is wrong, and what would be right."""
+
+
+@frozen
+class VehicleSummary:
+    """One vehicle in the file.
+
+    :ivar fields: how many fields it has ever sent.
+    :ivar last_ms: when it made its latest record, epoch milliseconds; None when it has sent none.
+    :ivar status: of its latest connectivity record; empty when there is none.
+    """
+
+    vin: str
+    fields: int
+    last_ms: int | None
+    status: str
+
+
+@frozen
+class Signal:
+    """One value of one field. ``created_at_ms``: epoch milliseconds, by the vehicle's clock."""
+
+    field: str
+    created_at_ms: int
+    value: JsonValue
+
+
+@frozen
+class Alert:
+    """One occurrence of an alert; ``ended_at_ms`` is None while it lasts."""
+
+    vin: str
+    name: str
+    started_at_ms: int
+    ended_at_ms: int | None
+    audiences: tuple[str, ...]
+
+
+class RecordFile:
+    """An open file. Use ``open_file``."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def vehicles(self) -> list[VehicleSummary]:
+        """Every vehicle, the one that was heard of last first."""
+        rows = self._connection.execute(
+            """
+            SELECT vin, count(field), max(created_at_ms), coalesce((
+              SELECT status FROM connectivity_event c WHERE c.vehicle_id = vehicle.id
+              ORDER BY c.created_at_ms DESC, c.id DESC LIMIT 1), '')
+            FROM vehicle LEFT JOIN latest ON latest.vehicle_id = vehicle.id
+            GROUP BY vehicle.id ORDER BY 3 DESC, vin
+            """
+        )
+        return [VehicleSummary(*row) for row in rows]
+
+    def latest(self, vin: str) -> list[Signal]:
+        """The latest value of every field of a vehicle, by field name.
+
+        :raises CannotRead: there is no such vehicle.
+        """
+        rows = self._connection.execute(
+            "SELECT field, created_at_ms, value, type FROM latest WHERE vehicle_id = ? ORDER BY field", (self._id(vin),)
+        )
+        return [Signal(field, created_at_ms, _json_value(value, kind)) for field, created_at_ms, value, kind in rows]
+
+    def history(self, vin: str, field: str, since_ms: int, until_ms: int) -> list[Signal]:
+        """A field's values, oldest first, from ``since_ms`` on and before ``until_ms`` (epoch milliseconds).
+
+        :raises CannotRead: there is no such vehicle, or it has never sent the field.
+        """
+        vehicle_id = self._id(vin)
+        known = [
+            name for (name,) in self._connection.execute("SELECT field FROM latest WHERE vehicle_id = ?", (vehicle_id,))
+        ]
+        if field not in known:
+            raise CannotRead(f"{vin} has sent no {field}; {_did_you_mean(field, known, 'it has sent')}")
+        rows = self._connection.execute(
+            """
+            SELECT record.created_at_ms, value, type FROM record, json_each(signals)
+            WHERE vehicle_id = ? AND record.created_at_ms >= ? AND record.created_at_ms < ? AND key = ?
+            ORDER BY record.created_at_ms
+            """,
+            (vehicle_id, since_ms, until_ms, field),
+        )
+        return [Signal(field, created_at_ms, _json_value(value, kind)) for created_at_ms, value, kind in rows]
+
+    def alerts(self, vin: str | None, since_ms: int, until_ms: int) -> list[Alert]:
+        """Alerts that began from ``since_ms`` on and before ``until_ms``, the latest first; of all vehicles without ``vin``.
+
+        :raises CannotRead: there is no such vehicle.
+        """
+        rows = self._connection.execute(
+            """
+            SELECT vin, name, started_at_ms, ended_at_ms, audiences FROM alerts
+            WHERE started_at_ms >= ? AND started_at_ms < ? AND (? IS NULL OR vin = ?)
+            ORDER BY started_at_ms DESC, name
+            """,
+            (since_ms, until_ms, None if vin is None else self._vin(vin), vin),
+        )
+        return [
+            Alert(of_vin, name, started_at_ms, ended_at_ms, tuple(json.loads(audiences)))
+            for of_vin, name, started_at_ms, ended_at_ms, audiences in rows
+        ]
+
+    def _vin(self, vin: str) -> str:
+        self._id(vin)
+        return vin
+
+    def _id(self, vin: str) -> int:
+        row = self._connection.execute("SELECT id FROM vehicle WHERE vin = ?", (vin,)).fetchone()
+        if row is None:
+            known = [name for (name,) in self._connection.execute("SELECT vin FROM vehicle ORDER BY vin")]
+            raise CannotRead(f"no vehicle {vin}; {_did_you_mean(vin, known, 'there are')}")
+        return int(row[0])
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[RecordFile]:
+    """Open the file for reading; what is read within one ``with`` belongs together.
+
+    :raises CannotRead: there is no such file, or it is none of ours, or damaged.
+    """
+    if not path.is_file():
+        raise CannotRead(f"there is no file {path}; name the one that sqlite.path of the configuration names, with --db")
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
+            if check_version(connection) < VERSION:
+                raise ForeignFile("it holds no records yet; start the gateway once")
+            connection.execute("BEGIN")
+            yield RecordFile(connection)
+    except ForeignFile as error:
+        raise CannotRead(f"{path}: {error}") from error
+    except sqlite3.Error as error:
+        raise CannotRead(f"{path} cannot be read: {error}") from error
+
+
+def _json_value(value: str | float | None, kind: str) -> JsonValue:
+    match kind:
+        case "true" | "false":
+            return kind == "true"
+        case "object" | "array":
+            read: JsonValue = json.loads(str(value))
+            return read
+        case _:
+            return value
+
+
+def _did_you_mean(name: str, known: Sequence[str], otherwise: str) -> str:
+    by_lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
+    if near:
+        return f"did you mean {' or '.join(by_lower[each] for each in near)}?"
+    if not known:
+        return f"{otherwise} none yet"
+    shown = ", ".join(sorted(known)[:8])
+    return f"{otherwise} {shown}" + (f" and {len(known) - 8} more" if len(known) > 8 else "")

@@ -1,0 +1,160 @@
+"""Draws a signal: with braille dots in the terminal, or as a PNG file."""
+
+from __future__ import annotations
+
+import math
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from fleetgw.adapters.sinks.sqlite.reading import CannotRead
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fleetgw.adapters.codec.datum import JsonValue
+    from fleetgw.adapters.sinks.sqlite.reading import Signal
+
+HEIGHT_ROWS = 15
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille cell: four rows of two
+
+
+@frozen
+class Curve:
+    """What is drawn.
+
+    :ivar points: epoch seconds and level, oldest first; a gap (an invalid value) is not there.
+    :ivar names: what the levels 0, 1, ... are called, where the values are no numbers.
+    """
+
+    points: tuple[tuple[float, float], ...]
+    names: tuple[str, ...] = ()
+
+
+def to_curve(signals: Sequence[Signal]) -> Curve:
+    """Numbers as they are (also those sent as text); of other values each a level of its own, in order of the alphabet.
+
+    :raises CannotRead: there is nothing to draw.
+    """
+    held = [(each.created_at_ms / 1000, each.value) for each in signals if each.value is not None]
+    if not held:
+        raise CannotRead("every value in this time is invalid: there is nothing to draw")
+    if any(isinstance(value, dict) for _, value in held):
+        raise CannotRead("its values are objects, such as locations, which cannot be drawn; use --format csv or json")
+    numbers = [(at_s, _number(value)) for at_s, value in held]
+    finite = tuple((at_s, number) for at_s, number in numbers if number is not None and math.isfinite(number))
+    if finite and not any(number is None for _, number in numbers):
+        return Curve(finite)
+    texts = [(at_s, value if isinstance(value, str) else str(value).lower()) for at_s, value in held]
+    names = tuple(sorted({text for _, text in texts}))
+    return Curve(tuple((at_s, float(names.index(text))) for at_s, text in texts), names)
+
+
+def _number(value: JsonValue) -> float | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        return float(value)  # type: ignore[arg-type]  # what is no number raises
+    except (TypeError, ValueError):
+        return None
+
+
+def draw(signals: Sequence[Signal], title: str) -> None:
+    """Draw in the terminal.
+
+    :raises CannotRead: there is nothing to draw.
+    """
+    from rich.console import Console
+
+    width = Console().width if sys.stdout.isatty() else 100
+    print("\n".join(lines(to_curve(signals), title, width)))
+
+
+def lines(curve: Curve, title: str, width: int) -> list[str]:
+    """The picture as lines of text of at most ``width`` characters."""
+    low, high = _range(curve)
+    labels = _labels(curve, low, high)
+    gutter = max(map(len, labels.values()))
+    columns = max(10, width - gutter - 2)
+    first_s, last_s = curve.points[0][0], curve.points[-1][0]
+    cells = [[0] * columns for _ in range(HEIGHT_ROWS)]
+
+    def dot(x: int, y: int) -> None:
+        cells[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
+
+    before: int | None = None
+    at_x = 0
+    for at_s, level in curve.points:
+        x = round((at_s - first_s) / ((last_s - first_s) or 1) * (2 * columns - 1))
+        y = round((high - level) / (high - low) * (4 * HEIGHT_ROWS - 1))
+        if before is not None:  # a value holds until the next one: a step, not a slope
+            for between in range(at_x, x):
+                dot(between, before)
+            for between in range(min(before, y), max(before, y)):
+                dot(x, between)
+        dot(x, y)
+        before, at_x = y, x
+    picture = [
+        f"{labels.get(row, ''):>{gutter}} ┤" + "".join(chr(0x2800 + cell) for cell in line).rstrip("\u2800")
+        for row, line in enumerate(cells)
+    ]
+    form = "%H:%M:%S" if last_s - first_s < 86_400 else "%Y-%m-%d %H:%M"
+    begin, end = (datetime.fromtimestamp(at_s).astimezone().strftime(form) for at_s in (first_s, last_s))
+    axis = " " * gutter + " └" + "─" * columns
+    times = " " * (gutter + 2) + begin + " " * max(1, columns - len(begin) - len(end)) + end
+    return [title, "", *picture, axis, times]
+
+
+def _range(curve: Curve) -> tuple[float, float]:
+    levels = [level for _, level in curve.points]
+    low, high = min(levels), max(levels)
+    if low == high:
+        margin = abs(low) * 0.1 or 1
+        return low - margin, high + margin
+    return low, high
+
+
+def _labels(curve: Curve, low: float, high: float) -> dict[int, str]:
+    """Row number to what stands beside it."""
+    last = HEIGHT_ROWS - 1
+    if curve.names and len(curve.names) <= HEIGHT_ROWS:
+        return {round((high - level) / (high - low) * last): name for level, name in enumerate(curve.names)}
+    return {row: f"{high - (high - low) * row / last:.6g}" for row in (0, last // 2, last)}
+
+
+def save_png(signals: Sequence[Signal], title: str, file: Path) -> None:
+    """Draw into a file.
+
+    :raises CannotRead: there is nothing to draw, matplotlib is not installed, or the file cannot be written.
+    """
+    curve = to_curve(signals)
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.dates import date2num
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise CannotRead("--png needs matplotlib: pip install 'fleetgw[plot]'") from error
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    zone = datetime.now().astimezone().tzinfo
+    axes.xaxis_date(zone)
+    axes.step(
+        [date2num(datetime.fromtimestamp(at_s, zone)) for at_s, _ in curve.points],
+        [level for _, level in curve.points],
+        where="post",
+        marker=".",
+        markersize=3,
+    )
+    axes.set_title(title)
+    axes.grid(visible=True, alpha=0.3)
+    if curve.names:
+        axes.set_yticks(range(len(curve.names)), curve.names)
+    figure.autofmt_xdate()
+    try:
+        figure.savefig(file, format="png", dpi=120)
+    except OSError as error:
+        raise CannotRead(f"{file} cannot be written: {error.strerror}") from error
