@@ -22,10 +22,6 @@ _REFUSED_FOR_GOOD = "WRONGTYPE"
 """Other errors, such as a missing permission or a server that is loading, an operator or time can mend."""
 
 
-class TooLarge(Rejected):
-    """An argument is larger than the server takes. It closes the connection over it."""
-
-
 class Moved(Retryable):
     """The vehicle's set is at another node of the cluster by now."""
 
@@ -76,7 +72,7 @@ class _Publishes:
         else:
             self._error = _error(reply)
         self._heard += 1
-        if self._heard == len(channels) or isinstance(self._error, TooLarge):
+        if self._heard == len(channels) or _is_too_large(reply):
             self.expected.popleft()
             if self._error is None and not self._receivers:
                 part.channels[place] = channels
@@ -142,8 +138,7 @@ class Conversation:
             while (reply := self._reader.gets()) is not False:
                 if not self._stages:
                     raise NotConnected(f"an answer to nothing: {reply!r:.100}")
-                if isinstance(reply, ReplyError) and str(reply).startswith(_TOO_LARGE):
-                    self.refused_too_large = True
+                self.refused_too_large |= _is_too_large(reply)
                 stage = self._stages[0]
                 if stage.hear(reply):
                     self._stages.popleft()
@@ -202,11 +197,13 @@ def _packed(*command: str | bytes) -> bytes:
     return packed
 
 
+def _is_too_large(reply: object) -> bool:
+    return isinstance(reply, ReplyError) and str(reply).startswith(_TOO_LARGE)
+
+
 def _error(reply: object) -> DeliveryError:
     text = str(reply)
-    if text.startswith(_TOO_LARGE):
-        return TooLarge(text)
-    if text.startswith(_REFUSED_FOR_GOOD):
+    if text.startswith((_TOO_LARGE, _REFUSED_FOR_GOOD)):
         return Rejected(text)
     if text.startswith(("MOVED", "ASK", "CLUSTERDOWN")):
         return Moved(text)

@@ -40,6 +40,10 @@ class Routes(Protocol):
     def pipes(self) -> Sequence[Pipe]:
         """The connections in use."""
 
+    @property
+    def found(self) -> bool:
+        """Whether it is known by now where records go, or that it cannot be known."""
+
     def start(self) -> None:
         """Open the connections that are known to be needed."""
 
@@ -52,6 +56,8 @@ class Routes(Protocol):
 
 class DirectRoutes:
     """One server, whichever is in charge; vehicles are spread over the connections to it."""
+
+    found = True
 
     def __init__(self, settings: RedisSettings, open_pipe: OpenPipe) -> None:
         self.pipes: list[Pipe] = []
@@ -79,6 +85,7 @@ class ClusterRoutes:
     """A connection, or several, to each master of a cluster; the slot of the vehicle's names decides.
 
     :param view: used on the worker's thread only.
+    :param looked: called after every look at the cluster.
     """
 
     def __init__(
@@ -89,6 +96,7 @@ class ClusterRoutes:
         view: ClusterView,
         worker: Worker,
         reactor: ISinkReactor,
+        looked: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._names = names
@@ -96,7 +104,9 @@ class ClusterRoutes:
         self._view = view
         self._worker = worker
         self._reactor = reactor
+        self._tell_looked = looked
         self._map: ClusterMap | None = None
+        self.found = False
         self._by_master: dict[Address, list[Pipe]] = {}
         self._unknown = "no node of the cluster has answered yet"
         self._looking = False
@@ -177,6 +187,7 @@ class ClusterRoutes:
 
     def _looked(self, found: ClusterMap | str) -> None:
         self._looking = False
+        self.found = True
         if self._stopped:
             return
         if isinstance(found, str):
@@ -184,6 +195,7 @@ class ClusterRoutes:
         else:
             self._take_map(found)
         self._next_look = self._reactor.callLater(MAP_RETRY_S if isinstance(found, str) else MAP_INTERVAL_S, self._again)
+        self._tell_looked()
 
     def _again(self) -> None:
         self._next_look = None

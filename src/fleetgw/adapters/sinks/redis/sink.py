@@ -86,6 +86,7 @@ class RedisSink:
         self._routes: Routes | None = None
         self._cluster: ClusterRoutes | None = None
         self._open: set[BatchUnderWay] = set()
+        self._waiting: list[BatchUnderWay] = []
         self._stopped: Deferred[None] | None = None
         self._closing: set[Pipe | ClusterRoutes] = set()
         self._released = False
@@ -100,7 +101,9 @@ class RedisSink:
         if settings.cluster:
             worker = self._make_worker(f"fleetgw-{self.name}-cluster")
             view = self._make_view(settings)
-            self._cluster = ClusterRoutes(settings, self._names, self._open_pipe, view, worker, self._context.reactor)
+            self._cluster = ClusterRoutes(
+                settings, self._names, self._open_pipe, view, worker, self._context.reactor, self._route_waiting
+            )
         self._routes = self._cluster or DirectRoutes(settings, self._open_pipe)
         self._routes.start()
         servers = ",".join(map(str, settings.addresses))
@@ -109,24 +112,16 @@ class RedisSink:
         return succeed(None)
 
     def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
-        """Hand records to the threads of the connections that they take."""
+        """Give records to their connections, or let them wait for the first look at the cluster."""
         routes = self._routes
         if routes is None or self._stopped is not None:
             return succeed([_NOT_RUNNING] * len(batch))
         under_way = BatchUnderWay(batch)
         self._open.add(under_way)
-        indexes_by_pipe: dict[Pipe, list[int]] = {}
-        knows = self._names.knows
-        for index, record in enumerate(batch):
-            pipe = routes.pipe(record) if knows(record) else Retryable(f"no route to {self.name} for {record.record_type}")
-            if isinstance(pipe, DeliveryError):
-                self._failed(record, pipe)
-                under_way.settle(index, pipe)
-            else:
-                indexes_by_pipe.setdefault(pipe, []).append(index)
-        for pipe, indexes in indexes_by_pipe.items():
-            pipe.submit(Part(under_way, indexes, [batch[index] for index in indexes]))
-        self._finish(under_way)
+        if routes.found:
+            self._route(under_way, routes)
+        else:
+            self._waiting.append(under_way)
         return under_way.answer
 
     def stop(self) -> Deferred[None]:
@@ -173,6 +168,29 @@ class RedisSink:
         self._readiness[pipe] = NotReady(f"{find_server}: has not answered yet")
         pipe.start()
         return pipe
+
+    def _route(self, under_way: BatchUnderWay, routes: Routes) -> None:
+        """Hand records to the threads of the connections that they take."""
+        batch = under_way.batch
+        indexes_by_pipe: dict[Pipe, list[int]] = {}
+        knows = self._names.knows
+        for index, record in enumerate(batch):
+            pipe = routes.pipe(record) if knows(record) else Retryable(f"no route to {self.name} for {record.record_type}")
+            if isinstance(pipe, DeliveryError):
+                self._note_failure(str(pipe))
+                self._numbers.failed(record.record_type)
+                under_way.settle(index, pipe)
+            else:
+                indexes_by_pipe.setdefault(pipe, []).append(index)
+        for pipe, indexes in indexes_by_pipe.items():
+            pipe.submit(Part(under_way, indexes, [batch[index] for index in indexes]))
+        self._finish(under_way)
+
+    def _route_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for under_way in waiting:
+            if self._routes is not None and under_way in self._open:
+                self._route(under_way, self._routes)
 
     def _note_change(self, pipe: Pipe, readiness: Readiness) -> None:
         if pipe not in self._readiness:
@@ -228,11 +246,6 @@ class RedisSink:
             self._note_failure(reason)
         errors = [result for result in part.results if isinstance(result, Retryable)]
         self._trouble = NotReady(str(errors[-1])) if errors and not isinstance(errors[-1], NotConnected) else None
-
-    def _failed(self, record: Record, error: DeliveryError) -> None:
-        """Note a record that goes nowhere."""
-        self._note_failure(str(error))
-        self._numbers.failed(record.record_type)
 
     def _note_failure(self, reason: str) -> None:
         self._failures.add(reason.partition(" ")[0], reason)  # the first word is Redis's error code, or an address

@@ -1,0 +1,234 @@
+"""Redis in memory, and a connection to it that needs neither sockets nor threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hiredis import Reader
+
+from fleetgw.adapters.sinks.redis.cluster import ClusterMap
+from fleetgw.adapters.sinks.redis.conversation import Conversation
+from fleetgw.adapters.sinks.redis.settings import Address
+from fleetgw.domain.errors import NotConnected
+from fleetgw.domain.ports import NotReady, Ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fleetgw.adapters.sinks.redis.names import Names
+    from fleetgw.adapters.sinks.redis.parts import Part
+    from fleetgw.adapters.sinks.redis.pipe import PipeListener
+    from fleetgw.adapters.sinks.redis.servers import FindServer
+    from fleetgw.adapters.sinks.redis.settings import RedisSettings
+
+MEMORY_ADDRESS = Address("memory", 6379)
+
+
+class MemoryRedis:
+    """A server: the three commands that the sink needs, and the same answers.
+
+    :ivar max_bulk_bytes: ``proto-max-bulk-len``.
+    :ivar sets: sorted sets: member to score, by key.
+    :ivar listens: whether somebody is subscribed to a channel.
+    :ivar published: channel and payload, in order.
+    :ivar errors: the reply to a command on this key or channel, in place of the usual one.
+    :ivar elsewhere: channels that somebody listens to at another node, as a cluster's view tells.
+    """
+
+    def __init__(self) -> None:
+        self.max_bulk_bytes = 1_048_576
+        self.sets: dict[bytes, dict[bytes, float]] = {}
+        self.listens: Callable[[bytes], bool] = lambda _channel: True
+        self.published: list[tuple[bytes, bytes]] = []
+        self.errors: dict[bytes, bytes] = {}
+        self.elsewhere: set[bytes] = set()
+        self.down = False
+        self.held = False
+        self._pipes: list[MemoryPipe] = []
+
+    def make_pipe(
+        self,
+        _name: str,
+        _find_server: FindServer,
+        names: Names,
+        settings: RedisSettings,
+        listener: PipeListener,
+        epoch_s: Callable[[], float],
+    ) -> MemoryPipe:
+        """In place of ``ThreadedPipe``."""
+        pipe = MemoryPipe(self, names, settings, listener, epoch_s)
+        self._pipes.append(pipe)
+        return pipe
+
+    def hold(self) -> None:
+        """Answer nothing."""
+        self.held = True
+
+    def release(self) -> None:
+        """Answer again, what has been asked meanwhile too."""
+        self.held = False
+        for pipe in self._pipes:
+            pipe.answer()
+
+    def go_away(self) -> None:
+        """End every connection, and take none."""
+        self.down = True
+        for pipe in self._pipes:
+            pipe.lost("it closed the connection")
+
+    def come_back(self) -> None:
+        """Take connections again."""
+        self.down = False
+        for pipe in self._pipes:
+            pipe.connect()
+
+    def execute(self, command: list[bytes]) -> bytes:
+        """The reply to one command."""
+        name, key, *rest = command
+        if key in self.errors:
+            return b"-%b\r\n" % self.errors[key]
+        if name == b"PUBLISH":
+            self.published.append((key, rest[0]))
+            return b":%d\r\n" % self.listens(key)
+        members = self.sets.setdefault(key, {})
+        if name == b"ZREMRANGEBYSCORE":
+            limit = float(rest[1].removeprefix(b"("))
+            ended = [member for member, score in members.items() if score < limit]
+            for member in ended:
+                del members[member]
+            return b":%d\r\n" % len(ended)
+        live = sorted((score, member) for member, score in members.items() if score >= float(rest[0]))
+        return b"*%d\r\n" % len(live) + b"".join(b"$%d\r\n%b\r\n" % (len(member), member) for _, member in live)
+
+
+class MemoryPipe:
+    """A ``Pipe`` to a ``MemoryRedis``: everything happens within ``submit``."""
+
+    def __init__(
+        self,
+        server: MemoryRedis,
+        names: Names,
+        settings: RedisSettings,
+        listener: PipeListener,
+        epoch_s: Callable[[], float],
+    ) -> None:
+        self._server = server
+        self._names = names
+        self._listener = listener
+        self._epoch_s = epoch_s
+        self._timeout_s = settings.answer_timeout_s
+        self._conversation: Conversation | None = None
+        self._asked = Reader()
+        self._again: list[Part] = []
+
+    def start(self) -> None:
+        """Connect."""
+        self.connect()
+
+    def submit(self, part: Part) -> None:
+        """Say it, and hear the answer unless the server is held."""
+        if self._conversation is None:
+            part.fail(NotConnected(f"{MEMORY_ADDRESS}: it is down"))
+            self._listener.settled([part])
+            return
+        self._say([part])
+
+    def quit(self) -> None:
+        """Let go."""
+        conversation, self._conversation = self._conversation, None
+        for part in conversation.unfinished() if conversation is not None else ():
+            part.fail(NotConnected("the sink is letting go"))
+            self._listener.settled([part])
+        self._listener.closed(self)
+
+    def connect(self) -> None:
+        """Begin a conversation, where the server takes one."""
+        if self._server.down:
+            self._listener.changed(self, NotReady(f"{MEMORY_ADDRESS}: it is down"))
+            return
+        self._conversation = Conversation(self._names)
+        self._asked = Reader()
+        self._listener.changed(self, Ready())
+        again, self._again = self._again, []
+        if again:
+            self._say(again)
+
+    def lost(self, reason: str) -> None:
+        """The conversation ends without an answer."""
+        conversation, self._conversation = self._conversation, None
+        if conversation is None:
+            return
+        self._listener.settled(conversation.finished())
+        parts = conversation.unfinished()
+        if conversation.refused_too_large:
+            self._again = parts
+            self.connect()
+            return
+        error = NotConnected(f"{MEMORY_ADDRESS}: {reason}")
+        self._listener.changed(self, NotReady(str(error)))
+        for part in parts:
+            part.fail(error)
+        self._listener.settled(parts)
+
+    def answer(self) -> None:
+        """Hear the answers to everything said so far."""
+        while self._conversation is not None and not self._server.held:
+            command = self._asked.gets()
+            if command is False:
+                return
+            self._hear(command)
+
+    def _hear(self, command: list[bytes]) -> None:
+        conversation = self._conversation
+        if conversation is None:
+            return
+        too_large = max(map(len, command)) > self._server.max_bulk_bytes
+        reply = b"-ERR Protocol error: invalid bulk length\r\n" if too_large else self._server.execute(command)
+        deadline = self._epoch_s() + self._timeout_s
+        # every reply comes in two pieces, as a network may deliver it
+        for piece in (reply[:1], reply[1:]):
+            self._asked.feed(conversation.hear(piece, deadline))
+        self._listener.settled(conversation.finished())
+        if too_large:
+            self.lost("it closed the connection")
+
+    def _say(self, parts: Sequence[Part]) -> None:
+        conversation = self._conversation
+        if conversation is not None:
+            self._asked.feed(conversation.say(parts, int(self._epoch_s()), self._epoch_s() + self._timeout_s))
+            self._listener.settled(conversation.finished())
+            self.answer()
+
+
+class MemoryClusterView:
+    """A ``ClusterView`` of one node, which is a ``MemoryRedis``."""
+
+    def __init__(self, server: MemoryRedis) -> None:
+        self._server = server
+
+    def read_map(self) -> ClusterMap:
+        """The node has every slot."""
+        if self._server.down:
+            raise NotConnected(f"{MEMORY_ADDRESS}: it is down")
+        return ClusterMap((MEMORY_ADDRESS,) * 16384, (MEMORY_ADDRESS,))
+
+    def listened(self, channels: Sequence[bytes]) -> frozenset[bytes]:
+        """Those of ``MemoryRedis.elsewhere``."""
+        return frozenset(self._server.elsewhere & {*channels})
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class DirectWorker:
+    """A ``Worker`` without a thread: a job runs when it is given."""
+
+    def __init__(self, _name: str = "") -> None:
+        """Like ``SerialWorker``."""
+
+    def do(self, job: Callable[[], None]) -> None:
+        """Run it."""
+        job()
+
+    def quit(self) -> None:
+        """Nothing runs."""

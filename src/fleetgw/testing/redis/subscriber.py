@@ -1,0 +1,71 @@
+"""A client that subscribes, and what it got."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis import Redis
+
+
+class Subscriber:
+    """Subscribed when made, and again after each loss of the connection.
+
+    :param client: of the server to subscribe at; closed with this.
+    :ivar received: channel and payload, in order.
+    """
+
+    def __init__(self, client: Redis, *channels: str | bytes, patterns: Sequence[str] = ()) -> None:
+        self.received: list[tuple[bytes, bytes]] = []
+        self._client = client
+        self._subscription = client.pubsub(ignore_subscribe_messages=False)
+        self._expected = len(channels) + len(patterns)
+        if channels:
+            self._subscription.subscribe(*channels)
+        if patterns:
+            self._subscription.psubscribe(*patterns)
+        self._confirmed = 0
+        self.subscribed()
+
+    def subscribed(self) -> None:
+        """Wait until the server knows; to be called again when it has been restarted."""
+        deadline_s = time.monotonic() + 10
+        self._confirmed = 0
+        with suppress(RedisError):
+            self._subscription.connection.disconnect()
+        while self._confirmed < self._expected:
+            assert time.monotonic() < deadline_s, "not subscribed in time"  # noqa: S101 a test's helper
+            self.read(0.05)
+
+    def read(self, timeout_s: float = 0.0) -> None:
+        """Take what has come."""
+        try:
+            message = self._subscription.get_message(timeout=timeout_s)
+        except (RedisError, OSError):
+            time.sleep(0.02)
+            return
+        while message is not None:
+            if message["type"] in ("message", "pmessage"):
+                self.received.append((message["channel"], message["data"]))
+            else:
+                self._confirmed += 1
+            message = self._subscription.get_message(timeout=0)
+
+    def wait_for(self, count: int, timeout_s: float = 5.0) -> list[tuple[bytes, bytes]]:
+        """What has come once there are ``count``, or the time is over."""
+        deadline_s = time.monotonic() + timeout_s
+        self.read()
+        while len(self.received) < count and time.monotonic() < deadline_s:
+            self.read(0.05)
+        return self.received
+
+    def close(self) -> None:
+        """Let go."""
+        self._subscription.close()
+        self._client.close()
