@@ -40,6 +40,12 @@ class BrokerConnection(StringTransport):
             if self.full_at_bytes is not None and len(self.left_over) >= self.full_at_bytes and self.producer is not None:
                 self.producer.pauseProducing()
 
+    def getHandle(self) -> None:
+        """There is no socket."""
+
+    def setTcpNoDelay(self, _enabled: object) -> None:
+        """Nothing is delayed here."""
+
     def _arrive(self) -> None:
         if self.open and self.full_at_bytes is None:
             data, self.left_over = self.left_over, b""
