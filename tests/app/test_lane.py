@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from fleetgw.app.lane import Lane, LaneTiming
 from fleetgw.domain.delivery import BacklogLimits
-from fleetgw.domain.errors import NotConnected, Rejected, Retryable
+from fleetgw.domain.errors import NotConnected, Rejected, Retryable, Unheard
 from fleetgw.domain.ports import RECEIPT, IDispatcher, Outcome, Readiness, Ready
 from fleetgw.domain.records import Record
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
@@ -173,6 +173,17 @@ class OutcomeTests(LaneCase):
         self.assertEqual(base64.b64decode(str(letters[0]["payload_base64"])), b"12345")
         self.assertEqual(letters[0]["metadata"], make_record(txid="acked").metadata())
         self.assertEqual(self.origin.told, [])
+
+    def test_what_nobody_was_there_to_hear_is_neither_acked_nor_put_aside_nor_tried_again(self) -> None:
+        self.offer("heard", "unheard", origin=self.origin)
+        self.gather()
+        self.sink.answer(0, RECEIPT, Unheard("nobody subscribes"))
+        self.clock.advance(60)
+        self.assertEqual(self.origin.told, [["heard"]])
+        self.assertEqual(len(self.sink.batches), 1)
+        self.assertEqual(self.lane.held_records, 0)
+        self.assertEqual(self.number("dead_letter_total"), 0)
+        self.assertEqual(self.log.fields_of("dead_letter"), [])
 
     def test_a_deferred_that_fails_loses_nothing(self) -> None:
         self.offer("1", "2", origin=self.origin)

@@ -1,0 +1,161 @@
+"""The Redis sink's settings, readiness and decisions, over a server in memory."""
+
+import sys
+from unittest import TestCase as StdlibTestCase
+from unittest.mock import patch
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.redis import redis_sink
+from fleetgw.adapters.sinks.redis.settings import Address, read_settings
+from fleetgw.adapters.sinks.redis.sink import RedisSink
+from fleetgw.domain.errors import ConfigurationError, NotConnected, Retryable, Unheard
+from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
+from fleetgw.testing.redis.memory import DirectWorker, MemoryClusterView, MemoryRedis
+from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
+
+USUAL = {"addrs": ["memory:6379"], "publish_vin_topics": True}
+VIN = "5YJ3E1EA7KF000001"
+CHANNEL = b"ns_V_{5YJ3E1EA7KF000001}"
+
+
+class SettingsTests(StdlibTestCase):
+    def refused(self, **settings: object) -> str:
+        with self.assertRaises(ConfigurationError) as caught:
+            read_settings("redis", {**USUAL, **settings})
+        return str(caught.exception)
+
+    def test_refused(self) -> None:
+        self.assertIn("redis.addrs: is empty", self.refused(addrs=[]))
+        self.assertIn("redis.addrs: 'memory' is no address", self.refused(addrs=["memory"]))
+        self.assertIn("neither publish_vin_topics nor", self.refused(publish_vin_topics=False))
+        self.assertIn("redis.sentinel: a cluster", self.refused(sentinel={"master_name": "m"}, cluster_mode=True))
+        self.assertIn("redis.tls: cannot be used", self.refused(tls={"ca_file": "/nonexistent/ca.pem"}))
+
+    def test_addresses(self) -> None:
+        found = read_settings("redis", {**USUAL, "addrs": ["a:1", "[::1]:6379"]})
+        self.assertEqual(found.addresses, (Address("a", 1), Address("::1", 6379)))
+        self.assertEqual(str(found.addresses[1]), "[::1]:6379")
+
+    def test_times_are_nanoseconds_and_the_shortest_counts(self) -> None:
+        second = 1_000_000_000
+        for settings, expected_s in (
+            ({}, 5.0),
+            ({"publish_timeout": 0}, 5.0),
+            ({"publish_timeout": 2 * second}, 2.0),
+            ({"publish_timeout": 2 * second, "pool": {"read_timeout": second // 2}}, 0.5),
+            ({"pool": {"read_timeout": -1, "write_timeout": second}}, 1.0),
+            ({"publish_timeout": 60 * second}, 60.0),
+        ):
+            with self.subTest(settings=settings):
+                found = read_settings("redis", {**USUAL, **settings})
+                self.assertEqual(found.answer_timeout_s, expected_s)
+                self.assertEqual(found.connect_timeout_s, min(5.0, expected_s))
+
+    def test_pool(self) -> None:
+        for pool, connections in (
+            (None, 1),
+            ({"pool_size": 4}, 4),
+            ({"pool_size": 4, "max_active_conns": 2}, 2),
+            ({"pool_size": 4, "max_active_conns": 0}, 4),
+        ):
+            with self.subTest(pool=pool):
+                self.assertEqual(read_settings("redis", {**USUAL, "pool": pool}).connections, connections)
+        found = read_settings("redis", {**USUAL, "pool": {"min_idle_conns": 1, "pool_timeout": 5, "max_idle_conns": None}})
+        self.assertEqual(found.without_meaning, ("redis.pool.min_idle_conns", "redis.pool.pool_timeout"))
+
+    def test_secrets_stay_out_of_messages(self) -> None:
+        self.assertNotIn("hush", self.refused(password="hush", addrs=[]))
+
+    def test_missing_library(self) -> None:
+        for library in ("hiredis", "redis.connection"):
+            own = [name for name in sys.modules if name.startswith("fleetgw.adapters.sinks.redis.")]
+            with patch.dict(sys.modules, {library: None}):
+                for name in own:
+                    del sys.modules[name]
+                with self.assertRaisesRegex(ConfigurationError, r"pip install 'fleetgw\[redis\]'"):
+                    redis_sink(
+                        SinkContext("redis", USUAL, "ns", ("V",), ThreadlessReactor(), ReadableMetrics(), ReadableLog())
+                    )
+
+
+class SinkCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.server = MemoryRedis()
+        self.reactor, self.metrics, self.log = ThreadlessReactor(), ReadableMetrics(), ReadableLog()
+
+    def sink(self, **settings: object) -> RedisSink:
+        context = SinkContext("redis", {**USUAL, **settings}, "ns", ("V",), self.reactor, self.metrics, self.log)
+        server = self.server
+        sink = RedisSink(context, server.make_pipe, lambda _settings: MemoryClusterView(server), DirectWorker)
+        self.successResultOf(sink.start())
+        self.reactor.advance(0)
+        return sink
+
+    def outcomes(self, sink: RedisSink, *vins: str) -> list[Outcome]:
+        answer = sink.dispatch([make_record(vin) for vin in vins])
+        self.reactor.pump([0.001] * 5)
+        return list(self.successResultOf(answer))
+
+
+class SinkTests(SinkCase):
+    def test_nobody_listens(self) -> None:
+        self.server.listens = lambda channel: channel == CHANNEL
+        outcomes = self.outcomes(self.sink(), VIN, "other", VIN)
+        self.assertEqual([type(outcome) for outcome in (outcomes[0], outcomes[2])], [type(RECEIPT)] * 2)
+        self.assertIsInstance(outcomes[1], Unheard)
+        self.assertEqual(self.metrics.value("redis_no_receiver_total", "V"), 1)
+        self.assertEqual(self.metrics.value("redis_publish_total", "V"), 2)
+        self.assertEqual(self.metrics.value("redis_publish_total_bytes", "V"), 14)
+        self.assertEqual(self.metrics.value("redis_err", "V"), 0)
+
+    def test_in_a_cluster_a_client_of_another_node_listens(self) -> None:
+        self.server.listens = lambda _channel: False
+        self.server.elsewhere = {CHANNEL}
+        outcomes = self.outcomes(self.sink(cluster_mode=True), VIN, "other")
+        self.assertIs(outcomes[0], RECEIPT)
+        self.assertIsInstance(outcomes[1], Unheard)
+
+    def test_without_a_cluster_nobody_is_asked(self) -> None:
+        self.server.listens = lambda _channel: False
+        self.server.elsewhere = {CHANNEL}
+        self.assertIsInstance(self.outcomes(self.sink(), VIN)[0], Unheard)
+
+    def test_an_error_makes_it_not_ready_until_something_passes(self) -> None:
+        sink = self.sink()
+        self.assertEqual(sink.readiness(), Ready())
+        self.server.errors[CHANNEL] = b"NOPERM no such channel for you"
+        (outcome,) = self.outcomes(sink, VIN)
+        self.assertIsInstance(outcome, Retryable)
+        self.assertEqual(sink.readiness(), NotReady("NOPERM no such channel for you"))
+        self.assertEqual(self.log.fields_of("redis_err")[0]["kind"], "NOPERM")
+        self.server.errors.clear()
+        self.assertEqual(self.outcomes(sink, VIN), [RECEIPT])
+        self.assertEqual(sink.readiness(), Ready())
+
+    def test_a_server_that_is_down_does_not_flood_the_log(self) -> None:
+        self.server.go_away()
+        sink = self.sink()
+        for _ in range(50):
+            (outcome,) = self.outcomes(sink, VIN)
+            self.assertIsInstance(outcome, NotConnected)
+        self.assertEqual(len(self.log.fields_of("redis_err")), 1)
+        self.assertEqual(self.metrics.value("redis_err", "V"), 50)
+        self.assertEqual(sink.readiness(), NotReady("memory:6379: it is down"))
+
+    def test_a_cluster_that_nobody_knows(self) -> None:
+        self.server.down = True
+        sink = self.sink(cluster_mode=True)
+        (outcome,) = self.outcomes(sink, VIN)
+        self.assertIsInstance(outcome, NotConnected)
+        self.assertEqual(sink.readiness(), NotReady("memory:6379: it is down"))
+        self.server.down = False
+        self.reactor.advance(1)
+        self.reactor.advance(0)
+        self.assertEqual(self.outcomes(sink, VIN), [RECEIPT])
+        self.assertEqual(sink.readiness(), Ready())
+
+    def test_settings_without_meaning_are_named(self) -> None:
+        self.sink(pool={"min_idle_conns": 3})
+        self.assertEqual(self.log.fields_of("redis_setting_ignored")[0]["key"], "redis.pool.min_idle_conns")
