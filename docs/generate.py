@@ -13,7 +13,7 @@ from fleetgw.domain.metrics import Metric
 
 DOCS = Path(__file__).resolve().parent
 VECTORS = DOCS.parent / "tests" / "vectors"
-EXAMPLE = DOCS.parent / "examples" / "writing-a-sink"
+EXAMPLES = [DOCS.parent / "examples" / name for name in ("writing-a-sink", "consumers")]
 LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json"}
 
 _CHAPTERS = (
@@ -53,8 +53,8 @@ def metrics() -> str:
 
 
 def example(name: str) -> str:
-    """A file of the example, as a code block."""
-    path = EXAMPLE / name
+    """A file of the examples, as a code block."""
+    (path,) = (folder / name for folder in EXAMPLES if (folder / name).exists())
     return f"```{LANGUAGES[path.suffix]}\n{path.read_text().rstrip()}\n```"
 
 
@@ -75,7 +75,7 @@ def complete(page: str) -> str:
 
 def main() -> None:
     """Complete every page in place."""
-    for path in sorted(DOCS.glob("*.md")):
+    for path in sorted(DOCS.rglob("*.md")):
         page = path.read_text()
         if complete(page) != page:
             path.write_text(complete(page))

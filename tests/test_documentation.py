@@ -15,7 +15,7 @@ from fleetgw.simulator.certificate_folder import CertificateFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "fleetgw"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
 LEVELS = ("debug", "info", "warn", "error")
 

@@ -1,7 +1,9 @@
 """The ZMQ sink: what a subscriber receives, who is let in, who misses what."""
 
+import contextlib
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ import zmq
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.codec.codec import RecordCodec
+from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.zmq import zmq_sink
 from fleetgw.adapters.sinks.zmq.sink import ZmqSink
@@ -25,6 +28,7 @@ from fleetgw.testing.zmq_subscriber import Subscriber
 VECTORS = Path(__file__).parents[1] / "vectors"
 CASES = [case for case in json.loads((VECTORS / "dispatch.json").read_text())["cases"] if case["sink"] == "zmq"]
 DIFFERENCES = {case["name"]: case for case in json.loads((VECTORS / "zmq_differences.json").read_text())["cases"]}
+EXAMPLE = Path(__file__).parents[2] / "examples" / "consumers" / "zmq_subscriber.py"
 PROBE = b"probe"
 
 
@@ -196,6 +200,28 @@ class CurveTests(ZmqCase):
     def test_secret_key_is_not_shown(self) -> None:
         sink = ZmqSink(self.context(**self.curve_settings([])))
         self.assertNotIn(self.server_keys[1].decode(), repr(sink._settings))
+
+
+class ExampleTests(ZmqCase):
+    def test_example_consumer_shows_records(self) -> None:
+        curve = self.curve_settings([self.client_keys[0].decode()])
+        mine = zip(("public", "secret", "server"), (*self.client_keys, self.server_keys[0]), strict=True)
+        (self.folder / "mine.json").write_text(json.dumps({name: key.decode() for name, key in mine}))
+        payload = Payload(vin="VIN", data=[Datum(key=Field.VehicleName, value=Value(string_value="My car"))])
+        record = make_record("VIN", payload=payload.SerializeToString())
+        for settings, options in (({}, []), (curve, ["--keys", str(self.folder / "mine.json")])):
+            sink = ZmqSink(self.context(**settings))
+            self.successResultOf(sink.start())
+            example = [sys.executable, str(EXAMPLE), self.addr, "ns", "--count", "1", *options]
+            with subprocess.Popen(example, stdout=subprocess.PIPE) as consumer:
+                self.addCleanup(consumer.kill)
+                while consumer.poll() is None:
+                    self.reactor.advance(0.1)
+                    self.outcomes(sink, [record])
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        consumer.wait(0.02)
+                self.assertEqual(consumer.stdout.read(), b'VIN VehicleName string_value: "My car"\n')
+            self.stop(sink)
 
 
 class LifeTests(ZmqCase):

@@ -41,6 +41,25 @@ class SectionTests(ConfigCase):
             self.paths_refused("mqtt", {"broker": "b", "topic_base": "a/#"}), ["mqtt.broker", "mqtt.topic_base"]
         )
 
+    def test_mqtt_over_tls(self) -> None:
+        files = {"ca_file": "ca.crt", "server_cert": "server.crt", "server_key": "server.key"}
+        for section in (
+            {"broker": "mqtts://b:8883"},
+            {"broker": "mqtts://b:8883", "tls": {}},
+            {"broker": "b:8883", "tls": files, "protocol_version": "5"},
+        ):
+            self.accept("mqtt", {"topic_base": "t"} | section)
+        cases: list[tuple[dict[str, object], list[str]]] = [
+            ({"broker": "tcp://b:1", "tls": {}}, ["mqtt.broker"]),
+            ({"broker": "http://b:1"}, ["mqtt.broker"]),
+            ({"broker": "b:1", "tls": {"server_cert": "server.crt"}}, ["mqtt.tls"]),
+            ({"broker": "b:1", "tls": {"ca_file": "server.key"}}, ["mqtt.tls.ca_file"]),
+            ({"broker": "b:1", "protocol_version": "4"}, ["mqtt.protocol_version"]),
+        ]
+        for section, expected in cases:
+            with self.subTest(section=section):
+                self.assertEqual(self.paths_refused("mqtt", {"topic_base": "t"} | section), expected)
+
     def test_zmq(self) -> None:
         (self.folder / "keys").write_text(json.dumps({"public": KEY, "secret": KEY}))
         (self.folder / "allowed").write_text(json.dumps([KEY]))
