@@ -130,9 +130,10 @@ class HostileInputTests(GatewayCase):
             vehicle.transport.write(first)
             self.gateway.clock.advance(0)
             vehicle.link.client.deliver(vehicle.link.server)
-            vehicle.transport.write(UPGRADE + b"more\r\n\r\n" + b"y" * 70_000)
-            self.gateway.clock.advance(0)
-            vehicle.link.client.deliver(vehicle.link.server)
+            for more in (UPGRADE, b"more\r\n\r\n", b"y" * 70_000):
+                vehicle.transport.write(more)
+                self.gateway.clock.advance(0)
+                vehicle.link.client.deliver(vehicle.link.server)
             vehicle.link.pump()
             self.assertEqual(vehicle.take().count(b"HTTP/1.1 4"), 1, first[:20])
         self.assertEqual(self.gateway.log.fields_of("socket_connected"), [])
@@ -279,7 +280,12 @@ class NothingIsLeftTests(GatewayCase):
     def test_every_stage_and_way_to_go(self) -> None:
         gateway = self.start()
         client = gateway.vehicle_tls()
-        ways = {"cut": RawVehicle.cut, "close": RawVehicle.close, "abort": lambda _: gateway.vehicles.abort_all()}
+        ways = {
+            "cut": RawVehicle.cut,
+            "close": RawVehicle.close,
+            "abort": lambda _: gateway.vehicles.abort_all(),
+            "broken record": lambda vehicle: vehicle.link.client.write(b"\x17\x03\x03\x00\x20" + bytes(32)),
+        }
         for way, leave in ways.items():
             for name, stage in self.stages().items():
                 gc.collect()
@@ -294,6 +300,7 @@ class NothingIsLeftTests(GatewayCase):
                     leave(vehicle)
                     vehicle.link.pump()
                     gateway.clock.advance(0.1)
+                    vehicle.cut()
                     self.assertEqual(gateway.vehicles.connections, set(), (way, name))
                     self.assertEqual(gateway.vehicles.open_connections, 0, (way, name))
                     vehicle.link.server.protocol = None  # type: ignore[assignment]  # the transport lives on with the client

@@ -26,6 +26,7 @@ from fleetgw.testing.client_certificates import (
 from fleetgw.testing.gateway_in_memory import VIN, GatewayCase
 from fleetgw.testing.raw_vehicle import UPGRADE, RawClientTls, RawVehicle
 
+_lib: Any = SSL._lib  # type: ignore[attr-defined]  # cffi, not typed
 EMPTY_MESSAGE = b"\x82\x80mask"
 COUNTER = "tls_handshake_error_total"
 
@@ -82,6 +83,11 @@ class WhoGetsInTests(GatewayCase):
         tls = RawClientTls(client_certificate(intermediate, VIN), [intermediate])
         self.assertRefused(tls, "unsuitable certificate purpose")
 
+    def test_an_intermediate_for_any_use_signs_vehicles(self) -> None:
+        for usages in ([ANY_USAGE], [SERVER_AUTH, ANY_USAGE], [CLIENT_AUTH]):
+            intermediate = intermediate_authority(self.authority, "Tesla Issuing CA", usages)
+            self.assertLetIn(RawClientTls(client_certificate(intermediate, VIN), [intermediate]))
+
     def test_versions_and_protocols(self) -> None:
         main = client_certificate(self.authority, VIN)
         self.assertRefused(RawClientTls(main, version=SSL.TLS1_1_VERSION), "unsupported protocol")
@@ -91,6 +97,14 @@ class WhoGetsInTests(GatewayCase):
         self.assertRefused(None, "wrong version number", b"hello, is anybody there? " * 10)
         vehicle = self.assertRefused(None, "http request", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertEqual(vehicle.take(), NOT_TLS)
+
+    def test_only_the_first_bytes_may_be_http(self) -> None:
+        """A piece of a handshake that happens to begin like a request is none."""
+        vehicle = self.gateway.connect(None)
+        vehicle.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        vehicle.send(b"GET of 501 bytes that are a client's random numbers")
+        self.assertEqual(vehicle.take(), b"")
+        self.assertIsNone(vehicle.lost)
 
     def test_tls_garbage(self) -> None:
         vehicle = self.gateway.connect(None)
@@ -207,6 +221,7 @@ class SameAsStockTests(GatewayCase):
             script(vehicle, inside)
             vehicle.link.pump()
             lost = vehicle.lost.type if vehicle.lost is not None else None
+            self.assertEqual(_lib.ERR_peek_error(), 0, "an error is left for the next connection to trip over")
             outcomes.append((inside.happened, vehicle.take(), lost, vehicle.link.server.disconnected))
         self.assertEqual(outcomes[1], outcomes[0])
         self.outcome = outcomes[1]
@@ -291,6 +306,15 @@ class SameAsStockTests(GatewayCase):
 
         self.play(script)
         self.assertEqual(self.outcome[1], b"")
+
+    def test_nothing_is_delivered_after_an_abort(self) -> None:
+        def script(vehicle: RawVehicle, inside: Recorder) -> None:
+            vehicle.link.pump()
+            inside.transport.abortConnection()
+            vehicle.send(b"too late")
+
+        self.play(script)
+        self.assertEqual(len(self.outcome[0]), 1)
 
     def test_the_server_closes_before_the_handshake_is_done(self) -> None:
         def script(vehicle: RawVehicle, inside: Recorder) -> None:

@@ -191,6 +191,16 @@ class VehicleConnection(Protocol):
             self.factory.log.info("request_end", duration_ms=duration_ms, **request)
 
     @property
+    def vehicle(self) -> Vehicle | None:
+        """Who is connected; None before the upgrade and from the goodbye on."""
+        return self._vehicle if self._stage is Stage.OPEN else None
+
+    @property
+    def connected_s(self) -> float:
+        """Seconds since the upgrade, for a connection with a ``vehicle``."""
+        return self.factory.monotonic() - self._stage_since
+
+    @property
     def remote(self) -> str:
         """``host:port`` of the peer."""
         peer = self.transport.getPeer()

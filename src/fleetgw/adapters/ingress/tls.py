@@ -75,9 +75,9 @@ def make_context(files: TlsFiles) -> SSL.Context:
     return context
 
 
-def _accepts(_connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, verified: int) -> bool:
-    """Whether a certificate of the peer's chain is good: as OpenSSL says, but a vehicle's own may be for any use."""
-    return bool(verified) or (error == _INVALID_PURPOSE and depth == 0 and _is_for_clients(certificate))
+def _accepts(_connection: SSL.Connection, certificate: crypto.X509, error: int, _depth: int, verified: int) -> bool:
+    """Whether a certificate of the peer's chain is good: as OpenSSL says, but it may be for any use."""
+    return bool(verified) or (error == _INVALID_PURPOSE and _is_for_clients(certificate))
 
 
 def _is_for_clients(certificate: crypto.X509) -> bool:
