@@ -2,11 +2,13 @@
 
 import os
 import socket
+import sys
 import time
+from pathlib import Path
 from unittest import SkipTest
 
 from redis import Redis
-from twisted.internet import task
+from twisted.internet import task, utils
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
@@ -19,6 +21,7 @@ from fleetgw.testing.redis.servers import RedisServer, SentinelledServers, Serve
 from fleetgw.testing.redis.subscriber import Subscriber
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "consumers" / "redis_subscriber.py"
 VIN = "5YJ3E1EA7KF000001"
 CHANNEL = f"ns_V_{{{VIN}}}"
 SET_KEY = f"subs_{CHANNEL}"
@@ -252,6 +255,23 @@ class SingleServerTests(RedisCase):
                 self.assertEqual(await self.outcome(sink), RECEIPT)
                 await self.pause(0.01)
             self.assertGreater(client.info("stats")["total_connections_received"], before + 2)
+
+
+class ExampleTests(RedisCase):
+    @deferred
+    async def test_consumer(self) -> None:
+        """The consumer that the documentation shows, with a set and without."""
+        server = self.server()
+        for settings, arguments in ((VIN_TOPICS, []), (SETS | {"publish_vin_topics": False}, ["--prefix", "subs"])):
+            sink = await self.sink(server.address, **settings)
+            shown: Deferred[bytes] = utils.getProcessOutput(
+                sys.executable, [str(EXAMPLE), server.address, "ns", VIN, "--count", "2", *arguments], os.environ
+            )
+            await self.delivered(sink, [make_record(VIN, payload=b'{"first":1}')])
+            await self.delivered(sink, [make_record(VIN, payload=b'{"second":2}')])
+            self.assertEqual(await shown, f'{VIN} {{"first":1}}\n{VIN} {{"second":2}}\n'.encode())
+        with server.client() as client:
+            self.assertEqual(client.zrange(SET_KEY, 0, -1), [])
 
 
 class WrongServerTests(RedisCase):
