@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-
-from twisted.trial.unittest import SynchronousTestCase
+from unittest import TestCase
 
 from fleetgw.adapters.sinks.memory import MemorySink
 from fleetgw.app.composition import compose
@@ -101,7 +100,7 @@ class GatewayInMemory:
         self.clock.advance(0)
 
 
-class GatewayCase(SynchronousTestCase):
+class GatewayCase(TestCase):
     """Base of tests that talk to a gateway in memory."""
 
     def start(self, environ: Mapping[str, str] | None = None, **config: Any) -> GatewayInMemory:  # as ``GatewayInMemory``
