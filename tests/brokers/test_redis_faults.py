@@ -423,6 +423,30 @@ class ClusterTests(RedisCase):
         self.assertEqual({name.decode() for name, _ in subscriber.wait_for(12)}, {*map(channel, heard)})
 
     @deferred
+    async def test_a_node_that_hangs(self) -> None:
+        """Its vehicles' records are offered again; those of other nodes pass, heard or not, and do not wait for it each time."""
+        cluster = self.cluster()
+        sink = await self.cluster_sink(cluster)
+        nodes = {vin: cluster.master_of(channel(vin).encode()) for vin in self.VINS}
+        hung = nodes[self.VINS[0]]
+        others = [vin for vin in self.VINS if nodes[vin] is not hung]
+        for vin in others[:-1]:
+            self.subscriber(nodes[vin].client(), channel(vin))
+        await self.delivered(sink, [make_record(vin) for vin in others[:-1]])
+        hung.pause()
+        self.assertIsInstance(await self.outcome(sink, make_record(self.VINS[0])), Retryable)
+        self.assertIsInstance(sink.readiness(), NotReady)
+        self.assertIsInstance(await self.outcome(sink, make_record(others[-1])), Unheard)
+        began_s = time.monotonic()
+        for _ in range(5):
+            outcomes = await sink.dispatch([make_record(vin) for vin in others])
+            self.assertEqual([type(outcome) for outcome in outcomes], [Receipt] * (len(others) - 1) + [Unheard])
+        self.assertLess(time.monotonic() - began_s, 4)
+        hung.resume()
+        self.subscriber(hung.client(), channel(self.VINS[0]))
+        await self.delivered(sink, [make_record(self.VINS[0])])
+
+    @deferred
     async def test_slot_that_moves(self) -> None:
         """A vehicle's set moves to another node: the sink follows, and publishes to what is there."""
         cluster = self.cluster()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fleetgw.adapters.sinks.redis.settings import RedisSettings
+
+
+AVOIDED_S = 2.0
+"""How long a node that did not answer is not asked again: one that hangs must not hold up what the others can tell."""
 
 
 class ClusterMap(NamedTuple):
@@ -54,6 +59,7 @@ class RedisClusterView:
         self._settings = settings
         self._nodes = settings.addresses
         self._connections: dict[Address, ServerConnection] = {}
+        self._avoided: dict[Address, tuple[float, str]] = {}
 
     def read_map(self) -> ClusterMap:
         """Ask the nodes known, then those of the configuration, until one tells."""
@@ -62,7 +68,7 @@ class RedisClusterView:
             try:
                 reply = self._connection(address).ask("CLUSTER", "SLOTS")
             except NotConnected as error:
-                reasons.append(str(error))
+                reasons.append(self._avoid(address, error))
                 continue
             found = read_slots(reply, address)
             if found.nodes:
@@ -80,14 +86,15 @@ class RedisClusterView:
                 connection = self._connection(address)
                 connection.send_command("PUBSUB", "NUMSUB", *channels)
                 asked.append(connection)
-            except (NotConnected, RedisError, OSError):
-                continue
+            except (NotConnected, RedisError, OSError) as error:
+                self._avoid(address, error)
         listened: set[bytes] = set()
         for connection in asked:
             try:
                 reply = connection.read_response(disable_decoding=True)
-            except (RedisError, OSError):
+            except (RedisError, OSError) as error:
                 connection.disconnect()
+                self._avoid(connection.address, error)
                 continue
             listened |= {channel for channel, count in zip(reply[::2], reply[1::2], strict=True) if count}
         return frozenset(listened)
@@ -98,7 +105,17 @@ class RedisClusterView:
             connection.disconnect()
         self._connections.clear()
 
+    def _avoid(self, address: Address, error: Exception) -> str:
+        if address not in self._avoided:
+            self._avoided[address] = monotonic() + AVOIDED_S, str(error)
+        return str(error)
+
     def _connection(self, address: Address) -> ServerConnection:
+        if address in self._avoided:
+            until, reason = self._avoided[address]
+            if monotonic() < until:
+                raise NotConnected(reason)
+            del self._avoided[address]
         connection = self._connections.get(address)
         if connection is None or not connection.is_connected:
             connection = ServerConnection(address, self._settings, self._settings.login).open()
