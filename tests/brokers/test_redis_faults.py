@@ -424,7 +424,7 @@ class ClusterTests(RedisCase):
 
     @deferred
     async def test_a_node_that_hangs(self) -> None:
-        """Its vehicles' records are offered again; those of other nodes pass, heard or not, and do not wait for it each time."""
+        """Its vehicles' records are offered again; those of other nodes pass and do not wait for it each time."""
         cluster = self.cluster()
         sink = await self.cluster_sink(cluster)
         nodes = {vin: cluster.master_of(channel(vin).encode()) for vin in self.VINS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, NamedTuple
 
-from attrs import frozen
+from attrs import field, frozen
 
 from fleetgw.domain.errors import ConfigurationError, Problem
 
@@ -38,7 +38,7 @@ class Login:
     """What to say to a server; empty where it asks for nothing."""
 
     username: str | None
-    password: str | None
+    password: str | None = field(repr=False)
 
 
 @frozen
