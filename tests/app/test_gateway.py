@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from fleetgw.adapters.codec import envelope as envelope_form
 from fleetgw.adapters.codec.codec import RecordCodec
 from fleetgw.adapters.codec.envelope import write_stream
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
@@ -67,11 +68,11 @@ def framed(*envelopes: bytes) -> bytes:
 
 
 def acks(record_type: str, *txids: bytes) -> bytes:
-    return framed(*(CODEC.ack(record_type, txid) for txid in txids))
+    return framed(*(envelope_form.ack(record_type, txid) for txid in txids))
 
 
 def error(txid: bytes = b"") -> bytes:
-    return framed(CODEC.error_reply(txid))
+    return framed(envelope_form.error_reply(txid))
 
 
 @implementer(IVehicleLink)
@@ -365,7 +366,7 @@ class RefusalTests(GatewayCase):
         self.assertEqual(self.value("unexpected_record_err_total"), 1)
 
     def test_unknown_message_types_are_acked_once_and_go_nowhere(self) -> None:
-        ack = CODEC.ack("V", b"42")
+        ack = envelope_form.ack("V", b"42")
         self.assertEqual(self.gone_wrong.received([ack, b"", bytes(20)]), acks("", b"42", b"", b""))
         self.assertEqual(self.value("unknown_message_type_error_total", "5"), 1)
         self.assertEqual(self.value("unknown_message_type_error_total", "0"), 2)
@@ -416,7 +417,7 @@ class MixedTests(GatewayCase):
                 b"\xff" * 9,
                 message("alerts", b"3"),
                 message("V", b"4", b"\xff"),
-                CODEC.ack("V", b"5"),
+                envelope_form.ack("V", b"5"),
                 message("V", b"6"),
                 message("free", b"7"),
                 message("free", b"8", sender_id="X"),
@@ -600,7 +601,7 @@ class NumberTests(GatewayCase):
         self.records = {"V": ["kafka"], "event": ["kafka"]}
         session = self.session()
         session.received([message("V", b"1"), message("event", b"2", b"12"), message("self", b"3", b"123")])
-        session.received([message(b"\xff", b"4", b"1234"), CODEC.ack("V", b"5")])
+        session.received([message(b"\xff", b"4", b"1234"), envelope_form.ack("V", b"5")])
         self.clock.advance(7.9)
         session.disconnected()
         size = len(V_PAYLOAD) + 2 + len(VIN)

@@ -99,6 +99,40 @@ class IDispatcher(Interface):
         """Whether the destination can be reached, as last seen; cheap, asks nobody, may be called at any time."""
 
 
+class Verdict(Enum):
+    """What a finding means for the operator."""
+
+    GOOD = "ok"
+    WORTH_A_LOOK = "warning"
+    WILL_NOT_WORK = "problem"
+
+
+@frozen
+class Finding:
+    """One thing found out about a destination or a certificate.
+
+    :ivar what: what is so, for people; holds no secret.
+    :ivar fix: what to do about it, empty where there is nothing to do.
+    """
+
+    verdict: Verdict
+    what: str
+    fix: str = ""
+
+
+class IDiagnosable(Interface):
+    """What can be asked for a diagnosis. Optional for a sink; ``fleetgw doctor`` asks it in place of starting the sink."""
+
+    def diagnose() -> Deferred[Sequence[Finding]]:
+        """Look at the destination, and leave nothing behind there.
+
+        Called at most once, on what was never started and never will be.
+
+        :return: fires with what was found, in the order it was looked at; never fails. Cancelling it fires it at once with
+            what has been found so far.
+        """
+
+
 class IRecordCodec(Interface):
     """Wire bytes <-> records. Pure and synchronous; calls never overlap."""
 
@@ -121,12 +155,6 @@ class IRecordCodec(Interface):
 
         :param created_at_ns: epoch nanoseconds; also gives ``received_at_ms``.
         """
-
-    def ack(record_type: str, txid: bytes) -> bytes:
-        """The envelope that acknowledges a record."""
-
-    def error_reply(txid: bytes) -> bytes:
-        """The envelope that says ``incorrect message format``; ``txid`` is empty when the envelope was unreadable."""
 
 
 class ICounter(Interface):

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from unittest import TestCase
 
 from fleetgw.adapters.codec import RecordCodec
+from fleetgw.adapters.codec import envelope as envelope_form
 from fleetgw.adapters.ingress.certificate import facts_from_der
 from fleetgw.domain.errors import MalformedEnvelope, MalformedPayload, Unauthorized
 from fleetgw.domain.identity import DEFAULT_ISSUERS, identify
@@ -105,22 +106,22 @@ class EnvelopeVectorTests(TestCase):
     def answer(self, message: bytes) -> tuple[list[bytes], list[Record]]:
         """What a gateway without reliable acks answers, and hands to the sinks."""
         if len(message) > SIZE_LIMIT_BYTES:
-            return [PROTOBUF.error_reply(b"")], []
+            return [envelope_form.error_reply(b"")], []
         try:
             envelope = PROTOBUF.read_envelope(message)
         except MalformedEnvelope:
-            return [PROTOBUF.error_reply(b"")], []
+            return [envelope_form.error_reply(b"")], []
         if not envelope.has_message or envelope.message_type != 4:
-            return [PROTOBUF.ack("", envelope.txid)], []
+            return [envelope_form.ack("", envelope.txid)], []
         record_type = envelope.topic.decode("utf-8", "surrogateescape")
         routed = record_type in self.file["routed_types"]
         if not routed and envelope.sender_id.decode("latin-1") not in (self.file["sender_id"], self.file["device_id"]):
-            return [PROTOBUF.error_reply(envelope.txid)], []
+            return [envelope_form.error_reply(envelope.txid)], []
         try:
             record = PROTOBUF.read_record(record_type, envelope, self.vehicle, RECEIVED_AT_MS)
         except MalformedPayload:
-            return [PROTOBUF.error_reply(envelope.txid)], []
-        return [PROTOBUF.ack(record_type, envelope.txid)], [record] if routed else []
+            return [envelope_form.error_reply(envelope.txid)], []
+        return [envelope_form.ack(record_type, envelope.txid)], [record] if routed else []
 
     def test_every_case(self) -> None:
         for case in self.file["cases"]:
@@ -157,7 +158,7 @@ class EnvelopeVectorTests(TestCase):
         for case in slack:
             with self.subTest(case["name"]):
                 self.assertIsNone(self.differences.ours(case)["buffer_slack"])
-                self.assertEqual(self.answer(message_of(case)), ([PROTOBUF.error_reply(b"")], []))
+                self.assertEqual(self.answer(message_of(case)), ([envelope_form.error_reply(b"")], []))
 
     def test_listed_differences_differ(self) -> None:
         self.assertEqual(self.differences.idle(self.file["cases"]), [])

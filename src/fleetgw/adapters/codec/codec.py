@@ -1,4 +1,4 @@
-"""The codec: envelopes and payloads to records, records to replies."""
+"""The codec: envelopes and payloads to records."""
 
 from google.protobuf.message import DecodeError
 from zope.interface import implementer
@@ -16,9 +16,6 @@ _EVENTS = {
     ConnectivityStatus.DISCONNECTED: ConnectivityEvent.DISCONNECTED,
 }
 
-_KEPT_ACKS = 1024
-_KEPT_ACK_SIZE_BYTES = 256
-
 
 @implementer(IRecordCodec)
 class RecordCodec:
@@ -30,10 +27,8 @@ class RecordCodec:
         :param transmit_decoded_records: payloads of the four known types leave as JSON instead of protobuf.
         """
         self._as_json = transmit_decoded_records
-        self._acks: dict[tuple[str, int], tuple[bytes, bytes]] = {}
 
     read_envelope = staticmethod(wire.read)
-    error_reply = staticmethod(wire.error_reply)
 
     def read_record(self, record_type: str, envelope: Envelope, vehicle: Vehicle, received_at_ms: int) -> Record:
         """See ``IRecordCodec``."""
@@ -47,24 +42,6 @@ class RecordCodec:
         if self._as_json:
             payload = to_json(content).encode()
         return Record(record_type, envelope.txid, vehicle, payload, received_at_ms, content, signals)
-
-    def ack(self, record_type: str, txid: bytes) -> bytes:
-        """See ``IRecordCodec``."""
-        try:
-            head, tail = self._acks[record_type, len(txid)]
-        except KeyError:
-            head, tail = self._make_ack(record_type, len(txid))
-        return head + txid + tail
-
-    def _make_ack(self, record_type: str, txid_size_bytes: int) -> tuple[bytes, bytes]:
-        """Make what surrounds a txid and keep it, unless a vehicle that invents types or txids would fill the memory."""
-        topic = record_type.encode("utf-8", "surrogateescape")
-        parts = wire.ack_parts(topic, txid_size_bytes)
-        if len(topic) + txid_size_bytes <= _KEPT_ACK_SIZE_BYTES:
-            if len(self._acks) >= _KEPT_ACKS:
-                self._acks.clear()
-            self._acks[record_type, txid_size_bytes] = parts
-        return parts
 
     def connectivity(self, vehicle: Vehicle, status: ConnectivityStatus, created_at_ns: int) -> Record:
         """See ``IRecordCodec``."""

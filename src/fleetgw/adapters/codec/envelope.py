@@ -199,6 +199,12 @@ def ack_parts(topic: bytes, txid_size_bytes: int) -> tuple[bytes, bytes]:
     return ack[:txid_at], ack[txid_at + txid_size_bytes :]
 
 
+def ack(record_type: str, txid: bytes) -> bytes:
+    """The envelope that acknowledges a record; a type that is no UTF-8 carries surrogate escapes."""
+    head, tail = ack_parts(record_type.encode("utf-8", "surrogateescape"), len(txid))
+    return head + txid + tail
+
+
 def error_reply(txid: bytes) -> bytes:
     """The envelope that says ``incorrect message format``."""
     text = _vector(INCORRECT_MESSAGE_FORMAT)

@@ -7,7 +7,9 @@ from fleetgw.adapters.ingress.fast_frames import binary_frame_header
 from fleetgw.domain.ports import IReplyFrames
 
 CACHED_ACKS = 256
-"""How many pairs of record type and txid length are remembered; vehicles use a handful."""
+CACHED_ACK_BYTES = 256
+"""How many pairs of record type and txid length are remembered, and how long both may be together; vehicles use a handful of
+short ones."""
 
 
 @implementer(IReplyFrames)
@@ -27,7 +29,7 @@ class ReplyFrames:
     def _prepare(self, record_type: str, txid_size_bytes: int) -> tuple[bytes, bytes]:
         head, tail = ack_parts(record_type.encode("utf-8", "surrogateescape"), txid_size_bytes)
         parts = binary_frame_header(len(head) + txid_size_bytes + len(tail)) + head, tail
-        if len(self._parts) < CACHED_ACKS:
+        if len(self._parts) < CACHED_ACKS and len(record_type) + txid_size_bytes <= CACHED_ACK_BYTES:
             self._parts[record_type, txid_size_bytes] = parts
         return parts
 
