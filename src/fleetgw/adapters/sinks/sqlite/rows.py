@@ -112,6 +112,7 @@ class Rows:
 def read_signals(payload: Payload) -> Signals:
     """The data of a ``V`` record by field name; a key that the schema does not know is its number."""
     signals: Signals = {}
+    names, enums, plain, float32 = FIELD_NAMES, _ENUMS, _PLAIN, _float32  # local names are found sooner
     for datum in payload.data:
         value = datum.value
         case: str | None = value.WhichOneof("value")
@@ -120,18 +121,18 @@ def read_signals(payload: Payload) -> Signals:
             double = value.double_value
             read = json_number(double) if double - double else double  # the difference of a NaN or an infinity is NaN
         elif case == "float_value":
-            read = _float32(value.float_value)
+            read = float32(value.float_value)
         elif case is None:
             read = None
-        elif case in _ENUMS:
+        elif case in enums:
             number = getattr(value, case)
-            read = _ENUMS[case].get(number) or str(number)
-        elif case in _PLAIN:
+            read = enums[case].get(number) or str(number)
+        elif case in plain:
             read = getattr(value, case)
         else:
             read = _compound(value, case)
         key = datum.key
-        signals[FIELD_NAMES.get(key) or str(key)] = read
+        signals[names.get(key) or str(key)] = read
     return signals
 
 

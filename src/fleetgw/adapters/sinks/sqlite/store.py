@@ -129,9 +129,10 @@ class Store:
         def all_together(connection: sqlite3.Connection) -> None:
             if folds:
                 self._fold(connection)
+            known = self._vehicle_ids
             for index, record in enumerate(records):
                 try:
-                    rows.add(record, self._vehicle_id(connection, record.vin))
+                    rows.add(record, known.get(record.vehicle.vin) or self._vehicle_id(connection, record.vin))
                 except (sqlite3.Error, MemoryError):
                     raise
                 except Exception as error:  # whatever a strange record does, it does it to itself alone
