@@ -153,6 +153,7 @@ class MqttSession(TwistedProtocol):
         self._owner = owner
         self._left_over = b""
         self._opened = False
+        self._wrote = False
         self._reason = ""
         self.paused = False
         self._keep_alive = LoopingCall(self._check_keep_alive)
@@ -174,7 +175,7 @@ class MqttSession(TwistedProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take acknowledgements; what else there is, is paho's."""
-        self._acknowledge_tcp()
+        self._wrote = False
         received = self._left_over + data
         try:
             if not self._opened and received[0] != CONNACK:
@@ -186,6 +187,8 @@ class MqttSession(TwistedProtocol):
             return
         if acknowledgements:
             self._owner.acknowledged(acknowledgements)
+        if not self._wrote:  # what is written carries TCP's acknowledgement along
+            self._acknowledge_tcp()
 
     def _read(self, packets: list[Packet]) -> list[tuple[int, int]]:
         acknowledgements = []
@@ -207,6 +210,7 @@ class MqttSession(TwistedProtocol):
 
     def write(self, packets: bytes) -> None:
         """Send PUBLISH packets."""
+        self._wrote = True
         self._connection.write(packets)
 
     def disconnect(self) -> None:
