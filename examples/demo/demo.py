@@ -129,7 +129,7 @@ Ask what has arrived, from a second terminal:
 
   {query} vehicles
   {query} latest {vin}
-  {query} signal {vin} VehicleSpeed --plot
+  {query} signal {vin} Soc --plot
   {query} alerts --since 10m
 
 Each line is a record as the gateway decoded it: when, which vehicle, which type, what.

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -34,33 +35,45 @@ class KilledTests(TestCase):
 
 
 class SyncedTests(TestCase):
+    def setUp(self) -> None:
+        self.strace = shutil.which("strace")
+        if self.strace is None:
+            how = "strace is not there: apt-get install strace"
+            self.fail(how) if os.environ.get("CI") else self.skipTest(how)
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+    def trace(self, *options: str) -> list[str]:
+        """The system calls of a writer that writes 60 batches, one after the other."""
+        trace, file = self.folder / "trace", self.folder / "r.sqlite3"
+        command = [self.strace, "-f", "-y", "-qq", "-e", "trace=pwrite64,write,fdatasync,fsync", *options, "-o", str(trace)]
+        command += [sys.executable, "-m", "fleetgw.testing.sqlite_crash", str(file), "0", "60", "1"]
+        subprocess.run(command, stdout=subprocess.DEVNULL, timeout=60, check=True)
+        return trace.read_text(errors="replace").splitlines()
+
     def test_every_receipt_comes_after_an_fsync(self) -> None:
-        """Between the last write to the log and the line that confirms there is a sync of the log, by the system calls."""
-        strace = shutil.which("strace")
-        if strace is None:
-            if os.environ.get("CI"):
-                self.fail("strace is not there: apt-get install strace")
-            self.skipTest("strace is not there: apt-get install strace")
-        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        trace = folder / "trace"
-        calls = "trace=pwrite64,write,fdatasync,fsync"
-        writer = [sys.executable, "-m", "fleetgw.testing.sqlite_crash", str(folder / "r.sqlite3"), "0", "60", "1"]
-        subprocess.run(
-            [strace, "-f", "-y", "-qq", "-e", calls, "-o", str(trace), *writer],
-            stdout=subprocess.DEVNULL,
-            timeout=60,
-            check=True,
-        )
+        """Between the last write to the log and the line that confirms there is a sync of the log."""
         unsynced, receipts = True, 0
-        for line in trace.read_text(errors="replace").splitlines():
+        for line in self.trace():
             if "pwrite64(" in line and "r.sqlite3-wal" in line:
                 unsynced = True
             elif "fdatasync(" in line and "r.sqlite3-wal" in line:
                 unsynced = False
-            elif "write(1<" in line:
+            elif re.search(r'write\(1<.*"\d', line):
                 receipts += 1
                 self.assertFalse(unsynced, f"confirmed before it was synced: {line}")
-        self.assertGreaterEqual(receipts, 50)
+        self.assertEqual(receipts, 60)
+
+    def test_what_could_not_be_synced_is_not_confirmed(self) -> None:
+        failed, before, after, empty = False, 0, 0, 0
+        for line in self.trace("-e", "inject=fdatasync:error=EIO:when=20+"):
+            failed = failed or ("fdatasync(" in line and "EIO" in line)
+            receipt = bool(re.search(r'write\(1<.*"\d', line))
+            before += receipt and not failed
+            after += receipt and failed
+            empty += bool(re.search(r'write\(1<.*"\\n"', line))
+        self.assertGreater(before, 5)
+        self.assertEqual(after, 0)
+        self.assertEqual(before + empty, 60, "it does not end, nor hang: every batch has its outcomes")
 
 
 class FullDiskTests(TestCase):
