@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,8 +75,8 @@ class RedisServer:
         eventually(self._listens)
 
     def client(self, **arguments: object) -> Redis:
-        """redis-py's client; to be closed."""
-        return Redis(port=self.port, protocol=2, **arguments)  # type: ignore[arg-type]  # any that it has
+        """redis-py's client, which tries nothing twice; to be closed."""
+        return Redis("127.0.0.1", self.port, protocol=2, retry=Retry(NoBackoff(), 0), **arguments)  # type: ignore[arg-type]  # any that it has
 
     def kill(self) -> None:
         """SIGKILL."""

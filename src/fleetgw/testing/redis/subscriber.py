@@ -46,16 +46,14 @@ class Subscriber:
     def read(self, timeout_s: float = 0.0) -> None:
         """Take what has come."""
         try:
-            message = self._subscription.get_message(timeout=timeout_s)
+            while (message := self._subscription.get_message(timeout=timeout_s)) is not None:
+                if message["type"] in ("message", "pmessage"):
+                    self.received.append((message["channel"], message["data"]))
+                else:
+                    self._confirmed += 1
+                timeout_s = 0.0
         except (RedisError, OSError):
-            time.sleep(0.02)
-            return
-        while message is not None:
-            if message["type"] in ("message", "pmessage"):
-                self.received.append((message["channel"], message["data"]))
-            else:
-                self._confirmed += 1
-            message = self._subscription.get_message(timeout=0)
+            time.sleep(0.02)  # the server is away
 
     def wait_for(self, count: int, timeout_s: float = 5.0) -> list[tuple[bytes, bytes]]:
         """What has come once there are ``count``, or the time is over."""
