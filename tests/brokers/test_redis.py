@@ -4,22 +4,20 @@ import atexit
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from unittest import SkipTest
 
 from redis import Redis, RedisCluster
-from twisted.internet import task
-from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from fleetgw.adapters.sinks.redis.sink import RedisSink
 from fleetgw.simulator.certificates import make_authority, make_server, make_vehicle
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.redis.harness import ServerHarness
-from fleetgw.testing.redis.servers import RedisServer, ServerCluster, eventually, free_port, missing
+from fleetgw.testing.redis.servers import RedisServer, ServerCluster, free_port, missing
 from fleetgw.testing.redis.subscriber import Subscriber
 from fleetgw.testing.redis.wire_contract import RedisWireContract
 
