@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -143,6 +144,7 @@ def the_secured() -> Secured:
     needed()
     secured = Secured()
     atexit.register(secured.server.stop)
+    atexit.register(shutil.rmtree, secured.folder)
     return secured
 
 
