@@ -211,3 +211,11 @@ class SecretTests(ConfigCase):
         self.assertEqual(
             [problem.split(": ")[0] for problem in problems], ['kafka["sasl.password"]', "dispatchers.m.settings.k[0]"]
         )
+
+    def test_a_whole_section_is_no_secret(self) -> None:
+        with self.subTest("kafka"):
+            (problem,) = self.refused(environ={"PW": "x"}, kafka={"env": "PW"}, records={"V": ["logger"]})
+            self.assertRegex(problem, "^kafka: is one secret; must be an object")
+        with self.subTest("settings"):
+            (problem,) = self.refused(environ={"PW": "x"}, dispatchers={"m": {"class": "a:B", "settings": {"env": "PW"}}})
+            self.assertRegex(problem, "^dispatchers.m.settings: is one secret; must be an object")

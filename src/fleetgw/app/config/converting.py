@@ -82,6 +82,9 @@ class Converter:
             return self.section(plain, value, path)
         if origin is dict and isinstance(value, dict):
             settings = with_secrets(value, path, self.findings, self.surroundings) if hint(kind, "free_form") else value
+            if not isinstance(settings, dict):  # the section as a whole was given as a secret is
+                self.findings.refuse_value(path, "is one secret", f"must be {type_name(kind)}; give its values as secrets")
+                return UNUSABLE
             return self._members(typing.get_args(plain)[1], settings, path)
         if origin is tuple and isinstance(value, list):
             items = [self._value(typing.get_args(plain)[0], each, f"{path}[{index}]") for index, each in enumerate(value)]
