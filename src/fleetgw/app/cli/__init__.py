@@ -7,7 +7,7 @@ import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from fleetgw.app.cli import certs, check_config, config_schema, fetch_ca, query, simulate
+from fleetgw.app.cli import certs, check_config, config_schema, doctor, fetch_ca, query, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,7 @@ _EXAMPLES = """\
 examples:
   fleetgw certs certs --vehicles 10          development certificates in ./certs
   fleetgw check-config config.json           is this configuration any good?
+  fleetgw doctor --config config.json        are brokers, certificates, ports and limits as they should be?
   fleetgw fetch-ca tesla-ca.crt              the authorities that sign real vehicles' certificates
   fleetgw simulate --url wss://localhost:4443 --certs certs --vehicles 10 --rate 20 --duration 30
   fleetgw query latest 5YJ3E1EA7KF000001     a vehicle now, from the sqlite sink's file
@@ -36,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fleetgw {version('fleetgw')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (certs, fetch_ca, check_config, config_schema, query, simulate):
+    for command in (certs, fetch_ca, check_config, doctor, config_schema, query, simulate):
         command.add_parser(commands)
     return parser
 

@@ -1,0 +1,1 @@
+"""What the sinks' probes share: looking from a thread, at the network, at certificates."""

@@ -1,0 +1,179 @@
+"""What ``fleetgw doctor`` says of the MQTT broker. Everything here blocks."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, MQTTv5, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion
+
+from fleetgw.adapters.diagnosis.blocking import BlockingProbe
+from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
+from fleetgw.adapters.diagnosis.findings import good, will_not_work
+from fleetgw.adapters.diagnosis.network import TIMEOUT_S, address, reach, shake_hands, who_answers
+from fleetgw.adapters.sinks.mqtt.settings import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from paho.mqtt.client import ConnectFlags, MQTTMessage
+    from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.mqtt.settings import MqttSettings, TlsSettings
+    from fleetgw.domain.ports import Finding, IDiagnosable
+
+VERSION_TOPIC = "$SYS/broker/version"
+"""Where mosquitto and some others tell their version; no part of MQTT."""
+
+VERSION_WAIT_S = 0.5
+
+_NOT_AUTHORISED = "not authorized"
+
+
+def mqtt_probe(context: SinkContext) -> IDiagnosable:
+    """Make what looks at the broker."""
+    return BlockingProbe(lambda: look(context), context.reactor)
+
+
+@define
+class _Heard:
+    answer: ReasonCode | None = None
+    properties: Properties | None = None
+    version: str = ""
+    ended: str = field(default="")
+
+
+def look(context: SinkContext) -> Iterator[Finding]:
+    """The way to the broker, then a session of our own: with another client identifier, so that the gateway's lives on."""
+    settings = read_settings(context.name, context.settings)
+    tls = None
+    if settings.tls is not None:
+        yield from _own_files(settings.tls)
+        try:
+            tls = _tls(settings.tls)
+        except (OSError, ValueError) as error:
+            yield will_not_work(f"{context.name}.tls cannot be used: {error}", "name PEM files that belong together")
+            return
+    host, port = settings.host, settings.port
+    if not (yield from reach(host, port)):
+        return
+    if tls is not None and not (yield from shake_hands(host, port, tls, host)):
+        return
+    heard = _converse(settings, tls)
+    if heard.answer is None:
+        what = f"{address(host, port)} gives no answer in MQTT: {heard.ended}; {who_answers(host, port)}"
+        yield will_not_work(what, "name the address of an MQTT broker; if it speaks TLS, write mqtts://host:port")
+        return
+    if heard.answer.is_failure:
+        yield _refusal(heard.answer, settings)
+        return
+    yield good(_who(settings))
+    version = "MQTT 5" if settings.is_mqtt5 else "MQTT 3.1.1"
+    yield good(
+        f"{version}, broker: {heard.version}" if heard.version else f"{version}; the broker does not tell its version"
+    )
+    yield from _limits(heard.properties, settings)
+
+
+def _converse(settings: MqttSettings, tls: ssl.SSLContext | None) -> _Heard:
+    heard = _Heard()
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=f"fleetgw-doctor-{os.getpid()}",
+        protocol=MQTTv5 if settings.is_mqtt5 else MQTTv311,
+        reconnect_on_failure=False,
+    )
+    client.connect_timeout = TIMEOUT_S
+    if settings.username:
+        client.username_pw_set(settings.username, settings.password)
+    if tls is not None:
+        client.tls_set_context(tls)
+
+    def answered(
+        client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
+    ) -> None:
+        heard.answer, heard.properties = code, properties
+        if not code.is_failure:
+            client.subscribe(VERSION_TOPIC)
+
+    def told(_client: Client, _data: object, message: MQTTMessage) -> None:
+        heard.version = message.payload.decode(errors="replace")[:80]
+
+    client.on_connect = answered
+    client.on_message = told
+    try:
+        client.connect(settings.host, settings.port, keepalive=30)
+        _listen(client, heard)
+        client.disconnect()
+    except (OSError, ValueError) as error:
+        heard.ended = heard.ended or str(error) or type(error).__name__
+    return heard
+
+
+def _listen(client: Client, heard: _Heard) -> None:
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline_s and not heard.version:
+        code = client.loop(0.05)
+        if heard.answer is None and code != MQTT_ERR_SUCCESS:
+            heard.ended = (
+                "it closes the connection" if code.name == "MQTT_ERR_CONN_LOST" else "it answers in another language"
+            )
+            return
+        if code != MQTT_ERR_SUCCESS:
+            return
+        if heard.answer is not None:
+            deadline_s = min(deadline_s, time.monotonic() + VERSION_WAIT_S)
+    heard.ended = f"nothing within {TIMEOUT_S:.0f} s"
+
+
+def _refusal(code: ReasonCode, settings: MqttSettings) -> Finding:
+    what = f"the broker refuses us ({_who(settings)}): {code}"
+    said = str(code).lower()
+    if "user name" in said or "password" in said or _NOT_AUTHORISED in said:
+        return will_not_work(what, "correct username and password, or give this user the right to connect")
+    if "protocol version" in said:
+        return will_not_work(what, f"set protocol_version to {'3.1.1' if settings.is_mqtt5 else '5'}")
+    return will_not_work(what, "see the broker's log")
+
+
+def _limits(properties: Properties | None, settings: MqttSettings) -> Iterator[Finding]:
+    """What a broker of MQTT 5 allows; earlier ones do not say."""
+    highest_qos = getattr(properties, "MaximumQoS", 2)
+    if settings.qos > highest_qos:
+        yield will_not_work(
+            f"the broker takes QoS {highest_qos} at most, qos is {settings.qos}", f"set qos to {highest_qos}"
+        )
+    if settings.retained and not getattr(properties, "RetainAvailable", 1):
+        yield will_not_work("the broker keeps no retained messages", "set retained to false")
+    if settings.qos == 0:
+        yield good("QoS 0: sent is all that is known, which is never a confirmation")
+    topics = f"{settings.topic_base}/..." if settings.topic_base else "..."
+    yield good(f"publishes to {topics} with QoS {settings.qos}{', retained' if settings.retained else ''}")
+
+
+def _who(settings: MqttSettings) -> str:
+    certificate = settings.tls is not None and settings.tls.certificate is not None
+    shown = ", with a client certificate" if certificate else ""
+    if not settings.username:
+        return f"without a user name{shown}"
+    return f"as {settings.username}, {'without' if settings.password is None else 'with'} a password{shown}"
+
+
+def _own_files(tls: TlsSettings) -> Iterator[Finding]:
+    if tls.ca_file is not None:
+        yield from authorities_findings(tls.ca_file)
+    if tls.certificate is not None and tls.key is not None:
+        yield from own_certificate_findings(tls.certificate, tls.key)
+
+
+def _tls(tls: TlsSettings) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=tls.ca_file)
+    if tls.certificate is not None:
+        context.load_cert_chain(tls.certificate, tls.key)
+    return context

@@ -1,0 +1,179 @@
+"""What ``fleetgw doctor`` says of Redis. Everything here blocks."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from fleetgw.adapters.diagnosis.blocking import BlockingProbe
+from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
+from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
+from fleetgw.adapters.diagnosis.network import TIMEOUT_S, reach, shake_hands, who_answers
+from fleetgw.adapters.sinks.redis.servers import OneOf, SentinelMaster, ServerConnection
+from fleetgw.adapters.sinks.redis.settings import read_settings
+from fleetgw.domain.errors import NotConnected
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping
+
+    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.redis.settings import Address, Login, RedisSettings
+    from fleetgw.domain.ports import Finding, IDiagnosable
+
+CLOCK_TOLERANCE_S = 5
+
+_UNHEARD = "start the consumer: a record that nobody subscribes to is not delivered"
+
+SCAN_ROUNDS = 50
+"""Of a thousand keys each: enough to say whether anybody subscribes, little enough for a busy server."""
+
+
+def redis_probe(context: SinkContext) -> IDiagnosable:
+    """Make what looks at the servers."""
+    return BlockingProbe(lambda: look(context), context.reactor)
+
+
+def look(context: SinkContext) -> Iterator[Finding]:
+    """Every server of the section, then the one that is in charge."""
+    tls = context.settings.get("tls")
+    if isinstance(tls, dict):
+        yield from _own_files(tls)
+    settings = read_settings(context.name, context.settings)
+    settings = evolve(settings, connect_timeout_s=min(settings.connect_timeout_s, TIMEOUT_S))
+    login = settings.sentinel_login if settings.sentinel_master else settings.login
+    in_reach = False
+    for address in settings.addresses:
+        usable = yield from _look_at_server(address, settings, login)
+        in_reach = in_reach or usable
+    if not in_reach:
+        return
+    try:
+        connection = (SentinelMaster(settings, settings.sentinel_master) if settings.sentinel_master else OneOf(settings))()
+    except NotConnected as error:
+        yield will_not_work(f"nobody to publish to: {error}", "see the reason; the other findings may explain it")
+        return
+    try:
+        if settings.sentinel_master:
+            yield good(f"the sentinels name {connection.address} as master of {settings.sentinel_master}")
+            yield _credentials(settings.login)
+        if settings.cluster:
+            yield _cluster(connection)
+        yield from _subscribers(connection, settings, context)
+    except NotConnected as error:
+        yield worth_a_look(f"the server did not tell more: {error}", "let the user INFO, SCAN and PUBSUB, or look yourself")
+    finally:
+        connection.disconnect()
+
+
+def _look_at_server(address: Address, settings: RedisSettings, login: Login) -> Generator[Finding, None, bool]:
+    """One server: reach, TLS, login, version; whether it can be used."""
+    if not (yield from reach(*address)):
+        return False
+    if settings.tls is not None:
+        name = settings.server_name or address.host
+        if not (yield from shake_hands(*address, settings.tls, name)):
+            return False
+    try:
+        connection = ServerConnection(address, settings, login).open()
+    except NotConnected as error:
+        yield _refusal(str(error), address, settings, login)
+        return False
+    try:
+        yield _credentials(login)
+        yield from _server(connection)
+    except NotConnected as error:
+        yield worth_a_look(f"the server does not tell its version: {error}", "nothing needs to be done")
+    finally:
+        connection.disconnect()
+    return True
+
+
+def _refusal(reason: str, address: Address, settings: RedisSettings, login: Login) -> Finding:
+    lower = reason.lower()
+    if "wrongpass" in lower or "invalid username-password" in lower or "invalid password" in lower:
+        return will_not_work(
+            f"{reason} ({_who(login)})", "correct username and password (REDIS_PASSWORD wins over the file)"
+        )
+    if "authentication required" in lower or "noauth" in lower:
+        return will_not_work(f"{reason} ({_who(login)})", "give the username and password that the server asks for")
+    if "without any password" in lower:
+        return will_not_work(f"{reason}", "the server asks for no password: remove it, or set one there")
+    hint = "" if settings.tls else f"; {who_answers(*address)}"
+    return will_not_work(f"{reason}{hint}", "name the address of a Redis server; give the section tls if it speaks TLS")
+
+
+def _server(connection: ServerConnection) -> Iterator[Finding]:
+    facts = _facts(connection.ask("INFO", "server"))
+    version = facts.get("valkey_version") or facts.get("redis_version", "of an unknown version")
+    product = "Valkey" if "valkey_version" in facts else "Redis"
+    yield good(f"{product} {version}, {facts.get('redis_mode', 'standalone')}")
+    match connection.ask("TIME"):
+        case [bytes(seconds), _] if abs(int(seconds) - time.time()) > CLOCK_TOLERANCE_S:
+            ahead_s = int(seconds) - time.time()
+            yield worth_a_look(f"its clock is {ahead_s:+.0f} s from ours", "let NTP set the clocks of both machines")
+
+
+def _cluster(connection: ServerConnection) -> Finding:
+    facts = _facts(connection.ask("CLUSTER", "INFO"))
+    what = f"cluster of {facts.get('cluster_size', '?')} masters, state {facts.get('cluster_state', '?')}"
+    if facts.get("cluster_state") == "ok":
+        return good(what)
+    return will_not_work(what, "see redis-cli --cluster check")
+
+
+def _subscribers(connection: ServerConnection, settings: RedisSettings, context: SinkContext) -> Iterator[Finding]:
+    for kind in context.record_types:
+        channel = context.destination(kind)
+        if settings.set_prefix:
+            pattern = f"{settings.set_prefix}_{channel}_{{*}}"
+            keys = _count_keys(connection, pattern)
+            what = f"{kind}: {keys or 'no'} vehicles have a set of subscribers ({pattern})"
+            yield (good(what) if keys else worth_a_look(what, _UNHEARD))
+        if settings.vin_topics:
+            pattern = f"{channel}_{{*}}"
+            channels = connection.ask("PUBSUB", "CHANNELS", pattern)
+            patterns = connection.ask("PUBSUB", "NUMPAT")
+            count = len(channels) if isinstance(channels, list) else 0
+            heard = f"{count or 'no'} vehicles' channels have subscribers now ({pattern})"
+            what = f"{kind}: {heard}, {patterns or 'no'} pattern subscriptions"
+            if count or patterns:
+                yield good(what)
+            else:
+                yield worth_a_look(what, _UNHEARD)
+
+
+def _count_keys(connection: ServerConnection, pattern: str) -> str:
+    cursor, count = b"0", 0
+    for _ in range(SCAN_ROUNDS):
+        match connection.ask("SCAN", cursor, "MATCH", pattern, "COUNT", "1000"):
+            case [bytes(following), list(keys)]:
+                cursor, count = following, count + len(keys)
+        if cursor == b"0":
+            return str(count) if count else ""
+    return f"{count} or more"
+
+
+def _credentials(login: Login) -> Finding:
+    return good(_who(login))
+
+
+def _who(login: Login) -> str:
+    if login.password is None:
+        return f"as {login.username}, without a password" if login.username else "without credentials"
+    return f"as {login.username or 'the default user'}, with a password"
+
+
+def _own_files(tls: Mapping[str, object]) -> Iterator[Finding]:
+    if tls.get("ca_file"):
+        yield from authorities_findings(Path(str(tls["ca_file"])))
+    if tls.get("server_cert") and tls.get("server_key"):
+        yield from own_certificate_findings(Path(str(tls["server_cert"])), Path(str(tls["server_key"])))
+
+
+def _facts(reply: object) -> dict[str, str]:
+    """What INFO tells, by name."""
+    text = reply.decode(errors="replace") if isinstance(reply, bytes) else ""
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

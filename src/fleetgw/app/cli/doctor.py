@@ -1,0 +1,109 @@
+"""``fleetgw doctor``: whether everything that a gateway needs is there and works."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted.python.failure import Failure
+
+    from fleetgw.app.composition import IGatewayReactor
+    from fleetgw.app.config import LoadedConfig
+    from fleetgw.app.doctor.checkup import Diagnosis
+    from fleetgw.domain.errors import ConfigurationError
+
+_DESCRIPTION = """\
+Look at everything that a gateway with this configuration needs: certificates, ports, open files, the clock, and the
+broker behind every sink that records are routed to. Says what was found and what to do about it. Nothing is published,
+and nothing is left behind; a gateway may run meanwhile.
+
+The exit status is 0 when everything works, 1 when something will not, 2 when the configuration is refused.
+"""
+
+_EXAMPLES = """\
+examples:
+  fleetgw doctor --config config.json
+  fleetgw doctor --config config.json --json | jq '.checks[] | select(.works | not)'
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "doctor",
+        help="look at brokers, certificates, ports and limits",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", metavar="FILE", type=Path, required=True, help="the configuration")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look; 0, 1 or 2."""
+    from fleetgw.app.config import load_config
+    from fleetgw.domain.errors import ConfigurationError
+
+    try:
+        loaded = load_config(arguments.config, os.environ)
+    except ConfigurationError as error:
+        _refuse(error, arguments.config, json=arguments.json)
+        return 2
+    from rich.console import Console
+
+    from fleetgw.app.doctor.report import as_json, print_table
+
+    diagnoses = _examined(loaded)
+    if arguments.json:
+        print(as_json(str(arguments.config), diagnoses))
+    else:
+        print_table(diagnoses, Console(highlight=False, width=None if sys.stdout.isatty() else 120))
+    return 0 if all(diagnosis.works for diagnosis in diagnoses) else 1
+
+
+def _refuse(error: ConfigurationError, file: Path, *, json: bool) -> None:
+    if json:
+        from fleetgw.app.doctor.report import refusal_as_json
+
+        print(refusal_as_json(str(file), error.problems))
+        return
+    from fleetgw.app.config import render_problems
+
+    print(render_problems(error.problems, (), colour=sys.stderr.isatty()), file=sys.stderr)
+
+
+def _examined(loaded: LoadedConfig) -> Sequence[Diagnosis]:
+    """Run every check on the reactor, which is started for it and stopped after."""
+    from twisted.internet import reactor as installed
+    from twisted.internet.defer import Deferred
+
+    from fleetgw.app.doctor.checkup import examine
+    from fleetgw.app.doctor.host import host_checks
+    from fleetgw.app.doctor.progress import Progress
+    from fleetgw.app.doctor.sinks import sink_checks
+
+    reactor = cast("IGatewayReactor", installed)
+    diagnoses: list[Diagnosis] = []
+
+    async def look() -> None:
+        checks = [*host_checks(loaded, reactor), *sink_checks(loaded.config, reactor)]
+        with Progress([check.subject for check in checks]) as progress:
+            diagnoses.extend(await examine(checks, reactor, progress.done))
+
+    def begin() -> None:
+        Deferred.fromCoroutine(look()).addErrback(failures.append).addBoth(lambda _: reactor.stop())
+
+    failures: list[Failure] = []
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    for failure in failures:
+        failure.raiseException()
+    return diagnoses

@@ -1,0 +1,143 @@
+"""What this machine gives: certificates, ports, open files, the clock."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import socket
+from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from fleetgw.adapters.diagnosis.blocking import BlockingProbe
+from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
+from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
+from fleetgw.app.doctor.checkup import Check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from twisted.internet.interfaces import IReactorFromThreads
+
+    from fleetgw.app.config.loading import LoadedConfig
+    from fleetgw.app.config.sections import Config
+    from fleetgw.domain.ports import Finding
+
+OWN_FILES = 200
+"""Open files of a gateway besides vehicles' connections: libraries, logs, connections to brokers."""
+
+FEW_CONNECTIONS = 1000
+STATUS_TIMEOUT_S = 2.0
+
+
+def host_checks(loaded: LoadedConfig, reactor: IReactorFromThreads) -> list[Check]:
+    """The checks that need no broker."""
+    config, tls = loaded.config, loaded.config.tls
+
+    def configuration() -> Iterator[Finding]:
+        yield good("complete, and nothing in it contradicts itself")
+        for warning in loaded.warnings:
+            yield worth_a_look(f"{warning.path}: {warning.what}", warning.fix)
+
+    looks = {
+        "configuration": configuration,
+        "server certificate": lambda: own_certificate_findings(tls.server_cert, tls.server_key),
+        "vehicles' authorities": lambda: authorities_findings(tls.ca_file),
+        "clock": lambda: clock_findings(config),
+        "ports": lambda: port_findings(config),
+        "open files": lambda: open_file_findings(config.limits.max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)),
+    }
+    return [Check(subject, BlockingProbe(look, reactor)) for subject, look in looks.items()]
+
+
+def clock_findings(config: Config, now: datetime | None = None) -> Iterator[Finding]:
+    """Whether the clock can be right: no certificate was made in its future."""
+    now = now or datetime.now(UTC)
+    certificates = [
+        certificate
+        for file in (config.tls.server_cert, config.tls.ca_file)
+        for certificate in x509.load_pem_x509_certificates(file.read_bytes())
+    ]
+    latest = max(certificate.not_valid_before_utc for certificate in certificates)
+    what = f"{now:%Y-%m-%d %H:%M:%S} UTC"
+    if latest > now:
+        fix = "set the clock (timedatectl says whether NTP does): vehicles and brokers are refused while it is wrong"
+        yield will_not_work(f"{what}, but a certificate was made on {latest:%Y-%m-%d %H:%M}", fix)
+    else:
+        yield good(f"{what}, later than any certificate was made")
+
+
+def port_findings(config: Config) -> Iterator[Finding]:
+    """Whether the gateway could listen where it is told to, or does so already."""
+    monitoring = config.monitoring
+    running = _gateway_answers(config)
+    for key, host, port in (
+        ("port", config.host, config.port),
+        ("status_port", config.host, config.status_port),
+        ("monitoring.prometheus_metrics_port", monitoring.prometheus_metrics_host, monitoring.prometheus_metrics_port),
+    ):
+        if port:
+            yield _port_finding(key, host, port, running=running)
+
+
+def _port_finding(key: str, host: str, port: int, *, running: bool) -> Finding:
+    where = f"{key} {host or '*'}:{port}"
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            if running:
+                return good(f"{where} is in use, by a gateway that runs already: its status page answers")
+            fix = f"end the program that has it (ss -ltnp 'sport = :{port}' says which), or choose another port"
+            return will_not_work(f"{where} is taken", fix)
+        if error.errno == errno.EACCES:
+            fix = "choose a port from 1024 on, or give the service CAP_NET_BIND_SERVICE"
+            return will_not_work(f"{where}: this user may not listen there", fix)
+        return will_not_work(f"{where}: {error.strerror or error}", "name an address of this machine")
+    return good(f"{where} is free")
+
+
+def _gateway_answers(config: Config) -> bool:
+    """Whether the status page says what a gateway's says."""
+    if not config.status_port:
+        return False
+    host = config.host if config.host not in {"", "0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104  compared with, not bound to
+    connection = HTTPConnection(host, config.status_port, timeout=STATUS_TIMEOUT_S)
+    try:
+        connection.request("GET", "/status")
+        return connection.getresponse().read(100).strip() == b"ok"
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def open_file_findings(max_connections: int, limits: tuple[int, int]) -> Iterator[Finding]:
+    """Whether there are enough file descriptors for the vehicles.
+
+    :param max_connections: 0: no limit.
+    :param limits: the soft and the hard RLIMIT_NOFILE.
+    """
+    soft, hard = limits
+    if soft == resource.RLIM_INFINITY:
+        yield good("no limit (RLIMIT_NOFILE)")
+        return
+    room = max(0, soft - OWN_FILES)
+    what = f"{soft} (RLIMIT_NOFILE): room for about {room} vehicles"
+    needed = (max_connections or FEW_CONNECTIONS) + OWN_FILES
+    easily = f"ulimit -n {needed}" if hard == resource.RLIM_INFINITY or hard >= needed else "ask root for more"
+    fix = f"LimitNOFILE={needed} in the service's unit, or {easily} in its shell; this is the limit of this shell"
+    if max_connections > room:
+        yield will_not_work(f"{what}, limits.max_connections is {max_connections}", fix)
+    elif not max_connections and room < FEW_CONNECTIONS:
+        yield worth_a_look(what, fix)
+    elif max_connections:
+        yield good(f"{what}, limits.max_connections is {max_connections}")
+    else:
+        yield good(what)

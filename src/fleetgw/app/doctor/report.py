@@ -1,0 +1,86 @@
+"""A diagnosis as a table for people, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from fleetgw.domain.ports import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from fleetgw.app.doctor.checkup import Diagnosis
+    from fleetgw.domain.errors import Problem
+
+_STYLES = {Verdict.GOOD: "green", Verdict.WORTH_A_LOOK: "yellow", Verdict.WILL_NOT_WORK: "bold red"}
+
+
+def print_table(diagnoses: Sequence[Diagnosis], console: Console) -> None:
+    """One block per subject: what was found, and below it what to do."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("what", no_wrap=True, style="bold")
+    table.add_column("", no_wrap=True)
+    table.add_column("found, and what to do", overflow="fold")
+    for diagnosis in diagnoses:
+        subject = diagnosis.subject
+        for finding in diagnosis.findings:
+            cell = Text(_printable(finding.what))
+            if finding.fix:
+                cell.append(f"\n-> {_printable(finding.fix)}", "cyan")
+            table.add_row(Text(subject), Text(finding.verdict.value, _STYLES[finding.verdict]), cell)
+            subject = ""
+        table.add_section()
+    console.print(table)
+    console.print(_summary(diagnoses))
+
+
+def as_json(file: str, diagnoses: Sequence[Diagnosis]) -> str:
+    """One object; ``works`` is what the exit status says."""
+    report = {
+        "configuration": file,
+        "works": all(diagnosis.works for diagnosis in diagnoses),
+        "checks": [
+            {
+                "subject": diagnosis.subject,
+                "works": diagnosis.works,
+                "findings": [
+                    {"verdict": finding.verdict.value, "what": finding.what, "fix": finding.fix}
+                    for finding in diagnosis.findings
+                ],
+            }
+            for diagnosis in diagnoses
+        ],
+    }
+    return json.dumps(report, indent=2, ensure_ascii=False)
+
+
+def refusal_as_json(file: str, problems: Sequence[Problem]) -> str:
+    """The object of a configuration that is refused: nothing was looked at."""
+    refused = [{"path": problem.path, "what": problem.what, "fix": problem.fix} for problem in problems]
+    return json.dumps({"configuration": file, "works": False, "refused": refused}, indent=2, ensure_ascii=False)
+
+
+def _summary(diagnoses: Sequence[Diagnosis]) -> Text:
+    counts = Counter(finding.verdict for diagnosis in diagnoses for finding in diagnosis.findings)
+    problems, warnings = counts[Verdict.WILL_NOT_WORK], counts[Verdict.WORTH_A_LOOK]
+    also = f", {_plural(warnings, 'warning')}" if warnings else ""
+    if problems:
+        return Text(f"{_plural(problems, 'problem')}{also}: something will not work.", "bold red")
+    return Text(f"Everything looks as it should{also}.", "yellow" if warnings else "green")
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _printable(text: str) -> str:
+    """What a server has said is shown, never obeyed."""
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)
