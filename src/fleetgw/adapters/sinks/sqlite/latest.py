@@ -2,54 +2,73 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import msgspec
 from attrs import define, field
 
-from fleetgw.adapters.sinks.sqlite.rows import cell_and_type
+from fleetgw.adapters.codec.datum import JsonValue
 
-if TYPE_CHECKING:
-    from fleetgw.adapters.sinks.sqlite.rows import Cell, Signals
+Signals = dict[str, JsonValue]
+Cell = str | int | float | bytes | None
 
-
-@define
-class _Held:
-    signals: Signals = field(factory=dict)
-    times_ms: dict[str, int] = field(factory=dict)
-    newest_ms: int = 0
+_encode = msgspec.json.Encoder().encode
 
 
 @define
 class LatestSignals:
-    """Of every field of every vehicle the value with the latest time; of two with the same time the later one given."""
+    """Of every field of every vehicle the value with the latest time; of two with the same time the later one given.
 
-    _vehicles: dict[int, _Held] = field(factory=dict)
+    Vehicles send the same fields over and over: of the records with the same fields one is held, and they are taken apart
+    only once they are asked for.
+    """
+
+    _held: dict[tuple[int | str, ...], tuple[int, Signals]] = field(factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self._vehicles)
+        return bool(self._held)
 
     def add(self, vehicle_id: int, created_at_ms: int, signals: Signals) -> None:
         """Take one record's signals."""
-        held = self._vehicles.get(vehicle_id)
-        if held is None:
-            held = self._vehicles[vehicle_id] = _Held()
-        if created_at_ms < held.newest_ms:  # out of order, which is rare
-            times_ms = held.times_ms
-            signals = {name: value for name, value in signals.items() if created_at_ms >= times_ms.get(name, 0)}
-        else:
-            held.newest_ms = created_at_ms
-        held.signals.update(signals)
-        held.times_ms.update(dict.fromkeys(signals, created_at_ms))
+        self._keep((vehicle_id, *signals), (created_at_ms, signals))
+
+    def merge(self, later: LatestSignals) -> None:
+        """Take what another holds, as if its records had come now."""
+        for key, record in later._held.items():
+            self._keep(key, record)
+
+    def _keep(self, key: tuple[int | str, ...], record: tuple[int, Signals]) -> None:
+        before = self._held.pop(key, None)  # so that the order is that of coming
+        self._held[key] = record if before is None or before[0] <= record[0] else before
 
     def clear(self) -> None:
         """Forget everything."""
-        self._vehicles.clear()
+        self._held.clear()
 
     def cells(self) -> list[Cell]:
         """All of it as the cells of rows: vehicle, field, time, value, type."""
+        newest: dict[tuple[int | str, str], tuple[int, JsonValue]] = {}
+        for key, (created_at_ms, signals) in self._held.items():
+            for name, value in signals.items():
+                held = newest.get((key[0], name))
+                if held is None or held[0] <= created_at_ms:
+                    newest[key[0], name] = (created_at_ms, value)
         cells: list[Cell] = []
-        for vehicle_id, held in self._vehicles.items():
-            times_ms = held.times_ms
-            for name, value in held.signals.items():
-                cells += (vehicle_id, name, times_ms[name], *cell_and_type(value))
+        for (vehicle_id, name), (created_at_ms, value) in newest.items():
+            cells += (vehicle_id, name, created_at_ms, *cell_and_type(value))
         return cells
+
+
+def cell_and_type(value: JsonValue) -> tuple[Cell, str]:
+    """A value as SQLite's ``json_each`` would give it: its columns ``value`` and ``type``."""
+    match value:
+        case None:
+            return None, "null"
+        case bool():
+            return int(value), "true" if value else "false"
+        case int():
+            return value, "integer"
+        case float():
+            return value, "real"
+        case str():
+            return value, "text"
+        case _:
+            return _encode(value).decode(), "object"

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING
 import msgspec
 from attrs import define, field
 
-from fleetgw.adapters.codec.datum import FIELD_NAMES, READERS, JsonValue
+from fleetgw.adapters.codec.datum import FIELD_NAMES, READERS
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import Audience, VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload, Value
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
 from fleetgw.adapters.json_numbers import json_float32, json_number
+from fleetgw.adapters.sinks.sqlite.latest import Cell, LatestSignals, Signals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
+    from fleetgw.adapters.codec.datum import JsonValue
     from fleetgw.domain.records import Record
 
 CREDIBLE_AHEAD_MS = 3_600_000
@@ -41,15 +43,12 @@ _ENUMS: Mapping[str, Mapping[int, str]] = {
 _float32 = lru_cache(4096)(json_float32)  # vehicles repeat themselves, and shortening costs
 _PLAIN = frozenset({"string_value", "int_value", "long_value", "boolean_value"})
 
-Signals = dict[str, JsonValue]
-Cell = str | int | float | bytes | None
-
 
 @define
 class Rows:
     """The rows of one transaction. Cells of one table are one flat list: they are bound to one statement at a time.
 
-    :ivar signals: vehicle id, time of creation in epoch milliseconds, signals: what ``latest`` is made from.
+    :ivar latest: the latest values among these records.
     """
 
     record: list[Cell] = field(factory=list)
@@ -57,7 +56,7 @@ class Rows:
     error: list[Cell] = field(factory=list)
     connectivity_event: list[Cell] = field(factory=list)
     custom_record: list[Cell] = field(factory=list)
-    signals: list[tuple[int, int, Signals]] = field(factory=list)
+    latest: LatestSignals = field(factory=LatestSignals)
 
     def add(self, record: Record, vehicle_id: int) -> None:
         """Add all rows of a record, or none when it raises.
@@ -71,7 +70,7 @@ class Rows:
                 created_at_ms = _credible_ms(content.created_at, received_at_ms)
                 signals = read_signals(content)
                 self.record += (vehicle_id, created_at_ms, received_at_ms, _txid(record), _encode(signals).decode())
-                self.signals.append((vehicle_id, created_at_ms, signals))
+                self.latest.add(vehicle_id, created_at_ms, signals)
             case VehicleAlerts():
                 cells: list[Cell] = []
                 for alert in content.alerts:
@@ -146,23 +145,6 @@ def _compound(value: Value, case: str) -> JsonValue:
     if reader is not None:
         return reader(value)
     return {member.name: held for member, held in getattr(value, case).ListFields()}  # tire_location_value
-
-
-def cell_and_type(value: JsonValue) -> tuple[Cell, str]:
-    """A value as SQLite's ``json_each`` would give it: its columns ``value`` and ``type``."""
-    match value:
-        case None:
-            return None, "null"
-        case bool():
-            return int(value), "true" if value else "false"
-        case int():
-            return value, "integer"
-        case float():
-            return value, "real"
-        case str():
-            return value, "text"
-        case _:
-            return _text(value), "object"
 
 
 def _text(value: object) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from fleetgw.adapters.sinks.sqlite.rows import Cell
+    from fleetgw.adapters.sinks.sqlite.latest import Cell
 
 _ROWS_AT_ONCE = (256, 32, 4, 1)
 """Few different statements, so that each stays prepared."""

@@ -147,7 +147,7 @@ class Store:
             return self._write_one_by_one(records)
         if folds:
             self._unfolded.clear()
-        self._remember(rows)
+        self._unfolded.merge(rows.latest)
         return outcomes
 
     def _write_one_by_one(self, records: Sequence[Record]) -> list[Outcome]:
@@ -175,12 +175,8 @@ class Store:
 
         self._in_transaction(each_alone)
         for rows in written:
-            self._remember(rows)
+            self._unfolded.merge(rows.latest)
         return outcomes
-
-    def _remember(self, rows: Rows) -> None:
-        for vehicle_id, created_at_ms, signals in rows.signals:
-            self._unfolded.add(vehicle_id, created_at_ms, signals)
 
     @property
     def owes_latest(self) -> bool:
