@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
+from twisted.python.failure import Failure
 
 from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
 from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
@@ -41,11 +42,13 @@ class GatewayService(Service):
 
     :ivar log: where its events go.
     :ivar exit_status: what the process should end with: 0, or 1 when a sink could not be started.
+    :ivar problems: why sinks could not be started.
     """
 
     def __init__(self, parts: Parts, config: Config, reactor: IGatewayReactor) -> None:
         self.log = parts.log
         self.exit_status = 0
+        self.problems: list[Problem] = []
         self._parts = parts
         self._config = config
         self._reactor = reactor
@@ -53,6 +56,7 @@ class GatewayService(Service):
         self._door: Port | None = None
         self._starting: list[Deferred[bool]] = []
         self._started: list[Lane] = []
+        self._awaiting_open: list[Deferred[None]] = []
         self._stopping = False
         self._started_at = 0.0
 
@@ -103,6 +107,20 @@ class GatewayService(Service):
             self.log.info("status_server_configured", port=self._config.status_port)
         self._reactor.callWhenRunning(lambda: Deferred.fromCoroutine(self._open()))
 
+    def opened(self) -> Deferred[None]:
+        """Fires once vehicles are let in; to be asked for before ``startService``.
+
+        Fails with ``ConfigurationError`` when a sink cannot be started, with ``CancelledError`` when the gateway stops.
+        """
+        waiter: Deferred[None] = Deferred(self._awaiting_open.remove)
+        self._awaiting_open.append(waiter)
+        return waiter
+
+    def _tell_opened(self, result: Failure | None) -> None:
+        waiters, self._awaiting_open = self._awaiting_open, []
+        for waiter in waiters:
+            waiter.callback(result)
+
     async def _open(self) -> None:
         lanes = self._parts.lanes
         self._starting = [Deferred.fromCoroutine(self._start_sink(lane)) for lane in lanes.values()]
@@ -111,6 +129,7 @@ class GatewayService(Service):
             return
         if not all_started:
             self.exit_status = 1
+            self._tell_opened(Failure(ConfigurationError(self.problems)))
             self.end()
             return
         if self._door is not None:
@@ -120,6 +139,7 @@ class GatewayService(Service):
             if isinstance(readiness, NotReady):
                 self.log.warn("sink_not_ready", dispatcher=name, error=readiness.reason)
         self.log.info("server_listening", host=self._config.host, port=self.port)
+        self._tell_opened(None)
 
     async def _start_sink(self, lane: Lane) -> bool:
         try:
@@ -127,6 +147,7 @@ class GatewayService(Service):
         except CancelledError:
             return False
         except ConfigurationError as error:
+            self.problems += error.problems
             for problem in error.problems:
                 self.log.error(
                     "sink_start_failed",
@@ -137,7 +158,9 @@ class GatewayService(Service):
                 )
             return False
         except Exception as error:  # the port allows no other; a third party's sink may do anything
-            self.log.error("sink_start_failed", dispatcher=lane.sink.name, error=f"{type(error).__name__}: {error}")
+            what = f"{type(error).__name__}: {error}"
+            self.problems.append(Problem(lane.sink.name, f"the sink cannot start: {what}", "see its documentation"))
+            self.log.error("sink_start_failed", dispatcher=lane.sink.name, error=what)
             return False
         self._started.append(lane)
         return True
@@ -168,6 +191,7 @@ class GatewayService(Service):
 
     async def _stop(self) -> None:
         self._stopping = True
+        self._tell_opened(Failure(CancelledError()))
         vehicles, reactor = self._parts.vehicles, self._reactor
         lanes = list(self._parts.lanes.values())
         began = reactor.seconds()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     SinkMaker = Callable[..., IDispatcher]  # called with a SinkContext; one takes more
 
 BUILT_IN = {
+    "embedded": "fleetgw.adapters.sinks.embedded:EmbeddedSink",
     "kafka": "fleetgw.adapters.sinks.kafka:kafka_sink",
     "logger": "fleetgw.adapters.sinks.logger:LoggerSink",
     "memory": "fleetgw.adapters.sinks.memory:MemorySink",

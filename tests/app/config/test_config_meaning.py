@@ -14,11 +14,19 @@ class RouteTests(ConfigCase):
             self.refused(records={"V": ["kafak", "stdout"]}, dispatchers={"mine": {"class": "a:B"}}),
             [
                 'records.V[0]: there is no sink "kafak"; did you mean "kafka"? Known: '
-                '"kafka", "kinesis", "logger", "memory", "mine", "mqtt", "pubsub", "redis", "sqlite", "zmq"',
+                '"embedded", "kafka", "kinesis", "logger", "memory", "mine", "mqtt", "pubsub", "redis", "sqlite", "zmq"',
                 'records.V[1]: there is no sink "stdout"; known: '
-                '"kafka", "kinesis", "logger", "memory", "mine", "mqtt", "pubsub", "redis", "sqlite", "zmq"',
+                '"embedded", "kafka", "kinesis", "logger", "memory", "mine", "mqtt", "pubsub", "redis", "sqlite", "zmq"',
             ],
         )
+
+    def test_a_sink_that_is_for_programs(self) -> None:
+        with self.assertRaises(ConfigurationError) as caught:
+            parse_config(self.text(records={"V": ["embedded"]}), {}, self.folder, now=NOW)
+        (problem,) = caught.exception.problems
+        self.assertEqual(problem.path, "records.V[0]")
+        self.assertIn("runs inside a program of yours", problem.what)
+        self.assertIn("docs/embedding.md", problem.fix)
 
     def test_sinks_of_later_versions(self) -> None:
         with self.assertRaises(ConfigurationError) as caught:

@@ -24,7 +24,7 @@ _KAFKA_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")  # Kafka's own rule for topi
 
 
 def _check_namespace(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
-    if not config.namespace and routed_sinks(config) - {"logger", "memory", "sqlite"}:
+    if not config.namespace and routed_sinks(config) - {"embedded", "logger", "memory", "sqlite"}:
         record_type = next(iter(config.records))
         findings.warn("namespace", f'is empty: topics are called "_{record_type}" and so on', 'name one, such as "fleet"')
     for record_type, sinks in config.records.items():

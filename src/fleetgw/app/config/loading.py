@@ -71,10 +71,34 @@ def parse_config(
     :raises ConfigurationError: as ``load_config``.
     """
     findings = Findings()
-    surroundings = Surroundings(
-        environ, base_dir, now or datetime.now(UTC), available_sinks, frozenset(entry_points(group=ENTRY_POINT_GROUP).names)
-    )
+    surroundings = _surroundings(environ, base_dir, available_sinks, now)
     config = Converter(findings, surroundings).section(Config, read_json(text, findings), "")
+    return _checked(config, findings, surroundings)
+
+
+def check_config(
+    config: Config,
+    environ: Mapping[str, str],
+    *,
+    available_sinks: frozenset[str] = AVAILABLE_SINKS,
+    now: datetime | None = None,
+) -> LoadedConfig:
+    """As ``parse_config``, of a configuration that a program has made; its paths are taken as they are.
+
+    :raises ConfigurationError: it cannot work; carries every problem found.
+    """
+    return _checked(config, Findings(), _surroundings(environ, Path(), available_sinks, now))
+
+
+def _surroundings(
+    environ: Mapping[str, str], base_dir: Path, available_sinks: frozenset[str], now: datetime | None
+) -> Surroundings:
+    installed_sinks = frozenset(entry_points(group=ENTRY_POINT_GROUP).names)
+    return Surroundings(environ, base_dir, now or datetime.now(UTC), available_sinks, installed_sinks)
+
+
+def _checked(config: Config, findings: Findings, surroundings: Surroundings) -> LoadedConfig:
+    environ = surroundings.environ
     check(config, findings, surroundings)
     suppress = _read_flag("SUPPRESS_TLS_HANDSHAKE_ERROR_LOGGING", environ, findings)
     if findings.problems:

@@ -9,11 +9,14 @@ from fleetgw.domain.records import RECORD_TYPES
 SINKS_WITH_SECTION = ("kafka", "kinesis", "pubsub", "zmq", "mqtt", "redis")
 """Built-in sinks that cannot work without their section."""
 
-BUILT_IN_SINKS = frozenset({*SINKS_WITH_SECTION, "logger", "memory", "sqlite"})
+BUILT_IN_SINKS = frozenset({*SINKS_WITH_SECTION, "embedded", "logger", "memory", "sqlite"})
 """Every built-in name that may be routed to, in this version or a later one."""
 
 AVAILABLE_SINKS = frozenset({"kafka", "logger", "memory", "mqtt", "redis", "sqlite", "zmq"})
 """The built-in sinks that exist in this version."""
+
+EMBEDDED_SINKS = AVAILABLE_SINKS | {"embedded"}
+"""Those that there are when the gateway runs inside a program."""
 
 
 def routed_sinks(config: Config) -> frozenset[str]:
@@ -45,7 +48,12 @@ def check_routes(config: Config, findings: Findings, surroundings: Surroundings)
 
 def _check_sink(sink: str, path: str, config: Config, findings: Findings, surroundings: Surroundings) -> None:
     third_party = surroundings.installed_sinks | config.dispatchers.keys()
-    if sink in BUILT_IN_SINKS - surroundings.available_sinks:
+    if sink == "embedded" and sink not in surroundings.available_sinks:
+        what = 'the sink "embedded" is for a gateway that runs inside a program of yours, which this one does not'
+        findings.refuse(
+            path, what, f"see docs/embedding.md, or name another: {quoted(sorted(surroundings.available_sinks))}"
+        )
+    elif sink in BUILT_IN_SINKS - surroundings.available_sinks:
         usable = sorted(surroundings.available_sinks | third_party)
         findings.refuse(
             path, f"the sink {quoted([sink])} is not yet available in this version", f"available: {quoted(usable)}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from fleetgw.app.config.routes import AVAILABLE_SINKS, BUILT_IN_SINKS
+from fleetgw.app.config.routes import BUILT_IN_SINKS, EMBEDDED_SINKS
 from fleetgw.app.config.sections import Config
 from fleetgw.app.config.values import SECRET_FORMS, Secret
 from fleetgw.app.config.wording import bare, type_name
@@ -64,7 +64,7 @@ def _tables(path: str, section: type[msgspec.Struct]) -> list[str]:
 
 
 def _about(path: str, section: type[msgspec.Struct]) -> str:
-    if path in BUILT_IN_SINKS - AVAILABLE_SINKS:
+    if path in BUILT_IN_SINKS - EMBEDDED_SINKS:
         return f"{section.__doc__} Not yet available in this version: read and checked, but nothing can be routed to it."
     return str(section.__doc__)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field, structs
 
-from fleetgw.app.config.sink_sections import Airbrake, Kinesis, Mqtt, Pubsub, Redis, Sqlite, Zmq
+from fleetgw.app.config.sink_sections import Airbrake, Embedded, Kinesis, Mqtt, Pubsub, Redis, Sqlite, Zmq
 from fleetgw.app.config.values import SECRET_FORMS, Natural, Pause, Port, Positive, Seconds
 
 FREE_FORM = {"free_form": True}
@@ -234,6 +234,13 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sqlite: Annotated[
         Sqlite, Meta(description="The sink `sqlite`; works without its section.", extra={"null_refused": True})
     ] = field(default_factory=Sqlite)
+    embedded: Annotated[
+        Embedded,
+        Meta(
+            description="The sink `embedded`, in a program of yours; works without its section.",
+            extra={"null_refused": True},
+        ),
+    ] = field(default_factory=Embedded)
     dispatchers: Annotated[
         dict[str, Dispatcher], Meta(description="Third parties' sinks: the name to route to, and what it is.")
     ] = {}

@@ -170,6 +170,18 @@ class Sqlite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     write_timeout_s: Annotated[Pause, Meta(description="Seconds that a record may wait for its commit.")] = 30
 
 
+class Embedded(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The listeners of a program that runs the gateway inside itself. Every key has a default."""
+
+    listener_timeout_s: Annotated[
+        Pause,
+        Meta(description="Seconds that a listener may take, and that a record may wait for its vehicle's earlier ones."),
+    ] = 30
+    attempts: Annotated[
+        Natural, Meta(description="How often a record is given to a listener that raises an exception; 0: no limit.")
+    ] = 5
+
+
 class Airbrake(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Error reports to an Airbrake server. Not available in this version: read, checked and not used."""
 
