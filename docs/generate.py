@@ -13,7 +13,7 @@ from fleetgw.domain.metrics import Metric
 
 DOCS = Path(__file__).resolve().parent
 VECTORS = DOCS.parent / "tests" / "vectors"
-EXAMPLES = [DOCS.parent / "examples" / name for name in ("writing-a-sink", "consumers")]
+EXAMPLES = [DOCS.parent / "examples" / name for name in ("writing-a-sink", "embedding", "consumers")]
 LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json"}
 
 _CHAPTERS = (

@@ -1,0 +1,62 @@
+"""A configuration object -> a configuration that can work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+from msgspec import structs
+
+from fleetgw.app.config import EMBEDDED_SINKS, Config, check_config, parse_config
+from fleetgw.app.config.sections import LaneOverride
+from fleetgw.domain.errors import ConfigurationError, Problem
+from fleetgw.domain.records import RECORD_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from fleetgw.app.config import LoadedConfig
+
+SINK = "embedded"
+"""The name that routes records to the program's listeners."""
+
+
+def load(config: Mapping[str, object] | Config, environ: Mapping[str, str], base_dir: Path) -> LoadedConfig:
+    """Check a configuration. Reads files.
+
+    :param config: the keys of the file, with paths as text or ``Path``; without ``records``, all four known types go to the
+        listeners. Or typed, to be taken as it is.
+    :param base_dir: where relative paths start, of the former.
+    :raises ConfigurationError: it cannot work; carries every problem found.
+    """
+    if isinstance(config, Config):
+        return _one_by_one(check_config(config, environ, available_sinks=EMBEDDED_SINKS))
+    members = {"records": {record_type: [SINK] for record_type in RECORD_TYPES}, **config}
+    try:
+        text = json.dumps(members, default=_plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = Problem("", f"cannot be written as JSON: {error}", "use what JSON has, and Path")
+        raise ConfigurationError([problem]) from error
+    return _one_by_one(parse_config(text, environ, base_dir, available_sinks=EMBEDDED_SINKS))
+
+
+def _one_by_one(loaded: LoadedConfig) -> LoadedConfig:
+    """Unless told otherwise, have each record dispatched alone: a batch is acknowledged when the last of it is done with."""
+    delivery = loaded.config.delivery
+    lane = delivery.sinks.get(SINK, LaneOverride())
+    if lane.batch_records is not None:
+        return loaded
+    sinks = {**delivery.sinks, SINK: structs.replace(lane, batch_records=1)}
+    return evolve(loaded, config=structs.replace(loaded.config, delivery=structs.replace(delivery, sinks=sinks)))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, PurePath):
+        return str(value)
+    try:
+        return dict(value)  # type: ignore[call-overload]  # another kind of Mapping, or else an error that says what it is
+    except (TypeError, ValueError):
+        raise TypeError(f"it holds {value!r}") from None

@@ -1,0 +1,77 @@
+"""Twisted's reactor on an asyncio loop that belongs to somebody else."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, cast
+
+from attrs import define
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.main import installReactor
+from twisted.internet.posixbase import PosixReactorBase
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from fleetgw.app.composition import IGatewayReactor
+
+
+class LoopReactor(AsyncioSelectorReactor):
+    """Lives on a loop without owning it: takes no signals, and never stops it."""
+
+    def installWaker(self) -> None:
+        """None is needed: what comes from a thread wakes the loop by the loop's own means."""
+
+    def crash(self) -> None:
+        """End the reactor; the loop goes on."""
+        PosixReactorBase.crash(self)
+
+    def end_threads(self) -> None:
+        """Let go of the threads of name look-ups, which would hold up the end of the process; more are made when needed."""
+        if self.threadpool is not None:
+            self._stopThreadPool()
+
+
+@define
+class _Held:
+    reactor: AsyncioSelectorReactor
+    holders: int = 0
+
+
+_held: dict[AbstractEventLoop, _Held] = {}
+
+
+def hold_reactor(loop: AbstractEventLoop) -> IGatewayReactor:
+    """The reactor of the running loop, to be let go by ``release_reactor``; all gateways on the loop share it.
+
+    It is the process's installed reactor where there is no other; libraries that ask for that one get what works.
+    """
+    held = _held.get(loop)
+    if held is None:
+        _held[loop] = held = _Held(_reactor_on(loop))
+    held.holders += 1
+    return cast("IGatewayReactor", held.reactor)
+
+
+def release_reactor(loop: AbstractEventLoop) -> None:
+    """A gateway on the loop has ended."""
+    held = _held[loop]
+    held.holders -= 1
+    if not held.holders:
+        del _held[loop]
+        if isinstance(held.reactor, LoopReactor):
+            held.reactor.end_threads()
+
+
+def _reactor_on(loop: AbstractEventLoop) -> AsyncioSelectorReactor:
+    installed = cast("object", sys.modules.get("twisted.internet.reactor"))
+    # it does not tell its loop in public
+    if isinstance(installed, AsyncioSelectorReactor) and installed._asyncioEventloop is loop:
+        reactor = installed
+    else:
+        reactor = LoopReactor(loop)
+        if installed is None:
+            installReactor(reactor)
+    if not reactor.running:
+        reactor.startRunning(installSignalHandlers=False)
+    return reactor

@@ -1,0 +1,226 @@
+"""A gateway inside a Twisted program: on a reactor in memory, and on the running one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IReactorTCP
+from twisted.internet.task import deferLater
+from twisted.internet.testing import MemoryReactor
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from fleetgw.embed import ConfigurationError, Record, Rejected, TwistedGateway
+from fleetgw.testing.embed_case import VIN, EmbedCase, authority_and_server, payload_of, vehicle_credential
+from fleetgw.testing.sink_doubles import ThreadlessReactor
+from fleetgw.testing.vehicle import InMemoryVehicle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class MemoryPort:
+    """A port that listens in memory."""
+
+    transport: object = None
+
+    def __init__(self, factory: Any) -> None:
+        self.factory = factory
+        factory.doStart()
+
+    def startReading(self) -> None: ...
+
+    def stopReading(self) -> None: ...
+
+    def stopListening(self) -> None:
+        self.factory.doStop()
+
+    def getHost(self) -> Any:
+        return MemoryReactor().listenTCP(4443, self.factory).getHost()
+
+
+class ProgramReactor(ThreadlessReactor):
+    """A reactor in memory, with ports and a shutdown."""
+
+    running = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.doors: list[Any] = []
+        self.taken = False
+        self.triggers: list[Callable[[], object]] = []
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> MemoryPort:
+        if self.taken:
+            raise CannotListenError(interface, port, OSError(98, "Address already in use"))
+        self.doors.append(factory)
+        return MemoryPort(factory)
+
+    def callWhenRunning(self, hook: Callable[[], object]) -> None:
+        hook()
+
+    def addSystemEventTrigger(self, phase: str, event: str, hook: Callable[[], object]) -> Callable[[], object]:
+        assert (phase, event) == ("before", "shutdown")
+        self.triggers.append(hook)
+        return hook
+
+    def removeSystemEventTrigger(self, hook: Callable[[], object]) -> None:
+        self.triggers.remove(hook)
+
+
+class MemoryCase(EmbedCase, SynchronousTestCase):
+    """A gateway and a vehicle in memory, on a clock that the test advances."""
+
+    def start(self, **changes: object) -> TwistedGateway:
+        self.reactor = ProgramReactor()
+        self.gateway = TwistedGateway(self.config(port=4443, **changes), reactor=self.reactor)
+        self.successResultOf(self.gateway.start())
+        return self.gateway
+
+    def connect(self) -> InMemoryVehicle:
+        authority = authority_and_server()[0].certificate_pem()
+        vehicle = InMemoryVehicle(self.reactor.doors[0], vehicle_credential(), authority, self.reactor)
+        self.assertTrue(vehicle.connect(), vehicle.closed)
+        return vehicle
+
+    def stop(self) -> None:
+        stopped = self.gateway.stop()
+        self.reactor.pump([0.1] * 200)
+        self.successResultOf(stopped)
+
+
+class TwistedGatewayTests(MemoryCase):
+    def test_a_listener_s_deferred_is_waited_for(self) -> None:
+        gateway = self.start(reliable_ack_sources={"V": "embedded"})
+        got: list[Record] = []
+        gate: list[Deferred[None]] = []
+
+        def listener(record: Record) -> Deferred[None]:
+            got.append(record)
+            gate.append(Deferred())
+            return gate[-1]
+
+        gateway.listen(listener, vin=VIN, field="Soc")
+        vehicle = self.connect()
+        self.assertEqual([connection.vin for connection in gateway.vehicles[VIN]], [VIN])
+        vehicle.send_all([("V", payload_of(Soc=1)), ("V", payload_of(Soc=2))], [b"tx-1", b"tx-2"])
+        vehicle.advance(1)
+        self.assertEqual(([record.txid for record in got], vehicle.acked), (["tx-1"], []))
+        gate[0].callback(None)
+        vehicle.advance(1)
+        self.assertEqual(([record.txid for record in got], vehicle.acked), (["tx-1", "tx-2"], [b"tx-1"]))
+        gate[1].errback(Rejected("no"))
+        vehicle.advance(60)
+        self.assertEqual(vehicle.acked, [b"tx-1"])
+        self.stop()
+
+    def test_a_coroutine_that_awaits_deferreds(self) -> None:
+        gateway = self.start(reliable_ack_sources={"V": "embedded"})
+
+        async def listener(_: Record) -> None:
+            await deferLater(self.reactor, 5)
+
+        gateway.listen(listener, record_type="V")
+        vehicle = self.connect()
+        vehicle.send("V", payload_of(Soc=1), b"tx-1")
+        vehicle.advance(0.1)
+        vehicle.advance(4.8)
+        self.assertEqual(vehicle.acked, [])
+        vehicle.advance(0.2)
+        self.assertEqual(vehicle.acked, [b"tx-1"])
+        self.stop()
+
+    def test_async_for_in_a_coroutine(self) -> None:
+        gateway = self.start(reliable_ack_sources={"V": "embedded"})
+        read: list[str] = []
+
+        async def main() -> None:
+            async for record in gateway.records(record_type="V"):
+                read.append(record.txid)  # noqa: PERF401  one at a time is what is tried
+
+        reading = Deferred.fromCoroutine(main())
+        vehicle = self.connect()
+        vehicle.send_all([("V", payload_of(Soc=1)), ("V", payload_of(Soc=2))], [b"tx-1", b"tx-2"])
+        vehicle.advance(0.1)
+        vehicle.pump()
+        self.assertEqual((read, vehicle.acked), (["tx-1", "tx-2"], [b"tx-1", b"tx-2"]))
+        self.assertNoResult(reading)
+        self.stop()
+        self.successResultOf(reading)
+
+    def test_a_time_out_makes_a_record_come_again(self) -> None:
+        gateway = self.start(reliable_ack_sources={"V": "embedded"}, embedded={"listener_timeout_s": 2})
+        cancelled: list[str] = []
+        got: list[str] = []
+
+        def listener(record: Record) -> Deferred[None] | None:
+            got.append(record.txid)
+            return Deferred(lambda _: cancelled.append(record.txid)) if len(got) == 1 else None
+
+        gateway.listen(listener, record_type="V")
+        vehicle = self.connect()
+        vehicle.send("V", payload_of(Soc=1), b"tx-1")
+        vehicle.advance(0.1)
+        vehicle.advance(1.8)
+        self.assertEqual((got, cancelled), (["tx-1"], []))
+        vehicle.advance(0.2)
+        vehicle.advance(1)
+        self.assertEqual((got, cancelled, vehicle.acked), (["tx-1", "tx-1"], ["tx-1"], [b"tx-1"]))
+        self.stop()
+
+    def test_stops_before_the_reactor_does(self) -> None:
+        self.start()
+        vehicle = self.connect()
+        (trigger,) = self.reactor.triggers
+        stopped = trigger()
+        for _ in range(30):
+            vehicle.advance(0.1)
+        self.assertEqual(vehicle.closed.code, 1001)
+        self.assertEqual(self.gateway.vehicles, {})
+        self.successResultOf(stopped)
+        self.successResultOf(self.gateway.stop())
+        self.assertEqual([call for call in self.reactor.getDelayedCalls() if call.active()], [])
+
+    def test_stop_may_be_asked_for_twice_and_given_up(self) -> None:
+        self.start()
+        vehicle = self.connect()
+        self.assertEqual(len(self.reactor.triggers), 1)
+        first, second = self.gateway.stop(), self.gateway.stop()
+        first.cancel()
+        self.failureResultOf(first)
+        self.assertNoResult(second)
+        for _ in range(30):
+            vehicle.advance(0.1)
+        self.successResultOf(second)
+        self.assertEqual(self.reactor.triggers, [])
+
+    def test_problems_fail_the_start(self) -> None:
+        reactor = ProgramReactor()
+        failed = self.failureResultOf(
+            TwistedGateway(self.config(records={}, prot=1), reactor=reactor).start(), ConfigurationError
+        )
+        self.assertEqual({problem.path for problem in failed.value.problems}, {"records", "prot"})
+        reactor.taken = True
+        failed = self.failureResultOf(TwistedGateway(self.config(port=4443), reactor=reactor).start(), ConfigurationError)
+        self.assertIn("cannot listen", str(failed.value))
+        self.assertEqual(reactor.getDelayedCalls(), [])
+
+    def test_runs_once(self) -> None:
+        gateway = self.start()
+        self.failureResultOf(gateway.start(), RuntimeError)
+        self.stop()
+        self.failureResultOf(gateway.start(), RuntimeError)
+
+
+class RunningReactorTests(EmbedCase, TestCase):
+    def test_on_the_installed_reactor(self) -> Deferred[None]:
+        from twisted.internet import reactor
+
+        async def main() -> None:
+            async with TwistedGateway(self.config()) as gateway:
+                self.assertTrue(IReactorTCP.providedBy(reactor))
+                self.assertGreater(gateway.port, 0)
+            self.assertEqual(gateway.vehicles, {})
+
+        return Deferred.fromCoroutine(main())
