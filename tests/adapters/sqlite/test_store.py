@@ -227,6 +227,16 @@ class HistoryTests(FileCase):
         )
         self.assertEqual(recorded(self.path).keys(), {0, 1, 2})
 
+    def test_a_vin_that_is_no_text_is_refused_alone(self) -> None:
+        outcomes = self.store.write([numbered_record(0), record_of(payload(Soc=1), vin="5YJ\udcff"), numbered_record(1)])
+        self.assertEqual([type(outcome) for outcome in outcomes], [type(RECEIPT), Rejected, type(RECEIPT)])
+        self.assertEqual(recorded(self.path).keys(), {0, 1})
+
+    def test_vins_with_any_character(self) -> None:
+        vins = ['a"b', "\N{SNOWMAN}", "x\\y", "'; DROP TABLE vehicle; --"]
+        self.write(*(record_of(payload(Soc=number), vin=vin) for number, vin in enumerate(vins)))
+        self.assertEqual([self.history("Soc", vin) for vin in vins], [[0], [1], [2], [3]])
+
 
 class RetentionTests(FileCase):
     def fill(self, days: Sequence[float]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
@@ -19,7 +20,7 @@ from fleetgw.domain.errors import Rejected
 from fleetgw.domain.ports import RECEIPT, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from fleetgw.domain.records import Record
@@ -129,10 +130,10 @@ class Store:
         def all_together(connection: sqlite3.Connection) -> None:
             if folds:
                 self._fold(connection)
-            known = self._vehicle_ids
+            vehicle_ids = self._identify(connection, {record.vehicle.vin for record in records})
             for index, record in enumerate(records):
                 try:
-                    rows.add(record, known.get(record.vehicle.vin) or self._vehicle_id(connection, record.vin))
+                    rows.add(record, vehicle_ids[record.vehicle.vin])
                 except (sqlite3.Error, MemoryError):
                     raise
                 except Exception as error:  # whatever a strange record does, it does it to itself alone
@@ -160,7 +161,7 @@ class Store:
                 connection.execute("SAVEPOINT one")
                 rows = Rows()
                 try:
-                    rows.add(record, self._vehicle_id(connection, record.vin))
+                    rows.add(record, self._identify(connection, {record.vin})[record.vin])
                     _insert(connection, rows)
                 except Exception as error:
                     if not is_records_own(error):
@@ -236,13 +237,15 @@ class Store:
                 cutoffs.append(oldest_ms + max(1000, (now_ms - oldest_ms) // 50))
         return max(cutoffs, default=None)
 
-    def _vehicle_id(self, connection: sqlite3.Connection, vin: str) -> int:
-        vehicle_id = self._vehicle_ids.get(vin)
-        if vehicle_id is None:
-            connection.execute("INSERT OR IGNORE INTO vehicle (vin) VALUES (?)", (vin,))
-            vehicle_id = int(connection.execute("SELECT id FROM vehicle WHERE vin = ?", (vin,)).fetchone()[0])
-            self._vehicle_ids[vin] = vehicle_id
-        return vehicle_id
+    def _identify(self, connection: sqlite3.Connection, vins: set[str]) -> Mapping[str, int]:
+        """Ids of vehicles, which are made where there are none: two steps for all of them, as for rows in statements.py."""
+        new = vins - self._vehicle_ids.keys()
+        if new:
+            names = json.dumps(sorted(new), ensure_ascii=False)
+            connection.execute("INSERT OR IGNORE INTO vehicle (vin) SELECT value FROM json_each(?)", (names,))
+            found = "SELECT json_group_object(vin, id) FROM vehicle WHERE vin IN (SELECT value FROM json_each(?))"
+            self._vehicle_ids |= json.loads(connection.execute(found, (names,)).fetchone()[0])
+        return self._vehicle_ids
 
     def _in_transaction(self, work: Callable[[sqlite3.Connection], object]) -> None:
         self.open()
