@@ -1,4 +1,4 @@
-"""What every ``IDispatcher`` must do, as tests. Each clause is named in its test's docstring."""
+"""What every ``IDispatcher`` must do, as tests. Each names the clauses of docs/component-specification.md that it holds."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
     from fleetgw.testing.dispatcher_harness import DispatcherHarness
+
+    ContractTest = Callable[["DispatcherContract"], Deferred[None]]
 else:
     TestCase = object  # a mixin: the contract alone is no test
 
@@ -29,14 +31,21 @@ SHORT_S = 1.5
 VINS = ("5YJ3E1EA7KF000001", "7SAYGDEE1PA123456", "LRW3E7EK4NC000003")
 
 
-def _clause(check: Callable[[DispatcherContract], Awaitable[None]]) -> Callable[[DispatcherContract], Deferred[None]]:
-    """Make a test that Trial and pytest wait for; an ``async def`` test may pass without having run."""
+def _holds(*clauses: str) -> Callable[[Callable[[DispatcherContract], Awaitable[None]]], ContractTest]:
+    """Make a test that Trial and pytest wait for; an ``async def`` test may pass without having run.
 
-    @wraps(check)
-    def test(contract: DispatcherContract) -> Deferred[None]:
-        return Deferred.fromCoroutine(contract.conclude(check))
+    :param clauses: numbers of the clauses of docs/component-specification.md that the test holds a sink to.
+    """
 
-    return test
+    def as_test(check: Callable[[DispatcherContract], Awaitable[None]]) -> ContractTest:
+        @wraps(check)
+        def test(contract: DispatcherContract) -> Deferred[None]:
+            return Deferred.fromCoroutine(contract.conclude(check))
+
+        test.clauses = clauses  # type: ignore[attr-defined]  # a function's own attribute, as unittest's decorators set
+        return test
+
+    return as_test
 
 
 class DispatcherContract(TestCase):
@@ -121,19 +130,23 @@ class DispatcherContract(TestCase):
             await self.harness.a_while()
         self.fail(f"not delivered: {outcomes}")
 
+    def _assert_not_ready(self, sink: IDispatcher) -> None:
+        readiness = sink.readiness()
+        self.assertTrue(isinstance(readiness, NotReady) and readiness.reason, f"{readiness}: not ready, and it says why")
+
     async def _assert_received(self, records: Sequence[Record]) -> None:
         """The destination has each vehicle's records, and in the order dispatched."""
         received = await self.harness.received(len(records))
         self.assertEqual(by_vehicle(received), by_vehicle([Received(record.vin, record.payload) for record in records]))
 
-    @_clause
+    @_holds("1.1", "1.2")
     async def test_provides_the_interface(self) -> None:
         """IDispatcher: every method is there with its signature, and ``name`` is what routes call it."""
         sink = self._make()
         verifyObject(IDispatcher, sink)
         self.assertEqual(sink.name, "under_test")
 
-    @_clause
+    @_holds("3.1", "3.2")
     async def test_receipt_after_delivery(self) -> None:
         """dispatch: fires with one outcome per record; what has a receipt is at the destination."""
         sink = await self._started()
@@ -141,7 +154,7 @@ class DispatcherContract(TestCase):
         self.assertEqual(await self._outcomes(sink, records), [Receipt] * 7)
         await self._assert_received(records)
 
-    @_clause
+    @_holds("3.2")
     async def test_no_receipt_before_confirmation(self) -> None:
         """dispatch: no outcome while the destination has not confirmed; then the receipt."""
         sink = await self._started()
@@ -154,7 +167,7 @@ class DispatcherContract(TestCase):
         self.assertEqual(_kinds(await self.harness.until(answer)), [Receipt] * 3)
         await self._assert_received(self._records(4))
 
-    @_clause
+    @_holds("3.3")
     async def test_every_record_type(self) -> None:
         """dispatch: one batch may hold records of all types that are routed to the sink."""
         sink = await self._started()
@@ -164,7 +177,7 @@ class DispatcherContract(TestCase):
         received = await self.harness.received(len(types))
         self.assertEqual(sorted(record.payload for record in received), sorted(kind.encode() for kind in types))
 
-    @_clause
+    @_holds("3.4")
     async def test_batch_is_left_alone(self) -> None:
         """dispatch: the sink does not change the sequence, whatever kind of sequence it is."""
         sink = await self._started()
@@ -173,7 +186,7 @@ class DispatcherContract(TestCase):
         self.assertEqual(await self._outcomes(sink, batch), [Receipt] * 3)
         self.assertEqual([record.txid for record in batch], [b"tx-0", b"tx-1", b"tx-2"])
 
-    @_clause
+    @_holds("3.5")
     async def test_calls_overlap(self) -> None:
         """dispatch: the next batch may come before the last one's outcomes."""
         sink = await self._started()
@@ -183,7 +196,7 @@ class DispatcherContract(TestCase):
         self.assertEqual([type(outcome) for batch in outcomes for outcome in batch], [Receipt] * 30)
         await self._assert_received(records)
 
-    @_clause
+    @_holds("3.6")
     async def test_order_of_a_vehicle(self) -> None:
         """dispatch: records of one vehicle arrive in the order received, also when the destination was slow meanwhile."""
         sink = await self._started()
@@ -197,7 +210,7 @@ class DispatcherContract(TestCase):
         self.assertEqual([type(outcome) for batch in outcomes for outcome in batch], [Receipt] * 60)
         await self._assert_received(self._records(63))
 
-    @_clause
+    @_holds("3.7", "3.8")
     async def test_refused_for_good(self) -> None:
         """dispatch: ``Rejected`` for what can never be delivered, and its neighbours and successors pass."""
         sink = await self._started()
@@ -213,7 +226,7 @@ class DispatcherContract(TestCase):
         expected = [Received(record.vin, record.payload) for record in (*before, *after, *successors)]
         self.assertEqual(sorted(received), sorted(expected))
 
-    @_clause
+    @_holds("3.9", "3.10", "5.1", "5.3")
     async def test_destination_out_of_reach_and_back(self) -> None:
         """dispatch: ``Retryable`` within the time-out while the destination cannot be reached; delivered once it is back."""
         sink = await self._started(timeout_s=SHORT_S)
@@ -224,7 +237,7 @@ class DispatcherContract(TestCase):
         for outcome in lost:
             self.assertIsInstance(outcome, Retryable)
             self.assertNotEqual(str(outcome), "", "an error says why")
-        self.assertIsInstance(sink.readiness(), NotReady)
+        self._assert_not_ready(sink)
         await self.harness.come_back()
         fresh = self._records(3, start=6)
         await self._delivered(sink, fresh)
@@ -232,18 +245,18 @@ class DispatcherContract(TestCase):
         received = await self.harness.received(6)
         self.assertLessEqual({Received(record.vin, record.payload) for record in fresh}, set(received))
 
-    @_clause
+    @_holds("2.1", "2.2", "5.1")
     async def test_destination_out_of_reach_at_start(self) -> None:
         """start: fires whether or not the destination can be reached; the sink keeps trying by itself."""
         await self.harness.go_away()
         sink = await self._started(timeout_s=SHORT_S)
         outcomes = await self._outcomes(sink, self._records(1))
         self.assertTrue(issubclass(outcomes[0], Retryable), outcomes)
-        self.assertIsInstance(sink.readiness(), NotReady)
+        self._assert_not_ready(sink)
         await self.harness.come_back()
         await self._delivered(sink, self._records(1, start=1))
 
-    @_clause
+    @_holds("3.11")
     async def test_bounded(self) -> None:
         """dispatch: what does not fit into the sink's bound is ``Retryable`` at once; what fits is kept."""
         bound = self._bound()
@@ -262,14 +275,14 @@ class DispatcherContract(TestCase):
         kept = await self.harness.until(gatherResults([answer for answer in answers if answer not in refused]))
         self.assertEqual({type(outcome) for (outcome,) in kept}, {Receipt})
 
-    @_clause
+    @_holds("3.12", "5.2", "5.3")
     async def test_before_start(self) -> None:
         """dispatch: ``NotConnected`` before ``start``, and the sink is not ready."""
         sink = self._make()
         self.assertEqual(await self._outcomes(sink, self._records(2)), [NotConnected] * 2)
-        self.assertIsInstance(sink.readiness(), NotReady)
+        self._assert_not_ready(sink)
 
-    @_clause
+    @_holds("3.12", "5.2", "5.3")
     async def test_after_stop(self) -> None:
         """dispatch: ``NotConnected`` from ``stop`` on, and the sink is not ready."""
         sink = await self._started()
@@ -278,10 +291,10 @@ class DispatcherContract(TestCase):
         self.assertEqual(await self._outcomes(sink, self._records(2)), [NotConnected] * 2)
         await self.harness.until(stopped)
         self.assertEqual(await self._outcomes(sink, self._records(2)), [NotConnected] * 2)
-        self.assertIsInstance(sink.readiness(), NotReady)
+        self._assert_not_ready(sink)
         self.assertEqual(list(await self.harness.received(0)), [])
 
-    @_clause
+    @_holds("4.1", "4.2")
     async def test_stop_settles(self) -> None:
         """stop: takes nothing new, and settles what is under way; every dispatch fires before it does."""
         sink = await self._started()
@@ -306,7 +319,7 @@ class DispatcherContract(TestCase):
         self.assertEqual(_kinds(await self.harness.until(late)), [NotConnected])
         await self._assert_received(self._records(6))
 
-    @_clause
+    @_holds("4.3", "4.4")
     async def test_stop_given_up(self) -> None:
         """stop: cancelling it gives up on what is under way, which is ``Retryable``; it never fails."""
         sink = await self._started()
@@ -323,7 +336,7 @@ class DispatcherContract(TestCase):
             self.assertIsInstance(outcome, Retryable)
         await self.harness.until(stopped)
 
-    @_clause
+    @_holds("3.13")
     async def test_cancelled_dispatch(self) -> None:
         """dispatch: cancelling does nothing; what is under way stays under way, and the Deferred fires with outcomes."""
         sink = await self._started()
@@ -333,7 +346,7 @@ class DispatcherContract(TestCase):
         self.assertEqual(_kinds(await self.harness.until(answer)), [Receipt] * 2)
         await self._assert_received(records)
 
-    @_clause
+    @_holds("3.8", "3.14")
     async def test_never_raises(self) -> None:
         """dispatch: a record that cannot be sent at all becomes an outcome, and its neighbours pass."""
         if self.harness.unsendable_type is None:
@@ -345,7 +358,7 @@ class DispatcherContract(TestCase):
         self.assertEqual([outcomes[0], outcomes[2]], [Receipt] * 2)
         self.assertTrue(issubclass(outcomes[1], DeliveryError), outcomes)
 
-    @_clause
+    @_holds("6.1", "6.2")
     async def test_counted_once(self) -> None:
         """Metrics: a confirmed record is counted once, under its type; one that is refused is counted once, as that."""
         sink = await self._started()
