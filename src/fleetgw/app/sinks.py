@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 BUILT_IN = {
     "embedded": "fleetgw.adapters.sinks.embedded:EmbeddedSink",
     "kafka": "fleetgw.adapters.sinks.kafka:kafka_sink",
+    "kinesis": "fleetgw.adapters.sinks.kinesis:kinesis_sink",
     "logger": "fleetgw.adapters.sinks.logger:LoggerSink",
     "memory": "fleetgw.adapters.sinks.memory:MemorySink",
     "mqtt": "fleetgw.adapters.sinks.mqtt:mqtt_sink",
+    "pubsub": "fleetgw.adapters.sinks.pubsub:pubsub_sink",
     "redis": "fleetgw.adapters.sinks.redis:redis_sink",
     "sqlite": "fleetgw.adapters.sinks.sqlite.sink:SqliteSink",
     "zmq": "fleetgw.adapters.sinks.zmq:zmq_sink",

@@ -43,4 +43,8 @@ class BatchUnderWay:
 
     def answer_now(self) -> None:
         """Fire the answer, once every record has an outcome; callers do then whatever they like."""
-        self.answer.callback([outcome for outcome in self._outcomes if outcome is not None])
+        self.answer.callback(self.outcomes())
+
+    def outcomes(self) -> Sequence[Outcome]:
+        """What is known by now, in the order of the batch."""
+        return [outcome for outcome in self._outcomes if outcome is not None]

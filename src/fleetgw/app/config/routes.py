@@ -12,7 +12,7 @@ SINKS_WITH_SECTION = ("kafka", "kinesis", "pubsub", "zmq", "mqtt", "redis")
 BUILT_IN_SINKS = frozenset({*SINKS_WITH_SECTION, "embedded", "logger", "memory", "sqlite"})
 """Every built-in name that may be routed to, in this version or a later one."""
 
-AVAILABLE_SINKS = frozenset({"kafka", "logger", "memory", "mqtt", "redis", "sqlite", "zmq"})
+AVAILABLE_SINKS = frozenset({"kafka", "kinesis", "logger", "memory", "mqtt", "pubsub", "redis", "sqlite", "zmq"})
 """The built-in sinks that exist in this version."""
 
 EMBEDDED_SINKS = AVAILABLE_SINKS | {"embedded"}

@@ -22,18 +22,40 @@ class Kinesis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Amazon Kinesis. Credentials and region come from the usual AWS places."""
 
     max_retries: Annotated[
-        Natural | None, Meta(description="How often a request is repeated; default: the AWS client's.")
+        Natural | None, Meta(description="How often a record that the stream had no room for is sent again; default 3.")
     ] = None
     override_host: Annotated[str | None, Meta(description="Endpoint URL in place of Amazon's.")] = None
     streams: Annotated[
-        dict[str, str], Meta(description="Record type to stream name; default `<namespace>_<record type>`.")
+        dict[str, str],
+        Meta(
+            description="Record type to stream name; default `<namespace>_<record type>`. The environment variable "
+            "`KINESIS_STREAM_<TYPE>`, the type in capitals, wins over it."
+        ),
     ] = {}
+    max_requests: Annotated[Positive, Meta(description="Requests under way at a time, for each stream.")] = 4
+    max_record_kib: Annotated[
+        Positive, Meta(description="Largest record, in KiB, that the streams take: payload and partition key.")
+    ] = 1024
+    delivery_timeout_s: Annotated[Pause, Meta(description="Seconds that a record may wait for its confirmation.")] = 30
 
 
 class Pubsub(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Google Cloud Pub/Sub."""
 
     gcp_project_id: Annotated[str, Meta(description="The project that owns the topics.")] = ""
+    ordering_by_vehicle: Annotated[
+        bool,
+        Meta(description="Give each message its vehicle as ordering key; subscriptions must ask for message ordering too."),
+    ] = False
+    endpoint: Annotated[
+        str | None,
+        Meta(description="`host:port` in place of `pubsub.googleapis.com:443`, such as that of a region."),
+    ] = None
+    max_requests: Annotated[
+        Positive | None,
+        Meta(description="Requests under way at a time, for each topic; default 4, with `ordering_by_vehicle` 64."),
+    ] = None
+    delivery_timeout_s: Annotated[Pause, Meta(description="Seconds that a record may wait for its confirmation.")] = 30
 
 
 class Zmq(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -155,8 +177,8 @@ class Sqlite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     path: Annotated[
         Path | None,
         Meta(
-            description="The file; made where it does not exist, its folder is not. Default: `fleetgw.sqlite3` in the working "
-            "directory."
+            description="The file; made where it does not exist, its folder is not. "
+            "Default: `fleetgw.sqlite3` in the working directory."
         ),
     ] = None
     retention_days: Annotated[Seconds, Meta(description="Days that a record is kept; 0: no limit.")] = 0

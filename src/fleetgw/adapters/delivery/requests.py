@@ -1,0 +1,265 @@
+"""Delivery by requests that hold many records each: what waits, what is under way, what is sent again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.internet.defer import Deferred, succeed
+
+from fleetgw.adapters.delivery.under_way import BatchUnderWay
+from fleetgw.adapters.delivery.vehicle_queues import Entry, VehicleQueues
+from fleetgw.domain.errors import NotConnected, Rejected, Retryable
+from fleetgw.domain.ports import RECEIPT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from random import Random
+
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+    from fleetgw.adapters.delivery.failure_log import FailureLog
+    from fleetgw.adapters.delivery.numbers import PublishNumbers
+    from fleetgw.adapters.delivery.vehicle_queues import RequestLimits
+    from fleetgw.domain.ports import Outcome
+    from fleetgw.domain.records import Record
+
+PAUSE_INITIAL_S = 0.05
+PAUSE_MAX_S = 2.0
+
+
+class Busy(Retryable):
+    """The destination takes no more just now: the record is sent again after a pause, as often as the sink may."""
+
+
+class RefusedTogether(Rejected):
+    """A request was refused for what it holds. Of several records nobody says which one: they are sent again in halves."""
+
+
+class Courier(Protocol):
+    """Takes one request to a destination."""
+
+    def send(self, destination: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
+        """Send records in one request, in order.
+
+        :param done: to be called once, on the reactor's thread and not before ``send`` has returned, with one outcome per
+            record. Not calling it holds up the records' vehicles.
+        """
+
+
+class _Destination:
+    """One destination's records, and how many requests are under way to it."""
+
+    def __init__(self, name: str, limits: RequestLimits) -> None:
+        self.name = name
+        self.queues = VehicleQueues(limits)
+        self.requests = 0
+
+
+class Requests:
+    """Takes batches apart into requests and puts outcomes together again.
+
+    A request leaves at once when none is under way to its destination, or when it is full. What comes meanwhile leaves
+    together with the next one: the slower the destination, the fuller the requests. A vehicle has one request under way at a
+    time, so that its records stay in order. What the destination was too busy for goes before what came later.
+
+    :param destinations: destination by record type.
+    :param limits: what a request may hold.
+    :param max_payload_bytes: a larger record is refused, alone.
+    :param max_retries: how often a record is sent again.
+    :param timeout_s: how long after ``dispatch`` a record has its outcome at the latest.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        courier: Courier,
+        destinations: Mapping[str, str],
+        limits: RequestLimits,
+        *,
+        max_payload_bytes: int,
+        max_retries: int,
+        timeout_s: float,
+        numbers: PublishNumbers,
+        failures: FailureLog,
+        random: Random,
+    ) -> None:
+        self._clock = clock
+        self._courier = courier
+        self._limits = limits
+        self._max_payload_bytes = max_payload_bytes
+        self._max_retries = max_retries
+        self._timeout_s = timeout_s
+        self._numbers = numbers
+        self._failures = failures
+        self._random = random
+        names = dict.fromkeys(destinations.values())
+        by_name = {name: _Destination(name, limits) for name in names}
+        self._destinations = {record_type: by_name[name] for record_type, name in destinations.items()}
+        self._open: dict[BatchUnderWay, tuple[IDelayedCall, list[Entry]]] = {}
+        self._pauses: set[IDelayedCall] = set()
+        self._idle: Deferred[None] | None = None
+        self._begun = False
+
+    def begin(self) -> None:
+        """The courier can work: send what waits. May be called again."""
+        if not self._begun:
+            self._begun = True
+            for destination in {*self._destinations.values()}:
+                self._pump(destination)
+
+    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
+        """See ``IDispatcher.dispatch``. Before ``begin`` records wait."""
+        under_way = BatchUnderWay(batch)
+        entries: list[Entry] = []
+        touched: dict[_Destination, None] = {}
+        company = self._limits.records
+        largest = self._max_payload_bytes
+        for index, record in enumerate(batch):
+            destination = self._destinations.get(record.record_type)
+            if destination is None:
+                self._fail(under_way, index, record, Rejected(f"records of type {record.record_type!r} have no destination"))
+            elif len(record.payload) > largest:
+                what = f"a record of {len(record.payload)} bytes; {largest} is the most that is taken"
+                self._fail(under_way, index, record, Rejected(what))
+            else:
+                entry = Entry(under_way, index, record, company)
+                entries.append(entry)
+                destination.queues.add(entry)
+                touched[destination] = None
+        if not entries:
+            return succeed(under_way.outcomes())
+        self._open[under_way] = (self._clock.callLater(self._timeout_s, self._expire, under_way), entries)
+        for destination in touched:
+            self._pump(destination)
+        return under_way.answer
+
+    def settled(self) -> Deferred[None]:
+        """Fires once nothing is under way. Nothing may be dispatched any more. Not to be cancelled."""
+        if not self._open:
+            self._let_go()
+            return succeed(None)
+        self._idle = Deferred()
+        return self._idle
+
+    def give_up(self, outcome: Retryable) -> None:
+        """Settle everything that is under way at once."""
+        for under_way in list(self._open):
+            timer, entries = self._open[under_way]
+            timer.cancel()
+            self._abandon(under_way, entries, outcome)
+
+    def _pump(self, destination: _Destination) -> None:
+        if not self._begun:
+            return
+        queues = destination.queues
+        while destination.requests == 0 or (destination.requests < self._limits.requests and queues.fills_request):
+            entries = queues.take()
+            if not entries:
+                return
+            destination.requests += 1
+
+            def done(outcomes: Sequence[Outcome], entries: list[Entry] = entries) -> None:
+                self._take_outcomes(destination, entries, outcomes)
+
+            self._courier.send(destination.name, [entry.record for entry in entries], done)
+
+    def _take_outcomes(self, destination: _Destination, entries: list[Entry], outcomes: Sequence[Outcome]) -> None:
+        destination.requests -= 1
+        finished: list[BatchUnderWay] = []
+        published: dict[str, list[int]] = {}
+        again: list[Entry] = []
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            batch = entry.batch
+            if batch not in self._open or batch.is_settled(entry.index):
+                continue  # given up
+            if outcome is RECEIPT:
+                record = entry.record
+                published.setdefault(record.record_type, []).append(len(record.payload))
+            elif self._goes_again(entry, outcome, len(entries)):
+                again.append(entry)
+                continue
+            else:
+                outcome = _final(outcome)
+                self._count_failure(entry.record, outcome)
+            if batch.settle(entry.index, outcome):
+                finished.append(batch)
+        for record_type, sizes in published.items():
+            self._numbers.published(record_type, len(sizes), sum(sizes))
+        self._rest(destination, entries, again)
+        self._pump(destination)
+        for batch in finished:
+            self._finish(batch)
+
+    def _goes_again(self, entry: Entry, outcome: Outcome, company: int) -> bool:
+        if isinstance(outcome, RefusedTogether) and company > 1:
+            entry.company = company // 2
+            return True
+        if isinstance(outcome, Busy) and entry.attempts < self._max_retries:
+            entry.attempts += 1
+            self._failures.add("busy", str(outcome))
+            return True
+        return False
+
+    def _rest(self, destination: _Destination, entries: list[Entry], again: list[Entry]) -> None:
+        """Free a request's vehicles: those with records that the destination was too busy for after a pause."""
+        destination.queues.put_back(again)
+        resting = {entry.record.vehicle.vin: None for entry in again if entry.attempts}
+        destination.queues.free({entry.record.vehicle.vin for entry in entries} - resting.keys())
+        if not resting:
+            return
+        attempts = max(entry.attempts for entry in again)
+        pause_s: float = min(PAUSE_MAX_S, PAUSE_INITIAL_S * 2 ** (attempts - 1)) * self._random.uniform(0.5, 1)
+
+        def rested() -> None:
+            self._pauses.discard(pause)
+            destination.queues.free(resting)
+            self._pump(destination)
+
+        pause = self._clock.callLater(pause_s, rested)
+        self._pauses.add(pause)
+
+    def _expire(self, under_way: BatchUnderWay) -> None:
+        _, entries = self._open[under_way]
+        self._abandon(under_way, entries, NotConnected(f"no answer within {self._timeout_s:g} s"))
+
+    def _abandon(self, under_way: BatchUnderWay, entries: list[Entry], outcome: Retryable) -> None:
+        for entry in entries:
+            if not under_way.is_settled(entry.index):
+                self._destinations[entry.record.record_type].queues.forget(entry)
+                self._fail(under_way, entry.index, entry.record, outcome)
+        self._close(under_way)
+
+    def _finish(self, under_way: BatchUnderWay) -> None:
+        self._open[under_way][0].cancel()
+        self._close(under_way)
+
+    def _close(self, under_way: BatchUnderWay) -> None:
+        del self._open[under_way]
+        under_way.answer_now()
+        if self._idle is not None and not self._open and not self._idle.called:
+            self._let_go()
+            self._idle.callback(None)
+
+    def _let_go(self) -> None:
+        for pause in self._pauses:
+            pause.cancel()
+        self._pauses.clear()
+
+    def _fail(self, under_way: BatchUnderWay, index: int, record: Record, outcome: Retryable | Rejected) -> None:
+        self._count_failure(record, outcome)
+        under_way.settle(index, outcome)
+
+    def _count_failure(self, record: Record, outcome: Outcome) -> None:
+        self._numbers.failed(record.record_type)
+        self._failures.add(type(outcome).__name__, str(outcome), record_type=record.record_type)
+
+
+def _final(outcome: Outcome) -> Outcome:
+    """What the caller gets to know of it."""
+    match outcome:
+        case RefusedTogether():
+            return Rejected(str(outcome))
+        case Busy():
+            return Retryable(str(outcome))
+        case _:
+            return outcome

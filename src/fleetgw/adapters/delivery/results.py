@@ -1,0 +1,40 @@
+"""Results from threads, handed to the reactor in bursts."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IReactorFromThreads
+
+T = TypeVar("T")
+
+
+class Burst(Generic[T]):
+    """Wakes the reactor once for all results that come before it looks.
+
+    :param take: called on the reactor's thread with each result, in the order of ``add``.
+    """
+
+    def __init__(self, reactor: IReactorFromThreads, take: Callable[[T], None]) -> None:
+        self._reactor = reactor
+        self._take = take
+        self._lock = Lock()
+        self._results: list[T] = []
+
+    def add(self, result: T) -> None:
+        """Hand over one result, from any thread."""
+        with self._lock:
+            first = not self._results
+            self._results.append(result)
+        if first:
+            self._reactor.callFromThread(self._take_all)
+
+    def _take_all(self) -> None:
+        with self._lock:
+            results, self._results = self._results, []
+        for result in results:
+            self._take(result)

@@ -1,0 +1,123 @@
+"""Whether a sink's destinations can be reached, as last seen, and when to look again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fleetgw.domain.errors import NotConnected, Retryable
+from fleetgw.domain.ports import NotReady, Ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from random import Random
+
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+    from fleetgw.adapters.delivery.failure_log import FailureLog
+    from fleetgw.domain.errors import DeliveryError
+    from fleetgw.domain.ports import Outcome, Readiness
+
+LOOK_INITIAL_S = 0.5
+LOOK_MAX_S = 30.0
+
+_READY = Ready()
+
+
+class Unreachable(NotConnected):
+    """The service itself cannot be reached, whichever the destination."""
+
+
+class NeedsMending(Retryable):
+    """Somebody must mend something, such as a permission; until then no record arrives, though a look may find no fault."""
+
+
+class DestinationWatch:
+    """Knows what is wrong with the service and each destination, and looks again, ever less often, while something is.
+
+    :param look: begins a look at all destinations; what it finds is told by ``looked``, once for each call.
+    """
+
+    def __init__(self, clock: IReactorTime, look: Callable[[], None], failures: FailureLog, random: Random) -> None:
+        self._clock = clock
+        self._look = look
+        self._failures = failures
+        self._random = random
+        self._unreachable: str | None = "not started"
+        self._found: dict[str, str] = {}  # until a look finds better, or a record arrives
+        self._lasting: dict[str, str] = {}  # until a record arrives
+        self._next: IDelayedCall | None = None
+        self._looking = False
+        self._pause_s = LOOK_INITIAL_S
+        self._stopped = False
+
+    def start(self) -> None:
+        """Look for the first time."""
+        self._unreachable = "has not answered yet"
+        self._begin()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopped = True
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def readiness(self) -> Readiness:
+        """Ready when nothing is known to be wrong with any destination."""
+        if self._stopped:
+            return NotReady("stopped")
+        if self._unreachable is not None:
+            return NotReady(self._unreachable)
+        for destination, reason in (*self._lasting.items(), *self._found.items()):
+            return NotReady(f"{destination}: {reason}")
+        return _READY
+
+    def looked(self, findings: Mapping[str, DeliveryError | None]) -> None:
+        """Take what a look has found.
+
+        :param findings: by destination, what is wrong, or None.
+        """
+        self._looking = False
+        if self._stopped:
+            return
+        self._unreachable = None
+        self._found.clear()
+        for destination, error in findings.items():
+            if error is None:
+                continue
+            self._failures.add(type(error).__name__, f"{destination}: {error}")
+            if isinstance(error, Unreachable):
+                self._unreachable = str(error)
+            else:
+                self._found[destination] = str(error)
+        self._look_later()
+
+    def answered(self, destination: str, outcomes: Sequence[Outcome]) -> None:
+        """Take how a request fared."""
+        if self._stopped:
+            return
+        last = outcomes[-1]
+        match last:
+            case Unreachable():
+                self._unreachable = str(last)
+            case NotConnected():
+                self._found[destination] = str(last)
+            case NeedsMending():
+                self._lasting[destination] = str(last)
+            case _:
+                self._unreachable = None
+                self._found.pop(destination, None)
+                self._lasting.pop(destination, None)
+        self._look_later()
+
+    def _look_later(self) -> None:
+        if self._unreachable is None and not self._found:
+            self._pause_s = LOOK_INITIAL_S
+        elif not self._looking and self._next is None:
+            self._next = self._clock.callLater(self._pause_s * self._random.uniform(0.5, 1), self._begin)
+            self._pause_s = min(LOOK_MAX_S, self._pause_s * 2)
+
+    def _begin(self) -> None:
+        self._next = None
+        self._looking = True
+        self._look()

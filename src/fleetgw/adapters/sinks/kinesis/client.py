@@ -1,0 +1,136 @@
+"""What is said to Kinesis, and what its answers mean. Everything here blocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+
+from fleetgw.adapters.delivery.requests import Busy, RefusedTogether
+from fleetgw.adapters.delivery.watch import NeedsMending, Unreachable
+from fleetgw.domain.errors import NotConnected
+from fleetgw.domain.ports import RECEIPT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fleetgw.adapters.sinks.kinesis.settings import KinesisSettings
+    from fleetgw.domain.errors import DeliveryError
+    from fleetgw.domain.ports import Outcome
+    from fleetgw.domain.records import Record
+
+CONNECT_TIMEOUT_S = 5.0
+
+_BUSY = frozenset(
+    {
+        "InternalFailure",
+        "InternalFailureException",
+        "KMSThrottlingException",
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+
+_REFUSED = frozenset({"413", "InvalidArgumentException", "SerializationException", "ValidationException"})
+
+
+class StreamClient(Protocol):
+    """A connection to Kinesis; its methods may be called on several threads at once. They do not raise."""
+
+    def put(self, stream: str, records: Sequence[Record]) -> Sequence[Outcome]:
+        """Put records in one request; one outcome per record."""
+
+    def fault(self, stream: str) -> DeliveryError | None:
+        """What is wrong with a stream, as far as we may look; None when nothing is."""
+
+    def close(self) -> None:
+        """Let go of the connections."""
+
+
+class BotoClient:
+    """By boto3, whose own retries are off: it would send records of a whole request again, and ours know the order.
+
+    :raises Unreachable: there is no region.
+    """
+
+    def __init__(self, settings: KinesisSettings) -> None:
+        timeout_s = settings.delivery_timeout_s
+        config = Config(
+            connect_timeout=min(CONNECT_TIMEOUT_S, timeout_s),
+            read_timeout=timeout_s,
+            max_pool_connections=settings.max_requests * len({*settings.streams.values()}) + 1,
+            parameter_validation=False,  # Kinesis validates too, and ours comes from records
+            retries={"mode": "standard", "total_max_attempts": 1},
+            tcp_keepalive=True,
+        )
+        try:
+            session = boto3.Session()
+            # Any: boto3 makes its clients' methods at run time
+            self._client: Any = session.client("kinesis", endpoint_url=settings.endpoint_url, config=config)
+        except NoRegionError as error:
+            reason = "no AWS region: set AWS_REGION, or region in the AWS configuration file"
+            raise Unreachable(reason) from error
+        except (BotoCoreError, ValueError) as error:
+            raise Unreachable(f"{type(error).__name__}: {error}") from error
+        self._where = f"{self._client.meta.region_name} ({self._client.meta.endpoint_url})"
+
+    def put(self, stream: str, records: Sequence[Record]) -> Sequence[Outcome]:
+        """See ``StreamClient``."""
+        entries = [{"Data": record.payload, "PartitionKey": record.vehicle.vin} for record in records]
+        try:
+            answers = self._client.put_records(StreamName=stream, Records=entries)["Records"]
+        except Exception as error:  # whatever it is, it becomes the records' outcome
+            return [self._meaning(error)] * len(records)
+        if len(answers) != len(records):
+            return [Unreachable(f"{len(answers)} answers to {len(records)} records: no Kinesis is there")] * len(records)
+        return [_outcome(answer) for answer in answers]
+
+    def fault(self, stream: str) -> DeliveryError | None:
+        """See ``StreamClient``. Who may write only, and not look, learns of faults when it writes."""
+        try:
+            status = self._client.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["StreamStatus"]
+        except ClientError as error:
+            return None if _code(error) == "AccessDeniedException" else self._meaning(error)
+        except Exception as error:  # whatever it is, a look that fails finds that
+            return self._meaning(error)
+        return NotConnected(f"the stream is {status}") if status in ("CREATING", "DELETING") else None
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+    def _meaning(self, error: Exception) -> DeliveryError:
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, ClientError):
+            code = _code(error)
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            if code in _BUSY or status >= 500:
+                return Busy(reason)
+            if code in _REFUSED or status == 413:
+                return RefusedTogether(reason)
+            if code == "ResourceNotFoundException":
+                return NotConnected(f"the stream does not exist in {self._where}: create it, or mend kinesis.streams")
+            return NeedsMending(reason)
+        if isinstance(error, NoCredentialsError):
+            return NeedsMending("no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role")
+        return Unreachable(f"{self._where}: {reason}")
+
+
+def _outcome(answer: dict[str, str]) -> Outcome:
+    """Read the answer for one record of a request that was taken as a whole."""
+    code = answer.get("ErrorCode")
+    if code is None:
+        return RECEIPT
+    reason = f"{code}: {answer.get('ErrorMessage', '')}"
+    return Busy(reason) if code in _BUSY else NeedsMending(reason)
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

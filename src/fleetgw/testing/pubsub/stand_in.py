@@ -1,0 +1,149 @@
+"""Pub/Sub as far as a publisher and a subscriber need it: a gRPC server on the library's own message types.
+
+For machines without Google's emulator, and for faults that the emulator does not make. It keeps what was published while it
+is away. As the service does, it refuses a request of several ordering keys.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Lock
+from typing import TYPE_CHECKING, Any  # Any: protobuf classes that are made at run time
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from google.pubsub_v1 import types
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_Code = grpc.StatusCode
+
+REQUEST_LIMIT_BYTES = 10_000_000
+ATTRIBUTE_LIMIT_BYTES = 1024
+
+
+class StandIn:
+    """Started when made.
+
+    :ivar host: ``host:port`` for ``PUBSUB_EMULATOR_HOST``.
+    :ivar delay_s: each Publish waits so long.
+    :ivar refusals: status codes for the next Publishes, instead of taking them.
+    :ivar look_refusal: a status code for every GetTopic.
+    :ivar messages_per_request: of each Publish that came, the number of its messages.
+    :ivar topics: messages by topic, in order of arrival.
+    """
+
+    def __init__(self) -> None:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self.host = f"127.0.0.1:{listener.getsockname()[1]}"
+        self.delay_s = 0.0
+        self.refusals: list[grpc.StatusCode] = []
+        self.look_refusal: grpc.StatusCode | None = None
+        self.messages_per_request: list[int] = []
+        self.topics: dict[str, list[Any]] = {}
+        self._subscriptions: dict[str, tuple[str, int]] = {}
+        self._lock = Lock()
+        self._flowing = Event()
+        self._flowing.set()
+        self._server: Any = None  # grpc carries no types
+        self.come_back()
+
+    def hold(self) -> None:
+        """Answer no Publish until ``release``."""
+        self._flowing.clear()
+
+    def release(self) -> None:
+        """Answer what waits."""
+        self._flowing.set()
+
+    def go_away(self) -> None:
+        """Stop listening and cut every connection."""
+        if self._server is not None:
+            self._server.stop(None).wait()
+            self._server = None
+
+    def come_back(self) -> None:
+        """Listen again."""
+        if self._server is not None:
+            return
+        options = (("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0))
+        self._server = grpc.server(ThreadPoolExecutor(40), options=options)
+        publisher: dict[str, tuple[Callable[[Any, Any], Any], Any]] = {
+            "GetTopic": (self._get_topic, types.GetTopicRequest.pb()),
+            "CreateTopic": (self._create_topic, types.Topic.pb()),
+            "Publish": (self._publish, types.PublishRequest.pb()),
+        }
+        subscriber: dict[str, tuple[Callable[[Any, Any], Any], Any]] = {
+            "CreateSubscription": (self._create_subscription, types.Subscription.pb()),
+            "Pull": (self._pull, types.PullRequest.pb()),
+            "Acknowledge": (lambda _request, _context: Empty(), types.AcknowledgeRequest.pb()),
+        }
+        for name, methods in (("Publisher", publisher), ("Subscriber", subscriber)):
+            handlers = {
+                method: grpc.unary_unary_rpc_method_handler(
+                    behaviour,
+                    request_deserializer=request.FromString,
+                    response_serializer=lambda answer: answer.SerializeToString(),
+                )
+                for method, (behaviour, request) in methods.items()
+            }
+            service = grpc.method_handlers_generic_handler(f"google.pubsub.v1.{name}", handlers)
+            self._server.add_generic_rpc_handlers((service,))
+        if not self._server.add_insecure_port(self.host):
+            raise RuntimeError(f"{self.host} is taken")
+        self._server.start()
+
+    def _get_topic(self, request: Any, context: Any) -> Any:
+        if self.look_refusal is not None:
+            context.abort(self.look_refusal, "refused as the test asks")
+        if request.topic not in self.topics:
+            context.abort(_Code.NOT_FOUND, f"Resource not found (resource={request.topic.rpartition('/')[2]}).")
+        return types.Topic.pb()(name=request.topic)
+
+    def _create_topic(self, request: Any, context: Any) -> Any:
+        if request.name in self.topics:
+            context.abort(_Code.ALREADY_EXISTS, "Topic already exists")
+        self.topics[request.name] = []
+        return request
+
+    def _publish(self, request: Any, context: Any) -> Any:
+        self._flowing.wait()
+        time.sleep(self.delay_s)
+        with self._lock:
+            self.messages_per_request.append(len(request.messages))
+            refusal = self.refusals.pop(0) if self.refusals else self._refusal(request)
+            if refusal is not None:
+                context.abort(refusal, "refused")
+            log = self.topics[request.topic]
+            first = len(log)
+            log.extend(request.messages)
+            return types.PublishResponse.pb()(message_ids=[str(first + place) for place in range(len(request.messages))])
+
+    def _refusal(self, request: Any) -> grpc.StatusCode | None:
+        if request.topic not in self.topics:
+            return _Code.NOT_FOUND
+        too_many = not 1 <= len(request.messages) <= 1000
+        too_large = request.ByteSize() > REQUEST_LIMIT_BYTES
+        several_keys = len({message.ordering_key for message in request.messages}) > 1
+        bad = any(len(text.encode()) > ATTRIBUTE_LIMIT_BYTES for one in request.messages for text in one.attributes.values())
+        return _Code.INVALID_ARGUMENT if too_many or too_large or several_keys or bad else None
+
+    def _create_subscription(self, request: Any, context: Any) -> Any:
+        if request.topic not in self.topics:
+            context.abort(_Code.NOT_FOUND, "Subscription's topic does not exist")
+        self._subscriptions[request.name] = (request.topic, len(self.topics[request.topic]))
+        return request
+
+    def _pull(self, request: Any, _context: Any) -> Any:
+        with self._lock:
+            topic, begin = self._subscriptions[request.subscription]
+            messages = self.topics[topic][begin : begin + request.max_messages]
+            self._subscriptions[request.subscription] = (topic, begin + len(messages))
+        received = [
+            types.ReceivedMessage.pb()(ack_id=str(begin + place), message=message) for place, message in enumerate(messages)
+        ]
+        return types.PullResponse.pb()(received_messages=received)

@@ -1,0 +1,204 @@
+"""The Kinesis sink against moto, with a stub in front that throttles, refuses in part, hangs and dies."""
+
+import atexit
+import os
+import time
+from functools import cache
+from unittest import SkipTest
+from unittest.mock import patch
+
+from twisted.internet import task
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.trial.unittest import TestCase
+
+from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.domain.errors import Retryable
+from fleetgw.domain.ports import IDispatcher, NotReady, Ready, Receipt
+from fleetgw.testing.dispatcher_contract import DispatcherContract
+from fleetgw.testing.kinesis.harness import KinesisHarness, the_moto
+from fleetgw.testing.kinesis.moto import CREDENTIALS, missing
+from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
+
+NO_FILES = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+@cache
+def need_moto() -> None:
+    lack = missing()
+    if lack is not None:
+        if os.environ.get("CI"):
+            raise AssertionError(lack)
+        raise SkipTest(lack)
+    atexit.register(the_moto().stop)
+
+
+class MotoTestCase(TestCase):
+    timeout = 60
+
+    def setUp(self) -> None:
+        need_moto()
+        self.set_environment({**NO_FILES, **CREDENTIALS})
+
+    def set_environment(self, environ: dict[str, str]) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        patched = patch.dict(os.environ, {**kept, **environ}, clear=True)
+        patched.start()
+        self.addCleanup(patched.stop)
+
+
+class MotoContractTests(DispatcherContract, MotoTestCase):
+    def make_harness(self) -> KinesisHarness:
+        return KinesisHarness()
+
+
+class Attempt:
+    """A sink over the stub, for one test."""
+
+    def __init__(self, **settings: object) -> None:
+        self.harness = KinesisHarness()
+        self.log = ReadableLog()
+        self.metrics = ReadableMetrics()
+        self.settings = {**self.harness.settings(timeout_s=10, bounded=False), **settings}
+        self.sink: IDispatcher = self.harness.make_sink(
+            SinkContext(
+                "kinesis",
+                self.settings,
+                self.harness.namespace,
+                ("V", "alerts"),
+                self.harness.reactor,
+                self.metrics,
+                self.log,
+            )
+        )
+
+    async def __aenter__(self) -> "Attempt":
+        await self.harness.set_up()
+        await self.sink.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.harness.stub.release()
+        await self.sink.stop()
+        await self.harness.tear_down()
+
+    async def readiness_settles(self) -> None:
+        deadline_s = time.monotonic() + 15
+        while time.monotonic() < deadline_s and "has not answered yet" in str(self.sink.readiness()):
+            await task.deferLater(self.harness.reactor, 0.02, lambda: None)
+
+
+class FaultTests(MotoTestCase):
+    def test_refused_in_part(self) -> Deferred[None]:
+        """What was refused is sent again, by its place; each record arrives once, and has a receipt."""
+        return Deferred.fromCoroutine(self._refused_in_part())
+
+    async def _refused_in_part(self) -> None:
+        async with Attempt() as attempt:
+            attempt.harness.stub.partial_requests = 2
+            records = [make_record(f"VIN{number % 40}", payload=b"%d" % number) for number in range(200)]
+            outcomes = await attempt.sink.dispatch(records)
+            self.assertEqual({type(outcome) for outcome in outcomes}, {Receipt})
+            received = await attempt.harness.received(200)
+            self.assertEqual(sorted(received), sorted((record.vin, record.payload) for record in records))
+            self.assertEqual(attempt.harness.stub.records_per_request, [200, 67, 22])
+            self.assertEqual(attempt.metrics.value("kinesis_publish_total", "V"), 200)
+            self.assertEqual(attempt.metrics.value("kinesis_err", "V"), 0)
+
+    def test_throttled(self) -> Deferred[None]:
+        """A request that is refused as a whole is sent again, in order; beyond ``max_retries`` the caller has to."""
+        return Deferred.fromCoroutine(self._throttled())
+
+    async def _throttled(self) -> None:
+        async with Attempt(max_retries=2) as attempt:
+            attempt.harness.stub.throttled_requests = 2
+            records = [make_record("VIN1", payload=b"%d" % number) for number in range(10)]
+            outcomes = await attempt.sink.dispatch(records)
+            self.assertEqual({type(outcome) for outcome in outcomes}, {Receipt})
+            self.assertEqual([one.payload for one in await attempt.harness.received(10)], [one.payload for one in records])
+            attempt.harness.stub.throttled_requests = 3
+            outcomes = await attempt.sink.dispatch(records[:1])
+            self.assertEqual([type(outcome) for outcome in outcomes], [Retryable])
+            self.assertEqual(attempt.sink.readiness(), Ready())
+
+    def test_pipelined(self) -> Deferred[None]:
+        """Kinesis 20 ms away: one record after the other would take four seconds."""
+        return Deferred.fromCoroutine(self._pipelined())
+
+    async def _pipelined(self) -> None:
+        async with Attempt() as attempt:
+            await attempt.readiness_settles()
+            attempt.harness.stub.delay_s = 0.02
+            answers = [attempt.sink.dispatch([make_record(payload=b"%d" % number)]) for number in range(200)]
+            await gatherResults(answers)
+            self.assertEqual(attempt.harness.stub.records_per_request, [1, 199])
+
+    def test_missing_stream(self) -> Deferred[None]:
+        """Not ready, and says which stream; the other stream works; once it is created, ready by itself."""
+        return Deferred.fromCoroutine(self._missing_stream())
+
+    async def _missing_stream(self) -> None:
+        async with Attempt(streams={"alerts": f"late{time.time_ns()}"}) as attempt:
+            late = attempt.settings["streams"]["alerts"]
+            await attempt.readiness_settles()
+            readiness = attempt.sink.readiness()
+            assert isinstance(readiness, NotReady)
+            self.assertIn(late, readiness.reason)
+            self.assertIn("does not exist in eu-central-1", readiness.reason)
+            outcomes = await attempt.sink.dispatch([make_record(), make_record(record_type="alerts")])
+            self.assertIsInstance(outcomes[0], Receipt)
+            self.assertIsInstance(outcomes[1], Retryable)
+            attempt.harness.create(late)
+            deadline_s = time.monotonic() + 10
+            while attempt.sink.readiness() != Ready() and time.monotonic() < deadline_s:
+                await attempt.harness.a_while()
+            self.assertEqual(attempt.sink.readiness(), Ready())
+
+    def test_nothing_to_go_by(self) -> Deferred[None]:
+        """No region, no credentials, nobody there, something else there: each is a reason that names what to do."""
+        return Deferred.fromCoroutine(self._nothing_to_go_by())
+
+    async def _nothing_to_go_by(self) -> None:
+        region = {"AWS_DEFAULT_REGION": "eu-central-1"}
+        moto_is_not = "http://127.0.0.1:9"
+        for environ, settings, expected in (
+            ({}, {}, "no AWS region: set AWS_REGION"),
+            (region, {}, "no AWS credentials: set AWS_ACCESS_KEY_ID"),
+            (CREDENTIALS, {"override_host": moto_is_not}, "Could not connect"),
+            (CREDENTIALS, {"override_host": "kinesis.example"}, "Invalid endpoint"),
+        ):
+            self.set_environment({**NO_FILES, **environ})
+            async with Attempt(**settings) as attempt:
+                await attempt.readiness_settles()
+                readiness = attempt.sink.readiness()
+                assert isinstance(readiness, NotReady)
+                self.assertIn(expected, readiness.reason)
+                (outcome,) = await attempt.sink.dispatch([make_record()])
+                self.assertIsInstance(outcome, Retryable)
+                self.assertIn(expected, str(outcome))
+
+    def test_dies_mid_stream(self) -> Deferred[None]:
+        """What has a receipt is in the stream, whenever the connection was cut."""
+        return Deferred.fromCoroutine(self._dies_mid_stream())
+
+    async def _dies_mid_stream(self) -> None:
+        async with Attempt(delivery_timeout_s=2) as attempt:
+            waiting = []
+            for number in range(60):
+                records = [make_record(f"VIN{number % 4}", payload=b"%d.%d" % (number, place)) for place in range(10)]
+                waiting.append(Deferred.fromCoroutine(self._deliver(attempt, records)))
+                if number == 20:
+                    attempt.harness.stub.go_away()
+                if number == 30:
+                    attempt.harness.stub.come_back()
+                await task.deferLater(attempt.harness.reactor, 0.01, lambda: None)
+            for delivered in waiting:
+                await delivered
+            expected = {b"%d.%d" % (number, place) for number in range(60) for place in range(10)}
+            self.assertEqual({one.payload for one in await attempt.harness.received(600)}, expected)
+
+    async def _deliver(self, attempt: Attempt, records: list) -> None:
+        while records:
+            outcomes = await attempt.sink.dispatch(records)
+            records = [one for one, outcome in zip(records, outcomes, strict=True) if not isinstance(outcome, Receipt)]
+            if records:
+                await attempt.harness.a_while()
