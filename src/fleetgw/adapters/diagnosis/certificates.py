@@ -64,7 +64,7 @@ def certificate_findings(chain: Sequence[x509.Certificate], name: str, now: date
     now = now or datetime.now(UTC)
     certificate = chain[0]
     ends, begins = certificate.not_valid_after_utc, certificate.not_valid_before_utc
-    what = f"{name}: for {_subjects(certificate)}, issued by {_issuer(certificate)}, {_until(certificate, now)}"
+    what = f"{name}: for {subjects(certificate)}, issued by {issuer(certificate)}, {_until(certificate, now)}"
     if ends < now:
         yield will_not_work(what, "renew it, or set this machine's clock if that is wrong")
     elif begins > now:
@@ -98,11 +98,9 @@ def _chain_findings(chain: Sequence[x509.Certificate], name: str) -> Iterator[Fi
             return
     last = chain[-1]
     if len(chain) > 1 or last.issuer == last.subject:
-        yield good(
-            f"chain: {' < '.join(map(_name, chain))}" + ("" if last.issuer == last.subject else f" < {_issuer(last)}")
-        )
+        yield good(f"chain: {' < '.join(map(_name, chain))}" + ("" if last.issuer == last.subject else f" < {issuer(last)}"))
     else:
-        yield good(f"chain: {_name(last)} < {_issuer(last)}, which the other side must know")
+        yield good(f"chain: {_name(last)} < {issuer(last)}, which the other side must know")
 
 
 def _until(certificate: x509.Certificate, now: datetime) -> str:
@@ -113,7 +111,8 @@ def _until(certificate: x509.Certificate, now: datetime) -> str:
     return f"valid until {ends:%Y-%m-%d}, {days} day{'' if days == 1 else 's'} left"
 
 
-def _subjects(certificate: x509.Certificate) -> str:
+def subjects(certificate: x509.Certificate) -> str:
+    """The names and addresses that a certificate is for, in brief."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, ValueError):
@@ -126,7 +125,8 @@ def _name(certificate: x509.Certificate) -> str:
     return _common_name(certificate.subject)
 
 
-def _issuer(certificate: x509.Certificate) -> str:
+def issuer(certificate: x509.Certificate) -> str:
+    """Who says so."""
     return _common_name(certificate.issuer)
 
 

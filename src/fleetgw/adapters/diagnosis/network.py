@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from attrs import evolve
 from cryptography import x509
 
-from fleetgw.adapters.diagnosis.certificates import certificate_findings
+from fleetgw.adapters.diagnosis.certificates import certificate_findings, issuer, subjects
 from fleetgw.adapters.diagnosis.findings import good, will_not_work
+from fleetgw.domain.ports import Finding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Iterable
 
-    from fleetgw.domain.ports import Finding
+T = TypeVar("T")
 
 TIMEOUT_S = 3.0
 """For each step: a connection, a TLS handshake, an answer."""
@@ -59,6 +61,36 @@ def reach(host: str, port: int) -> Generator[Finding, None, bool]:
         return False
     yield good(f"{where} takes connections" + ("" if host in found else f" ({found})"))
     return True
+
+
+def look_at_each(
+    places: Iterable[T], look: Callable[[T], Generator[Finding, None, bool]]
+) -> Generator[Finding, None, list[T]]:
+    """Look at servers that stand in for each other; those that can be used.
+
+    What is wrong with one is a problem only where no other can be used.
+    """
+    usable: list[T] = []
+    wrong: list[Finding] = []
+    for place in places:
+        found: list[Finding] = []
+        if _to_the_end(look(place), found):
+            usable.append(place)
+            yield from found
+        else:
+            wrong += found
+    for finding in wrong:
+        mended = usable and finding.verdict is Verdict.WILL_NOT_WORK
+        yield evolve(finding, verdict=Verdict.WORTH_A_LOOK) if mended else finding
+    return usable
+
+
+def _to_the_end(findings: Generator[Finding, None, bool], found: list[Finding]) -> bool:
+    while True:
+        try:
+            found.append(next(findings))
+        except StopIteration as end:
+            return bool(end.value)
 
 
 def shake_hands(host: str, port: int, context: ssl.SSLContext, server_name: str) -> Generator[Finding, None, bool]:
@@ -125,8 +157,7 @@ def _shown_anyway(host: str, port: int) -> str:
     except (OSError, ValueError):
         return ""
     return (
-        f" (it is for {certificate.subject.rfc4514_string() or 'nobody'}, from "
-        f"{certificate.issuer.rfc4514_string() or 'nobody'}, until {certificate.not_valid_after_utc:%Y-%m-%d})"
+        f" (it is for {subjects(certificate)}, from {issuer(certificate)}, until {certificate.not_valid_after_utc:%Y-%m-%d})"
     )
 
 

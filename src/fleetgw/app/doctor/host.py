@@ -131,8 +131,8 @@ def open_file_findings(max_connections: int, limits: tuple[int, int]) -> Iterato
     room = max(0, soft - OWN_FILES)
     what = f"{soft} (RLIMIT_NOFILE): room for about {room} vehicles"
     needed = (max_connections or FEW_CONNECTIONS) + OWN_FILES
-    easily = f"ulimit -n {needed}" if hard == resource.RLIM_INFINITY or hard >= needed else "ask root for more"
-    fix = f"LimitNOFILE={needed} in the service's unit, or {easily} in its shell; this is the limit of this shell"
+    as_root = "" if hard == resource.RLIM_INFINITY or hard >= needed else " as root"
+    fix = f"set LimitNOFILE={needed} in the service's unit, or run ulimit -n {needed}{as_root}; this is this shell's limit"
     if max_connections > room:
         yield will_not_work(f"{what}, limits.max_connections is {max_connections}", fix)
     elif not max_connections and room < FEW_CONNECTIONS:

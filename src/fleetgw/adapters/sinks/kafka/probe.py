@@ -8,13 +8,22 @@ from __future__ import annotations
 import logging
 import ssl
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
-from fleetgw.adapters.diagnosis.network import TIMEOUT_S, address, reach, shake_hands, split_address, who_answers
+from fleetgw.adapters.diagnosis.network import (
+    TIMEOUT_S,
+    address,
+    look_at_each,
+    reach,
+    shake_hands,
+    split_address,
+    who_answers,
+)
 from fleetgw.adapters.sinks.kafka.properties import read_properties
 
 if TYPE_CHECKING:
@@ -53,13 +62,8 @@ def look(context: SinkContext) -> Iterator[Finding]:
             )
             return
     servers = properties.get("bootstrap.servers") or properties.get("metadata.broker.list", "")
-    reached = []
-    for server in filter(None, map(str.strip, servers.split(","))):
-        place = split_address(server.rpartition("://")[2], DEFAULT_PORT)
-        if not (yield from reach(*place)):
-            continue
-        if tls is None or (yield from shake_hands(*place, tls, place[0])):
-            reached.append(place)
+    places = [split_address(each.rpartition("://")[2], DEFAULT_PORT) for each in map(str.strip, servers.split(",")) if each]
+    reached = yield from look_at_each(places, partial(_look_at_server, tls))
     if not reached:
         return
     try:
@@ -68,6 +72,12 @@ def look(context: SinkContext) -> Iterator[Finding]:
         yield worth_a_look("topics and credentials were not looked at", "pip install 'fleetgw[kafka]': the doctor needs it")
         return
     yield from _look_at_cluster(context, properties, reached)
+
+
+def _look_at_server(tls: ssl.SSLContext | None, place: tuple[str, int]) -> Generator[Finding, None, bool]:
+    if not (yield from reach(*place)):
+        return False
+    return tls is None or (yield from shake_hands(*place, tls, place[0]))
 
 
 def _look_at_cluster(
@@ -93,22 +103,18 @@ def _look_at_cluster(
     yield good(f"cluster {metadata.cluster_id} of {count}")
     for broker in brokers.values():  # what they say is what clients connect to, wherever the bootstrap servers are
         place = (str(broker.host), int(broker.port))
-        if place not in reached and not (yield from _advertised(*place)):
-            return
+        if place not in reached:
+            yield from _advertised(*place)
     yield from _topics(context, metadata, creates=_creates_topics(admin, next(iter(brokers), None)))
 
 
-def _advertised(host: str, port: int) -> Generator[Finding, None, bool]:
-    findings = reach(host, port)
-    try:
-        while True:
-            finding = next(findings)
-            if finding.fix:
-                what = f"the cluster calls one of its brokers {address(host, port)}, but {finding.what}"
-                finding = will_not_work(what, "correct advertised.listeners of that broker, or start it")
+def _advertised(host: str, port: int) -> Iterator[Finding]:
+    for finding in reach(host, port):
+        if finding.fix:
+            what = f"the cluster calls one of its brokers {address(host, port)}, but {finding.what}"
+            yield will_not_work(what, "correct advertised.listeners of that broker, or start it")
+        else:
             yield finding
-    except StopIteration as end:
-        return bool(end.value)
 
 
 def _metadata(admin: AdminClient, heard: list[KafkaError]) -> ClusterMetadata | None:
@@ -133,7 +139,8 @@ def _no_metadata(heard: list[KafkaError], properties: Mapping[str, str], reached
         if error.code() == KafkaError._AUTHENTICATION:
             what = f"refused: {error.str()} ({_who(properties)})"
             return will_not_work(what, "correct sasl.username and sasl.password, or sasl.mechanism")
-    reason = next((error.str() for error in heard if error.code() != KafkaError._ALL_BROKERS_DOWN), "no answer")
+    said = (error.str() for error in heard if any(address(*place) in error.str() for place in reached))
+    reason = next(said, "no answer")
     guess = who_answers(*reached[0])
     fix = "name the port of a Kafka broker, and its security.protocol (plaintext, ssl, sasl_plaintext, sasl_ssl)"
     return will_not_work(f"{address(*reached[0])} does not answer as Kafka: {reason}; {guess}", fix)

@@ -11,7 +11,7 @@ from attrs import evolve
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
-from fleetgw.adapters.diagnosis.network import TIMEOUT_S, reach, shake_hands, who_answers
+from fleetgw.adapters.diagnosis.network import TIMEOUT_S, look_at_each, reach, shake_hands, who_answers
 from fleetgw.adapters.sinks.redis.servers import OneOf, SentinelMaster, ServerConnection
 from fleetgw.adapters.sinks.redis.settings import read_settings
 from fleetgw.domain.errors import NotConnected
@@ -44,11 +44,8 @@ def look(context: SinkContext) -> Iterator[Finding]:
     settings = read_settings(context.name, context.settings)
     settings = evolve(settings, connect_timeout_s=min(settings.connect_timeout_s, TIMEOUT_S))
     login = settings.sentinel_login if settings.sentinel_master else settings.login
-    in_reach = False
-    for address in settings.addresses:
-        usable = yield from _look_at_server(address, settings, login)
-        in_reach = in_reach or usable
-    if not in_reach:
+    usable = yield from look_at_each(settings.addresses, lambda address: _look_at_server(address, settings, login))
+    if not usable:
         return
     try:
         connection = (SentinelMaster(settings, settings.sentinel_master) if settings.sentinel_master else OneOf(settings))()
