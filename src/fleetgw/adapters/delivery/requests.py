@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
 
+GATHER_S = 0.002
+"""How long what waits waits on when a request has come back: its vehicles send their next records now."""
+
 PAUSE_INITIAL_S = 0.05
 PAUSE_MAX_S = 2.0
 
@@ -53,14 +56,17 @@ class _Destination:
         self.name = name
         self.queues = VehicleQueues(limits)
         self.requests = 0
+        self.gathering: IDelayedCall | None = None
 
 
 class Requests:
     """Takes batches apart into requests and puts outcomes together again.
 
-    A request leaves at once when none is under way to its destination, or when it is full. What comes meanwhile leaves
-    together with the next one: the slower the destination, the fuller the requests. A vehicle has one request under way at a
-    time, so that its records stay in order. What the destination was too busy for goes before what came later.
+    A request leaves at the next turn of the reactor when none is under way to its destination, or at once when it is full.
+    What comes meanwhile leaves together a moment after that one is back: the slower the service, the fuller the requests.
+    A vehicle has one request under way at a time, so that its records stay in order. What the destination was too busy for
+    goes before what came later. Where a request holds one vehicle's records only, requests of several vehicles are under way
+    together.
 
     :param destinations: destination by record type.
     :param limits: what a request may hold.
@@ -105,7 +111,7 @@ class Requests:
         if not self._begun:
             self._begun = True
             for destination in {*self._destinations.values()}:
-                self._pump(destination)
+                self._pump(destination, 0)
 
     def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
         """See ``IDispatcher.dispatch``. Before ``begin`` records wait."""
@@ -130,7 +136,7 @@ class Requests:
             return succeed(under_way.outcomes())
         self._open[under_way] = (self._clock.callLater(self._timeout_s, self._expire, under_way), entries)
         for destination in touched:
-            self._pump(destination)
+            self._pump(destination, 0)
         return under_way.answer
 
     def settled(self) -> Deferred[None]:
@@ -148,20 +154,33 @@ class Requests:
             timer.cancel()
             self._abandon(under_way, entries, outcome)
 
-    def _pump(self, destination: _Destination) -> None:
+    def _pump(self, destination: _Destination, gather_s: float) -> None:
+        """Send what fills requests now, and the rest after a while, as far as there is room."""
         if not self._begun:
             return
-        queues = destination.queues
-        while destination.requests == 0 or (destination.requests < self._limits.requests and queues.fills_request):
-            entries = queues.take()
-            if not entries:
-                return
-            destination.requests += 1
+        while destination.queues.fills_request and destination.requests < self._limits.requests:
+            self._send(destination)
+        if destination.gathering is None and self._may_send(destination):
+            destination.gathering = self._clock.callLater(gather_s, self._gathered, destination)
 
-            def done(outcomes: Sequence[Outcome], entries: list[Entry] = entries) -> None:
-                self._take_outcomes(destination, entries, outcomes)
+    def _gathered(self, destination: _Destination) -> None:
+        destination.gathering = None
+        while self._may_send(destination):
+            self._send(destination)
 
-            self._courier.send(destination.name, [entry.record for entry in entries], done)
+    def _may_send(self, destination: _Destination) -> bool:
+        """Whether a request that is not full can be made, and has room."""
+        room = self._limits.requests if self._limits.one_vehicle else 1
+        return destination.queues.has_free and destination.requests < room
+
+    def _send(self, destination: _Destination) -> None:
+        entries = destination.queues.take()
+        destination.requests += 1
+
+        def done(outcomes: Sequence[Outcome]) -> None:
+            self._take_outcomes(destination, entries, outcomes)
+
+        self._courier.send(destination.name, [entry.record for entry in entries], done)
 
     def _take_outcomes(self, destination: _Destination, entries: list[Entry], outcomes: Sequence[Outcome]) -> None:
         destination.requests -= 1
@@ -186,7 +205,7 @@ class Requests:
         for record_type, sizes in published.items():
             self._numbers.published(record_type, len(sizes), sum(sizes))
         self._rest(destination, entries, again)
-        self._pump(destination)
+        self._pump(destination, GATHER_S)
         for batch in finished:
             self._finish(batch)
 
@@ -213,7 +232,7 @@ class Requests:
         def rested() -> None:
             self._pauses.discard(pause)
             destination.queues.free(resting)
-            self._pump(destination)
+            self._pump(destination, 0)
 
         pause = self._clock.callLater(pause_s, rested)
         self._pauses.add(pause)
@@ -244,6 +263,10 @@ class Requests:
         for pause in self._pauses:
             pause.cancel()
         self._pauses.clear()
+        for destination in self._destinations.values():
+            if destination.gathering is not None:
+                destination.gathering.cancel()
+                destination.gathering = None
 
     def _fail(self, under_way: BatchUnderWay, index: int, record: Record, outcome: Retryable | Rejected) -> None:
         self._count_failure(record, outcome)

@@ -60,9 +60,14 @@ class VehicleQueues:
         self._free_records = 0
 
     @property
+    def has_free(self) -> bool:
+        """Whether there is a request to be made."""
+        return bool(self._free)
+
+    @property
     def fills_request(self) -> bool:
-        """Whether a request can be made that holds as many records as it may, or all of one vehicle that it may hold."""
-        return bool(self._free) if self._limits.one_vehicle else self._free_records >= self._limits.records
+        """Whether one of several vehicles can be made that holds as many records as it may."""
+        return not self._limits.one_vehicle and self._free_records >= self._limits.records
 
     def add(self, entry: Entry) -> None:
         """Let a record wait, after the others of its vehicle."""
@@ -76,7 +81,7 @@ class VehicleQueues:
             self._free_records += 1
 
     def take(self) -> list[Entry]:
-        """The next request's records, which are under way from now on; empty when there is nothing to send."""
+        """The next request's records, which are under way from now on; at least one where ``has_free``."""
         limits = self._limits
         room_records, room_bytes = limits.records, limits.size_bytes
         request: list[Entry] = []

@@ -101,16 +101,9 @@ class GrpcPublisher:
 
     def publish(self, topic: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
         """See ``Publisher``."""
-        ordering = self._ordering
-        messages = [
-            _PubsubMessage(
-                data=record.payload, attributes=attributes(record), ordering_key=record.vehicle.vin if ordering else ""
-            )
-            for record in records
-        ]
         count = len(records)
         answer = self._publish.future(
-            _PublishRequest(topic=topic, messages=messages),
+            publish_request(topic, records, ordering=self._ordering),
             timeout=self._timeout_s,
             metadata=_routing("topic", topic),
         )
@@ -139,7 +132,18 @@ class GrpcPublisher:
         self._channel.close()
 
 
-def attributes(record: Record) -> dict[str, str]:
+def publish_request(topic: str, records: Sequence[Record], *, ordering: bool) -> Any:  # Any: made at run time
+    """The request that publishes records; with ``ordering`` each message's key is its vehicle."""
+    messages = [
+        _PubsubMessage(
+            data=record.payload, attributes=_attributes(record), ordering_key=record.vehicle.vin if ordering else ""
+        )
+        for record in records
+    ]
+    return _PublishRequest(topic=topic, messages=messages)
+
+
+def _attributes(record: Record) -> dict[str, str]:
     """A record's metadata; what is not UTF-8 is replaced, as attributes must be text."""
     vehicle = record.vehicle
     return {

@@ -1,0 +1,34 @@
+"""The cases of ``dispatch.json`` as records."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any  # Any: JSON
+
+from fleetgw.adapters.codec import RecordCodec
+from fleetgw.domain.records import Envelope, MessageType, PeerIdentity, Record, Vehicle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECEIVED_AT_MS = 1_700_000_000_123
+
+
+def dispatch_cases(vectors: Path, sink: str) -> list[dict[str, Any]]:
+    """The cases of one sink that hold a record."""
+    return [case for case in json.loads(vectors.read_text())["cases"] if case["sink"] == sink and "payload" in case]
+
+
+def record_of(case: dict[str, Any]) -> Record:
+    """A case's record, as the gateway hands it to a sink at ``RECEIVED_AT_MS``."""
+    vehicle = Vehicle(PeerIdentity("vehicle_device", case["device_id"]), case["device_id"], "connection", case["version"])
+    envelope = Envelope(
+        message_type=MessageType.STREAM.value,
+        has_message=True,
+        txid=case["txid"].encode(),
+        topic=case["type"].encode(),
+        sender_id=b"",
+        payload=bytes.fromhex(case["payload"]),
+    )
+    codec = RecordCodec(transmit_decoded_records=case.get("transmit_decoded_records", False))
+    return codec.read_record(case["type"], envelope, vehicle, RECEIVED_AT_MS)

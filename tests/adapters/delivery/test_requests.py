@@ -1,0 +1,271 @@
+"""Records become requests: full ones at once, the others in their turn; what goes again, and when it ends."""
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from fleetgw.adapters.delivery.failure_log import FailureLog
+from fleetgw.adapters.delivery.numbers import PublishNumbers
+from fleetgw.adapters.delivery.requests import Busy, RefusedTogether, Requests
+from fleetgw.adapters.delivery.vehicle_queues import RequestLimits
+from fleetgw.domain.errors import NotConnected, Rejected, Retryable
+from fleetgw.domain.ports import RECEIPT, Outcome
+from fleetgw.domain.records import Record
+from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
+
+BUSY = Busy("busy")
+
+
+class Sent:
+    """One request under way."""
+
+    def __init__(self, destination: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
+        self.destination = destination
+        self.records = records
+        self.done = done
+
+    @property
+    def texts(self) -> list[str]:
+        return [record.payload.decode() for record in self.records]
+
+    def receipts(self) -> None:
+        self.done([RECEIPT] * len(self.records))
+
+
+class RequestsCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.make()
+
+    def make(self, *, begin: bool = True, one_vehicle: bool = False, **limits: int) -> None:
+        self.clock = ThreadlessReactor()
+        self.metrics = ReadableMetrics()
+        self.sent: list[Sent] = []
+        limits = {"records": 5, "size_bytes": 1000, "record_overhead_bytes": 10, "requests": 2, **limits}
+        self.requests = Requests(
+            self.clock,
+            self,
+            {"V": "one", "alerts": "two", "errors": "one"},
+            RequestLimits(**limits, one_vehicle=one_vehicle),
+            max_payload_bytes=900,
+            max_retries=2,
+            timeout_s=10,
+            numbers=PublishNumbers(self.metrics, "s", "Published.", ("V", "alerts", "errors")),
+            failures=FailureLog(ReadableLog(), "s_err", self.clock),
+            random=Random(0),
+        )
+        if begin:
+            self.requests.begin()
+
+    def send(self, destination: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
+        self.sent.append(Sent(destination, records, done))
+
+    def dispatch(self, *texts: str, record_type: str = "V"):
+        """Records ``a1 a2 b1`` are of the vehicles a and b."""
+        batch = [make_record(text[0], payload=text.encode(), record_type=record_type) for text in texts]
+        answer = self.requests.dispatch(batch)
+        self.clock.advance(0)
+        return answer
+
+    def requests_sent(self) -> list[list[str]]:
+        return [sent.texts for sent in self.sent]
+
+
+class RequestsTests(RequestsCase):
+    def test_what_comes_meanwhile_leaves_together(self) -> None:
+        answers = [self.dispatch("a1"), self.dispatch("b1"), self.dispatch("a2", "c1")]
+        self.assertEqual(self.requests_sent(), [["a1"]])
+        self.sent[0].receipts()
+        self.assertEqual(self.successResultOf(answers[0]), [RECEIPT])
+        self.clock.advance(0.001)
+        self.assertEqual(len(self.sent), 1, "the vehicle of the first had no moment to send more")
+        self.clock.advance(0.001)
+        self.assertEqual(self.requests_sent(), [["a1"], ["b1", "c1", "a2"]])
+        self.sent[1].receipts()
+        self.assertEqual(self.successResultOf(answers[2]), [RECEIPT, RECEIPT])
+        self.assertEqual(self.metrics.value("s_publish_total", "V"), 4)
+        self.assertEqual(self.metrics.value("s_publish_total_bytes", "V"), 8)
+
+    def test_full_requests_leave_at_once_as_far_as_there_is_room(self) -> None:
+        self.dispatch("a1")
+        self.dispatch(*(f"{vin}1" for vin in "bcdefghijklm"))
+        self.assertEqual(self.requests_sent(), [["a1"], ["b1", "c1", "d1", "e1", "f1"]])
+        self.sent[1].receipts()
+        self.assertEqual(self.requests_sent()[2:], [["g1", "h1", "i1", "j1", "k1"]])
+
+    def test_a_vehicle_has_one_request_under_way(self) -> None:
+        self.dispatch("a1")
+        self.dispatch("a2", "a3", "a4", "a5", "a6", "b1")
+        self.assertEqual(self.requests_sent(), [["a1"]])
+        self.sent[0].receipts()
+        self.assertEqual(self.requests_sent()[1:], [["b1", "a2", "a3", "a4", "a5"]])
+        self.sent[1].receipts()
+        self.clock.advance(1)
+        self.assertEqual(self.requests_sent()[2:], [["a6"]])
+
+    def test_size_of_a_request(self) -> None:
+        self.make(size_bytes=100)
+        texts = ["a" + "x" * 39, "a" + "y" * 39, "b" + "z" * 39]
+        self.dispatch(*texts)
+        self.assertEqual(self.requests_sent(), [texts[:2]])
+
+    def test_destinations_do_not_wait_for_each_other(self) -> None:
+        self.dispatch("a1")
+        self.dispatch("a2", record_type="alerts")
+        self.dispatch("a3", record_type="errors")
+        self.assertEqual([(sent.destination, sent.texts) for sent in self.sent], [("one", ["a1"]), ("two", ["a2"])])
+
+    def test_one_vehicle_a_request(self) -> None:
+        self.make(one_vehicle=True, requests=3)
+        self.dispatch("a1", "b1", "a2", "c1", "d1")
+        self.assertEqual(self.requests_sent(), [["a1", "a2"], ["b1"], ["c1"]])
+        self.sent[1].receipts()
+        self.clock.advance(1)
+        self.assertEqual(self.requests_sent()[3:], [["d1"]])
+
+    def test_too_large_is_refused_alone(self) -> None:
+        answer = self.dispatch("a1", "a" * 901, "a2")
+        self.sent[0].receipts()
+        outcomes = self.successResultOf(answer)
+        self.assertEqual([type(outcome) for outcome in outcomes[::2]], [type(RECEIPT)] * 2)
+        self.assertIs(type(outcomes[1]), Rejected)
+        self.assertEqual(str(outcomes[1]), "a record of 901 bytes; 900 is the most that is taken")
+        self.assertEqual(self.metrics.value("s_err", "V"), 1)
+
+    def test_no_destination(self) -> None:
+        (outcome,) = self.successResultOf(self.dispatch("a1", record_type="mine"))
+        self.assertIs(type(outcome), Rejected)
+        self.assertEqual(self.sent, [])
+
+    def test_busy_in_part(self) -> None:
+        """What was not taken goes before what came later; others do not wait for the pause."""
+        answer = self.dispatch("a1", "a2", "b1", "c1")
+        self.dispatch("a3", "b2")
+        self.sent[0].done([RECEIPT, BUSY, RECEIPT, BUSY])
+        self.clock.advance(0.01)
+        self.assertEqual(self.requests_sent()[1:], [["b2"]])
+        self.sent[1].receipts()
+        self.clock.advance(0.05)
+        self.assertEqual(self.requests_sent()[2:], [["a2", "a3", "c1"]])
+        self.assertNoResult(answer)
+        self.sent[2].receipts()
+        self.assertEqual(self.successResultOf(answer), [RECEIPT] * 4)
+        self.assertEqual(self.metrics.value("s_err", "V"), 0)
+
+    def test_busy_for_too_long(self) -> None:
+        answer = self.dispatch("a1")
+        for attempt in range(3):
+            self.assertEqual(len(self.sent), attempt + 1)
+            self.sent[-1].done([BUSY])
+            self.clock.advance(0.5)
+        (outcome,) = self.successResultOf(answer)
+        self.assertIs(type(outcome), Retryable)
+        self.assertEqual(self.metrics.value("s_err", "V"), 1)
+
+    def test_refused_together(self) -> None:
+        """Halves, until the one at fault is alone; it costs no attempts."""
+        answer = self.dispatch("a1", "a2", "a3", "ax", "a5")
+        while self.sent:
+            sent = self.sent.pop(0)
+            if "ax" in sent.texts:
+                sent.done([RefusedTogether("something is wrong with one of them")] * len(sent.records))
+            else:
+                sent.receipts()
+            self.clock.advance(0.01)
+        outcomes = self.successResultOf(answer)
+        self.assertEqual([type(outcome) for outcome in outcomes].index(Rejected), 3)
+        self.assertEqual(outcomes.count(RECEIPT), 4)
+
+    def test_time_is_up(self) -> None:
+        """Waiting or under way; what is answered too late is not counted, and its vehicle goes on."""
+        answers = [self.dispatch("a1"), self.dispatch("a2")]
+        self.clock.advance(9.9)
+        self.assertNoResult(answers[0])
+        self.clock.advance(0.1)
+        for answer in answers:
+            (outcome,) = self.successResultOf(answer)
+            self.assertIs(type(outcome), NotConnected)
+            self.assertEqual(str(outcome), "no answer within 10 s")
+        later = self.dispatch("a3")
+        self.sent[0].receipts()
+        self.clock.advance(1)
+        self.assertEqual(self.requests_sent()[1:], [["a3"]])
+        self.sent[1].receipts()
+        self.assertEqual(self.successResultOf(later), [RECEIPT])
+        self.assertEqual(self.metrics.value("s_publish_total", "V"), 1)
+        self.assertEqual(self.metrics.value("s_err", "V"), 2)
+
+    def test_nothing_leaves_before_it_begins(self) -> None:
+        self.make(begin=False)
+        self.dispatch("a1", *(f"{vin}1" for vin in "bcdefgh"))
+        self.clock.advance(1)
+        self.assertEqual(self.sent, [])
+        self.requests.begin()
+        self.assertEqual(self.requests_sent(), [["a1", "b1", "c1", "d1", "e1"]])
+
+    def test_settled(self) -> None:
+        self.assertEqual(self.successResultOf(self.requests.settled()), None)
+        answer = self.dispatch("a1")
+        settled = self.requests.settled()
+        self.assertNoResult(settled)
+        self.sent[0].receipts()
+        self.successResultOf(answer)
+        self.successResultOf(settled)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_given_up(self) -> None:
+        answers = [self.dispatch("a1"), self.dispatch("a2")]
+        settled = self.requests.settled()
+        reason = Retryable("given up")
+        self.requests.give_up(reason)
+        for answer in answers:
+            self.assertEqual(self.successResultOf(answer), [reason])
+        self.successResultOf(settled)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.sent[0].receipts()
+        self.clock.advance(1)
+        self.assertEqual(len(self.sent), 1)
+
+
+class AnyOrderTests(RequestsCase):
+    @settings(deadline=None, max_examples=200)
+    @given(
+        st.booleans(),
+        st.integers(1, 5),
+        st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=8), max_size=12),
+        st.randoms(use_true_random=False),
+    )
+    def test_every_record_has_one_outcome_and_stays_in_order(self, one_vehicle, requests, batches, random) -> None:
+        """Whatever the service answers in which order: nothing is lost or doubled, a vehicle's records keep their order."""
+        self.make(one_vehicle=one_vehicle, requests=requests)
+        taken: list[str] = []
+        answers, number = [], 0
+        for batch in batches:
+            texts = [f"{vin}{number + place:03d}" for place, vin in enumerate(batch)]
+            number += len(batch)
+            answers.append((texts, self.dispatch(*texts)))
+            self.answer_some(random, taken)
+        for _ in range(500):
+            self.answer_some(random, taken)
+            self.clock.advance(0.1 if self.clock.seconds() < 5 else 0)
+            if not self.sent and not [call for call in self.clock.getDelayedCalls() if call.getTime() < 10]:
+                break
+        for texts, answer in answers:
+            outcomes = self.successResultOf(answer)
+            self.assertEqual(len(outcomes), len(texts))
+            for text, outcome in zip(texts, outcomes, strict=True):
+                self.assertEqual(taken.count(text), int(outcome is RECEIPT), text)
+
+    def answer_some(self, random, taken: list[str]) -> None:
+        vehicles = [text[0] for sent in self.sent for text in {one[0] for one in sent.texts}]
+        self.assertEqual(len(vehicles), len(set(vehicles)), "two requests of one vehicle under way")
+        while self.sent and random.random() < 0.7:
+            sent = self.sent.pop(random.randrange(len(self.sent)))
+            for vin in {text[0] for text in sent.texts}:
+                own = [text for text in sent.texts if text[0] == vin]
+                self.assertEqual(own, sorted(own))
+            outcomes = [random.choice([RECEIPT, RECEIPT, BUSY]) for _ in sent.records]
+            taken += [text for text, outcome in zip(sent.texts, outcomes, strict=True) if outcome is RECEIPT]
+            sent.done(outcomes)
