@@ -5,19 +5,28 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from unittest import SkipTest, TestCase
+from unittest.mock import Mock, patch
 
+import grpc
+from botocore.exceptions import ClientError
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kafka import probe as kafka
+from fleetgw.adapters.sinks.kinesis import probe as kinesis
+from fleetgw.adapters.sinks.kinesis.client import BotoClient
+from fleetgw.adapters.sinks.kinesis.settings import read_settings
 from fleetgw.adapters.sinks.mqtt import probe as mqtt
+from fleetgw.adapters.sinks.pubsub import probe as pubsub
 from fleetgw.adapters.sinks.redis import probe as redis
 from fleetgw.domain.ports import Finding, Verdict
 from fleetgw.simulator.certificates import make_authority, make_server
 from fleetgw.testing.kafka import broker as kafka_broker
+from fleetgw.testing.kinesis import moto
 from fleetgw.testing.mqtt import mosquitto
 from fleetgw.testing.mqtt.mosquitto import Mosquitto, free_port
+from fleetgw.testing.pubsub.stand_in import StandIn
 from fleetgw.testing.redis import servers
 from fleetgw.testing.redis.servers import RedisServer, SentinelledServers, ServerCluster
 from fleetgw.testing.sink_doubles import ReadableMetrics, ThreadlessReactor
@@ -277,3 +286,129 @@ class KafkaTests(ProbeTestCase):
     def test_property_that_does_not_exist(self) -> None:
         settings = {"bootstrap.servers": self.broker.servers, "no.such.property": "1"}
         self.assert_problem(settings, 'No such configuration property: "no.such.property"', "CONFIGURATION.md")
+
+
+class CloudTestCase(ProbeTestCase):
+    """Nothing of this machine's own credentials plays a part."""
+
+    def environment(self, **own: str) -> None:
+        theirs = ("AWS_", "GOOGLE_", "PUBSUB_", "KINESIS_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
+        self.enterContext(patch.dict(os.environ, {**kept, **own}, clear=True))
+
+
+class KinesisTests(CloudTestCase):
+    look = staticmethod(kinesis.look)
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        needed(moto.missing())
+        cls.moto = moto.Moto()
+        cls.addClassCleanup(cls.moto.stop)
+        cls.moto.client().create_stream(StreamName="fleet_V", ShardCount=2)
+
+    def setUp(self) -> None:
+        self.files = {
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        keys = {"AWS_ACCESS_KEY_ID": "AKIAFLEET1234", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": moto.REGION}
+        self.environment(**self.files, **keys)
+
+    def settings(self, **other: object) -> dict[str, object]:
+        return {"override_host": f"http://127.0.0.1:{self.moto.port}"} | other
+
+    def test_as_it_should_be(self) -> None:
+        streams = {"V": "fleet_V", "alerts": "fleet_V"}
+        said = (f"region {moto.REGION}, access key ...1234 (from env)", "stream fleet_V: ACTIVE, 2 shards")
+        self.assert_good(self.settings(streams=streams), *said)
+
+    def test_sink_takes_the_region_that_is_told(self) -> None:
+        context = SinkContext("kinesis", {}, "fleet", ("V",), ThreadlessReactor(), ReadableMetrics(), NullLog())
+        client = BotoClient(read_settings(context, {"AWS_REGION": "ap-south-1"}))
+        self.addCleanup(client.close)
+        self.assertIn("ap-south-1", client._where)
+
+    def test_missing_stream(self) -> None:
+        self.assert_problem(self.settings(), "stream fleet_alerts does not exist", "aws kinesis create-stream")
+
+    def test_no_credentials_and_no_region(self) -> None:
+        self.environment(**self.files, AWS_DEFAULT_REGION="eu-west-1")
+        self.assert_problem(self.settings(), "no AWS credentials", "AWS_ACCESS_KEY_ID")
+        self.environment(**self.files)
+        self.assert_problem(self.settings(), "no AWS region", "AWS_REGION")
+
+    def test_down(self) -> None:
+        settings = self.settings(override_host=f"http://127.0.0.1:{free_port()}")
+        self.assert_problem(settings, "refuses connections", "start the server")
+
+    def test_unknown_name(self) -> None:
+        self.assert_problem(self.settings(override_host=f"http://{LOST}:4566"), f"{LOST} cannot be resolved", "DNS")
+
+    def test_another_protocol(self) -> None:
+        needed(servers.missing())
+        server = RedisServer()
+        self.addCleanup(server.stop)
+        said = ("does not answer as Kinesis", "looks like Redis", "override_host")
+        self.assert_problem(self.settings(override_host=f"http://{server.address}"), *said)
+
+    def test_what_amazon_says(self) -> None:
+        """Refusals that moto does not make."""
+        for code, verdict, said in (
+            ("AccessDeniedException", Verdict.WORTH_A_LOOK, "grant kinesis:DescribeStreamSummary"),
+            ("UnrecognizedClientException", Verdict.WILL_NOT_WORK, "correct the credentials"),
+            ("InvalidSignatureException", Verdict.WILL_NOT_WORK, "the clock"),
+            ("LimitExceededException", Verdict.WILL_NOT_WORK, "stream fleet_V: An error occurred"),
+        ):
+            client = Mock()
+            client.describe_stream_summary.side_effect = ClientError({"Error": {"Code": code}}, "DescribeStreamSummary")
+            finding = kinesis.stream_finding(client, "fleet_V")
+            with self.subTest(code):
+                self.assertEqual(finding.verdict, verdict)
+                self.assertIn(said, f"{finding.what} {finding.fix}")
+
+
+class PubsubTests(CloudTestCase):
+    look = staticmethod(pubsub.look)
+    settings: Mapping[str, object] = {"gcp_project_id": "a-project"}
+
+    def setUp(self) -> None:
+        self.server = StandIn()
+        self.addCleanup(self.server.go_away)
+        self.environment(PUBSUB_EMULATOR_HOST=self.server.host)
+
+    def test_as_it_should_be(self) -> None:
+        for kind in ("V", "alerts"):
+            self.server.topics[f"projects/a-project/topics/fleet_{kind}"] = []
+        said = ("the emulator of PUBSUB_EMULATOR_HOST", "topic projects/a-project/topics/fleet_V")
+        self.assert_good(self.settings, *said)
+
+    def test_missing_topics_are_left_to_the_sink(self) -> None:
+        self.assert_says(
+            Verdict.WORTH_A_LOOK, self.settings, "fleet_V is not there yet", "gcloud pubsub topics create fleet_alerts"
+        )
+        self.assertEqual(self.server.topics, {})
+
+    def test_refusals(self) -> None:
+        self.server.look_refusal = grpc.StatusCode.PERMISSION_DENIED
+        self.assert_says(Verdict.WORTH_A_LOOK, self.settings, "we may not look at it", "roles/pubsub.publisher")
+        self.server.look_refusal = grpc.StatusCode.UNAUTHENTICATED
+        self.assert_problem(self.settings, "credentials refused", "correct the credentials")
+
+    def test_no_credentials(self) -> None:
+        self.environment(GOOGLE_APPLICATION_CREDENTIALS="/no/such/file.json")
+        host, port = self.server.host.split(":")
+        said = ("no Google credentials", "GOOGLE_APPLICATION_CREDENTIALS")
+        self.assert_problem({**self.settings, "endpoint": f"{host}:{port}"}, *said)
+
+    def test_down(self) -> None:
+        self.environment(PUBSUB_EMULATOR_HOST=f"127.0.0.1:{free_port()}")
+        self.assert_problem(self.settings, "refuses connections", "start the server")
+
+    def test_another_protocol(self) -> None:
+        needed(servers.missing())
+        server = RedisServer()
+        self.addCleanup(server.stop)
+        self.environment(PUBSUB_EMULATOR_HOST=server.address)
+        self.assert_problem(self.settings, "no answer of Pub/Sub", "looks like Redis", "PUBSUB_EMULATOR_HOST")

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 PROBES = {
     "kafka": "fleetgw.adapters.sinks.kafka.probe:kafka_probe",
+    "kinesis": "fleetgw.adapters.sinks.kinesis.probe:kinesis_probe",
     "mqtt": "fleetgw.adapters.sinks.mqtt.probe:mqtt_probe",
+    "pubsub": "fleetgw.adapters.sinks.pubsub.probe:pubsub_probe",
     "redis": "fleetgw.adapters.sinks.redis.probe:redis_probe",
     "sqlite": "fleetgw.adapters.sinks.sqlite.probe:sqlite_probe",
     "zmq": "fleetgw.adapters.sinks.zmq.probe:zmq_probe",

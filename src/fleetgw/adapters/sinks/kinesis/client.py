@@ -71,7 +71,7 @@ class BotoClient:
             tcp_keepalive=True,
         )
         try:
-            session = boto3.Session()
+            session = boto3.Session(region_name=settings.region)
             # Any: boto3 makes its clients' methods at run time
             self._client: Any = session.client("kinesis", endpoint_url=settings.endpoint_url, config=config)
         except NoRegionError as error:

@@ -29,6 +29,7 @@ class KinesisSettings:
     :ivar max_requests: under way at a time for one stream.
     :ivar max_record_bytes: payload and partition key that the streams take.
     :ivar delivery_timeout_s: how long a record may wait for its confirmation.
+    :ivar region: of ``AWS_REGION``, which the Go server heeds and boto3 does not; None: as boto3 finds it.
     """
 
     streams: Mapping[str, str]
@@ -37,6 +38,7 @@ class KinesisSettings:
     max_requests: int
     max_record_bytes: int
     delivery_timeout_s: float
+    region: str | None = None
 
 
 def stream_names(context: SinkContext, environ: Mapping[str, str]) -> dict[str, str]:
@@ -60,6 +62,7 @@ def read_settings(context: SinkContext, environ: Mapping[str, str]) -> KinesisSe
         max_requests=int(_number(settings, "max_requests", MAX_REQUESTS)),
         max_record_bytes=int(_number(settings, "max_record_kib", MAX_RECORD_KIB)) * 1024,
         delivery_timeout_s=_number(settings, "delivery_timeout_s", DELIVERY_TIMEOUT_S),
+        region=environ.get("AWS_REGION") or None,
     )
 
 
