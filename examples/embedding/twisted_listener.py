@@ -28,7 +28,7 @@ class Keeper:
 
     def keep(self, record: Record) -> Deferred[None]:
         """The vehicle gets its acknowledgement when this Deferred has fired, as ``reliable_ack_sources`` says below."""
-        written = deferLater(self._reactor, 0.01)  # here you would write to your database
+        written: Deferred[None] = deferLater(self._reactor, 0.01)  # here you would write to your database
         return written.addCallback(lambda _: print(f"{record.vin}: {len(record.alerts)} alerts", flush=True))
 
 

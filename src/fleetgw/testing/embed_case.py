@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from datetime import UTC, datetime
 from functools import cache
@@ -14,7 +15,7 @@ from fleetgw.testing.loop_vehicle import LoopVehicle
 
 VIN = "5YJ3E1EA7KF000001"
 OTHER_VIN = "7SAYGDEE1PA123456"
-_VALID_DAYS = 30
+_VALID_DAYS = 365
 
 
 @cache
@@ -51,7 +52,10 @@ class EmbedCase(TestCase):
     """
 
     def setUp(self) -> None:
-        """Make the folder."""
+        """Make the folder; without a handler of the test's own, events would go to standard error."""
+        quiet = logging.NullHandler()
+        logging.getLogger("fleetgw").addHandler(quiet)
+        self.addCleanup(logging.getLogger("fleetgw").removeHandler, quiet)
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
