@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
@@ -205,6 +206,18 @@ class TwistedGatewayTests(MemoryCase):
         failed = self.failureResultOf(TwistedGateway(self.config(port=4443), reactor=reactor).start(), ConfigurationError)
         self.assertIn("cannot listen", str(failed.value))
         self.assertEqual(reactor.getDelayedCalls(), [])
+
+    def test_a_sink_that_cannot_start_does_not_end_the_program(self) -> None:
+        reactor = ProgramReactor()
+        ended: list[str] = []
+        reactor.stop = lambda: ended.append("stop")
+        gateway = TwistedGateway(self.config(port=4443), reactor=reactor)
+        with mock.patch("fleetgw.adapters.sinks.embedded.EmbeddedSink.start", side_effect=RuntimeError("broken")):
+            starting = gateway.start()
+        reactor.pump([0.1] * 200)
+        failed = self.failureResultOf(starting, ConfigurationError)
+        self.assertIn("broken", str(failed.value))
+        self.assertEqual(ended, [])
 
     def test_runs_once(self) -> None:
         gateway = self.start()
