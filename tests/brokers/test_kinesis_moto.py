@@ -1,23 +1,34 @@
 """The Kinesis sink against moto, with a stub in front that throttles, refuses in part, hangs and dies."""
 
 import atexit
+import json
 import os
+import subprocess
+import sys
 import time
 from functools import cache
+from pathlib import Path
 from unittest import SkipTest
 from unittest.mock import patch
 
-from twisted.internet import task
+from twisted.internet import task, threads
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
+from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
 from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.kinesis import kinesis_sink
 from fleetgw.domain.errors import Retryable
 from fleetgw.domain.ports import IDispatcher, NotReady, Ready, Receipt
+from fleetgw.testing.dispatch_vectors import dispatch_cases, record_of
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.kinesis.harness import KinesisHarness, the_moto
-from fleetgw.testing.kinesis.moto import CREDENTIALS, missing
+from fleetgw.testing.kinesis.moto import CREDENTIALS, consume, missing
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
+
+ROOT = Path(__file__).parents[2]
+VECTORS = ROOT / "tests" / "vectors" / "dispatch.json"
+EXAMPLE = ROOT / "examples" / "consumers" / "kinesis_reader.py"
 
 NO_FILES = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true"}
 
@@ -202,3 +213,72 @@ class FaultTests(MotoTestCase):
             records = [one for one, outcome in zip(records, outcomes, strict=True) if not isinstance(outcome, Receipt)]
             if records:
                 await attempt.harness.a_while()
+
+
+class ConsumerTests(MotoTestCase):
+    def test_golden_vectors(self) -> Deferred[None]:
+        """What is in the streams of every case."""
+        return Deferred.fromCoroutine(self._golden_vectors())
+
+    async def _golden_vectors(self) -> None:
+        harness = KinesisHarness()
+        cases = [case for case in dispatch_cases(VECTORS, "kinesis") if case["device_id"]]
+        expected = []
+        by_where: dict = {}
+        for case in cases:
+            where = case["namespace"], json.dumps(case["streams"]), json.dumps(case["env"])
+            by_where.setdefault(where, []).append(case)
+            (put,) = [one["body"] for one in case["requests"] if one["target"].endswith("PutRecord")]
+            expected.append((put["StreamName"], put["PartitionKey"], record_of(case).payload))
+        streams = {stream for stream, _, _ in expected}
+        for stream in streams:
+            harness.create(stream)
+        try:
+            for (namespace, _, _), group in by_where.items():
+                settings = {**harness.settings(timeout_s=10, bounded=False), "streams": group[0]["streams"]}
+                types = tuple({case["type"] for case in group})
+                with patch.dict(os.environ, group[0]["env"]):
+                    sink = kinesis_sink(
+                        SinkContext("kinesis", settings, namespace, types, harness.reactor, ReadableMetrics(), ReadableLog())
+                    )
+                await sink.start()
+                outcomes = await sink.dispatch([record_of(case) for case in group])
+                self.assertEqual({type(outcome) for outcome in outcomes}, {Receipt})
+                await sink.stop()
+            got = [tuple(record) for stream in streams for record in consume(harness.reader, stream)]
+        finally:
+            await harness.tear_down()
+        self.assertEqual(sorted(got), sorted(expected))
+
+    def test_example(self) -> Deferred[None]:
+        """The example of the documentation shows what vehicles send."""
+        return Deferred.fromCoroutine(self._example())
+
+    async def _example(self) -> None:
+        async with Attempt() as attempt:
+            datum = Datum(key=Field.VehicleSpeed, value=Value(string_value="62.5"))
+            records = [make_record(f"VIN{number}", payload=Payload(data=[datum]).SerializeToString()) for number in range(3)]
+            await attempt.sink.dispatch(records)
+            process = subprocess.Popen(
+                [
+                    *(
+                        sys.executable,
+                        str(EXAMPLE),
+                        f"{attempt.harness.namespace}_V",
+                        "--from-the-beginning",
+                        "--count",
+                        "3",
+                    ),
+                    *("--endpoint-url", f"http://127.0.0.1:{attempt.harness.moto.port}"),
+                ],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            try:
+                output, _ = await threads.deferToThread(process.communicate, None, 20)
+            finally:
+                process.kill()
+                process.wait()
+            lines = [f'VIN{number} VehicleSpeed string_value: "62.5"' for number in range(3)]
+            self.assertEqual(sorted(output.splitlines()), lines)
+            self.assertEqual(process.returncode, 0)

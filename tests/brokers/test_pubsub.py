@@ -1,24 +1,36 @@
 """The Pub/Sub sink against Google's emulator where the machine has it, and against a stand-in that makes faults."""
 
 import atexit
+import json
+import os
+import subprocess
+import sys
 import time
 from functools import cache
+from pathlib import Path
 from unittest import SkipTest
 
 import grpc
-from twisted.internet import task
+from twisted.internet import task, threads
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
+from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.pubsub.publisher import GrpcPublisher
 from fleetgw.adapters.sinks.pubsub.sink import PubsubSink
 from fleetgw.domain.errors import Rejected, Retryable
 from fleetgw.domain.ports import IDispatcher, NotReady, Ready, Receipt
+from fleetgw.testing.dispatch_vectors import RECEIVED_AT_MS, dispatch_cases, record_of
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.pubsub.emulator import Emulator, missing
-from fleetgw.testing.pubsub.harness import EmulatorHarness, StandInHarness
+from fleetgw.testing.pubsub.harness import EmulatorHarness, PubsubHarness, StandInHarness
+from fleetgw.testing.pubsub.subscriber import Subscriber
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
+
+ROOT = Path(__file__).parents[2]
+VECTORS = ROOT / "tests" / "vectors"
+EXAMPLE = ROOT / "examples" / "consumers" / "pubsub_subscriber.py"
 
 
 @cache
@@ -31,22 +43,64 @@ def the_emulator() -> Emulator:
     return emulator
 
 
-class EmulatorContractTests(DispatcherContract, TestCase):
+class WireContract:
+    """What a subscriber gets, by the golden vectors."""
+
+    def test_what_a_subscriber_gets(self) -> Deferred[None]:
+        """Data and attributes of every Pub/Sub case, but for differences on purpose and names that no topic can have."""
+        return Deferred.fromCoroutine(self._check())
+
+    async def _check(self) -> None:
+        harness: PubsubHarness = self.make_harness()
+        cases = [case for case in dispatch_cases(VECTORS / "dispatch.json", "pubsub") if case["namespace"][:1].isalpha()]
+        types = tuple({case["type"] for case in cases})
+        differences = {one["name"]: one for one in json.loads((VECTORS / "pubsub_differences.json").read_text())["cases"]}
+        topics = [f"projects/contract/topics/{harness.namespace}_{record_type}" for record_type in types]
+        subscriber = Subscriber(harness.host, topics)
+        settings = harness.settings(timeout_s=10, bounded=False)
+        sink = harness.make_sink(
+            SinkContext("pubsub", settings, harness.namespace, types, harness.reactor, ReadableMetrics(), ReadableLog())
+        )
+        await sink.start()
+        try:
+            self.assertEqual({type(one) for one in await sink.dispatch([record_of(case) for case in cases])}, {Receipt})
+            messages = await threads.deferToThread(subscriber.pull, len(cases))
+        finally:
+            await sink.stop()
+            subscriber.close()
+            await harness.tear_down()
+        got = [(topic, message.data.hex(), dict(message.attributes), message.ordering_key) for topic, message in messages]
+        self.assertEqual(len(got), len(cases))
+        for case in cases:
+            (expected,) = case["messages"]
+            topic = f"projects/contract/topics/{harness.namespace}_{case['type']}"
+            attributes = {**expected["attributes"], "receivedat": str(RECEIVED_AT_MS)}
+            key = attributes["vin"] if harness.ordering else ""
+            found = [data for on, data, has, by in got if (on, has, by) == (topic, attributes, key)]
+            data = differences.get(case["name"], expected).get("data")
+            if data is None:
+                parsed = [json.loads(bytes.fromhex(one)) for one in found if one.startswith("7b")]
+                self.assertIn(json.loads(expected["data_json"]), parsed, case["name"])
+            else:
+                self.assertIn(data, found, case["name"])
+
+
+class EmulatorContractTests(DispatcherContract, WireContract, TestCase):
     def make_harness(self) -> EmulatorHarness:
         return EmulatorHarness(the_emulator(), ordering=False)
 
 
-class EmulatorOrderedContractTests(DispatcherContract, TestCase):
+class EmulatorOrderedContractTests(DispatcherContract, WireContract, TestCase):
     def make_harness(self) -> EmulatorHarness:
         return EmulatorHarness(the_emulator(), ordering=True)
 
 
-class StandInContractTests(DispatcherContract, TestCase):
+class StandInContractTests(DispatcherContract, WireContract, TestCase):
     def make_harness(self) -> StandInHarness:
         return StandInHarness(ordering=False)
 
 
-class StandInOrderedContractTests(DispatcherContract, TestCase):
+class StandInOrderedContractTests(DispatcherContract, WireContract, TestCase):
     def make_harness(self) -> StandInHarness:
         return StandInHarness(ordering=True)
 
@@ -219,3 +273,36 @@ class FaultTests(TestCase):
             records = [one for one, outcome in zip(records, outcomes, strict=True) if not isinstance(outcome, Receipt)]
             if records:
                 await attempt.harness.a_while()
+
+
+class ConsumerTests(TestCase):
+    timeout = 60
+
+    def test_example(self) -> Deferred[None]:
+        """The example of the documentation shows what vehicles send."""
+        return Deferred.fromCoroutine(self._example())
+
+    async def _example(self) -> None:
+        async with Attempt() as attempt:
+            topic = attempt.context.destination("V")
+            environ = {name: text for name, text in os.environ.items() if name != "GOOGLE_APPLICATION_CREDENTIALS"}
+            process = subprocess.Popen(
+                [sys.executable, str(EXAMPLE), "contract", topic, "example", "--count", "2"],
+                env={**environ, "PUBSUB_EMULATOR_HOST": attempt.server.host},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            try:
+                self.assertEqual(await threads.deferToThread(process.stdout.readline), "subscribed\n")
+                for text in ("62.5", "63.5"):
+                    datum = Datum(key=Field.VehicleSpeed, value=Value(string_value=text))
+                    payload = Payload(data=[datum]).SerializeToString()
+                    self.assertEqual(kinds(await attempt.sink.dispatch([make_record("VIN1", payload=payload)])), [Receipt])
+                output, _ = await threads.deferToThread(process.communicate, None, 20)
+            finally:
+                process.kill()
+                process.wait()
+                process.stdout.close()
+            lines = [f'VIN1 VehicleSpeed string_value: "{text}"' for text in ("62.5", "63.5")]
+            self.assertEqual(output.splitlines(), lines)
+            self.assertEqual(process.returncode, 0)

@@ -17,7 +17,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.pubsub_v1 import types
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _Code = grpc.StatusCode
 
@@ -81,6 +81,7 @@ class StandIn:
             "CreateSubscription": (self._create_subscription, types.Subscription.pb()),
             "Pull": (self._pull, types.PullRequest.pb()),
             "Acknowledge": (lambda _request, _context: Empty(), types.AcknowledgeRequest.pb()),
+            "ModifyAckDeadline": (lambda _request, _context: Empty(), types.ModifyAckDeadlineRequest.pb()),
         }
         for name, methods in (("Publisher", publisher), ("Subscriber", subscriber)):
             handlers = {
@@ -91,6 +92,12 @@ class StandIn:
                 )
                 for method, (behaviour, request) in methods.items()
             }
+            if name == "Subscriber":
+                handlers["StreamingPull"] = grpc.stream_stream_rpc_method_handler(
+                    self._streaming_pull,
+                    request_deserializer=types.StreamingPullRequest.pb().FromString,
+                    response_serializer=lambda answer: answer.SerializeToString(),
+                )
             service = grpc.method_handlers_generic_handler(f"google.pubsub.v1.{name}", handlers)
             self._server.add_generic_rpc_handlers((service,))
         if not self._server.add_insecure_port(self.host):
@@ -139,11 +146,20 @@ class StandIn:
         return request
 
     def _pull(self, request: Any, _context: Any) -> Any:
+        return types.PullResponse.pb()(received_messages=self._received(request.subscription, request.max_messages))
+
+    def _streaming_pull(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
+        subscription = next(requests).subscription
+        while context.is_active():
+            received = self._received(subscription, 1000)
+            if received:
+                yield types.StreamingPullResponse.pb()(received_messages=received)
+            time.sleep(0.02)
+
+    def _received(self, subscription: str, limit: int) -> list[Any]:
         with self._lock:
-            topic, begin = self._subscriptions[request.subscription]
-            messages = self.topics[topic][begin : begin + request.max_messages]
-            self._subscriptions[request.subscription] = (topic, begin + len(messages))
-        received = [
-            types.ReceivedMessage.pb()(ack_id=str(begin + place), message=message) for place, message in enumerate(messages)
-        ]
-        return types.PullResponse.pb()(received_messages=received)
+            topic, begin = self._subscriptions[subscription]
+            messages = self.topics[topic][begin : begin + limit]
+            self._subscriptions[subscription] = (topic, begin + len(messages))
+        made = types.ReceivedMessage.pb()
+        return [made(ack_id=str(begin + place), message=message) for place, message in enumerate(messages)]
