@@ -6,10 +6,13 @@ import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from resource import RLIM_INFINITY
+from threading import Thread
 from types import SimpleNamespace
 from unittest import TestCase
+from unittest.mock import patch
 
 from rich.console import Console
 from twisted.internet.defer import Deferred, fail, succeed
@@ -340,6 +343,18 @@ class HostTestCase(FolderTestCase):
         return parse_config(json.dumps(config | other), {}, self.folder)
 
 
+class StatusPage(BaseHTTPRequestHandler):
+    said = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.said)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
@@ -357,6 +372,17 @@ class HostTests(HostTestCase):
         self.assertEqual(finding.verdict, BAD)
         self.assertIn(f"port 127.0.0.1:{port} is taken", finding.what)
         self.assertIn(f"sport = :{port}", finding.fix)
+
+    def test_ports_of_a_gateway_that_runs(self) -> None:
+        status = HTTPServer(("127.0.0.1", 0), StatusPage)
+        self.addCleanup(status.server_close)
+        Thread(target=status.serve_forever, daemon=True).start()
+        self.addCleanup(status.shutdown)
+        for said, verdict in ((b"ok", GOOD), (b"welcome to my page", BAD)):
+            StatusPage.said = said
+            with socket.create_server(("127.0.0.1", 0)) as door:
+                config = self.loaded(port=door.getsockname()[1], status_port=status.server_port).config
+                self.assertEqual(verdicts(list(port_findings(config))), [verdict, verdict], said)
 
     def test_address_of_another_machine(self) -> None:
         (finding,) = port_findings(self.loaded(host="192.0.2.1").config)
@@ -451,6 +477,19 @@ class ReportTests(SynchronousTestCase):
 
 
 class KafkaTopicsTests(SynchronousTestCase):
+    def test_without_confluent_kafka(self) -> None:
+        """Who uses kafka-python is told what was not looked at."""
+        from fleetgw.adapters.sinks.kafka import probe
+
+        with (
+            socket.create_server(("127.0.0.1", 0)) as broker,
+            patch.dict("sys.modules", {"confluent_kafka": None, "confluent_kafka.admin": None}),
+        ):
+            settings = {"bootstrap.servers": f"127.0.0.1:{broker.getsockname()[1]}"}
+            findings = list(probe.look(SimpleNamespace(name="kafka", settings=settings, log=None)))
+        self.assertEqual(verdicts(findings), [GOOD, LOOK])
+        self.assertIn("pip install 'fleetgw[kafka]'", findings[1].fix)
+
     def test_missing_topic(self) -> None:
         """Whether it is a problem depends on whether the broker makes topics."""
         from fleetgw.adapters.sinks.kafka import probe

@@ -262,15 +262,24 @@ class KafkaTests(ProbeTestCase):
     def test_unknown_name(self) -> None:
         self.assert_problem({"bootstrap.servers": f"{LOST}:9092"}, f"{LOST} cannot be resolved", "DNS")
 
-    def test_credentials_that_the_broker_does_not_take(self) -> None:
-        settings = {
-            "bootstrap.servers": self.broker.servers,
-            "security.protocol": "sasl_plaintext",
-            "sasl.mechanism": "PLAIN",
-            "sasl.username": "fleet",
-            "sasl.password": SECRET,
-        }
-        self.assert_problem(settings, "sasl_plaintext, PLAIN as fleet")
+    def sasl(self, servers: str, password: str) -> dict[str, object]:
+        login = {"sasl.mechanism": "PLAIN", "sasl.username": kafka_broker.SASL_USER, "sasl.password": password}
+        return {"bootstrap.servers": servers, "security.protocol": "sasl_plaintext", **login}
+
+    def test_credentials(self) -> None:
+        found = self.found(self.sasl(self.broker.sasl_servers, kafka_broker.SASL_PASSWORD))
+        self.assertIn("sasl_plaintext, PLAIN as fleet", [finding.what for finding in found])
+        self.assertNotIn(Verdict.WILL_NOT_WORK, [finding.verdict for finding in found])
+
+    def test_wrong_credentials(self) -> None:
+        wrong = self.sasl(self.broker.sasl_servers, SECRET)
+        self.assert_problem(wrong, "refused:", "(sasl_plaintext, PLAIN as fleet)", "correct sasl.username and sasl.password")
+
+    def test_credentials_that_nobody_asks_for(self) -> None:
+        self.assert_problem(self.sasl(self.broker.servers, SECRET), "(sasl_plaintext, PLAIN as fleet)")
+
+    def test_credentials_that_are_not_given(self) -> None:
+        self.assert_problem({"bootstrap.servers": self.broker.sasl_servers}, "and its security.protocol")
 
     def test_another_protocol(self) -> None:
         needed(servers.missing())

@@ -16,15 +16,23 @@ from confluent_kafka.admin import AdminClient
 
 START_TIMEOUT_S = 60.0
 
+SASL_USER = "fleet"
+SASL_PASSWORD = "for tests only"  # noqa: S105  of a broker that lives as long as its tests
+
 _MAIN_CLASS_JAR = "kafka_2.13-*.jar"
+
+_PLAIN_LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl_port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl_port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config={plain_login} user_{user}="{password}";
 log.dirs={folder}/log
 num.partitions=4
 message.max.bytes={max_message_bytes}
@@ -54,17 +62,26 @@ class KafkaBroker:
     :param jars: the folder of Kafka's jars.
     :param max_message_bytes: it refuses larger batches.
     :ivar servers: for ``bootstrap.servers``.
+    :ivar sasl_servers: likewise, for clients that say who they are: SASL PLAIN, ``SASL_USER`` and ``SASL_PASSWORD``.
     """
 
     def __init__(self, jars: Path, max_message_bytes: int) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="fleetgw-kafka-"))
         self._java = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"]
-        port, controller_port = _free_ports(2)
+        port, sasl_port, controller_port = _free_ports(3)
         self.servers = f"127.0.0.1:{port}"
+        self.sasl_servers = f"127.0.0.1:{sasl_port}"
         self._configuration = self._folder / "server.properties"
         self._configuration.write_text(
             _PROPERTIES.format(
-                port=port, controller_port=controller_port, folder=self._folder, max_message_bytes=max_message_bytes
+                port=port,
+                sasl_port=sasl_port,
+                controller_port=controller_port,
+                folder=self._folder,
+                max_message_bytes=max_message_bytes,
+                plain_login=_PLAIN_LOGIN,
+                user=SASL_USER,
+                password=SASL_PASSWORD,
             )
         )
         self._process: subprocess.Popen[bytes] | None = None
