@@ -28,7 +28,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/python examples/demo/demo.py
 
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 trial: $(VENV)/.installed-dev
 	@$(BIN)/python -W error -m twisted.trial --reporter=text tests
