@@ -18,7 +18,7 @@ from twisted.internet.testing import StringTransport
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
 from fleetgw.app.composition import Parts, compose
 from fleetgw.app.config import parse_config
-from fleetgw.app.service import GatewayService
+from fleetgw.app.service import READY_WITHIN_S, GatewayService
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.simulator.certificates import Credential, make_authority, make_server, make_vehicle
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
@@ -204,6 +204,8 @@ class StartTests(ServiceCase):
         service.startService()
         self.reactor.run()
         self.assertTrue(self.reactor.ports[DOOR].reading)
+        self.assertEqual(self.log.fields_of("sink_not_ready"), [])
+        self.reactor.advance(READY_WITHIN_S)
         self.assertEqual(self.log.fields_of("sink_not_ready"), [{"dispatcher": "memory", "error": "no broker"}])
         vehicle = self.vehicle()
         vehicle.connect()

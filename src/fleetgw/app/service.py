@@ -21,7 +21,7 @@ from fleetgw.domain.ports import NotReady
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from twisted.internet.interfaces import IProtocolFactory
+    from twisted.internet.interfaces import IDelayedCall, IProtocolFactory
     from twisted.internet.tcp import Port
 
     from fleetgw.app.composition import IGatewayReactor, Parts
@@ -35,6 +35,10 @@ GOODBYE_S = 2.0
 SETTLED_BY, GOODBYES_BY, REPORTED_BY = 0.8, 0.9, 0.95
 """How much of the time for stopping may have passed when records have settled, when vehicles have gone, and when the records
 of their going have settled. What is left is the sinks' own."""
+
+
+READY_WITHIN_S = 3.0
+"""How long a sink has to reach its destination before it is named in the log; none has at once."""
 
 
 class GatewayService(Service):
@@ -57,6 +61,7 @@ class GatewayService(Service):
         self._starting: list[Deferred[bool]] = []
         self._started: list[Lane] = []
         self._awaiting_open: list[Deferred[None]] = []
+        self._look_at_sinks: IDelayedCall | None = None
         self._stopping = False
         self._started_at = 0.0
 
@@ -134,12 +139,16 @@ class GatewayService(Service):
             return
         if self._door is not None:
             self._door.startReading()
-        for name, lane in lanes.items():
+        self._look_at_sinks = self._reactor.callLater(READY_WITHIN_S, self._name_sinks_not_ready)
+        self.log.info("server_listening", host=self._config.host, port=self.port)
+        self._tell_opened(None)
+
+    def _name_sinks_not_ready(self) -> None:
+        self._look_at_sinks = None
+        for name, lane in self._parts.lanes.items():
             readiness = lane.sink.readiness()
             if isinstance(readiness, NotReady):
                 self.log.warn("sink_not_ready", dispatcher=name, error=readiness.reason)
-        self.log.info("server_listening", host=self._config.host, port=self.port)
-        self._tell_opened(None)
 
     async def _start_sink(self, lane: Lane) -> bool:
         try:
@@ -192,6 +201,8 @@ class GatewayService(Service):
     async def _stop(self) -> None:
         self._stopping = True
         self._tell_opened(Failure(CancelledError()))
+        if self._look_at_sinks is not None:
+            self._look_at_sinks.cancel()
         vehicles, reactor = self._parts.vehicles, self._reactor
         lanes = list(self._parts.lanes.values())
         began = reactor.seconds()
