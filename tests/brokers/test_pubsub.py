@@ -203,6 +203,10 @@ class FaultTests(TestCase):
             self.assertIn("PERMISSION_DENIED", readiness.reason)
             self.assertEqual(kinds(await attempt.sink.dispatch([make_record()])), [Receipt])
             self.assertEqual(attempt.sink.readiness(), Ready())
+        attempt = Attempt()
+        attempt.server.look_refusal = grpc.StatusCode.PERMISSION_DENIED
+        async with attempt:
+            self.assertEqual(attempt.sink.readiness(), Ready())
 
     def test_pipelined(self) -> Deferred[None]:
         """Pub/Sub 20 ms away: one record after the other would take four seconds."""

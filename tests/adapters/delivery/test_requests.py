@@ -228,6 +228,15 @@ class RequestsTests(RequestsCase):
         self.clock.advance(1)
         self.assertEqual(len(self.sent), 1)
 
+    def test_given_up_while_a_vehicle_rests(self) -> None:
+        answer = self.dispatch("a1")
+        self.sent[0].done([BUSY])
+        settled = self.requests.settled()
+        self.requests.give_up(Retryable("given up"))
+        self.successResultOf(answer)
+        self.successResultOf(settled)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
 
 class AnyOrderTests(RequestsCase):
     @settings(deadline=None, max_examples=200)
