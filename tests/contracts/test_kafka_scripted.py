@@ -57,6 +57,16 @@ class Broker:
         return not self.down and not self.held
 
 
+class Placed:
+    """A message that the broker has said the place of, or not."""
+
+    def __init__(self, offset: int | None) -> None:
+        self._offset = offset
+
+    def offset(self) -> int | None:
+        return self._offset
+
+
 class ScriptedConfluentProducer:
     """``confluent_kafka.Producer`` as far as the sink uses it."""
 
@@ -91,7 +101,7 @@ class ScriptedConfluentProducer:
         for deadline_s, record, report in queue:
             if broker.confirms:
                 broker.log.append(record)
-                report(None, None)
+                report(None, Placed(len(broker.log)))
             elif self.purged:
                 report(KafkaError(KafkaError._PURGE_QUEUE), None)
             elif deadline_s <= self.clock.seconds():

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kafka import confluent
 from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
-from fleetgw.domain.errors import ConfigurationError, Rejected
+from fleetgw.domain.errors import ConfigurationError, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT
 from fleetgw.testing.kafka.consumer import consume
 from fleetgw.testing.kafka.mock_cluster import INIT_PRODUCER_ID, PRODUCE, MockCluster
@@ -19,6 +19,7 @@ from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, Threadles
 CONFIG_VECTORS = Path(__file__).parents[2] / "vectors" / "config.json"
 
 MESSAGE_TOO_LARGE = 10
+NOT_LEADER = 6
 CLUSTER_AUTHORIZATION_FAILED = 31
 
 
@@ -124,6 +125,24 @@ class BrokerErrorTests(TestCase):
         self.assertIn("MSG_SIZE_TOO_LARGE", str(outcomes[1]))
         values = [record.value for record in consume(self.cluster.servers, ["ns_V"], 7)]
         self.assertEqual(values, [b"0", b"1", b"2", b"3", b"0", b"2", b"3"])
+
+    def test_a_record_that_only_a_later_ones_success_speaks_for_is_not_confirmed(self) -> Deferred[None]:
+        """librdkafka reports it as delivered, although the broker refused it: a new partition takes any sequence number."""
+        return Deferred.fromCoroutine(self._spoken_for())
+
+    async def _spoken_for(self) -> None:
+        sink = await self.started(**{"batch.num.messages": 1, "linger.ms": 0})
+        await sink.dispatch([make_record("VIN", payload=b"warm")])
+        self.cluster.answer_after(100)  # all three are under way when the first is refused
+        self.cluster.fail_requests(PRODUCE, NOT_LEADER)
+        records = [make_record("VIN", f"tx-{number}", payload=b"%d" % number) for number in range(3)]
+        outcomes = await sink.dispatch(records)
+        await sink.stop()
+        there = {record.value for record in consume(self.cluster.servers, ["ns_V"], 3)}
+        confirmed = {record.payload for record, outcome in zip(records, outcomes, strict=True) if outcome == RECEIPT}
+        self.assertEqual(confirmed - there, set())
+        self.assertEqual(outcomes[1:], [RECEIPT] * 2)
+        self.assertIsInstance(outcomes[0], Retryable)
 
     def test_a_broker_that_grants_no_idempotence_is_used_without(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._no_idempotence())

@@ -60,6 +60,10 @@ class MockCluster:
         """End ``set_down``."""
         self._library.rd_kafka_mock_broker_set_up(self._cluster, _BROKER_ID)
 
+    def answer_after(self, delay_ms: int) -> None:
+        """Be so far away."""
+        self._library.rd_kafka_mock_broker_set_rtt(self._cluster, _BROKER_ID, delay_ms)
+
     def fail_requests(self, request: int, *codes: int) -> None:
         """Answer the next requests of one kind with these error codes, one each; -195 closes the connection instead.
 

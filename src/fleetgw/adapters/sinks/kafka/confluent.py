@@ -20,13 +20,14 @@ from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readin
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from confluent_kafka import Message
     from twisted.internet.interfaces import IDelayedCall
 
     from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.domain.ports import ILog
     from fleetgw.domain.records import Record
 
-    Report = Callable[[Delivery, int, KafkaError | None, object], None]
+    Report = Callable[[Delivery, int, KafkaError | None, Message], None]
 
 POLL_INTERVAL_S = 0.005
 """How long a report may wait for the reactor while records are under way; as long as librdkafka lingers."""
@@ -88,6 +89,9 @@ class ConfluentKafkaSink:
         if self._idempotence_is_ours:
             # without it a retry after a broker's error may overtake: a vehicle's records would change order
             self._properties["enable.idempotence"] = "true"
+        # librdkafka takes a later batch's success for an earlier one's too, then without offsets, and is wrong about a new
+        # partition: there Kafka takes any sequence number first (KAFKA-15591), and the batch before it may have been refused
+        self._tells_offsets = "0" not in (self._properties.get("acks"), self._properties.get("request.required.acks"))
         self._topics = {record_type: context.destination(record_type) for record_type in context.record_types}
         self._numbers = KafkaNumbers(context.metrics, context.record_types)
         self._failures = FailureLog(context.log, self._numbers, context.reactor)
@@ -176,10 +180,10 @@ class ConfluentKafkaSink:
                 delivery.outcomes[index] = self._refusal(error)
                 delivery.unsettled -= 1
 
-    def _reported(self, delivery: Delivery, index: int, error: KafkaError | None, _message: object) -> None:
+    def _reported(self, delivery: Delivery, index: int, error: KafkaError | None, message: Message) -> None:
         """Take one record's delivery report; runs within ``poll``."""
         if error is None:
-            delivery.outcomes[index] = RECEIPT
+            delivery.outcomes[index] = self._confirmation(message)
         elif error.code() in TOO_LARGE_CODES:
             # the broker refused a whole request, and does not say which of its records is too large
             self._suspects.append((delivery, index))
@@ -190,12 +194,20 @@ class ConfluentKafkaSink:
         if not delivery.unsettled:
             self._settled.append(delivery)
 
-    def _reported_alone(self, delivery: Delivery, index: int, error: KafkaError | None, _message: object) -> None:
+    def _reported_alone(self, delivery: Delivery, index: int, error: KafkaError | None, message: Message) -> None:
         """Take the report on a record that was sent by itself: now the word is about this record."""
-        delivery.outcomes[index] = RECEIPT if error is None else self._outcome(error)
+        delivery.outcomes[index] = self._confirmation(message) if error is None else self._outcome(error)
         delivery.unsettled -= 1
         if not delivery.unsettled:
             self._settled.append(delivery)
+
+    def _confirmation(self, message: Message) -> Outcome:
+        """Believe that a record is in Kafka when the broker has said where."""
+        if message.offset() is not None or not self._tells_offsets:
+            return RECEIPT
+        reason = "a later batch was confirmed, this record was not"
+        self._failures.add("no_offset", reason)
+        return Retryable(reason)
 
     def _try_alone(self) -> None:
         """Send each suspect again, by itself, so that one large record does not take its neighbours along.
