@@ -6,7 +6,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from attrs import frozen
 
@@ -51,6 +53,26 @@ def start_floor(folder: Path) -> Server:
 
 def start_gateway(folder: Path, name: str, *, reliable: bool) -> Server:
     """A gateway whose Kafka is librdkafka's mock cluster, in the same process: the cluster's CPU is counted too."""
+    kafka = {"bootstrap.servers": "localhost:1", "test.mock.num.brokers": "1"}
+    return start_gateway_with(folder, name, "kafka", kafka, reliable=reliable)
+
+
+def start_gateway_with(
+    folder: Path,
+    name: str,
+    sink: str,
+    section: Mapping[str, object],
+    *,
+    reliable: bool,
+    environ: Mapping[str, str] = MappingProxyType({}),
+    **changes: object,
+) -> Server:
+    """A gateway with one sink.
+
+    :param section: the sink's.
+    :param environ: further environment variables.
+    :param changes: further keys of the configuration.
+    """
     port, file_name = free_port(), name.replace(" ", "-")
     certs = folder / "certs"
     config = {
@@ -62,15 +84,15 @@ def start_gateway(folder: Path, name: str, *, reliable: bool) -> Server:
             "server_cert": str(certs / "server.crt"),
             "server_key": str(certs / "server.key"),
         },
-        "records": {"V": ["kafka"]},
-        "reliable_ack_sources": {"V": "kafka"} if reliable else {},
-        "kafka": {"bootstrap.servers": "localhost:1", "test.mock.num.brokers": "1"},
+        "records": {"V": [sink]},
+        "reliable_ack_sources": {"V": sink} if reliable else {},
+        sink: section,
         "monitoring": {"prometheus_metrics_port": free_port()},
     }
     config_file, log = folder / f"{file_name}.json", folder / f"{file_name}.log"
-    config_file.write_text(json.dumps(config))
+    config_file.write_text(json.dumps(config | changes))
     command = [BIN / "twistd", "--nodaemon", "--pidfile=", f"--logfile={log}", "fleetgw", "--config", config_file]
-    process = on_cpu(SERVER_CPU, command)
+    process = on_cpu(SERVER_CPU, command, environ)
     while not log.exists() or "server_listening" not in log.read_text():
         if process.poll() is not None:
             raise SystemExit(f"{name} did not start: {log.read_text() if log.exists() else 'see above'}")
@@ -78,8 +100,8 @@ def start_gateway(folder: Path, name: str, *, reliable: bool) -> Server:
     return Server(name, port, process)
 
 
-def on_cpu(cpu: int, command: list[str | Path]) -> subprocess.Popen[str]:
-    """Start a process bound to one CPU, as far as the machine has so many."""
+def on_cpu(cpu: int, command: list[str | Path], environ: Mapping[str, str] = MappingProxyType({})) -> subprocess.Popen[str]:
+    """Start a process bound to one CPU, as far as the machine has so many; ``environ`` adds variables."""
     cpus = sorted(os.sched_getaffinity(0))
     wanted = cpus[min(cpu, len(cpus) - 1)]
     return subprocess.Popen(
@@ -87,6 +109,7 @@ def on_cpu(cpu: int, command: list[str | Path]) -> subprocess.Popen[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        env=os.environ | environ,
         preexec_fn=lambda: os.sched_setaffinity(0, {wanted}),
     )
 
