@@ -32,6 +32,7 @@ class FaultStub:
         self.partial_requests = 0
         self.records_per_request: list[int] = []
         self._lock = Lock()
+        self._one_at_a_time = Lock()  # moto gives records that come at the same time the same number, and keeps one of them
         self._flowing = Event()
         self._flowing.set()
         self._server: _Server | None = None
@@ -87,9 +88,10 @@ class FaultStub:
         connection = HTTPConnection("127.0.0.1", self._upstream_port)
         kept = {name: value for name, value in headers.items() if name.lower() not in ("content-length", "connection")}
         try:
-            connection.request("POST", "/", body, kept)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
+            with self._one_at_a_time:
+                connection.request("POST", "/", body, kept)
+                answer = connection.getresponse()
+                return answer.status, answer.read()
         finally:
             connection.close()
 
