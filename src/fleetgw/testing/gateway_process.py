@@ -115,6 +115,11 @@ class GatewayProcess:
         assert isinstance(port, int)  # noqa: S101  the gateway's own number
         return port
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         self._process.send_signal(number)

@@ -100,6 +100,11 @@ class Mosquitto:
             self._process.wait()
             self._process = None
 
+    def save(self) -> None:
+        """SIGUSR1: it writes down the sessions that it keeps by now, so that they outlive ``kill``."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGUSR1)
+
     def pause(self) -> None:
         """SIGSTOP: connections stay, nothing is answered."""
         if self._process is not None:
