@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from fleetgw.app.lane import Lane, LaneTiming
+from fleetgw.app.lane import COMPANY_RECORDS, Lane, LaneTiming
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable, Unheard
 from fleetgw.domain.ports import RECEIPT, IDispatcher, Outcome, Readiness, Ready
@@ -103,6 +103,42 @@ class GatheringTests(LaneCase):
         self.assertEqual(self.sink.txids, [])
         self.clock.advance(0.001)
         self.assertEqual(self.sink.txids, [["1", "2", "3"]])
+
+    def test_enough_company_leaves_with_the_reactors_turn(self) -> None:
+        self.lane = self.make(BacklogLimits(1000, 100_000, 1000, 1000))
+        self.offer(*map(str, range(COMPANY_RECORDS - 1)))
+        self.clock.advance(0)
+        self.assertEqual(self.sink.txids, [])
+        self.offer("one", "and another of the same turn")
+        self.offer("and a third")
+        self.clock.advance(0)
+        self.assertEqual([len(batch) for batch in self.sink.txids], [COMPANY_RECORDS + 2])
+
+    def test_the_more_is_under_way_the_more_is_company(self) -> None:
+        self.lane = self.make(BacklogLimits(1000, 100_000, 1000, 1000))
+        self.offer(*map(str, range(50)))
+        self.clock.advance(0)
+        self.offer(*map(str, range(49)))
+        self.clock.advance(0.004)
+        self.assertEqual(len(self.sink.txids), 1)
+        self.offer("the fiftieth")
+        self.clock.advance(0)
+        self.assertEqual([len(batch) for batch in self.sink.txids], [50, 50])
+        self.sink.answer(0, RECEIPT)
+        self.offer(*map(str, range(40)))
+        self.clock.advance(0)
+        self.assertEqual(len(self.sink.txids), 2, "50 are under way")
+        self.clock.advance(TIMING.gather_s)
+        self.assertEqual(len(self.sink.txids), 3, "nobody waits longer than that")
+
+    def test_company_does_not_shorten_the_pause_after_a_failure(self) -> None:
+        self.lane = self.make(BacklogLimits(1000, 100_000, 1000, 1000))
+        self.offer("1")
+        self.gather()
+        self.sink.answer(0, Retryable("not now"))
+        self.offer(*map(str, range(100)))
+        self.clock.advance(TIMING.gather_s)
+        self.assertEqual(len(self.sink.txids), 1)
 
     def test_batches_are_cut_and_the_window_is_kept(self) -> None:
         self.offer(*"abcdefghijkl")

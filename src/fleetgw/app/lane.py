@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from fleetgw.domain.records import Record
 
 
+COMPANY_RECORDS = 32
+"""What a batch costs by itself is little for each of so many records: they need not wait for more."""
+
+
 class AwaitsConfirmation(Protocol):
     """Who is told when a sink has confirmed its records (the session of a vehicle)."""
 
@@ -67,6 +71,7 @@ class Lane:
         self._random = Random()  # noqa: S311  jitter needs no secrecy
         self._pending_send: IDelayedCall | None = None
         self._pausing = False
+        self._gathering = False
         self._closed = False
         self._draining: list[Deferred[None]] = []
         self._refused_total = metrics.counter(LANE_REFUSED_TOTAL, dispatcher=sink.name)
@@ -84,9 +89,18 @@ class Lane:
         taken = self._backlog.offer(records, size_bytes, origin)
         if taken < len(records):
             self._refused_total.add(len(records) - taken)
-        if self._pending_send is None and taken:
-            self._pending_send = self._clock.callLater(self.timing.gather_s, self._send)
+        if taken:
+            if self._pending_send is None:
+                self._send_in(self.timing.gather_s)
+                self._gathering = True
+            if self._gathering and self._has_company():
+                self._send_in(0)
         return taken
+
+    def _has_company(self) -> bool:
+        """Whether what waits is enough for a batch: the more is under way, the more."""
+        in_flight = self._backlog.in_flight_records
+        return self._backlog.held_records - in_flight >= max(COMPANY_RECORDS, in_flight)
 
     @property
     def held_records(self) -> int:
@@ -128,6 +142,7 @@ class Lane:
     def _send(self) -> None:
         self._pending_send = None
         self._pausing = False
+        self._gathering = False
         self._held_records.set_to(self._backlog.held_records)
         while self._pending_send is None and (batch := self._backlog.next_batch()) is not None:
             try:
@@ -175,10 +190,11 @@ class Lane:
         elif self._pending_send is None and self._backlog.held_records > self._backlog.in_flight_records:
             self._send_in(0)
 
-    def _send_in(self, pause_s: float) -> None:
+    def _send_in(self, delay_s: float) -> None:
         if self._pending_send is not None:
             self._pending_send.cancel()
-        self._pending_send = self._clock.callLater(pause_s, self._send)
+        self._pending_send = self._clock.callLater(delay_s, self._send)
+        self._gathering = False
 
     def _note_held(self) -> None:
         held = self._backlog.held_records
