@@ -1,8 +1,10 @@
 """What only librdkafka's sink does: refused properties, fatal errors, requests that are too large as a whole."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+from confluent_kafka import Producer
 from twisted.internet import reactor, task
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -21,6 +23,18 @@ CONFIG_VECTORS = Path(__file__).parents[2] / "vectors" / "config.json"
 MESSAGE_TOO_LARGE = 10
 NOT_LEADER = 6
 CLUSTER_AUTHORIZATION_FAILED = 31
+
+
+LINGER = ("linger.ms", "queue.buffering.max.ms")
+LINGER_20 = {"queue.buffering.max.ms": "20"}
+
+
+def recording(made: list[dict]) -> Callable[..., Producer]:
+    def make(properties: dict, **arguments: object) -> Producer:
+        made.append(properties)
+        return Producer(properties, **arguments)
+
+    return make
 
 
 def context(settings: dict, sink_reactor: object = None, log: ReadableLog | None = None) -> SinkContext:
@@ -48,6 +62,14 @@ class PropertiesTests(SynchronousTestCase):
             {problem.path for problem in error.problems}, {"kafka.no.such", "kafka.linger.ms", "kafka.nor.such"}
         )
         self.assertIn('No such configuration property: "no.such"', str(error))
+
+    def test_records_come_in_batches_so_the_client_lingers_less_unless_told(self) -> None:
+        for settings, lingers in (({}, {"linger.ms": "1"}), ({"linger.ms": 7}, {"linger.ms": "7"}), (LINGER_20, LINGER_20)):
+            made: list[dict] = []
+            sink = ConfluentKafkaSink(context({"bootstrap.servers": "127.0.0.1:1"} | settings), recording(made))
+            self.successResultOf(sink.start())
+            self.addCleanup(sink.stop)
+            self.assertEqual({key: made[0][key] for key in LINGER if key in made[0]}, lingers)
 
     def test_properties_that_contradict_each_other_are_refused(self) -> None:
         sink = ConfluentKafkaSink(context({"enable.idempotence": True, "acks": 1}))

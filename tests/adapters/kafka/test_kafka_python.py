@@ -72,7 +72,7 @@ class ArgumentsTests(TestCase):
 
     def test_defaults_are_librdkafkas_and_keep_order(self) -> None:
         arguments = plan(bootstrap_servers="a:1").arguments
-        self.assertEqual(arguments["linger_ms"], 5)
+        self.assertEqual(arguments["linger_ms"], 1)
         self.assertEqual(arguments["delivery_timeout_ms"], 300_000)
         self.assertEqual(arguments["max_in_flight_requests_per_connection"], 1)
         self.assertIs(arguments["enable_idempotence"], False)

@@ -8,6 +8,7 @@ from attrs import frozen
 
 from fleetgw.adapters.sinks.kafka.kafka_library import has_lz4, has_snappy, has_zstd
 from fleetgw.adapters.sinks.kafka.partitioners import HASHES, HashPartitioner
+from fleetgw.adapters.sinks.kafka.properties import LINGER_MS
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
@@ -142,10 +143,10 @@ _ARGUMENTS: dict[str, tuple[str, Reader]] = {
 }
 
 _DEFAULTS: dict[str, Any] = {
-    # librdkafka's own defaults, where kafka-python's differ
+    # as with librdkafka, where kafka-python's own differ
     "batch_size": 1_000_000,
     "delivery_timeout_ms": 300_000,
-    "linger_ms": 5,
+    "linger_ms": LINGER_MS,
     "max_request_size": 1_000_000,
     "partitioner": HashPartitioner(HASHES["consistent_random"]),
     # a retry may not overtake: a vehicle's records keep their order

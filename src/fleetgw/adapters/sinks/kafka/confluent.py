@@ -13,7 +13,8 @@ from zope.interface import implementer
 from fleetgw.adapters.sinks.kafka.deliveries import NOT_RUNNING, Delivery
 from fleetgw.adapters.sinks.kafka.failures import TOO_LARGE_CODES, FailureLog, delivery_error
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
-from fleetgw.adapters.sinks.kafka.properties import read_properties
+from fleetgw.adapters.sinks.kafka.poll_pace import PollPace
+from fleetgw.adapters.sinks.kafka.properties import LINGER_MS, read_properties
 from fleetgw.domain.errors import ConfigurationError, DeliveryError, NotConnected, Problem, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
 
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from fleetgw.domain.records import Record
 
     Report = Callable[[Delivery, int, KafkaError | None, Message], None]
-
-POLL_INTERVAL_S = 0.005
-"""How long a report may wait for the reactor while records are under way; as long as librdkafka lingers."""
 
 IDLE_POLL_INTERVAL_S = 1.0
 """How often errors and statistics are looked at while nothing is under way."""
@@ -85,6 +83,8 @@ class ConfluentKafkaSink:
         self._make_producer = make_producer
         self._properties = read_properties(context.name, context.settings, context.log)
         self._properties.setdefault("statistics.interval.ms", "2000")
+        if "queue.buffering.max.ms" not in self._properties:  # its other name
+            self._properties.setdefault("linger.ms", str(LINGER_MS))
         self._idempotence_is_ours = not self._properties.keys() & _ORDER_PROPERTIES
         if self._idempotence_is_ours:
             # without it a retry after a broker's error may overtake: a vehicle's records would change order
@@ -102,7 +102,8 @@ class ConfluentKafkaSink:
         self._suspects: list[tuple[Delivery, int]] = []
         self._readiness: Readiness = NotReady("not started")
         self._unconfirmed = False  # a record timed out: a connection alone is no good news until one is confirmed
-        self._open: set[Delivery] = set()
+        self._open: dict[Delivery, float] = {}  # when each was handed over, the oldest first
+        self._pace = PollPace()
         self._settled: list[Delivery] = []
         self._tick: IDelayedCall | None = None
         self._stopped: Deferred[None] | None = None
@@ -130,8 +131,8 @@ class ConfluentKafkaSink:
             delivery.finish(self._numbers)
         else:
             if not self._open:
-                self._poll_after(POLL_INTERVAL_S)
-            self._open.add(delivery)
+                self._poll_after(self._pace.pause_s(0))
+            self._open[delivery] = self._context.reactor.seconds()
         return delivery.answer
 
     def stop(self) -> Deferred[None]:
@@ -261,8 +262,11 @@ class ConfluentKafkaSink:
             return  # a caller stopped the sink, or dispatched, when it heard
         if self._stopped is not None and not self._open:
             self._release()
+        elif self._open:
+            oldest_s = next(iter(self._open.values()))
+            self._poll_after(self._pace.pause_s(self._context.reactor.seconds() - oldest_s))
         else:
-            self._poll_after(POLL_INTERVAL_S if self._open else IDLE_POLL_INTERVAL_S)
+            self._poll_after(IDLE_POLL_INTERVAL_S)
 
     def _clients(self) -> list[Producer]:
         return [client for client in (self._producer, self._single) if client is not None]
@@ -288,9 +292,10 @@ class ConfluentKafkaSink:
     def _answer_settled(self) -> None:
         """Answer outside of librdkafka's callbacks: what callers do then may be anything."""
         settled, self._settled = self._settled, []
+        now_s = self._context.reactor.seconds()
         for delivery in settled:
             if delivery in self._open:
-                self._open.remove(delivery)
+                self._pace.heard(now_s - self._open.pop(delivery))
                 if RECEIPT in delivery.outcomes:
                     self._readiness = _READY
                     self._unconfirmed = False
@@ -308,7 +313,7 @@ class ConfluentKafkaSink:
             self._tick = None
         self._producer = self._single = None
         self._readiness = NotReady("stopped")
-        abandoned, self._open = self._open, set()
+        abandoned, self._open = self._open, {}
         for delivery in abandoned:
             delivery.finish(self._numbers)
         if self._stopped is not None:

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.domain.ports import ILog
 
+LINGER_MS = 1
+"""How long a client gathers records into a request where the section does not say: they come in batches, so only as long as
+handing one over takes. Clients' own default is 5."""
+
 _OURS = {
     "delivery.report.only.error": "every record's delivery is reported, or no receipt could be given",
     "enabled_events": "the sink chooses the events that it needs",
