@@ -127,7 +127,7 @@ class ValueTests(FileCase):
         content = payload(VehicleSpeed=1.5, Gear=("shift_state_value", pb.ShiftStateP))
         self.write(record_of(content))
         ((text,),) = self.rows("SELECT signals FROM record")
-        self.assertEqual(json.loads(text), read_signals(content))
+        self.assertEqual(json.loads(text), read_signals(content, b""))
 
     def test_many_records_at_once(self) -> None:
         """More than fit into one statement, of several vehicles."""

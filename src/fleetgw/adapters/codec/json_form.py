@@ -9,13 +9,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from json.encoder import encode_basestring
-from struct import Struct
 from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from fleetgw.adapters.json_numbers import shortest_float32
 from fleetgw.domain.errors import MalformedPayload
 
 # A writer takes what getattr gives for a field; protobuf's stubs have no type for that.
@@ -23,8 +23,6 @@ _Writer = Callable[[Any], str]
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - only the text is used, which says UTC itself
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
-_SMALLEST_NORMAL_FLOAT32 = 2.0**-126
-_float32 = Struct("<f")
 
 _message_writers: dict[str, _Writer] = {}
 
@@ -128,11 +126,7 @@ def double_text(number: float) -> str:
 
 def _float(number: float) -> str:
     """A 32-bit float with as few digits as tell it from its neighbours."""
-    for digits in range(6 if abs(number) >= _SMALLEST_NORMAL_FLOAT32 else 1, 9):
-        shorter = float(f"{number:.{digits}g}")
-        if _float32.unpack(_float32.pack(shorter))[0] == number:
-            return double_text(shorter)
-    return double_text(float(f"{number:.9g}"))
+    return double_text(shortest_float32(number))
 
 
 def _timestamp(time: Timestamp) -> str:

@@ -9,6 +9,8 @@ from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import Audience, Vehicle
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload, Value
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
+from fleetgw.adapters.codec.json_form import double_text
+from fleetgw.adapters.codec.signals import SignalReader
 from fleetgw.adapters.codec.timestamps import rfc3339
 from fleetgw.adapters.sinks.mqtt.json_text import json_text
 from fleetgw.domain.errors import Rejected
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from fleetgw.adapters.codec.datum import JsonValue, Reader
     from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlert
+    from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum
     from fleetgw.adapters.sinks.mqtt.json_text import Json
     from fleetgw.domain.records import Record
 
@@ -103,7 +106,8 @@ class MessageWriter:
         base = f"{self._topic_base}/{record.vin.translate(_NOT_IN_TOPICS)}"
         match record.content:
             case Payload() as payload:
-                return _signals(base.encode(), payload)
+                start = base.encode()
+                return [Message(start + end, body) for end, body in _read_signals(payload, record.payload).items()]
             case VehicleAlerts() as alerts:
                 return _alerts(f"{base}/alerts/", alerts)
             case VehicleErrors() as errors:
@@ -114,17 +118,20 @@ class MessageWriter:
                 raise Rejected("a custom record type has no MQTT messages: route V, alerts, errors or connectivity to mqtt")
 
 
-def _signals(base: bytes, payload: Payload) -> list[Message]:
-    """The last value of a signal that is there more than once, as in the Go server."""
-    bodies: dict[int, bytes] = {}
-    for datum in payload.data:
-        value = datum.value
-        case = value.WhichOneof("value")
-        if case is not None:
-            bodies[datum.key] = json_text(_READERS[case](value)).encode()
-        else:  # a kind of value that the schema does not know, or no value at all
-            bodies[datum.key] = b"{}" if datum.HasField("value") else b"null"
-    return [Message(base + (_SIGNAL_TOPICS.get(key) or b"/v/%d" % key), body) for key, body in bodies.items()]
+def _body(datum: Datum) -> bytes:
+    case = datum.value.WhichOneof("value")
+    if case is not None:
+        return json_text(_READERS[case](datum.value)).encode()
+    return b"{}" if datum.HasField("value") else b"null"  # a kind of value that the schema does not know, or no value at all
+
+
+_read_signals = SignalReader(
+    lambda key: _SIGNAL_TOPICS.get(key) or b"/v/%d" % key,
+    _body,
+    lambda number: double_text(number).encode(),
+    lambda latitude, longitude: f'{{"latitude":{double_text(latitude)},"longitude":{double_text(longitude)}}}'.encode(),
+).read
+"""The end of the topic, and the body; the last value of a signal that is there more than once, as in the Go server."""
 
 
 def _topic(start: str, name: str, end: str = "") -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,17 +11,17 @@ from attrs import define, field
 from fleetgw.adapters.codec.datum import FIELD_NAMES, READERS
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import Audience, VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
-from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload, Value
+from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
-from fleetgw.adapters.json_numbers import json_float32, json_number
-from fleetgw.adapters.sinks.sqlite.latest import Cell, LatestSignals, Signals
+from fleetgw.adapters.codec.signals import SignalReader
+from fleetgw.adapters.json_numbers import json_number
+from fleetgw.adapters.sinks.sqlite.latest import Cell, LatestSignals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from fleetgw.adapters.codec.datum import JsonValue
+    from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum
     from fleetgw.domain.records import Record
 
 CREDIBLE_AHEAD_MS = 3_600_000
@@ -32,16 +31,6 @@ _AUDIENCES = {number: name for name, number in Audience.items()}
 _STATUSES = {number: name for name, number in ConnectivityEvent.items()}
 
 _encode = msgspec.json.Encoder().encode
-
-
-# Reading the data is half of this sink's work: the common cases are written out, which READERS would call for.
-_ENUMS: Mapping[str, Mapping[int, str]] = {
-    case.name: {number: item.name for number, item in case.enum_type.values_by_number.items()}
-    for case in Value.DESCRIPTOR.oneofs_by_name["value"].fields
-    if case.enum_type is not None
-}
-_float32 = lru_cache(4096)(json_float32)  # vehicles repeat themselves, and shortening costs
-_PLAIN = frozenset({"string_value", "int_value", "long_value", "boolean_value"})
 
 
 @define
@@ -68,7 +57,7 @@ class Rows:
         match content:
             case Payload():
                 created_at_ms = _credible_ms(content.created_at, received_at_ms)
-                signals = read_signals(content)
+                signals = read_signals(content, record.payload)
                 self.record += (vehicle_id, created_at_ms, received_at_ms, _txid(record), _encode(signals).decode())
                 self.latest.add(vehicle_id, created_at_ms, signals)
             case VehicleAlerts():
@@ -108,43 +97,22 @@ class Rows:
                 )
 
 
-def read_signals(payload: Payload) -> Signals:
-    """The data of a ``V`` record by field name; a key that the schema does not know is its number."""
-    signals: Signals = {}
-    names, enums, plain, float32 = FIELD_NAMES, _ENUMS, _PLAIN, _float32  # local names are found sooner
-    for datum in payload.data:
-        value = datum.value
-        case: str | None = value.WhichOneof("value")
-        read: JsonValue
-        if case == "double_value":
-            double = value.double_value
-            read = json_number(double) if double - double else double  # the difference of a NaN or an infinity is NaN
-        elif case == "float_value":
-            read = float32(value.float_value)
-        elif case is None:
-            read = None
-        elif case in enums:
-            number = getattr(value, case)
-            read = enums[case].get(number) or str(number)
-        elif case in plain:
-            read = getattr(value, case)
-        else:
-            read = _compound(value, case)
-        key = datum.key
-        signals[names.get(key) or str(key)] = read
-    return signals
-
-
-def _compound(value: Value, case: str) -> JsonValue:
-    if case == "location_value":
-        location = value.location_value
-        return {"latitude": json_number(location.latitude), "longitude": json_number(location.longitude)}
-    if case == "invalid":
+def _value(datum: Datum) -> JsonValue:
+    value = datum.value
+    case = value.WhichOneof("value")
+    if case is None or case == "invalid":
         return None
-    reader = READERS.get(case)
-    if reader is not None:
-        return reader(value)
-    return {member.name: held for member, held in getattr(value, case).ListFields()}  # tire_location_value
+    if case == "tire_location_value":
+        return {member.name: held for member, held in value.tire_location_value.ListFields()}
+    return READERS[case](value)
+
+
+def _location(latitude: float, longitude: float) -> JsonValue:
+    return {"latitude": json_number(latitude), "longitude": json_number(longitude)}
+
+
+read_signals = SignalReader(lambda key: FIELD_NAMES.get(key) or str(key), _value, json_number, _location).read
+"""The signals of a ``V`` record by field name; a key that the schema does not know is its number."""
 
 
 def _text(value: object) -> str:
