@@ -15,6 +15,7 @@ from fleetgw.adapters.sinks.mqtt.packets import (
     publish_writer,
     pubrel,
     read_packets,
+    read_plain_pubacks,
 )
 
 MESSAGE = Message(b"a/b", b"12")
@@ -85,6 +86,20 @@ class ReadingTests(TestCase):
         self.assertEqual(acknowledgement(b"\x01\x02\x87\x00"), (0x102, 0x87))
         with self.assertRaises(ProtocolError):
             acknowledgement(b"\x01")
+
+    @given(
+        st.lists(st.sampled_from([b"\x40\2\1\2", b"\x40\2\xff\0", b"\x40\3\1\2\x10", b"\x50\2\1\2", b"\xd0\0"])),
+        st.integers(0, 3),
+    )
+    def test_plain_pubacks_are_read_alike(self, packets: list[bytes], missing: int) -> None:
+        stream = b"".join(packets)[: -missing or None]
+        plain, left_over = read_plain_pubacks(stream)
+        others, _ = read_packets(left_over)
+        everything, _ = read_packets(stream)
+        self.assertEqual(plain, [acknowledgement(packet.body) for packet in everything[: len(plain)]])
+        self.assertEqual(others, everything[len(plain) :])
+        if len(packets) > len(plain) and not missing:
+            self.assertNotEqual(packets[len(plain)][:2], b"\x40\2", "all there are are taken")
 
     def test_failures(self) -> None:
         self.assertEqual([code for code in (0, 0x10, 0x7F, 0x80, 0x97) if is_failure(code)], [0x80, 0x97])

@@ -5,6 +5,7 @@ Section numbers are those of MQTT 3.1.1; MQTT 5 adds reason codes and properties
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ PUBACK = 0x40
 PUBREC = 0x50
 PUBCOMP = 0x70
 _PUBREL = b"\x62\x02"
+_PLAIN_PUBACK = PUBACK << 8 | 2
+_HEAD_AND_IDENTIFIER = Struct(">HH")
 
 PACKET_SIZE_LIMIT_BYTES = 268_435_455 + 5
 """2.2.3: the largest remaining length and the header before it."""
@@ -82,6 +85,19 @@ def publish_writer(qos: int, *, retained: bool, properties: bool) -> Callable[[M
 def pubrel(identifier: int) -> bytes:
     """PUBREL (3.6): the second half of QoS 2."""
     return _PUBREL + identifier.to_bytes(2)
+
+
+def read_plain_pubacks(received: bytes) -> tuple[list[tuple[int, int]], bytes]:
+    """The PUBACKs (3.4) without a reason code that what has come in begins with: nearly all that a broker says.
+
+    :return: as ``acknowledgement`` of each, and the bytes left over.
+    """
+    acknowledgements = []
+    for head, identifier in _HEAD_AND_IDENTIFIER.iter_unpack(received[: len(received) & ~3]):
+        if head != _PLAIN_PUBACK:
+            break
+        acknowledgements.append((identifier, 0))
+    return acknowledgements, received[4 * len(acknowledgements) :]
 
 
 def read_packets(received: bytes) -> tuple[list[Packet], bytes]:

@@ -32,6 +32,7 @@ from fleetgw.adapters.sinks.mqtt.packets import (
     is_failure,
     pubrel,
     read_packets,
+    read_plain_pubacks,
 )
 
 if TYPE_CHECKING:
@@ -180,8 +181,9 @@ class MqttSession(TwistedProtocol):
         try:
             if not self._opened and received[0] != CONNACK:
                 raise ProtocolError(f"it begins with {received[:20]!r}")
+            acknowledgements, received = read_plain_pubacks(received)
             packets, self._left_over = read_packets(received)
-            acknowledgements = self._read(packets)
+            acknowledgements += self._read(packets)
         except ProtocolError as error:
             self.end(f"it answers, but not in MQTT: {error}")
             return
