@@ -38,6 +38,9 @@ CARE_INTERVAL_S = 1.0
 
 TRIM_INTERVAL_S = 60.0
 
+GATHER_S = 0.002
+"""How long what waits waits on when a commit is done: its vehicles send their next records now, and each commit costs."""
+
 _NOT_RUNNING = NotConnected("the sqlite sink is not running")
 _GIVEN_UP = Retryable("the sqlite sink stopped before the record was committed")
 _READY = Ready()
@@ -140,7 +143,7 @@ class SqliteSink:
             self._wrote_last = False
             # the wall clock, as records' times of receipt; as many rows as came in at least
             self._run(partial(self._store.trim, time.time_ns() // 1_000_000), self._trimmed)
-        elif self._waiting:
+        elif self._waiting and "gather" not in self._timers:
             self._wrote_last = True
             self._writing, self._waiting = self._waiting, []
             records = [record for each in self._writing for record in each.batch]
@@ -171,6 +174,7 @@ class SqliteSink:
 
     def _wrote(self, result: list[Outcome] | Trouble) -> None:
         writing, self._writing = self._writing, []
+        self._later("gather", GATHER_S, self._next)
         if isinstance(result, Trouble):
             self._stuck(result)
             outcome: Outcome = NotConnected(result.reason) if result.reopen else Retryable(result.reason)
