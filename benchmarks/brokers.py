@@ -6,7 +6,9 @@ import sys
 from contextlib import ExitStack
 
 from attrs import define, field
-from servers import HERE, LOAD_CPU, free_port, on_cpu
+from servers import HERE, LOAD_CPU, on_cpu
+
+from fleetgw.testing.free_ports import free_port
 
 EXTRAS = {
     "kafka": "confluent_kafka",

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from attrs import frozen
+
+from fleetgw.testing.free_ports import free_ports
 
 HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
@@ -73,7 +74,7 @@ def start_gateway_with(
     :param environ: further environment variables.
     :param changes: further keys of the configuration.
     """
-    port, file_name = free_port(), name.replace(" ", "-")
+    (port, metrics_port), file_name = free_ports(2), name.replace(" ", "-")
     certs = folder / "certs"
     config = {
         "host": "127.0.0.1",
@@ -87,7 +88,7 @@ def start_gateway_with(
         "records": {"V": [sink]},
         "reliable_ack_sources": {"V": sink} if reliable else {},
         sink: section,
-        "monitoring": {"prometheus_metrics_port": free_port()},
+        "monitoring": {"prometheus_metrics_port": metrics_port},
     }
     config_file, log = folder / f"{file_name}.json", folder / f"{file_name}.log"
     config_file.write_text(json.dumps(config | changes))
@@ -112,10 +113,3 @@ def on_cpu(cpu: int, command: list[str | Path], environ: Mapping[str, str] = Map
         env=os.environ | environ,
         preexec_fn=lambda: os.sched_setaffinity(0, {wanted}),
     )
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

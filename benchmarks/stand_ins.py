@@ -70,7 +70,7 @@ def serve_pubsub() -> None:
     from fleetgw.testing.pubsub.stand_in import StandIn
 
     server = StandIn()
-    print(server.host.rpartition(":")[2], flush=True)
+    print(server.port, flush=True)
     while True:  # what it keeps for subscribers would only grow
         time.sleep(1)
         for messages in server.topics.values():

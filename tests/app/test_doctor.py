@@ -34,6 +34,7 @@ from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.domain.ports import Finding, IDiagnosable, IDispatcher, NotReady, Ready, Verdict
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from fleetgw.simulator.certificates import make_authority, make_server
+from fleetgw.testing.free_ports import free_port
 from fleetgw.testing.sink_doubles import ThreadlessReactor
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -353,11 +354,6 @@ class StatusPage(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         pass
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 class HostTests(HostTestCase):

@@ -18,6 +18,7 @@ from unittest import SkipTest, TestCase
 
 from fleetgw.adapters.sinks.mqtt.messages import MessageWriter
 from fleetgw.testing.every_sink import SINKS, Brokers, Consumers, Delivered, keys_of, mqtt_count
+from fleetgw.testing.free_ports import free_port
 from fleetgw.testing.gateway_process import BIN, DEADLINE_S, GatewayProcess
 from fleetgw.testing.kafka import broker as kafka
 from fleetgw.testing.kinesis import moto
@@ -263,7 +264,7 @@ class OutageTests(AllSinksCase):
         """Its broker is the gateway: that is killed under load, and started again; what was acked is in the file."""
         consumers = self.consumers("without-gateway")
         sources = {"V": "sqlite"}
-        with self.gateway(consumers, sources, port=mosquitto.free_port()) as gateway:
+        with self.gateway(consumers, sources, port=free_port()) as gateway:
             port = gateway.port
             with Fleet(self.folder, port, FAULT_RATE, FAULT_S, "--types", "V", "--resend-after", "4") as fleet:
                 gateway.wait_for("record_payload", FAULT_RATE * BEFORE_S)

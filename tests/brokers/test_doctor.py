@@ -22,10 +22,11 @@ from fleetgw.adapters.sinks.pubsub import probe as pubsub
 from fleetgw.adapters.sinks.redis import probe as redis
 from fleetgw.domain.ports import Finding, Verdict
 from fleetgw.simulator.certificates import make_authority, make_server
+from fleetgw.testing.free_ports import free_port
 from fleetgw.testing.kafka import broker as kafka_broker
 from fleetgw.testing.kinesis import moto
 from fleetgw.testing.mqtt import mosquitto
-from fleetgw.testing.mqtt.mosquitto import Mosquitto, free_port
+from fleetgw.testing.mqtt.mosquitto import Mosquitto
 from fleetgw.testing.pubsub.stand_in import StandIn
 from fleetgw.testing.redis import servers
 from fleetgw.testing.redis.servers import RedisServer, SentinelledServers, ServerCluster
@@ -134,7 +135,7 @@ class RedisTests(ProbeTestCase):
         needed(mosquitto.missing())
         broker = Mosquitto()
         self.addCleanup(broker.stop)
-        self.assert_problem(self.settings(addrs=[f"127.0.0.1:{broker.port}"]), "name the address of a Redis server")
+        self.assert_problem(self.settings(addrs=[broker.address]), "name the address of a Redis server")
 
     def test_tls_that_is_not_there(self) -> None:
         self.assert_problem(self.settings(tls={}), "no TLS there", "turn TLS off")
@@ -172,7 +173,7 @@ class MqttTests(ProbeTestCase):
         cls.addClassCleanup(cls.broker.stop)
 
     def settings(self, **other: object) -> dict[str, object]:
-        return {"broker": f"127.0.0.1:{self.broker.port}", "topic_base": "telemetry", "qos": 1} | other
+        return {"broker": self.broker.address, "topic_base": "telemetry", "qos": 1} | other
 
     def test_as_it_should_be(self) -> None:
         for version, name in (("3.1.1", "MQTT 3.1.1"), ("5", "MQTT 5")):
@@ -183,7 +184,7 @@ class MqttTests(ProbeTestCase):
     def test_wrong_credentials(self) -> None:
         strict = Mosquitto("allow_anonymous false")
         self.addCleanup(strict.stop)
-        settings = self.settings(broker=f"127.0.0.1:{strict.port}", username="fleet", password=SECRET)
+        settings = self.settings(broker=strict.address, username="fleet", password=SECRET)
         for version in ("3.1.1", "5"):
             with self.subTest(version):
                 said = ("as fleet, with a password", "correct username and password")
@@ -192,7 +193,7 @@ class MqttTests(ProbeTestCase):
     def test_what_the_broker_does_not_offer(self) -> None:
         poor = Mosquitto("allow_anonymous true\nretain_available false\nmax_qos 1")
         self.addCleanup(poor.stop)
-        settings = self.settings(broker=f"127.0.0.1:{poor.port}", protocol_version="5", qos=2, retained=True)
+        settings = self.settings(broker=poor.address, protocol_version="5", qos=2, retained=True)
         self.assert_problem(settings, "set qos to 1", "set retained to false")
 
     def test_down(self) -> None:
@@ -224,12 +225,12 @@ class MqttTests(ProbeTestCase):
         more = "allow_anonymous true\ncertfile {folder}/server.crt\nkeyfile {folder}/server.key"
         broker = Mosquitto(more, files)
         self.addCleanup(broker.stop)
-        secure = self.settings(broker=f"mqtts://127.0.0.1:{broker.port}")
+        secure = self.settings(broker=f"mqtts://{broker.address}")
         ours = {**secure, "tls": {"ca_file": str(broker.folder / "ca.crt")}}
         self.assert_says(Verdict.WORTH_A_LOOK, ours, "certificate: for 127.0.0.1, issued by Fleet CA", "renew it soon")
         self.assert_problem(secure, "its certificate is not accepted", "from Fleet CA", "name the authority")
-        self.assert_problem(self.settings(broker=f"127.0.0.1:{broker.port}"), "mqtts://host:port")
-        plain = self.settings(broker=f"mqtts://127.0.0.1:{self.broker.port}")
+        self.assert_problem(self.settings(broker=broker.address), "mqtts://host:port")
+        plain = self.settings(broker=f"mqtts://{self.broker.address}")
         self.assert_problem(plain, "no TLS there")
 
 
@@ -326,7 +327,7 @@ class KinesisTests(CloudTestCase):
         self.environment(**self.files, **keys)
 
     def settings(self, **other: object) -> dict[str, object]:
-        return {"override_host": f"http://127.0.0.1:{self.moto.port}"} | other
+        return {"override_host": f"http://{self.moto.address}"} | other
 
     def test_as_it_should_be(self) -> None:
         streams = {"V": "fleet_V", "alerts": "fleet_V"}
@@ -385,7 +386,7 @@ class PubsubTests(CloudTestCase):
     def setUp(self) -> None:
         self.server = StandIn()
         self.addCleanup(self.server.go_away)
-        self.environment(PUBSUB_EMULATOR_HOST=self.server.host)
+        self.environment(PUBSUB_EMULATOR_HOST=self.server.address)
 
     def test_as_it_should_be(self) -> None:
         for kind in ("V", "alerts"):
@@ -407,9 +408,8 @@ class PubsubTests(CloudTestCase):
 
     def test_no_credentials(self) -> None:
         self.environment(GOOGLE_APPLICATION_CREDENTIALS="/no/such/file.json")
-        host, port = self.server.host.split(":")
         said = ("no Google credentials", "GOOGLE_APPLICATION_CREDENTIALS")
-        self.assert_problem({**self.settings, "endpoint": f"{host}:{port}"}, *said)
+        self.assert_problem({**self.settings, "endpoint": self.server.address}, *said)
 
     def test_down(self) -> None:
         self.environment(PUBSUB_EMULATOR_HOST=f"127.0.0.1:{free_port()}")

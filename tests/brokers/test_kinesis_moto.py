@@ -269,7 +269,7 @@ class ConsumerTests(MotoTestCase):
                         "--count",
                         "3",
                     ),
-                    *("--endpoint-url", f"http://127.0.0.1:{attempt.harness.moto.port}"),
+                    *("--endpoint-url", f"http://{attempt.harness.moto.address}"),
                 ],
                 stdout=subprocess.PIPE,
                 text=True,

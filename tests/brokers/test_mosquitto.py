@@ -26,9 +26,10 @@ from fleetgw.domain.records import Envelope, PeerIdentity, Record, Vehicle
 from fleetgw.simulator.certificates import make_authority, make_server, make_vehicle
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.dispatcher_harness import DispatcherHarness, Received
+from fleetgw.testing.free_ports import free_port
 from fleetgw.testing.mqtt.consumer import Consumer
 from fleetgw.testing.mqtt.harness import REFUSED_PAYLOAD, make_mqtt_record, received_records
-from fleetgw.testing.mqtt.mosquitto import Mosquitto, free_port, missing
+from fleetgw.testing.mqtt.mosquitto import Mosquitto, missing
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +92,7 @@ class MosquittoHarness(DispatcherHarness):
 
     def settings(self, *, timeout_s: float, bounded: bool) -> Mapping[str, object]:
         return {
-            "broker": f"127.0.0.1:{the_broker().port}",
+            "broker": the_broker().address,
             "topic_base": self.topic_base,
             "qos": self.qos,
             "protocol_version": self.version,
@@ -327,7 +328,7 @@ class TlsTests(MosquittoCase):
         return ensureDeferred(self._client_certificate())
 
     async def _client_certificate(self) -> None:
-        for broker in (f"mqtts://127.0.0.1:{self.broker.port}", f"localhost:{self.broker.port}"):
+        for broker in (f"mqtts://{self.broker.address}", f"localhost:{self.broker.port}"):
             sink = await self.started(0, broker=broker, **self.tls())
             records = [make_mqtt_record("VIN", payload=bytes(10_000).replace(b"\0", b"x"))] * 100
             self.assertEqual(list(await sink.dispatch(records)), [RECEIPT] * 100)
@@ -341,7 +342,7 @@ class TlsTests(MosquittoCase):
             (self.tls("other.crt"), "certificate verify failed"),
             (self.tls(certificate=False), ""),
             ({}, ""),
-            ({"broker": f"mqtts://127.0.0.1:{the_broker().port}"} | self.tls(), ""),
+            ({"broker": f"mqtts://{the_broker().address}"} | self.tls(), ""),
         ):
             sink = await self.started(port, **settings)
             await until(lambda sink=sink: "connecting to" not in str(sink.readiness()))

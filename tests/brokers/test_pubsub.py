@@ -39,7 +39,7 @@ def the_emulator() -> Emulator:
     if lack is not None:
         raise SkipTest(f"{lack}; the stand-in is tested all the same")
     emulator = Emulator()
-    atexit.register(emulator.kill)
+    atexit.register(emulator.stop)
     return emulator
 
 
@@ -117,7 +117,7 @@ class Attempt:
         self.context = SinkContext(
             "pubsub", section, self.harness.namespace, ("V", "alerts"), self.harness.reactor, self.metrics, self.log
         )
-        environ = {"PUBSUB_EMULATOR_HOST": self.server.host} if environ is None else environ
+        environ = {"PUBSUB_EMULATOR_HOST": self.server.address} if environ is None else environ
         self.sink: IDispatcher = PubsubSink(self.context, GrpcPublisher, environ=environ)
 
     async def __aenter__(self) -> "Attempt":
@@ -292,7 +292,7 @@ class ConsumerTests(TestCase):
             environ = {name: text for name, text in os.environ.items() if name != "GOOGLE_APPLICATION_CREDENTIALS"}
             process = subprocess.Popen(
                 [sys.executable, str(EXAMPLE), "contract", topic, "example", "--count", "2"],
-                env={**environ, "PUBSUB_EMULATOR_HOST": attempt.server.host},
+                env={**environ, "PUBSUB_EMULATOR_HOST": attempt.server.address},
                 stdout=subprocess.PIPE,
                 text=True,
             )

@@ -17,8 +17,9 @@ from twisted.trial.unittest import TestCase
 from fleetgw.adapters.sinks.redis.sink import RedisSink
 from fleetgw.simulator.certificates import make_authority, make_server, make_vehicle
 from fleetgw.testing.dispatcher_contract import DispatcherContract
+from fleetgw.testing.free_ports import free_port
 from fleetgw.testing.redis.harness import ServerHarness
-from fleetgw.testing.redis.servers import RedisServer, ServerCluster, free_port, missing
+from fleetgw.testing.redis.servers import RedisServer, ServerCluster, missing
 from fleetgw.testing.redis.subscriber import Subscriber
 from fleetgw.testing.redis.wire_contract import RedisWireContract
 

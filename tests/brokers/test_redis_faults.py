@@ -17,7 +17,8 @@ from fleetgw.adapters.sinks.redis import redis_sink
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable, Unheard
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Ready, Receipt
 from fleetgw.domain.records import Record
-from fleetgw.testing.redis.servers import RedisServer, SentinelledServers, ServerCluster, eventually, free_port, missing
+from fleetgw.testing.free_ports import free_port
+from fleetgw.testing.redis.servers import RedisServer, SentinelledServers, ServerCluster, eventually, missing
 from fleetgw.testing.redis.subscriber import Subscriber
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
 

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import tempfile
 import urllib.request
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest import TestCase
 
+from fleetgw.testing.free_ports import free_port
 from fleetgw.testing.gateway_process import BIN, DEADLINE_S, GatewayProcess
 
 VEHICLES = 5
@@ -117,9 +117,3 @@ class KafkaTests(FleetCase):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=DEADLINE_S) as answer:
             text: str = answer.read().decode()
         return text
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        number: int = taken.getsockname()[1]
-        return number

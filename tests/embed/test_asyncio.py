@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from fleetgw.app.config import parse_config
 from fleetgw.embed import ConfigurationError, Gateway, Record, Rejected
 from fleetgw.testing.embed_case import OTHER_VIN, VIN, EmbedCase, payload_of
+from fleetgw.testing.free_ports import free_port
 
 RELIABLE = {"V": "embedded"}
 
@@ -564,8 +565,3 @@ class LogTests(AsyncioCase):
             self.run_async(main)
         messages = [each.getMessage() for each in logged.records]
         self.assertTrue(any(message.startswith('server_listening {"host":"127.0.0.1"') for message in messages), messages)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

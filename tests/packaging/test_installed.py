@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
@@ -18,6 +17,8 @@ import venv
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from fleetgw.testing.free_ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "writing-a-sink"
@@ -77,12 +78,6 @@ class Installation:
             raise AssertionError(f"ended with status {gateway.returncode}:\n{log}")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def get(port: int, path: str) -> bytes:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=TIMEOUT_S) as response:
         return response.read()
@@ -137,7 +132,7 @@ class WheelTests(unittest.TestCase):
 
     def config(self) -> dict[str, object]:
         config = json.loads((EXAMPLE / "config.json").read_text())
-        config["port"], config["status_port"] = free_port(), free_port()
+        config["port"], config["status_port"] = free_ports(2)
         del config["dispatchers"], config["reliable_ack_sources"]
         return {**config, "host": "127.0.0.1", "records": {"V": ["logger"]}}
 
@@ -174,7 +169,7 @@ class WheelTests(unittest.TestCase):
         tests = self.installation.run("python", "-W", "error", "-m", "twisted.trial", "test_file_sink", folder=copy.name)
         self.assertRegex(tests, r"Ran [1-9]\d* tests")
         config = {**json.loads((EXAMPLE / "config.json").read_text()), "host": "127.0.0.1"}
-        config["port"], config["status_port"] = free_port(), free_port()
+        config["port"], config["status_port"] = free_ports(2)
         with self.installation.gateway(config):
             report = self.simulate(config, "--vehicles", 3, "--count", 30, "--rate", 60, "--types", "V,alerts=50")
         self.assertEqual(report["records"]["acked"], 30)

@@ -19,11 +19,12 @@ from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
+from fleetgw.testing.free_ports import free_port
 from fleetgw.testing.kafka.broker import KafkaBroker
 from fleetgw.testing.kafka.consumer import consume
 from fleetgw.testing.kinesis import moto
 from fleetgw.testing.kinesis.fault_stub import FaultStub
-from fleetgw.testing.mqtt.mosquitto import Mosquitto, free_port
+from fleetgw.testing.mqtt.mosquitto import Mosquitto
 from fleetgw.testing.pubsub.stand_in import StandIn
 from fleetgw.testing.redis.servers import RedisServer
 
@@ -128,7 +129,7 @@ class Consumers:
             "kafka": {"bootstrap.servers": self._brokers.kafka.servers},
             "redis": {"addrs": [self._brokers.redis.address], "publish_vin_topics": True},
             "mqtt": {
-                "broker": f"127.0.0.1:{self._brokers.mosquitto.port}",
+                "broker": self._brokers.mosquitto.address,
                 "topic_base": self._namespace,
                 "qos": 1,
                 "connect_retry_interval_ms": 1_000,
@@ -136,13 +137,13 @@ class Consumers:
             },
             "zmq": {"addr": self._zmq_addr, "high_water_mark": 1_000_000},
             "sqlite": {"path": str(self._folder / "fleet.sqlite3")},
-            "kinesis": {"override_host": f"http://127.0.0.1:{self._brokers.kinesis.port}"},
+            "kinesis": {"override_host": f"http://{self._brokers.kinesis.address}"},
             "pubsub": {"gcp_project_id": PROJECT},
         }
 
     def environ(self) -> dict[str, str]:
         """The gateway's variables."""
-        return {**moto.CREDENTIALS, "PUBSUB_EMULATOR_HOST": self._brokers.pubsub.host}
+        return {**moto.CREDENTIALS, "PUBSUB_EMULATOR_HOST": self._brokers.pubsub.address}
 
     def join(self) -> None:
         """Give the ZeroMQ subscriber the moment that it takes to join; the others are there."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import socket
 import subprocess
-import tempfile
-import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-START_TIMEOUT_S = 60.0
+from fleetgw.testing.broker_process import START_TIMEOUT_S, BrokerProcess
+from fleetgw.testing.free_ports import free_ports
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SASL_USER = "fleet"
 SASL_PASSWORD = "for tests only"  # noqa: S105  of a broker that lives as long as its tests
@@ -56,7 +56,7 @@ def missing(jars: Path) -> str | None:
     return None
 
 
-class KafkaBroker:
+class KafkaBroker(BrokerProcess):
     """Started when made; it keeps its port and its log over ``kill`` and ``start``.
 
     :param jars: the folder of Kafka's jars.
@@ -66,90 +66,43 @@ class KafkaBroker:
     """
 
     def __init__(self, jars: Path, max_message_bytes: int) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="fleetgw-kafka-"))
-        self._java = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"]
-        port, sasl_port, controller_port = _free_ports(3)
-        self.servers = f"127.0.0.1:{port}"
+        port, sasl_port, controller_port = free_ports(3)
+        super().__init__(port)
+        self.servers = self.address
         self.sasl_servers = f"127.0.0.1:{sasl_port}"
-        self._configuration = self._folder / "server.properties"
+        self._java = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars.absolute()}/*"]
+        self._configuration = self.folder / "server.properties"
         self._configuration.write_text(
             _PROPERTIES.format(
                 port=port,
                 sasl_port=sasl_port,
                 controller_port=controller_port,
-                folder=self._folder,
+                folder=self.folder,
                 max_message_bytes=max_message_bytes,
                 plain_login=_PLAIN_LOGIN,
                 user=SASL_USER,
                 password=SASL_PASSWORD,
             )
         )
-        self._process: subprocess.Popen[bytes] | None = None
-        self._run_to_end("kafka.tools.StorageTool", "format", "-t", "fleetgw-tests-" + uuid4().hex[:8], "-c")
+        cluster_id = "fleetgw-tests-" + uuid4().hex[:8]
+        subprocess.run(  # noqa: S603 a fixed program, nothing of a stranger's
+            [*self._java, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._configuration)],
+            check=True,
+            capture_output=True,
+            timeout=START_TIMEOUT_S,
+        )
         self.start()
 
-    def start(self) -> None:
-        """Start the process, and wait until it answers."""
-        if self._process is not None:
-            return
-        with (self._folder / "output.txt").open("ab") as output:
-            self._process = subprocess.Popen(  # noqa: S603 a fixed program, nothing of a stranger's
-                [*self._java, "kafka.Kafka", str(self._configuration)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        deadline_s = time.monotonic() + START_TIMEOUT_S
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline_s:
-                self.stop()
-                raise RuntimeError(f"Apache Kafka did not start:\n{self._output}")
+    def command(self) -> list[str]:
+        """Kafka, in Java."""
+        return [*self._java, "kafka.Kafka", str(self._configuration)]
 
-    def kill(self) -> None:
-        """SIGKILL: what it had not written, in whatever state, is gone."""
-        self._signal(signal.SIGKILL)
-        if self._process is not None:
-            self._process.wait()
-            self._process = None
-
-    def pause(self) -> None:
-        """SIGSTOP: connections stay, nothing is answered."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        self._signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """End it for good and remove what it wrote."""
-        self.kill()
-        output = self._folder / "output.txt"
-        self._output = output.read_text(errors="replace")[-4000:] if output.exists() else ""
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-
-    def _answers(self) -> bool:
-        host, port = self.servers.split(":")
+    def answers(self) -> bool:
+        """Whether it takes connections, and says which topics it has."""
+        if not super().answers():
+            return False
         try:
-            socket.create_connection((host, int(port)), 1).close()
             AdminClient({"bootstrap.servers": self.servers, "log_level": 0}).list_topics(timeout=5)
-        except (OSError, KafkaException):
-            time.sleep(0.1)
+        except KafkaException:
             return False
         return True
-
-    def _run_to_end(self, *arguments: str) -> None:
-        subprocess.run(  # noqa: S603 a fixed program, nothing of a stranger's
-            [*self._java, *arguments, str(self._configuration)], check=True, capture_output=True, timeout=START_TIMEOUT_S
-        )
-
-
-def _free_ports(count: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(listener.getsockname()[1]) for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports

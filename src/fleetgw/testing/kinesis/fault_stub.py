@@ -4,47 +4,33 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 from typing import Any  # Any: JSON
 
+from fleetgw.testing.stub_server import StubServer
 
-class FaultStub:
+
+class FaultStub(StubServer):
     """An HTTP server that passes requests on; started when made.
 
     :param upstream_port: of the Kinesis, on 127.0.0.1.
-    :ivar port: on 127.0.0.1.
-    :ivar delay_s: each request waits so long.
     :ivar throttled_requests: how many of the next PutRecords are refused as a whole.
     :ivar partial_requests: how many of the next PutRecords have every third record refused, from the second on.
     :ivar records_per_request: of each PutRecords that came, the number of its records.
     """
 
     def __init__(self, upstream_port: int) -> None:
+        super().__init__()
         self._upstream_port = upstream_port
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port: int = listener.getsockname()[1]
-        self.delay_s = 0.0
         self.throttled_requests = 0
         self.partial_requests = 0
         self.records_per_request: list[int] = []
         self._lock = Lock()
         self._one_at_a_time = Lock()  # moto gives records that come at the same time the same number, and keeps one of them
-        self._flowing = Event()
-        self._flowing.set()
         self._server: _Server | None = None
         self.come_back()
-
-    def hold(self) -> None:
-        """Answer nothing until ``release``."""
-        self._flowing.clear()
-
-    def release(self) -> None:
-        """Answer what waits."""
-        self._flowing.set()
 
     def go_away(self) -> None:
         """Stop listening and cut every connection."""
@@ -62,8 +48,7 @@ class FaultStub:
 
     def answer(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
         """Answer one request, or pass it on."""
-        self._flowing.wait()
-        time.sleep(self.delay_s)
+        self.wait()
         if not headers.get("X-Amz-Target", "").endswith("PutRecords"):
             return self._pass_on(headers, body)
         request = json.loads(body)

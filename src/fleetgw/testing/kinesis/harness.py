@@ -65,7 +65,7 @@ class KinesisHarness(DispatcherHarness):
 
     def settings(self, *, timeout_s: float, bounded: bool) -> Mapping[str, object]:  # noqa: ARG002 it has no bound
         """The section of a sink that goes by the stub."""
-        return {"override_host": f"http://127.0.0.1:{self.stub.port}", "delivery_timeout_s": timeout_s}
+        return {"override_host": f"http://{self.stub.address}", "delivery_timeout_s": timeout_s}
 
     def make_sink(self, context: SinkContext) -> IDispatcher:
         """The sink as users have it, but for the environment's stream names."""

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
-import time
-from pathlib import Path
 from typing import Any, NamedTuple  # Any: boto3 makes its clients' methods at run time
 
 import boto3
 
-START_TIMEOUT_S = 30.0
+from fleetgw.testing.broker_process import BrokerProcess
+
 REGION = "eu-central-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": REGION}
 
@@ -34,38 +29,16 @@ def missing() -> str | None:
     return None
 
 
-class Moto:
-    """Started when made; what it keeps, it keeps in memory.
-
-    :ivar port: on 127.0.0.1.
-    """
+class Moto(BrokerProcess):
+    """Started when made; what it keeps, it keeps in memory."""
 
     def __init__(self) -> None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port: int = listener.getsockname()[1]
-        with tempfile.TemporaryFile() as output:
-            self._process = subprocess.Popen(  # noqa: S603 a fixed program, nothing of a stranger's
-                [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=Path(tempfile.gettempdir()),
-            )
-            deadline_s = time.monotonic() + START_TIMEOUT_S
-            while not self._listens():
-                if self._process.poll() is not None or time.monotonic() > deadline_s:
-                    self.stop()
-                    output.seek(0)
-                    raise RuntimeError(f"moto did not start:\n{output.read().decode(errors='replace')}")
-                time.sleep(0.05)
+        super().__init__()
+        self.start()
 
-    def _listens(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
+    def command(self) -> list[str]:
+        """``moto_server`` of this Python, its warnings aside."""
+        return [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
 
     def client(self) -> Any:  # as above
         """A client of boto3's that looks at it."""
@@ -74,12 +47,7 @@ class Moto:
             aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
             region_name=REGION,
         )
-        return session.client("kinesis", endpoint_url=f"http://127.0.0.1:{self.port}")
-
-    def stop(self) -> None:
-        """SIGKILL."""
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        return session.client("kinesis", endpoint_url=f"http://{self.address}")
 
 
 def consume(client: Any, stream: str) -> list[Consumed]:  # Any: as above

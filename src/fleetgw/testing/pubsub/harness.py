@@ -87,7 +87,7 @@ class StandInHarness(PubsubHarness):
     @property
     def host(self) -> str:
         """See ``PubsubHarness``."""
-        return self.server.host
+        return self.server.address
 
     async def tear_down(self) -> None:
         """End the server too."""
@@ -122,7 +122,7 @@ class EmulatorHarness(PubsubHarness):
     @property
     def host(self) -> str:
         """See ``PubsubHarness``."""
-        return self.emulator.host
+        return self.emulator.address
 
     async def tear_down(self) -> None:
         """Leave a working emulator behind."""

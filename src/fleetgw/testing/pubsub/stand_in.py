@@ -6,15 +6,16 @@ is away. As the service does, it refuses a request of several ordering keys.
 
 from __future__ import annotations
 
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event, Lock
+from threading import Lock
 from typing import TYPE_CHECKING, Any  # Any: protobuf classes that are made at run time
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.pubsub_v1 import types
+
+from fleetgw.testing.stub_server import StubServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,11 +26,9 @@ REQUEST_LIMIT_BYTES = 10_000_000
 ATTRIBUTE_LIMIT_BYTES = 1024
 
 
-class StandIn:
-    """Started when made.
+class StandIn(StubServer):
+    """Started when made; what is held or delayed is each Publish.
 
-    :ivar host: ``host:port`` for ``PUBSUB_EMULATOR_HOST``.
-    :ivar delay_s: each Publish waits so long.
     :ivar refusals: status codes for the next Publishes, instead of taking them.
     :ivar look_refusal: a status code for every GetTopic.
     :ivar messages_per_request: of each Publish that came, the number of its messages.
@@ -37,28 +36,15 @@ class StandIn:
     """
 
     def __init__(self) -> None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.host = f"127.0.0.1:{listener.getsockname()[1]}"
-        self.delay_s = 0.0
+        super().__init__()
         self.refusals: list[grpc.StatusCode] = []
         self.look_refusal: grpc.StatusCode | None = None
         self.messages_per_request: list[int] = []
         self.topics: dict[str, list[Any]] = {}
         self._subscriptions: dict[str, tuple[str, int]] = {}
         self._lock = Lock()
-        self._flowing = Event()
-        self._flowing.set()
         self._server: Any = None  # grpc carries no types
         self.come_back()
-
-    def hold(self) -> None:
-        """Answer no Publish until ``release``."""
-        self._flowing.clear()
-
-    def release(self) -> None:
-        """Answer what waits."""
-        self._flowing.set()
 
     def go_away(self) -> None:
         """Stop listening and cut every connection."""
@@ -100,8 +86,8 @@ class StandIn:
                 )
             service = grpc.method_handlers_generic_handler(f"google.pubsub.v1.{name}", handlers)
             self._server.add_generic_rpc_handlers((service,))
-        if not self._server.add_insecure_port(self.host):
-            raise RuntimeError(f"{self.host} is taken")
+        if not self._server.add_insecure_port(self.address):
+            raise RuntimeError(f"{self.address} is taken")
         self._server.start()
 
     def _get_topic(self, request: Any, context: Any) -> Any:
@@ -118,8 +104,7 @@ class StandIn:
         return request
 
     def _publish(self, request: Any, context: Any) -> Any:
-        self._flowing.wait()
-        time.sleep(self.delay_s)
+        self.wait()
         with self._lock:
             self.messages_per_request.append(len(request.messages))
             refusal = self.refusals.pop(0) if self.refusals else self._refusal(request)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import socket
 import subprocess
-import tempfile
 import time
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redis import Redis
@@ -17,12 +15,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from fleetgw.testing.broker_process import BrokerProcess
+from fleetgw.testing.free_ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from redis.client import PubSub
-
-START_TIMEOUT_S = 20.0
 
 _BUS_PORT_OFFSET = 10_000  # a node's port for the other nodes
 
@@ -34,78 +33,30 @@ def missing() -> str | None:
     return None
 
 
-class RedisServer:
+class RedisServer(BrokerProcess):
     """Started when made; it keeps its port over ``kill`` and ``start``, and nothing else.
 
     :param arguments: options of ``redis-server``.
     :param port: of its own; None for a free one. Ready as soon as it takes connections there.
-    :ivar port: where it listens.
     """
 
     def __init__(self, *arguments: str, port: int | None = None, sentinel: bool = False) -> None:
-        self.port = port or free_port()
-        self._folder = Path(tempfile.mkdtemp(prefix="fleetgw-redis-"))
+        super().__init__(port)
         self._arguments = arguments
         self._sentinel = sentinel
-        self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
-    @property
-    def address(self) -> str:
-        """``host:port``."""
-        return f"127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """Start the process, and wait until it takes connections."""
-        if self._process is not None:
-            return
-        plain = () if self._sentinel else ("--save", "", "--appendonly", "no")
-        port = () if "--tls-port" in self._arguments else ("--port", str(self.port))
-        file = self._folder / "redis.conf"
+    def command(self) -> list[str]:
+        """``redis-server``, which keeps nothing on disk, or a sentinel, which has to."""
+        file = self.folder / "redis.conf"
         file.touch()
-        self._process = subprocess.Popen(  # noqa: S603 a fixed program, nothing of a stranger's
-            [
-                *("redis-server", str(file), *port, "--bind", "127.0.0.1", "--dir", str(self._folder)),
-                *(*plain, *self._arguments, *(("--sentinel",) if self._sentinel else ())),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        eventually(self._listens)
+        port = () if "--tls-port" in self._arguments else ("--port", str(self.port))
+        kind = ("--sentinel",) if self._sentinel else ("--save", "", "--appendonly", "no")
+        return ["redis-server", str(file), *port, "--bind", "127.0.0.1", *kind, *self._arguments]
 
     def client(self, **arguments: object) -> Redis:
         """redis-py's client, which tries nothing twice; to be closed."""
         return Redis("127.0.0.1", self.port, protocol=2, retry=Retry(NoBackoff(), 0), **arguments)  # type: ignore[arg-type]  # any that it has
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def pause(self) -> None:
-        """SIGSTOP: connections stay, nothing is answered."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """End it for good and remove what it wrote."""
-        self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _listens(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
 
 
 class ServerCluster:
@@ -117,7 +68,8 @@ class ServerCluster:
 
     def __init__(self, *arguments: str, masters: int = 3, replicas: bool = False) -> None:
         own = ("--cluster-enabled", "yes", "--cluster-node-timeout", "500", "--cluster-require-full-coverage", "no")
-        self.nodes = [RedisServer(*own, *arguments) for _ in range(masters * (2 if replicas else 1))]
+        count = masters * (2 if replicas else 1)
+        self.nodes = [RedisServer(*own, *arguments, port=_node_port()) for _ in range(count)]
         subprocess.run(  # noqa: S603 a fixed program, nothing of a stranger's
             [
                 *("redis-cli", "--cluster", "create", *(node.address for node in self.nodes)),
@@ -203,7 +155,7 @@ def _arrives(node: RedisServer, subscription: PubSub) -> bool:
     return message is not None
 
 
-def eventually(holds: Callable[[], bool], timeout_s: float = START_TIMEOUT_S) -> None:
+def eventually(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
     """Wait until something holds, for a bounded time."""
     deadline_s = time.monotonic() + timeout_s
     while True:
@@ -217,16 +169,11 @@ def eventually(holds: Callable[[], bool], timeout_s: float = START_TIMEOUT_S) ->
         time.sleep(0.02)
 
 
-def free_port() -> int:
-    """A port that nobody has, nor the one that a node of a cluster adds to it."""
+def _node_port() -> int:
+    """A free port to which the node may add that of its bus."""
     while True:
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
-            try:
-                other.bind(("127.0.0.1", port + _BUS_PORT_OFFSET))
-            except (OSError, OverflowError):
-                continue
+        port = free_port()
+        with suppress(OSError, OverflowError), socket.create_server(("127.0.0.1", port + _BUS_PORT_OFFSET)):
             return port
 
 
