@@ -10,7 +10,6 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from fleetgw.adapters.codec.codec import RecordCodec
 from fleetgw.adapters.codec.datum import READERS
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Value
 from fleetgw.adapters.logs.levels import Level
@@ -20,7 +19,8 @@ from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.logger import LoggerSink
 from fleetgw.domain.errors import ConfigurationError, NotConnected
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Ready
-from fleetgw.domain.records import Envelope, PeerIdentity, Record, Vehicle
+from fleetgw.domain.records import PeerIdentity, Record, Vehicle
+from fleetgw.testing.record_vectors import record_of
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 CASES = json.loads((VECTORS / "logger.json").read_text())["cases"]
@@ -28,13 +28,6 @@ DIFFERENCES = {case["name"]: case for case in json.loads((VECTORS / "logger_diff
 OWN_MEMBERS = {"activity", "context", "level", "msg", "time"}
 
 Lines = list[dict[str, Any]]  # whatever JSON holds
-
-
-def record_of(case: dict[str, Any]) -> Record:  # a case of the vectors
-    vehicle = Vehicle(PeerIdentity("vehicle_device", case["device_id"]), case["device_id"], "c", "1.2.3")
-    envelope = Envelope(4, True, b"tx-1", case["type"].encode(), b"", bytes.fromhex(case["payload"]))
-    codec = RecordCodec(transmit_decoded_records=case.get("transmit_decoded_records", False))
-    return codec.read_record(case["type"], envelope, vehicle, 1764000000123)
 
 
 def make_sink(settings: dict[str, object], level: Level = Level.INFO) -> tuple[LoggerSink, io.BytesIO]:

@@ -14,14 +14,14 @@ from unittest import mock
 import zmq
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.codec.codec import RecordCodec
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.zmq import zmq_sink
 from fleetgw.adapters.sinks.zmq.sink import ZmqSink
 from fleetgw.domain.errors import ConfigurationError, Retryable
 from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
-from fleetgw.domain.records import Envelope, PeerIdentity, Record, Vehicle
+from fleetgw.domain.records import Record
+from fleetgw.testing.record_vectors import record_of
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 from fleetgw.testing.zmq_subscriber import Subscriber
 
@@ -30,13 +30,6 @@ CASES = [case for case in json.loads((VECTORS / "dispatch.json").read_text())["c
 DIFFERENCES = {case["name"]: case for case in json.loads((VECTORS / "zmq_differences.json").read_text())["cases"]}
 EXAMPLE = Path(__file__).parents[2] / "examples" / "consumers" / "zmq_subscriber.py"
 PROBE = b"probe"
-
-
-def record_of(case: dict[str, Any]) -> Record:  # a case of the vectors
-    vehicle = Vehicle(PeerIdentity("vehicle_device", case["device_id"]), case["device_id"], "c", case["version"])
-    envelope = Envelope(4, True, case["txid"].encode(), case["type"].encode(), b"", bytes.fromhex(case["payload"]))
-    codec = RecordCodec(transmit_decoded_records=case.get("transmit_decoded_records", False))
-    return codec.read_record(case["type"], envelope, vehicle, 1764000000123)
 
 
 def frames_of(case: dict[str, Any]) -> list[bytes]:

@@ -2,24 +2,24 @@
 
 import atexit
 import gc
-import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from unittest import SkipTest
 
-from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from fleetgw.adapters.sinks.context import SinkContext
-from fleetgw.domain.ports import IDispatcher, Receipt
 from fleetgw.domain.records import Record
+from fleetgw.testing.delivery import Delivery
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.dispatcher_harness import Received
 from fleetgw.testing.kafka.broker import KafkaBroker, missing
 from fleetgw.testing.kafka.consumer import consume
 from fleetgw.testing.kafka.harness import KafkaHarness
 from fleetgw.testing.kafka.wire_contract import KafkaWireContract
+from fleetgw.testing.needed import needed
+from fleetgw.testing.real_reactor import pause
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
 
 ROOT = Path(__file__).parents[2]
@@ -35,11 +35,7 @@ BATCH = 25
 @cache
 def the_broker() -> KafkaBroker:
     """One for all tests: starting takes seconds."""
-    lack = missing(JARS)
-    if lack is not None:
-        if os.environ.get("CI"):
-            raise AssertionError(lack)
-        raise SkipTest(lack)
+    needed(missing(JARS))
     broker = KafkaBroker(JARS, MAX_MESSAGE_BYTES)
     atexit.register(broker.stop)
     return broker
@@ -73,40 +69,18 @@ class ApacheKafkaHarness(KafkaHarness):
         the_broker().start()
 
 
-class Stream:
-    """Records of four vehicles, batch after batch, each record offered until it has a receipt."""
+def records_of(batch: int) -> list[Record]:
+    """Those of four vehicles."""
+    numbers = range(batch * BATCH, (batch + 1) * BATCH)
+    return [make_record(f"VIN{number % 4}", f"tx-{number}", payload=b"payload of %d" % number) for number in numbers]
 
-    def __init__(self, sink: IDispatcher, harness: ApacheKafkaHarness) -> None:
-        self.sink = sink
-        self.reactor = harness.reactor
-        self.received: list[Record] = []
-        self.retried = 0
 
-    async def run(self, batches: int, first: int) -> None:
-        """One batch each 20 ms; ends when every record has its receipt."""
-        waiting = []
-        for batch in range(first, first + batches):
-            waiting.append(Deferred.fromCoroutine(self._deliver(self._records(batch))))
-            await self.pause(0.02)
-        for delivered in waiting:
-            await delivered
-
-    async def pause(self, seconds: float) -> None:
-        await task.deferLater(self.reactor, seconds, lambda: None)
-
-    def _records(self, batch: int) -> list[Record]:
-        numbers = range(batch * BATCH, (batch + 1) * BATCH)
-        return [make_record(f"VIN{number % 4}", f"tx-{number}", payload=b"payload of %d" % number) for number in numbers]
-
-    async def _deliver(self, records: list[Record]) -> None:
-        while records:
-            outcomes = await self.sink.dispatch(records)
-            pairs = list(zip(records, outcomes, strict=True))
-            self.received += [record for record, outcome in pairs if isinstance(outcome, Receipt)]
-            records = [record for record, outcome in pairs if not isinstance(outcome, Receipt)]
-            if records:
-                self.retried += len(records)
-                await self.pause(0.5)
+async def stream(delivery: Delivery, batches: Iterable[int]) -> None:
+    """One batch each 20 ms; ends when every record has its receipt."""
+    for batch in batches:
+        delivery.begin(records_of(batch))
+        await pause(0.02)
+    await delivery.done()
 
 
 class ApacheKafkaTests(DispatcherContract, KafkaWireContract):
@@ -136,15 +110,15 @@ class ApacheKafkaTests(DispatcherContract, KafkaWireContract):
         sink = harness.make_sink(context)
         await sink.start()
         try:
-            stream = Stream(sink, harness)
-            for round_number in range(2):
-                running = Deferred.fromCoroutine(stream.run(STREAM_BATCHES, round_number * STREAM_BATCHES))
-                await stream.pause(0.7)
+            delivery = Delivery(sink, pause_s=0.5, timeout_s=self.timeout)
+            for first in (0, STREAM_BATCHES):
+                running = Deferred.fromCoroutine(stream(delivery, range(first, first + STREAM_BATCHES)))
+                await pause(0.7)
                 the_broker().kill()
-                await stream.pause(0.3)
+                await pause(0.3)
                 the_broker().start()
                 await running
-            await stream.run(1, 2 * STREAM_BATCHES)
+            await delivery.deliver(records_of(2 * STREAM_BATCHES))
         finally:
             await sink.stop()
             await harness.tear_down()
@@ -153,13 +127,13 @@ class ApacheKafkaTests(DispatcherContract, KafkaWireContract):
         }
         consumed = consume(harness.servers, [f"{harness.namespace}_V"], len(issued), timeout_s=30)
         in_log = [Received(record.key.decode(), record.value) for record in consumed]
-        with_receipt = {Received(record.vin, record.payload) for record in stream.received}
-        self.assertEqual(len(stream.received), len(issued), "one receipt a record")
+        with_receipt = {Received(record.vin, record.payload) for record in delivery.confirmed}
+        self.assertEqual(len(delivery.confirmed), len(issued), "one receipt a record")
         self.assertEqual(with_receipt - set(in_log), set(), "a receipt, and not in the log")
         self.assertEqual(set(in_log) - issued, set(), "in the log, and never issued")
         self.assertEqual(with_receipt, issued)
         duplicates = len(in_log) - len(issued)
-        self.assertLessEqual(duplicates, stream.retried + 2 * 1000, "more duplicates than were under way at two kills")
+        self.assertLessEqual(duplicates, delivery.retried + 2 * 1000, "more duplicates than were under way at two kills")
 
 
 class ConfluentKafkaTests(ApacheKafkaTests, TestCase):

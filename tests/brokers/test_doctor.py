@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from unittest import SkipTest, TestCase
+from unittest import TestCase
 from unittest.mock import Mock, patch
 
 import grpc
@@ -27,6 +27,7 @@ from fleetgw.testing.kafka import broker as kafka_broker
 from fleetgw.testing.kinesis import moto
 from fleetgw.testing.mqtt import mosquitto
 from fleetgw.testing.mqtt.mosquitto import Mosquitto
+from fleetgw.testing.needed import needed
 from fleetgw.testing.pubsub.stand_in import StandIn
 from fleetgw.testing.redis import servers
 from fleetgw.testing.redis.servers import RedisServer, SentinelledServers, ServerCluster
@@ -37,13 +38,6 @@ LOST = "no-such-host.invalid"
 SECRET = "correct horse battery staple"
 
 Look = Callable[[SinkContext], Iterator[Finding]]
-
-
-def needed(lack: str | None) -> None:
-    if lack is not None:
-        if os.environ.get("CI"):
-            raise AssertionError(lack)
-        raise SkipTest(lack)
 
 
 class ProbeTestCase(TestCase):

@@ -8,10 +8,9 @@ import sys
 import time
 from functools import cache
 from pathlib import Path
-from unittest import SkipTest
 from unittest.mock import patch
 
-from twisted.internet import task, threads
+from twisted.internet import threads
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
@@ -20,10 +19,13 @@ from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kinesis import kinesis_sink
 from fleetgw.domain.errors import Retryable
 from fleetgw.domain.ports import IDispatcher, NotReady, Ready, Receipt
-from fleetgw.testing.dispatch_vectors import dispatch_cases, record_of
+from fleetgw.testing.delivery import Delivery
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.kinesis.harness import KinesisHarness, the_moto
 from fleetgw.testing.kinesis.moto import CREDENTIALS, consume, missing
+from fleetgw.testing.needed import needed
+from fleetgw.testing.real_reactor import pause, until
+from fleetgw.testing.record_vectors import dispatch_cases, record_of
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
 
 ROOT = Path(__file__).parents[2]
@@ -35,11 +37,7 @@ NO_FILES = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.dev
 
 @cache
 def need_moto() -> None:
-    lack = missing()
-    if lack is not None:
-        if os.environ.get("CI"):
-            raise AssertionError(lack)
-        raise SkipTest(lack)
+    needed(missing())
     atexit.register(the_moto().stop)
 
 
@@ -93,9 +91,7 @@ class Attempt:
         await self.harness.tear_down()
 
     async def readiness_settles(self) -> None:
-        deadline_s = time.monotonic() + 15
-        while time.monotonic() < deadline_s and "has not answered yet" in str(self.sink.readiness()):
-            await task.deferLater(self.harness.reactor, 0.02, lambda: None)
+        await until(lambda: "has not answered yet" not in str(self.sink.readiness()), 15)
 
 
 class FaultTests(MotoTestCase):
@@ -159,9 +155,7 @@ class FaultTests(MotoTestCase):
             self.assertIsInstance(outcomes[0], Receipt)
             self.assertIsInstance(outcomes[1], Retryable)
             attempt.harness.create(late)
-            deadline_s = time.monotonic() + 10
-            while attempt.sink.readiness() != Ready() and time.monotonic() < deadline_s:
-                await attempt.harness.a_while()
+            await until(lambda: attempt.sink.readiness() == Ready())
             self.assertEqual(attempt.sink.readiness(), Ready())
 
     def test_nothing_to_go_by(self) -> Deferred[None]:
@@ -193,26 +187,17 @@ class FaultTests(MotoTestCase):
 
     async def _dies_mid_stream(self) -> None:
         async with Attempt(delivery_timeout_s=2) as attempt:
-            waiting = []
+            delivery = Delivery(attempt.sink, pause_s=0.3)
             for number in range(60):
-                records = [make_record(f"VIN{number % 4}", payload=b"%d.%d" % (number, place)) for place in range(10)]
-                waiting.append(Deferred.fromCoroutine(self._deliver(attempt, records)))
+                delivery.begin([make_record(f"VIN{number % 4}", payload=b"%d.%d" % (number, place)) for place in range(10)])
                 if number == 20:
                     attempt.harness.stub.go_away()
                 if number == 30:
                     attempt.harness.stub.come_back()
-                await task.deferLater(attempt.harness.reactor, 0.01, lambda: None)
-            for delivered in waiting:
-                await delivered
+                await pause(0.01)
+            await delivery.done()
             expected = {b"%d.%d" % (number, place) for number in range(60) for place in range(10)}
             self.assertEqual({one.payload for one in await attempt.harness.received(600)}, expected)
-
-    async def _deliver(self, attempt: Attempt, records: list) -> None:
-        while records:
-            outcomes = await attempt.sink.dispatch(records)
-            records = [one for one, outcome in zip(records, outcomes, strict=True) if not isinstance(outcome, Receipt)]
-            if records:
-                await attempt.harness.a_while()
 
 
 class ConsumerTests(MotoTestCase):

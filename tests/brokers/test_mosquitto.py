@@ -2,45 +2,41 @@
 
 import atexit
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
-from unittest import SkipTest
+from typing import Any
 from uuid import uuid4
 
-from twisted.internet import task
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import TestCase
 
-from fleetgw.adapters.codec.codec import RecordCodec
-from fleetgw.adapters.sinks.context import ISinkReactor, SinkContext
+from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.mqtt import mqtt_sink
 from fleetgw.adapters.sinks.mqtt.sink import MqttSink
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Ready
-from fleetgw.domain.records import Envelope, PeerIdentity, Record, Vehicle
+from fleetgw.domain.records import Record
 from fleetgw.simulator.certificates import make_authority, make_server, make_vehicle
+from fleetgw.testing.delivery import Delivery
 from fleetgw.testing.dispatcher_contract import DispatcherContract
-from fleetgw.testing.dispatcher_harness import DispatcherHarness, Received
+from fleetgw.testing.dispatcher_harness import Received
 from fleetgw.testing.free_ports import free_port
 from fleetgw.testing.mqtt.consumer import Consumer
 from fleetgw.testing.mqtt.harness import REFUSED_PAYLOAD, make_mqtt_record, received_records
 from fleetgw.testing.mqtt.mosquitto import Mosquitto, missing
+from fleetgw.testing.needed import needed
+from fleetgw.testing.real_reactor import RealReactorHarness, pause, the_reactor, until
+from fleetgw.testing.record_vectors import record_of
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
 
 ROOT = Path(__file__).parents[2]
 
 
 def need_mosquitto() -> None:
-    lack = missing()
-    if lack is not None:
-        if os.environ.get("CI"):
-            raise AssertionError(lack)
-        raise SkipTest(lack)
+    needed(missing())
 
 
 @cache
@@ -51,24 +47,7 @@ def the_broker() -> Mosquitto:
     return broker
 
 
-def the_reactor() -> ISinkReactor:
-    from twisted.internet import reactor
-
-    return cast("ISinkReactor", reactor)
-
-
-async def pause(seconds: float) -> None:
-    await task.deferLater(the_reactor(), seconds, lambda: None)
-
-
-async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-    for _ in range(int(timeout_s / 0.02)):
-        if condition():
-            return
-        await pause(0.02)
-
-
-class MosquittoHarness(DispatcherHarness):
+class MosquittoHarness(RealReactorHarness):
     confirmed_metric = "mqtt_publish_total"
     refused_metric = "mqtt_err"
     refused_labels = ("V",)
@@ -78,10 +57,6 @@ class MosquittoHarness(DispatcherHarness):
         self.qos = qos
         self.version = version
         self.topic_base = f"contract-{uuid4().hex[:12]}"
-
-    @property
-    def reactor(self) -> ISinkReactor:
-        return the_reactor()
 
     async def set_up(self) -> None:
         self.consumer = Consumer(the_broker().port, f"{self.topic_base}/#")
@@ -106,9 +81,6 @@ class MosquittoHarness(DispatcherHarness):
 
     def make_sink(self, context: SinkContext) -> IDispatcher:
         return MqttSink(context)
-
-    async def a_while(self) -> None:
-        await pause(0.3)
 
     async def received(self, at_least: int) -> Sequence[Received]:
         await until(lambda: len(received_records(self.consumer.received)) >= at_least)
@@ -207,31 +179,19 @@ class FaultTests(MosquittoCase):
         self.addCleanup(broker.stop)
         consumer = self.consumer(broker.port, "t/#")
         sink = await self.started(broker.port, publish_timeout_ms=1_000)
-        confirmed: set[bytes] = set()
-        retried = 0
-
-        async def deliver(numbers: range) -> None:
-            nonlocal retried
-            left = [make_mqtt_record(f"VIN{number % 4}", payload=b"%d" % number) for number in numbers]
-            while left:
-                outcomes = await sink.dispatch(left)
-                confirmed.update(r.payload for r, outcome in zip(left, outcomes, strict=True) if outcome == RECEIPT)
-                left = [r for r, outcome in zip(left, outcomes, strict=True) if outcome != RECEIPT]
-                retried += len(left)
-                await pause(0.1 if left else 0)
-
-        waiting = []
+        delivery = Delivery(sink)
         for batch in range(120):
-            waiting.append(ensureDeferred(deliver(range(batch * 25, batch * 25 + 25))))
+            numbers = range(batch * 25, batch * 25 + 25)
+            delivery.begin([make_mqtt_record(f"VIN{number % 4}", payload=b"%d" % number) for number in numbers])
             if batch in (40, 80):
                 broker.end()
                 await pause(0.3)
                 broker.start()
             await pause(0.01)
-        for delivered in waiting:
-            await delivered
+        await delivery.done()
+        confirmed = {record.payload for record in delivery.confirmed}
         self.assertEqual(len(confirmed), 3_000)
-        self.assertGreater(retried, 0)
+        self.assertGreater(delivery.retried, 0)
         await until(lambda: len({r.payload for r in received_records(consumer.received)}) >= 3_000)
         self.assertEqual({r.payload for r in received_records(consumer.received)}, confirmed)
 
@@ -384,9 +344,3 @@ def publishable_cases() -> list[dict[str, Any]]:
     ours = {case["name"]: case["publishes"] for case in differences}
     published = [case | {"publishes": ours.get(case["name"], case.get("publishes"))} for case in cases]
     return [case for case in published if case["publishes"] is not None]
-
-
-def record_of(case: dict[str, Any]) -> Record:
-    vehicle = Vehicle(PeerIdentity("vehicle_device", case["device_id"]), case["device_id"], "c", "1.2.3")
-    envelope = Envelope(4, True, b"tx-1", case["type"].encode(), b"", bytes.fromhex(case["payload"]))
-    return RecordCodec(transmit_decoded_records=False).read_record(case["type"], envelope, vehicle, 1764000000123)

@@ -5,13 +5,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 from functools import cache
 from pathlib import Path
 from unittest import SkipTest
 
 import grpc
-from twisted.internet import task, threads
+from twisted.internet import threads
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
@@ -21,11 +20,13 @@ from fleetgw.adapters.sinks.pubsub.publisher import GrpcPublisher
 from fleetgw.adapters.sinks.pubsub.sink import PubsubSink
 from fleetgw.domain.errors import Rejected, Retryable
 from fleetgw.domain.ports import IDispatcher, NotReady, Ready, Receipt
-from fleetgw.testing.dispatch_vectors import RECEIVED_AT_MS, dispatch_cases, record_of
+from fleetgw.testing.delivery import Delivery
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.pubsub.emulator import Emulator, missing
 from fleetgw.testing.pubsub.harness import EmulatorHarness, PubsubHarness, StandInHarness
 from fleetgw.testing.pubsub.subscriber import Subscriber
+from fleetgw.testing.real_reactor import pause, until
+from fleetgw.testing.record_vectors import RECEIVED_AT_MS, dispatch_cases, record_of
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
 
 ROOT = Path(__file__).parents[2]
@@ -122,9 +123,7 @@ class Attempt:
 
     async def __aenter__(self) -> "Attempt":
         await self.sink.start()
-        deadline_s = time.monotonic() + 15
-        while time.monotonic() < deadline_s and "has not answered yet" in str(self.sink.readiness()):
-            await task.deferLater(self.harness.reactor, 0.02, lambda: None)
+        await until(lambda: "has not answered yet" not in str(self.sink.readiness()), 15)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -158,9 +157,7 @@ class FaultTests(TestCase):
             self.assertIsInstance((await attempt.sink.dispatch([make_record()]))[0], Retryable)
             self.assertIn("NOT_FOUND", attempt.sink.readiness().reason)
             self.assertEqual(attempt.metrics.value("pubsub_not_connected_total", "V"), 1)
-            deadline_s = time.monotonic() + 10
-            while attempt.sink.readiness() != Ready() and time.monotonic() < deadline_s:
-                await attempt.harness.a_while()
+            await until(lambda: attempt.sink.readiness() == Ready())
             self.assertEqual(kinds(await attempt.sink.dispatch([make_record()])), [Receipt])
 
     def test_busy(self) -> Deferred[None]:
@@ -257,26 +254,17 @@ class FaultTests(TestCase):
 
     async def _dies_mid_stream(self) -> None:
         async with Attempt(delivery_timeout_s=2) as attempt:
-            waiting = []
+            delivery = Delivery(attempt.sink, pause_s=0.3)
             for number in range(60):
-                records = [make_record(f"VIN{number % 4}", payload=b"%d.%d" % (number, place)) for place in range(10)]
-                waiting.append(Deferred.fromCoroutine(self._deliver(attempt, records)))
+                delivery.begin([make_record(f"VIN{number % 4}", payload=b"%d.%d" % (number, place)) for place in range(10)])
                 if number == 20:
                     attempt.server.go_away()
                 if number == 30:
                     attempt.server.come_back()
-                await task.deferLater(attempt.harness.reactor, 0.01, lambda: None)
-            for delivered in waiting:
-                await delivered
+                await pause(0.01)
+            await delivery.done()
             expected = {b"%d.%d" % (number, place) for number in range(60) for place in range(10)}
             self.assertEqual({message.data for message in attempt.published()}, expected)
-
-    async def _deliver(self, attempt: Attempt, records: list) -> None:
-        while records:
-            outcomes = await attempt.sink.dispatch(records)
-            records = [one for one, outcome in zip(records, outcomes, strict=True) if not isinstance(outcome, Receipt)]
-            if records:
-                await attempt.harness.a_while()
 
 
 class ConsumerTests(TestCase):

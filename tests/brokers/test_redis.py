@@ -1,7 +1,6 @@
 """The Redis sink against real servers, which these tests start, hang, kill and start again: one, a cluster, with TLS."""
 
 import atexit
-import os
 import shutil
 import tempfile
 import time
@@ -9,15 +8,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from unittest import SkipTest
 
 from redis import Redis, RedisCluster
 from twisted.trial.unittest import TestCase
 
-from fleetgw.adapters.sinks.redis.sink import RedisSink
 from fleetgw.simulator.certificates import make_authority, make_server, make_vehicle
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.free_ports import free_port
+from fleetgw.testing.needed import needed
 from fleetgw.testing.redis.harness import ServerHarness
 from fleetgw.testing.redis.servers import RedisServer, ServerCluster, missing
 from fleetgw.testing.redis.subscriber import Subscriber
@@ -27,18 +25,10 @@ LIMIT = ("--proto-max-bulk-len", "1mb")
 VECTORS = Path(__file__).parents[1] / "vectors" / "dispatch.json"
 
 
-def needed() -> None:
-    lack = missing()
-    if lack is not None:
-        if os.environ.get("CI"):
-            raise AssertionError(lack)
-        raise SkipTest(lack)
-
-
 @cache
 def the_server() -> RedisServer:
     """One for all tests."""
-    needed()
+    needed(missing())
     server = RedisServer(*LIMIT)
     atexit.register(server.stop)
     return server
@@ -46,7 +36,7 @@ def the_server() -> RedisServer:
 
 @cache
 def the_cluster() -> ServerCluster:
-    needed()
+    needed(missing())
     cluster = ServerCluster(*LIMIT)
     atexit.register(cluster.stop)
     return cluster
@@ -54,8 +44,6 @@ def the_cluster() -> ServerCluster:
 
 class SingleHarness(ServerHarness):
     """One server."""
-
-    sink_class = RedisSink
 
     async def set_up(self) -> None:
         self.server = the_server()
@@ -142,7 +130,7 @@ class Secured:
 
 @cache
 def the_secured() -> Secured:
-    needed()
+    needed(missing())
     secured = Secured()
     atexit.register(secured.server.stop)
     atexit.register(shutil.rmtree, secured.folder)

@@ -5,7 +5,6 @@ import socket
 import sys
 import time
 from pathlib import Path
-from unittest import SkipTest
 
 from redis import Redis
 from twisted.internet import task, utils
@@ -17,7 +16,10 @@ from fleetgw.adapters.sinks.redis import redis_sink
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable, Unheard
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Ready, Receipt
 from fleetgw.domain.records import Record
+from fleetgw.testing.delivery import Delivery
 from fleetgw.testing.free_ports import free_port
+from fleetgw.testing.needed import needed
+from fleetgw.testing.real_reactor import pause, the_reactor, until
 from fleetgw.testing.redis.servers import RedisServer, SentinelledServers, ServerCluster, eventually, missing
 from fleetgw.testing.redis.subscriber import Subscriber
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
@@ -40,11 +42,7 @@ class RedisCase(TestCase):
     timeout = 60
 
     def setUp(self) -> None:
-        lack = missing()
-        if lack is not None:
-            if os.environ.get("CI"):
-                raise AssertionError(lack)
-            raise SkipTest(lack)
+        needed(missing())
         self.log, self.metrics = ReadableLog(), ReadableMetrics()
 
     def server(self, *arguments: str, **more: object) -> RedisServer:
@@ -59,35 +57,19 @@ class RedisCase(TestCase):
         return subscriber
 
     async def sink(self, address: str, **settings: object) -> IDispatcher:
-        from twisted.internet import reactor
-
-        self.reactor = reactor
         section = {"addrs": [address], **(settings or VIN_TOPICS)}
         if "subscriber_set_prefix" not in section:
             section |= VIN_TOPICS
-        sink = redis_sink(SinkContext("redis", section, "ns", ("V",), reactor, self.metrics, self.log))
+        sink = redis_sink(SinkContext("redis", section, "ns", ("V",), the_reactor(), self.metrics, self.log))
         await sink.start()
         self.addCleanup(sink.stop)
         return sink
 
-    async def pause(self, seconds: float) -> None:
-        await task.deferLater(self.reactor, seconds, lambda: None)
+    async def until(self, holds) -> None:
+        self.assertTrue(await until(holds), "waited in vain")
 
-    async def until(self, holds, timeout_s: float = 10.0) -> None:
-        deadline_s = time.monotonic() + timeout_s
-        while not holds():
-            self.assertLess(time.monotonic(), deadline_s, "waited in vain")
-            await self.pause(0.02)
-
-    async def delivered(self, sink: IDispatcher, records: list[Record], timeout_s: float = 20.0) -> None:
-        """Offer records, as a lane does, until each has its receipt."""
-        deadline_s = time.monotonic() + timeout_s
-        while records:
-            outcomes = await sink.dispatch(records)
-            records = [record for record, outcome in zip(records, outcomes, strict=True) if outcome is not RECEIPT]
-            self.assertLess(time.monotonic(), deadline_s, f"{outcomes[0]}")
-            if records:
-                await self.pause(0.1)
+    async def delivered(self, sink: IDispatcher, records: list[Record]) -> None:
+        await Delivery(sink, timeout_s=20).deliver(records)
 
     async def outcome(self, sink: IDispatcher, record: Record | None = None) -> Outcome:
         (outcome,) = await sink.dispatch([record or make_record(VIN)])
@@ -117,45 +99,29 @@ class SingleServerTests(RedisCase):
         subscriber = self.subscriber(server.client(), CHANNEL)
         sink = await self.sink(server.address, publish_timeout=1_000_000_000)
         read = task.LoopingCall(subscriber.read)
-        received: list[bytes] = []
-        retried = 0
-        waiting = []
-
-        async def deliver(records: list[Record]) -> None:
-            nonlocal retried
-            while records:
-                outcomes = await sink.dispatch(records)
-                pairs = list(zip(records, outcomes, strict=True))
-                received.extend(record.payload for record, outcome in pairs if isinstance(outcome, Receipt))
-                records = [record for record, outcome in pairs if not isinstance(outcome, Receipt)]
-                if records:
-                    retried += len(records)
-                    await self.pause(0.05)
-
+        delivery = Delivery(sink, pause_s=0.05)
         read.start(0.002)
         for number in range(120):
-            batch = [make_record(VIN, payload=b"%d.%d" % (number, index)) for index in range(20)]
-            waiting.append(Deferred.fromCoroutine(deliver(batch)))
+            delivery.begin([make_record(VIN, payload=b"%d.%d" % (number, index)) for index in range(20)])
             if number in (40, 80):
-                await self.pause(0.05)
+                await pause(0.05)
                 server.pause()
             if number in (45, 85):
                 read.stop()
                 server.kill()
-                await self.pause(0.05)
+                await pause(0.05)
                 subscriber.read()  # what had been sent to it
                 server.start()
                 subscriber.subscribed()
                 read.start(0.002)
-            await self.pause(0.003)
-        for each in waiting:
-            await each
+            await pause(0.003)
+        await delivery.done()
         read.stop()
         subscriber.wait_for(2400, 1)
         got = {payload for _, payload in subscriber.received}
-        self.assertEqual(len(received), 2400)
-        self.assertGreater(retried, 0, "nothing was lost on the way: the test shows nothing")
-        self.assertEqual({*received} - got, set())
+        self.assertEqual(len(delivery.confirmed), 2400)
+        self.assertGreater(delivery.retried, 0, "nothing was lost on the way: the test shows nothing")
+        self.assertEqual({record.payload for record in delivery.confirmed} - got, set())
 
     @deferred
     async def test_hangs(self) -> None:
@@ -262,7 +228,7 @@ class SingleServerTests(RedisCase):
             before = client.info("stats")["total_connections_received"]
             for _ in range(50):
                 self.assertEqual(await self.outcome(sink), RECEIPT)
-                await self.pause(0.01)
+                await pause(0.01)
             self.assertGreater(client.info("stats")["total_connections_received"], before + 2)
 
 

@@ -1,6 +1,5 @@
 """The sqlite sink against what happens to machines: killed, its power cut, its disk full, its disk failing."""
 
-import os
 import random
 import re
 import shutil
@@ -15,6 +14,7 @@ from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.sqlite.sink import SqliteSink
 from fleetgw.domain.errors import Retryable
 from fleetgw.domain.ports import RECEIPT, Outcome, Ready
+from fleetgw.testing.needed import needed
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor
 from fleetgw.testing.sqlite_crash import kill_over_and_over, numbered_record, recorded
 
@@ -37,9 +37,7 @@ class KilledTests(TestCase):
 class SyncedTests(TestCase):
     def setUp(self) -> None:
         self.strace = shutil.which("strace")
-        if self.strace is None:
-            how = "strace is not there: apt-get install strace"
-            self.fail(how) if os.environ.get("CI") else self.skipTest(how)
+        needed("strace is not there: apt-get install strace" if self.strace is None else None)
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
 
     def trace(self, *options: str) -> list[str]:

@@ -5,15 +5,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from twisted.internet import reactor
-from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from fleetgw.adapters.sinks.context import ISinkReactor, SinkContext
+from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.sqlite.sink import SqliteSink
 from fleetgw.domain.ports import IDispatcher
 from fleetgw.testing.dispatcher_contract import DispatcherContract
-from fleetgw.testing.dispatcher_harness import DispatcherHarness, Received
+from fleetgw.testing.dispatcher_harness import Received
+from fleetgw.testing.real_reactor import RealReactorHarness
 
 LARGEST_VALUE_BYTES = 10_000
 
@@ -25,7 +24,7 @@ def with_small_values(*args: object, **kwargs: object) -> sqlite3.Connection:
     return connection
 
 
-class SqliteHarness(DispatcherHarness):
+class SqliteHarness(RealReactorHarness):
     record_types = ("my_type", "V")  # the contract's payloads are opaque, and kept as custom records
     unsendable_type = None
     confirmed_metric = "sqlite_publish_total"
@@ -38,10 +37,6 @@ class SqliteHarness(DispatcherHarness):
         self._path = self._folder / "records.sqlite3"
         self._lock: sqlite3.Connection | None = None
 
-    @property
-    def reactor(self) -> ISinkReactor:
-        return reactor
-
     async def tear_down(self) -> None:
         self._root.cleanup()
 
@@ -50,9 +45,6 @@ class SqliteHarness(DispatcherHarness):
 
     def make_sink(self, context: SinkContext) -> IDispatcher:
         return SqliteSink(context, connect=with_small_values)
-
-    async def a_while(self) -> None:
-        await deferLater(reactor, 0.2)
 
     async def received(self, at_least: int) -> Sequence[Received]:
         if not self._path.exists():

@@ -11,14 +11,13 @@ from contextlib import closing, suppress
 from threading import Event, Thread
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import zmq
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from redis.exceptions import RedisError
 
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
+from fleetgw.testing import zmq_subscriber
 from fleetgw.testing.free_ports import free_port
 from fleetgw.testing.kafka.broker import KafkaBroker
 from fleetgw.testing.kafka.consumer import consume
@@ -26,6 +25,7 @@ from fleetgw.testing.kinesis import moto
 from fleetgw.testing.kinesis.fault_stub import FaultStub
 from fleetgw.testing.mqtt.mosquitto import Mosquitto
 from fleetgw.testing.pubsub.stand_in import StandIn
+from fleetgw.testing.redis import subscriber as redis_subscriber
 from fleetgw.testing.redis.servers import RedisServer
 
 if TYPE_CHECKING:
@@ -110,16 +110,15 @@ class Consumers:
         self._kinesis = brokers.moto.client()
         for name in self._names():
             self._kinesis.create_stream(StreamName=name, ShardCount=4)
-        self._redis_got: list[tuple[bytes, bytes]] = []
-        self._redis_listening = Event()
+        self._redis = redis_subscriber.Subscriber(brokers.redis.client(), patterns=[f"{namespace}_*"])
         self._zmq_addr = f"tcp://127.0.0.1:{free_port()}"
+        self._zmq = zmq_subscriber.Subscriber(self._zmq_addr, receive_high_water_mark=0)
         self._zmq_got: list[list[bytes]] = []
         self._mqtt_file = folder / "mqtt.txt"
         self._mqtt = self._subscribe_mqtt()
         self._threads = [Thread(target=target, daemon=True) for target in (self._read_redis, self._read_zmq)]
         for thread in self._threads:
             thread.start()
-        self._redis_listening.wait(10)
 
     def configuration(self) -> dict[str, object]:
         """The gateway's sections."""
@@ -153,7 +152,7 @@ class Consumers:
         """What has arrived at each by now: MQTT's messages, rows of V in SQLite, else records; 0 while Kafka is away."""
         return {
             "kafka": self._kafka_count(),
-            "redis": len(self._redis_got),
+            "redis": len(self._redis.received),
             "mqtt": self._mqtt_file.read_bytes().count(b"\n"),
             "zmq": len(self._zmq_got),
             "sqlite": len(self._sqlite("SELECT id FROM record")),
@@ -174,7 +173,7 @@ class Consumers:
                 found = consume(self._brokers.kafka.servers, self._names(), 1, 120)
                 return Counter((self._type(one.topic), dict(one.headers)["txid"].decode()) for one in found)
             case "redis":
-                return Counter((self._type(channel.decode()), payload) for channel, payload in self._redis_got)
+                return Counter((self._type(channel.decode()), payload) for channel, payload in self._redis.received)
             case "zmq":
                 return Counter((self._type(topic.decode()), payload) for topic, payload in self._zmq_got)
             case "kinesis":
@@ -197,6 +196,8 @@ class Consumers:
             thread.join(10)
         self._mqtt.terminate()
         self._mqtt.wait()
+        self._redis.close()
+        self._zmq.close()
         self._kinesis.close()
 
     def _names(self) -> list[str]:
@@ -230,29 +231,12 @@ class Consumers:
         return process
 
     def _read_redis(self) -> None:
-        with closing(self._brokers.redis.client()) as client, closing(client.pubsub()) as subscription:  # type: ignore[no-untyped-call]  # as redis-py has it
-            subscription.psubscribe(f"{self._namespace}_*")
-            while not self._ended.is_set():
-                try:
-                    message = subscription.get_message(timeout=0.1)
-                except (RedisError, OSError):
-                    time.sleep(0.02)  # the server is away; the next call subscribes again
-                    continue
-                if message is not None and message["type"] == "pmessage":
-                    self._redis_got.append((message["channel"], message["data"]))
-                elif message is not None:
-                    self._redis_listening.set()
+        while not self._ended.is_set():
+            self._redis.read(0.1)
 
     def _read_zmq(self) -> None:
-        with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
-            subscriber.set(zmq.RCVHWM, 0)
-            subscriber.set(zmq.LINGER, 0)
-            subscriber.set(zmq.RECONNECT_IVL, 10)
-            subscriber.set(zmq.SUBSCRIBE, b"")
-            subscriber.connect(self._zmq_addr)
-            while not self._ended.is_set():
-                if subscriber.poll(100):
-                    self._zmq_got.append(subscriber.recv_multipart())
+        while not self._ended.is_set():
+            self._zmq_got += self._zmq.receive(1, 100)
 
     def _kafka_count(self) -> int:
         consumer = Consumer({"bootstrap.servers": self._brokers.kafka.servers, "group.id": "counts", "log_level": 0})

@@ -14,7 +14,7 @@ from fleetgw.adapters.sinks.kinesis.client import BotoClient
 from fleetgw.adapters.sinks.kinesis.settings import KinesisSettings, stream_names
 from fleetgw.adapters.sinks.kinesis.sink import KinesisSink
 from fleetgw.domain.ports import RECEIPT
-from fleetgw.testing.dispatch_vectors import dispatch_cases, record_of
+from fleetgw.testing.record_vectors import dispatch_cases, record_of
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor
 
 VECTORS = Path(__file__).parents[2] / "vectors"

@@ -8,7 +8,6 @@ from unittest import TestCase
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetgw.adapters.codec.codec import RecordCodec
 from fleetgw.adapters.codec.datum import READERS
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlert, VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Value
@@ -16,7 +15,7 @@ from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleError, Veh
 from fleetgw.adapters.sinks.mqtt.json_text import json_text
 from fleetgw.adapters.sinks.mqtt.messages import _READERS, MessageWriter
 from fleetgw.domain.errors import Rejected
-from fleetgw.domain.records import Envelope, PeerIdentity, Record, Vehicle
+from fleetgw.testing.record_vectors import record_of
 from fleetgw.testing.sink_doubles import make_record
 
 VECTORS = Path(__file__).parents[2] / "vectors"
@@ -24,13 +23,6 @@ CASES = json.loads((VECTORS / "mqtt.json").read_text())["cases"]
 DIFFERENCES = {case["name"]: case for case in json.loads((VECTORS / "mqtt_differences.json").read_text())["cases"]}
 
 Publishes = list[list[str]]
-
-
-def record_of(case: dict[str, Any]) -> Record:  # a case of the vectors
-    vehicle = Vehicle(PeerIdentity("vehicle_device", case["device_id"]), case["device_id"], "c", "1.2.3")
-    envelope = Envelope(4, True, b"tx-1", case["type"].encode(), b"", bytes.fromhex(case["payload"]))
-    codec = RecordCodec(transmit_decoded_records=case.get("transmit_decoded_records", False))
-    return codec.read_record(case["type"], envelope, vehicle, 1764000000123)
 
 
 def publishes_of(case: dict[str, Any]) -> Publishes | None:

@@ -13,7 +13,7 @@ from fleetgw.adapters.sinks.pubsub.sink import PubsubSink
 from fleetgw.domain.errors import ConfigurationError
 from fleetgw.domain.ports import RECEIPT, Outcome
 from fleetgw.domain.records import Record
-from fleetgw.testing.dispatch_vectors import RECEIVED_AT_MS, dispatch_cases, record_of
+from fleetgw.testing.record_vectors import RECEIVED_AT_MS, dispatch_cases, record_of
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 
 VECTORS = Path(__file__).parents[2] / "vectors"

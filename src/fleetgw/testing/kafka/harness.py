@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from twisted.internet import task
-
 from fleetgw.adapters.sinks.kafka import kafka_sink
-from fleetgw.testing.dispatcher_harness import DispatcherHarness, Received
+from fleetgw.testing.dispatcher_harness import Received
 from fleetgw.testing.kafka.consumer import consume
+from fleetgw.testing.real_reactor import RealReactorHarness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fleetgw.adapters.sinks.context import ISinkReactor, SinkContext
+    from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.adapters.sinks.kafka import Client
     from fleetgw.domain.ports import IDispatcher
 
 
-class KafkaHarness(DispatcherHarness):
+class KafkaHarness(RealReactorHarness):
     """A Kafka sink on the real reactor. Its topics are its own, so that tests may share a broker.
 
     :ivar client: the client library.
@@ -41,13 +40,6 @@ class KafkaHarness(DispatcherHarness):
         """For ``bootstrap.servers``."""
         raise NotImplementedError
 
-    @property
-    def reactor(self) -> ISinkReactor:
-        """The one that Trial runs."""
-        from twisted.internet import reactor
-
-        return cast("ISinkReactor", reactor)
-
     def settings(self, *, timeout_s: float, bounded: bool) -> Mapping[str, object]:
         """Librdkafka's properties; those that make a test quick are no part of what is tested."""
         quick = {"reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 200}
@@ -63,10 +55,6 @@ class KafkaHarness(DispatcherHarness):
     def make_sink(self, context: SinkContext) -> IDispatcher:
         """Make the sink as the gateway does."""
         return kafka_sink(context, self.client)
-
-    async def a_while(self) -> None:
-        """Wait for a third of a second: what a mistaken sink would confirm at once, it confirms within it."""
-        await task.deferLater(self.reactor, 0.3, lambda: None)
 
     async def received(self, at_least: int) -> Sequence[Received]:
         """What a consumer gets."""

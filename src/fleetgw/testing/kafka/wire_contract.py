@@ -9,23 +9,21 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from fleetgw.adapters.codec import RecordCodec
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.domain.ports import RECEIPT
-from fleetgw.domain.records import Envelope, MessageType, PeerIdentity, Record, Vehicle
 from fleetgw.testing.kafka.consumer import consume
+from fleetgw.testing.record_vectors import RECEIVED_AT_MS, dispatch_cases, record_of
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
 
 if TYPE_CHECKING:
     from pathlib import Path
     from unittest import TestCase
 
+    from fleetgw.domain.records import Record
     from fleetgw.testing.kafka.consumer import Consumed
     from fleetgw.testing.kafka.harness import KafkaHarness
 else:
     TestCase = object  # a mixin: the contract alone is no test
-
-RECEIVED_AT_MS = 1_700_000_000_123
 
 
 @frozen
@@ -73,33 +71,19 @@ def kafka_cases(vectors: Path) -> list[WireCase]:
 
     The Go server writes ``{}`` for a custom type where records leave decoded; the gateway sends the bytes it got.
     """
-    cases = [case for case in json.loads(vectors.read_text())["cases"] if case["sink"] == "kafka"]
-    return [_case(case) for case in cases]
+    return [_case(case) for case in dispatch_cases(vectors, "kafka")]
 
 
 def _case(case: dict[str, Any]) -> WireCase:
-    vin = case["device_id"]
-    vehicle = Vehicle(PeerIdentity("vehicle_device", vin), vin, "connection", case["version"])
-    payload = bytes.fromhex(case["payload"])
-    envelope = Envelope(
-        message_type=MessageType.STREAM.value,
-        has_message=True,
-        txid=case["txid"].encode(),
-        topic=case["type"].encode(),
-        sender_id=b"",
-        payload=payload,
-    )
-    codec = RecordCodec(transmit_decoded_records=case.get("transmit_decoded_records", False))
-    record = codec.read_record(case["type"], envelope, vehicle, RECEIVED_AT_MS)
     headers = case["headers_sorted"]
     own = case["type"] == "my_type"
     as_json = "value_json" in case and not own
     return WireCase(
         name=case["name"],
         namespace=case["namespace"],
-        record=record,
+        record=record_of(case),
         key=bytes.fromhex(case["key"]),
-        value=None if as_json else payload if own else bytes.fromhex(case["value"]),
+        value=None if as_json else bytes.fromhex(case["payload" if own else "value"]),
         json_value=json.loads(case["value_json"]) if as_json else None,
         headers=tuple(sorted((name, text.replace("<epoch_ms>", str(RECEIVED_AT_MS)).encode()) for name, text in headers)),
     )

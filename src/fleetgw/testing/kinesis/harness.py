@@ -7,18 +7,19 @@ from functools import cache
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from twisted.internet import reactor, task, threads
+from twisted.internet import threads
 
 from fleetgw.adapters.sinks.kinesis.client import BotoClient
 from fleetgw.adapters.sinks.kinesis.sink import KinesisSink
-from fleetgw.testing.dispatcher_harness import DispatcherHarness, Received
+from fleetgw.testing.dispatcher_harness import Received
 from fleetgw.testing.kinesis.fault_stub import FaultStub
 from fleetgw.testing.kinesis.moto import Moto, consume
+from fleetgw.testing.real_reactor import RealReactorHarness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fleetgw.adapters.sinks.context import ISinkReactor, SinkContext
+    from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.domain.ports import IDispatcher
 
 
@@ -28,7 +29,7 @@ def the_moto() -> Moto:
     return Moto()
 
 
-class KinesisHarness(DispatcherHarness):
+class KinesisHarness(RealReactorHarness):
     """Each test has streams of its own. The environment must hold ``moto.CREDENTIALS``."""
 
     confirmed_metric = "kinesis_publish_total"
@@ -41,11 +42,6 @@ class KinesisHarness(DispatcherHarness):
         self.moto = the_moto()
         self.stub = FaultStub(self.moto.port)
         self.reader = self.moto.client()
-
-    @property
-    def reactor(self) -> ISinkReactor:
-        """The real one."""
-        return reactor  # type: ignore[return-value]  # it provides what a sink asks for; Twisted's type says less
 
     async def set_up(self) -> None:
         """Make the streams."""
@@ -70,10 +66,6 @@ class KinesisHarness(DispatcherHarness):
     def make_sink(self, context: SinkContext) -> IDispatcher:
         """The sink as users have it, but for the environment's stream names."""
         return KinesisSink(context, BotoClient, environ={})
-
-    async def a_while(self) -> None:
-        """A third of a second."""
-        await task.deferLater(self.reactor, 0.3, lambda: None)
 
     async def received(self, at_least: int) -> Sequence[Received]:
         """Read the streams from the beginning."""

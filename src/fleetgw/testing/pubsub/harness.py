@@ -5,23 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from twisted.internet import reactor, task, threads
+from twisted.internet import threads
 
 from fleetgw.adapters.sinks.pubsub.publisher import GrpcPublisher
 from fleetgw.adapters.sinks.pubsub.sink import REQUEST_SIZE_BYTES, PubsubSink
-from fleetgw.testing.dispatcher_harness import DispatcherHarness, Received
+from fleetgw.testing.dispatcher_harness import Received
 from fleetgw.testing.pubsub.stand_in import StandIn
 from fleetgw.testing.pubsub.subscriber import Subscriber
+from fleetgw.testing.real_reactor import RealReactorHarness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fleetgw.adapters.sinks.context import ISinkReactor, SinkContext
+    from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.domain.ports import IDispatcher
     from fleetgw.testing.pubsub.emulator import Emulator
 
 
-class PubsubHarness(DispatcherHarness):
+class PubsubHarness(RealReactorHarness):
     """Each test has topics of its own.
 
     :param ordering: by vehicle.
@@ -42,11 +43,6 @@ class PubsubHarness(DispatcherHarness):
         """``host:port`` of the server."""
         raise NotImplementedError
 
-    @property
-    def reactor(self) -> ISinkReactor:
-        """The real one."""
-        return reactor  # type: ignore[return-value]  # it provides what a sink asks for; Twisted's type says less
-
     async def set_up(self) -> None:
         """Subscribe."""
         topics = [f"projects/contract/topics/{self.namespace}_{record_type}" for record_type in self.record_types]
@@ -64,10 +60,6 @@ class PubsubHarness(DispatcherHarness):
     def make_sink(self, context: SinkContext) -> IDispatcher:
         """The sink as users have it, but for the environment."""
         return PubsubSink(context, GrpcPublisher, environ={"PUBSUB_EMULATOR_HOST": self.host})
-
-    async def a_while(self) -> None:
-        """A third of a second."""
-        await task.deferLater(self.reactor, 0.3, lambda: None)
 
     async def received(self, at_least: int) -> Sequence[Received]:
         """Pull."""

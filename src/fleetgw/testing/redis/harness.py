@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
-
-from twisted.internet import task
+from typing import TYPE_CHECKING
 
 from fleetgw.adapters.sinks.redis import redis_sink
 from fleetgw.adapters.sinks.redis.sink import RedisSink
 from fleetgw.testing.dispatcher_contract import VINS
 from fleetgw.testing.dispatcher_harness import DispatcherHarness, InMemoryHarness, Received
+from fleetgw.testing.real_reactor import RealReactorHarness
 from fleetgw.testing.redis.memory import MEMORY_ADDRESS, DirectWorker, MemoryClusterView, MemoryRedis
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from fleetgw.adapters.sinks.context import ISinkReactor, SinkContext
+    from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.domain.ports import IDispatcher
     from fleetgw.testing.redis.servers import RedisServer
     from fleetgw.testing.redis.subscriber import Subscriber
@@ -100,18 +99,11 @@ class MemoryRedisHarness(RedisHarness, InMemoryHarness):
         self.server.come_back()
 
 
-class ServerHarness(RedisHarness):
-    """On the real reactor, over servers that are processes."""
+class ServerHarness(RedisHarness, RealReactorHarness):
+    """Over servers that are processes."""
 
     server: RedisServer
     subscriber: Subscriber
-
-    @property
-    def reactor(self) -> ISinkReactor:
-        """The one that Trial runs."""
-        from twisted.internet import reactor
-
-        return cast("ISinkReactor", reactor)
 
     def make_sink(self, context: SinkContext) -> IDispatcher:
         """Make the sink as the gateway does."""
@@ -127,10 +119,6 @@ class ServerHarness(RedisHarness):
             with self.client() as client:
                 for channel in self.channels():
                     client.zadd(f"{PREFIX}_{channel}", {channel: LEASE_S * 100})
-
-    async def a_while(self) -> None:
-        """Wait for a third of a second: what a mistaken sink would confirm at once, it confirms within it."""
-        await task.deferLater(self.reactor, 0.3, lambda: None)
 
     async def received(self, at_least: int) -> Sequence[Received]:
         """What the subscriber got."""

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from fleetgw.adapters.codec import RecordCodec
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.domain.errors import ConfigurationError, Unheard
 from fleetgw.domain.ports import Receipt
-from fleetgw.domain.records import Envelope, MessageType, PeerIdentity, Record, Vehicle
+from fleetgw.testing.record_vectors import dispatch_cases, record_of
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from fleetgw.testing.redis.harness import RedisHarness
 else:
     TestCase = object  # a mixin: the contract alone is no test
-
-RECEIVED_AT_MS = 1_700_000_000_123
 
 Case = dict[str, Any]  # Any: as in the file
 Published = list[tuple[bytes, bytes]]
@@ -60,7 +57,7 @@ class RedisWireContract(TestCase):
         return Deferred.fromCoroutine(self._check())
 
     async def _check(self) -> None:
-        cases = [case for case in json.loads(self.vectors.read_text())["cases"] if case["sink"] == "redis"]
+        cases = dispatch_cases(self.vectors, "redis")
         self.assertGreater(len(cases), 10)
         problems = []
         self.assertLessEqual(self._unheard(), {case["name"] for case in cases}, "differences in cases that there are not")
@@ -92,7 +89,7 @@ class RedisWireContract(TestCase):
         except ConfigurationError:
             return [] if case["go"] == "error" else ["refused"]
         await harness.until(sink.start())
-        (outcome,) = await harness.until(sink.dispatch([_record(case)]))
+        (outcome,) = await harness.until(sink.dispatch([record_of(case)]))
         await harness.until(sink.stop())
         unheard = case["name"] in self._unheard()
         problems = [] if isinstance(outcome, Unheard if unheard else Receipt) else [f"{outcome!r}"]
@@ -112,18 +109,3 @@ class RedisWireContract(TestCase):
         if events != case["log_events"]:
             problems.append(f"logged {events}, not {case['log_events']}")
         return problems
-
-
-def _record(case: Case) -> Record:
-    vin = case["device_id"]
-    vehicle = Vehicle(PeerIdentity("vehicle_device", vin), vin, "connection", case["version"])
-    envelope = Envelope(
-        message_type=MessageType.STREAM.value,
-        has_message=True,
-        txid=case["txid"].encode(),
-        topic=case["type"].encode(),
-        sender_id=b"",
-        payload=bytes.fromhex(case["payload"]),
-    )
-    codec = RecordCodec(transmit_decoded_records=case.get("transmit_decoded_records", False))
-    return codec.read_record(case["type"], envelope, vehicle, RECEIVED_AT_MS)
