@@ -19,12 +19,12 @@ from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kinesis import kinesis_sink
 from fleetgw.domain.errors import Retryable
 from fleetgw.domain.ports import IDispatcher, NotReady, Ready, Receipt
-from fleetgw.testing.delivery import Delivery
+from fleetgw.testing.delivery import deliver_through_outage
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.kinesis.harness import KinesisHarness, the_moto
 from fleetgw.testing.kinesis.moto import CREDENTIALS, consume, missing
 from fleetgw.testing.needed import needed
-from fleetgw.testing.real_reactor import pause, until
+from fleetgw.testing.real_reactor import until
 from fleetgw.testing.record_vectors import dispatch_cases, record_of
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
 
@@ -187,17 +187,9 @@ class FaultTests(MotoTestCase):
 
     async def _dies_mid_stream(self) -> None:
         async with Attempt(delivery_timeout_s=2) as attempt:
-            delivery = Delivery(attempt.sink, pause_s=0.3)
-            for number in range(60):
-                delivery.begin([make_record(f"VIN{number % 4}", payload=b"%d.%d" % (number, place)) for place in range(10)])
-                if number == 20:
-                    attempt.harness.stub.go_away()
-                if number == 30:
-                    attempt.harness.stub.come_back()
-                await pause(0.01)
-            await delivery.done()
-            expected = {b"%d.%d" % (number, place) for number in range(60) for place in range(10)}
-            self.assertEqual({one.payload for one in await attempt.harness.received(600)}, expected)
+            payloads = await deliver_through_outage(attempt.sink, attempt.harness.stub)
+            self.assertEqual(len(payloads), 600)
+            self.assertEqual({one.payload for one in await attempt.harness.received(600)}, payloads)
 
 
 class ConsumerTests(MotoTestCase):

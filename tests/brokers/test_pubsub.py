@@ -20,12 +20,12 @@ from fleetgw.adapters.sinks.pubsub.publisher import GrpcPublisher
 from fleetgw.adapters.sinks.pubsub.sink import PubsubSink
 from fleetgw.domain.errors import Rejected, Retryable
 from fleetgw.domain.ports import IDispatcher, NotReady, Ready, Receipt
-from fleetgw.testing.delivery import Delivery
+from fleetgw.testing.delivery import deliver_through_outage
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.pubsub.emulator import Emulator, missing
 from fleetgw.testing.pubsub.harness import EmulatorHarness, PubsubHarness, StandInHarness
 from fleetgw.testing.pubsub.subscriber import Subscriber
-from fleetgw.testing.real_reactor import pause, until
+from fleetgw.testing.real_reactor import until
 from fleetgw.testing.record_vectors import RECEIVED_AT_MS, dispatch_cases, record_of
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
 
@@ -254,17 +254,9 @@ class FaultTests(TestCase):
 
     async def _dies_mid_stream(self) -> None:
         async with Attempt(delivery_timeout_s=2) as attempt:
-            delivery = Delivery(attempt.sink, pause_s=0.3)
-            for number in range(60):
-                delivery.begin([make_record(f"VIN{number % 4}", payload=b"%d.%d" % (number, place)) for place in range(10)])
-                if number == 20:
-                    attempt.server.go_away()
-                if number == 30:
-                    attempt.server.come_back()
-                await pause(0.01)
-            await delivery.done()
-            expected = {b"%d.%d" % (number, place) for number in range(60) for place in range(10)}
-            self.assertEqual({message.data for message in attempt.published()}, expected)
+            payloads = await deliver_through_outage(attempt.sink, attempt.server)
+            self.assertEqual(len(payloads), 600)
+            self.assertEqual({message.data for message in attempt.published()}, payloads)
 
 
 class ConsumerTests(TestCase):

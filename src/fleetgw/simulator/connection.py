@@ -11,11 +11,10 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
+    from twisted.internet.interfaces import IAddress, IOpenSSLClientConnectionCreator, IReactorTime, ITCPTransport
     from twisted.python.failure import Failure
 
     from fleetgw.simulator.conversation import Conversation, Event, Output
-    from fleetgw.simulator.tls import ClientTls
 
 
 class VehicleConnection(Protocol):
@@ -91,7 +90,7 @@ class _Only(Factory):
         return self._protocol
 
 
-def over_tls(connection: VehicleConnection, tls: ClientTls, clock: IReactorTime) -> TLSMemoryBIOFactory:
+def over_tls(connection: Protocol, tls: IOpenSSLClientConnectionCreator, clock: IReactorTime) -> TLSMemoryBIOFactory:
     """A factory whose one protocol is ``connection`` within TLS: ciphertext in and out."""
     return TLSMemoryBIOFactory(tls, True, _Only(connection), clock)  # noqa: FBT003 - Twisted's signature
 

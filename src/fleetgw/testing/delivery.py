@@ -8,12 +8,14 @@ from twisted.internet.defer import Deferred
 
 from fleetgw.domain.ports import Receipt
 from fleetgw.testing.real_reactor import pause, the_reactor
+from fleetgw.testing.sink_doubles import make_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fleetgw.domain.ports import IDispatcher
     from fleetgw.domain.records import Record
+    from fleetgw.testing.stub_server import StubServer
 
 
 class Delivery:
@@ -62,3 +64,20 @@ class Delivery:
                     raise AssertionError(f"no receipt in time, last {outcomes[0]}")
                 self.retried += len(records)
                 await pause(self._pause_s)
+
+
+async def deliver_through_outage(sink: IDispatcher, server: StubServer) -> set[bytes]:
+    """Deliver records in a stream while their destination goes away and comes back; the payload of each."""
+    delivery = Delivery(sink, pause_s=0.3)
+    payloads = set()
+    for number in range(60):
+        records = [make_record(f"VIN{number % 4}", payload=b"%d.%d" % (number, place)) for place in range(10)]
+        payloads |= {record.payload for record in records}
+        delivery.begin(records)
+        if number == 20:
+            server.go_away()
+        if number == 30:
+            server.come_back()
+        await pause(0.01)
+    await delivery.done()
+    return payloads

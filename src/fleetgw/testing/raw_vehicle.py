@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.internet.protocol import Protocol, connectionDone
 from zope.interface import implementer
 
+from fleetgw.simulator.connection import over_tls
 from fleetgw.testing.memory_transport import MemoryLink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, ITCPTransport
+    from twisted.internet.interfaces import IProtocol, IProtocolFactory, ITCPTransport
     from twisted.internet.task import Clock
     from twisted.protocols.tls import TLSMemoryBIOProtocol
     from twisted.python.failure import Failure
@@ -87,7 +87,7 @@ class RawVehicle(Protocol):
         self._clock = clock
         client: IProtocol = self
         if tls is not None:
-            client = _over_tls(self, tls, clock)
+            client = over_tls(self, tls, clock).buildProtocol(None)
         address = IPv4Address("TCP", "127.0.0.1", port)
         protocol = server.buildProtocol(address)
         if protocol is None:
@@ -132,17 +132,3 @@ class RawVehicle(Protocol):
         """Vanish."""
         self.link.client.abortConnection()
         self.link.pump()
-
-
-class _Only(Factory):
-    noisy = False
-
-    def __init__(self, protocol: Protocol) -> None:
-        self._protocol = protocol
-
-    def buildProtocol(self, _address: IAddress | None) -> Protocol:
-        return self._protocol
-
-
-def _over_tls(protocol: Protocol, tls: RawClientTls, clock: Clock) -> IProtocol:
-    return TLSMemoryBIOFactory(tls, True, _Only(protocol), clock).buildProtocol(None)  # noqa: FBT003 - Twisted's signature

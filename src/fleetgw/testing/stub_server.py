@@ -7,7 +7,9 @@ from fleetgw.testing.free_ports import free_port
 
 
 class StubServer:
-    """It keeps its port while it does not listen, and answers when the test lets it. Subclasses serve.
+    """It keeps its port while it is away, and answers when the test lets it.
+
+    Subclass it: ``come_back`` at the end of the constructor.
 
     :ivar port: on 127.0.0.1.
     :ivar delay_s: each answer waits so long.
@@ -23,6 +25,14 @@ class StubServer:
     def address(self) -> str:
         """``host:port``."""
         return f"127.0.0.1:{self.port}"
+
+    def go_away(self) -> None:
+        """Stop listening and cut every connection."""
+        raise NotImplementedError
+
+    def come_back(self) -> None:
+        """Listen again."""
+        raise NotImplementedError
 
     def hold(self) -> None:
         """Answer nothing until ``release``."""
