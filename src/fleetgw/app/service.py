@@ -181,7 +181,7 @@ class GatewayService(Service):
 
     @property
     def port(self) -> int:
-        """The port vehicles connect to, as bound."""
+        """The port vehicles connect to, as bound; 0 while there is none."""
         return int(self._door.getHost().port) if self._door is not None else 0
 
     def reload_certificates(self) -> None:
@@ -208,8 +208,9 @@ class GatewayService(Service):
         began = reactor.seconds()
         drain_s = max((lane.timing.drain_s for lane in lanes), default=0.0)
         self.log.info("stopping_server", connections=len(vehicles.connections))
-        if self._door is not None:
-            await maybeDeferred(self._door.stopListening)
+        door, self._door = self._door, None
+        if door is not None:
+            await maybeDeferred(door.stopListening)
         for starting in self._starting:
             starting.cancel()
         vehicles.pause()

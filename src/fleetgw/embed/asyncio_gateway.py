@@ -37,6 +37,8 @@ class Gateway(EmbeddedGateway):
     async def start(self) -> None:
         """Read and check the configuration, start the sinks, and let vehicles in.
 
+        Cancelling gives it up: ``CancelledError`` comes when what had been started has stopped again.
+
         :raises ConfigurationError: it cannot work, a port is taken, or a sink cannot be started; carries every problem.
         :raises ValueError: a listener asks for a type of record that it would never get.
         :raises RuntimeError: it was started before.
@@ -47,9 +49,20 @@ class Gateway(EmbeddedGateway):
         reactor = hold_reactor(loop)
         try:
             made = await loop.run_in_executor(None, self._make, reactor)
-            await Deferred.fromCoroutine(self._open(made, reactor)).asFuture(loop)
+            opening = Deferred.fromCoroutine(self._open(made, reactor))
+            opened = opening.asFuture(loop)
+            try:
+                await asyncio.wait([opened])
+            except asyncio.CancelledError:
+                opening.cancel()
+                await asyncio.wait([opened])
+                if opened.exception() is None:  # it was open already
+                    await self._end(in_haste=True)
+                raise
+            opened.result()
         except BaseException:
-            release_reactor(loop)
+            if self._made is None:
+                release_reactor(loop)
             raise
 
     async def stop(self) -> None:

@@ -148,7 +148,10 @@ class EmbeddedGateway:
 
     @property
     def vehicles(self) -> dict[str, tuple[Connection, ...]]:
-        """Who is connected now: VIN to its connections, oldest first; nearly always one. Made afresh each time."""
+        """Who is connected now: VIN to its connections, oldest first; nearly always one. Made afresh each time.
+
+        A listener that is told of a coming or going by a ``connectivity`` record finds it here.
+        """
         connections: list[Connection] = []
         for each in self._made.parts.vehicles.connections if self._made is not None else ():
             vehicle = each.vehicle

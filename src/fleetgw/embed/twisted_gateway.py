@@ -58,7 +58,8 @@ class TwistedGateway(EmbeddedGateway):
 
         Fails with ``ConfigurationError``: the configuration cannot work, a port is taken, or a sink cannot be started;
         carries every problem found. With ``ValueError``: a listener asks for a type of record that it would never get. With
-        ``RuntimeError``: it was started before.
+        ``RuntimeError``: it was started before. Cancelling gives it up: it fails with ``CancelledError`` when what had been
+        started has stopped again.
         """
         return Deferred.fromCoroutine(self._start())
 
