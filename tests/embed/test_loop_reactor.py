@@ -53,10 +53,15 @@ class LoopReactorTests(TestCase):
     def test_stopping_the_reactor_does_not_stop_the_loop(self) -> None:
         async def main() -> None:
             loop = asyncio.get_running_loop()
-            hold_reactor(loop).stop()
-            await asyncio.sleep(0.01)
-            release_reactor(loop)
-            await asyncio.sleep(0.01)
+            reactor = hold_reactor(loop)
+            stopped, turned = asyncio.Event(), asyncio.Event()
+            reactor.addSystemEventTrigger("after", "shutdown", stopped.set)
+            reactor.stop()
+            async with asyncio.timeout(20):
+                await stopped.wait()
+                release_reactor(loop)
+                loop.call_soon(turned.set)  # a loop that was told to stop would end before
+                await turned.wait()
 
         asyncio.run(main())
 

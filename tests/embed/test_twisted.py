@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorTCP
 from twisted.internet.task import deferLater
@@ -170,6 +170,67 @@ class TwistedGatewayTests(MemoryCase):
         self.assertEqual((got, cancelled, vehicle.acked), (["tx-1", "tx-1"], ["tx-1"], [b"tx-1"]))
         self.stop()
 
+    def test_while_nobody_listens_nothing_is_confirmed(self) -> None:
+        gateway = self.start(reliable_ack_sources={"V": "embedded"})
+        vehicle = self.connect()
+        vehicle.send_all([("V", payload_of(Soc=1)), ("alerts", b"")], [b"tx-1", b"tx-2"])
+        vehicle.advance(1)
+        self.assertEqual(vehicle.acked, [b"tx-2"])
+        got: list[str] = []
+        gateway.listen(lambda record: got.append(record.txid), record_type="V")
+        vehicle.send("V", payload_of(Soc=3), b"tx-3")
+        vehicle.advance(60)
+        self.assertEqual((got, vehicle.acked), (["tx-3"], [b"tx-2", b"tx-3"]))
+        self.stop()
+
+    def test_who_is_told_of_a_coming_or_going_finds_it_in_vehicles(self) -> None:
+        gateway = self.start()
+        told: list[tuple[str, list[str]]] = []
+        gateway.listen(
+            lambda record: told.append((record.connectivity.status, [*gateway.vehicles])), record_type="connectivity"
+        )
+        vehicle = self.connect()
+        vehicle.advance(0.1)
+        vehicle.goodbye()
+        vehicle.advance(0.1)
+        self.assertEqual(told, [("CONNECTED", [VIN]), ("DISCONNECTED", [])])
+        self.stop()
+
+    def test_a_stop_waits_for_the_listener(self) -> None:
+        gateway = self.start(reliable_ack_sources={"V": "embedded"})
+        gate: Deferred[None] = Deferred()
+        gateway.listen(lambda _: gate, record_type="V")
+        vehicle = self.connect()
+        vehicle.send("V", payload_of(Soc=1), b"tx-1")
+        vehicle.advance(0.1)
+        stopped = gateway.stop()
+        vehicle.advance(5)
+        self.assertNoResult(stopped)
+        self.assertEqual((vehicle.acked, vehicle.closed), ([], None))
+        gate.callback(None)
+        vehicle.pump()
+        self.assertEqual((vehicle.acked, vehicle.closed.code), ([b"tx-1"], 1001))
+        self.stop()
+        self.successResultOf(stopped)
+
+    def test_an_exception_ends_it_without_waiting_for_readers(self) -> None:
+        self.reactor = ProgramReactor()
+        gateway = TwistedGateway(self.config(port=4443, reliable_ack_sources={"V": "embedded"}), reactor=self.reactor)
+
+        async def main() -> None:
+            async with gateway:
+                records = gateway.records(record_type="V")
+                async for record in records:
+                    raise ZeroDivisionError(record.txid)
+
+        running = Deferred.fromCoroutine(main())
+        vehicle = self.connect()
+        vehicle.send("V", payload_of(Soc=1), b"tx-1")
+        for _ in range(10):
+            vehicle.advance(0.1)
+        self.failureResultOf(running, ZeroDivisionError)
+        self.assertEqual((vehicle.acked, vehicle.closed.code), ([], 1001))
+
     def test_stops_before_the_reactor_does(self) -> None:
         self.start()
         vehicle = self.connect()
@@ -218,6 +279,17 @@ class TwistedGatewayTests(MemoryCase):
         failed = self.failureResultOf(starting, ConfigurationError)
         self.assertIn("broken", str(failed.value))
         self.assertEqual(ended, [])
+
+    def test_a_start_that_is_given_up_leaves_nothing(self) -> None:
+        reactor = ProgramReactor()
+        gateway = TwistedGateway(self.config(port=4443), reactor=reactor)
+        with mock.patch("fleetgw.adapters.sinks.embedded.EmbeddedSink.start", return_value=Deferred()):
+            starting = gateway.start()
+        (door,) = reactor.doors
+        self.assertEqual(door.numPorts, 1)
+        starting.cancel()
+        self.failureResultOf(starting, CancelledError)
+        self.assertEqual((door.numPorts, gateway.port, reactor.getDelayedCalls()), (0, 0, []))
 
     def test_runs_once(self) -> None:
         gateway = self.start()

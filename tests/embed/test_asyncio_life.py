@@ -1,0 +1,181 @@
+"""How a gateway starts and stops in an asyncio program: over real sockets, on loops that the tests own."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+from unittest import mock
+
+from twisted.internet.defer import Deferred
+
+from fleetgw.app.config import parse_config
+from fleetgw.embed import ConfigurationError, Gateway, Record
+from fleetgw.testing.asyncio_case import AsyncioCase, Calls, on_a_loop
+from fleetgw.testing.embed_case import OTHER_VIN, VIN, payload_of
+
+
+class StartTests(AsyncioCase):
+    @on_a_loop
+    async def test_all_problems_of_a_configuration_at_once(self) -> None:
+        config = self.config(records={"V": ["embeded"]}, limits={"max_message_bytes": "many"}, prot=1)
+        with self.assertRaises(ConfigurationError) as caught:
+            await Gateway(config).start()
+        self.assertEqual(
+            sorted(problem.path for problem in caught.exception.problems),
+            ["limits.max_message_bytes", "prot", "records.V[0]"],
+        )
+
+    @on_a_loop
+    async def test_a_typed_configuration(self) -> None:
+        text = json.dumps(self.config(records={"V": ["memory"]}), default=str)
+        async with Gateway(parse_config(text, {}, self.folder).config) as gateway:
+            self.assertGreater(gateway.port, 0)
+
+    @on_a_loop
+    async def test_what_json_does_not_have_is_refused(self) -> None:
+        with self.assertRaisesRegex(ConfigurationError, "it holds <object"):
+            await Gateway(self.config(namespace=object())).start()
+
+    @on_a_loop
+    async def test_a_taken_port_is_told_and_leaves_nothing(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            gateway = Gateway(self.config(port=port))
+            with self.assertRaisesRegex(ConfigurationError, f"port: cannot listen on 127.0.0.1:{port}"):
+                await gateway.start()
+        await gateway.stop()
+        async with Gateway(self.config(port=port)) as other:
+            self.assertEqual(other.port, port)
+
+    def test_a_sink_that_cannot_start_is_told_and_leaves_nothing(self) -> None:
+        async def main() -> None:
+            config = self.config(records={"V": ["embedded", "sqlite"]}, sqlite={"path": self.folder / "x.sqlite3"})
+            with (
+                mock.patch(
+                    "fleetgw.adapters.sinks.sqlite.sink.SqliteSink.start", side_effect=RuntimeError("the disk is full")
+                ),
+                self.assertRaisesRegex(ConfigurationError, "sqlite: .*the disk is full"),
+            ):
+                await Gateway(config).start()
+
+        with self.assertLogs("fleetgw", "ERROR"):
+            self.run_on_a_loop(main())
+
+    @on_a_loop
+    async def test_a_listener_for_what_never_comes(self) -> None:
+        gateway = Gateway(self.config(records={"V": ["embedded"]}))
+        gateway.listen(print, record_type="alerts")
+        with self.assertRaisesRegex(ValueError, 'have "embedded" among records.alerts'):
+            await gateway.start()
+
+    @on_a_loop
+    async def test_a_start_that_is_given_up_leaves_nothing(self) -> None:
+        await self.give_up_a_start(lambda _: None)
+
+    @on_a_loop
+    async def test_a_start_that_is_given_up_when_it_has_just_succeeded_leaves_nothing(self) -> None:
+        await self.give_up_a_start(lambda sink_started: sink_started.callback(None))
+
+    async def give_up_a_start(self, just_before: Callable[[Deferred[None]], None]) -> None:
+        config = self.config(port=free_port())
+        gateway = Gateway(config)
+        hanging = asyncio.Event()
+        sink_started: Deferred[None] = Deferred()
+
+        def hang() -> Deferred[None]:
+            hanging.set()
+            return sink_started
+
+        with mock.patch("fleetgw.adapters.sinks.embedded.EmbeddedSink.start", side_effect=hang):
+            starting = asyncio.ensure_future(gateway.start())
+            await hanging.wait()
+            just_before(sink_started)
+            starting.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await starting
+        with socket.create_server(("127.0.0.1", config["port"])):
+            pass  # nobody else listens there
+        self.assertEqual(gateway.port, 0)
+        await gateway.stop()
+
+
+class SeveralTests(AsyncioCase):
+    @on_a_loop
+    async def test_several_gateways_in_one_process(self) -> None:
+        first, second = Calls(), Calls()
+        monitoring = {"prometheus_metrics_port": free_port()}
+        async with Gateway(self.config()) as one:
+            async with Gateway(self.config(monitoring=monitoring)) as two:
+                one.listen(first, record_type="V")
+                two.listen(second, record_type="V")
+                self.assertNotEqual(one.port, two.port)
+                async with self.vehicle(one.port) as vehicle, self.vehicle(two.port, OTHER_VIN) as other:
+                    vehicle.send("V", payload_of(Soc=1), b"tx-1")
+                    other.send("V", payload_of(Soc=1), b"tx-2")
+                    await first.reached(1)
+                    await second.reached(1)
+                    self.assertEqual([*one.vehicles, *two.vehicles], [VIN, OTHER_VIN])
+            async with self.vehicle(one.port) as vehicle:
+                vehicle.send("V", payload_of(Soc=2), b"tx-3")
+                await first.reached(2)
+        self.assertEqual((first.txids, second.txids), (["tx-1", "tx-3"], ["tx-2"]))
+
+    def test_one_loop_after_another(self) -> None:
+        async def main() -> None:
+            calls = Calls()
+            async with Gateway(self.config()) as gateway:
+                gateway.listen(calls, record_type="V")
+                async with self.vehicle(gateway.port) as vehicle:
+                    vehicle.send("V", payload_of(Soc=1), b"tx-1")
+                    await calls.reached(1)
+
+        for _ in range(2):
+            self.run_on_a_loop(main())
+
+
+class StopTests(AsyncioCase):
+    @on_a_loop
+    async def test_stops_in_order(self) -> None:
+        """A record that is with its listener when the stop begins is acknowledged before the goodbye."""
+        started, gate = asyncio.Event(), asyncio.Event()
+
+        async def listener(_: Record) -> None:
+            started.set()
+            await gate.wait()
+
+        gateway = Gateway(self.config(reliable_ack_sources={"V": "embedded"}))
+        gateway.listen(listener, record_type="V")
+        await gateway.start()
+        async with self.vehicle(gateway.port) as vehicle:
+            vehicle.send("V", payload_of(Soc=1), b"tx-1")
+            await started.wait()
+            stopping = [asyncio.ensure_future(gateway.stop()) for _ in range(2)]
+            asyncio.get_running_loop().call_soon(gate.set)  # once both have begun
+            await asyncio.gather(*stopping)
+            await vehicle.until(lambda: vehicle.closed is not None)
+            self.assertEqual((vehicle.acked, vehicle.closed.code), ([b"tx-1"], 1001))
+        await gateway.stop()
+        self.assertEqual((gateway.vehicles, gateway.port), ({}, 0))
+        with self.assertRaisesRegex(RuntimeError, "runs once"):
+            await gateway.start()
+
+
+class CertificatesTests(AsyncioCase):
+    def test_new_certificates(self) -> None:
+        async def main() -> None:
+            async with Gateway(self.config()) as gateway:
+                await gateway.reload_certificates()
+                (self.folder / "server.crt").write_text("no certificate")
+                await gateway.reload_certificates()
+                async with self.vehicle(gateway.port) as vehicle:
+                    self.assertIsNone(vehicle.closed)
+
+        with self.assertLogs("fleetgw", "INFO") as logged:
+            self.run_on_a_loop(main())
+        events = [each.event for each in logged.records if each.event.startswith("certificates")]
+        self.assertEqual(events, ["certificates_reloaded", "certificates_not_reloaded"])
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
