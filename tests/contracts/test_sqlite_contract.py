@@ -2,9 +2,11 @@
 
 import sqlite3
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from fleetgw.adapters.sinks.context import SinkContext
@@ -17,11 +19,21 @@ from fleetgw.testing.real_reactor import RealReactorHarness
 LARGEST_VALUE_BYTES = 10_000
 
 
-def with_small_values(*args: object, **kwargs: object) -> sqlite3.Connection:
-    """SQLite's own limit is 10^9 bytes, which no record reaches."""
-    connection = sqlite3.connect(*args, **kwargs)
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE_BYTES)
-    return connection
+class WatchedConnection(sqlite3.Connection):
+    """Tells when it could not do a thing, as while the file is locked."""
+
+    def __init__(self, *args: object, in_vain: Callable[[], None], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self._in_vain = in_vain
+        # SQLite's own limit is 10^9 bytes, which no record reaches
+        self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE_BYTES)
+
+    def execute(self, *args: object) -> sqlite3.Cursor:
+        try:
+            return super().execute(*args)
+        except sqlite3.OperationalError:
+            self._in_vain()
+            raise
 
 
 class SqliteHarness(RealReactorHarness):
@@ -36,6 +48,7 @@ class SqliteHarness(RealReactorHarness):
         self._folder.mkdir()
         self._path = self._folder / "records.sqlite3"
         self._lock: sqlite3.Connection | None = None
+        self._in_vain: Deferred[None] = Deferred()
 
     async def tear_down(self) -> None:
         self._root.cleanup()
@@ -44,7 +57,19 @@ class SqliteHarness(RealReactorHarness):
         return {"path": str(self._path), "write_timeout_s": timeout_s}
 
     def make_sink(self, context: SinkContext) -> IDispatcher:
-        return SqliteSink(context, connect=with_small_values)
+        return SqliteSink(context, connect=self._connect)
+
+    def _connect(self, *args: object, **kwargs: object) -> sqlite3.Connection:
+        return WatchedConnection(*args, in_vain=lambda: reactor.callFromThread(self._tell_in_vain), **kwargs)
+
+    def _tell_in_vain(self) -> None:
+        told, self._in_vain = self._in_vain, Deferred()
+        told.callback(None)
+
+    async def a_while(self) -> None:
+        """Until the sink's thread has tried in vain, as it does while the file is locked."""
+        if self._lock is not None:
+            await self._in_vain
 
     async def received(self, at_least: int) -> Sequence[Received]:
         if not self._path.exists():

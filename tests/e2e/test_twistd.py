@@ -1,15 +1,17 @@
 """The gateway as a process: how it starts, how it ends, what it says when it cannot."""
 
+import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import TestCase
 
-from fleetgw.testing.gateway_process import GatewayProcess, run_twistd, write_config
+from fleetgw.testing.gateway_process import DEADLINE_S, GatewayProcess, run_twistd, write_config
 
 SINK_THAT_CANNOT_START = """
 from twisted.internet.defer import fail, succeed
@@ -138,28 +140,25 @@ class DaemonTests(FolderCase):
 
         result = run_twistd(*daemon, folder=self.folder)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
-        try:
-            self.wait_for("server_listening", log)
-            with socket.create_connection(("127.0.0.1", port), 5):
-                pass
+        with self.ended_by_term(self.folder / "gateway.pid"):
+            with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as stranger:
+                stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                self.assertEqual(stranger.recv(4), b"HTTP", "its refusal, which comes when it listens")
+            self.assertIn('"server_listening"', log.read_text())
             check = run_twistd(*daemon, "--check", folder=self.folder)
             self.assertEqual(check.returncode, 0, "a check needs no place of its own")
-        finally:
-            os.kill(int((self.folder / "gateway.pid").read_text()), signal.SIGTERM)
-        self.wait_for("stopped_server", log)
-        self.wait_until_gone(self.folder / "gateway.pid")
+        self.assertIn('"stopped_server"', log.read_text())
+        self.assertFalse((self.folder / "gateway.pid").exists())
         self.assertNotIn("Traceback", log.read_text())
 
-    def wait_for(self, event: str, log: Path) -> None:
-        for _ in range(1000):
-            if f'"{event}"' in log.read_text():
-                return
-            time.sleep(0.02)
-        self.fail(log.read_text())
-
-    def wait_until_gone(self, file: Path) -> None:
-        for _ in range(1000):
-            if not file.exists():
-                return
-            time.sleep(0.02)
-        self.fail(f"{file} is still there")
+    @contextlib.contextmanager
+    def ended_by_term(self, pid_file: Path) -> Iterator[None]:
+        """Have a process that is no child of ours end, and wait until it has."""
+        process = os.pidfd_open(int(pid_file.read_text()))
+        try:
+            yield
+        finally:
+            signal.pidfd_send_signal(process, signal.SIGTERM)
+            ended, _, _ = select.select([process], [], [], DEADLINE_S)
+            os.close(process)
+        self.assertTrue(ended, "it does not end")

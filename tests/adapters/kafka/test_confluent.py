@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from confluent_kafka import Producer
-from twisted.internet import reactor, task
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -117,13 +117,26 @@ class PropertiesTests(SynchronousTestCase):
             self.assertEqual(verdict, case["go"], case["name"])
 
 
+class LogThatTells(ReadableLog):
+    """``idempotence_off`` fires when the sink has gone on without, after it has said so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.idempotence_off: Deferred[None] = Deferred()
+
+    def warn(self, event: str, **fields: object) -> None:
+        super().warn(event, **fields)
+        if event == "kafka_idempotence_off":
+            reactor.callLater(0, self.idempotence_off.callback, None)
+
+
 class BrokerErrorTests(TestCase):
     timeout = 30
 
     def setUp(self) -> None:
         self.cluster = MockCluster()
         self.addCleanup(self.cluster.close)
-        self.log = ReadableLog()
+        self.log = LogThatTells()
 
     async def started(self, **settings: object) -> ConfluentKafkaSink:
         quick = {"bootstrap.servers": self.cluster.servers, "statistics.interval.ms": 100, **settings}
@@ -173,12 +186,8 @@ class BrokerErrorTests(TestCase):
         self.patch(confluent, "REMAKE_INTERVAL_S", 0.1)
         self.cluster.fail_requests(INIT_PRODUCER_ID, *[CLUSTER_AUTHORIZATION_FAILED] * 20)
         sink = await self.started()
-        outcomes = []
-        for _ in range(40):
-            outcomes = await sink.dispatch([make_record()])
-            if outcomes == [RECEIPT]:
-                break
-            await task.deferLater(reactor, 0.1, lambda: None)
+        await self.log.idempotence_off
+        outcomes = await sink.dispatch([make_record()])
         await sink.stop()
         self.assertEqual(outcomes, [RECEIPT])
         self.assertEqual(len(self.log.fields_of("kafka_idempotence_off")), 1)

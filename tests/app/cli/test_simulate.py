@@ -17,7 +17,7 @@ from twisted.trial.unittest import TestCase
 from fleetgw.app.cli import build_parser, main
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from fleetgw.simulator.certificates import read_credential
-from fleetgw.testing.stub_gateway import StubGateway
+from fleetgw.testing.stub_gateway import StubGateway, ack
 
 
 class Command(ProcessProtocol):
@@ -110,15 +110,13 @@ class SimulateTests(TestCase):
         return command.ended.addCallback(ended)
 
     def test_an_interrupt_ends_it_with_the_report(self):
+        def interrupt_at_the_fifth(record):
+            if len(self.gateway.received) == 5:
+                self.process.signalProcess(signal.SIGINT)
+            return [ack(record)]
+
+        self.gateway.replies = interrupt_at_the_fifth
         command = self.spawn("--url", self.url, "--certs", self.path / "certs", "--vehicles", 1, "--rate", 50, "--json")
-
-        def look():
-            if len(self.gateway.received) >= 5:
-                os.kill(self.process.pid, signal.SIGINT)
-            else:
-                reactor.callLater(0.02, look)
-
-        look()
 
         def ended(result):
             status, out, err = result
