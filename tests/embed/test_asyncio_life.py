@@ -12,6 +12,7 @@ from fleetgw.app.config import parse_config
 from fleetgw.embed import ConfigurationError, Gateway, Record
 from fleetgw.testing.asyncio_case import AsyncioCase, Calls, on_a_loop
 from fleetgw.testing.embed_case import OTHER_VIN, VIN, payload_of
+from fleetgw.testing.free_ports import free_port
 
 
 class StartTests(AsyncioCase):
@@ -174,8 +175,3 @@ class CertificatesTests(AsyncioCase):
             self.run_on_a_loop(main())
         events = [each.event for each in logged.records if each.event.startswith("certificates")]
         self.assertEqual(events, ["certificates_reloaded", "certificates_not_reloaded"])
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
