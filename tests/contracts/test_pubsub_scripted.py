@@ -29,11 +29,11 @@ class Topics:
 class ScriptedPublisher:
     """``Publisher`` over ``Topics``."""
 
-    def __init__(self, topics: Topics, clock: Clock, settings: PubsubSettings) -> None:
+    def __init__(self, topics: Topics, clock: Clock, settings: PubsubSettings, created: Callable[[str], None]) -> None:
         self.topics = topics
         self.clock = clock
 
-    def publish(self, topic: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
+    def publish(self, destination: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
         self.clock.callLater(0.004, self._publish, records, done)
 
     def _publish(self, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
@@ -45,8 +45,8 @@ class ScriptedPublisher:
             self.topics.log += [Received(record.vin, record.payload) for record in records]
             done([RECEIPT] * len(records))
 
-    def provide(self, topic: str) -> tuple[DeliveryError | None, bool]:
-        return (Unreachable("UNAVAILABLE: connection refused") if self.topics.down else None), False
+    def fault(self, destination: str) -> DeliveryError | None:
+        return Unreachable("UNAVAILABLE: connection refused") if self.topics.down else None
 
     def close(self) -> None:
         pass

@@ -38,12 +38,12 @@ class ListeningPublisher:
         self.ordering = settings.ordering
         self.requests: list = []
 
-    def publish(self, topic: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
-        self.requests.append(publish_request(topic, records, ordering=self.ordering))
+    def publish(self, destination: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
+        self.requests.append(publish_request(destination, records, ordering=self.ordering))
         done([RECEIPT] * len(records))
 
-    def provide(self, topic: str) -> tuple[None, bool]:
-        return None, False
+    def fault(self, destination: str) -> None:
+        return None
 
     def close(self) -> None:
         pass
@@ -81,7 +81,7 @@ class VectorTests(SynchronousTestCase):
     def _request(self, context: SinkContext, record: Record):
         publishers = []
 
-        def make_publisher(settings: PubsubSettings) -> ListeningPublisher:
+        def make_publisher(settings: PubsubSettings, created: Callable[[str], None]) -> ListeningPublisher:
             publishers.append(ListeningPublisher(settings))
             return publishers[0]
 

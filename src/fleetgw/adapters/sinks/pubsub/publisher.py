@@ -6,7 +6,7 @@ each record through a queue, a thread and a future of its own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import google.auth
 import google.auth.transport.grpc
@@ -53,32 +53,15 @@ _BUSY = frozenset({_Code.RESOURCE_EXHAUSTED, _Code.ABORTED, _Code.INTERNAL, _Cod
 _REFUSED = frozenset({_Code.INVALID_ARGUMENT, _Code.OUT_OF_RANGE})
 
 
-class Publisher(Protocol):
-    """A connection to Pub/Sub."""
-
-    def publish(self, topic: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
-        """Publish records in one request; does not block.
-
-        :param done: called once, on any thread, with one outcome per record.
-        """
-
-    def provide(self, topic: str) -> tuple[DeliveryError | None, bool]:
-        """See that a topic is there, and create it where it is not, as far as we may; blocks.
-
-        :return: what is wrong, or None; whether it was created.
-        """
-
-    def close(self) -> None:
-        """Let go of the connection; what is under way is done with."""
-
-
 class GrpcPublisher:
-    """Over one gRPC channel. Making it looks for credentials, and blocks meanwhile.
+    """``Publisher`` over one gRPC channel. Making it looks for credentials, and blocks meanwhile.
 
+    :param created: called with each topic that ``fault`` has created, on the same thread.
     :raises Unreachable: there are no credentials.
     """
 
-    def __init__(self, settings: PubsubSettings) -> None:
+    def __init__(self, settings: PubsubSettings, created: Callable[[str], None]) -> None:
+        self._created = created
         self._ordering = settings.ordering
         self._timeout_s = settings.delivery_timeout_s
         if settings.emulator is not None:
@@ -99,33 +82,33 @@ class GrpcPublisher:
     def _method(self, name: str, request: Any, response: Any) -> Any:  # Any: as above
         return self._channel.unary_unary(_SERVICE + name, request.SerializeToString, response.FromString)
 
-    def publish(self, topic: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
+    def publish(self, destination: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
         """See ``Publisher``."""
         count = len(records)
         answer = self._publish.future(
-            publish_request(topic, records, ordering=self._ordering),
+            publish_request(destination, records, ordering=self._ordering),
             timeout=self._timeout_s,
-            metadata=_routing("topic", topic),
+            metadata=_routing("topic", destination),
         )
         answer.add_done_callback(lambda answer: done(_outcomes(answer, count)))
 
-    def provide(self, topic: str) -> tuple[DeliveryError | None, bool]:
-        """See ``Publisher``. Who may publish only, and not look, learns of faults when it publishes."""
+    def fault(self, destination: str) -> DeliveryError | None:
+        """See ``Publisher``. Creates a missing topic. Who may publish only learns of faults when it publishes."""
         try:
             try:
-                self._get_topic(_GetTopicRequest(topic=topic), timeout=LOOK_TIMEOUT_S, metadata=_routing("topic", topic))
+                self._get_topic(
+                    _GetTopicRequest(topic=destination), timeout=LOOK_TIMEOUT_S, metadata=_routing("topic", destination)
+                )
             except grpc.RpcError as error:
                 if error.code() is not _Code.NOT_FOUND:
                     raise
-                self._create_topic(_Topic(name=topic), timeout=LOOK_TIMEOUT_S, metadata=_routing("name", topic))
-                return None, True
+                self._create_topic(_Topic(name=destination), timeout=LOOK_TIMEOUT_S, metadata=_routing("name", destination))
+                self._created(destination)
         except grpc.RpcError as error:
-            if error.code() in (_Code.PERMISSION_DENIED, _Code.ALREADY_EXISTS):
-                return None, False
-            return _meaning(error), False
+            return None if error.code() in (_Code.PERMISSION_DENIED, _Code.ALREADY_EXISTS) else _meaning(error)
         except Exception as error:  # of a credentials' provider, for one
-            return Unreachable(f"{type(error).__name__}: {error}"), False
-        return None, False
+            return Unreachable(f"{type(error).__name__}: {error}")
+        return None
 
     def close(self) -> None:
         """See ``Publisher``."""
