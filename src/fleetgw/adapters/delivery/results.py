@@ -16,10 +16,10 @@ T = TypeVar("T")
 class Burst(Generic[T]):
     """Wakes the reactor once for all results that come before it looks.
 
-    :param take: called on the reactor's thread with each result, in the order of ``add``.
+    :param take: called on the reactor's thread with these results, in the order of ``add``.
     """
 
-    def __init__(self, reactor: IReactorFromThreads, take: Callable[[T], None]) -> None:
+    def __init__(self, reactor: IReactorFromThreads, take: Callable[[list[T]], None]) -> None:
         self._reactor = reactor
         self._take = take
         self._lock = Lock()
@@ -36,5 +36,4 @@ class Burst(Generic[T]):
     def _take_all(self) -> None:
         with self._lock:
             results, self._results = self._results, []
-        for result in results:
-            self._take(result)
+        self._take(results)

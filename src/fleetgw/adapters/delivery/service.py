@@ -86,7 +86,7 @@ class ServiceDelivery:
         )
         self._destinations = tuple(dict.fromkeys(destinations.values()))
         self._watch = DestinationWatch(context.reactor, self._look, failures, random)
-        self._results: Burst[Callable[[], None]] = Burst(context.reactor, lambda result: result())
+        self._results: Burst[Callable[[], None]] = Burst(context.reactor, _call_all)
         self._publisher: Publisher | Unreachable = Unreachable("not started")
         self._watcher: Worker | None = None
         self._stopped: Deferred[None] | None = None
@@ -166,3 +166,8 @@ class ServiceDelivery:
     def _close(self) -> None:
         if not isinstance(self._publisher, Unreachable):
             self._publisher.close()
+
+
+def _call_all(calls: list[Callable[[], None]]) -> None:
+    for call in calls:
+        call()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import socket
 from functools import partial
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from fleetgw.adapters.delivery.results import Burst
 from fleetgw.adapters.serial_worker import SerialWorker, Worker
 from fleetgw.adapters.sinks.kafka.arguments import producer_plan
 from fleetgw.adapters.sinks.kafka.deliveries import NOT_RUNNING, Delivery
@@ -74,7 +74,7 @@ class KafkaPythonSink:
     """Produces what ``ConfluentKafkaSink`` produces, from the same section.
 
     Three threads: the reactor's, the sink's own (``_look``, ``_send``, ``_close`` run there) and kafka-python's network
-    thread (``_hear``). They meet in ``_heard`` under its lock, and in ``reactor.callFromThread``.
+    thread (``_hear``). Results reach the reactor by ``_heard``, all else by ``reactor.callFromThread``.
 
     :param context: settings are librdkafka properties.
     :param make_producer: makes the client from its arguments, for tests.
@@ -107,8 +107,7 @@ class KafkaPythonSink:
         self._stopped: Deferred[None] | None = None
         self._producer: Any = None  # kafka-python has no types; touched on the sink's thread only
         self._unknown_until_s: dict[str, float] = {}
-        self._lock = Lock()
-        self._heard: list[tuple[Delivery, int, Exception | None]] = []
+        self._heard: Burst[tuple[Delivery, int, Exception | None]] = Burst(context.reactor, self._settle_heard)
 
     def start(self) -> Deferred[None]:
         """Start the sink's thread; it connects now or later."""
@@ -228,21 +227,14 @@ class KafkaPythonSink:
     # On any thread
 
     def _hear(self, delivery: Delivery, index: int, error: Exception | None) -> None:
-        """Take one record's result; the reactor is woken once for all that come before it looks."""
-        with self._lock:
-            first = not self._heard
-            self._heard.append((delivery, index, error))
-        if first:
-            self._call_reactor(self._settle_heard)
+        self._heard.add((delivery, index, error))
 
     def _call_reactor(self, call: Callable[[], None]) -> None:
         self._context.reactor.callFromThread(call)
 
     # On the reactor's thread
 
-    def _settle_heard(self) -> None:
-        with self._lock:
-            heard, self._heard = self._heard, []
+    def _settle_heard(self, heard: list[tuple[Delivery, int, Exception | None]]) -> None:
         settled = []
         for delivery, index, error in heard:
             if delivery not in self._open:
