@@ -1,0 +1,181 @@
+"""A sink's life with its service: the publisher is made, kept and closed; a watcher looks; requests fare as they may."""
+
+from collections.abc import Callable, Sequence
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from fleetgw.adapters.delivery.failure_log import FailureLog
+from fleetgw.adapters.delivery.numbers import PublishNumbers
+from fleetgw.adapters.delivery.service import ServiceDelivery
+from fleetgw.adapters.delivery.vehicle_queues import RequestLimits
+from fleetgw.adapters.delivery.watch import Unreachable
+from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.domain.errors import NotConnected, Retryable
+from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
+from fleetgw.domain.records import Record
+from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
+
+
+class HeldWorker:
+    """Does its jobs when told to."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Callable[[], None]] = []
+        self.has_quit = False
+
+    def do(self, job: Callable[[], None]) -> None:
+        self.jobs.append(job)
+
+    def quit(self) -> None:
+        self.has_quit = True
+
+
+class HeldPublisher:
+    """Answers when told to."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, list[str], Callable[[Sequence[Outcome]], None]]] = []
+        self.looks: list[str] = []
+        self.closed = 0
+
+    def publish(self, destination: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
+        self.sent.append((destination, [record.payload.decode() for record in records], done))
+
+    def fault(self, destination: str) -> None:
+        self.looks.append(destination)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class ServiceDeliveryTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = ThreadlessReactor()
+        self.log = ReadableLog()
+        metrics = ReadableMetrics()
+        self.trouble: Unreachable | None = None
+        self.made: list[HeldPublisher] = []
+        self.answers: list[tuple[list[str], Sequence[Outcome]]] = []
+        self.worker = HeldWorker()
+        self.delivery = ServiceDelivery(
+            SinkContext("s", {}, "fleet", ("V", "alerts"), self.clock, metrics, self.log),
+            "Service",
+            self.make_publisher,
+            {"V": "one", "alerts": "two"},
+            RequestLimits(records=5, size_bytes=1000, record_overhead_bytes=10, requests=2),
+            max_payload_bytes=900,
+            max_retries=2,
+            timeout_s=10,
+            numbers=PublishNumbers(metrics, "s", "Published.", ("V", "alerts")),
+            failures=FailureLog(self.log, "s_err", self.clock),
+            answered=lambda records, outcomes: self.answers.append(([each.payload.decode() for each in records], outcomes)),
+        )
+
+    def make_publisher(self) -> HeldPublisher:
+        if self.trouble is not None:
+            raise self.trouble
+        self.made.append(HeldPublisher())
+        return self.made[-1]
+
+    def start(self) -> None:
+        self.delivery.start(self.worker)
+        self.look()
+
+    def look(self) -> None:
+        """Do what the watcher has to do, and take what it has found."""
+        jobs, self.worker.jobs = self.worker.jobs, []
+        for job in jobs:
+            job()
+        self.clock.advance(0)
+
+    def dispatch(self, text: str):
+        answer = self.delivery.dispatch([make_record("a", payload=text.encode())])
+        self.clock.advance(0)
+        return answer
+
+    def answer(self, *outcomes: Outcome) -> None:
+        _, _, done = self.made[0].sent.pop(0)
+        done(outcomes)
+
+    def test_records_wait_for_the_first_look(self) -> None:
+        self.delivery.start(self.worker)
+        answer = self.dispatch("1")
+        self.look()
+        self.clock.advance(0)
+        (publisher,) = self.made
+        self.assertEqual(publisher.looks, ["one", "two"])
+        self.assertEqual(self.delivery.readiness(), Ready())
+        self.assertEqual([sent[:2] for sent in publisher.sent], [("one", ["1"])])
+        self.answer(RECEIPT)
+        self.assertNoResult(answer)
+        self.clock.advance(0)
+        self.assertEqual(self.successResultOf(answer), [RECEIPT])
+        self.assertEqual(self.answers, [(["1"], (RECEIPT,))])
+
+    def test_without_a_publisher_records_come_back_with_the_reason(self) -> None:
+        self.trouble = Unreachable("no credentials")
+        self.start()
+        answer = self.dispatch("1")
+        self.clock.advance(0)
+        self.assertEqual(self.successResultOf(answer), [self.trouble])
+        self.assertEqual(self.answers, [(["1"], [self.trouble])])
+        self.assertEqual(self.delivery.readiness(), NotReady("no credentials"))
+
+    def test_a_publisher_is_made_by_a_later_look_and_kept(self) -> None:
+        self.trouble = Unreachable("no credentials")
+        self.start()
+        self.trouble = None
+        self.clock.advance(0.5)
+        self.look()
+        self.assertEqual(self.delivery.readiness(), Ready())
+        self.dispatch("1")
+        self.answer(NotConnected("gone"))
+        self.clock.advance(0)
+        self.assertEqual(self.delivery.readiness(), NotReady("one: gone"))
+        self.clock.advance(0.5)
+        self.look()
+        self.assertEqual(self.delivery.readiness(), Ready())
+        (publisher,) = self.made
+        self.assertEqual(publisher.looks, ["one", "two"] * 2)
+
+    def test_stopping_waits_for_what_is_under_way(self) -> None:
+        self.start()
+        answer = self.dispatch("1")
+        stopped = self.delivery.stop()
+        self.assertNoResult(stopped)
+        self.assertEqual((self.worker.has_quit, self.made[0].closed), (False, 0))
+        self.answer(RECEIPT)
+        self.clock.advance(0)
+        self.assertEqual(self.successResultOf(answer), [RECEIPT])
+        self.successResultOf(stopped)
+        self.assertEqual((self.worker.has_quit, self.made[0].closed), (True, 1))
+
+    def test_giving_up(self) -> None:
+        self.start()
+        answer = self.dispatch("1")
+        stopped = self.delivery.stop()
+        stopped.cancel()
+        (outcome,) = self.successResultOf(answer)
+        self.assertEqual((type(outcome), str(outcome)), (Retryable, "the sink stopped before Service answered"))
+        self.successResultOf(stopped)
+        self.assertEqual((self.worker.has_quit, self.made[0].closed), (True, 1))
+        self.answer(RECEIPT)
+        self.clock.advance(0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_publisher_that_comes_after_the_end_is_closed(self) -> None:
+        self.delivery.start(self.worker)
+        self.successResultOf(self.delivery.stop())
+        self.look()
+        (publisher,) = self.made
+        self.assertEqual(publisher.closed, 1)
+        self.assertEqual(self.delivery.readiness(), NotReady("stopped"))
+
+    def test_before_the_start_and_after_the_end(self) -> None:
+        answers = [self.dispatch("1")]
+        self.start()
+        self.delivery.stop()
+        answers.append(self.dispatch("1"))
+        for answer in answers:
+            (outcome,) = self.successResultOf(answer)
+            self.assertEqual((type(outcome), str(outcome)), (NotConnected, "the Service sink is not running"))
