@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -79,6 +80,8 @@ class BrokerProcess:
     def pause(self) -> None:
         """SIGSTOP: connections stay, nothing is answered."""
         self._signal(signal.SIGSTOP)
+        if self._process is not None:
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # on a busy machine its threads go on for a while
 
     def resume(self) -> None:
         """SIGCONT."""
