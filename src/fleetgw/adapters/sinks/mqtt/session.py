@@ -46,11 +46,14 @@ if TYPE_CHECKING:
 
     from fleetgw.adapters.sinks.mqtt.settings import MqttSettings
 
-    class IConnection(ITCPTransport, IConsumer):
+    class IConnection(ITCPTransport, IConsumer, IPushProducer):
         """What Twisted's TCP and TLS connections are."""
 
 
 KEEP_ALIVE_CHECK_INTERVAL_S = 1.0
+
+READ_PAUSE_S = 0.001
+"""How long acknowledgements gather before the next look: mosquitto sends each by itself, and a look costs as much as ten."""
 
 
 @frozen
@@ -152,6 +155,7 @@ class MqttSession(TwistedProtocol):
     def __init__(self, settings: MqttSettings, owner: SessionOwner, clock: IReactorTime) -> None:
         self._settings = settings
         self._owner = owner
+        self._clock = clock
         self._left_over = b""
         self._opened = False
         self._wrote = False
@@ -188,6 +192,8 @@ class MqttSession(TwistedProtocol):
             self.end(f"it answers, but not in MQTT: {error}")
             return
         if acknowledgements:
+            self._connection.pauseProducing()
+            self._clock.callLater(READ_PAUSE_S, self._connection.resumeProducing)  # which does nothing once it is closed
             self._owner.acknowledged(acknowledgements)
         if not self._wrote:  # what is written carries TCP's acknowledgement along
             self._acknowledge_tcp()

@@ -1,0 +1,38 @@
+"""The session on its connection: when it reads."""
+
+from unittest import mock
+
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from fleetgw.adapters.sinks.mqtt.session import READ_PAUSE_S, MqttSession
+from fleetgw.adapters.sinks.mqtt.settings import read_settings
+
+PUBACKS = b"\x40\x02\x00\x01\x40\x02\x00\x02"
+
+
+class Transport(StringTransport):
+    def setTcpNoDelay(self, _enabled: object) -> None:
+        """Nothing is delayed here."""
+
+    def getHandle(self) -> None:
+        """There is no socket."""
+
+
+class ReadingTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock, self.owner, self.transport = Clock(), mock.Mock(), Transport()
+        settings = read_settings("mqtt", {"broker": "b:1883", "topic_base": "t", "qos": 1})
+        self.session = MqttSession(settings, self.owner, self.clock)
+        self.session.makeConnection(self.transport)
+        self.addCleanup(self.session.connectionLost)
+
+    def test_acknowledgements_gather_while_reading_rests(self) -> None:
+        self.session.dataReceived(b"\x20\x02\x00\x00")
+        self.assertEqual(self.transport.producerState, "producing", "who lets us in need not wait")
+        self.session.dataReceived(PUBACKS)
+        self.owner.acknowledged.assert_called_once_with([(1, 0), (2, 0)])
+        self.assertEqual(self.transport.producerState, "paused")
+        self.clock.advance(READ_PAUSE_S)
+        self.assertEqual(self.transport.producerState, "producing")
