@@ -181,6 +181,11 @@ class SignalReaderTests(unittest.TestCase):
         for _ in range(2 * LEARN_EVERY):
             self.assertEqual(reader.read(content, json.dumps({"data": []}).encode()), expected(content))
 
+    def test_a_record_without_signals_tells_nothing_about_others(self) -> None:
+        reader = CountingReader()
+        reader.learn(Payload(vin="v"))
+        self.assertEqual(reader._layouts, {})
+
     def test_what_is_kept_is_bounded(self) -> None:
         reader = CountingReader()
         for size in range(LENGTHS + 10):

@@ -141,7 +141,7 @@ class SignalReader(Generic[Label, Form]):
                 continue
             shape += f"{len(serialised) - size - known_from}s{kind}"
             known_from = len(serialised)
-        if len(signals) < len(content.data) or not payload.startswith(serialised):
+        if not signals or len(signals) < len(content.data) or not payload.startswith(serialised):
             return
         # the byte that follows says that no more data do; where there is none, the length says so
         struct = Struct(f"{shape}{len(payload[: len(serialised) + 1]) - known_from}s")
