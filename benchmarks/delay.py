@@ -1,38 +1,62 @@
-"""A broker further away: a TCP proxy that delays every byte by the same time each way, and does not limit how many pass."""
+"""A broker further away: a TCP proxy that delays every byte by the same time each way, and does not limit how many pass.
+
+One thread, so that it takes little of the CPU that it shares with brokers and vehicles.
+"""
 
 import argparse
+import selectors
 import socket
-import threading
 import time
-from queue import SimpleQueue
+from collections import deque
+
+from attrs import define, field
 
 READ_BYTES = 262_144
 
 
-def forward(source: socket.socket, target: socket.socket, delay_s: float, rename: tuple[bytes, bytes] | None) -> None:
-    """Read at once, write ``delay_s`` later: a thread for each, so that waiting holds up no reading."""
-    under_way: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
+@define(eq=False)
+class Way:
+    """One direction of one connection.
 
-    def write() -> None:
-        try:
-            while True:
-                due_s, data = under_way.get()
-                time.sleep(max(0.0, due_s - time.monotonic()))
-                if not data:
-                    target.shutdown(socket.SHUT_WR)
-                    return
-                target.sendall(data)
-        except OSError:
-            source.close()
+    :ivar under_way: when what was read is to arrive, and what it was, the oldest first.
+    :ivar arrived: what the target has not taken yet.
+    """
 
-    threading.Thread(target=write, daemon=True).start()
-    data = b"?"
-    while data:
+    source: socket.socket
+    target: socket.socket
+    delay_s: float
+    rename: tuple[bytes, bytes] | None
+    under_way: deque[tuple[float, bytes]] = field(factory=deque)
+    arrived: bytes = b""
+
+    def read(self) -> bool:
+        """Take what has come; whether more may follow."""
         try:
-            data = source.recv(READ_BYTES)
+            data = self.source.recv(READ_BYTES)
         except OSError:
             data = b""
-        under_way.put((time.monotonic() + delay_s, data.replace(*rename) if rename else data))
+        self.under_way.append((time.monotonic() + self.delay_s, data.replace(*self.rename) if self.rename else data))
+        return bool(data)
+
+    def deliver(self) -> float | None:
+        """Hand over what is due, all of it at once; returns when more will be, None for never by itself."""
+        ends = False
+        while self.under_way and self.under_way[0][0] <= time.monotonic():
+            data = self.under_way.popleft()[1]
+            self.arrived += data
+            ends = not data
+        try:
+            if self.arrived:
+                self.arrived = self.arrived[self.target.send(self.arrived) :]
+            if ends:
+                self.target.shutdown(socket.SHUT_WR)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.arrived = b""
+        if self.arrived:
+            return time.monotonic() + 0.001  # the target is full
+        return self.under_way[0][0] if self.under_way else None
 
 
 def main() -> None:
@@ -47,14 +71,23 @@ def main() -> None:
     rename = None
     if arguments.kafka:  # a metadata response has the host as text, then the port in four bytes
         rename = (b"127.0.0.1" + arguments.port.to_bytes(4, "big"), b"127.0.0.1" + port.to_bytes(4, "big"))
+    poll = selectors.SelectSelector()  # which waits to the microsecond, epoll to the millisecond
+    poll.register(listener, selectors.EVENT_READ)
+    ways: list[Way] = []
     while True:
-        client = listener.accept()[0]
-        broker = socket.create_connection(("127.0.0.1", arguments.port))
-        for stream in (client, broker):
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        delay_s = arguments.delay_ms / 1000
-        threading.Thread(target=forward, args=(client, broker, delay_s, None), daemon=True).start()
-        threading.Thread(target=forward, args=(broker, client, delay_s, rename), daemon=True).start()
+        due_s = [at_s for way in ways if (at_s := way.deliver()) is not None]
+        for key, _ in poll.select(max(0.0, min(due_s) - time.monotonic()) if due_s else None):
+            if key.fileobj is listener:
+                client = listener.accept()[0]
+                broker = socket.create_connection(("127.0.0.1", arguments.port))
+                for stream in (client, broker):
+                    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    stream.setblocking(False)
+                for source, target, names in ((client, broker, None), (broker, client, rename)):
+                    ways.append(Way(source, target, arguments.delay_ms / 1000, names))
+                    poll.register(source, selectors.EVENT_READ, ways[-1])
+            elif not key.data.read():
+                poll.unregister(key.fileobj)
 
 
 if __name__ == "__main__":
