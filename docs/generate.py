@@ -5,10 +5,12 @@ Each part stands between ``<!-- name: begin -->`` and ``<!-- name: end -->``. A 
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 
-import fleetgw.adapters.sinks.kafka.metrics as kafka_metrics
 import fleetgw.domain.metrics as domain_metrics
+from fleetgw.adapters import sinks
 from fleetgw.domain.metrics import Metric
 
 DOCS = Path(__file__).resolve().parent
@@ -41,13 +43,13 @@ def differences() -> str:
 
 
 def metrics() -> str:
-    """The table of metrics, from the catalogue."""
-    catalogue = [
-        value for module in (domain_metrics, kafka_metrics) for value in vars(module).values() if isinstance(value, Metric)
-    ]
+    """The table of metrics: the catalogue, and what single sinks add to it."""
+    names = [module.name for module in walk_packages(sinks.__path__, f"{sinks.__name__}.")]
+    modules = [domain_metrics, *map(import_module, names)]
+    catalogue = {value.name: value for module in modules for value in vars(module).values() if isinstance(value, Metric)}
     rows = [
         f"| `{metric.name}` | {metric.kind.value} | {', '.join(metric.labels)} | {metric.help} |"
-        for metric in sorted(catalogue, key=lambda metric: metric.name)
+        for _, metric in sorted(catalogue.items())
     ]
     return "\n".join(["| name | kind | labels | |", "|---|---|---|---|", *rows])
 

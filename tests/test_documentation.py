@@ -3,15 +3,12 @@
 import ast
 import importlib.util
 import re
-import tempfile
 from pathlib import Path
 from types import ModuleType
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.app.config import parse_config
 from fleetgw.app.sinks import BUILT_IN
-from fleetgw.simulator.certificate_folder import CertificateFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "fleetgw"
@@ -27,19 +24,44 @@ def load_generator() -> ModuleType:
     return module
 
 
+def parsed_source() -> list[tuple[Path, ast.AST]]:
+    """What runs in a gateway: every module's path below the source, and its parts."""
+    paths = [path for path in SOURCE.rglob("*.py") if "testing" not in path.parts]
+    return [(path.relative_to(SOURCE), node) for path in paths for node in ast.walk(ast.parse(path.read_text()))]
+
+
 def logged_events() -> dict[str, set[Path]]:
     """Every event that the source logs under a name that stands there, and where."""
     events: dict[str, set[Path]] = {}
-    for path in SOURCE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            match node:
-                case ast.Call(
-                    ast.Attribute(ast.Name("log") | ast.Attribute(attr="log" | "_log"), level),
-                    [ast.Constant(str(event)), *_],
-                ):
-                    if level in LEVELS:
-                        events.setdefault(event, set()).add(path.relative_to(SOURCE))
+    for path, node in parsed_source():
+        match node:
+            case ast.Call(
+                ast.Attribute(ast.Name("log") | ast.Attribute(attr="log" | "_log"), level), [ast.Constant(event), *_]
+            ) | ast.Call(_, [ast.Attribute(ast.Attribute(attr="log" | "_log"), level), ast.Constant(event), *_]) if (
+                level in LEVELS
+            ):
+                events.setdefault(event, set()).add(path)
+            case ast.Call(ast.Name("FailureLog"), [_, ast.Constant(event), _]):
+                events.setdefault(event, set()).add(path)
+            case ast.Call(ast.Attribute(attr="_cut"), [ast.Constant(event), _]):  # of a vehicle's connection
+                events.setdefault(event, set()).add(path)
+            case ast.Call(ast.Name("write"), [ast.Constant(event)], [_, *_]):  # of librdkafka's log
+                events.setdefault(event, set()).add(path)
+            case ast.Call(ast.Attribute(attr="_members"), [_, ast.Constant(event), _]):  # of the log itself
+                events.setdefault(event, set()).add(path)
     return events
+
+
+def metric_names() -> set[str]:
+    """Every metric that the source makes; where the name begins with a sink's, ``S`` stands for it."""
+    names = set()
+    for _, node in parsed_source():
+        match node:
+            case ast.Call(ast.Name("Metric" | "_counter" | "_gauge"), [ast.Constant(name), *_]):
+                names.add(name)
+            case ast.Call(ast.Name("Metric" | "_counter" | "_gauge"), [ast.JoinedStr([_, ast.Constant(rest)]), *_]):
+                names.add(f"S{rest}")
+    return names
 
 
 def headings(page: str) -> set[str]:
@@ -58,7 +80,10 @@ class PagesTests(SynchronousTestCase):
     def test_generated_parts_are_there(self) -> None:
         generator = load_generator()
         pages = "".join(path.read_text() for path in PAGES)
-        for name in [*generator.PARTS, "pyproject.toml", "fleetgw_file_sink.py", "config.json", "test_file_sink.py"]:
+        consumers = [path.name for path in (ROOT / "examples" / "consumers").glob("*.py")]
+        self.assertGreater(len(consumers), 7)
+        files = ["pyproject.toml", "fleetgw_file_sink.py", "config.json", "test_file_sink.py", *consumers]
+        for name in [*generator.PARTS, *files]:
             with self.subTest(name=name):
                 self.assertRegex(pages, rf"<!-- {name}: begin -->\n[^<]*\S")
 
@@ -76,26 +101,40 @@ class PagesTests(SynchronousTestCase):
 
     def test_lists_sinks(self) -> None:
         table = (ROOT / "README.md").read_text().partition("## Sinks")[2].partition("\n## ")[0]
-        here = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+        here = dict(re.findall(r"^\| \[`(\w+)`\]\((\S+)\) \|", table, re.MULTILINE))
         self.assertEqual(sorted(here), sorted(BUILT_IN))
+        pages = {name: f"docs/sinks/{name}.md" for name in BUILT_IN}
+        elsewhere = {"embedded": "docs/embedding.md", "memory": "docs/writing-a-sink.md#a-sink-for-tests"}
+        self.assertEqual(here, pages | elsewhere)
 
-    def test_configuration_of_the_readme(self) -> None:
-        (block,) = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        certificates = CertificateFolder(folder)
-        certificates.ensure_authority()
-        certificates.ensure_server()
-        (folder / "tesla-ca.crt").write_bytes(certificates.authority_file.read_bytes())
-        loaded = parse_config(block, {}, folder)
-        self.assertEqual(loaded.warnings, ())
-        self.assertEqual(set(loaded.config.reliable_ack_sources), {"V", "alerts"})
+    def test_each_sink_s_page_says_it_all(self) -> None:
+        for path in sorted((ROOT / "docs" / "sinks").glob("*.md")):
+            with self.subTest(page=path.name):
+                wanted = {"configuration", "what-delivered-means", "how-it-fails"}
+                wanted |= (
+                    {"asking-it", "what-is-in-the-file"} if path.stem == "sqlite" else {"on-the-wire", "how-to-consume-it"}
+                )
+                self.assertEqual(wanted - headings(path.read_text()), set())
+                self.assertRegex(path.read_text(), r"<!-- \w+\.py: begin -->\n```python")
 
 
 class LogEventsTests(SynchronousTestCase):
-    def test_events_of_the_core_are_documented(self) -> None:
-        core = {event for event, paths in logged_events().items() if any("sinks" not in path.parts for path in paths)}
-        self.assertGreater(len(core), 20)
-        self.assertEqual({event for event in core if f"`{event}`" not in OPERATING} - {"twisted_event"}, set())
+    def test_events_are_in_the_table(self) -> None:
+        events = logged_events()
+        self.assertGreater(len(events), 50)
+        self.assertEqual({event for event in events if f"`{event}`" not in OPERATING}, set())
+
+    def test_events_of_a_sink_are_on_its_page(self) -> None:
+        pages = {path.stem: path.read_text() for path in (ROOT / "docs" / "sinks").glob("*.md")}
+        pages["embedded"] = (ROOT / "docs" / "embedding.md").read_text()
+        events = [
+            (Path(path.parts[2]).stem, event)
+            for event, paths in logged_events().items()
+            for path in paths
+            if "sinks" in path.parts
+        ]
+        self.assertGreater(len(events), 20)
+        self.assertEqual([(sink, event) for sink, event in events if f"`{event}`" not in pages[sink]], [])
 
     def test_documented_events_exist(self) -> None:
         table = OPERATING.partition("| event | level |")[2]
@@ -105,3 +144,10 @@ class LogEventsTests(SynchronousTestCase):
         self.assertGreater(len(named), 20)
         source = "".join(path.read_text() for path in SOURCE.rglob("*.py"))
         self.assertEqual({event for event in named if f'"{event}"' not in source}, set())
+
+
+class MetricsTests(SynchronousTestCase):
+    def test_metrics_are_on_the_page(self) -> None:
+        names = metric_names()
+        self.assertGreater(len(names), 30)
+        self.assertEqual({name for name in names if f"`{name}`" not in OPERATING.replace("{record_type}", "")}, set())

@@ -11,6 +11,8 @@ import boto3
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Field, Payload
 
+FIELDS = {number: name for name, number in Field.items()}
+
 arguments = argparse.ArgumentParser(description=__doc__)
 arguments.add_argument("stream", help="such as tesla_telemetry_V")
 arguments.add_argument("--endpoint-url", help="in place of Amazon's")
@@ -32,6 +34,6 @@ while iterators and (left is None or left > 0):
             left = None if left is None else left - 1
             payload = Payload.FromString(record["Data"])
             for datum in payload.data:
-                print(record["PartitionKey"], Field.Name(datum.key), str(datum.value).strip(), flush=True)
+                print(record["PartitionKey"], FIELDS.get(datum.key, datum.key), str(datum.value).strip(), flush=True)
     iterators = [answer["NextShardIterator"] for answer in answers if answer.get("NextShardIterator")]
     time.sleep(0 if left == 0 else 0.5)  # a shard may be asked five times a second

@@ -12,6 +12,8 @@ from google.cloud import pubsub_v1
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Field, Payload
 
+FIELDS = {number: name for name, number in Field.items()}
+
 arguments = argparse.ArgumentParser(description=__doc__)
 arguments.add_argument("project")
 arguments.add_argument("topic", help="such as tesla_telemetry_V")
@@ -28,7 +30,7 @@ def show(message):
     global left
     payload = Payload.FromString(message.data)
     for datum in payload.data:
-        print(message.attributes["vin"], Field.Name(datum.key), str(datum.value).strip(), flush=True)
+        print(message.attributes["vin"], FIELDS.get(datum.key, datum.key), str(datum.value).strip(), flush=True)
     message.ack()
     if left is not None:
         left -= 1

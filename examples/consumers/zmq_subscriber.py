@@ -8,6 +8,8 @@ import zmq
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Field, Payload
 
+FIELDS = {number: name for name, number in Field.items()}
+
 arguments = argparse.ArgumentParser(description=__doc__)
 arguments.add_argument("addr", help="where the gateway's zmq.addr can be reached")
 arguments.add_argument("namespace", help="the gateway's namespace")
@@ -29,5 +31,5 @@ while options.count is None or shown < options.count:
     _topic, payload = subscriber.recv_multipart()
     record = Payload.FromString(payload)
     for datum in record.data:
-        print(record.vin, Field.Name(datum.key), str(datum.value).strip(), flush=True)
+        print(record.vin, FIELDS.get(datum.key, datum.key), str(datum.value).strip(), flush=True)
     shown += 1

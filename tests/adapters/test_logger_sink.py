@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,9 @@ from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Ready
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 from fleetgw.testing.record_vectors import record_of
 
-VECTORS = Path(__file__).resolve().parents[1] / "vectors"
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "consumers" / "logger_lines.py"
+VECTORS = ROOT / "tests" / "vectors"
 CASES = json.loads((VECTORS / "logger.json").read_text())["cases"]
 DIFFERENCES = {case["name"]: case for case in json.loads((VECTORS / "logger_differences.json").read_text())["cases"]}
 OWN_MEMBERS = {"activity", "context", "level", "msg", "time"}
@@ -167,3 +171,20 @@ class LifeTests(SynchronousTestCase):
         with self.assertRaises(ConfigurationError) as caught:
             make_sink({"verbose": "yes"})
         self.assertEqual(str(caught.exception), "logger.verbose: is 'yes'; must be true or false")
+
+
+class ExampleTests(SynchronousTestCase):
+    def test_the_example_shows_records(self) -> None:
+        """And leaves out whatever else is in the log, or among its lines."""
+        sink, stream = make_sink({})
+        sink.start()
+        signals = next(case for case in CASES if case["name"] == "no tire location, VIN T in 3rd place")
+        alerts = next(case for case in CASES if case["type"] == "alerts" and case["plain"])
+        stream.write(b"Traceback: no line of the gateway's\n12\n")
+        JsonLog(stream, Level.INFO).info("socket_connected", vin="VIN1")
+        sink.dispatch([record_of(signals), record_of(alerts)])
+        shown = subprocess.run(
+            [sys.executable, EXAMPLE], input=stream.getvalue(), check=True, capture_output=True, timeout=30
+        ).stdout.decode()
+        expected = ["ABTDEFGHJKLMNPRST VehicleSpeed 1.5", f"{alerts['device_id']} alerts {json.dumps(alerts['plain'])}"]
+        self.assertEqual(shown.splitlines(), expected)

@@ -2,13 +2,17 @@
 
 import atexit
 import gc
+import subprocess
+import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.domain.records import Record
 from fleetgw.testing.delivery import Delivery
@@ -25,6 +29,7 @@ from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_reco
 ROOT = Path(__file__).parents[2]
 JARS = ROOT / ".brokers" / "kafka"
 VECTORS = ROOT / "tests" / "vectors" / "dispatch.json"
+EXAMPLE = ROOT / "examples" / "consumers" / "kafka_consumer.py"
 
 MAX_MESSAGE_BYTES = 100_000
 
@@ -142,3 +147,40 @@ class ConfluentKafkaTests(ApacheKafkaTests, TestCase):
 
 class KafkaPythonTests(ApacheKafkaTests, TestCase):
     client = "kafka-python"
+
+
+class ExampleTests(TestCase):
+    timeout = 120
+
+    def test_the_example_consumer_shows_records(self) -> Deferred[None]:
+        """It is there before the topic is, and shows a field of a later version by its number."""
+        return Deferred.fromCoroutine(self._example())
+
+    async def _example(self) -> None:
+        harness = ApacheKafkaHarness("confluent-kafka")
+        await harness.set_up()
+        consumer = subprocess.Popen(
+            [
+                *(sys.executable, str(EXAMPLE), harness.servers, f"{harness.namespace}_V", "--from-the-beginning"),
+                *("--count", "3", "-X", "topic.metadata.refresh.interval.ms=200"),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(consumer.wait)
+        self.addCleanup(consumer.kill)
+        settings = harness.settings(timeout_s=10, bounded=False)
+        context = SinkContext(
+            "kafka", settings, harness.namespace, ("V",), harness.reactor, ReadableMetrics(), ReadableLog()
+        )
+        sink = harness.make_sink(context)
+        await sink.start()
+        self.addCleanup(sink.stop)
+        data = [Datum(key=key, value=Value(string_value="62.5")) for key in (Field.VehicleSpeed, 9999)]
+        payload = Payload(data=data).SerializeToString()
+        delivery = Delivery(sink, pause_s=0.5, timeout_s=self.timeout)
+        await delivery.deliver([make_record(f"VIN{number}", payload=payload) for number in range(3)])
+        output, _ = await deferToThread(consumer.communicate, None, 60)
+        shown = [f'VIN{number} {field} string_value: "62.5"' for number in range(3) for field in ("9999", "VehicleSpeed")]
+        self.assertEqual(sorted(output.splitlines()), shown)
+        self.assertEqual(consumer.returncode, 0)

@@ -1,4 +1,4 @@
-"""The sections of single sinks and of Airbrake, as the Go server's files have them. Not every sink exists yet."""
+"""The sections of single sinks and of Airbrake: as the Go server's files have them, and our own keys."""
 
 from pathlib import Path
 from typing import Annotated, Literal
