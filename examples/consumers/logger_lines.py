@@ -1,4 +1,4 @@
-"""Show what the sink `logger` writes, one signal a line: tail -F gateway.log | python logger_lines.py"""
+"""Show what the sink `logger` writes, one signal a line: tail -F twistd.log | python logger_lines.py"""
 
 import json
 import sys

@@ -16,7 +16,7 @@ from fleetgw.adapters.metrics.null import NullMetrics
 from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
 from fleetgw.adapters.sinks.logger import LoggerSink
 from fleetgw.app.composition import Parts, compose
-from fleetgw.app.config import EMBEDDED_SINKS, parse_config
+from fleetgw.app.config import BUILT_IN_SINKS, parse_config
 from fleetgw.app.gateway import RateLimit
 from fleetgw.app.sinks import BUILT_IN
 from fleetgw.domain.errors import ConfigurationError
@@ -112,7 +112,7 @@ class CompositionCase(TestCase):
 
 class BuiltInTests(CompositionCase):
     def test_the_configuration_knows_the_sinks_that_there_are(self) -> None:
-        self.assertEqual(BUILT_IN.keys(), EMBEDDED_SINKS)
+        self.assertEqual(BUILT_IN.keys(), BUILT_IN_SINKS)
 
     def test_one_lane_a_sink_with_its_own_settings_and_limits(self) -> None:
         parts = self.compose(

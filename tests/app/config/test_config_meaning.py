@@ -28,20 +28,6 @@ class RouteTests(ConfigCase):
         self.assertIn("runs inside a program of yours", problem.what)
         self.assertIn("docs/embedding.md", problem.fix)
 
-    def test_sinks_of_later_versions(self) -> None:
-        with self.assertRaises(ConfigurationError) as caught:
-            parse_config(
-                self.text(records={"V": ["mqtt", "memory"]}, mqtt={"broker": "b:1883"}),
-                {},
-                self.folder,
-                now=NOW,
-                available_sinks=frozenset({"kafka", "logger", "memory"}),
-            )
-        self.assertEqual(
-            str(caught.exception).splitlines()[0],
-            'records.V[0]: the sink "mqtt" is not yet available in this version; available: "kafka", "logger", "memory"',
-        )
-
     def test_a_routed_sink_needs_its_section(self) -> None:
         self.assertEqual(
             self.refused(records={"V": ["logger", "kafka"]}),

@@ -19,7 +19,7 @@ class Surroundings:
     :ivar environ: the environment variables.
     :ivar base_dir: the folder that relative paths start from.
     :ivar now: the time, for the expiry of certificates.
-    :ivar available_sinks: the built-in sinks that exist in this version.
+    :ivar available_sinks: the built-in sinks that may be routed to.
     :ivar installed_sinks: the names of third parties' sinks that are installed (entry points).
     """
 

@@ -10,13 +10,10 @@ SINKS_WITH_SECTION = ("kafka", "kinesis", "pubsub", "zmq", "mqtt", "redis")
 """Built-in sinks that cannot work without their section."""
 
 BUILT_IN_SINKS = frozenset({*SINKS_WITH_SECTION, "embedded", "logger", "memory", "sqlite"})
-"""Every built-in name that may be routed to, in this version or a later one."""
-
-AVAILABLE_SINKS = frozenset({"kafka", "kinesis", "logger", "memory", "mqtt", "pubsub", "redis", "sqlite", "zmq"})
-"""The built-in sinks that exist in this version."""
-
-EMBEDDED_SINKS = AVAILABLE_SINKS | {"embedded"}
 """Those that there are when the gateway runs inside a program."""
+
+AVAILABLE_SINKS = BUILT_IN_SINKS - {"embedded"}
+"""Those that there are when it runs by itself."""
 
 
 def routed_sinks(config: Config) -> frozenset[str]:
@@ -52,11 +49,6 @@ def _check_sink(sink: str, path: str, config: Config, findings: Findings, surrou
         what = 'the sink "embedded" is for a gateway that runs inside a program of yours, which this one does not'
         findings.refuse(
             path, what, f"see docs/embedding.md, or name another: {quoted(sorted(surroundings.available_sinks))}"
-        )
-    elif sink in BUILT_IN_SINKS - surroundings.available_sinks:
-        usable = sorted(surroundings.available_sinks | third_party)
-        findings.refuse(
-            path, f"the sink {quoted([sink])} is not yet available in this version", f"available: {quoted(usable)}"
         )
     elif sink in SINKS_WITH_SECTION and getattr(config, sink) is None and findings.usable(sink):
         findings.refuse(path, f"routes to {quoted([sink])}, which is not configured", f"add the section {quoted([sink])}")

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from fleetgw.app.config.routes import BUILT_IN_SINKS, EMBEDDED_SINKS
 from fleetgw.app.config.sections import Config
 from fleetgw.app.config.values import SECRET_FORMS, Secret
 from fleetgw.app.config.wording import bare, type_name
@@ -52,7 +51,7 @@ def with_reference(document: str) -> str:
 
 def _tables(path: str, section: type[msgspec.Struct]) -> list[str]:
     title = f"### `{path}`" if path else "### The top level"
-    lines = [title, "", _about(path, section), "", "| key | type | default | meaning |", "|---|---|---|---|"]
+    lines = [title, "", str(section.__doc__), "", "| key | type | default | meaning |", "|---|---|---|---|"]
     below: list[str] = []
     for field in msgspec.structs.fields(section):
         inner_path, inner = _inner(f"{path}.{field.encode_name}" if path else field.encode_name, field.type)
@@ -61,12 +60,6 @@ def _tables(path: str, section: type[msgspec.Struct]) -> list[str]:
         if inner:
             below += _tables(inner_path, inner)
     return [*lines, "", *below]
-
-
-def _about(path: str, section: type[msgspec.Struct]) -> str:
-    if path in BUILT_IN_SINKS - EMBEDDED_SINKS:
-        return f"{section.__doc__} Not yet available in this version: read and checked, but nothing can be routed to it."
-    return str(section.__doc__)
 
 
 def _inner(path: str, kind: Any) -> tuple[str, type[msgspec.Struct] | None]:  # a type annotation of any form
