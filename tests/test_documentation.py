@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "fleetgw"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
+FRONT = {"README.md", "CHANGELOG.md"}
 LEVELS = ("debug", "info", "warn", "error")
 
 
@@ -98,6 +99,14 @@ class PagesTests(SynchronousTestCase):
                 if not file.exists() or (anchor and anchor not in headings(file.read_text())):
                     lost.append(f"{path.name}: {target}")
         self.assertEqual(lost, [])
+
+    def test_every_page_is_led_to(self) -> None:
+        targets = {
+            (path.parent / target.partition("#")[0]).resolve()
+            for path in PAGES
+            for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text())
+        }
+        self.assertEqual([path.name for path in PAGES if path not in targets and path.name not in FRONT], [])
 
     def test_lists_sinks(self) -> None:
         table = (ROOT / "README.md").read_text().partition("## Sinks")[2].partition("\n## ")[0]
