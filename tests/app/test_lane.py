@@ -1,7 +1,7 @@
 """A lane over a scripted sink, on a clock."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import TestCase
 
@@ -192,9 +192,12 @@ class OutcomeTests(LaneCase):
         self.assertEqual(self.number("dead_letter_total"), 1)
         self.assertEqual(self.number("lane_retried_total"), 1)
         self.clock.advance(1)
-        self.assertEqual(self.sink.txids[1:], [["later", "down"]])
+        self.assertEqual(self.sink.txids[1:], [["later"]])
         self.sink.answer(1, RECEIPT)
-        self.assertEqual(self.origin.told, [["ok"], ["later", "down"]])
+        self.clock.advance(0)
+        self.assertEqual(self.sink.txids[2:], [["down"]])
+        self.sink.answer(2, RECEIPT)
+        self.assertEqual(self.origin.told, [["ok"], ["later"], ["down"]])
         self.assertEqual(self.lane.held_records, 0)
 
     def test_a_dead_letter_is_logged_with_all_that_was_to_be_delivered(self) -> None:
@@ -227,7 +230,9 @@ class OutcomeTests(LaneCase):
         self.sink.batches[0][1].errback(RuntimeError("a bug"))
         self.assertIn("a bug", str(self.log.fields_of("dispatch_failed")[0]["error"]))
         self.clock.advance(1)
-        self.assertEqual(self.sink.txids[1:], [["1", "2"]])
+        self.sink.answer(1, RECEIPT)
+        self.clock.advance(0)
+        self.assertEqual(self.sink.txids[1:], [["1"], ["2"]])
 
     def test_a_dispatch_that_raises_loses_nothing(self) -> None:
         def broken(_batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
@@ -250,7 +255,7 @@ class OutcomeTests(LaneCase):
         self.assertEqual(self.sink.txids[1:], [["1"]])
 
     def test_another_number_of_outcomes_confirms_nothing(self) -> None:
-        wrong: list[object] = [None, 7, [], [RECEIPT], [RECEIPT] * 3]
+        wrong: list[object] = [None, 7, [], [RECEIPT] * 3, [RECEIPT] * 4]
         for number, outcomes in enumerate(wrong):
             with self.subTest(outcomes=outcomes):
                 if number == 0:
@@ -279,7 +284,7 @@ class BackoffTests(LaneCase):
         self.offer("1")
         self.gather()
         for number in range(9):
-            self.sink.answer(number, Retryable("down"))
+            self.sink.answer(number, NotConnected("down"))
             self.assertEqual(len(self.sink.batches), number + 1)
             self.clock.advance(self.pauses()[-1])
         for number, pause_s in enumerate(self.pauses()):
@@ -290,18 +295,18 @@ class BackoffTests(LaneCase):
     def test_batches_that_fail_together_are_one_failure(self) -> None:
         self.offer(*"abcdefgh")
         self.gather()
-        self.sink.answer(1, Retryable("down"))
-        self.sink.answer(0, Retryable("down"))
+        self.sink.answer(1, NotConnected("down"))
+        self.sink.answer(0, NotConnected("down"))
         self.assertEqual(len(self.pauses()), 1)
         self.clock.advance(1)
         self.assertEqual(self.sink.txids[2:], [list("abcd"), list("efgh")])
-        self.sink.answer(2, Retryable("down"))
+        self.sink.answer(2, NotConnected("down"))
         self.assertTrue(1 <= self.pauses()[-1] <= 2, self.pauses())
 
     def test_nothing_leaves_during_a_pause(self) -> None:
         self.offer("1")
         self.gather()
-        self.sink.answer(0, Retryable("down"))
+        self.sink.answer(0, NotConnected("down"))
         self.offer("2")
         self.clock.advance(0.4)
         self.assertEqual(len(self.sink.batches), 1)
@@ -312,7 +317,7 @@ class BackoffTests(LaneCase):
         self.offer("1")
         self.gather()
         self.offer("2")
-        self.sink.answer(0, Retryable("down"))
+        self.sink.answer(0, NotConnected("down"))
         self.gather()
         self.assertEqual(len(self.sink.batches), 1)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
@@ -321,10 +326,122 @@ class BackoffTests(LaneCase):
         self.offer("1", "2")
         self.gather()
         for number in range(3):
-            self.sink.answer(number, Retryable("down"))
+            self.sink.answer(number, NotConnected("down"))
             self.clock.advance(30)
-        self.sink.answer(3, RECEIPT, Retryable("down"))
+        self.sink.answer(3, RECEIPT, NotConnected("down"))
         self.assertLessEqual(self.pauses()[-1], 1)
+
+
+class SetAsideTests(LaneCase):
+    """What is refused for now, though the destination can be reached, stands in the way of nothing else."""
+
+    def offer_of(self, vin: str, record_type: str, *txids: str) -> None:
+        records = [make_record(vin, txid, record_type=record_type, payload=b"12345") for txid in txids]
+        self.assertEqual(self.lane.offer(records, 5 * len(records), self.origin), len(records))
+
+    def refuse(self, refuses: Callable[[Record], bool], reason: Retryable) -> None:
+        """Have the sink refuse some records at once, and take the others."""
+        self.sink.answer_with = lambda batch: _succeeded([reason if refuses(each) else RECEIPT for each in batch])
+
+    def test_a_type_that_is_refused_at_once_holds_up_no_other(self) -> None:
+        self.refuse(lambda record: record.record_type == "alerts", Retryable("no such topic"))
+        for number in range(40):
+            self.offer_of("A", "alerts", f"a{number}")
+            self.offer_of("A", "V", f"v{number}")
+            self.gather()
+            self.assertEqual(self.origin.told.pop(), [f"v{number}"], "at once, whatever pauses")
+        self.assertEqual(self.lane.held_records, 40)
+        self.assertEqual(self.number("lane_held_records"), 40)
+        self.refuse(lambda _record: False, Retryable(""))
+        self.clock.pump([TIMING.retry_max_s] + [0.0] * 20)
+        self.assertEqual([txid for told in self.origin.told for txid in told], [f"a{number}" for number in range(40)])
+        self.assertEqual(self.lane.held_records, 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_vehicle_whose_records_are_refused_holds_up_no_other(self) -> None:
+        self.refuse(lambda record: record.vin == "A", Retryable("the listener failed"))
+        for number in range(20):
+            self.offer_of("A", "V", f"a{number}")
+            self.offer_of("B", "V", f"b{number}")
+            self.clock.advance(1)
+            self.assertEqual(self.origin.told.pop(), [f"b{number}"])
+        tried = [txid for txids in self.sink.txids for txid in txids if txid.startswith("a")]
+        self.assertEqual({*tried}, {"a0"}, "what came later must wait for it")
+        self.assertLess(len(tried), 10, "the pauses do not grow")
+
+    def test_a_failing_retry_does_not_end_the_handing_over(self) -> None:
+        self.refuse(lambda record: record.vin < "VIN8", Retryable("no"))
+        for number in range(8):
+            self.offer_of(f"VIN{number}", "V", f"a{number}")
+        self.clock.pump([0.005, 0.0, 0.0])
+        self.clock.advance(0.994)
+        for number in range(8):
+            self.offer_of("VIN8", "V", f"b{number}")
+        self.clock.pump([0.006, 0.0, 0.0, 0.0])
+        self.assertEqual([txid for told in self.origin.told for txid in told], [f"b{number}" for number in range(8)])
+
+    def test_out_of_reach_pauses_everything(self) -> None:
+        self.refuse(lambda record: record.record_type == "alerts", NotConnected("gone"))
+        self.offer_of("A", "alerts", "a")
+        self.gather()
+        self.offer_of("B", "V", "v")
+        self.gather()
+        self.assertEqual(self.sink.txids, [["a"]])
+
+    def test_what_was_set_aside_stays_in_order_before_what_was_held_back(self) -> None:
+        self.offer_of("A", "V", "1", "2", "3")
+        self.gather()
+        self.offer_of("A", "V", "4")
+        self.sink.answer(0, RECEIPT, Retryable("later"), Retryable("later"))
+        self.offer_of("A", "V", "5")
+        self.gather()
+        self.clock.advance(1)
+        self.sink.answer(1, RECEIPT)
+        self.clock.advance(0)
+        self.assertEqual(self.sink.txids[1:], [["2"], ["3", "4", "5"]])
+
+    def test_held_back_records_are_no_company_for_those_that_flow(self) -> None:
+        self.lane = self.make(BacklogLimits(1000, 100_000, 1000, 1000))
+        self.offer_of("A", "V", "refused", *map(str, range(COMPANY_RECORDS)))
+        self.clock.advance(0)
+        self.sink.answer(0, Retryable("later"))
+        self.offer_of("B", "V", "b")
+        self.clock.advance(0)
+        self.assertEqual(len(self.sink.txids), 1, "one record is no company")
+        self.gather()
+        self.assertEqual(self.sink.txids[1:], [["b"]])
+
+    def test_it_is_said_once_in_a_while_how_much_is_set_aside(self) -> None:
+        self.refuse(lambda _record: True, Retryable("no such topic"))
+        for number in range(50):
+            self.offer_of(f"VIN{number}", "V", "1")
+            self.clock.advance(0.1)
+        (event,) = self.log.fields_of("dispatch_retry")
+        self.assertEqual((event["error"], event["set_aside_records"]), ("no such topic", 1))
+        self.clock.advance(TIMING.retry_max_s)
+        self.assertEqual(self.log.fields_of("dispatch_retry")[1]["set_aside_records"], 50)
+
+    def test_draining_ends_its_pauses(self) -> None:
+        self.refuse(lambda _record: True, Retryable("later"))
+        self.offer_of("A", "V", "1", "2")
+        self.clock.pump([1.0] * 100)
+        self.refuse(lambda _record: False, Retryable(""))
+        drained = self.lane.drain()
+        self.clock.pump([0.0] * 2)
+        self.assertTrue(drained.called)
+        self.assertEqual([txid for told in self.origin.told for txid in told], ["1", "2"])
+
+    def test_closed_it_tries_nothing_again_and_abandons_all_in_order(self) -> None:
+        self.refuse(lambda record: record.vin == "A", Retryable("later"))
+        for number in range(3):
+            self.lane.offer([make_record("A", f"{number}", payload=b"12345")], 5, None)
+            self.gather()
+        self.lane.close()
+        self.lane.offer([make_record("A", "late", payload=b"12345")], 5, None)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.lane.abandon(), 3)
+        letters = self.log.fields_of("dead_letter")
+        self.assertEqual([letter["metadata"]["txid"] for letter in letters], list("012"))  # type: ignore[index]
 
 
 class EndTests(LaneCase):

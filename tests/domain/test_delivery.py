@@ -1,31 +1,42 @@
-"""The delivery state of a sink's records, against a model; and back-off."""
+"""The delivery state of a sink's records, against a model."""
 
-from typing import ClassVar
 from unittest import TestCase
 
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from fleetgw.domain.delivery import Backlog, BacklogLimits, Backoff, Batch
+from fleetgw.domain.delivery import Backlog, BacklogLimits, Batch, Settlement
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
-from fleetgw.domain.ports import RECEIPT, Receipt
+from fleetgw.domain.ports import RECEIPT, Outcome, Receipt
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 
 LIMITS = BacklogLimits(queue_records=12, queue_bytes=60, in_flight_records=6, batch_records=4)
 VEHICLES = [Vehicle(PeerIdentity("vehicle_device", vin), vin, vin) for vin in ("A", "B", "C")]
 
-OUTCOMES = st.sampled_from(
-    [RECEIPT, Receipt(), RECEIPT, Retryable("later"), NotConnected("down"), Rejected("too large"), None]
-)
+RECORD_TYPES = ("V", "alerts")
+
+CONFIRMATIONS = st.sampled_from([RECEIPT, Receipt()])
+OUTCOMES = CONFIRMATIONS | st.sampled_from([Retryable("later"), NotConnected("down"), Rejected("too large"), None])
+
+PAUSE_INITIAL_S = 1.0
+PAUSE_MAX_S = 8.0
 
 
-def record(number: int, size_bytes: int, vehicle: Vehicle = VEHICLES[0]) -> Record:
-    return Record("V", str(number).encode(), vehicle, b"x" * size_bytes, 0, None, 0)
+def make_backlog() -> Backlog[Vehicle]:
+    return Backlog(LIMITS, PAUSE_INITIAL_S, PAUSE_MAX_S)
+
+
+def record(number: int, size_bytes: int, vehicle: Vehicle = VEHICLES[0], record_type: str = "V") -> Record:
+    return Record(record_type, str(number).encode(), vehicle, b"x" * size_bytes, 0, None, 0)
 
 
 def number_of(record: Record) -> int:
     return int(record.txid)
+
+
+def lot_of(record: Record) -> tuple[str, str]:
+    return record.vin, record.record_type
 
 
 class BacklogMachine(RuleBasedStateMachine):
@@ -33,41 +44,47 @@ class BacklogMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.backlog: Backlog[Vehicle] = Backlog(LIMITS)
+        self.backlog = make_backlog()
+        self.now_s = 0.0
         self.issued = 0
-        self.sizes: dict[int, int] = {}
+        self.records: dict[int, Record] = {}
         self.origins: dict[int, Vehicle | None] = {}
         self.waiting: set[int] = set()
         self.flying: list[Batch[Vehicle]] = []
         self.settled: set[int] = set()
-        self.due: list[tuple[Vehicle, int]] = []
+        self.may_go_again: set[int] = set()
         self.handed_out: list[int] = []
-        self.failed = False
+        self.refused_lots: set[tuple[str, str]] = set()
 
     def in_flight(self) -> list[int]:
         return [number_of(each) for batch in self.flying for each in batch.records]
 
+    def held(self, record_type: str | None = None) -> list[Record]:
+        held = [self.records[number] for number in (*self.waiting, *self.in_flight())]
+        return [each for each in held if record_type in (None, each.record_type)]
+
     @rule(
         sizes=st.lists(st.integers(0, 25), min_size=1, max_size=9),
         vehicle=st.sampled_from(VEHICLES),
+        record_type=st.sampled_from(RECORD_TYPES),
         awaited=st.booleans(),
     )
-    def offer(self, sizes: list[int], vehicle: Vehicle, awaited: bool) -> None:
+    def offer(self, sizes: list[int], vehicle: Vehicle, record_type: str, awaited: bool) -> None:
         numbers = range(self.issued, self.issued + len(sizes))
-        records = [record(number, size, vehicle) for number, size in zip(numbers, sizes, strict=True)]
-        held = len(self.waiting) + len(self.in_flight())
-        held_bytes = sum(self.sizes[number] for number in [*self.waiting, *self.in_flight()])
-        room = 0
-        while (
-            room < len(sizes)
-            and held + room < LIMITS.queue_records
-            and held_bytes + sum(sizes[: room + 1]) <= LIMITS.queue_bytes
-        ):
-            room += 1
+        records = [record(number, size, vehicle, record_type) for number, size in zip(numbers, sizes, strict=True)]
+        held = self.held()
         origin = vehicle if awaited else None
-        assert self.backlog.offer(records, sum(sizes), origin) == room
-        for number, size in zip(numbers[:room], sizes[:room], strict=True):
-            self.sizes[number] = size
+        taken = self.backlog.offer(records, sum(sizes), origin)
+        if not self.refused_lots:
+            fitting = [
+                count
+                for count in range(len(sizes) + 1)
+                if len(held) + count <= LIMITS.queue_records
+                and sum(len(each.payload) for each in held) + sum(sizes[:count]) <= LIMITS.queue_bytes
+            ]
+            assert taken == max(fitting), "not as many as there was room for"
+        for number, each in zip(numbers[:taken], records, strict=False):
+            self.records[number] = each
             self.origins[number] = origin
             self.waiting.add(number)
         self.issued += len(sizes)
@@ -77,48 +94,113 @@ class BacklogMachine(RuleBasedStateMachine):
         batch = self.backlog.next_batch()
         room = LIMITS.in_flight_records - len(self.in_flight())
         if batch is None:
-            assert not self.waiting or room == 0
+            held_up = {number for number in self.waiting if lot_of(self.records[number]) in self.refused_lots}
+            assert room == 0 or self.waiting == held_up, "what nothing stands in the way of does not flow"
             return
         numbers = [number_of(each) for each in batch.records]
         assert 1 <= len(numbers) <= min(LIMITS.batch_records, room)
-        assert numbers == sorted(self.waiting)[: len(numbers)], "not the oldest, in order"
+        assert self.waiting.issuperset(numbers), "not ours to hand out"
         assert batch.origins == [self.origins[number] for number in numbers]
-        self.waiting -= set(numbers)
+        for place, each in enumerate(batch.records):
+            older = {
+                number
+                for number in self.waiting.difference(numbers[:place])
+                if number < number_of(each) and lot_of(self.records[number]) == lot_of(each)
+            }
+            assert not older, "an older one of its vehicle and type was left behind"
+        for number in numbers:
+            assert number in self.may_go_again or number not in self.handed_out, "twice without a reason"
+        if not self.refused_lots:
+            assert numbers == sorted(self.waiting)[: len(numbers)], "not the oldest, in order"
+        self.may_go_again.difference_update(numbers)
+        self.waiting.difference_update(numbers)
         self.flying.append(batch)
         self.handed_out += numbers
 
     @precondition(lambda self: self.flying)
-    @rule(data=st.data())
-    def settle(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), chance=st.floats(0, 1, exclude_max=True))
+    def settle(self, data: st.DataObject, chance: float) -> None:
         batch = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
         outcomes = data.draw(st.lists(OUTCOMES, min_size=len(batch.records), max_size=len(batch.records)))
-        settlement = self.backlog.settle(batch, outcomes)
+        self.take_outcomes(batch, outcomes, chance)
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data())
+    def confirm(self, data: st.DataObject) -> None:
+        batch = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
+        self.take_outcomes(batch, [RECEIPT] * len(batch.records), 0.0)
+
+    def take_outcomes(self, batch: Batch[Vehicle], outcomes: list[Outcome], chance: float) -> None:
+        settlement = self.backlog.settle(batch, outcomes, self.now_s, chance)
         numbers = [number_of(each) for each in batch.records]
         fates = dict(zip(numbers, outcomes, strict=True))
         confirmed = [number for number in numbers if isinstance(fates[number], Receipt)]
         refused = [number for number in numbers if isinstance(fates[number], Rejected)]
         again = [number for number in numbers if number not in confirmed and number not in refused]
+        lost = [number for number in again if isinstance(fates[number], NotConnected)]
         due = [(origin, number_of(each)) for origin, records in settlement.due.items() for each in records]
-        assert sorted(due, key=lambda pair: pair[1]) == [
-            (self.origins[number], number) for number in confirmed if self.origins[number] is not None
-        ]
+        awaited = [(self.origins[number], number) for number in confirmed if self.origins[number] is not None]
+        assert len(due) == len(awaited)
         for vehicle in VEHICLES:
-            assert [n for v, n in due if v is vehicle] == sorted(n for v, n in due if v is vehicle), "not in order"
+            assert [n for v, n in due if v is vehicle] == [n for v, n in awaited if v is vehicle], "not in order"
         assert [(number_of(each.record), each.origin, each.reason) for each in settlement.refused] == [
             (number, self.origins[number], fates[number]) for number in refused
         ]
         assert settlement.retried_records == len(again)
         assert (settlement.retry_reason is not None) == bool(again)
+        assert (settlement.not_connected is not None) == bool(lost)
+        assert settlement.pause_s is None or 0 < settlement.pause_s <= PAUSE_MAX_S
         self.settled.update(confirmed, refused)
         self.waiting.update(again)
-        self.failed = self.failed or bool(again)
+        self.may_go_again.update(again)
+        for number in again:
+            if number not in lost or batch.was_aside:
+                self.refused_lots.add(lot_of(self.records[number]))
+        self.forget_what_flows()
+
+    def forget_what_flows(self) -> None:
+        """A lot of which nothing is held any more has nothing in its way."""
+        self.refused_lots &= {lot_of(each) for each in self.held()}
+
+    @rule(passed_s=st.floats(0, PAUSE_MAX_S))
+    def time_passes(self, passed_s: float) -> None:
+        self.now_s += passed_s
+        self.backlog.end_pauses(self.now_s)
+        assert self.backlog.next_due_s is None or self.backlog.next_due_s > self.now_s
+
+    @rule()
+    def hurry(self) -> None:
+        self.backlog.hurry()
+        assert self.backlog.next_due_s is None
+
+    @rule()
+    def all_goes_well_for_a_while(self) -> None:
+        """Everything is delivered then, each lot in order, and nothing is in anything's way any more."""
+        while self.flying:
+            batch = self.flying.pop()
+            self.take_outcomes(batch, [RECEIPT] * len(batch.records), 0.0)
+        first = len(self.handed_out)
+        for _ in range(2 * len(self.waiting)):
+            self.time_passes(PAUSE_MAX_S)
+            self.hand_out()
+            if self.flying:
+                batch = self.flying.pop()
+                self.take_outcomes(batch, [RECEIPT] * len(batch.records), 0.0)
+        assert not self.waiting, "something stays for ever"
+        by_lot: dict[tuple[str, str], list[int]] = {}
+        for number in self.handed_out[first:]:
+            by_lot.setdefault(lot_of(self.records[number]), []).append(number)
+        assert all(numbers == sorted(numbers) for numbers in by_lot.values())
+        assert not self.backlog.has_more
+        assert self.backlog.next_due_s is None
+        assert self.backlog.set_aside_records == 0
 
     @precondition(lambda self: self.flying)
     @rule(more=st.sampled_from([-1, 1]))
     def settle_with_another_number_of_outcomes(self, more: int) -> None:
         batch = self.flying[0]
         try:
-            self.backlog.settle(batch, [RECEIPT] * (len(batch.records) + more))
+            self.backlog.settle(batch, [RECEIPT] * (len(batch.records) + more), self.now_s, 0.0)
         except ValueError:
             return
         raise AssertionError("taken")
@@ -128,15 +210,22 @@ class BacklogMachine(RuleBasedStateMachine):
         flying = self.in_flight()
         held = [*self.waiting, *flying]
         assert len(held) == len(set(held)), "doubled"
-        assert set(held) | self.settled == self.sizes.keys(), "lost"
+        assert set(held) | self.settled == self.records.keys(), "lost"
         assert not self.settled & set(held), "settled and held"
-        assert self.backlog.held_records == len(held) <= LIMITS.queue_records
-        assert self.backlog.held_bytes == sum(self.sizes[number] for number in held) <= LIMITS.queue_bytes
+        assert self.backlog.held_records == len(held)
+        assert self.backlog.held_bytes == sum(len(each.payload) for each in self.held())
         assert self.backlog.in_flight_records == len(flying) <= LIMITS.in_flight_records
+        assert self.backlog.held_records - self.backlog.set_aside_records <= LIMITS.queue_records
+        for record_type in RECORD_TYPES:
+            of_type = self.held(record_type)
+            assert len(of_type) <= LIMITS.queue_records
+            assert sum(len(each.payload) for each in of_type) <= LIMITS.queue_bytes
 
     @invariant()
-    def order_is_kept_while_nothing_fails(self) -> None:
-        assert self.failed or self.handed_out == sorted(self.handed_out)
+    def what_waits_is_seen(self) -> None:
+        if not self.refused_lots:
+            assert self.backlog.has_more == bool(self.waiting)
+            assert self.backlog.set_aside_records == 0
 
     def teardown(self) -> None:
         """Closed, it takes and gives nothing; then everything held is given up on, once, in order."""
@@ -145,12 +234,10 @@ class BacklogMachine(RuleBasedStateMachine):
         assert self.backlog.next_batch() is None
         held = sorted([*self.waiting, *self.in_flight()])
         lost = self.backlog.abandon()
-        assert sorted(number_of(each) for each, _ in lost) == held
-        if not self.flying:
-            assert [number_of(each) for each, _ in lost] == held
+        assert [number_of(each) for each, _ in lost] == held
         assert all(self.origins[number_of(each)] is origin for each, origin in lost)
         for batch in self.flying:
-            late = self.backlog.settle(batch, [RECEIPT] * len(batch.records))
+            late = self.backlog.settle(batch, [RECEIPT] * len(batch.records), self.now_s, 0.0)
             assert not late.due
         assert (self.backlog.held_records, self.backlog.held_bytes, self.backlog.in_flight_records) == (0, 0, 0)
 
@@ -161,32 +248,131 @@ class BacklogModelTests(BacklogMachine.TestCase):  # type: ignore[misc, name-def
 
 class BacklogTests(TestCase):
     def setUp(self) -> None:
-        self.backlog: Backlog[Vehicle] = Backlog(LIMITS)
+        self.backlog = make_backlog()
 
     def hand_out(self) -> Batch[Vehicle]:
         batch = self.backlog.next_batch()
         assert batch is not None
         return batch
 
-    def test_what_fails_goes_to_the_front_in_order_whichever_batch_settles_first(self) -> None:
+    def settle(self, batch: Batch[Vehicle], *outcomes: Outcome, now_s: float = 0.0) -> Settlement[Vehicle]:
+        """One outcome stands for all."""
+        each = [*outcomes] * len(batch.records) if len(outcomes) == 1 else [*outcomes]
+        return self.backlog.settle(batch, each, now_s, 0.0)
+
+    def handed_out(self) -> list[list[int]]:
+        """All that may go now."""
+        batches = iter(self.backlog.next_batch, None)
+        return [[number_of(each) for each in batch.records] for batch in batches if batch is not None]
+
+    def test_what_the_destination_was_out_of_reach_for_goes_first_whichever_batch_settles_first(self) -> None:
         self.backlog.offer([record(number, 1) for number in range(8)], 8, None)
         first, second = self.hand_out(), self.hand_out()
-        self.backlog.settle(second, [Retryable("later")] * 2)
-        self.backlog.settle(first, [Retryable("later")] * 4)
-        order = [[number_of(each) for each in self.hand_out().records] for _ in range(2)]
-        self.assertEqual(order, [[0, 1, 2, 3], [4, 5]])
+        self.settle(second, NotConnected("down"))
+        self.settle(first, NotConnected("down"))
+        self.assertEqual(self.handed_out(), [[0, 1, 2, 3], [4, 5]])
         self.assertIsNone(self.backlog.next_batch(), "the window is full")
+
+    def test_what_is_refused_for_now_holds_back_its_vehicle_and_type_only(self) -> None:
+        self.backlog.offer([record(0, 1)], 1, None)
+        self.settle(self.hand_out(), Retryable("later"))
+        self.backlog.offer([record(1, 1)], 1, None)
+        self.backlog.offer([record(2, 1, record_type="alerts")], 1, None)
+        self.backlog.offer([record(3, 1, VEHICLES[1])], 1, None)
+        self.assertEqual(self.handed_out(), [[2, 3]])
+        self.assertEqual(self.backlog.set_aside_records, 2)
+
+    def test_the_oldest_goes_first_and_alone_and_the_others_once_it_has_passed(self) -> None:
+        self.backlog.offer([record(number, 1) for number in range(3)], 3, None)
+        self.settle(self.hand_out(), RECEIPT, Retryable("later"), Retryable("later"))
+        self.backlog.offer([record(3, 1)], 1, None)
+        self.assertEqual(self.handed_out(), [])
+        self.backlog.end_pauses(PAUSE_INITIAL_S)
+        probe = self.hand_out()
+        self.assertEqual([number_of(each) for each in probe.records], [1])
+        self.assertEqual(self.handed_out(), [])
+        self.settle(probe, RECEIPT)
+        self.assertEqual(self.handed_out(), [[2, 3]])
+
+    def test_refused_again_while_the_others_follow_the_lot_pauses_again(self) -> None:
+        self.backlog.offer([record(number, 1) for number in range(8)], 8, None)
+        self.settle(self.hand_out(), Retryable("later"))
+        self.assertEqual(self.handed_out(), [])
+        self.backlog.end_pauses(PAUSE_INITIAL_S)
+        self.settle(self.hand_out(), RECEIPT)
+        self.settle(self.hand_out(), Retryable("later"), now_s=PAUSE_INITIAL_S)
+        self.assertEqual(self.handed_out(), [])
+        self.assertEqual(self.backlog.next_due_s, 2 * PAUSE_INITIAL_S)
+
+    def test_another_refusal_says_nothing_of_the_one_that_is_being_tried(self) -> None:
+        self.backlog.offer([record(number, 1) for number in range(6)], 6, None)
+        first, second = self.hand_out(), self.hand_out()
+        self.settle(first, Retryable("later"))
+        self.backlog.end_pauses(PAUSE_INITIAL_S)
+        probe = self.hand_out()
+        self.settle(second, Retryable("later"))
+        self.assertIsNone(self.backlog.next_due_s)
+        self.settle(probe, RECEIPT)
+        self.assertEqual(self.handed_out(), [[1, 2, 3, 4], [5]])
+
+    def test_pauses_double_and_a_success_starts_over(self) -> None:
+        self.backlog.offer([record(number, 1) for number in range(2)], 2, None)
+        self.settle(self.hand_out(), Retryable("later"))
+        pauses = []
+        now_s = 0.0
+        for outcome in (*[Retryable("later")] * 4, RECEIPT, Retryable("later")):
+            due_s = self.backlog.next_due_s
+            if due_s is not None:
+                pauses.append(due_s - now_s)
+                now_s = due_s
+                self.backlog.end_pauses(now_s)
+            self.settle(self.hand_out(), outcome, now_s=now_s)
+        self.assertEqual(pauses, [1, 2, 4, 8, 8])
+        self.assertEqual(self.backlog.next_due_s, now_s + 1)
+
+    def test_hurried_it_pauses_no_longer_than_at_first(self) -> None:
+        self.backlog.offer([record(0, 1)], 1, None)
+        self.settle(self.hand_out(), Retryable("later"))
+        for _ in range(3):
+            self.backlog.hurry()
+            self.settle(self.hand_out(), Retryable("later"))
+        self.assertEqual(self.backlog.next_due_s, PAUSE_INITIAL_S)
+
+    def test_what_is_tried_again_and_what_waits_take_turns(self) -> None:
+        vehicles = [Vehicle(PeerIdentity("vehicle_device", str(n)), str(n), str(n)) for n in range(5)]
+        for number, vehicle in enumerate(vehicles):
+            self.backlog.offer([record(number, 1, vehicle)], 1, None)
+            self.settle(self.hand_out(), Retryable("later"))
+        self.backlog.offer([record(number, 1, VEHICLES[1]) for number in range(5, 11)], 6, None)
+        self.backlog.hurry()
+        order = []
+        for _ in range(4):
+            batch = self.hand_out()
+            order.append([number_of(each) for each in batch.records])
+            self.settle(batch, Retryable("later") if batch.was_aside else RECEIPT)
+        self.assertEqual(order, [[0, 1, 2, 3], [5, 6, 7, 8], [4], [9, 10]])
+
+    def test_one_types_refused_records_leave_the_room_of_another(self) -> None:
+        for number in range(LIMITS.queue_records + 1):
+            taken = self.backlog.offer([record(number, 1)], 1, None)
+            self.assertEqual(taken, number < LIMITS.queue_records)
+            batch = self.backlog.next_batch()
+            if batch is not None:
+                self.settle(batch, Retryable("later"))
+        self.assertEqual(self.backlog.set_aside_records, LIMITS.queue_records)
+        others = [record(number, 1, record_type="alerts") for number in range(100, 100 + LIMITS.queue_records + 1)]
+        self.assertEqual(self.backlog.offer(others, len(others), None), LIMITS.queue_records)
 
     def test_a_refused_record_blocks_nobody(self) -> None:
         self.backlog.offer([record(number, 1) for number in range(6)], 6, VEHICLES[0])
-        settlement = self.backlog.settle(self.hand_out(), [Rejected("no"), RECEIPT, Rejected("no"), RECEIPT])
+        settlement = self.settle(self.hand_out(), Rejected("no"), RECEIPT, Rejected("no"), RECEIPT)
         self.assertEqual([number_of(each) for each in settlement.due[VEHICLES[0]]], [1, 3])
         self.assertEqual([number_of(each) for each in self.hand_out().records], [4, 5])
         self.assertEqual(self.backlog.held_records, 2)
 
     def test_what_is_no_outcome_is_not_taken_for_a_confirmation(self) -> None:
         self.backlog.offer([record(0, 1)], 1, VEHICLES[0])
-        settlement = self.backlog.settle(self.hand_out(), [None])  # type: ignore[list-item]  # the point of it
+        settlement = self.settle(self.hand_out(), None)  # type: ignore[arg-type]  # the point of it
         self.assertFalse(settlement.due)
         self.assertIn("None", str(settlement.retry_reason))
         self.assertEqual(self.backlog.held_records, 1)
@@ -194,32 +380,6 @@ class BacklogTests(TestCase):
     def test_a_batch_settles_once(self) -> None:
         self.backlog.offer([record(0, 5), record(1, 5)], 10, VEHICLES[0])
         batch = self.hand_out()
-        self.assertTrue(self.backlog.settle(batch, [RECEIPT, RECEIPT]).due)
-        self.assertFalse(self.backlog.settle(batch, [RECEIPT, RECEIPT]).due)
+        self.assertTrue(self.settle(batch, RECEIPT).due)
+        self.assertFalse(self.settle(batch, RECEIPT).due)
         self.assertEqual((self.backlog.held_records, self.backlog.in_flight_records), (0, 0))
-
-
-class BackoffTests(TestCase):
-    cases: ClassVar[list[float]] = [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
-
-    def test_pauses_double_up_to_the_longest(self) -> None:
-        backoff = Backoff(0.5, 30)
-        self.assertEqual([backoff.failed(0.0) for _ in self.cases], self.cases)
-
-    def test_a_success_starts_over(self) -> None:
-        backoff = Backoff(0.5, 30)
-        for _ in range(4):
-            backoff.failed(0.0)
-        backoff.succeeded()
-        self.assertEqual(backoff.failed(0.0), 0.5)
-
-    @given(st.floats(0.001, 60), st.floats(0.001, 600), st.lists(st.floats(0, 1, exclude_max=True), max_size=80))
-    def test_jitter_shortens_by_half_at_most_and_never_lengthens(
-        self, initial_s: float, more_s: float, chances: list[float]
-    ) -> None:
-        backoff = Backoff(initial_s, initial_s + more_s)
-        for failures, chance in enumerate(chances):
-            longest = min(initial_s + more_s, initial_s * 2.0**failures)
-            pause_s = backoff.failed(chance)
-            self.assertLessEqual(pause_s, longest)
-            self.assertGreater(pause_s, longest * 0.4999)

@@ -10,7 +10,8 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from fleetgw.domain.delivery import Backlog, Backoff
+from fleetgw.domain.backoff import Backoff
+from fleetgw.domain.delivery import Backlog
 from fleetgw.domain.errors import Retryable, Unheard
 from fleetgw.domain.metrics import DEAD_LETTER_TOTAL, LANE_HELD_RECORDS, LANE_REFUSED_TOTAL, LANE_RETRIED_TOTAL
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 COMPANY_RECORDS = 32
 """What a batch costs by itself is little for each of so many records: they need not wait for more."""
 
+LOG_INTERVAL_S = 10.0
+"""How often it is logged, at most, that records were set aside: each may fail at a time of its own."""
+
 
 class AwaitsConfirmation(Protocol):
     """Who is told when a sink has confirmed its records (the session of a vehicle)."""
@@ -42,7 +46,7 @@ class LaneTiming:
     """When a lane acts, in seconds.
 
     :ivar gather_s: how long the first record of a batch waits for company.
-    :ivar retry_initial_s: the pause after a first failure; doubled at each further one.
+    :ivar retry_initial_s: the pause after a first failure, of all or of what is set aside; doubled at each further one.
     :ivar retry_max_s: the longest pause.
     :ivar drain_s: how long stopping the gateway may take for this lane's sake.
     """
@@ -66,13 +70,15 @@ class Lane:
         self.timing = timing
         self._clock = clock
         self._log = log
-        self._backlog: Backlog[AwaitsConfirmation] = Backlog(limits)
+        self._backlog: Backlog[AwaitsConfirmation] = Backlog(limits, timing.retry_initial_s, timing.retry_max_s)
         self._backoff = Backoff(timing.retry_initial_s, timing.retry_max_s)
         self._random = Random()  # noqa: S311  jitter needs no secrecy
         self._pending_send: IDelayedCall | None = None
+        self._pending_retry: IDelayedCall | None = None
         self._pausing = False
         self._gathering = False
         self._closed = False
+        self._logged_aside_at_s = -LOG_INTERVAL_S
         self._draining: list[Deferred[None]] = []
         self._refused_total = metrics.counter(LANE_REFUSED_TOTAL, dispatcher=sink.name)
         self._retried_total = metrics.counter(LANE_RETRIED_TOTAL, dispatcher=sink.name)
@@ -99,18 +105,20 @@ class Lane:
 
     def _has_company(self) -> bool:
         """Whether what waits is enough for a batch: the more is under way, the more."""
-        in_flight = self._backlog.in_flight_records
-        return self._backlog.held_records - in_flight >= max(COMPANY_RECORDS, in_flight)
+        backlog = self._backlog
+        return backlog.waiting_records >= max(COMPANY_RECORDS, backlog.in_flight_records)
 
     @property
     def held_records(self) -> int:
-        """Records waiting and in flight."""
+        """Records waiting, in flight and set aside."""
         return self._backlog.held_records
 
     def drain(self) -> Deferred[None]:
         """Try at once what waits for that; fires once nothing is held. Cancelling it changes nothing in the lane."""
+        self._backlog.hurry()
         if self._pausing:
             self._backoff.succeeded()
+        if self._pausing or (self._pending_send is None and self._backlog.has_more):
             self._send_in(0)
         if not self._backlog.held_records:
             return succeed(None)
@@ -122,9 +130,10 @@ class Lane:
         """Take nothing more and hand nothing more to the sink; what is in flight may still settle."""
         self._closed = True
         self._backlog.close()
-        if self._pending_send is not None:
-            self._pending_send.cancel()
-            self._pending_send = None
+        for call in (self._pending_send, self._pending_retry):
+            if call is not None:
+                call.cancel()
+        self._pending_send = self._pending_retry = None
 
     def abandon(self) -> int:
         """Give up on all that is held, once the sink has stopped; returns how many records that were.
@@ -151,6 +160,24 @@ class Lane:
             except Exception:  # a sink's, which the port forbids; see ``_broken``
                 self._broken(Failure(), batch)
 
+    def _retry(self) -> None:
+        self._pending_retry = None
+        self._backlog.end_pauses(self._clock.seconds())
+        if self._pending_send is None and self._backlog.has_more:
+            self._send_in(0)
+        self._plan_retry()
+
+    def _plan_retry(self) -> None:
+        """Be there when the next of what is set aside may be tried again; those that are due together go together."""
+        due_s = self._backlog.next_due_s
+        if due_s is None:
+            return
+        delay_s = max(self.timing.gather_s, due_s - self._clock.seconds())
+        if self._pending_retry is None:
+            self._pending_retry = self._clock.callLater(delay_s, self._retry)
+        elif self._pending_retry.getTime() > self._clock.seconds() + delay_s:
+            self._pending_retry.reset(delay_s)
+
     def _broken(self, failure: Failure, batch: Batch[AwaitsConfirmation]) -> None:
         # a sink that raises, or fails its Deferred, breaks the port's contract; its records must not be lost for that
         self._log.error("dispatch_failed", dispatcher=self.sink.name, error=failure.getTraceback())
@@ -159,7 +186,7 @@ class Lane:
 
     def _settle(self, outcomes: Sequence[Outcome], batch: Batch[AwaitsConfirmation]) -> None:
         try:
-            settlement = self._backlog.settle(batch, [*outcomes])
+            settlement = self._backlog.settle(batch, [*outcomes], self._clock.seconds(), self._random.random())
         except (TypeError, ValueError):  # no outcomes at all, or not one for each record
             self._broken(Failure(), batch)
             return
@@ -181,14 +208,29 @@ class Lane:
             self._retried_total.add(1)
         if self._closed:
             return
-        if settlement.retry_reason is not None and not self._pausing:
+        if settlement.pause_s is not None:
+            self._plan_retry()
+            self._log_aside(settlement)
+        if settlement.not_connected is not None and not self._pausing:
             # batches that fail together are one failure: the first begins the pause
             self._pausing = True
             pause_s = self._backoff.failed(self._random.random())
             self._send_in(pause_s)
-            self._log.warn("dispatch_retry", dispatcher=self.sink.name, error=str(settlement.retry_reason), pause_s=pause_s)
-        elif self._pending_send is None and self._backlog.held_records > self._backlog.in_flight_records:
+            self._log.warn("dispatch_retry", dispatcher=self.sink.name, error=str(settlement.not_connected), pause_s=pause_s)
+        elif self._pending_send is None and self._backlog.has_more:
             self._send_in(0)
+
+    def _log_aside(self, settlement: Settlement[AwaitsConfirmation]) -> None:
+        now_s = self._clock.seconds()
+        if now_s - self._logged_aside_at_s >= LOG_INTERVAL_S:
+            self._logged_aside_at_s = now_s
+            self._log.warn(
+                "dispatch_retry",
+                dispatcher=self.sink.name,
+                error=str(settlement.retry_reason),
+                pause_s=settlement.pause_s,
+                set_aside_records=self._backlog.set_aside_records,
+            )
 
     def _send_in(self, delay_s: float) -> None:
         if self._pending_send is not None:

@@ -2,14 +2,14 @@
 
 from bisect import insort
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field, frozen
 
-from fleetgw.domain.errors import Rejected, Retryable
+from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, Outcome, Receipt
 from fleetgw.domain.records import Record
+from fleetgw.domain.set_aside import Entry, SetAside
 
 
 class Origin(Protocol):
@@ -25,8 +25,9 @@ OriginT = TypeVar("OriginT", bound=Origin)
 class BacklogLimits:
     """How much a sink may hold.
 
-    :ivar queue_records: records waiting and in flight together.
-    :ivar queue_bytes: their payload bytes together.
+    :ivar queue_records: records waiting and in flight together. What is set aside is not counted with them, but each record
+        type may have only so many of these and those together.
+    :ivar queue_bytes: their payload bytes, likewise.
     :ivar in_flight_records: records handed to the sink and not settled.
     :ivar batch_records: records in one batch.
     """
@@ -39,21 +40,29 @@ class BacklogLimits:
 
 @define(eq=False)
 class Batch(Generic[OriginT]):
-    """Records of one stretch of the queue; ``origins[i]`` waits for ``records[i]``, None when nobody does.
+    """Records to be handed to the sink together; ``origins[i]`` waits for ``records[i]``, None when nobody does.
 
-    :ivar position: where in the order of all records ever taken the first one stands, or a little before.
+    :ivar positions: where each record stands in the order of all records ever taken.
+    :ivar was_aside: the records had been set aside.
     """
 
     records: list[Record] = field(factory=list)
     origins: list[OriginT | None] = field(factory=list)
-    position: int = 0
+    positions: Sequence[int] = ()
+    was_aside: bool = False
 
-    def take_first(self, count: int) -> "Batch[OriginT]":
-        """Part with the first ``count`` records."""
-        first = Batch(self.records[:count], self.origins[:count], self.position)
-        del self.records[:count], self.origins[:count]
-        self.position += count
-        return first
+    def entries(self) -> list[Entry[OriginT]]:
+        """Each record by itself."""
+        return [Entry(*each) for each in zip(self.positions, self.records, self.origins, strict=True)]
+
+
+def _batch_of(entries: Sequence[Entry[OriginT]], *, was_aside: bool = False) -> Batch[OriginT]:
+    return Batch(
+        [entry.record for entry in entries],
+        [entry.origin for entry in entries],
+        [entry.position for entry in entries],
+        was_aside,
+    )
 
 
 @frozen(eq=False)
@@ -71,88 +80,181 @@ class Settlement(Generic[OriginT]):
 
     :ivar due: the confirmed records that each origin waits for, in order.
     :ivar refused: the records to put aside for good.
-    :ivar retried_records: how many went back to the queue.
-    :ivar retry_reason: why the last of those did, None when none did.
+    :ivar retried_records: how many are to be tried again.
+    :ivar retry_reason: why the last of those is, None when none is.
+    :ivar not_connected: why the sink as a whole gets nothing now, None when it may get more.
+    :ivar pause_s: the longest pause that was begun for what was set aside, None when none was.
     """
 
     due: dict[OriginT, list[Record]] = field(factory=dict)
     refused: list[Refusal[OriginT]] = field(factory=list)
     retried_records: int = 0
     retry_reason: Retryable | None = None
+    not_connected: NotConnected | None = None
+    pause_s: float | None = None
 
 
 class Backlog(Generic[OriginT]):
     """One sink's records, oldest first, within ``BacklogLimits``.
 
-    What is to be tried again goes before all that was taken later, in the order in which it was taken, whatever the order in
-    which batches settle.
+    What the destination was out of reach for goes again before all that was taken later. What was refused otherwise is set
+    aside, and holds back only what came later of the same vehicle and record type; all else flows on.
 
-    :ivar held_records: waiting and in flight.
-    :ivar held_bytes: their payloads.
+    :param retry_initial_s: how long what was set aside pauses first; doubled at each further failure.
+    :param retry_max_s: how long at most.
     """
 
-    def __init__(self, limits: BacklogLimits) -> None:
+    def __init__(self, limits: BacklogLimits, retry_initial_s: float, retry_max_s: float) -> None:
         self.limits = limits
-        self.held_records = 0
-        self.held_bytes = 0
         self.in_flight_records = 0
+        self._flowing_records = 0  # waiting and in flight, without what is set aside
+        self._flowing_bytes = 0
         self._in_flight: set[Batch[OriginT]] = set()
         self._retries: list[Batch[OriginT]] = []
-        self._waiting: Batch[OriginT] = Batch()
+        self._waiting_records: list[Record] = []
+        self._waiting_origins: list[OriginT | None] = []
+        self._waiting_from = 0  # the position of the first
+        self._aside: SetAside[OriginT] = SetAside(retry_initial_s, retry_max_s)
+        self._last_was_aside = False
+
+    @property
+    def held_records(self) -> int:
+        """Waiting, in flight and set aside."""
+        return self._flowing_records + self._aside.held.records
+
+    @property
+    def held_bytes(self) -> int:
+        """Their payloads."""
+        return self._flowing_bytes + self._aside.held.size_bytes
+
+    @property
+    def waiting_records(self) -> int:
+        """Those that were never handed out, and are not known to be held back."""
+        return len(self._waiting_records)
+
+    @property
+    def set_aside_records(self) -> int:
+        """Those that were refused for now, and those held back behind them."""
+        return self._aside.held.records
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is anything to be handed out as soon as there is room for it in flight."""
+        return bool(self._waiting_records or self._retries or self._aside.has_due)
+
+    @property
+    def next_due_s(self) -> float | None:
+        """When ``end_pauses`` is to be called, None when nothing set aside pauses."""
+        return self._aside.next_due_s
 
     def offer(self, records: Sequence[Record], size_bytes: int, origin: OriginT | None) -> int:
         """Take as many of ``records`` as there is room for, from the first on.
 
+        :param records: of one record type.
         :param size_bytes: the payload bytes of all of them.
         :param origin: who waits for their confirmation.
         :return: how many were taken.
         """
         count = len(records)
         limits = self.limits
-        if self.held_records + count > limits.queue_records or self.held_bytes + size_bytes > limits.queue_bytes:
-            count, size_bytes = self._room_for(records)
+        room_records = limits.queue_records - self._flowing_records
+        room_bytes = limits.queue_bytes - self._flowing_bytes
+        if self._aside.held.records and count:
+            aside = self._aside.held_of(records[0].record_type)
+            room_records -= aside.records
+            room_bytes -= aside.size_bytes
+        if count > room_records or size_bytes > room_bytes:
+            count, size_bytes = _fitting(records, room_records, room_bytes)
             records = records[:count]
-        self.held_records += count
-        self.held_bytes += size_bytes
-        waiting = self._waiting
-        waiting.records += records
-        waiting.origins += [origin] * count
+        self._flowing_records += count
+        self._flowing_bytes += size_bytes
+        self._waiting_records += records
+        self._waiting_origins += [origin] * count
         return count
 
-    def _room_for(self, records: Sequence[Record]) -> tuple[int, int]:
-        count = size_bytes = 0
-        for record in records[: max(0, self.limits.queue_records - self.held_records)]:
-            if self.held_bytes + size_bytes + len(record.payload) > self.limits.queue_bytes:
-                break
-            count += 1
-            size_bytes += len(record.payload)
-        return count, size_bytes
+    def end_pauses(self, now_s: float) -> None:
+        """Let what was set aside, and has paused until now, be handed out again."""
+        self._aside.end_pauses(now_s)
+
+    def hurry(self) -> None:
+        """Let all that was set aside be handed out again, whatever its pause."""
+        self._aside.hurry()
 
     def next_batch(self) -> Batch[OriginT] | None:
-        """The oldest waiting records, to be handed to the sink now; None when there are none or the window is full."""
-        source = self._retries[0] if self._retries else self._waiting
-        limits = self.limits
-        count = min(len(source.records), limits.batch_records, limits.in_flight_records - self.in_flight_records)
-        if count <= 0:
+        """The next records to be handed to the sink now; None when there are none or the window is full."""
+        room = min(self.limits.batch_records, self.limits.in_flight_records - self.in_flight_records)
+        if room <= 0:
             return None
-        batch = source
-        if count < len(source.records):
-            batch = source.take_first(count)
-        elif self._retries:
-            del self._retries[0]
-        else:
-            self._waiting = Batch(position=source.position + count)
-        self.in_flight_records += count
-        self._in_flight.add(batch)
-        return batch
+        # What was set aside takes turns with what waits, so that neither has to wait for all of the other.
+        turns = (self._from_aside, self._from_waiting)
+        if self._last_was_aside:
+            turns = turns[::-1]
+        for source in (self._from_retries, *turns):
+            batch = source(room)
+            if batch is not None:
+                self._last_was_aside = batch.was_aside
+                self.in_flight_records += len(batch.records)
+                self._in_flight.add(batch)
+                return batch
+        return None
 
-    def settle(self, batch: Batch[OriginT], outcomes: Sequence[Outcome]) -> Settlement[OriginT]:
-        """Take a batch's outcomes: free what is done, put back what is to be tried again.
+    def _from_retries(self, room: int) -> Batch[OriginT] | None:
+        while self._retries:
+            batch = self._retries[0]
+            if len(batch.records) <= room:
+                del self._retries[0]
+            else:
+                entries = batch.entries()
+                batch, self._retries[0] = _batch_of(entries[:room]), _batch_of(entries[room:])
+            batch = self._without_stopped(batch)
+            if batch.records:
+                return batch
+        return None
+
+    def _from_aside(self, room: int) -> Batch[OriginT] | None:
+        return _batch_of(self._aside.take(room), was_aside=True) if self._aside.has_due else None
+
+    def _from_waiting(self, room: int) -> Batch[OriginT] | None:
+        while self._waiting_records:
+            records, origins, start = self._waiting_records, self._waiting_origins, self._waiting_from
+            count = min(room, len(records))
+            if count == len(records):
+                self._waiting_records, self._waiting_origins = [], []
+            else:
+                records, origins = records[:count], origins[:count]
+                del self._waiting_records[:count], self._waiting_origins[:count]
+            self._waiting_from = start + count
+            batch = self._without_stopped(Batch(records, origins, range(start, start + count)))
+            if batch.records:
+                return batch
+        return None
+
+    def _without_stopped(self, batch: Batch[OriginT]) -> Batch[OriginT]:
+        """Hold back what must wait for something that is set aside; returns the rest."""
+        if not self._aside.held.records:
+            return batch
+        free = []
+        for entry in batch.entries():
+            if self._aside.stops(entry.record):
+                self._flows_no_more(entry.record)
+                self._aside.hold_back(entry)
+            else:
+                free.append(entry)
+        return batch if len(free) == len(batch.records) else _batch_of(free)
+
+    def _flows_no_more(self, record: Record) -> None:
+        self._flowing_records -= 1
+        self._flowing_bytes -= len(record.payload)
+
+    def settle(self, batch: Batch[OriginT], outcomes: Sequence[Outcome], now_s: float, chance: float) -> Settlement[OriginT]:
+        """Take a batch's outcomes: free what is done, keep what is to be tried again.
 
         An outcome that is none (a sink that breaks its contract) counts as one to be tried again. A batch that was given up
         on settles nothing any more.
 
         :param outcomes: one for each record of ``batch``, in order.
+        :param now_s: on the clock of ``end_pauses``.
+        :param chance: a random number in [0, 1).
         :raises ValueError: there are more or fewer outcomes than records; nothing is settled.
         """
         count = len(batch.records)
@@ -163,33 +265,14 @@ class Backlog(Generic[OriginT]):
             return settlement
         self._in_flight.remove(batch)
         self.in_flight_records -= count
-        if outcomes.count(RECEIPT) == count:
+        if not batch.was_aside and outcomes.count(RECEIPT) == count:
             self._confirm(batch, settlement)
-            return settlement
-        confirmed: Batch[OriginT] = Batch()
-        again: Batch[OriginT] = Batch(position=batch.position)
-        for record, origin, outcome in zip(batch.records, batch.origins, outcomes, strict=True):
-            if isinstance(outcome, Rejected):
-                settlement.refused.append(Refusal(record, origin, outcome))
-                self.held_records -= 1
-                self.held_bytes -= len(record.payload)
-                continue
-            part = again
-            if isinstance(outcome, Receipt):
-                part = confirmed
-            elif isinstance(outcome, Retryable):
-                settlement.retry_reason = outcome
-            else:
-                settlement.retry_reason = Retryable(f"the sink's outcome was {outcome!r}")
-            part.records.append(record)
-            part.origins.append(origin)
-        self._confirm(confirmed, settlement)
-        if again.records:
-            settlement.retried_records = len(again.records)
-            insort(self._retries, again, key=attrgetter("position"))
+        else:
+            self._settle_each(batch, outcomes, now_s, chance, settlement)
         return settlement
 
     def _confirm(self, batch: Batch[OriginT], settlement: Settlement[OriginT]) -> None:
+        """Let go of a batch of which every record is confirmed, and none was set aside."""
         due = settlement.due
         size_bytes = 0
         for record, origin in zip(batch.records, batch.origins, strict=True):
@@ -199,8 +282,46 @@ class Backlog(Generic[OriginT]):
                     due[origin].append(record)
                 else:
                     due[origin] = [record]
-        self.held_records -= len(batch.records)
-        self.held_bytes -= size_bytes
+        self._flowing_records -= len(batch.records)
+        self._flowing_bytes -= size_bytes
+
+    def _settle_each(
+        self,
+        batch: Batch[OriginT],
+        outcomes: Sequence[Outcome],
+        now_s: float,
+        chance: float,
+        settlement: Settlement[OriginT],
+    ) -> None:
+        aside = self._aside
+        again: list[Entry[OriginT]] = []
+        for entry, outcome in zip(batch.entries(), outcomes, strict=True):
+            record, origin = entry.record, entry.origin
+            if isinstance(outcome, (Receipt, Rejected)):
+                if isinstance(outcome, Rejected):
+                    settlement.refused.append(Refusal(record, origin, outcome))
+                elif origin is not None:
+                    settlement.due.setdefault(origin, []).append(record)
+                if batch.was_aside:
+                    aside.gone(entry.position, record)
+                else:
+                    self._flows_no_more(record)
+                continue
+            reason = outcome if isinstance(outcome, Retryable) else Retryable(f"the sink's outcome was {outcome!r}")
+            settlement.retried_records += 1
+            settlement.retry_reason = reason
+            if isinstance(reason, NotConnected):
+                settlement.not_connected = reason
+                if not batch.was_aside:
+                    again.append(entry)
+                    continue
+            if not batch.was_aside:
+                self._flows_no_more(record)
+            pause_s = aside.refused(entry, now_s, chance, is_new=not batch.was_aside)
+            if pause_s is not None:
+                settlement.pause_s = max(pause_s, settlement.pause_s or 0)
+        if again:
+            insort(self._retries, _batch_of(again), key=_first_position)
 
     def close(self) -> None:
         """Take nothing more and hand nothing out; what is in flight may still settle."""
@@ -208,30 +329,31 @@ class Backlog(Generic[OriginT]):
 
     def abandon(self) -> list[tuple[Record, OriginT | None]]:
         """Give up on everything, in flight too: returns it with its origins, oldest first. For after ``close``."""
-        parts = sorted([*self._in_flight, *self._retries, self._waiting], key=attrgetter("position"))
-        self._in_flight, self._retries, self._waiting = set(), [], Batch()
-        self.held_records = self.held_bytes = self.in_flight_records = 0
-        return [pair for part in parts for pair in zip(part.records, part.origins, strict=True)]
+        until = self._waiting_from + len(self._waiting_records)
+        waiting = Batch(self._waiting_records, self._waiting_origins, range(self._waiting_from, until))
+        entries = [*self._aside.abandon()]
+        for batch in (*self._in_flight, *self._retries, waiting):
+            entries += batch.entries()
+        self._in_flight, self._retries, self._waiting_records, self._waiting_origins = set(), [], [], []
+        self._flowing_records = self._flowing_bytes = self.in_flight_records = 0
+        entries.sort(key=_position)
+        return [(entry.record, entry.origin) for entry in entries]
 
 
-@define
-class Backoff:
-    """Growing pauses between attempts: doubled each time up to a maximum, each shortened by up to half at random.
+def _fitting(records: Sequence[Record], room_records: int, room_bytes: int) -> tuple[int, int]:
+    """How many of ``records`` there is room for, from the first on, and their payload bytes."""
+    count = size_bytes = 0
+    for record in records[: max(0, room_records)]:
+        if size_bytes + len(record.payload) > room_bytes:
+            break
+        count += 1
+        size_bytes += len(record.payload)
+    return count, size_bytes
 
-    :ivar initial_s: the first pause, seconds.
-    :ivar max_s: the longest, seconds.
-    """
 
-    initial_s: float
-    max_s: float
-    failures: int = 0
+def _position(entry: Entry[OriginT]) -> int:
+    return entry.position
 
-    def failed(self, chance: float) -> float:
-        """Seconds to wait before the next attempt. ``chance`` is a random number in [0, 1)."""
-        pause = min(self.max_s, self.initial_s * 2.0 ** min(self.failures, 30))
-        self.failures += 1
-        return pause * (1 - chance / 2)
 
-    def succeeded(self) -> None:
-        """Start over."""
-        self.failures = 0
+def _first_position(batch: Batch[OriginT]) -> int:
+    return batch.positions[0]

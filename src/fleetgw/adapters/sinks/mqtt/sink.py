@@ -17,7 +17,7 @@ from fleetgw.adapters.sinks.mqtt.messages import MessageWriter
 from fleetgw.adapters.sinks.mqtt.session import MqttSession
 from fleetgw.adapters.sinks.mqtt.settings import read_settings
 from fleetgw.adapters.sinks.mqtt.window import PublishWindow
-from fleetgw.domain.delivery import Backoff
+from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.errors import DeliveryError, NotConnected, Retryable
 from fleetgw.domain.ports import IDispatcher, NotReady, Outcome, Readiness, Ready
 

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from fleetgw.adapters.sinks.redis.conversation import Conversation, Misplaced
-from fleetgw.domain.delivery import Backoff
+from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.errors import NotConnected
 from fleetgw.domain.ports import NotReady, Ready
 

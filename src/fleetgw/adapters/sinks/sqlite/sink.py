@@ -18,7 +18,7 @@ from fleetgw.adapters.sinks.context import Answer
 from fleetgw.adapters.sinks.sqlite.settings import read_settings
 from fleetgw.adapters.sinks.sqlite.store import Store
 from fleetgw.adapters.sinks.sqlite.troubles import Trouble, trouble
-from fleetgw.domain.delivery import Backoff
+from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
 
