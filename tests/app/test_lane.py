@@ -380,6 +380,23 @@ class SetAsideTests(LaneCase):
         self.clock.pump([0.006, 0.0, 0.0, 0.0])
         self.assertEqual([txid for told in self.origin.told for txid in told], [f"b{number}" for number in range(8)])
 
+    def test_each_pauses_for_itself(self) -> None:
+        self.refuse(lambda _record: True, Retryable("later"))
+        self.offer_of("A", "V", "a")
+        self.clock.pump([1.0] * 40)
+        tries = len(self.sink.batches)
+        self.refuse(lambda record: record.vin == "A", Retryable("later"))
+        self.clock.advance(30)
+        self.assertEqual(len(self.sink.batches), tries + 1, "the pause is not a long one by now")
+        self.refuse(lambda _record: True, Retryable("later"))
+        self.offer_of("B", "V", "b")
+        self.gather()
+        self.refuse(lambda _record: False, Retryable(""))
+        self.clock.advance(1)
+        self.assertEqual(self.origin.told, [["b"]])
+        self.clock.advance(30)
+        self.assertEqual(self.origin.told, [["b"], ["a"]])
+
     def test_out_of_reach_pauses_everything(self) -> None:
         self.refuse(lambda record: record.record_type == "alerts", NotConnected("gone"))
         self.offer_of("A", "alerts", "a")
