@@ -4,9 +4,10 @@ import atexit
 import gc
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
@@ -14,6 +15,10 @@ from twisted.trial.unittest import TestCase
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
 from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.kafka import Client, kafka_sink
+from fleetgw.app.lane import Lane, LaneTiming
+from fleetgw.domain.delivery import BacklogLimits
+from fleetgw.domain.ports import NotReady, Ready
 from fleetgw.domain.records import Record
 from fleetgw.testing.delivery import Delivery
 from fleetgw.testing.dispatcher_contract import DispatcherContract
@@ -23,7 +28,7 @@ from fleetgw.testing.kafka.consumer import consume
 from fleetgw.testing.kafka.harness import KafkaHarness
 from fleetgw.testing.kafka.wire_contract import KafkaWireContract
 from fleetgw.testing.needed import needed
-from fleetgw.testing.real_reactor import pause
+from fleetgw.testing.real_reactor import pause, the_reactor, until
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
 
 ROOT = Path(__file__).parents[2]
@@ -139,6 +144,80 @@ class ApacheKafkaTests(DispatcherContract, KafkaWireContract):
         self.assertEqual(with_receipt, issued)
         duplicates = len(in_log) - len(issued)
         self.assertLessEqual(duplicates, delivery.retried + 2 * 1000, "more duplicates than were under way at two kills")
+
+
+@cache
+def the_strict_broker() -> KafkaBroker:
+    """One that creates no topics by itself."""
+    needed(missing(JARS))
+    broker = KafkaBroker(JARS, MAX_MESSAGE_BYTES, creates_topics=False)
+    atexit.register(broker.stop)
+    return broker
+
+
+class Acks:
+    """Whoever waits for records."""
+
+    def __init__(self) -> None:
+        self.txids: list[bytes] = []
+
+    def confirmed(self, records: Sequence[Record]) -> None:
+        self.txids += [record.txid for record in records]
+
+
+class MissingTopicTests(TestCase):
+    """One topic of a sink is missing: a lane over it, and the other topic."""
+
+    timeout = 120
+    client: Client = "confluent-kafka"
+    quick: Mapping[str, object] = {"topic.metadata.propagation.max.ms": 500}
+
+    def test_the_other_topics_records_pass_all_along(self) -> Deferred[None]:
+        """And those of the missing one do once it is there; until then the sink is not ready, and says why."""
+        return Deferred.fromCoroutine(self._missing_topic())
+
+    async def _missing_topic(self) -> None:
+        broker = the_strict_broker()
+        namespace = f"missing_{uuid4().hex[:12]}"
+        broker.create_topic(f"{namespace}_V")
+        settings = {"bootstrap.servers": broker.servers, "statistics.interval.ms": 100, **self.quick}
+        metrics, log = ReadableMetrics(), ReadableLog()
+        context = SinkContext("kafka", settings, namespace, ("V", "alerts"), the_reactor(), metrics, log)
+        sink = kafka_sink(context, self.client)
+        await sink.start()
+        lane = Lane(sink, BacklogLimits(50, 100_000, 50, 10), LaneTiming(0.005, 0.1, 0.5, 5.0), the_reactor(), metrics, log)
+        acks = Acks()
+
+        async def acked(txid: str) -> bool:
+            self.assertEqual(lane.offer([make_record("VIN1", txid)], 7, acks), 1)
+            return await until(lambda: txid.encode() in acks.txids)
+
+        try:
+            self.assertTrue(await acked("first"))
+            alerts = [make_record("VIN1", f"alert-{number}", record_type="alerts") for number in range(50)]
+            self.assertEqual(lane.offer(alerts, 7 * len(alerts), acks), len(alerts))
+            await until(lambda: "alerts" in str(sink.readiness()), 30)
+            for number in range(60):
+                self.assertTrue(await acked(f"v-{number}"), f"{number} records had passed: {sink.readiness()}")
+                readiness = sink.readiness()
+                assert isinstance(readiness, NotReady)
+                self.assertIn(f"topic {namespace}_alerts: ", readiness.reason)
+            self.assertEqual(len(acks.txids), 61)
+            broker.create_topic(f"{namespace}_alerts")
+            self.assertTrue(await until(lambda: not lane.held_records, 60), sink.readiness())
+            self.assertEqual(acks.txids[61:], [record.txid for record in alerts])
+            self.assertEqual(sink.readiness(), Ready())
+        finally:
+            lane.close()
+            await sink.stop()
+
+
+class MissingTopicKafkaPythonTests(MissingTopicTests):
+    client = "kafka-python"
+    quick: Mapping[str, object] = {"message.timeout.ms": 2000}
+
+    def tearDown(self) -> None:
+        gc.collect()
 
 
 class ConfluentKafkaTests(ApacheKafkaTests, TestCase):

@@ -8,7 +8,7 @@ from fleetgw.adapters.delivery.failure_log import FailureLog
 from fleetgw.adapters.delivery.numbers import PublishNumbers
 from fleetgw.adapters.delivery.service import ServiceDelivery
 from fleetgw.adapters.delivery.vehicle_queues import RequestLimits
-from fleetgw.adapters.delivery.watch import Unreachable
+from fleetgw.adapters.delivery.watch import Missing, Unreachable
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
@@ -129,7 +129,7 @@ class ServiceDeliveryTests(SynchronousTestCase):
         self.look()
         self.assertEqual(self.delivery.readiness(), Ready())
         self.dispatch("1")
-        self.answer(NotConnected("gone"))
+        self.answer(Missing("gone"))
         self.clock.advance(0)
         self.assertEqual(self.delivery.readiness(), NotReady("one: gone"))
         self.clock.advance(0.5)

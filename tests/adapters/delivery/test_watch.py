@@ -5,8 +5,7 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.delivery.failure_log import FailureLog
-from fleetgw.adapters.delivery.watch import LOOK_MAX_S, DestinationWatch, NeedsMending, Unreachable
-from fleetgw.domain.errors import NotConnected
+from fleetgw.adapters.delivery.watch import LOOK_MAX_S, DestinationWatch, Missing, NeedsMending, Unreachable
 from fleetgw.domain.ports import RECEIPT, NotReady, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
 
@@ -48,7 +47,7 @@ class WatchTests(SynchronousTestCase):
 
     def test_one_destination_is_found_wrong_until_a_record_arrives(self) -> None:
         self.started()
-        self.watch.answered("one", [NotConnected("does not exist")])
+        self.watch.answered("one", [Missing("does not exist")])
         self.assertEqual(self.watch.readiness(), NotReady("one: does not exist"))
         self.watch.answered("two", [RECEIPT])
         self.assertEqual(self.watch.readiness(), NotReady("one: does not exist"))
@@ -57,7 +56,7 @@ class WatchTests(SynchronousTestCase):
 
     def test_one_destination_is_found_wrong_until_a_look_finds_better(self) -> None:
         self.started()
-        self.watch.answered("one", [NotConnected("does not exist")])
+        self.watch.answered("one", [Missing("does not exist")])
         self.clock.advance(1)
         self.assertEqual(self.looks, 2)
         self.watch.looked({"one": None, "two": None})

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -128,6 +129,55 @@ class LogThatTells(ReadableLog):
         super().warn(event, **fields)
         if event == "kafka_idempotence_off":
             reactor.callLater(0, self.idempotence_off.callback, None)
+
+
+class DyingProducer:
+    """Fails fatally, and when its records are purged has just heard that they are too large together; the next one works."""
+
+    made: ClassVar[int] = 0
+
+    def __init__(self, _properties: dict, **_: object) -> None:
+        self.dies = not DyingProducer.made
+        DyingProducer.made += 1
+        self.reports: list[Callable] = []
+        self.purged = False
+
+    def __len__(self) -> int:
+        return len(self.reports)
+
+    def produce(self, *arguments: Any) -> None:  # Any: librdkafka's many
+        self.reports.append(arguments[4])
+
+    def purge(self) -> None:
+        self.purged = True
+
+    def poll(self, _timeout: float) -> None:
+        if self.dies and not self.purged:
+            raise KafkaException(KafkaError(KafkaError._FATAL, "fatal", True))
+        reports, self.reports = self.reports, []
+        for report in reports:
+            if self.dies:
+                report(KafkaError(MESSAGE_TOO_LARGE), None)
+            else:
+                report(None, self)
+
+    flush = poll
+
+    def offset(self) -> int:
+        return 0
+
+
+class ReplacedProducerTests(SynchronousTestCase):
+    def test_a_record_that_is_to_be_sent_alone_is_sent_by_the_next_producer(self) -> None:
+        self.patch(DyingProducer, "made", 0)
+        clock = ThreadlessReactor()
+        sink = ConfluentKafkaSink(context({}, clock), DyingProducer)
+        self.successResultOf(sink.start())
+        clock.advance(confluent.REMAKE_INTERVAL_S)
+        answer = sink.dispatch([make_record()])
+        clock.pump([1.0] * 3)
+        self.assertEqual(self.successResultOf(answer), [RECEIPT])
+        self.successResultOf(sink.stop())
 
 
 class BrokerErrorTests(TestCase):

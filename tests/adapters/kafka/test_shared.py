@@ -7,12 +7,13 @@ from unittest.mock import patch
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kafka import kafka_sink
 from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
-from fleetgw.adapters.sinks.kafka.failures import FailureLog, delivery_error
+from fleetgw.adapters.sinks.kafka.failures import FailureLog, MissingTopics, delivery_error
 from fleetgw.adapters.sinks.kafka.kafka_python import KafkaPythonSink
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
 from fleetgw.adapters.sinks.kafka.properties import read_properties
 from fleetgw.domain.errors import ConfigurationError, NotConnected, Rejected, Retryable
-from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor
+from fleetgw.domain.ports import RECEIPT, NotReady, Ready
+from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 
 CONFLUENT = {"fleetgw.adapters.sinks.kafka.confluent": None}
 KAFKA_PYTHON = {"fleetgw.adapters.sinks.kafka.kafka_python": None}
@@ -78,6 +79,25 @@ class ErrorTreeTests(TestCase):
             87: Rejected,  # INVALID_RECORD
         }
         self.assertEqual({code: type(delivery_error(code, "why")) for code in cases}, cases)
+
+
+class MissingTopicsTests(TestCase):
+    def setUp(self) -> None:
+        self.missing = MissingTopics({"V": "ns_V", "alerts": "ns_alerts"})
+        self.alert, self.other = make_record(record_type="alerts"), make_record()
+
+    def test_a_topic_is_named_until_records_get_into_it(self) -> None:
+        self.missing.add("alerts", "unknown topic")
+        expected = NotReady("topic ns_alerts: unknown topic")
+        self.assertEqual(self.missing.readiness(Ready()), expected)
+        self.missing.settled([self.other, self.alert], [RECEIPT, Retryable("unknown topic")])
+        self.assertEqual(self.missing.readiness(Ready()), expected)
+        self.missing.settled([self.alert], [RECEIPT])
+        self.assertEqual(self.missing.readiness(Ready()), Ready())
+
+    def test_servers_that_are_out_of_reach_come_first(self) -> None:
+        self.missing.add("alerts", "unknown topic")
+        self.assertEqual(self.missing.readiness(NotReady("all brokers are down")), NotReady("all brokers are down"))
 
 
 class FailureLogTests(TestCase):

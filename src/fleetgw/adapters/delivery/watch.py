@@ -27,6 +27,10 @@ class Unreachable(NotConnected):
     """The service itself cannot be reached, whichever the destination."""
 
 
+class Missing(Retryable):
+    """One destination is not there, or not yet: the others may be. The next look may find it."""
+
+
 class NeedsMending(Retryable):
     """Somebody must mend something, such as a permission; until then no record arrives, though a look may find no fault."""
 
@@ -100,7 +104,7 @@ class DestinationWatch:
         match last:
             case Unreachable():
                 self._unreachable = str(last)
-            case NotConnected():
+            case Missing():
                 self._found[destination] = str(last)
             case NeedsMending():
                 self._lasting[destination] = str(last)

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from fleetgw.testing.broker_process import START_TIMEOUT_S, BrokerProcess
 from fleetgw.testing.free_ports import free_ports
@@ -44,6 +45,7 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 broker.heartbeat.interval.ms=200
 broker.session.timeout.ms=1000
+auto.create.topics.enable={creates_topics}
 """
 
 
@@ -61,11 +63,12 @@ class KafkaBroker(BrokerProcess):
 
     :param jars: the folder of Kafka's jars.
     :param max_message_bytes: it refuses larger batches.
+    :param creates_topics: whether a topic that is not there is made when it is first asked for.
     :ivar servers: for ``bootstrap.servers``.
     :ivar sasl_servers: likewise, for clients that say who they are: SASL PLAIN, ``SASL_USER`` and ``SASL_PASSWORD``.
     """
 
-    def __init__(self, jars: Path, max_message_bytes: int) -> None:
+    def __init__(self, jars: Path, max_message_bytes: int, *, creates_topics: bool = True) -> None:
         port, sasl_port, controller_port = free_ports(3)
         super().__init__(port)
         self.servers = self.address
@@ -79,6 +82,7 @@ class KafkaBroker(BrokerProcess):
                 controller_port=controller_port,
                 folder=self.folder,
                 max_message_bytes=max_message_bytes,
+                creates_topics="true" if creates_topics else "false",
                 plain_login=_PLAIN_LOGIN,
                 user=SASL_USER,
                 password=SASL_PASSWORD,
@@ -92,6 +96,11 @@ class KafkaBroker(BrokerProcess):
             timeout=START_TIMEOUT_S,
         )
         self.start()
+
+    def create_topic(self, topic: str) -> None:
+        """Make a topic, and wait for it."""
+        admin = AdminClient({"bootstrap.servers": self.servers})  # kept: the request ends with it
+        admin.create_topics([NewTopic(topic, 2, 1)])[topic].result(START_TIMEOUT_S)
 
     def command(self) -> list[str]:
         """Kafka, in Java."""

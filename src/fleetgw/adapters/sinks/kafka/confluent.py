@@ -11,7 +11,13 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from fleetgw.adapters.sinks.kafka.deliveries import NOT_RUNNING, Delivery
-from fleetgw.adapters.sinks.kafka.failures import TOO_LARGE_CODES, FailureLog, delivery_error
+from fleetgw.adapters.sinks.kafka.failures import (
+    MISSING_TOPIC_CODES,
+    TOO_LARGE_CODES,
+    FailureLog,
+    MissingTopics,
+    delivery_error,
+)
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
 from fleetgw.adapters.sinks.kafka.poll_pace import PollPace
 from fleetgw.adapters.sinks.kafka.properties import LINGER_MS, read_properties
@@ -95,6 +101,7 @@ class ConfluentKafkaSink:
         self._topics = {record_type: context.destination(record_type) for record_type in context.record_types}
         self._numbers = KafkaNumbers(context.metrics, context.record_types)
         self._failures = FailureLog(context.log, self._numbers, context.reactor)
+        self._missing = MissingTopics(self._topics)
         self._producer: Producer | None = None
         self._single: Producer | None = None
         self._made_at_s = 0.0
@@ -145,8 +152,8 @@ class ConfluentKafkaSink:
         return self._stopped
 
     def readiness(self) -> Readiness:
-        """By librdkafka's last word: a delivery, a broker's state, an error."""
-        return self._readiness
+        """By librdkafka's last word: a delivery, a broker's state, an error; and on each topic."""
+        return self._missing.readiness(self._readiness)
 
     def _offer(self, producer: Producer, delivery: Delivery, indexes: Iterable[int], report: Report) -> None:
         """Hand some of a delivery's records to a client; what it refuses at once is settled at once."""
@@ -178,7 +185,7 @@ class ConfluentKafkaSink:
                     ],
                 )
             except Exception as error:  # whatever it is, it becomes the record's outcome
-                delivery.outcomes[index] = self._refusal(error)
+                delivery.outcomes[index] = self._refusal(error, record)
                 delivery.unsettled -= 1
 
     def _reported(self, delivery: Delivery, index: int, error: KafkaError | None, message: Message) -> None:
@@ -190,14 +197,15 @@ class ConfluentKafkaSink:
             self._suspects.append((delivery, index))
             return
         else:
-            delivery.outcomes[index] = self._outcome(error)
+            delivery.outcomes[index] = self._outcome(error, delivery.batch[index])
         delivery.unsettled -= 1
         if not delivery.unsettled:
             self._settled.append(delivery)
 
     def _reported_alone(self, delivery: Delivery, index: int, error: KafkaError | None, message: Message) -> None:
         """Take the report on a record that was sent by itself: now the word is about this record."""
-        delivery.outcomes[index] = self._confirmation(message) if error is None else self._outcome(error)
+        record = delivery.batch[index]
+        delivery.outcomes[index] = self._confirmation(message) if error is None else self._outcome(error, record)
         delivery.unsettled -= 1
         if not delivery.unsettled:
             self._settled.append(delivery)
@@ -224,7 +232,7 @@ class ConfluentKafkaSink:
             if not delivery.unsettled:
                 self._settled.append(delivery)
 
-    def _outcome(self, error: KafkaError) -> DeliveryError:
+    def _outcome(self, error: KafkaError, record: Record) -> DeliveryError:
         reason = f"{error.name()}: {error.str()}"
         self._failures.add(error.name(), reason)
         code = error.code()
@@ -232,12 +240,14 @@ class ConfluentKafkaSink:
             self._readiness = NotReady(f"{self._servers()} did not confirm in time")
             self._unconfirmed = True
             return NotConnected(reason)
+        if code in MISSING_TOPIC_CODES:
+            self._missing.add(record.record_type, reason)
         return NotConnected(reason) if code in _NOT_CONNECTED_CODES else delivery_error(code, reason)
 
-    def _refusal(self, error: Exception) -> DeliveryError:
+    def _refusal(self, error: Exception, record: Record) -> DeliveryError:
         """Tell why the client did not even take a record."""
         if isinstance(error, KafkaException):
-            return self._outcome(error.args[0])
+            return self._outcome(error.args[0], record)
         if isinstance(error, BufferError):
             self._failures.add("queue_full", "the queue to Kafka is full (queue.buffering.max.messages, .kbytes)")
             return Retryable("the queue to Kafka is full")
@@ -283,11 +293,10 @@ class ConfluentKafkaSink:
                 self._heard_error(self._fatal)
 
     def _purge(self) -> None:
-        """Have every record reported on now, delivered or not."""
+        """Have every record reported on now, delivered or not; but suspects still wait for a client of their own."""
         for client in self._clients():
             client.purge()
         self._hear()
-        self._suspects.clear()
 
     def _answer_settled(self) -> None:
         """Answer outside of librdkafka's callbacks: what callers do then may be anything."""
@@ -299,6 +308,7 @@ class ConfluentKafkaSink:
                 if RECEIPT in delivery.outcomes:
                     self._readiness = _READY
                     self._unconfirmed = False
+                    self._missing.settled(delivery.batch, delivery.outcomes)
                 delivery.finish(self._numbers)
 
     def _give_up(self, _stopped: Deferred[None]) -> None:

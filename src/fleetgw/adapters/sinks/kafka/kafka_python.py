@@ -14,7 +14,7 @@ from fleetgw.adapters.delivery.results import Burst
 from fleetgw.adapters.serial_worker import SerialWorker, Worker
 from fleetgw.adapters.sinks.kafka.arguments import producer_plan
 from fleetgw.adapters.sinks.kafka.deliveries import NOT_RUNNING, Delivery
-from fleetgw.adapters.sinks.kafka.failures import FailureLog, delivery_error
+from fleetgw.adapters.sinks.kafka.failures import MISSING_TOPIC_CODES, FailureLog, MissingTopics, delivery_error
 from fleetgw.adapters.sinks.kafka.kafka_library import (
     BrokerResponseError,
     IllegalStateError,
@@ -48,6 +48,11 @@ CLOSE_TIMEOUT_S = 2.0
 _CONNECTION_ERRORS = (KafkaConnectionError, NodeNotReadyError, MetadataEmptyBrokerList, IllegalStateError)
 
 _READY = Ready()
+
+
+class _NothingKnown(KafkaTimeoutError):  # type: ignore[misc]  # kafka-python has no types
+    """No broker has told who leads the topic: it is missing, or none can be asked."""
+
 
 _FULL = Retryable("the queue to Kafka is full")
 
@@ -97,6 +102,7 @@ class KafkaPythonSink:
         self._topics = {record_type: context.destination(record_type) for record_type in context.record_types}
         self._numbers = KafkaNumbers(context.metrics, context.record_types)
         self._failures = FailureLog(context.log, self._numbers, context.reactor)
+        self._missing = MissingTopics(self._topics)
         self._readiness: Readiness = NotReady("not started")
         self._unconfirmed = False  # a record timed out: a connection alone is no good news until one is confirmed
         self._worker: Worker | None = None
@@ -155,8 +161,8 @@ class KafkaPythonSink:
         return self._stopped
 
     def readiness(self) -> Readiness:
-        """By the last delivery, or the last look for a broker."""
-        return self._readiness
+        """By the last delivery, or the last look for a broker; and by the last word on each topic."""
+        return self._missing.readiness(self._readiness)
 
     # On the sink's thread
 
@@ -191,7 +197,7 @@ class KafkaPythonSink:
         topic = self._topics[record.record_type]
         clock = self._context.reactor
         if clock.seconds() < self._unknown_until_s.get(topic, 0):
-            raise KafkaTimeoutError(f"nothing is known of topic {topic}")
+            raise _NothingKnown(topic)
         vin = record.vehicle.vin.encode()
         try:
             return self._producer.send(
@@ -208,10 +214,10 @@ class KafkaPythonSink:
                     ("vin", vin),
                 ],
             )
-        except KafkaTimeoutError:
+        except KafkaTimeoutError as error:
             # the others of this topic must not wait as long again, one after the other
             self._unknown_until_s[topic] = clock.seconds() + PROBE_INTERVAL_S
-            raise
+            raise _NothingKnown(topic) from error
 
     def _close(self, timeout_s: float) -> None:
         producer, self._producer = self._producer, None
@@ -239,7 +245,7 @@ class KafkaPythonSink:
         for delivery, index, error in heard:
             if delivery not in self._open:
                 continue  # given up
-            delivery.outcomes[index] = RECEIPT if error is None else self._outcome(error)
+            delivery.outcomes[index] = RECEIPT if error is None else self._outcome(error, delivery.batch[index])
             delivery.unsettled -= 1
             self._open_records -= 1
             self._open_bytes -= len(delivery.batch[index].payload)
@@ -251,23 +257,29 @@ class KafkaPythonSink:
         self._numbers.queue_size.set_to(self._open_records)
         for delivery in settled:
             self._open.discard(delivery)
+            self._missing.settled(delivery.batch, delivery.outcomes)
             delivery.finish(self._numbers)
         if settled and not self._open and self._stopped is not None:
             self._release(CLOSE_TIMEOUT_S)
 
     def _refusal(self, record: Record) -> DeliveryError | None:
         if record.record_type not in self._topics:
-            return self._outcome(KeyError(record.record_type))
+            return self._outcome(KeyError(record.record_type), record)
         if self._open_records >= self._plan.max_records or self._open_bytes + len(record.payload) > self._plan.max_bytes:
             self._failures.add("queue_full", "the queue to Kafka is full (queue.buffering.max.messages, .kbytes)")
             return _FULL
         return None
 
-    def _outcome(self, error: Exception) -> DeliveryError:
+    def _outcome(self, error: Exception, record: Record) -> DeliveryError:
         kind = type(error).__name__
         reason = f"{kind}: {error}"
         self._failures.add(kind, reason)
+        if isinstance(error, _NothingKnown) and isinstance(self._readiness, Ready):
+            self._missing.add(record.record_type, reason)  # as the broker was there when last seen
+            return Retryable(reason)
         if isinstance(error, BrokerResponseError):
+            if error.errno in MISSING_TOPIC_CODES:
+                self._missing.add(record.record_type, reason)
             return delivery_error(error.errno, reason)
         if isinstance(error, (KafkaTimeoutError, *_CONNECTION_ERRORS)):
             self._lost(reason)

@@ -9,8 +9,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
 from fleetgw.adapters.delivery.requests import Busy, RefusedTogether
-from fleetgw.adapters.delivery.watch import NeedsMending, Unreachable
-from fleetgw.domain.errors import NotConnected
+from fleetgw.adapters.delivery.watch import Missing, NeedsMending, Unreachable
 from fleetgw.domain.ports import RECEIPT
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ class BotoClient:
             return None if _code(error) == "AccessDeniedException" else self._meaning(error)
         except Exception as error:  # whatever it is, a look that fails finds that
             return self._meaning(error)
-        return NotConnected(f"the stream is {status}") if status in ("CREATING", "DELETING") else None
+        return Missing(f"the stream is {status}") if status in ("CREATING", "DELETING") else None
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -116,7 +115,7 @@ class BotoClient:
             if code in _REFUSED or status == 413:
                 return RefusedTogether(reason)
             if code == "ResourceNotFoundException":
-                return NotConnected(f"the stream does not exist in {self._where}: create it, or mend kinesis.streams")
+                return Missing(f"the stream does not exist in {self._where}: create it, or mend kinesis.streams")
             return NeedsMending(reason)
         if isinstance(error, NoCredentialsError):
             return NeedsMending("no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role")

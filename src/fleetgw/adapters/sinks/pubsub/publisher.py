@@ -16,8 +16,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1.types import GetTopicRequest, PublishRequest, PublishResponse, PubsubMessage, Topic
 
 from fleetgw.adapters.delivery.requests import Busy, RefusedTogether
-from fleetgw.adapters.delivery.watch import NeedsMending, Unreachable
-from fleetgw.domain.errors import NotConnected
+from fleetgw.adapters.delivery.watch import Missing, NeedsMending, Unreachable
 from fleetgw.domain.ports import RECEIPT
 
 if TYPE_CHECKING:
@@ -170,5 +169,5 @@ def _meaning(error: Any) -> DeliveryError:  # Any: a call of grpc's, which leave
     if code in _UNREACHED:
         return Unreachable(reason)
     if code is _Code.NOT_FOUND:
-        return NotConnected(reason)  # the next look creates the topic
+        return Missing(reason)  # the next look creates the topic
     return NeedsMending(reason)

@@ -13,6 +13,7 @@ from fleetgw.adapters.delivery.failure_log import FailureLog
 from fleetgw.adapters.delivery.numbers import PublishNumbers
 from fleetgw.adapters.delivery.service import ServiceDelivery
 from fleetgw.adapters.delivery.vehicle_queues import RequestLimits
+from fleetgw.adapters.delivery.watch import Missing
 from fleetgw.adapters.serial_worker import SerialWorker
 from fleetgw.adapters.sinks.pubsub.publisher import GrpcPublisher
 from fleetgw.adapters.sinks.pubsub.settings import MAX_RETRIES, read_settings
@@ -37,7 +38,10 @@ ATTRIBUTES_BYTES = 500
 Source: https://cloud.google.com/pubsub/quotas#resource_limits"""
 
 NOT_CONNECTED_TOTAL = Metric(
-    "pubsub_not_connected_total", Kind.COUNTER, "Records for which Pub/Sub could not be reached.", ("record_type",)
+    "pubsub_not_connected_total",
+    Kind.COUNTER,
+    "Records for which Pub/Sub or the topic could not be reached.",
+    ("record_type",),
 )
 
 
@@ -107,6 +111,6 @@ class PubsubSink:
         self._context.reactor.callFromThread(self._context.log.info, "pubsub_topic_created", topic=topic)
 
     def _count_not_connected(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
-        if isinstance(outcomes[0], NotConnected):
+        if isinstance(outcomes[0], (NotConnected, Missing)):
             for record in records:
                 self._not_connected[record.record_type].add(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from zlib import crc32
 
 from fleetgw.adapters.sinks.redis.servers import Node, OneOf, SentinelMaster
-from fleetgw.domain.errors import NotConnected
+from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import NotReady, Ready
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Routes(Protocol):
     def start(self) -> None:
         """Open the connections that are known to be needed."""
 
-    def pipe(self, record: Record) -> Pipe | NotConnected:
+    def pipe(self, record: Record) -> Pipe | Retryable:
         """Where a record goes, or why it cannot go anywhere."""
 
     def readiness(self) -> Readiness:
@@ -72,7 +72,7 @@ class DirectRoutes:
                 self._open_pipe(OneOf(self._settings) if master is None else SentinelMaster(self._settings, master))
             )
 
-    def pipe(self, record: Record) -> Pipe | NotConnected:
+    def pipe(self, record: Record) -> Pipe | Retryable:
         """By the VIN."""
         return self.pipes[crc32(record.vehicle.vin.encode()) % len(self.pipes)] if len(self.pipes) > 1 else self.pipes[0]
 
@@ -122,14 +122,14 @@ class ClusterRoutes:
         """Look who is there."""
         self._look()
 
-    def pipe(self, record: Record) -> Pipe | NotConnected:
+    def pipe(self, record: Record) -> Pipe | Retryable:
         """By the slot of the vehicle's names."""
         if self._map is None:
             return NotConnected(self._unknown)
         master = self._map.master(self._names.channel(record))
         if master is None:
             self._look()
-            return NotConnected("no node of the cluster serves the vehicle's slot")
+            return Retryable("no node of the cluster serves the vehicle's slot")
         pipes = self._by_master[master]
         return pipes[crc32(record.vehicle.vin.encode()) % len(pipes)] if len(pipes) > 1 else pipes[0]
 

@@ -224,7 +224,7 @@ class RedisSink:
         for place, (index, record, result) in enumerate(zip(part.indexes, part.records, part.results, strict=True)):
             outcome: Outcome
             if isinstance(result, DeliveryError):
-                outcome = result
+                outcome = self._of_this_record(result)
                 reasons.add(str(result))
                 self._numbers.failed(record.record_type)
                 if isinstance(result, Moved) and self._cluster is not None:
@@ -240,6 +240,13 @@ class RedisSink:
             self._numbers.published(record_type, len(sizes), sum(sizes))
         self._note_trouble(part, reasons)
         self._finish(under_way)
+
+    def _of_this_record(self, error: DeliveryError) -> DeliveryError:
+        """A node that is out of reach is not the cluster: the records of the others must not wait for it."""
+        others = self._cluster.pipes if self._cluster is not None else ()
+        if isinstance(error, NotConnected) and any(isinstance(self._readiness[pipe], Ready) for pipe in others):
+            return Retryable(str(error))
+        return error
 
     def _note_trouble(self, part: Part, reasons: set[str]) -> None:
         for reason in reasons:
