@@ -35,11 +35,14 @@ class DeliveryError(FleetgwError):
 
 
 class Retryable(DeliveryError):
-    """Try the same record again later: time-out, throttling, local queue full, broker fail-over."""
+    """Try the same record again later: throttling, local queue full, missing topic, broker fail-over.
+
+    Later records of its vehicle and record type wait for it; others do not.
+    """
 
 
 class NotConnected(Retryable):
-    """The destination cannot be reached, or the sink is not started or already stopped."""
+    """The destination as a whole cannot be reached, or the sink is not started or already stopped: all records wait."""
 
 
 class Rejected(DeliveryError):

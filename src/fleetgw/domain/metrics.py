@@ -58,7 +58,7 @@ LANE_REFUSED_TOTAL = _counter(
     "lane_refused_total", "Records that a full queue did not take; they were not acknowledged.", "dispatcher"
 )
 LANE_RETRIED_TOTAL = _counter("lane_retried_total", "Batches with records to be tried again.", "dispatcher")
-LANE_HELD_RECORDS = _gauge("lane_held_records", "Records waiting and in flight.", "dispatcher")
+LANE_HELD_RECORDS = _gauge("lane_held_records", "Records waiting, in flight and set aside.", "dispatcher")
 DEAD_LETTER_TOTAL = _counter("dead_letter_total", "Records that a sink refused for good.", "dispatcher")
 
 

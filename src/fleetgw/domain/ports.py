@@ -78,9 +78,9 @@ class IDispatcher(Interface):
         :param batch: one or more records, oldest first. Records of one vehicle are in the order received; a sink whose
             destination keeps order keeps that order. The sink must not change the sequence.
         :return: fires with exactly one outcome per record, in the order of ``batch``, once the last is known. A record's
-            outcome is a ``Receipt`` only after the destination has confirmed it; ``Retryable`` (``NotConnected`` where the
-            destination cannot be reached) when the caller should offer it again later; ``Rejected`` when it never can be
-            delivered. One record's fate does not touch its neighbours'.
+            outcome is a ``Receipt`` only after the destination has confirmed it; ``Retryable`` when the caller should offer
+            it again later (``NotConnected`` where the destination as a whole cannot be reached: then everything else waits
+            as well); ``Rejected`` when it never can be delivered. One record's fate does not touch its neighbours'.
 
         Calls may overlap: the next batch may come before the last one's outcomes. Before ``start`` has fired and after
         ``stop`` was called every outcome is ``NotConnected``. Never fails and never raises: any error becomes outcomes.

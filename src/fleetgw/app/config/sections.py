@@ -129,8 +129,11 @@ class LaneOverride(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The bounded queue before each sink. A record that finds it full is not acknowledged; the vehicle resends it."""
 
-    queue_records: Annotated[Positive, Meta(description="Records a sink may hold, waiting and in flight.")] = 100_000
-    queue_bytes: Annotated[Positive, Meta(description="Payload bytes a sink may hold, waiting and in flight.")] = 268_435_456
+    queue_records: Annotated[
+        Positive,
+        Meta(description="Records a sink may hold, waiting and in flight; what is set aside counts per record type."),
+    ] = 100_000
+    queue_bytes: Annotated[Positive, Meta(description="Payload bytes a sink may hold, counted likewise.")] = 268_435_456
     in_flight_records: Annotated[Positive, Meta(description="Records handed to the sink and not yet confirmed.")] = 20_000
     batch_records: Annotated[Positive, Meta(description="Records in one batch.")] = 2_000
     gather_ms: Annotated[Seconds, Meta(description="Milliseconds to gather a batch; 0: one turn of the reactor.")] = 5.0
