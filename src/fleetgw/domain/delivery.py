@@ -115,17 +115,18 @@ class Backlog(Generic[OriginT]):
         self._waiting_origins: list[OriginT | None] = []
         self._waiting_from = 0  # the position of the first
         self._aside: SetAside[OriginT] = SetAside(retry_initial_s, retry_max_s)
+        self._held_aside = self._aside.held
         self._last_was_aside = False
 
     @property
     def held_records(self) -> int:
         """Waiting, in flight and set aside."""
-        return self._flowing_records + self._aside.held.records
+        return self._flowing_records + self._held_aside.records
 
     @property
     def held_bytes(self) -> int:
         """Their payloads."""
-        return self._flowing_bytes + self._aside.held.size_bytes
+        return self._flowing_bytes + self._held_aside.size_bytes
 
     @property
     def waiting_records(self) -> int:
@@ -135,7 +136,7 @@ class Backlog(Generic[OriginT]):
     @property
     def set_aside_records(self) -> int:
         """Those that were refused for now, and those held back behind them."""
-        return self._aside.held.records
+        return self._held_aside.records
 
     @property
     def has_more(self) -> bool:
@@ -156,21 +157,35 @@ class Backlog(Generic[OriginT]):
         :return: how many were taken.
         """
         count = len(records)
+        held_records = self._flowing_records + count
+        held_bytes = self._flowing_bytes + size_bytes
         limits = self.limits
-        room_records = limits.queue_records - self._flowing_records
-        room_bytes = limits.queue_bytes - self._flowing_bytes
-        if self._aside.held.records and count:
-            aside = self._aside.held_of(records[0].record_type)
-            room_records -= aside.records
-            room_bytes -= aside.size_bytes
-        if count > room_records or size_bytes > room_bytes:
-            count, size_bytes = _fitting(records, room_records, room_bytes)
+        if self._held_aside.records or held_records > limits.queue_records or held_bytes > limits.queue_bytes:
+            count, size_bytes = self._fitting(records)
             records = records[:count]
-        self._flowing_records += count
-        self._flowing_bytes += size_bytes
+            held_records = self._flowing_records + count
+            held_bytes = self._flowing_bytes + size_bytes
+        self._flowing_records = held_records
+        self._flowing_bytes = held_bytes
         self._waiting_records += records
         self._waiting_origins += [origin] * count
         return count
+
+    def _fitting(self, records: Sequence[Record]) -> tuple[int, int]:
+        """How many there is room for, from the first on, and their payload bytes."""
+        room_records = self.limits.queue_records - self._flowing_records
+        room_bytes = self.limits.queue_bytes - self._flowing_bytes
+        if records:
+            aside = self._aside.held_of(records[0].record_type)
+            room_records -= aside.records
+            room_bytes -= aside.size_bytes
+        count = size_bytes = 0
+        for record in records[: max(0, room_records)]:
+            if size_bytes + len(record.payload) > room_bytes:
+                break
+            count += 1
+            size_bytes += len(record.payload)
+        return count, size_bytes
 
     def end_pauses(self, now_s: float) -> None:
         """Let what was set aside, and has paused until now, be handed out again."""
@@ -231,7 +246,7 @@ class Backlog(Generic[OriginT]):
 
     def _without_stopped(self, batch: Batch[OriginT]) -> Batch[OriginT]:
         """Hold back what must wait for something that is set aside; returns the rest."""
-        if not self._aside.held.records:
+        if not self._held_aside.records:
             return batch
         free = []
         for entry in batch.entries():
@@ -338,17 +353,6 @@ class Backlog(Generic[OriginT]):
         self._flowing_records = self._flowing_bytes = self.in_flight_records = 0
         entries.sort(key=_position)
         return [(entry.record, entry.origin) for entry in entries]
-
-
-def _fitting(records: Sequence[Record], room_records: int, room_bytes: int) -> tuple[int, int]:
-    """How many of ``records`` there is room for, from the first on, and their payload bytes."""
-    count = size_bytes = 0
-    for record in records[: max(0, room_records)]:
-        if size_bytes + len(record.payload) > room_bytes:
-            break
-        count += 1
-        size_bytes += len(record.payload)
-    return count, size_bytes
 
 
 def _position(entry: Entry[OriginT]) -> int:

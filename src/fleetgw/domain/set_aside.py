@@ -59,7 +59,7 @@ class SetAside(Generic[OriginT]):
 
     :param retry_initial_s: a lot's first pause; doubled at each failure of its oldest record.
     :param retry_max_s: the longest.
-    :ivar held: all records held here.
+    :ivar held: all records held here; always the same object.
     """
 
     def __init__(self, retry_initial_s: float, retry_max_s: float) -> None:
@@ -161,7 +161,7 @@ class SetAside(Generic[OriginT]):
     def abandon(self) -> Iterator[Entry[OriginT]]:
         """Part with all that is not in flight, in no order, and forget what is."""
         lots, self._lots = self._lots, {}
-        self.held = Room()
+        self.held.records = self.held.size_bytes = 0
         self._held_by_type.clear()
         self._pauses.clear()
         self._due.clear()
