@@ -1,98 +1,22 @@
 """A lane over a scripted sink, on a clock."""
 
 import base64
-from collections.abc import Callable, Sequence
-from typing import Any
-from unittest import TestCase
+from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
-from zope.interface import implementer
 
-from fleetgw.app.lane import COMPANY_RECORDS, Lane, LaneTiming
+from fleetgw.app.lane import COMPANY_RECORDS
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable, Unheard
-from fleetgw.domain.ports import RECEIPT, IDispatcher, Outcome, Readiness, Ready
+from fleetgw.domain.ports import RECEIPT, Outcome
 from fleetgw.domain.records import Record
-from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
-
-LIMITS = BacklogLimits(queue_records=100, queue_bytes=10_000, in_flight_records=8, batch_records=4)
-TIMING = LaneTiming(gather_s=0.005, retry_initial_s=1.0, retry_max_s=30.0, drain_s=10.0)
-
-
-@implementer(IDispatcher)
-class ScriptedSink:
-    """Keeps each batch with the Deferred it answered; ``answer_with`` answers at once."""
-
-    name = "scripted"
-
-    def __init__(self) -> None:
-        self.batches: list[tuple[list[str], Deferred[Any]]] = []
-        self.answer_with: Any = None
-
-    def start(self) -> Deferred[None]:
-        raise NotImplementedError
-
-    def stop(self) -> Deferred[None]:
-        raise NotImplementedError
-
-    def readiness(self) -> Readiness:
-        return Ready()
-
-    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
-        answer: Deferred[Any] = Deferred()
-        self.batches.append(([record.txid.decode() for record in batch], answer))
-        if callable(self.answer_with):
-            made: Deferred[Sequence[Outcome]] = self.answer_with(batch)
-            return made
-        return answer
-
-    @property
-    def txids(self) -> list[list[str]]:
-        return [txids for txids, _ in self.batches]
-
-    def answer(self, number: int, *outcomes: object) -> None:
-        """Answer a batch; one outcome stands for all."""
-        txids, answer = self.batches[number]
-        answer.callback(list(outcomes) * len(txids) if len(outcomes) == 1 else list(outcomes))
-
-
-class Origin:
-    """Someone who waits."""
-
-    def __init__(self) -> None:
-        self.told: list[list[str]] = []
-
-    def confirmed(self, records: Sequence[Record]) -> None:
-        self.told.append([record.txid.decode() for record in records])
+from fleetgw.testing.lane_case import TIMING, LaneCase, Origin, succeeded
+from fleetgw.testing.sink_doubles import make_record
 
 
 class BrokenOrigin(Origin):
     def confirmed(self, records: Sequence[Record]) -> None:
         raise RuntimeError("the link is in pieces")
-
-
-class LaneCase(TestCase):
-    def setUp(self) -> None:
-        self.sink = ScriptedSink()
-        self.clock = Clock()
-        self.metrics = ReadableMetrics()
-        self.log = ReadableLog()
-        self.origin = Origin()
-        self.lane = self.make(LIMITS)
-
-    def make(self, limits: BacklogLimits, timing: LaneTiming = TIMING) -> Lane:
-        return Lane(self.sink, limits, timing, self.clock, self.metrics, self.log)
-
-    def offer(self, *txids: str, origin: Origin | None = None) -> int:
-        records = [make_record(txid=txid, payload=b"12345") for txid in txids]
-        return self.lane.offer(records, 5 * len(records), origin)
-
-    def gather(self) -> None:
-        self.clock.advance(TIMING.gather_s)
-
-    def number(self, name: str) -> float:
-        return self.metrics.value(name, "scripted")
 
 
 class GatheringTests(LaneCase):
@@ -157,7 +81,7 @@ class GatheringTests(LaneCase):
         self.assertEqual(self.lane.held_records, 0)
 
     def test_a_sink_that_answers_at_once(self) -> None:
-        self.sink.answer_with = lambda batch: _succeeded([RECEIPT] * len(batch))
+        self.sink.answer_with = lambda batch: succeeded([RECEIPT] * len(batch))
         self.offer(*"abcdefghijkl", origin=self.origin)
         for _ in range(3):
             self.gather()
@@ -332,135 +256,6 @@ class BackoffTests(LaneCase):
         self.assertLessEqual(self.pauses()[-1], 1)
 
 
-class SetAsideTests(LaneCase):
-    """What is refused for now, though the destination can be reached, stands in the way of nothing else."""
-
-    def offer_of(self, vin: str, record_type: str, *txids: str) -> None:
-        records = [make_record(vin, txid, record_type=record_type, payload=b"12345") for txid in txids]
-        self.assertEqual(self.lane.offer(records, 5 * len(records), self.origin), len(records))
-
-    def refuse(self, refuses: Callable[[Record], bool], reason: Retryable) -> None:
-        """Have the sink refuse some records at once, and take the others."""
-        self.sink.answer_with = lambda batch: _succeeded([reason if refuses(each) else RECEIPT for each in batch])
-
-    def test_a_type_that_is_refused_at_once_holds_up_no_other(self) -> None:
-        self.refuse(lambda record: record.record_type == "alerts", Retryable("no such topic"))
-        for number in range(40):
-            self.offer_of("A", "alerts", f"a{number}")
-            self.offer_of("A", "V", f"v{number}")
-            self.gather()
-            self.assertEqual(self.origin.told.pop(), [f"v{number}"], "at once, whatever pauses")
-        self.assertEqual(self.lane.held_records, 40)
-        self.assertEqual(self.number("lane_held_records"), 40)
-        self.refuse(lambda _record: False, Retryable(""))
-        self.clock.pump([TIMING.retry_max_s] + [0.0] * 20)
-        self.assertEqual([txid for told in self.origin.told for txid in told], [f"a{number}" for number in range(40)])
-        self.assertEqual(self.lane.held_records, 0)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def test_a_vehicle_whose_records_are_refused_holds_up_no_other(self) -> None:
-        self.refuse(lambda record: record.vin == "A", Retryable("the listener failed"))
-        for number in range(20):
-            self.offer_of("A", "V", f"a{number}")
-            self.offer_of("B", "V", f"b{number}")
-            self.clock.advance(1)
-            self.assertEqual(self.origin.told.pop(), [f"b{number}"])
-        tried = [txid for txids in self.sink.txids for txid in txids if txid.startswith("a")]
-        self.assertEqual({*tried}, {"a0"}, "what came later must wait for it")
-        self.assertLess(len(tried), 10, "the pauses do not grow")
-
-    def test_a_failing_retry_does_not_end_the_handing_over(self) -> None:
-        self.refuse(lambda record: record.vin < "VIN8", Retryable("no"))
-        for number in range(8):
-            self.offer_of(f"VIN{number}", "V", f"a{number}")
-        self.clock.pump([0.005, 0.0, 0.0])
-        self.clock.advance(0.994)
-        for number in range(8):
-            self.offer_of("VIN8", "V", f"b{number}")
-        self.clock.pump([0.006, 0.0, 0.0, 0.0])
-        self.assertEqual([txid for told in self.origin.told for txid in told], [f"b{number}" for number in range(8)])
-
-    def test_each_pauses_for_itself(self) -> None:
-        self.refuse(lambda _record: True, Retryable("later"))
-        self.offer_of("A", "V", "a")
-        self.clock.pump([1.0] * 40)
-        tries = len(self.sink.batches)
-        self.refuse(lambda record: record.vin == "A", Retryable("later"))
-        self.clock.advance(30)
-        self.assertEqual(len(self.sink.batches), tries + 1, "the pause is not a long one by now")
-        self.refuse(lambda _record: True, Retryable("later"))
-        self.offer_of("B", "V", "b")
-        self.gather()
-        self.refuse(lambda _record: False, Retryable(""))
-        self.clock.advance(1)
-        self.assertEqual(self.origin.told, [["b"]])
-        self.clock.advance(30)
-        self.assertEqual(self.origin.told, [["b"], ["a"]])
-
-    def test_out_of_reach_pauses_everything(self) -> None:
-        self.refuse(lambda record: record.record_type == "alerts", NotConnected("gone"))
-        self.offer_of("A", "alerts", "a")
-        self.gather()
-        self.offer_of("B", "V", "v")
-        self.gather()
-        self.assertEqual(self.sink.txids, [["a"]])
-
-    def test_what_was_set_aside_stays_in_order_before_what_was_held_back(self) -> None:
-        self.offer_of("A", "V", "1", "2", "3")
-        self.gather()
-        self.offer_of("A", "V", "4")
-        self.sink.answer(0, RECEIPT, Retryable("later"), Retryable("later"))
-        self.offer_of("A", "V", "5")
-        self.gather()
-        self.clock.advance(1)
-        self.sink.answer(1, RECEIPT)
-        self.clock.advance(0)
-        self.assertEqual(self.sink.txids[1:], [["2"], ["3", "4", "5"]])
-
-    def test_held_back_records_are_no_company_for_those_that_flow(self) -> None:
-        self.lane = self.make(BacklogLimits(1000, 100_000, 1000, 1000))
-        self.offer_of("A", "V", "refused", *map(str, range(COMPANY_RECORDS)))
-        self.clock.advance(0)
-        self.sink.answer(0, Retryable("later"))
-        self.offer_of("B", "V", "b")
-        self.clock.advance(0)
-        self.assertEqual(len(self.sink.txids), 1, "one record is no company")
-        self.gather()
-        self.assertEqual(self.sink.txids[1:], [["b"]])
-
-    def test_it_is_said_once_in_a_while_how_much_is_set_aside(self) -> None:
-        self.refuse(lambda _record: True, Retryable("no such topic"))
-        for number in range(50):
-            self.offer_of(f"VIN{number}", "V", "1")
-            self.clock.advance(0.1)
-        (event,) = self.log.fields_of("dispatch_retry")
-        self.assertEqual((event["error"], event["set_aside_records"]), ("no such topic", 1))
-        self.clock.advance(TIMING.retry_max_s)
-        self.assertEqual(self.log.fields_of("dispatch_retry")[1]["set_aside_records"], 50)
-
-    def test_draining_ends_its_pauses(self) -> None:
-        self.refuse(lambda _record: True, Retryable("later"))
-        self.offer_of("A", "V", "1", "2")
-        self.clock.pump([1.0] * 100)
-        self.refuse(lambda _record: False, Retryable(""))
-        drained = self.lane.drain()
-        self.clock.pump([0.0] * 2)
-        self.assertTrue(drained.called)
-        self.assertEqual([txid for told in self.origin.told for txid in told], ["1", "2"])
-
-    def test_closed_it_tries_nothing_again_and_abandons_all_in_order(self) -> None:
-        self.refuse(lambda record: record.vin == "A", Retryable("later"))
-        for number in range(3):
-            self.lane.offer([make_record("A", f"{number}", payload=b"12345")], 5, None)
-            self.gather()
-        self.lane.close()
-        self.lane.offer([make_record("A", "late", payload=b"12345")], 5, None)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.lane.abandon(), 3)
-        letters = self.log.fields_of("dead_letter")
-        self.assertEqual([letter["metadata"]["txid"] for letter in letters], list("012"))  # type: ignore[index]
-
-
 class EndTests(LaneCase):
     def test_drained_at_once_when_empty(self) -> None:
         self.assertTrue(self.lane.drain().called)
@@ -528,9 +323,3 @@ class EndTests(LaneCase):
         self.assertEqual(self.number("lane_held_records"), 0)
         self.sink.answer(0, RECEIPT)
         self.assertEqual((self.lane.held_records, self.lane.abandon()), (0, 0))
-
-
-def _succeeded(outcomes: list[Outcome]) -> Deferred[Sequence[Outcome]]:
-    answer: Deferred[Sequence[Outcome]] = Deferred()
-    answer.callback(outcomes)
-    return answer

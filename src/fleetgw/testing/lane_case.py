@@ -1,0 +1,113 @@
+"""A lane over a scripted sink, on a clock: what its tests share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any  # Any: a sink under test may answer with anything
+from unittest import TestCase
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from fleetgw.app.lane import Lane, LaneTiming
+from fleetgw.domain.delivery import BacklogLimits
+from fleetgw.domain.ports import IDispatcher, Outcome, Readiness, Ready
+from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fleetgw.domain.records import Record
+
+LIMITS = BacklogLimits(queue_records=100, queue_bytes=10_000, in_flight_records=8, batch_records=4)
+TIMING = LaneTiming(gather_s=0.005, retry_initial_s=1.0, retry_max_s=30.0, drain_s=10.0)
+
+
+@implementer(IDispatcher)
+class ScriptedSink:
+    """Keeps each batch with the Deferred it answered; ``answer_with`` answers at once."""
+
+    name = "scripted"
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[list[str], Deferred[Any]]] = []
+        self.answer_with: Any = None
+
+    def start(self) -> Deferred[None]:
+        """A lane starts no sink."""
+        raise NotImplementedError
+
+    def stop(self) -> Deferred[None]:
+        """A lane stops no sink."""
+        raise NotImplementedError
+
+    def readiness(self) -> Readiness:
+        """Always ready."""
+        return Ready()
+
+    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
+        """Keep a batch until ``answer``, where ``answer_with`` gives no answer."""
+        answer: Deferred[Any] = Deferred()
+        self.batches.append(([record.txid.decode() for record in batch], answer))
+        if callable(self.answer_with):
+            made: Deferred[Sequence[Outcome]] = self.answer_with(batch)
+            return made
+        return answer
+
+    @property
+    def txids(self) -> list[list[str]]:
+        """Those of each batch."""
+        return [txids for txids, _ in self.batches]
+
+    def answer(self, number: int, *outcomes: object) -> None:
+        """Answer a batch; one outcome stands for all."""
+        txids, answer = self.batches[number]
+        answer.callback(list(outcomes) * len(txids) if len(outcomes) == 1 else list(outcomes))
+
+
+class Origin:
+    """Someone who waits."""
+
+    def __init__(self) -> None:
+        self.told: list[list[str]] = []
+
+    def confirmed(self, records: Sequence[Record]) -> None:
+        """Note them."""
+        self.told.append([record.txid.decode() for record in records])
+
+
+class LaneCase(TestCase):
+    """Has a lane over a scripted sink."""
+
+    def setUp(self) -> None:
+        """Make it."""
+        self.sink = ScriptedSink()
+        self.clock = Clock()
+        self.metrics = ReadableMetrics()
+        self.log = ReadableLog()
+        self.origin = Origin()
+        self.lane = self.make(LIMITS)
+
+    def make(self, limits: BacklogLimits, timing: LaneTiming = TIMING) -> Lane:
+        """A lane with limits of its own."""
+        return Lane(self.sink, limits, timing, self.clock, self.metrics, self.log)
+
+    def offer(self, *txids: str, origin: Origin | None = None) -> int:
+        """Offer records of one vehicle and type; how many were taken."""
+        records = [make_record(txid=txid, payload=b"12345") for txid in txids]
+        return self.lane.offer(records, 5 * len(records), origin)
+
+    def gather(self) -> None:
+        """Let as much time pass as a batch is gathered for."""
+        self.clock.advance(TIMING.gather_s)
+
+    def number(self, name: str) -> float:
+        """What a metric says of the lane."""
+        return self.metrics.value(name, "scripted")
+
+
+def succeeded(outcomes: list[Outcome]) -> Deferred[Sequence[Outcome]]:
+    """What a sink answers that knows the outcomes at once."""
+    answer: Deferred[Sequence[Outcome]] = Deferred()
+    answer.callback(outcomes)
+    return answer
