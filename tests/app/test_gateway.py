@@ -513,6 +513,37 @@ class RateLimitTests(GatewayCase):
         self.assertEqual(replies, acks("V", b"1") + error())
 
 
+class UnknownValueTests(GatewayCase):
+    """A signal of ``V`` whose value is of a kind that the schema does not have."""
+
+    PAYLOAD = b"\x0a\x07\x08\x04\x12\x03\xb8\x03\x03"
+
+    def test_passes_and_is_counted_and_logged_whatever_the_sink(self) -> None:
+        session = self.session()
+        self.assertEqual(session.received([message("V", b"1", self.PAYLOAD), message("V", b"2")]), acks("V", b"1", b"2"))
+        self.dispatch()
+        self.assertEqual(self.kafka.txids, [b"1", b"2"])
+        self.assertEqual(self.value("unknown_signal_value_total"), 1)
+        self.assertEqual(
+            self.log.fields_of("unknown_signal_value"), [{"vin": VIN, "signals": ["VehicleSpeed"], "more_unwritten": 0}]
+        )
+
+    def test_once_per_record_though_two_sinks_get_it(self) -> None:
+        self.records = {"V": ["kafka", "logger"]}
+        self.session().received([message("V", b"1", self.PAYLOAD)])
+        self.assertEqual(self.value("unknown_signal_value_total"), 1)
+
+    def test_a_flood_over_many_connections_is_no_flood_of_lines(self) -> None:
+        gateway = self.make()
+        for _ in range(10):
+            gateway.connected(vehicle(), self.link).received([message("V", b"1", self.PAYLOAD)] * 10)
+        self.assertEqual(len(self.log.fields_of("unknown_signal_value")), 1)
+        self.clock.advance(10)
+        gateway.connected(vehicle(), self.link).received([message("V", b"1", self.PAYLOAD)])
+        self.assertEqual([fields["more_unwritten"] for fields in self.log.fields_of("unknown_signal_value")], [0, 99])
+        self.assertEqual(self.value("unknown_signal_value_total"), 101)
+
+
 class ConnectivityTests(GatewayCase):
     def setUp(self) -> None:
         super().setUp()

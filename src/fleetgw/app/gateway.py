@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
@@ -16,6 +17,7 @@ from fleetgw.domain.metrics import (
     UNAUTHORIZED_SENDER_ID_TOTAL,
     UNEXPECTED_RECORD_ERR_TOTAL,
     UNKNOWN_MESSAGE_TYPE_ERROR_TOTAL,
+    UNKNOWN_SIGNAL_VALUE_TOTAL,
     VIN_SIGNAL_COUNT,
 )
 from fleetgw.domain.ports import ConnectivityStatus, IGateway, ISession
@@ -35,6 +37,9 @@ STREAM = MessageType.STREAM.value
 _NO_FIELD_OF_ITS_OWN = frozenset({"event", "self"})
 """Record types whose name cannot be a field of a log event; they are in its total."""
 
+UNKNOWN_VALUES_LOG_INTERVAL_S = 10.0
+"""Newer vehicles send values of unknown kinds with every record: at most one event in so long a time, over all vehicles."""
+
 
 @frozen
 class RateLimit:
@@ -52,6 +57,7 @@ class _Numbers:
     too_big: ICounter
     unexpected: ICounter
     other_sender: ICounter
+    unknown_values: ICounter
 
 
 @implementer(IGateway)
@@ -81,6 +87,8 @@ class Gateway:
     numbers: _Numbers = field(init=False)
     _sessions: int = field(default=0, init=False)
     _vin_signals: dict[tuple[str, str], int] = field(factory=dict, init=False)
+    _unknown_values_logged_at: float = field(default=-math.inf, init=False)
+    _unknown_values_unwritten: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         metrics = self.metrics
@@ -89,6 +97,7 @@ class Gateway:
             metrics.counter(RECORD_TOO_BIG_TOTAL),
             metrics.counter(UNEXPECTED_RECORD_ERR_TOTAL),
             metrics.counter(UNAUTHORIZED_SENDER_ID_TOTAL),
+            metrics.counter(UNKNOWN_SIGNAL_VALUE_TOTAL),
         )
 
     def connected(self, vehicle: Vehicle, link: IVehicleLink) -> Session:
@@ -136,6 +145,21 @@ class Gateway:
             key = numbers.label, vehicle.vin
             self._vin_signals[key] = total = self._vin_signals.get(key, 0) + signals
             self.metrics.gauge(VIN_SIGNAL_COUNT, record_type=numbers.label, vin=vehicle.vin).set_to(total)
+
+    def note_unknown_values(self, record: Record) -> None:
+        """Count a record with values of an unknown kind, and now and then log one. It passes all the same."""
+        self.numbers.unknown_values.add(1)
+        now = self.monotonic()
+        if now - self._unknown_values_logged_at < UNKNOWN_VALUES_LOG_INTERVAL_S:
+            self._unknown_values_unwritten += 1
+            return
+        self.log.warn(
+            "unknown_signal_value",
+            vin=record.vin,
+            signals=list(record.unknown_values),
+            more_unwritten=self._unknown_values_unwritten,
+        )
+        self._unknown_values_logged_at, self._unknown_values_unwritten = now, 0
 
 
 @implementer(ISession)
@@ -214,6 +238,8 @@ class Session:
         for record in records:
             size_bytes += len(record.payload)
             signals += record.signals
+            if record.unknown_values:
+                self._gateway.note_unknown_values(record)
         count = len(records)
         self._count(route.numbers, count, size_bytes)
         if signals:

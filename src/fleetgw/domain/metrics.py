@@ -44,6 +44,9 @@ UNAUTHORIZED_SENDER_ID_TOTAL = _counter("unauthorized_sender_id_total", "Unroute
 UNKNOWN_MESSAGE_TYPE_ERROR_TOTAL = _counter(
     "unknown_message_type_error_total", "Envelopes that are no stream message.", "msg_type"
 )
+UNKNOWN_SIGNAL_VALUE_TOTAL = _counter(
+    "unknown_signal_value_total", "Records with a signal whose value is of a kind that this version does not know."
+)
 UNEXPECTED_RECORD_ERR_TOTAL = _counter("unexpected_record_err_total", "Messages that could not be read or decoded.")
 SOCKET_ERR_TOTAL = _counter("socket_err_total", "Connections that ended with an error.")
 TLS_HANDSHAKE_ERROR_TOTAL = _counter("tls_handshake_error_total", "TLS handshakes that failed.", "reason")

@@ -77,6 +77,7 @@ class Record:
     :ivar received_at_ms: epoch milliseconds.
     :ivar content: the decoded payload, a message of ``protos/`` for the four known types, None for a custom one.
     :ivar signals: how many signals (``V``) or alerts (``alerts``) it holds, 0 for the other types.
+    :ivar unknown_values: the names of the signals whose value is of a kind that the schema does not have.
     """
 
     record_type: str
@@ -86,6 +87,7 @@ class Record:
     received_at_ms: int
     content: object
     signals: int
+    unknown_values: tuple[str, ...] = ()
 
     @property
     def vin(self) -> str:

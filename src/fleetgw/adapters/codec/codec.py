@@ -36,12 +36,12 @@ class RecordCodec:
         if decode is None:
             return Record(record_type, envelope.txid, vehicle, envelope.payload, received_at_ms, None, 0)
         try:
-            content, payload, signals = decode(envelope.payload, vehicle.vin)
+            content, payload, signals, unknown = decode(envelope.payload, vehicle.vin)
         except DecodeError as problem:
             raise MalformedPayload(f"a payload of type {record_type} does not parse: {problem}") from problem
         if self._as_json:
             payload = to_json(content).encode()
-        return Record(record_type, envelope.txid, vehicle, payload, received_at_ms, content, signals)
+        return Record(record_type, envelope.txid, vehicle, payload, received_at_ms, content, signals, unknown)
 
     def connectivity(self, vehicle: Vehicle, status: ConnectivityStatus, created_at_ns: int) -> Record:
         """See ``IRecordCodec``."""

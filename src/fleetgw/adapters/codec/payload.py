@@ -20,9 +20,13 @@ from fleetgw.adapters.codec.transforms import (
     rewrite_location,
     rewrite_scientific,
 )
+from fleetgw.adapters.codec.unknown_values import signals_of_unknown_kind, unknown_value
 from fleetgw.domain.errors import MalformedPayload
 
 Content = Payload | VehicleAlerts | VehicleErrors | VehicleConnectivity
+
+Decoded = tuple[Content, bytes, int, tuple[str, ...]]
+"""The message, its bytes, how many signals or alerts it holds, and which signals have a value of an unknown kind."""
 
 MAX_ELEMENTS = 20_000
 """Signals, alerts or errors in one record. Vehicles send some hundreds; a megabyte of empty ones would take a second to be
@@ -51,13 +55,14 @@ def _errors_with_listed_tags() -> Any:
 _ErrorsWithListedTags = _errors_with_listed_tags()
 
 
-def _data(payload: bytes, vin: str) -> tuple[Content, bytes, int]:
+def _data(payload: bytes, vin: str) -> Decoded:
     message = _parse_data(payload)
     signals = len(message.data)
     if signals > MAX_ELEMENTS:
         raise _too_many(signals)
     message.vin = vin
     serialised = message.SerializeToString()
+    unknown = signals_of_unknown_kind(message) if unknown_value(serialised) else ()
     location, exponent = location_text(serialised), exponent_text(serialised)
     if location or exponent:
         if location:
@@ -65,23 +70,23 @@ def _data(payload: bytes, vin: str) -> tuple[Content, bytes, int]:
         if exponent:
             rewrite_scientific(message)
         serialised = message.SerializeToString()
-    return message, serialised, signals
+    return message, serialised, signals, unknown
 
 
 def _too_many(elements: int) -> MalformedPayload:
     return MalformedPayload(f"{elements} elements in one record; at most {MAX_ELEMENTS} are taken")
 
 
-def _alerts(payload: bytes, vin: str) -> tuple[Content, bytes, int]:
+def _alerts(payload: bytes, vin: str) -> Decoded:
     message = VehicleAlerts.FromString(payload)
     if len(message.alerts) > MAX_ELEMENTS:
         raise _too_many(len(message.alerts))
     message.vin = vin
     rewrite_alerts(message)
-    return message, message.SerializeToString(), len(message.alerts)
+    return message, message.SerializeToString(), len(message.alerts), ()
 
 
-def _errors(payload: bytes, vin: str) -> tuple[Content, bytes, int]:
+def _errors(payload: bytes, vin: str) -> Decoded:
     listed = _ErrorsWithListedTags.FromString(payload)
     if len(listed.errors) > MAX_ELEMENTS:
         raise _too_many(len(listed.errors))
@@ -91,20 +96,19 @@ def _errors(payload: bytes, vin: str) -> tuple[Content, bytes, int]:
     message = VehicleErrors.FromString(listed.SerializeToString())
     message.vin = vin
     # Deterministic: the tags of an error sorted by key.
-    return message, message.SerializeToString(deterministic=True), 0
+    return message, message.SerializeToString(deterministic=True), 0, ()
 
 
-def _connectivity(payload: bytes, vin: str) -> tuple[Content, bytes, int]:
+def _connectivity(payload: bytes, vin: str) -> Decoded:
     message = VehicleConnectivity.FromString(payload)
     message.vin = vin
-    return message, message.SerializeToString(), 0
+    return message, message.SerializeToString(), 0, ()
 
 
-DECODERS: dict[str, Callable[[bytes, str], tuple[Content, bytes, int]]] = {
+DECODERS: dict[str, Callable[[bytes, str], Decoded]] = {
     "V": _data,
     "alerts": _alerts,
     "errors": _errors,
     "connectivity": _connectivity,
 }
-"""By record type: ``(payload, vin)`` to the message, its bytes and how many signals it holds. Raise ``DecodeError`` or
-``MalformedPayload``."""
+"""By record type: what takes ``(payload, vin)``. Raise ``DecodeError`` or ``MalformedPayload``."""
