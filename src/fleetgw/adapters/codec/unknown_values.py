@@ -18,12 +18,15 @@ _WIRE_TYPES = {
 
 _TAGS = [field.number << 3 | _WIRE_TYPES.get(field.type, 0) for field in Value.DESCRIPTOR.oneofs_by_name["value"].fields]
 _SHORT_TAGS = re.escape(bytes(tag for tag in _TAGS if tag < 0x80))
-_LONG_TAGS = b"|".join(re.escape(bytes([tag & 0x7F | 0x80, tag >> 7])) for tag in _TAGS if tag >= 0x80)
+_LONG_TAGS = b"|".join(
+    b"(?<=%b)%b" % (re.escape(bytes([tag & 0x7F | 0x80])), re.escape(bytes([tag >> 7]))) for tag in _TAGS if tag >= 0x80
+)
+"""Two bytes each: the search has taken the first, when a glance at it has told that it is no short tag."""
 
-# A datum's key, the size of its value, and no case that is known: protobuf writes what it does not know last. As the
+# A datum's key, the size of its value, and no tag of a known case: protobuf writes what it does not know last. As the
 # searches of ``transforms`` it may say yes in vain, never no in error; but key 0 is not written, and not looked for.
 unknown_value = re.compile(
-    rb"\x08[\x80-\xff]*[\x00-\x7f]\x12[\x80-\xff]*[\x01-\x7f](?![" + _SHORT_TAGS + rb"]|" + _LONG_TAGS + rb")"
+    rb"\x08[\x80-\xff]*[\x00-\x7f]\x12[\x80-\xff]*[\x01-\x7f][^" + _SHORT_TAGS + rb"](?!" + _LONG_TAGS + rb")"
 ).search
 
 
