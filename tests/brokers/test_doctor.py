@@ -142,9 +142,15 @@ class RedisTests(ProbeTestCase):
     def test_cluster(self) -> None:
         cluster = ServerCluster()
         self.addCleanup(cluster.stop)
-        settings = {"addrs": [node.address for node in cluster.nodes], "cluster_mode": True, "publish_vin_topics": True}
-        found = self.found(settings)
+        addresses = [node.address for node in cluster.nodes]
+        found = self.found({"addrs": addresses, "cluster_mode": True, "publish_vin_topics": True})
         self.assertIn("cluster of 3 masters, state ok", [finding.what for finding in found])
+        plain = {"addrs": addresses[:1]}
+        self.assert_problem({**plain, "subscriber_set_prefix": "subs"}, "are MOVED", "set redis.cluster_mode to true")
+        self.assert_says(Verdict.WORTH_A_LOOK, {**plain, "publish_vin_topics": True}, "set redis.cluster_mode to true")
+
+    def test_cluster_that_is_a_single_server(self) -> None:
+        self.assert_problem(self.settings(cluster_mode=True), "no cluster", "set redis.cluster_mode to false")
 
     def test_sentinel(self) -> None:
         sentinelled = SentinelledServers()

@@ -80,7 +80,7 @@ def _look_at_server(address: Address, settings: RedisSettings, login: Login) -> 
         return False
     try:
         yield _credentials(login)
-        yield from _server(connection)
+        yield from _server(connection, settings)
     except NotConnected as error:
         yield worth_a_look(f"the server does not tell its version: {error}", "nothing needs to be done")
     finally:
@@ -102,19 +102,38 @@ def _refusal(reason: str, address: Address, settings: RedisSettings, login: Logi
     return will_not_work(f"{reason}{hint}", "name the address of a Redis server; give the section tls if it speaks TLS")
 
 
-def _server(connection: ServerConnection) -> Iterator[Finding]:
+def _server(connection: ServerConnection, settings: RedisSettings) -> Iterator[Finding]:
     facts = _facts(connection.ask("INFO", "server"))
     version = facts.get("valkey_version") or facts.get("redis_version", "of an unknown version")
     product = "Valkey" if "valkey_version" in facts else "Redis"
-    yield good(f"{product} {version}, {facts.get('redis_mode', 'standalone')}")
+    mode = facts.get("redis_mode", "standalone")
+    yield good(f"{product} {version}, {mode}")
+    if mode == "cluster" and not settings.cluster:
+        yield from _node_of_a_cluster(connection, settings)
     match connection.ask("TIME"):
         case [bytes(seconds), _] if abs(int(seconds) - time.time()) > CLOCK_TOLERANCE_S:
             ahead_s = int(seconds) - time.time()
             yield worth_a_look(f"its clock is {ahead_s:+.0f} s from ours", "let NTP set the clocks of both machines")
 
 
+def _node_of_a_cluster(connection: ServerConnection, settings: RedisSettings) -> Iterator[Finding]:
+    """What becomes of records that are published as if a cluster's node were the only server."""
+    if _facts(connection.ask("CLUSTER", "INFO")).get("cluster_size") == "1":
+        return
+    fix = "set redis.cluster_mode to true"
+    if settings.set_prefix:
+        yield will_not_work("this is a node of a cluster: it has the sets of some vehicles only, others are MOVED", fix)
+    else:
+        yield worth_a_look("this is a node of a cluster: it does not count who subscribes at other nodes", fix)
+
+
 def _cluster(connection: ServerConnection) -> Finding:
-    facts = _facts(connection.ask("CLUSTER", "INFO"))
+    try:
+        facts = _facts(connection.ask("CLUSTER", "INFO"))
+    except NotConnected as error:
+        if "cluster support disabled" in str(error):
+            return will_not_work("this is a single server, no cluster", "set redis.cluster_mode to false, or leave it out")
+        raise
     what = f"cluster of {facts.get('cluster_size', '?')} masters, state {facts.get('cluster_state', '?')}"
     if facts.get("cluster_state") == "ok":
         return good(what)
