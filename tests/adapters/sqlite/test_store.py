@@ -60,6 +60,11 @@ def payload(created_at_ms: int = NOW_MS, **values: object) -> pb.Payload:
     return made
 
 
+def _traced(connection: sqlite3.Connection, statements: list[str]) -> sqlite3.Connection:
+    connection.set_trace_callback(statements.append)
+    return connection
+
+
 class FileCase(TestCase):
     def setUp(self) -> None:
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
@@ -215,6 +220,28 @@ class HistoryTests(FileCase):
             self.rows("SELECT field, value, type, created_at_ms FROM latest"),
             [("Locked", 1, "true", NOW_MS + 1), ("Soc", 71.0, "real", NOW_MS + 1)],
         )
+
+    def test_latest_shows_what_another_process_wrote_before_it_crashed(self) -> None:
+        other = self.make_store()
+        self.assertEqual(other.write([record_of(payload(Soc=70))]), [RECEIPT])
+        self.write(record_of(payload(Soc=50), vin="LRW3E7EK4NC000003"))
+        self.store.fold()
+        self.assertEqual(other.write([record_of(payload(NOW_MS + 1, Soc=71), txid=b"2")]), [RECEIPT])
+        self.write(record_of(payload(NOW_MS + 1, Soc=51), txid=b"2", vin="LRW3E7EK4NC000003"))
+        other.abandon()  # as a crash would leave it
+        self.store.fold()
+        self.assertEqual(self.rows("SELECT value FROM latest ORDER BY vehicle_id"), [(71.0,), (51.0,)])
+
+    def test_latest_is_not_read_from_the_file_while_nobody_else_writes(self) -> None:
+        """That would cost far more."""
+        statements: list[str] = []
+        self.store.connect = lambda *given, **how: _traced(sqlite3.connect(*given, **how), statements)
+        for number in range(3):
+            self.write(record_of(payload(NOW_MS + number, Soc=number), txid=b"%d" % number))
+            self.assertEqual(self.rows("SELECT count(*) FROM record"), [(number + 1,)])  # a reader is no writer
+            self.store.fold()
+        self.assertEqual(self.rows("SELECT value FROM latest"), [(2.0,)])
+        self.assertEqual([each for each in statements if "FROM record, json_each" in each], [])
 
     def test_one_bad_record_is_refused_alone(self) -> None:
         bad_rows = record_of(payload(Soc=1), txid=b"bad", received_at_ms=2**70)

@@ -86,6 +86,17 @@ ON CONFLICT {LATEST.on_conflict}
 """  # noqa: S608  constants only
 
 
+def show_all(connection: sqlite3.Connection) -> None:
+    """Bring ``latest`` up to date from the file itself, whoever has written the records; within a transaction."""
+    connection.execute(_CATCH_UP)
+    all_are_shown(connection)
+
+
+def all_are_shown(connection: sqlite3.Connection) -> None:
+    """Note that ``latest`` shows every record there is; within the transaction that has seen to it."""
+    connection.execute("UPDATE progress SET latest_through = (SELECT coalesce(max(id), 0) FROM record)")
+
+
 def catch_up(connection: sqlite3.Connection) -> None:
     """Do for ``latest`` what the last run was not left the time for."""
     owes = "SELECT (SELECT coalesce(max(id), 0) FROM record) > (SELECT latest_through FROM progress)"
@@ -93,8 +104,7 @@ def catch_up(connection: sqlite3.Connection) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.execute(_CATCH_UP)
-        connection.execute("UPDATE progress SET latest_through = (SELECT coalesce(max(id), 0) FROM record)")
+        show_all(connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

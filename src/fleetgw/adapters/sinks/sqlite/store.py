@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from fleetgw.adapters.sinks.sqlite.latest import LatestSignals
 from fleetgw.adapters.sinks.sqlite.rows import Rows
 from fleetgw.adapters.sinks.sqlite.schema import MIN_SQLITE, TABLES_BY_AGE, ForeignFile, migrate
-from fleetgw.adapters.sinks.sqlite.statements import INSERTS, LATEST, catch_up, insert
+from fleetgw.adapters.sinks.sqlite.statements import INSERTS, LATEST, all_are_shown, catch_up, insert, show_all
 from fleetgw.adapters.sinks.sqlite.troubles import FileReplaced, is_records_own
 from fleetgw.domain.errors import Rejected
 from fleetgw.domain.ports import RECEIPT, Outcome
@@ -72,6 +72,7 @@ class Store:
     _vehicle_ids: dict[str, int] = field(factory=dict)
     _unfolded: LatestSignals = field(factory=LatestSignals)
     _folded_at_s: float = 0.0
+    _others_seen: int | None = None  # what of other processes' commits ``latest`` shows; None: not known
 
     def open(self) -> None:
         """Open the file, make or migrate it where needed, bring ``latest`` up to date; nothing if it is open."""
@@ -91,6 +92,7 @@ class Store:
             connection.execute("PRAGMA secure_delete = OFF")
             migrate(connection)
             self._identity = _identity(self.settings.path)
+            self._others_seen = _commits_of_others(connection)
             catch_up(connection)
         except BaseException:
             connection.close()
@@ -191,8 +193,13 @@ class Store:
             self._unfolded.clear()
 
     def _fold(self, connection: sqlite3.Connection) -> None:
-        insert(connection, LATEST, self._unfolded.cells())
-        connection.execute("UPDATE progress SET latest_through = (SELECT coalesce(max(id), 0) FROM record)")
+        others = _commits_of_others(connection)
+        if others == self._others_seen:
+            insert(connection, LATEST, self._unfolded.cells())
+            all_are_shown(connection)
+        else:  # another process writes too, and may die before it shows what it has written
+            show_all(connection)
+            self._others_seen = others
         self._folded_at_s = time.monotonic()
 
     def trim(self, now_ms: int, row_limit: int = TRIM_ROWS) -> bool:
@@ -257,6 +264,7 @@ class Store:
             connection.execute("COMMIT")
         except BaseException:
             self._vehicle_ids.clear()  # some may have been of vehicles that are not in the file now
+            self._others_seen = None
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
@@ -295,6 +303,11 @@ def _identity(path: Path) -> tuple[int, int]:
     except OSError:
         return (0, 0)
     return found.st_dev, found.st_ino
+
+
+def _commits_of_others(connection: sqlite3.Connection) -> int:
+    """A number that changes whenever another connection has changed the file."""
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def _used_bytes(connection: sqlite3.Connection) -> int:
