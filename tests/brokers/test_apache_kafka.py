@@ -23,7 +23,7 @@ from fleetgw.domain.records import Record
 from fleetgw.testing.delivery import Delivery
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.dispatcher_harness import Received
-from fleetgw.testing.kafka.broker import KafkaBroker, missing
+from fleetgw.testing.kafka.broker import SASL_USER, KafkaBroker, missing
 from fleetgw.testing.kafka.consumer import consume
 from fleetgw.testing.kafka.harness import KafkaHarness
 from fleetgw.testing.kafka.wire_contract import KafkaWireContract
@@ -222,6 +222,28 @@ class MissingTopicKafkaPythonTests(MissingTopicTests):
 
 class ConfluentKafkaTests(ApacheKafkaTests, TestCase):
     client = "confluent-kafka"
+
+    def test_wrong_credentials_are_what_readiness_says(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._log_in_wrongly())
+
+    async def _log_in_wrongly(self) -> None:
+        harness = self.make_harness()
+        await harness.set_up()
+        login = {"sasl.mechanism": "PLAIN", "sasl.username": SASL_USER, "sasl.password": "guess"}
+        quick = {"message.timeout.ms": 2000, "socket.connection.setup.timeout.ms": 2000}
+        servers = {"bootstrap.servers": the_broker().sasl_servers, "security.protocol": "sasl_plaintext"}
+        settings = {**servers, **login, **quick}
+        context = SinkContext("kafka", settings, "ns", ("V",), harness.reactor, ReadableMetrics(), ReadableLog())
+        sink = harness.make_sink(context)
+        await sink.start()
+        try:
+            answer = sink.dispatch(records_of(0))
+            while "Invalid username or password" not in sink.readiness().reason:
+                await pause(0.05)
+        finally:
+            await sink.stop()
+            await answer
+            await harness.tear_down()
 
 
 class KafkaPythonTests(ApacheKafkaTests, TestCase):

@@ -14,7 +14,7 @@ from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kafka import confluent
 from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
 from fleetgw.domain.errors import ConfigurationError, Rejected, Retryable
-from fleetgw.domain.ports import RECEIPT
+from fleetgw.domain.ports import RECEIPT, NotReady
 from fleetgw.testing.kafka.consumer import consume
 from fleetgw.testing.kafka.mock_cluster import INIT_PRODUCER_ID, PRODUCE, MockCluster
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
@@ -116,6 +116,46 @@ class PropertiesTests(SynchronousTestCase):
                 verdict = "accepted"
                 self.assertEqual(len(log.fields_of("kafka_registered")), 1, case["name"])
             self.assertEqual(verdict, case["go"], case["name"])
+
+
+class ReadinessTests(SynchronousTestCase):
+    """What librdkafka says of its brokers, and what is made of it."""
+
+    def setUp(self) -> None:
+        made: list[dict] = []
+        self.sink = ConfluentKafkaSink(context({"bootstrap.servers": "broker:1"}), lambda conf, **_: made.append(conf))
+        self.successResultOf(self.sink.start())
+        (self.properties,) = made
+
+    def hears(self, *errors: tuple[int, str]) -> str:
+        for code, text in errors:
+            self.properties["error_cb"](KafkaError(code, text))
+        readiness = self.sink.readiness()
+        return readiness.reason if isinstance(readiness, NotReady) else ""
+
+    def test_says_why_all_brokers_are_down(self) -> None:
+        for code, text in (
+            (KafkaError._AUTHENTICATION, "Invalid username or password"),
+            (KafkaError._SSL, "SSL handshake failed"),
+            (KafkaError._RESOLVE, "Name or service not known"),
+            (KafkaError._TRANSPORT, "Connection refused"),
+        ):
+            with self.subTest(text):
+                self.assertIn(text, self.hears((code, text), (KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")))
+                self.assertIn(text, self.hears((KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")))
+
+    def test_says_what_is_known_now(self) -> None:
+        """That all are down is said once only, whatever happens next."""
+        self.hears((KafkaError._TRANSPORT, "Connection refused"), (KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+        self.assertIn("Invalid password", self.hears((KafkaError._AUTHENTICATION, "Invalid password")))
+        self.properties["stats_cb"]('{"brokers":{"a":{"state":"UP"}}}')
+        self.assertEqual(self.hears(), "")
+        self.assertEqual(self.hears((KafkaError._TRANSPORT, "Disconnected")), "", "there may be other brokers")
+
+    def test_an_old_reason_is_forgotten(self) -> None:
+        self.hears((KafkaError._AUTHENTICATION, "Invalid password"))
+        self.properties["stats_cb"]('{"brokers":{"a":{"state":"UP"}}}')
+        self.assertIn("1/1 brokers", self.hears((KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")))
 
 
 class LogThatTells(ReadableLog):

@@ -33,7 +33,7 @@ class KafkaHarness(RealReactorHarness):
     def __init__(self, client: Client) -> None:
         self.client = client
         self.namespace = f"contract_{uuid4().hex[:12]}"
-        logging.getLogger("kafka").setLevel(logging.CRITICAL)  # kafka-python speaks of every broken connection
+        logging.getLogger("kafka").propagate = False  # kafka-python speaks of every broken connection
 
     @property
     def servers(self) -> str:

@@ -74,6 +74,9 @@ _NOT_CONNECTED_CODES = frozenset(
     {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._DESTROY}
 )
 
+_CAUSE_CODES = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE, KafkaError._TRANSPORT})
+"""Why a broker cannot be used. That all of them are down comes after it, and says less."""
+
 
 @implementer(IDispatcher)
 class ConfluentKafkaSink:
@@ -109,6 +112,8 @@ class ConfluentKafkaSink:
         self._suspects: list[tuple[Delivery, int]] = []
         self._readiness: Readiness = NotReady("not started")
         self._unconfirmed = False  # a record timed out: a connection alone is no good news until one is confirmed
+        self._all_down = False
+        self._cause = ""  # why, by the last word on one of the brokers
         self._open: dict[Delivery, float] = {}  # when each was handed over, the oldest first
         self._pace = PollPace()
         self._settled: list[Delivery] = []
@@ -237,7 +242,8 @@ class ConfluentKafkaSink:
         self._failures.add(error.name(), reason)
         code = error.code()
         if code == KafkaError._MSG_TIMED_OUT:
-            self._readiness = NotReady(f"{self._servers()} did not confirm in time")
+            cause = f": {self._cause}" if self._all_down and self._cause else ""
+            self._readiness = NotReady(f"{self._servers()} did not confirm in time{cause}")
             self._unconfirmed = True
             return NotConnected(reason)
         if code in MISSING_TOPIC_CODES:
@@ -378,13 +384,23 @@ class ConfluentKafkaSink:
     def _heard_error(self, error: KafkaError) -> None:
         reason = f"{error.name()}: {error.str()}"
         self._failures.add(error.name(), reason)
-        if error.fatal() or error.code() == KafkaError._ALL_BROKERS_DOWN:
+        code = error.code()
+        if code in _CAUSE_CODES:
+            self._cause = reason
+        elif code == KafkaError._ALL_BROKERS_DOWN:
+            self._all_down = True
+            reason = self._cause or reason
+        elif not error.fatal():
+            return
+        if self._all_down or error.fatal():
             self._readiness = NotReady(f"{self._servers()}: {reason}")
 
     def _heard_statistics(self, statistics: str) -> None:
         # of any broker; parsing the whole would cost more than the answer is worth
-        if '"state":"UP"' in statistics and not self._unconfirmed:
-            self._readiness = _READY
+        if '"state":"UP"' in statistics:
+            self._all_down, self._cause = False, ""
+            if not self._unconfirmed:
+                self._readiness = _READY
 
 
 def _problem(path: str, error: KafkaException) -> Problem:

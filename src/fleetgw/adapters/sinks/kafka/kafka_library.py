@@ -14,6 +14,8 @@ with warnings.catch_warnings():
         KafkaTimeoutError,
         MetadataEmptyBrokerList,
         NodeNotReadyError,
+        RequestTimedOutError,
+        SaslAuthenticationFailedError,
     )
     from kafka.partitioner import Partitioner, murmur2
 
@@ -27,6 +29,8 @@ __all__ = [
     "MetadataEmptyBrokerList",
     "NodeNotReadyError",
     "Partitioner",
+    "RequestTimedOutError",
+    "SaslAuthenticationFailedError",
     "has_lz4",
     "has_snappy",
     "has_zstd",

@@ -13,6 +13,7 @@ from zope.interface import implementer
 from fleetgw.adapters.delivery.results import Burst
 from fleetgw.adapters.serial_worker import SerialWorker, Worker
 from fleetgw.adapters.sinks.kafka.arguments import producer_plan
+from fleetgw.adapters.sinks.kafka.connection_failures import ConnectionFailures
 from fleetgw.adapters.sinks.kafka.deliveries import NOT_RUNNING, Delivery
 from fleetgw.adapters.sinks.kafka.failures import MISSING_TOPIC_CODES, FailureLog, MissingTopics, delivery_error
 from fleetgw.adapters.sinks.kafka.kafka_library import (
@@ -24,6 +25,7 @@ from fleetgw.adapters.sinks.kafka.kafka_library import (
     KafkaTimeoutError,
     MetadataEmptyBrokerList,
     NodeNotReadyError,
+    SaslAuthenticationFailedError,
 )
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
 from fleetgw.adapters.sinks.kafka.properties import read_properties
@@ -74,6 +76,10 @@ def _answers(server: str) -> bool:
     return True
 
 
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}"  # Kafka's say it themselves
+
+
 @implementer(IDispatcher)
 class KafkaPythonSink:
     """Produces what ``ConfluentKafkaSink`` produces, from the same section.
@@ -112,14 +118,18 @@ class KafkaPythonSink:
         self._open_bytes = 0
         self._stopped: Deferred[None] | None = None
         self._producer: Any = None  # kafka-python has no types; touched on the sink's thread only
+        self._looking = False
+        self._connection_failures = ConnectionFailures()  # as the producer
+        self._no_broker = f"no broker of {','.join(self._servers)} has answered yet"  # as the producer
         self._unknown_until_s: dict[str, float] = {}
         self._heard: Burst[tuple[Delivery, int, Exception | None]] = Burst(context.reactor, self._settle_heard)
 
     def start(self) -> Deferred[None]:
         """Start the sink's thread; it connects now or later."""
         servers = ",".join(self._servers)
-        self._readiness = NotReady(f"no broker of {servers} has answered yet")
+        self._readiness = NotReady(self._no_broker)
         self._worker = self._make_worker(f"fleetgw-{self.name}")
+        self._looking = True
         self._worker.do(self._look)
         self._probe = self._context.reactor.callLater(PROBE_INTERVAL_S, self._look_for_broker)
         self._context.log.info("kafka_registered", client="kafka-python", servers=servers)
@@ -171,13 +181,16 @@ class KafkaPythonSink:
         if self._producer is not None:
             if any(map(_answers, self._servers)):
                 self._call_reactor(self._saw_broker)
-            return
-        try:
-            self._producer = self._make_producer(**self._plan.arguments)
-        except Exception as error:  # of any kind: the next look tries again
-            self._call_reactor(partial(self._saw_no_broker, f"{type(error).__name__}: {error}"))
-        else:
-            self._call_reactor(self._saw_broker)
+        elif self._stopped is None:
+            try:
+                with self._connection_failures:
+                    self._producer = self._make_producer(**self._plan.arguments)
+            except Exception as error:  # of any kind: the next look tries again
+                self._no_broker = self._connection_failures.reason or _said(error)
+                self._call_reactor(partial(self._saw_no_broker, self._no_broker))
+            else:
+                self._call_reactor(self._saw_broker)
+        self._call_reactor(self._looked)
 
     def _send(self, delivery: Delivery, indexes: list[int]) -> None:
         for index in indexes:
@@ -193,7 +206,7 @@ class KafkaPythonSink:
 
     def _sent(self, record: Record) -> Any:  # kafka-python has no types
         if self._producer is None:
-            raise KafkaConnectionError(f"no broker of {','.join(self._servers)} has answered yet")
+            raise KafkaConnectionError(self._no_broker)
         topic = self._topics[record.record_type]
         clock = self._context.reactor
         if clock.seconds() < self._unknown_until_s.get(topic, 0):
@@ -227,7 +240,7 @@ class KafkaPythonSink:
             try:
                 producer.close(timeout=timeout_s)
             except KafkaError as error:
-                self._call_reactor(partial(self._failures.add, "close", f"{type(error).__name__}: {error}"))
+                self._call_reactor(partial(self._failures.add, "close", _said(error)))
         self._call_reactor(self._closed)
 
     # On any thread
@@ -271,12 +284,14 @@ class KafkaPythonSink:
         return None
 
     def _outcome(self, error: Exception, record: Record) -> DeliveryError:
-        kind = type(error).__name__
-        reason = f"{kind}: {error}"
-        self._failures.add(kind, reason)
+        reason = _said(error)
+        self._failures.add(type(error).__name__, reason)
         if isinstance(error, _NothingKnown) and isinstance(self._readiness, Ready):
             self._missing.add(record.record_type, reason)  # as the broker was there when last seen
             return Retryable(reason)
+        if isinstance(error, SaslAuthenticationFailedError):
+            self._lost(reason)
+            self._unconfirmed = True
         if isinstance(error, BrokerResponseError):
             if error.errno in MISSING_TOPIC_CODES:
                 self._missing.add(record.record_type, reason)
@@ -295,9 +310,13 @@ class KafkaPythonSink:
 
     def _look_for_broker(self) -> None:
         self._probe = None
-        if self._worker is not None and isinstance(self._readiness, NotReady):
+        if self._worker is not None and isinstance(self._readiness, NotReady) and not self._looking:
+            self._looking = True  # a look may take longer than the time between two: they must not heap up
             self._worker.do(self._look)
         self._look_again()
+
+    def _looked(self) -> None:
+        self._looking = False
 
     def _look_again(self) -> None:
         if self._stopped is None and self._probe is None:
