@@ -5,8 +5,8 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from unittest import TestCase
 
@@ -33,6 +33,19 @@ NOW_MS = 1_764_000_000_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 ALWAYS = (-(2**62), 2**62)
+
+
+@contextmanager
+def owner_of_nothing() -> Iterator[None]:
+    """Root may write everywhere: be somebody else."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def vehicle(vin: str = VIN) -> Vehicle:
@@ -430,6 +443,22 @@ class ReaderTests(FileCase):
             with self.subTest(vin=vin, field=field), self.assertRaises(CannotRead) as caught:
                 self.history(field, vin)
             self.assertEqual(str(caught.exception), message)
+
+    def test_by_somebody_who_may_only_read(self) -> None:
+        self.write(numbered_record(0))
+        left = self.folder / "left by a crash"
+        left.mkdir()
+        for file in (self.path, self.folder / "r.sqlite3-wal"):
+            shutil.copy(file, left)
+        self.store.close()
+        for folder in (left, self.folder):
+            folder.chmod(0o555)
+            self.addCleanup(folder.chmod, 0o755)
+        with owner_of_nothing():
+            with open_file(self.path) as records:
+                self.assertEqual([each.vin for each in records.vehicles()], [VIN])
+            with self.assertRaisesRegex(CannotRead, "ask as the user that"), open_file(left / "r.sqlite3"):
+                pass
 
     def test_files_that_are_none(self) -> None:
         with self.assertRaisesRegex(CannotRead, "there is no file"), open_file(self.folder / "nix"):

@@ -6,6 +6,7 @@ import difflib
 import json
 import sqlite3
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -14,7 +15,6 @@ from fleetgw.adapters.sinks.sqlite.schema import VERSION, ForeignFile, check_ver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from fleetgw.adapters.codec.datum import JsonValue
 
@@ -147,7 +147,7 @@ def open_file(path: Path) -> Iterator[RecordFile]:
     if not path.is_file():
         raise CannotRead(f"there is no file {path}; name the one that sqlite.path of the configuration names, with --db")
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
+        with closing(_connect(path)) as connection:
             if check_version(connection) < VERSION:
                 raise ForeignFile("it holds no records yet; start the gateway once")
             connection.execute("BEGIN")
@@ -156,6 +156,28 @@ def open_file(path: Path) -> Iterator[RecordFile]:
         raise CannotRead(f"{path}: {error}") from error
     except sqlite3.Error as error:
         raise CannotRead(f"{path} cannot be read: {error}") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open the file for reading.
+
+    :raises sqlite3.Error: it cannot be read.
+    :raises CannotRead: only who may write it can read it.
+    """
+    uri = path.absolute().as_uri()
+    connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=5)
+    try:
+        connection.execute("PRAGMA schema_version")  # the first look into the file
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            raise
+        # without a writer, a reader has to make the files -wal and -shm, and may not
+        if Path(f"{path}-wal").exists():
+            problem = "its -wal and -shm files are not for you to use; ask as the user that the gateway runs as"
+            raise CannotRead(f"{path} cannot be read: {problem}") from error
+        return sqlite3.connect(f"{uri}?immutable=1", uri=True)
+    return connection
 
 
 def _json_value(value: str | float | None, kind: str) -> JsonValue:
