@@ -34,6 +34,13 @@ class SectionTests(ConfigCase):
             with self.subTest(section=section):
                 self.assertEqual(self.paths_refused("redis", section), expected)
 
+    def test_kinesis(self) -> None:
+        for endpoint in ("", "http://127.0.0.1:4566", "https://kinesis.example/a"):
+            self.accept("kinesis", {"override_host": endpoint})
+        for endpoint in ("localhost:4566", "127.0.0.1", "tcp://127.0.0.1:4566", "http://"):
+            with self.subTest(endpoint=endpoint):
+                self.assertEqual(self.paths_refused("kinesis", {"override_host": endpoint}), ["kinesis.override_host"])
+
     def test_mqtt(self) -> None:
         self.accept("mqtt", {"broker": "tcp://b:1883", "topic_base": "t"})
         self.assertEqual(self.paths_refused("mqtt", {}), ["mqtt.broker", "mqtt.topic_base"])

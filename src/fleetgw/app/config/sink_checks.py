@@ -45,6 +45,14 @@ def _check_pubsub(config: Config, findings: Findings, surroundings: Surroundings
         )
 
 
+def _check_kinesis(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+    endpoint = config.kinesis.override_host if config.kinesis is not None else None
+    if endpoint and not re.fullmatch(r"https?://[^\s/]+.*", endpoint):
+        findings.refuse(
+            "kinesis.override_host", f"is {quoted([endpoint])}", 'must be a URL, such as "http://127.0.0.1:4566"'
+        )
+
+
 def _check_zmq(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
     zmq = config.zmq
     if zmq is None:
@@ -131,4 +139,11 @@ def _check_mqtt(config: Config, findings: Findings, _surroundings: Surroundings)
         findings.refuse("mqtt.topic_base", f"is {quoted([mqtt.topic_base])}", "must not hold +, # or NUL")
 
 
-_CHECKS = {"kafka": check_kafka, "pubsub": _check_pubsub, "zmq": _check_zmq, "redis": _check_redis, "mqtt": _check_mqtt}
+_CHECKS = {
+    "kafka": check_kafka,
+    "kinesis": _check_kinesis,
+    "pubsub": _check_pubsub,
+    "zmq": _check_zmq,
+    "redis": _check_redis,
+    "mqtt": _check_mqtt,
+}
