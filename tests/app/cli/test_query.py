@@ -5,9 +5,11 @@ import contextlib
 import csv
 import io
 import json
+import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import TestCase, mock
 
@@ -21,6 +23,16 @@ from fleetgw.app.cli.query import moment_ms
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 
 VIN = "5YJ3E1EA7KF000001"
+
+
+@contextlib.contextmanager
+def in_zone(name: str) -> Iterator[None]:
+    try:
+        with mock.patch.dict(os.environ, {"TZ": name}):
+            time.tzset()
+            yield
+    finally:
+        time.tzset()
 
 
 class QueryTests(TestCase):
@@ -101,6 +113,13 @@ class QueryTests(TestCase):
         self.assertIn("no vehicle X", self.query("alerts", "X", status=1))
         self.assertIn("cannot be drawn", self.query("signal", VIN, "Location", "--plot", status=1))
 
+    def test_plot_where_there_is_no_braille(self) -> None:
+        printed = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+        with contextlib.redirect_stdout(printed):
+            self.assertEqual(main(["query", "--db", str(self.path), "signal", VIN, "Soc", "--plot"]), 0)
+        printed.seek(0)
+        self.assertIn("0.3 |", printed.read())
+
     def test_png(self) -> None:
         try:
             import matplotlib as _  # noqa: F401
@@ -141,7 +160,6 @@ class PlotTests(TestCase):
 
     def test_a_step_goes_up(self) -> None:
         picture = self.picture(0, 0, 1, 1, None)
-        self.assertEqual(picture[0], "title")
         self.assertTrue(picture[2].startswith("  1 ┤"), picture[2])
         self.assertTrue(picture[16].startswith("  0 ┤\u28c0"), picture[16])
         self.assertNotIn("\u28c0", picture[2][:15], "nothing at the top at first")
@@ -159,6 +177,12 @@ class PlotTests(TestCase):
         for values in ((5,), (5, 5, 5), (0,), ("on",), ("NaN", 3.0)):
             with self.subTest(values=values):
                 self.assertEqual(len(self.picture(*values)), 19)
+
+    def test_says_which_days_and_which_zone(self) -> None:
+        with in_zone("Europe/Berlin"):
+            self.assertEqual(self.picture(0, 1)[0], "title, 1970-01-01, CET")
+            days = lines(to_curve([Signal("F", 0, 1), Signal("F", 86_400_000 * 200, 2)]), "title", 40)
+            self.assertEqual(days[0], "title, 1970-01-01 to 1970-07-20, CET")
 
     def test_nothing_to_draw(self) -> None:
         for values in ((None, None), ({"latitude": 1},)):

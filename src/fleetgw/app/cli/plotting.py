@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 HEIGHT_ROWS = 15
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille cell: four rows of two
 
+_COARSE = {ord("┤"): "|", ord("└"): "+", ord("─"): "-", 0x2800: " "} | dict.fromkeys(range(0x2801, 0x2900), "*")
+"""What is drawn instead where the terminal's encoding has no braille."""
+
 
 @frozen
 class Curve:
@@ -70,7 +73,13 @@ def draw(signals: Sequence[Signal], title: str) -> None:
     from rich.console import Console
 
     width = Console().width if sys.stdout.isatty() else 100
-    print("\n".join(lines(to_curve(signals), title, width)))
+    picture = "\n".join(lines(to_curve(signals), title, width))
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        picture.encode(encoding)
+    except UnicodeEncodeError:
+        picture = picture.translate(_COARSE).encode(encoding, "replace").decode(encoding)
+    print(picture)
 
 
 def lines(curve: Curve, title: str, width: int) -> list[str]:
@@ -102,10 +111,17 @@ def lines(curve: Curve, title: str, width: int) -> list[str]:
         for row, line in enumerate(cells)
     ]
     form = "%H:%M:%S" if last_s - first_s < 86_400 else "%Y-%m-%d %H:%M"
-    begin, end = (datetime.fromtimestamp(at_s).astimezone().strftime(form) for at_s in (first_s, last_s))
+    first, last = (datetime.fromtimestamp(at_s).astimezone() for at_s in (first_s, last_s))
+    begin, end = first.strftime(form), last.strftime(form)
     axis = " " * gutter + " └" + "─" * columns
     times = " " * (gutter + 2) + begin + " " * max(1, columns - len(begin) - len(end)) + end
-    return [title, "", *picture, axis, times]
+    return [f"{title}, {_span(first, last)}", "", *picture, axis, times]
+
+
+def _span(first: datetime, last: datetime) -> str:
+    """The days from first to last, and the zone of the times beneath the picture."""
+    days = dict.fromkeys(f"{moment:%Y-%m-%d}" for moment in (first, last))
+    return f"{' to '.join(days)}, {last:%Z}"
 
 
 def _range(curve: Curve) -> tuple[float, float]:
@@ -149,7 +165,8 @@ def save_png(signals: Sequence[Signal], title: str, file: Path) -> None:
         marker=".",
         markersize=3,
     )
-    axes.set_title(title)
+    first, last = (datetime.fromtimestamp(curve.points[index][0]).astimezone() for index in (0, -1))
+    axes.set_title(f"{title}, {_span(first, last)}")
     axes.grid(visible=True, alpha=0.3)
     if curve.names:
         axes.set_yticks(range(len(curve.names)), curve.names)
