@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from unittest import TestCase
+from unittest import TestCase, mock
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
@@ -19,6 +19,7 @@ from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import Connectivi
 from fleetgw.app.composition import Parts, compose
 from fleetgw.app.config import parse_config
 from fleetgw.app.service import READY_WITHIN_S, GatewayService
+from fleetgw.app.service_maker import Options, makeService
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.simulator.certificates import Credential, make_authority, make_server, make_vehicle
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
@@ -494,3 +495,15 @@ class ReloadTests(ServiceCase):
                 self.assertTrue(self.certificate_of_new_connection())
         self.assertEqual(self.events().count("certificates_not_reloaded"), 6)
         self.assertTrue(all(fields["error"] for fields in self.log.fields_of("certificates_not_reloaded")))
+
+
+class MakingTests(TestCase):
+    def test_interrupted_while_sinks_are_loaded(self) -> None:
+        options = Options()
+        options["config"] = "config.json"
+        with (
+            mock.patch("fleetgw.app.service_maker.load_config", side_effect=KeyboardInterrupt),
+            self.assertRaises(SystemExit) as caught,
+        ):
+            makeService(options)
+        self.assertEqual(caught.exception.code, 130)

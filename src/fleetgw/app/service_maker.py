@@ -87,6 +87,8 @@ def makeService(options: Options) -> IService:
         _give_up(str(error))
     except OSError as error:
         _give_up(f"the log cannot be opened: {error}")
+    except KeyboardInterrupt:  # loading the clients of some sinks takes seconds
+        sys.exit(128 + signal.SIGINT)
     return _Process(TwistedLogObserver(log), GatewayService(parts, loaded.config, reactor), reactor)
 
 

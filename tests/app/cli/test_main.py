@@ -6,7 +6,7 @@ import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from unittest import TestCase
+from unittest import TestCase, mock
 
 from fleetgw.app.cli import main
 from fleetgw.simulator.certificate_folder import CertificateFolder
@@ -38,6 +38,10 @@ class MainTests(TestCase):
         for arguments in ((), ("drive",), ("certs",), ("fetch-ca",)):
             with self.subTest(arguments):
                 self.assertEqual(run(*arguments)[0], 2)
+
+    def test_interrupted(self):
+        with mock.patch("fleetgw.adapters.sinks.sqlite.reading.open_file", side_effect=KeyboardInterrupt):
+            self.assertEqual(run("query", "vehicles"), (130, "", ""))
 
     def test_what_a_command_does_not_need_is_not_imported(self):
         code = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib.metadata import version
+from signal import SIGINT
 from typing import TYPE_CHECKING
 
 from fleetgw.app.cli import certs, check_config, config_schema, doctor, fetch_ca, query, simulate
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     :param arguments: without the program's name; those of the process by default.
-    :return: the exit status: 0 for success, 1 when what was asked did not work out, 2 when it cannot work as asked.
+    :return: the exit status: 0 for success, 1 when what was asked did not work out, 2 when it cannot work as asked,
+        130 when it was interrupted.
     """
     parsed = build_parser().parse_args(arguments)
     try:
@@ -54,3 +56,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except KeyboardInterrupt:
+        return 128 + SIGINT
