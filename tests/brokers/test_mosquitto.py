@@ -245,6 +245,19 @@ class FaultTests(MosquittoCase):
         self.assertEqual(allowed, RECEIPT)
         self.assertIn("not authorized", str(refused))
 
+    def test_names_of_alerts_that_no_broker_takes(self) -> Deferred[None]:
+        """Whatever a vehicle calls an alert, the session goes on: mosquitto ends it over control characters."""
+        return ensureDeferred(self._odd_names())
+
+    async def _odd_names(self) -> None:
+        odd = "+#\0\t\n\x1f\x7f\x85\x9f\ufdd0\ufffe\uffff\U0001fffe\U0010ffff"
+        names = [*odd, odd, "", "a/b", "$SYS", "é\ue000\ufffd\U00010000"]
+        for version in ("3.1.1", "5"):
+            sink = await self.started(the_broker().port, protocol_version=version)
+            records = [make_mqtt_record("VIN", record_type="alerts", payload=name.encode()) for name in names]
+            self.assertEqual(list(await sink.dispatch(records)), [RECEIPT] * len(names))
+            self.assertEqual(self.log.fields_of("mqtt_connection_error"), [])
+
     def test_names_and_ports_that_lead_nowhere(self) -> Deferred[None]:
         return ensureDeferred(self._nowhere())
 

@@ -64,11 +64,24 @@ class MessageTests(TestCase):
         self.assertLessEqual(set(READERS), set(_READERS))
 
     def test_characters_that_no_topic_may_hold(self) -> None:
-        record = make_record("V+I#N", record_type="alerts")
-        record.content = VehicleAlerts(alerts=[VehicleAlert(name="a\0b+c#d")])
-        self.assertEqual(MessageWriter("t").messages(record)[0].topic, b"t/V_I_N/alerts/a_b_c_d/history")
-        record.content = VehicleErrors(errors=[VehicleError(name="a\0b+c#d")])
-        self.assertEqual(MessageWriter("t").messages(record)[0].topic, b"t/V_I_N/errors/a_b_c_d")
+        """MQTT 3.1.1, 3.3.2.1 and 1.5.3: wildcards, control characters, surrogates, non-characters."""
+        unwanted = "+#\0\x01\t\n\x1f\x7f\x80\x9f\ufdd0\ufdef\ufffe\uffff\U0001fffe\U0001ffff\U0010fffe\U0010ffff"
+        replaced = b"_" * len(unwanted)
+        record = make_record(f"V{unwanted}\ud800\udfff", record_type="alerts")
+        record.content = VehicleAlerts(alerts=[VehicleAlert(name=f"a{unwanted}b")])
+        self.assertEqual(
+            MessageWriter("t").messages(record)[0].topic, b"t/V" + replaced + b"__/alerts/a" + replaced + b"b/history"
+        )
+        record = make_record("VIN", record_type="errors")
+        record.content = VehicleErrors(errors=[VehicleError(name=f"a{unwanted}b")])
+        self.assertEqual(MessageWriter("t").messages(record)[0].topic, b"t/VIN/errors/a" + replaced + b"b")
+
+    def test_characters_that_stay(self) -> None:
+        """Also a level that is empty or begins with $: only a whole topic's first character means anything to a broker."""
+        for name in ("", "a/b", "$SYS", " ~\xa0é", "\ud7ff\ue000\ufdcf\ufdf0\ufffd\U00010000\U0001fffd\U0010fffd"):
+            record = make_record("VIN", record_type="errors")
+            record.content = VehicleErrors(errors=[VehicleError(name=name)])
+            self.assertEqual(MessageWriter("t").messages(record)[0].topic.decode(), f"t/VIN/errors/{name}")
 
     def test_topic_that_is_too_long(self) -> None:
         record = make_record(record_type="errors")

@@ -48,6 +48,13 @@ class SectionTests(ConfigCase):
             self.paths_refused("mqtt", {"broker": "b", "topic_base": "a/#"}), ["mqtt.broker", "mqtt.topic_base"]
         )
 
+    def test_mqtt_topic_base_that_a_broker_does_not_take(self) -> None:
+        for topic_base in ("a+", "#", "a\0b", "tab\there", "\x7f", "\x85", "\uffff", "\U0001fffe"):
+            with self.subTest(topic_base=topic_base):
+                section = {"broker": "b:1", "topic_base": topic_base}
+                self.assertEqual(self.paths_refused("mqtt", section), ["mqtt.topic_base"])
+        self.accept("mqtt", {"broker": "b:1", "topic_base": "$aws/rules/é"})
+
     def test_mqtt_over_tls(self) -> None:
         files = {"ca_file": "ca.crt", "server_cert": "server.crt", "server_key": "server.key"}
         for section in (

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from fleetgw.adapters.sinks.mqtt.topics import NOT_IN_TOPICS
 from fleetgw.app.config.certificates import check_client_tls
 from fleetgw.app.config.findings import Findings, Surroundings, quoted
 from fleetgw.app.config.kafka_properties import check_kafka
@@ -135,8 +136,9 @@ def _check_mqtt(config: Config, findings: Findings, _surroundings: Surroundings)
     check_client_tls(mqtt.tls, "mqtt.tls", findings)
     if not mqtt.topic_base:
         findings.refuse("mqtt.topic_base", "is missing: topics would begin with /", 'name one, such as "telemetry"')
-    elif set(mqtt.topic_base) & set("+#\0"):
-        findings.refuse("mqtt.topic_base", f"is {quoted([mqtt.topic_base])}", "must not hold +, # or NUL")
+    elif NOT_IN_TOPICS.search(mqtt.topic_base):
+        fix = "must not hold +, #, control characters or Unicode's non-characters: a broker ends the connection over them"
+        findings.refuse("mqtt.topic_base", f"is {quoted([mqtt.topic_base])}", fix)
 
 
 _CHECKS = {

@@ -13,6 +13,7 @@ from fleetgw.adapters.codec.json_form import double_text
 from fleetgw.adapters.codec.signals import SignalReader
 from fleetgw.adapters.codec.timestamps import rfc3339
 from fleetgw.adapters.sinks.mqtt.json_text import json_text
+from fleetgw.adapters.sinks.mqtt.topics import topic_part
 from fleetgw.domain.errors import Rejected
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ _STATUSES = {number: name for name, number in ConnectivityEvent.items()}
 
 _TOPIC_SIZE_LIMIT_BYTES = 65_535
 """MQTT 3.1.1, 1.5.3: a string's length has two bytes."""
-
-_NOT_IN_TOPICS = str.maketrans("+#\0", "___")
-"""Characters for which a broker ends the connection (MQTT 3.1.1, 3.3.2.1 and 1.5.3)."""
 
 _NUMBERED = (
     "cabin_overheat_protection_mode_value",
@@ -103,7 +101,7 @@ class MessageWriter:
 
         :raises Rejected: it cannot be published over MQTT.
         """
-        base = f"{self._topic_base}/{record.vin.translate(_NOT_IN_TOPICS)}"
+        base = f"{self._topic_base}/{topic_part(record.vin)}"
         match record.content:
             case Payload() as payload:
                 start = base.encode()
@@ -135,7 +133,7 @@ _read_signals = SignalReader(
 
 
 def _topic(start: str, name: str, end: str = "") -> bytes:
-    topic = f"{start}{name.translate(_NOT_IN_TOPICS)}{end}".encode()
+    topic = f"{start}{topic_part(name)}{end}".encode()
     if len(topic) > _TOPIC_SIZE_LIMIT_BYTES:
         raise Rejected(f"the topic has {len(topic)} bytes; MQTT allows {_TOPIC_SIZE_LIMIT_BYTES}")
     return topic
