@@ -14,6 +14,7 @@ from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.mqtt import mqtt_sink
 from fleetgw.adapters.sinks.mqtt.messages import Message, MessageWriter
 from fleetgw.adapters.sinks.mqtt.packets import publish_writer
+from fleetgw.adapters.sinks.mqtt.settings import read_settings
 from fleetgw.adapters.sinks.mqtt.sink import MqttSink
 from fleetgw.domain.errors import ConfigurationError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
@@ -419,6 +420,21 @@ class StopTests(MqttCase):
 
 
 class SettingsTests(MqttCase):
+    def test_times_of_zero_are_the_go_servers_defaults(self) -> None:
+        times = ("connect_timeout_ms", "publish_timeout_ms", "disconnect_timeout_ms", "connect_retry_interval_ms")
+        zeros = dict.fromkeys((*times, "keep_alive_seconds"), 0)
+        for given in (zeros, {}):
+            settings = read_settings("mqtt", SETTINGS | given)
+            self.assertEqual((settings.connect_timeout_s, settings.publish_timeout_s), (30, 2.5))
+            self.assertEqual((settings.disconnect_timeout_s, settings.connect_retry_interval_s), (0.25, 10))
+            self.assertEqual(settings.keep_alive_s, 30)
+
+    def test_schemes(self) -> None:
+        in_the_clear = ("", "tcp://", "mqtt://")
+        for scheme in (*in_the_clear, "ssl://", "tls://", "mqtts://"):
+            settings = read_settings("mqtt", SETTINGS | {"broker": f"{scheme}h:1"})
+            self.assertEqual((settings.host, settings.port, settings.tls is not None), ("h", 1, scheme not in in_the_clear))
+
     def test_broker_that_is_no_address(self) -> None:
         for broker in ("", "host", "host:", ":1883", "host:port", "http://host:80"):
             with self.subTest(broker=broker), self.assertRaisesRegex(ConfigurationError, "mqtt.broker"):

@@ -55,10 +55,16 @@ class SectionTests(ConfigCase):
                 self.assertEqual(self.paths_refused("mqtt", section), ["mqtt.topic_base"])
         self.accept("mqtt", {"broker": "b:1", "topic_base": "$aws/rules/é"})
 
+    def test_mqtt_times_of_zero(self) -> None:
+        times = ("connect_timeout_ms", "publish_timeout_ms", "disconnect_timeout_ms", "connect_retry_interval_ms")
+        self.accept("mqtt", {"broker": "b:1", "topic_base": "t"} | dict.fromkeys((*times, "keep_alive_seconds"), 0))
+
     def test_mqtt_over_tls(self) -> None:
         files = {"ca_file": "ca.crt", "server_cert": "server.crt", "server_key": "server.key"}
         for section in (
             {"broker": "mqtts://b:8883"},
+            {"broker": "tls://b:8883", "tls": {}},
+            {"broker": "ssl://b:8883"},
             {"broker": "mqtts://b:8883", "tls": {}},
             {"broker": "b:8883", "tls": files, "protocol_version": "5"},
         ):

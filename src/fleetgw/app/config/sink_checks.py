@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from fleetgw.adapters.sinks.mqtt.settings import SCHEMES
 from fleetgw.adapters.sinks.mqtt.topics import NOT_IN_TOPICS
 from fleetgw.app.config.certificates import check_client_tls
 from fleetgw.app.config.findings import Findings, Surroundings, quoted
@@ -13,7 +14,6 @@ from fleetgw.app.config.secrets import reason
 from fleetgw.app.config.sections import Config
 
 _MILLISECOND_NS = 1_000_000
-_MQTT_SCHEMES = ("", "tcp", "mqtt", "ssl", "mqtts")
 _Z85_KEY = re.compile(r"[0-9A-Za-z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")  # https://rfc.zeromq.org/spec/32, a key of 32 bytes
 
 
@@ -128,10 +128,10 @@ def _check_mqtt(config: Config, findings: Findings, _surroundings: Surroundings)
     if mqtt is None:
         return
     scheme, _, address = mqtt.broker.rpartition("://")
-    if scheme not in _MQTT_SCHEMES or not is_host_and_port(address):
+    if scheme not in SCHEMES or not is_host_and_port(address):
         what = f"is {quoted([mqtt.broker])}" if mqtt.broker else "is missing"
         findings.refuse("mqtt.broker", what, 'must be "host:port", or "mqtts://host:port" for TLS')
-    elif scheme in ("tcp", "mqtt") and mqtt.tls is not None:
+    elif scheme and not SCHEMES[scheme] and mqtt.tls is not None:
         findings.refuse("mqtt.broker", f"is {quoted([mqtt.broker])}, but there is mqtt.tls", f'write "mqtts://{address}"')
     check_client_tls(mqtt.tls, "mqtt.tls", findings)
     if not mqtt.topic_base:

@@ -160,15 +160,19 @@ class Mqtt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     topic_base: Annotated[str, Meta(description="First part of every topic: `<topic_base>/<vin>/v/<field>`.")] = ""
     qos: Annotated[Literal[0, 1, 2], Meta(description="Quality of service of every publish.")] = 0
     retained: Annotated[bool, Meta(description="Ask the broker to keep the last message of every topic.")] = False
-    connect_timeout_ms: Annotated[Positive, Meta(description="Milliseconds that connecting may take.")] = 30_000
-    publish_timeout_ms: Annotated[Positive, Meta(description="Milliseconds that the publishes of one record may take.")] = (
-        2_500
+    connect_timeout_ms: Annotated[Natural, Meta(description="Milliseconds that connecting may take; 0: the default.")] = (
+        30_000
     )
-    disconnect_timeout_ms: Annotated[Natural, Meta(description="Milliseconds to wait for work in flight when closing.")] = (
-        250
-    )
-    connect_retry_interval_ms: Annotated[Positive, Meta(description="Milliseconds between attempts to connect.")] = 10_000
-    keep_alive_seconds: Annotated[Natural, Meta(description="Seconds between keep-alives.")] = 30
+    publish_timeout_ms: Annotated[
+        Natural, Meta(description="Milliseconds that the publishes of one record may take; 0: the default.")
+    ] = 2_500
+    disconnect_timeout_ms: Annotated[
+        Natural, Meta(description="Milliseconds to wait for work in flight when closing; 0: the default.")
+    ] = 250
+    connect_retry_interval_ms: Annotated[
+        Natural, Meta(description="Milliseconds between attempts to connect; 0: the default.")
+    ] = 10_000
+    keep_alive_seconds: Annotated[Natural, Meta(description="Seconds between keep-alives; 0: the default.")] = 30
 
 
 class Sqlite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

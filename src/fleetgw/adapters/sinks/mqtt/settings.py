@@ -13,7 +13,8 @@ from fleetgw.domain.errors import ConfigurationError, Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SCHEMES = {"tcp": False, "mqtt": False, "ssl": True, "mqtts": True}
+SCHEMES = {"": False, "tcp": False, "mqtt": False, "ssl": True, "tls": True, "mqtts": True}
+"""What may stand before the broker's address, and whether that means TLS."""
 
 
 @frozen
@@ -59,7 +60,7 @@ def read_settings(name: str, settings: Mapping[str, object]) -> MqttSettings:
     """
     scheme, _, address = str(settings.get("broker", "")).rpartition("://")
     host, _, port = address.rpartition(":")
-    if scheme not in {"", *_SCHEMES} or not host or not port.isdecimal():
+    if scheme not in SCHEMES or not host or not port.isdecimal():
         what = f"is {settings.get('broker', '')!r}"
         raise ConfigurationError([Problem(f"{name}.broker", what, 'must be "host:port", or "mqtts://host:port" for TLS')])
     tls = settings.get("tls")
@@ -69,7 +70,7 @@ def read_settings(name: str, settings: Mapping[str, object]) -> MqttSettings:
         host=host.strip("[]"),
         port=int(port),
         tls=TlsSettings(_path(files, "ca_file"), _path(files, "server_cert"), _path(files, "server_key"))
-        if tls is not None or _SCHEMES.get(scheme, False)
+        if tls is not None or SCHEMES[scheme]
         else None,
         is_mqtt5=settings.get("protocol_version") == "5",
         client_id=str(settings.get("client_id", "")),
@@ -79,11 +80,11 @@ def read_settings(name: str, settings: Mapping[str, object]) -> MqttSettings:
         qos=_number(settings, "qos", 0),
         retained=bool(settings.get("retained", False)),
         packet_size_limit_bytes=_number(settings, "max_packet_bytes", PACKET_SIZE_LIMIT_BYTES),
-        connect_timeout_s=_number(settings, "connect_timeout_ms", 30_000) / 1000,
-        publish_timeout_s=_number(settings, "publish_timeout_ms", 2_500) / 1000,
-        disconnect_timeout_s=_number(settings, "disconnect_timeout_ms", 250) / 1000,
-        connect_retry_interval_s=_number(settings, "connect_retry_interval_ms", 10_000) / 1000,
-        keep_alive_s=_number(settings, "keep_alive_seconds", 30),
+        connect_timeout_s=_time(settings, "connect_timeout_ms", 30_000) / 1000,
+        publish_timeout_s=_time(settings, "publish_timeout_ms", 2_500) / 1000,
+        disconnect_timeout_s=_time(settings, "disconnect_timeout_ms", 250) / 1000,
+        connect_retry_interval_s=_time(settings, "connect_retry_interval_ms", 10_000) / 1000,
+        keep_alive_s=_time(settings, "keep_alive_seconds", 30),
     )
 
 
@@ -97,3 +98,8 @@ def _number(settings: Mapping[str, object], key: str, default: int) -> int:
     if not isinstance(value, int):
         raise ConfigurationError([Problem(f"mqtt.{key}", f"is {value!r}", "must be a whole number")])
     return value
+
+
+def _time(settings: Mapping[str, object], key: str, default: int) -> int:
+    """Zero is the default, as in the Go server."""
+    return _number(settings, key, default) or default
