@@ -342,6 +342,88 @@ class ConnectionTests(MqttCase):
             self.broker.connections[0].say(b"\x40\x02\0" + bytes([identifier]))
         self.assertEqual(self.successResultOf(answer), [RECEIPT])
 
+    def test_slow_broker_that_answers_for_one_record_after_the_other_is_kept(self) -> None:
+        """However long the last one waits, for its acknowledgement or for room."""
+        for connack, version in ((self.broker.connack, "3.1.1"), (b"\x20\x06\0\0\x03\x21\0\x03", "5")):
+            self.broker.connack = connack
+            sink = self.started(protocol_version=version, publish_timeout_ms=2_000)
+            connection = self.broker.connections[-1]
+            self.broker.holding = True
+            answers = [sink.dispatch([record_of_signals(8)]) for _ in range(9)]
+            for number, answer in enumerate(answers, 1):
+                self.advance(1.5)
+                self.assertNoResult(answer)
+                connection.say(b"\x40\x02\0" + bytes([number]))
+                self.assertEqual(self.successResultOf(answer), [RECEIPT])
+
+    def test_record_whose_acknowledgement_is_lost_is_offered_again_alone(self) -> None:
+        sink = self.started(publish_timeout_ms=2_000)
+        (connection,) = self.broker.connections
+        self.broker.holding = True
+        lost = sink.dispatch([record_of_signals(8, 9)])
+        for identifier in range(3, 9):
+            answer = sink.dispatch([record_of_signals(8)])
+            self.advance(0.3)
+            self.assertNoResult(lost)
+            connection.say(b"\x40\x02\0" + bytes([identifier]))
+            self.assertEqual(self.successResultOf(answer), [RECEIPT])
+        unanswered = sink.dispatch([record_of_signals(8)])
+        self.advance(0.3)
+        (outcome,) = self.successResultOf(lost)
+        self.assertEqual(type(outcome), Retryable)
+        self.assertIn("no acknowledgement within 2 s, though for later records", str(outcome))
+        self.assertEqual(self.metrics.value("mqtt_err", "V"), 1)
+        self.assertEqual(sink.readiness(), Ready())
+        self.advance(1.7)
+        self.assertNoResult(unanswered)
+        self.advance(0.5)
+        self.assertIn("no acknowledgement within 2 s", str(self.successResultOf(unanswered)))
+        self.assertEqual(self.broker.connections, [], "nobody is answered for any more")
+
+    def test_lost_acknowledgement_that_comes_late_confirms_nothing(self) -> None:
+        sink = self.started(publish_timeout_ms=2_000)
+        (connection,) = self.broker.connections
+        self.broker.holding = True
+        sink.dispatch([record_of_signals(8)])
+        sink.dispatch([record_of_signals(8)])
+        self.advance(1)
+        connection.say(b"\x40\x02\0\x02")
+        self.advance(1.5)
+        answer = sink.dispatch([record_of_signals(8)])
+        connection.say(b"\x40\x02\0\x01")
+        self.assertNoResult(answer)
+        connection.say(b"\x40\x02\0\x03")
+        self.assertEqual(self.successResultOf(answer), [RECEIPT])
+        self.assertEqual(self.metrics.value("mqtt_publish_total", "V"), 2)
+
+    def test_broker_that_passes_over_more_than_it_takes_at_a_time_is_left(self) -> None:
+        self.broker.connack = b"\x20\x06\0\0\x03\x21\0\x03"
+        sink = self.started(protocol_version="5", publish_timeout_ms=2_000)
+        (connection,) = self.broker.connections
+        self.broker.holding = True
+        answers = [sink.dispatch([record_of_signals(8)]) for _ in range(6)]
+        self.advance(0.1)
+        for identifier in (3, 4, 5):
+            connection.say(b"\x40\x02\0" + bytes([identifier]))
+            self.advance(0.1)
+        self.advance(5)
+        self.assertEqual(
+            [type(self.successResultOf(answer)[0]) for answer in answers],
+            [Retryable, Retryable, type(RECEIPT), type(RECEIPT), type(RECEIPT), NotConnected],
+        )
+        self.assertEqual(len(self.broker.connects), 2)
+
+    def test_full_connection_that_has_room_now_and_then_hides_no_lost_acknowledgement(self) -> None:
+        sink = self.started(publish_timeout_ms=2_000)
+        (connection,) = self.broker.connections
+        self.broker.holding = True
+        answer = sink.dispatch([record_of_signals(8)])
+        for _ in range(3):
+            connection.producer.pauseProducing()
+            self.advance(0.8)
+            connection.producer.resumeProducing()
+        self.assertIsInstance(self.successResultOf(answer)[0], NotConnected)
+
     def test_quiet_broker_is_asked_for_a_sign_of_life(self) -> None:
         """paho's keep-alive, by paho's clock."""
         with mock.patch("paho.mqtt.client.time_func", self.reactor.seconds):

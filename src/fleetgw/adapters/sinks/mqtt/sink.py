@@ -166,13 +166,14 @@ class MqttSink:
 
     def acknowledged(self, acknowledgements: list[tuple[int, int]]) -> None:
         """There is room again."""
-        self._progress_at_s = self._clock.seconds()
-        self._window.acknowledge(acknowledgements)
+        if self._window.acknowledge(acknowledgements):
+            self._progress_at_s = self._clock.seconds()
         self._pump()
 
     def session_resumed(self) -> None:
         """There is room again."""
-        self._progress_at_s = self._clock.seconds()
+        if not self._window.is_unanswered:
+            self._progress_at_s = self._clock.seconds()
         self._pump()
 
     def session_ended(self, reason: str) -> None:
@@ -218,7 +219,10 @@ class MqttSink:
         self._leave_when_idle()
 
     def _look(self) -> None:
-        """See whether the broker still confirms: one that is silent for ``publish_timeout_ms`` is left."""
+        """See whether the broker still confirms the oldest record under way: it has ``publish_timeout_ms`` for that.
+
+        So a slow broker has its time, as long as it answers for one record after the other.
+        """
         self._watch = None
         if self._window.is_idle:
             return
@@ -226,11 +230,16 @@ class MqttSink:
         left_s = self._progress_at_s + timeout_s - self._clock.seconds()
         if left_s > 0:
             self._watch = self._clock.callLater(left_s, self._look)
-        elif self._opened_at_s is not None:
-            self._cut_session(f"no acknowledgement within {timeout_s:g} s")
-        else:
+        elif self._opened_at_s is None:
             self._window.give_up(NotConnected(f"no connection to {self._broker} within {timeout_s:g} s"))
             self._answer()
+        elif self._window.give_up_overtaken(
+            Retryable(f"no acknowledgement within {timeout_s:g} s, though for later records")
+        ):
+            self._progress_at_s = self._clock.seconds()
+            self._pump()
+        else:
+            self._cut_session(f"no acknowledgement within {timeout_s:g} s")
 
     def _record_failed(self, record: Record, error: DeliveryError) -> None:
         self._numbers.failed(record.record_type)

@@ -82,7 +82,8 @@ class PublishWindow:
         self._failed = failed
         self._waiting: deque[tuple[BatchUnderWay, int]] = deque()
         self._sending: _Publication | None = None
-        self._in_flight: dict[int, _Publication] = {}
+        self._in_flight: dict[int, _Publication | None] = {}  # None: given up, but the identifier is the broker's still
+        self._begun: deque[_Publication] = deque()
         self._last_identifier = 0
         self._settled: list[BatchUnderWay] = []
         self._open: set[BatchUnderWay] = set()
@@ -91,6 +92,11 @@ class PublishWindow:
     def is_idle(self) -> bool:
         """Whether nothing is under way."""
         return not self._open
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the broker has yet to answer for a record."""
+        return bool(self._begun)
 
     @property
     def has_room(self) -> bool:
@@ -132,7 +138,10 @@ class PublishWindow:
         if not messages:
             self._settle(batch, index, RECEIPT)
             return None
-        return _Publication(batch, index, messages)
+        publication = _Publication(batch, index, messages)
+        if self._qos:
+            self._begun.append(publication)
+        return publication
 
     def _check_size(self, messages: Sequence[Message]) -> None:
         limit = self._packet_size_limit_bytes
@@ -162,9 +171,14 @@ class PublishWindow:
         self._last_identifier = identifier
         self._sending = publication if unsent else None
 
-    def acknowledge(self, acknowledgements: list[tuple[int, int]]) -> None:
-        """Take the broker's word on publishes: packet identifiers and reason codes."""
-        in_flight = self._in_flight
+    def acknowledge(self, acknowledgements: list[tuple[int, int]]) -> bool:
+        """Take the broker's word on publishes: packet identifiers and reason codes.
+
+        :return: whether the oldest record under way is nearer to its outcome.
+        """
+        in_flight, begun = self._in_flight, self._begun
+        oldest = begun[0] if begun else None
+        left = oldest.unconfirmed if oldest else 0
         for identifier, code in acknowledgements:
             publication = in_flight.pop(identifier, None)
             if publication is None:
@@ -177,6 +191,29 @@ class PublishWindow:
                     self._confirm(publication)
                 else:
                     self._settle(publication.batch, publication.index, publication.error)
+        while begun and not begun[0].unconfirmed:
+            begun.popleft()
+        return oldest is not None and oldest.unconfirmed < left
+
+    def give_up_overtaken(self, error: Retryable) -> bool:
+        """Settle the records that the broker has passed over: it has answered for later ones.
+
+        Their packet identifiers stay in use until it answers all the same, or the session ends.
+
+        :return: whether there were any.
+        """
+        answered = [place for place, publication in enumerate(self._begun) if not publication.unconfirmed]
+        if not answered:
+            return False
+        passed = [self._begun.popleft() for _ in range(answered[-1] + 1)]
+        overtaken = [publication for publication in passed if publication.unconfirmed]
+        given_up = set(overtaken)
+        for identifier, publication in self._in_flight.items():
+            if publication in given_up:
+                self._in_flight[identifier] = None
+        for publication in overtaken:
+            self._settle(publication.batch, publication.index, error)
+        return True
 
     def _confirm(self, publication: _Publication) -> None:
         record_type = publication.batch.batch[publication.index].record_type
@@ -194,6 +231,7 @@ class PublishWindow:
         """Settle all that is under way, delivered or not, with one error; nothing is in flight any more."""
         self._waiting.clear()
         self._in_flight.clear()
+        self._begun.clear()
         self._sending = None
         for batch in list(self._open):
             for index in range(len(batch.batch)):
