@@ -85,6 +85,10 @@ class MemoryBroker:
     :ivar holding: publishes are taken, but not acknowledged.
     :ivar connack: how it answers a CONNECT.
     :ivar refusals: reason code by topic, in place of success.
+    :ivar ends_over: topics over whose publishes it ends the connection, after a refusal where there is one.
+    :ivar resets: what it has answered just before that is lost.
+    :ivar farewell: what it says before it ends a connection so.
+    :ivar dies: it goes away altogether in place of that.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -97,6 +101,10 @@ class MemoryBroker:
         self.holding = False
         self.connack = b"\x20\x02\x00\x00"
         self.refusals: dict[str, int] = {}
+        self.ends_over: set[str] = set()
+        self.resets = False
+        self.farewell = b""
+        self.dies = False
         self.highest_in_flight = 0
         self._held: list[tuple[BrokerConnection, bytes]] = []
         self._is_mqtt5 = False
@@ -128,10 +136,26 @@ class MemoryBroker:
     def received(self, connection: BrokerConnection, data: bytes) -> bytes:
         """Take what a client has sent; returns the bytes of an unfinished packet."""
         packets, left_over = _read_large_packets(data)
-        answers = b"".join([self._answer(connection, first, body) for first, body in packets])
+        answers, ends = b"", False
+        for first, body in packets:
+            topic = body[2 : 2 + int.from_bytes(body[:2])] if first & 0xF0 == 0x30 else b""
+            ends = topic.decode() in self.ends_over
+            if not ends or topic.decode() in self.refusals:
+                answers += self._answer(connection, first, body)
+            if ends:
+                break
+        if ends:
+            answers = b"" if self.resets else answers + self.farewell
         if answers and not self.silent:
             connection.say(answers)
-        return left_over
+        if not ends:
+            return left_over
+        connection.left_over = b""  # it reads no further
+        if self.dies:
+            self.go_away()
+        else:
+            connection.close(ConnectionLost())
+        return b""
 
     def _answer(self, connection: BrokerConnection, first: int, body: bytes) -> bytes:
         match first & 0xF0:

@@ -55,6 +55,9 @@ KEEP_ALIVE_CHECK_INTERVAL_S = 1.0
 READ_PAUSE_S = 0.001
 """How long acknowledgements gather before the next look: mosquitto sends each by itself, and a look costs as much as ten."""
 
+_OVER_A_PACKET = frozenset({0x80, 0x81, 0x82, 0x83, 0x87, 0x90, 0x95, 0x99, 0x9A, 0x9B})
+"""MQTT 5 reason codes (3.14.2.1) of a DISCONNECT that a publish may have brought about; others are about the broker."""
+
 
 @frozen
 class BrokerLimits:
@@ -80,8 +83,12 @@ class SessionOwner(Protocol):
     def session_resumed(self) -> None:
         """The connection takes data again, after ``paused``."""
 
-    def session_ended(self, reason: str) -> None:
-        """The session is over, or has never begun. ``reason`` is for people."""
+    def session_ended(self, reason: str, *, over_a_packet: bool) -> None:
+        """The session is over, or has never begun.
+
+        :param reason: for people.
+        :param over_a_packet: the broker has ended it, and what we sent may be why.
+        """
 
 
 class _Wire:
@@ -160,6 +167,7 @@ class MqttSession(TwistedProtocol):
         self._opened = False
         self._wrote = False
         self._reason = ""
+        self._over_a_packet = True
         self.paused = False
         self._keep_alive = LoopingCall(self._check_keep_alive)
         self._keep_alive.clock = clock
@@ -223,20 +231,26 @@ class MqttSession(TwistedProtocol):
 
     def disconnect(self) -> None:
         """Say goodbye and close, once everything written is sent."""
-        self._reason = self._reason or "we disconnected"
+        self._note_end("we disconnected", over_a_packet=False)
         self._connection.unregisterProducer()
         self._client.disconnect()
 
     def end(self, reason: str) -> None:
         """Cut the connection at once."""
-        self._reason = self._reason or reason
+        self._note_end(reason, over_a_packet=False)
         self._connection.abortConnection()
+
+    def _note_end(self, reason: str, *, over_a_packet: bool) -> None:
+        """What is known first is the cause."""
+        if not self._reason:
+            self._reason, self._over_a_packet = reason, over_a_packet
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the owner."""
         if self._keep_alive.running:
             self._keep_alive.stop()
-        self._owner.session_ended(self._reason or f"the connection was lost: {reason.getErrorMessage()}")
+        why = self._reason or f"the connection was lost: {reason.getErrorMessage()}"
+        self._owner.session_ended(why, over_a_packet=self._over_a_packet)
 
     def pauseProducing(self) -> None:
         """The broker reads too slowly."""
@@ -270,5 +284,6 @@ class MqttSession(TwistedProtocol):
     def _disconnected(
         self, _client: Client, _data: object, flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
     ) -> None:
-        said = "the broker ended the session" if flags.is_disconnect_packet_from_server else "the session ended"
-        self._reason = self._reason or f"{said}: {code}"
+        by_broker = flags.is_disconnect_packet_from_server
+        said = "the broker ended the session" if by_broker else "the session ended"
+        self._note_end(f"{said}: {code}", over_a_packet=by_broker and code.value in _OVER_A_PACKET)

@@ -140,7 +140,8 @@ class MqttSink:
         self._attempt.addErrback(self._attempt_failed)
 
     def _attempt_failed(self, failure: Failure) -> None:
-        self.session_ended(f"no connection: {failure.getErrorMessage() or type(failure.value).__name__}")
+        reason = f"no connection: {failure.getErrorMessage() or type(failure.value).__name__}"
+        self.session_ended(reason, over_a_packet=False)
 
     def _attempt_timed_out(self) -> None:
         self._attempt_deadline = None
@@ -176,20 +177,24 @@ class MqttSink:
             self._progress_at_s = self._clock.seconds()
         self._pump()
 
-    def session_ended(self, reason: str) -> None:
-        """Whatever was under way may have arrived or not: it has to be offered again. Connect again after a pause."""
+    def session_ended(self, reason: str, *, over_a_packet: bool) -> None:
+        """Whatever was under way may have arrived or not: it has to be offered again. Connect again after a pause.
+
+        Without one where the broker may have ended it over a record: see ``caution``.
+        """
         self._cancel_attempt_deadline()
         self._session = self._attempt = None
         opened_at_s, self._opened_at_s = self._opened_at_s, None
+        error = NotConnected(f"{self._broker}: {reason}")
+        at_once = self._window.end(error, by_broker=over_a_packet and opened_at_s is not None)
         if self._running:
-            self._readiness = NotReady(f"{self._broker}: {reason}")
+            self._readiness = NotReady(str(error))
             self._session_failures.add("connection", reason, broker=self._broker)
             # one that ends at once, as when two clients have the same id, is no success
             if opened_at_s is not None and self._clock.seconds() - opened_at_s > self._pause_s:
                 self._backoff.succeeded()
-            self._pause_s = self._backoff.failed(self._random.random())
+            self._pause_s = 0.0 if at_once else self._backoff.failed(self._random.random())
             self._retry = self._clock.callLater(self._pause_s, self._connect)
-        self._window.give_up(NotConnected(f"{self._broker}: {reason}"))
         self._answer()
         if self._stopped is not None:
             self._finish()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from fleetgw.adapters.sinks.mqtt.caution import ENDS_TO_REJECT, Caution
 from fleetgw.adapters.sinks.mqtt.packets import is_failure, publish_writer
-from fleetgw.domain.errors import DeliveryError, Rejected, Retryable
+from fleetgw.domain.errors import DeliveryError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from fleetgw.adapters.delivery.numbers import PublishNumbers
     from fleetgw.adapters.delivery.under_way import BatchUnderWay
@@ -80,7 +81,11 @@ class PublishWindow:
         self._in_flight_limit = IN_FLIGHT_LIMIT
         self._numbers = numbers
         self._failed = failed
+        self._caution = Caution(IN_FLIGHT_LIMIT)
         self._waiting: deque[tuple[BatchUnderWay, int]] = deque()
+        self._apart: deque[tuple[BatchUnderWay, int]] = deque()  # those under suspicion
+        self._room_in_group = 0
+        self._refused: Record | None = None  # where the broker's last answer was a refusal
         self._sending: _Publication | None = None
         self._in_flight: dict[int, _Publication | None] = {}  # None: given up, but the identifier is the broker's still
         self._begun: deque[_Publication] = deque()
@@ -101,17 +106,34 @@ class PublishWindow:
     @property
     def has_room(self) -> bool:
         """Whether there is something to send, and the broker would take it."""
-        return bool(self._sending or self._waiting) and len(self._in_flight) < self._in_flight_limit
+        if len(self._in_flight) >= self._in_flight_limit:
+            return False
+        if self._sending or not self._caution.active:
+            return bool(self._sending or self._waiting)
+        if self._begun:
+            return self._room_in_group > 0 and bool(self._waiting)
+        return bool(self._waiting or self._apart)
 
     def begin(self, limits: BrokerLimits) -> None:
         """A new session: its limits, and nothing in flight."""
         self._in_flight_limit = min(IN_FLIGHT_LIMIT, limits.in_flight)
         self._packet_size_limit_bytes = min(self._own_packet_size_limit_bytes, limits.packet_size_bytes)
+        self._caution.session_opened()
+        waiting, self._waiting = self._waiting, deque()
+        self._line_up(waiting)
 
     def add(self, batch: BatchUnderWay) -> None:
         """Have a batch wait for its turn."""
         self._open.add(batch)
-        self._waiting.extend((batch, index) for index in range(len(batch.batch)))
+        self._line_up((batch, index) for index in range(len(batch.batch)))
+
+    def _line_up(self, places: Iterable[tuple[BatchUnderWay, int]]) -> None:
+        if not self._caution.active:
+            self._waiting.extend(places)
+            return
+        for batch, index in places:
+            line = self._apart if self._caution.suspects(batch.batch[index]) else self._waiting
+            line.append((batch, index))
 
     def next_packets(self, most: int) -> bytes:
         """The PUBLISH packets to send now, ``most`` at the most, or a record's more; with QoS 0 they count as delivered."""
@@ -124,9 +146,12 @@ class PublishWindow:
 
     def _next_publication(self) -> _Publication | None:
         """Start with the next record; None when it cannot be sent, or there is nothing to send of it."""
-        batch, index = self._waiting.popleft()
+        batch, index = self._next_in_group() if self._caution.active else self._waiting.popleft()
         record = batch.batch[index]
         try:
+            if self._caution.active and self._caution.condemns(record):
+                self._caution.forget(record)
+                raise Rejected(f"the broker ends the session over it, as it did {ENDS_TO_REJECT} times; it takes others")
             messages = self._messages(record)
             self._check_size(messages)
         except Rejected as error:
@@ -142,6 +167,16 @@ class PublishWindow:
         if self._qos:
             self._begun.append(publication)
         return publication
+
+    def _next_in_group(self) -> tuple[BatchUnderWay, int]:
+        if self._begun:
+            self._room_in_group -= 1
+        elif self._apart and (self._caution.takes_others or not self._waiting):
+            self._room_in_group = 0
+            return self._apart.popleft()
+        else:
+            self._room_in_group = self._caution.group_records - 1
+        return self._waiting.popleft()
 
     def _check_size(self, messages: Sequence[Message]) -> None:
         limit = self._packet_size_limit_bytes
@@ -185,14 +220,20 @@ class PublishWindow:
                 continue
             if is_failure(code):
                 publication.error = _refusal(code)
+                self._refused = publication.batch.batch[publication.index]
             publication.unconfirmed -= 1
             if not publication.unconfirmed:
                 if publication.error is None:
                     self._confirm(publication)
                 else:
                     self._settle(publication.batch, publication.index, publication.error)
+        if self._refused is not None and not is_failure(acknowledgements[-1][1]):
+            self._caution.forget(self._refused)
+            self._refused = None
         while begun and not begun[0].unconfirmed:
             begun.popleft()
+        if self._caution.active and oldest is not None and not begun and not self._apart:
+            self._caution.group_answered()
         return oldest is not None and oldest.unconfirmed < left
 
     def give_up_overtaken(self, error: Retryable) -> bool:
@@ -216,8 +257,10 @@ class PublishWindow:
         return True
 
     def _confirm(self, publication: _Publication) -> None:
-        record_type = publication.batch.batch[publication.index].record_type
-        self._numbers.published(record_type, publication.count, publication.size_bytes)
+        record = publication.batch.batch[publication.index]
+        if self._caution.active:
+            self._caution.confirmed(record)
+        self._numbers.published(record.record_type, publication.count, publication.size_bytes)
         self._settle(publication.batch, publication.index, RECEIPT)
 
     def _settle(self, batch: BatchUnderWay, index: int, outcome: Outcome) -> None:
@@ -227,9 +270,38 @@ class PublishWindow:
             self._open.discard(batch)
             self._settled.append(batch)
 
+    def end(self, error: NotConnected, *, by_broker: bool) -> bool:
+        """The session is over: settle all that is under way. ``end`` is called for an attempt to begin one, too.
+
+        :param by_broker: it had begun, and the broker has ended it.
+        :return: whether to connect again at once.
+        """
+        at_once = False
+        if not by_broker:
+            self._caution.attempt_failed()
+        elif None not in self._in_flight.values():
+            at_once = self._suspect(error)
+        self._refused = None
+        for publication in self._begun:
+            if publication.unconfirmed and publication.error is not None:
+                self._settle(publication.batch, publication.index, publication.error)
+        self.give_up(error)
+        return at_once
+
+    def _suspect(self, error: NotConnected) -> bool:
+        if self._refused is not None:
+            return self._caution.session_ended([self._refused])
+        under_way = {each.batch.batch[each.index]: each for each in self._begun if each.unconfirmed}
+        at_once = self._caution.session_ended(under_way)
+        for record, publication in under_way.items():
+            if self._caution.suspects(record):  # that others can be sent again does not hang on it
+                self._settle(publication.batch, publication.index, Retryable(f"{error}, it seems over this record"))
+        return at_once
+
     def give_up(self, error: DeliveryError) -> None:
         """Settle all that is under way, delivered or not, with one error; nothing is in flight any more."""
         self._waiting.clear()
+        self._apart.clear()
         self._in_flight.clear()
         self._begun.clear()
         self._sending = None

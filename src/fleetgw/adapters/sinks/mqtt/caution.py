@@ -1,0 +1,94 @@
+"""Over which record does the broker end sessions? No I/O and no clock.
+
+In MQTT 3.1.1 a broker ends the connection over a message that it does not take (too large, a topic that it forbids), and
+does not say over which. Offered again with the others, that one would end session after session. So after such an end they
+go one at a time, then two, then four, and so on up to full speed: the one that ends sessions is soon alone.
+
+A broker that restarts, or a network that breaks, ends sessions too. What is held against a record is therefore only an end
+
+- with that record alone under way, or as the last one that the broker has refused,
+- after which the broker let us in again at the first attempt, at once: it had not gone away,
+- and before which it has confirmed another record since the last such end: it takes others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from fleetgw.domain.records import Record
+
+ENDS_TO_REJECT = 3
+"""So many sessions a record may end."""
+
+
+class Caution:
+    """How much may go at once, and what is held against which record.
+
+    :ivar active: since a session was ended, until records have gone at full speed again and nothing is held against any.
+    :ivar group_records: how many may be under way together; the next ones wait for the answers to all of them.
+    :ivar takes_others: whether the broker has confirmed a record since something was last held against one.
+    """
+
+    def __init__(self, full_speed_records: int) -> None:
+        self.active = False
+        self.group_records = full_speed_records
+        self.takes_others = True
+        self._full_speed_records = full_speed_records
+        self._ends: WeakKeyDictionary[Record, int] = WeakKeyDictionary()
+        self._charged: Record | None = None
+        self._charge = 0
+
+    def suspects(self, record: Record) -> bool:
+        """Whether it has ended a session, as far as can be told: it goes alone, and others first."""
+        return bool(self._ends) and record in self._ends
+
+    def condemns(self, record: Record) -> bool:
+        """Whether it has ended so many that it is not to be sent again."""
+        return self._ends.get(record, 0) >= ENDS_TO_REJECT
+
+    def session_ended(self, under_way: Collection[Record]) -> bool:
+        """The broker has ended a session.
+
+        :param under_way: the records over which it may have done so.
+        :return: whether to connect at once, to see if it is still there.
+        """
+        self._charged = None
+        if not under_way:
+            return False
+        self.active = True
+        self.group_records = 1
+        if len(under_way) > 1:
+            return False
+        (self._charged,) = under_way
+        self._charge, self.takes_others = int(self.takes_others), False
+        return bool(self._charge) or self.suspects(self._charged)
+
+    def attempt_failed(self) -> None:
+        """The broker cannot be reached: it is no record's fault that the session has ended."""
+        self._charged = None
+
+    def session_opened(self) -> None:
+        """The broker has let us in, at the first attempt if there was no ``attempt_failed``."""
+        if self._charged is not None:
+            self._ends[self._charged] = self._ends.get(self._charged, 0) + self._charge
+        self._charged = None
+
+    def confirmed(self, record: Record) -> None:
+        """The broker has taken a record."""
+        self.takes_others = True
+        self.forget(record)
+
+    def forget(self, record: Record) -> None:
+        """Hold nothing against a record any more."""
+        self._ends.pop(record, None)
+
+    def group_answered(self) -> None:
+        """All of a group have their answers: the next may be twice as large."""
+        self.group_records = min(2 * self.group_records, self._full_speed_records)
+        if self.group_records == self._full_speed_records and not self._ends:
+            self.active = False
+            self.takes_others = True
