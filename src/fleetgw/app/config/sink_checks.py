@@ -4,8 +4,6 @@ import json
 import re
 from pathlib import Path
 
-from fleetgw.adapters.sinks.mqtt.settings import SCHEMES
-from fleetgw.adapters.sinks.mqtt.topics import NOT_IN_TOPICS
 from fleetgw.app.config.certificates import check_client_tls
 from fleetgw.app.config.findings import Findings, Surroundings, quoted
 from fleetgw.app.config.kafka_properties import check_kafka
@@ -127,6 +125,10 @@ def _check_mqtt(config: Config, findings: Findings, _surroundings: Surroundings)
     mqtt = config.mqtt
     if mqtt is None:
         return
+    # not before: a sink that is not used is not imported
+    from fleetgw.adapters.sinks.mqtt.settings import SCHEMES
+    from fleetgw.adapters.sinks.mqtt.topics import NOT_IN_TOPICS
+
     scheme, _, address = mqtt.broker.rpartition("://")
     if scheme not in SCHEMES or not is_host_and_port(address):
         what = f"is {quoted([mqtt.broker])}" if mqtt.broker else "is missing"
