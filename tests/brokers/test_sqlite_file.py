@@ -11,7 +11,7 @@ from pathlib import Path
 from unittest import TestCase
 
 from fleetgw.adapters.sinks.context import SinkContext
-from fleetgw.adapters.sinks.sqlite.sink import SqliteSink
+from fleetgw.adapters.sinks.sqlite.sink import GATHER_S, SqliteSink
 from fleetgw.domain.errors import Retryable
 from fleetgw.domain.ports import RECEIPT, Outcome, Ready
 from fleetgw.testing.needed import needed
@@ -122,5 +122,5 @@ class InlineWorker:
 
 def dispatched(sink: SqliteSink, reactor: ThreadlessReactor, start: int) -> list[Outcome]:
     answer = sink.dispatch([numbered_record(number) for number in range(start, start + 500)])
-    reactor.advance(0)
+    reactor.pump([GATHER_S, 0])
     return answer.result
