@@ -190,6 +190,7 @@ class FaultTests(MosquittoCase):
             await pause(0.01)
         await delivery.done()
         confirmed = {record.payload for record in delivery.confirmed}
+        self.assertEqual(delivery.refused, [])
         self.assertEqual(len(confirmed), 3_000)
         self.assertGreater(delivery.retried, 0)
         await until(lambda: len({r.payload for r in received_records(consumer.received)}) >= 3_000)
@@ -257,6 +258,51 @@ class FaultTests(MosquittoCase):
             records = [make_mqtt_record("VIN", record_type="alerts", payload=name.encode()) for name in names]
             self.assertEqual(list(await sink.dispatch(records)), [RECEIPT] * len(names))
             self.assertEqual(self.log.fields_of("mqtt_connection_error"), [])
+
+    def test_records_over_which_the_session_is_ended(self) -> Deferred[None]:
+        """Larger than the broker takes, a topic of more levels than it takes: refused for good, and all others pass."""
+        return ensureDeferred(self._culprits())
+
+    async def _culprits(self) -> None:
+        need_mosquitto()
+        broker = Mosquitto("allow_anonymous true\nmax_packet_size 3000")
+        self.addCleanup(broker.stop)
+        large = make_mqtt_record("VIN", payload=b"x" * 5_000)
+        deep = make_mqtt_record("VIN", record_type="alerts", payload=b"a/" * 300)
+        for version, culprits in (("3.1.1", [large, deep]), ("5", [deep])):
+            sink = await self.started(broker.port, protocol_version=version)
+            await self.others_pass(sink, culprits)
+
+    async def others_pass(self, sink: IDispatcher, culprits: list[Record]) -> None:
+        """Culprits first, then with many others, which go on coming."""
+        delivery = Delivery(sink)
+        delivery.begin(culprits)
+        others = []
+        while len(delivery.refused) < len(culprits):
+            others += [make_mqtt_record(f"VIN{number}", payload=b"%d" % len(others)) for number in range(10)]
+            delivery.begin(others[-10:])
+            await pause(0.1)
+        await delivery.done()
+        self.assertEqual(set(delivery.confirmed), set(others))
+        self.assertEqual(set(delivery.refused), set(culprits))
+
+    def test_not_allowed_and_shown_out(self) -> Deferred[None]:
+        """mosquitto 2.0.11 says "not authorized" and then ends the session, over MQTT 5; others do not end it."""
+        return ensureDeferred(self._shown_out())
+
+    async def _shown_out(self) -> None:
+        need_mosquitto()
+        broker = Mosquitto("allow_anonymous true\nacl_file {folder}/rules", {"rules": b"topic write t/+/v/#\n"})
+        self.addCleanup(broker.stop)
+        sink = await self.started(broker.port, protocol_version="5")
+        denied = make_mqtt_record("VIN", record_type="alerts")
+        (outcome,) = await sink.dispatch([denied])
+        self.assertIn("not authorized", str(outcome))
+        await pause(0.2)
+        if self.log.fields_of("mqtt_connection_error"):
+            await self.others_pass(sink, [denied])
+        else:
+            self.assertEqual(list(await sink.dispatch([make_mqtt_record("VIN")])), [RECEIPT])
 
     def test_names_and_ports_that_lead_nowhere(self) -> Deferred[None]:
         return ensureDeferred(self._nowhere())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
+from fleetgw.domain.errors import Rejected
 from fleetgw.domain.ports import Receipt
 from fleetgw.testing.real_reactor import pause, the_reactor
 from fleetgw.testing.sink_doubles import make_record
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 
 
 class Delivery:
-    """To one sink, on the real reactor: each record is offered until it has its receipt.
+    """To one sink, on the real reactor: each record is offered until it has its receipt or is refused for good.
 
     :param pause_s: before those of a batch that have none are offered again.
     :param timeout_s: how long a batch may take.
     :ivar confirmed: records, in the order of their receipts.
+    :ivar refused: records, likewise.
     :ivar retried: how many records were offered again; one counts each time.
     """
 
@@ -33,6 +35,7 @@ class Delivery:
         self._timeout_s = timeout_s
         self._under_way: list[Deferred[None]] = []
         self.confirmed: list[Record] = []
+        self.refused: list[Record] = []
         self.retried = 0
 
     def begin(self, records: Sequence[Record]) -> None:
@@ -58,7 +61,8 @@ class Delivery:
             outcomes = await self._sink.dispatch(records)
             pairs = list(zip(records, outcomes, strict=True))
             self.confirmed += [record for record, outcome in pairs if isinstance(outcome, Receipt)]
-            records = [record for record, outcome in pairs if not isinstance(outcome, Receipt)]
+            self.refused += [record for record, outcome in pairs if isinstance(outcome, Rejected)]
+            records = [record for record, outcome in pairs if not isinstance(outcome, Receipt | Rejected)]
             if records:
                 if the_reactor().seconds() > deadline_s:
                     raise AssertionError(f"no receipt in time, last {outcomes[0]}")

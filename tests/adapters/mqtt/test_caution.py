@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.sinks.context import SinkContext
-from fleetgw.adapters.sinks.mqtt.caution import ENDS_TO_REJECT
+from fleetgw.adapters.sinks.mqtt.caution import ENDS_TO_REJECT, Caution
 from fleetgw.adapters.sinks.mqtt.sink import MqttSink
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, Outcome, Ready
@@ -246,9 +246,48 @@ class RestartTests(SynchronousTestCase):
         gateway.broker.ends_over = {topic("unlucky")}
         gateway.offer("unlucky")
         number = 0
-        while len(gateway.broker.connects) < ENDS_TO_REJECT:
+        while len(gateway.broker.connects) < 3:
             gateway.run([f"lucky {number}"])
             number += 1
         gateway.broker.ends_over = set()
         gateway.advance(5)
         self.assertEqual(gateway.fates["unlucky"], RECEIPT)
+
+
+class CautionTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.caution = Caution(4)
+        self.one, self.other = make_mqtt_record(VIN), make_mqtt_record(VIN)
+
+    def test_is_over_once_records_go_at_full_speed_again(self) -> None:
+        self.assertFalse(self.caution.session_ended([self.one, self.other]))
+        self.caution.session_opened()
+        self.assertEqual((self.caution.active, self.caution.group_records), (True, 1))
+        for group_records, active in ((2, True), (4, False)):
+            self.caution.group_answered()
+            self.assertEqual((self.caution.active, self.caution.group_records), (active, group_records))
+
+    def test_nothing_is_held_against_records_that_were_under_way_together(self) -> None:
+        for _ in range(ENDS_TO_REJECT):
+            self.caution.session_ended([self.one, self.other])
+            self.caution.session_opened()
+            self.caution.confirmed(make_mqtt_record(VIN))
+        self.assertFalse(self.caution.suspects(self.one) or self.caution.suspects(self.other))
+
+    def test_lasts_while_something_is_held_against_a_record(self) -> None:
+        self.assertTrue(self.caution.session_ended([self.one]))
+        self.caution.session_opened()
+        for _ in range(4):
+            self.caution.group_answered()
+        self.assertTrue(self.caution.active)
+        self.caution.confirmed(self.one)
+        self.caution.group_answered()
+        self.assertFalse(self.caution.active)
+
+    def test_remembers_no_record_that_nobody_has_any_more(self) -> None:
+        self.caution.session_ended([self.one])
+        self.caution.session_opened()
+        del self.one
+        self.caution.group_records = 4
+        self.caution.group_answered()
+        self.assertFalse(self.caution.active)

@@ -175,6 +175,17 @@ class RefusalTests(MqttCase):
                 self.assertEqual([type(outcome) for outcome in outcomes], [type(RECEIPT), kind, kind, type(RECEIPT)])
                 self.assertIn(words, str(outcomes[1]))
 
+    def test_refusal_that_came_before_the_end_of_the_session_counts(self) -> None:
+        """mosquitto 2.0.11 refuses the first of a record's publishes and ends the session before it looks at the next."""
+        self.broker.connack = b"\x20\x03\0\0\0"
+        sink = self.started(protocol_version="5")
+        self.broker.refusals = {f"t/{VIN}/v/BatteryLevel": 0x87}
+        self.broker.ends_over = set(self.broker.refusals)
+        refused, other = self.dispatch(sink, record_of_signals(42, 4), record_of_signals(5))
+        self.assertEqual(type(refused), Retryable)
+        self.assertIn("not authorized", str(refused))
+        self.assertIsInstance(other, NotConnected)
+
     def test_no_matching_subscribers_is_no_refusal(self) -> None:
         self.broker.connack = b"\x20\x03\0\0\0"
         sink = self.started(protocol_version="5")
