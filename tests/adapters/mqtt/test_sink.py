@@ -333,6 +333,16 @@ class ConnectionTests(MqttCase):
         self.assertEqual(sink.readiness(), Ready())
         self.assertEqual(self.dispatch(sink, record_of_signals(8)), [RECEIPT])
 
+    def test_session_that_we_cut_is_held_against_no_record(self) -> None:
+        """No attempt at once, as there is when the broker may have ended it over the one in flight."""
+        sink = self.started(publish_timeout_ms=2_000)
+        self.broker.holding = True
+        answer = sink.dispatch([record_of_signals(8)])
+        self.advance(2.1)
+        self.assertIsInstance(self.successResultOf(answer)[0], NotConnected)
+        self.assertEqual(len(self.broker.connects), 1)
+        self.assertIn("no acknowledgement", self.reason(sink))
+
     def test_time_runs_from_the_dispatch_when_nothing_was_due_before(self) -> None:
         sink = self.started(publish_timeout_ms=2_000)
         self.assertEqual(self.dispatch(sink, record_of_signals(8)), [RECEIPT])

@@ -88,6 +88,7 @@ class MqttSink:
         self._watch: IDelayedCall | None = None
         self._progress_at_s = 0.0
         self._pump_call: IDelayedCall | None = None
+        self._hold: IDelayedCall | None = None
 
     # As a dispatcher
 
@@ -186,7 +187,8 @@ class MqttSink:
         self._session = self._attempt = None
         opened_at_s, self._opened_at_s = self._opened_at_s, None
         error = NotConnected(f"{self._broker}: {reason}")
-        at_once = self._window.end(error, by_broker=over_a_packet and opened_at_s is not None)
+        by_broker = over_a_packet and opened_at_s is not None
+        at_once = self._window.end(error, by_broker=by_broker, silent_s=self._clock.seconds() - self._progress_at_s)
         if self._running:
             self._readiness = NotReady(str(error))
             self._session_failures.add("connection", reason, broker=self._broker)
@@ -210,12 +212,19 @@ class MqttSink:
                 session.write(packets)
             if self._window.has_room and not session.paused and self._pump_call is None:
                 self._pump_call = self._clock.callLater(0, self._pump_again)
+        if self._hold is None and self._window.holds_back:
+            self._hold = self._clock.callLater(self._settings.publish_timeout_s / 2, self._hold_no_longer)
         if self._watch is None and not self._window.is_idle:
             self._watch = self._clock.callLater(self._settings.publish_timeout_s, self._look)
         self._answer()
 
     def _pump_again(self) -> None:
         self._pump_call = None
+        self._pump()
+
+    def _hold_no_longer(self) -> None:
+        self._hold = None
+        self._window.let_suspect_go()
         self._pump()
 
     def _answer(self) -> None:
@@ -278,10 +287,10 @@ class MqttSink:
         self._finish()
 
     def _finish(self) -> None:
-        for call in (self._retry, self._watch, self._stop_deadline, self._pump_call):
+        for call in (self._retry, self._watch, self._stop_deadline, self._pump_call, self._hold):
             if call is not None and call.active():
                 call.cancel()
-        self._retry = self._watch = self._stop_deadline = self._pump_call = None
+        self._retry = self._watch = self._stop_deadline = self._pump_call = self._hold = None
         if self._stopped is not None and not self._stopped.called:
             self._stopped.callback(None)
 

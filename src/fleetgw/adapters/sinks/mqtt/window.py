@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 IN_FLIGHT_LIMIT = 16_384
 """Publishes without an acknowledgement; of the 65535 that packet identifiers can tell apart."""
 
+REFUSAL_TO_END_S = 0.2
+"""A broker that ends the session over what it has just refused does so within this time."""
+
 _LARGEST_HEADER_BYTES = 10
 
 _REJECTED_CODES = {0x90: "topic name invalid", 0x95: "packet too large", 0x99: "payload format invalid"}
@@ -84,6 +87,7 @@ class PublishWindow:
         self._caution = Caution(IN_FLIGHT_LIMIT)
         self._waiting: deque[tuple[BatchUnderWay, int]] = deque()
         self._apart: deque[tuple[BatchUnderWay, int]] = deque()  # those under suspicion
+        self._suspect_may_go = False
         self._room_in_group = 0
         self._refused: Record | None = None  # where the broker's last answer was a refusal
         self._sending: _Publication | None = None
@@ -112,7 +116,16 @@ class PublishWindow:
             return bool(self._sending or self._waiting)
         if self._begun:
             return self._room_in_group > 0 and bool(self._waiting)
-        return bool(self._waiting or self._apart)
+        return bool(self._waiting) or (bool(self._apart) and (self._caution.takes_others or self._suspect_may_go))
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether all that is left to send is under suspicion, and waits for others to be confirmed before it."""
+        return bool(self._apart) and not self._begun and not self.has_room
+
+    def let_suspect_go(self) -> None:
+        """Send the next one under suspicion although no other has come."""
+        self._suspect_may_go = True
 
     def begin(self, limits: BrokerLimits) -> None:
         """A new session: its limits, and nothing in flight."""
@@ -173,6 +186,7 @@ class PublishWindow:
             self._room_in_group -= 1
         elif self._apart and (self._caution.takes_others or not self._waiting):
             self._room_in_group = 0
+            self._suspect_may_go = False
             return self._apart.popleft()
         else:
             self._room_in_group = self._caution.group_records - 1
@@ -270,17 +284,18 @@ class PublishWindow:
             self._open.discard(batch)
             self._settled.append(batch)
 
-    def end(self, error: NotConnected, *, by_broker: bool) -> bool:
+    def end(self, error: NotConnected, *, by_broker: bool, silent_s: float) -> bool:
         """The session is over: settle all that is under way. ``end`` is called for an attempt to begin one, too.
 
         :param by_broker: it had begun, and the broker has ended it.
+        :param silent_s: how long the broker has not answered before.
         :return: whether to connect again at once.
         """
         at_once = False
         if not by_broker:
             self._caution.attempt_failed()
         elif None not in self._in_flight.values():
-            at_once = self._suspect(error)
+            at_once = self._suspect(error, silent_s)
         self._refused = None
         for publication in self._begun:
             if publication.unconfirmed and publication.error is not None:
@@ -288,8 +303,8 @@ class PublishWindow:
         self.give_up(error)
         return at_once
 
-    def _suspect(self, error: NotConnected) -> bool:
-        if self._refused is not None:
+    def _suspect(self, error: NotConnected, silent_s: float) -> bool:
+        if self._refused is not None and silent_s < REFUSAL_TO_END_S:
             return self._caution.session_ended([self._refused])
         under_way = {each.batch.batch[each.index]: each for each in self._begun if each.unconfirmed}
         at_once = self._caution.session_ended(under_way)
