@@ -187,7 +187,7 @@ class CulpritTests(SynchronousTestCase):
         for number in range(3 * ENDS_TO_REJECT):
             refusals = len(gateway.said)
             gateway.offer(str(number))
-            while len(gateway.said) == refusals:
+            while len(gateway.said) < refusals + 2:  # the second time without another beside it
                 gateway.reactor.advance(0.01)
             gateway.advance(0.8 * LANE_PAUSE_S)
             gateway.broker.connections[0].close(ConnectionError("moved to another node"))
@@ -263,6 +263,7 @@ class RestartTests(SynchronousTestCase):
         gateway = Gateway()
         gateway.broker.ends_over = {topic("unlucky")}
         gateway.offer("unlucky")
+        gateway.advance(0.1)
         number = 0
         while len(gateway.broker.connects) < 3:
             gateway.run([f"lucky {number}"])
