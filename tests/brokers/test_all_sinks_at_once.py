@@ -130,7 +130,9 @@ class AllSinksCase(TestCase):
 
     def mqtt_messages(self, record: Delivered) -> list[tuple[str, str]]:
         content = record.content
-        written = MessageWriter(self.namespace).messages(SimpleNamespace(vin=content.vin, content=content))
+        written = MessageWriter(self.namespace).messages(
+            SimpleNamespace(vin=content.vin, content=content, payload=content.SerializeToString())
+        )
         return [(message.topic.decode(), message.body.decode()) for message in written]
 
     def expected(self, sink: str, records: list[Delivered]) -> Counter:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
-from fleetgw.domain.errors import Rejected
+from fleetgw.domain.errors import Rejected, Unheard
 from fleetgw.domain.ports import Receipt
 from fleetgw.testing.real_reactor import pause, the_reactor
 from fleetgw.testing.sink_doubles import make_record
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 class Delivery:
     """To one sink, on the real reactor: each record is offered until it has its receipt or is refused for good.
+
+    One that nobody has heard is offered again: who listens may need a moment.
 
     :param pause_s: before those of a batch that have none are offered again.
     :param timeout_s: how long a batch may take.
@@ -61,8 +63,11 @@ class Delivery:
             outcomes = await self._sink.dispatch(records)
             pairs = list(zip(records, outcomes, strict=True))
             self.confirmed += [record for record, outcome in pairs if isinstance(outcome, Receipt)]
-            self.refused += [record for record, outcome in pairs if isinstance(outcome, Rejected)]
-            records = [record for record, outcome in pairs if not isinstance(outcome, Receipt | Rejected)]
+            refused = [
+                record for record, outcome in pairs if isinstance(outcome, Rejected) and not isinstance(outcome, Unheard)
+            ]
+            self.refused += refused
+            records = [record for record, outcome in pairs if record not in refused and not isinstance(outcome, Receipt)]
             if records:
                 if the_reactor().seconds() > deadline_s:
                     raise AssertionError(f"no receipt in time, last {outcomes[0]}")
