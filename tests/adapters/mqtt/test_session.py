@@ -26,7 +26,14 @@ class ReadingTests(SynchronousTestCase):
         settings = read_settings("mqtt", {"broker": "b:1883", "topic_base": "t", "qos": 1})
         self.session = MqttSession(settings, self.owner, self.clock)
         self.session.makeConnection(self.transport)
-        self.addCleanup(self.session.connectionLost)
+
+    def tearDown(self) -> None:
+        self.session.connectionLost()
+        self.assertEqual(self.clock.getDelayedCalls(), [], "a session that is over wants nothing any more")
+
+    def test_a_session_may_end_while_reading_rests(self) -> None:
+        self.session.dataReceived(b"\x20\x02\x00\x00" + PUBACKS)
+        self.session.dataReceived(PUBACKS)
 
     def test_acknowledgements_gather_while_reading_rests(self) -> None:
         self.session.dataReceived(b"\x20\x02\x00\x00")

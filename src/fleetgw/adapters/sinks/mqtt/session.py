@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from paho.mqtt.client import ConnectFlags, DisconnectFlags, SocketLike
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
-    from twisted.internet.interfaces import IConsumer, IReactorTime, ITCPTransport
+    from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime, ITCPTransport
     from twisted.python.failure import Failure
 
     from fleetgw.adapters.sinks.mqtt.settings import MqttSettings
@@ -169,6 +169,7 @@ class MqttSession(TwistedProtocol):
         self._reason = ""
         self._over_a_packet = True
         self.paused = False
+        self._read_pause: IDelayedCall | None = None
         self._keep_alive = LoopingCall(self._check_keep_alive)
         self._keep_alive.clock = clock
 
@@ -200,11 +201,15 @@ class MqttSession(TwistedProtocol):
             self.end(f"it answers, but not in MQTT: {error}")
             return
         if acknowledgements:
-            self._connection.pauseProducing()
-            self._clock.callLater(READ_PAUSE_S, self._connection.resumeProducing)  # which does nothing once it is closed
+            self._rest()
             self._owner.acknowledged(acknowledgements)
         if not self._wrote:  # what is written carries TCP's acknowledgement along
             self._acknowledge_tcp()
+
+    def _rest(self) -> None:
+        if self._read_pause is None or not self._read_pause.active():  # TLS may hand over more of what has been read
+            self._connection.pauseProducing()
+            self._read_pause = self._clock.callLater(READ_PAUSE_S, self._connection.resumeProducing)
 
     def _read(self, packets: list[Packet]) -> list[tuple[int, int]]:
         acknowledgements = []
@@ -249,6 +254,8 @@ class MqttSession(TwistedProtocol):
         """Tell the owner."""
         if self._keep_alive.running:
             self._keep_alive.stop()
+        if self._read_pause is not None and self._read_pause.active():
+            self._read_pause.cancel()
         why = self._reason or f"the connection was lost: {reason.getErrorMessage()}"
         self._owner.session_ended(why, over_a_packet=self._over_a_packet)
 
