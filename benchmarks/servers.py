@@ -16,6 +16,7 @@ from fleetgw.testing.free_ports import free_ports
 HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
 SERVER_CPU, LOAD_CPU = 0, 1
+_CPUS = sorted(os.sched_getaffinity(0))
 
 
 @frozen
@@ -101,15 +102,18 @@ def start_gateway_with(
     return Server(name, port, process)
 
 
+def bind(cpu: int) -> None:
+    """Have this process, and those that it starts, run on one CPU, as far as the machine has so many."""
+    os.sched_setaffinity(0, {_CPUS[min(cpu, len(_CPUS) - 1)]})
+
+
 def on_cpu(cpu: int, command: list[str | Path], environ: Mapping[str, str] = MappingProxyType({})) -> subprocess.Popen[str]:
-    """Start a process bound to one CPU, as far as the machine has so many; ``environ`` adds variables."""
-    cpus = sorted(os.sched_getaffinity(0))
-    wanted = cpus[min(cpu, len(cpus) - 1)]
+    """Start a process bound to one CPU; ``environ`` adds variables."""
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | environ,
-        preexec_fn=lambda: os.sched_setaffinity(0, {wanted}),
+        preexec_fn=lambda: bind(cpu),
     )

@@ -18,7 +18,7 @@ from load import Load, connect
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from servers import HERE, SERVER_CPU, on_cpu, start_gateway_with
+from servers import HERE, LOAD_CPU, SERVER_CPU, bind, on_cpu, start_gateway_with
 from shapes import Shape
 
 from fleetgw.simulator.certificate_folder import CertificateFolder
@@ -106,6 +106,7 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON: every round of everything")
     arguments = parser.parse_args()
+    bind(LOAD_CPU)  # the vehicle is this process; brokers in other languages start from here as well
     adapters, far = {}, {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
