@@ -116,6 +116,7 @@ class ConfluentKafkaSink:
         self._cause = ""  # why, by the last word on one of the brokers
         self._open: dict[Delivery, float] = {}  # when each was handed over, the oldest first
         self._pace = PollPace()
+        self._looked_at_s = 0.0
         self._settled: list[Delivery] = []
         self._tick: IDelayedCall | None = None
         self._stopped: Deferred[None] | None = None
@@ -308,9 +309,11 @@ class ConfluentKafkaSink:
         """Answer outside of librdkafka's callbacks: what callers do then may be anything."""
         settled, self._settled = self._settled, []
         now_s = self._context.reactor.seconds()
+        looked_before_s, self._looked_at_s = self._looked_at_s, now_s
         for delivery in settled:
             if delivery in self._open:
-                self._pace.heard(now_s - self._open.pop(delivery))
+                handed_over_s = self._open.pop(delivery)
+                self._pace.heard(now_s - handed_over_s, looked_before_s - handed_over_s)
                 if RECEIPT in delivery.outcomes:
                     self._readiness = _READY
                     self._unconfirmed = False
