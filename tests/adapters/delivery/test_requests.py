@@ -79,7 +79,7 @@ class RequestsTests(RequestsCase):
         self.assertEqual(self.requests_sent(), [["a1"]])
         self.sent[0].receipts()
         self.assertEqual(self.successResultOf(answers[0]), [RECEIPT])
-        self.clock.advance(0.001)
+        self.clock.advance(0.004)
         self.assertEqual(len(self.sent), 1, "the vehicle of the first had no moment to send more")
         self.clock.advance(0.001)
         self.assertEqual(self.requests_sent(), [["a1"], ["b1", "c1", "a2"]])
@@ -87,6 +87,26 @@ class RequestsTests(RequestsCase):
         self.assertEqual(self.successResultOf(answers[2]), [RECEIPT, RECEIPT])
         self.assertEqual(self.metrics.value("s_publish_total", "V"), 4)
         self.assertEqual(self.metrics.value("s_publish_total_bytes", "V"), 8)
+
+    def test_a_request_leaves_once_vehicles_have_sent_as_many_as_were_confirmed(self) -> None:
+        self.dispatch("a1", "b1")
+        self.dispatch("c1")
+        self.sent[0].receipts()
+        self.dispatch("a2")
+        self.clock.advance(0.001)
+        self.assertEqual(len(self.sent), 1, "b sends its next as well, it may be supposed")
+        self.dispatch("b2")
+        self.assertEqual(self.requests_sent()[1:], [["c1", "a2", "b2"]])
+        self.sent[1].receipts()
+        self.dispatch("a3", "b3", "c3")
+        self.assertEqual(self.requests_sent()[2:], [["a3", "b3", "c3"]], "nothing is left over of what was supposed before")
+
+    def test_what_was_refused_is_not_awaited(self) -> None:
+        self.dispatch("a1", "b1")
+        self.dispatch("c1")
+        self.sent[0].done([Rejected("no"), Rejected("no")])
+        self.clock.advance(0)
+        self.assertEqual(self.requests_sent()[1:], [["c1"]])
 
     def test_full_requests_leave_at_once_as_far_as_there_is_room(self) -> None:
         self.dispatch("a1")

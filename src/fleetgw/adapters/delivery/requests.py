@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
 
-GATHER_S = 0.002
-"""How long what waits waits on when a request has come back: its vehicles send their next records now."""
+GATHER_S = 0.005
+"""How long at most a request waits for as many records as were confirmed: their vehicles send their next ones then."""
 
 PAUSE_INITIAL_S = 0.05
 PAUSE_MAX_S = 2.0
@@ -50,20 +50,27 @@ class Courier(Protocol):
 
 
 class _Destination:
-    """One destination's records, and how many requests are under way to it."""
+    """One destination's records.
+
+    :ivar requests: how many are under way to it.
+    :ivar gathering: when what waits leaves, None when nothing may.
+    :ivar expected_records: what waited when records were confirmed, and as many as were.
+    """
 
     def __init__(self, name: str, limits: RequestLimits) -> None:
         self.name = name
         self.queues = VehicleQueues(limits)
         self.requests = 0
         self.gathering: IDelayedCall | None = None
+        self.expected_records = 0
 
 
 class Requests:
     """Takes batches apart into requests and puts outcomes together again.
 
     A request leaves at the next turn of the reactor when none is under way to its destination, or at once when it is full.
-    What comes meanwhile leaves together a moment after that one is back: the slower the service, the fuller the requests.
+    What comes meanwhile leaves together once that one is back and its vehicles have sent as many again: the slower the
+    service, the fuller the requests.
     A vehicle has one request under way at a time, so that its records stay in order. What the destination was too busy for
     goes before what came later. Where a request holds one vehicle's records only, requests of several vehicles are under way
     together.
@@ -111,7 +118,7 @@ class Requests:
         if not self._begun:
             self._begun = True
             for destination in {*self._destinations.values()}:
-                self._pump(destination, 0)
+                self._pump(destination)
 
     def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
         """See ``IDispatcher.dispatch``. Before ``begin`` records wait."""
@@ -136,7 +143,7 @@ class Requests:
             return succeed(under_way.outcomes())
         self._open[under_way] = (self._clock.callLater(self._timeout_s, self._expire, under_way), entries)
         for destination in touched:
-            self._pump(destination, 0)
+            self._pump(destination)
         return under_way.answer
 
     def settled(self) -> Deferred[None]:
@@ -154,14 +161,19 @@ class Requests:
             timer.cancel()
             self._abandon(under_way, entries, outcome)
 
-    def _pump(self, destination: _Destination, gather_s: float) -> None:
-        """Send what fills requests now, and the rest after a while, as far as there is room."""
+    def _pump(self, destination: _Destination) -> None:
+        """Send what fills requests now, and the rest once it is as much as is to be expected, as far as there is room."""
         if not self._begun:
             return
         while destination.queues.fills_request and destination.requests < self._limits.requests:
             self._send(destination)
-        if destination.gathering is None and self._may_send(destination):
-            destination.gathering = self._clock.callLater(gather_s, self._gathered, destination)
+        if not self._may_send(destination):
+            return
+        enough = destination.queues.free_records >= destination.expected_records
+        if destination.gathering is None:
+            destination.gathering = self._clock.callLater(0 if enough else GATHER_S, self._gathered, destination)
+        elif enough:
+            destination.gathering.reset(0)
 
     def _gathered(self, destination: _Destination) -> None:
         destination.gathering = None
@@ -176,6 +188,7 @@ class Requests:
     def _send(self, destination: _Destination) -> None:
         entries = destination.queues.take()
         destination.requests += 1
+        destination.expected_records = 0
 
         def done(outcomes: Sequence[Outcome]) -> None:
             self._take_outcomes(destination, entries, outcomes)
@@ -205,7 +218,9 @@ class Requests:
         for record_type, sizes in published.items():
             self._numbers.published(record_type, len(sizes), sum(sizes))
         self._rest(destination, entries, again)
-        self._pump(destination, GATHER_S)
+        waiting = max(destination.expected_records, destination.queues.free_records)
+        destination.expected_records = waiting + sum(map(len, published.values()))
+        self._pump(destination)
         for batch in finished:
             self._finish(batch)
 
@@ -232,7 +247,7 @@ class Requests:
         def rested() -> None:
             self._pauses.discard(pause)
             destination.queues.free(resting)
-            self._pump(destination, 0)
+            self._pump(destination)
 
         pause = self._clock.callLater(pause_s, rested)
         self._pauses.add(pause)

@@ -50,14 +50,17 @@ class Entry:
 
 
 class VehicleQueues:
-    """Makes requests of what waits. While a vehicle's records are under way it has no others under way: that keeps order."""
+    """Makes requests of what waits. While a vehicle's records are under way it has no others under way: that keeps order.
+
+    :ivar free_records: how many may be under way now.
+    """
 
     def __init__(self, limits: RequestLimits) -> None:
         self._limits = limits
         self._waiting: dict[str, deque[Entry]] = {}
         self._free: dict[str, None] = {}  # vehicles that wait and have nothing under way; longest waiting first
         self._busy: set[str] = set()
-        self._free_records = 0
+        self.free_records = 0
 
     @property
     def has_free(self) -> bool:
@@ -67,7 +70,7 @@ class VehicleQueues:
     @property
     def fills_request(self) -> bool:
         """Whether one of several vehicles can be made that holds as many records as it may."""
-        return not self._limits.one_vehicle and self._free_records >= self._limits.records
+        return not self._limits.one_vehicle and self.free_records >= self._limits.records
 
     def add(self, entry: Entry) -> None:
         """Let a record wait, after the others of its vehicle."""
@@ -78,7 +81,7 @@ class VehicleQueues:
         queue.append(entry)
         if vin not in self._busy:
             self._free[vin] = None
-            self._free_records += 1
+            self.free_records += 1
 
     def take(self) -> list[Entry]:
         """The next request's records, which are under way from now on; at least one where ``has_free``."""
@@ -89,7 +92,7 @@ class VehicleQueues:
             vin = next(iter(self._free))
             queue = self._waiting[vin]
             before = len(request)
-            self._free_records -= len(queue)
+            self.free_records -= len(queue)
             while queue and room_records > 0:
                 entry = queue[0]
                 room_bytes -= len(entry.record.payload) + limits.record_overhead_bytes
@@ -100,7 +103,7 @@ class VehicleQueues:
                 request.append(queue.popleft())
                 room_records -= 1
             if len(request) == before:
-                self._free_records += len(queue)
+                self.free_records += len(queue)
                 break
             del self._free[vin]
             self._busy.add(vin)
@@ -122,7 +125,7 @@ class VehicleQueues:
             queue = self._waiting.get(vin)
             if queue is not None and vin not in self._free:
                 self._free[vin] = None
-                self._free_records += len(queue)
+                self.free_records += len(queue)
 
     def forget(self, entry: Entry) -> None:
         """Let a record wait no longer, if it does."""
@@ -132,7 +135,7 @@ class VehicleQueues:
             return
         queue.remove(entry)
         if vin in self._free:
-            self._free_records -= 1
+            self.free_records -= 1
         if not queue:
             del self._waiting[vin]
             self._free.pop(vin, None)
