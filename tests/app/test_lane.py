@@ -55,6 +55,35 @@ class GatheringTests(LaneCase):
         self.clock.advance(TIMING.gather_s)
         self.assertEqual(len(self.sink.txids), 3, "nobody waits longer than that")
 
+    def test_as_many_as_were_confirmed_are_company(self) -> None:
+        self.lane = self.make(BacklogLimits(1000, 100_000, 1000, 1000))
+        self.offer(*map(str, range(60)), origin=self.origin)
+        self.clock.advance(0)
+        self.offer("left over", origin=self.origin)
+        self.sink.answer(0, RECEIPT)
+        self.offer(*map(str, range(59)), origin=self.origin)
+        self.clock.advance(0.004)
+        self.assertEqual(len(self.sink.txids), 1, "the vehicle sends 60 again, it may be supposed")
+        self.offer("the sixtieth", origin=self.origin)
+        self.clock.advance(0)
+        self.assertEqual([len(batch) for batch in self.sink.txids], [60, 61])
+        self.sink.answer(1, RECEIPT)
+        self.offer("1", origin=self.origin)
+        self.clock.advance(TIMING.gather_s)
+        self.assertEqual(len(self.sink.txids), 3, "nobody waits longer than that")
+        self.offer(*map(str, range(COMPANY_RECORDS)), origin=self.origin)
+        self.clock.advance(0)
+        self.assertEqual(len(self.sink.txids), 4, "nothing is left over of what was supposed before")
+
+    def test_those_who_did_not_wait_send_nothing_because_of_a_confirmation(self) -> None:
+        self.lane = self.make(BacklogLimits(1000, 100_000, 1000, 1000))
+        self.offer(*map(str, range(60)))
+        self.clock.advance(0)
+        self.sink.answer(0, RECEIPT)
+        self.offer(*map(str, range(COMPANY_RECORDS)))
+        self.clock.advance(0)
+        self.assertEqual([len(batch) for batch in self.sink.txids], [60, COMPANY_RECORDS])
+
     def test_company_does_not_shorten_the_pause_after_a_failure(self) -> None:
         self.lane = self.make(BacklogLimits(1000, 100_000, 1000, 1000))
         self.offer("1")

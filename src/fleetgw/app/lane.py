@@ -77,6 +77,8 @@ class Lane:
         self._pending_retry: IDelayedCall | None = None
         self._pausing = False
         self._gathering = False
+        # what waited when records were confirmed, and as many as were: their vehicles send their next now
+        self._expected_records = 0
         self._closed = False
         self._logged_aside_at_s = -LOG_INTERVAL_S
         self._draining: list[Deferred[None]] = []
@@ -104,9 +106,9 @@ class Lane:
         return taken
 
     def _has_company(self) -> bool:
-        """Whether what waits is enough for a batch: the more is under way, the more."""
+        """Whether what waits is enough for a batch: as much as is under way, and as the vehicles are to send again."""
         backlog = self._backlog
-        return backlog.waiting_records >= max(COMPANY_RECORDS, backlog.in_flight_records)
+        return backlog.waiting_records >= max(COMPANY_RECORDS, backlog.in_flight_records, self._expected_records)
 
     @property
     def held_records(self) -> int:
@@ -152,6 +154,7 @@ class Lane:
         self._pending_send = None
         self._pausing = False
         self._gathering = False
+        self._expected_records = 0
         self._held_records.set_to(self._backlog.held_records)
         while self._pending_send is None and (batch := self._backlog.next_batch()) is not None:
             try:
@@ -190,7 +193,9 @@ class Lane:
         except (TypeError, ValueError):  # no outcomes at all, or not one for each record
             self._broken(Failure(), batch)
             return
+        self._expected_records = max(self._expected_records, self._backlog.waiting_records)
         for origin, records in settlement.due.items():
+            self._expected_records += len(records)
             try:
                 origin.confirmed(records)
             except Exception as error:  # one vehicle's trouble is not the others'
