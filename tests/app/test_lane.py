@@ -4,11 +4,12 @@ import base64
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
+from zope.interface import directlyProvides
 
-from fleetgw.app.lane import COMPANY_RECORDS
+from fleetgw.app.lane import COMPANY_RECORDS, PROMPT_COMPANY_RECORDS
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable, Unheard
-from fleetgw.domain.ports import RECEIPT, Outcome
+from fleetgw.domain.ports import RECEIPT, IPromptDispatcher, Outcome
 from fleetgw.domain.records import Record
 from fleetgw.testing.lane_case import TIMING, LaneCase, Origin, succeeded
 from fleetgw.testing.sink_doubles import make_record
@@ -83,6 +84,22 @@ class GatheringTests(LaneCase):
         self.offer(*map(str, range(COMPANY_RECORDS)))
         self.clock.advance(0)
         self.assertEqual([len(batch) for batch in self.sink.txids], [60, COMPANY_RECORDS])
+
+    def test_a_prompt_sink_needs_little_company_whatever_is_under_way(self) -> None:
+        directlyProvides(self.sink, IPromptDispatcher)
+        self.lane = self.make(BacklogLimits(1000, 100_000, 1000, 1000))
+        for _ in range(2):
+            self.offer(*map(str, range(60)), origin=self.origin)
+            self.clock.advance(0)
+        self.sink.answer(0, RECEIPT)
+        self.offer(*map(str, range(PROMPT_COMPANY_RECORDS)))
+        self.clock.advance(0)
+        self.assertEqual([len(batch) for batch in self.sink.txids], [60, 60, PROMPT_COMPANY_RECORDS])
+        self.offer(*map(str, range(PROMPT_COMPANY_RECORDS - 1)))
+        self.clock.advance(0.004)
+        self.assertEqual(len(self.sink.txids), 3, "one by one records would cost it more")
+        self.clock.advance(0.001)
+        self.assertEqual(len(self.sink.txids), 4)
 
     def test_company_does_not_shorten_the_pause_after_a_failure(self) -> None:
         self.lane = self.make(BacklogLimits(1000, 100_000, 1000, 1000))

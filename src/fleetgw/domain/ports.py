@@ -99,6 +99,13 @@ class IDispatcher(Interface):
         """Whether the destination can be reached, as last seen; cheap, asks nobody, may be called at any time."""
 
 
+class IPromptDispatcher(IDispatcher):
+    """A sink that wants records as they come: it gathers by itself, or its destination works on some while others come.
+
+    A batch for it leaves with a few records, however many are under way.
+    """
+
+
 class Verdict(Enum):
     """What a finding means for the operator."""
 

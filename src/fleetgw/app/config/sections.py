@@ -136,7 +136,9 @@ class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     queue_bytes: Annotated[Positive, Meta(description="Payload bytes a sink may hold, counted likewise.")] = 268_435_456
     in_flight_records: Annotated[Positive, Meta(description="Records handed to the sink and not yet confirmed.")] = 20_000
     batch_records: Annotated[Positive, Meta(description="Records in one batch.")] = 2_000
-    gather_ms: Annotated[Seconds, Meta(description="Milliseconds to gather a batch; 0: one turn of the reactor.")] = 5.0
+    gather_ms: Annotated[
+        Seconds, Meta(description="Milliseconds to gather a batch, at most; 0: one turn of the reactor.")
+    ] = 5.0
     retry_initial_s: Annotated[Pause, Meta(description="Seconds before the first retry; doubled each time.")] = 0.5
     retry_max_s: Annotated[Seconds, Meta(description="Seconds between retries, at most.")] = 30.0
     drain_timeout_s: Annotated[Seconds, Meta(description="Seconds to settle what is held when the gateway stops.")] = 10.0

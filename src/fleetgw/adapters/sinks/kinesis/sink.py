@@ -15,7 +15,7 @@ from fleetgw.adapters.delivery.vehicle_queues import RequestLimits
 from fleetgw.adapters.serial_worker import SerialWorker
 from fleetgw.adapters.sinks.kinesis.client import BotoClient
 from fleetgw.adapters.sinks.kinesis.settings import read_settings
-from fleetgw.domain.ports import IDispatcher
+from fleetgw.domain.ports import IPromptDispatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +70,7 @@ class _ThreadedPublisher:
         self._client.close()
 
 
-@implementer(IDispatcher)
+@implementer(IPromptDispatcher)
 class KinesisSink:
     """Puts records in requests of many. Requests of one stream run on threads of their own, one each.
 

@@ -19,7 +19,7 @@ from fleetgw.adapters.sinks.mqtt.settings import read_settings
 from fleetgw.adapters.sinks.mqtt.window import PublishWindow
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.errors import DeliveryError, NotConnected, Retryable
-from fleetgw.domain.ports import IDispatcher, NotReady, Outcome, Readiness, Ready
+from fleetgw.domain.ports import IPromptDispatcher, NotReady, Outcome, Readiness, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ _NOT_RUNNING = NotConnected("the MQTT sink is not running")
 _READY = Ready()
 
 
-@implementer(IDispatcher)
+@implementer(IPromptDispatcher)
 class MqttSink:
     """Publishes each record's messages; the record is delivered when the broker has acknowledged them all.
 

@@ -19,7 +19,7 @@ from fleetgw.adapters.sinks.pubsub.publisher import GrpcPublisher
 from fleetgw.adapters.sinks.pubsub.settings import MAX_RETRIES, read_settings
 from fleetgw.domain.errors import NotConnected
 from fleetgw.domain.metrics import Kind, Metric
-from fleetgw.domain.ports import IDispatcher
+from fleetgw.domain.ports import IPromptDispatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ NOT_CONNECTED_TOTAL = Metric(
 )
 
 
-@implementer(IDispatcher)
+@implementer(IPromptDispatcher)
 class PubsubSink:
     """Publishes in requests of many, which gRPC's own threads carry; a thread looks for credentials and topics.
 
