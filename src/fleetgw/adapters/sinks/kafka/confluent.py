@@ -15,14 +15,14 @@ from fleetgw.adapters.sinks.kafka.failures import (
     MISSING_TOPIC_CODES,
     TOO_LARGE_CODES,
     FailureLog,
-    MissingTopics,
     delivery_error,
 )
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
 from fleetgw.adapters.sinks.kafka.poll_pace import PollPace
 from fleetgw.adapters.sinks.kafka.properties import LINGER_MS, read_properties
+from fleetgw.adapters.sinks.kafka.standing import Standing
 from fleetgw.domain.errors import ConfigurationError, DeliveryError, NotConnected, Problem, Rejected, Retryable
-from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
+from fleetgw.domain.ports import RECEIPT, IDispatcher, Outcome, Readiness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -56,8 +56,6 @@ _ORDER_PROPERTIES = frozenset(
 )
 """What idempotence depends on: an operator who sets one of these has decided how order is kept."""
 
-_READY = Ready()
-
 _ALONE = {"batch.num.messages": "1", "linger.ms": "0"}
 
 _NO_IDEMPOTENCE_CODES = frozenset(
@@ -73,9 +71,6 @@ _NO_IDEMPOTENCE_CODES = frozenset(
 _NOT_CONNECTED_CODES = frozenset(
     {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._DESTROY}
 )
-
-_CAUSE_CODES = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE, KafkaError._TRANSPORT})
-"""Why a broker cannot be used. That all of them are down comes after it, and says less."""
 
 
 @implementer(IDispatcher)
@@ -104,16 +99,12 @@ class ConfluentKafkaSink:
         self._topics = {record_type: context.destination(record_type) for record_type in context.record_types}
         self._numbers = KafkaNumbers(context.metrics, context.record_types)
         self._failures = FailureLog(context.log, self._numbers, context.reactor)
-        self._missing = MissingTopics(self._topics)
+        self._standing = Standing(self._servers(), self._topics)
         self._producer: Producer | None = None
         self._single: Producer | None = None
         self._made_at_s = 0.0
         self._fatal: KafkaError | None = None
         self._suspects: list[tuple[Delivery, int]] = []
-        self._readiness: Readiness = NotReady("not started")
-        self._unconfirmed = False  # a record timed out: a connection alone is no good news until one is confirmed
-        self._all_down = False
-        self._cause = ""  # why, by the last word on one of the brokers
         self._open: dict[Delivery, float] = {}  # when each was handed over, the oldest first
         self._pace = PollPace()
         self._looked_at_s = 0.0
@@ -127,10 +118,9 @@ class ConfluentKafkaSink:
 
     async def _start(self) -> None:
         self._producer = self._made_producer()
-        servers = self._servers()
-        self._readiness = NotReady(f"no broker of {servers} has answered yet")
+        self._standing.started()
         self._tick = self._context.reactor.callLater(IDLE_POLL_INTERVAL_S, self._poll)
-        self._context.log.info("kafka_registered", client="confluent-kafka", servers=servers)
+        self._context.log.info("kafka_registered", client="confluent-kafka", servers=self._servers())
 
     def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
         """Hand records to librdkafka; their reports come back through ``_poll``."""
@@ -158,8 +148,8 @@ class ConfluentKafkaSink:
         return self._stopped
 
     def readiness(self) -> Readiness:
-        """By librdkafka's last word: a delivery, a broker's state, an error; and on each topic."""
-        return self._missing.readiness(self._readiness)
+        """By librdkafka's last word: see ``Standing``."""
+        return self._standing.readiness()
 
     def _offer(self, producer: Producer, delivery: Delivery, indexes: Iterable[int], report: Report) -> None:
         """Hand some of a delivery's records to a client; what it refuses at once is settled at once."""
@@ -243,12 +233,10 @@ class ConfluentKafkaSink:
         self._failures.add(error.name(), reason)
         code = error.code()
         if code == KafkaError._MSG_TIMED_OUT:
-            cause = f": {self._cause}" if self._all_down and self._cause else ""
-            self._readiness = NotReady(f"{self._servers()} did not confirm in time{cause}")
-            self._unconfirmed = True
+            self._standing.timed_out()
             return NotConnected(reason)
         if code in MISSING_TOPIC_CODES:
-            self._missing.add(record.record_type, reason)
+            self._standing.topic_missing(record.record_type, reason)
         return NotConnected(reason) if code in _NOT_CONNECTED_CODES else delivery_error(code, reason)
 
     def _refusal(self, error: Exception, record: Record) -> DeliveryError:
@@ -314,10 +302,7 @@ class ConfluentKafkaSink:
             if delivery in self._open:
                 handed_over_s = self._open.pop(delivery)
                 self._pace.heard(now_s - handed_over_s, looked_before_s - handed_over_s)
-                if RECEIPT in delivery.outcomes:
-                    self._readiness = _READY
-                    self._unconfirmed = False
-                    self._missing.settled(delivery.batch, delivery.outcomes)
+                self._standing.settled(delivery.batch, delivery.outcomes)
                 delivery.finish(self._numbers)
 
     def _give_up(self, _stopped: Deferred[None]) -> None:
@@ -331,7 +316,7 @@ class ConfluentKafkaSink:
             self._tick.cancel()
             self._tick = None
         self._producer = self._single = None
-        self._readiness = NotReady("stopped")
+        self._standing.stopped()
         abandoned, self._open = self._open, {}
         for delivery in abandoned:
             delivery.finish(self._numbers)
@@ -368,7 +353,7 @@ class ConfluentKafkaSink:
         self._made_at_s = self._context.reactor.seconds()
         try:
             return self._make_producer(
-                {**self._properties, **changed, "error_cb": self._heard_error, "stats_cb": self._heard_statistics},
+                {**self._properties, **changed, "error_cb": self._heard_error, "stats_cb": self._standing.heard_statistics},
                 logger=_ClientLog(self._context.log),
             )
         except KafkaException as error:
@@ -385,25 +370,8 @@ class ConfluentKafkaSink:
         return problems
 
     def _heard_error(self, error: KafkaError) -> None:
-        reason = f"{error.name()}: {error.str()}"
-        self._failures.add(error.name(), reason)
-        code = error.code()
-        if code in _CAUSE_CODES:
-            self._cause = reason
-        elif code == KafkaError._ALL_BROKERS_DOWN:
-            self._all_down = True
-            reason = self._cause or reason
-        elif not error.fatal():
-            return
-        if self._all_down or error.fatal():
-            self._readiness = NotReady(f"{self._servers()}: {reason}")
-
-    def _heard_statistics(self, statistics: str) -> None:
-        # of any broker; parsing the whole would cost more than the answer is worth
-        if '"state":"UP"' in statistics:
-            self._all_down, self._cause = False, ""
-            if not self._unconfirmed:
-                self._readiness = _READY
+        self._failures.add(error.name(), f"{error.name()}: {error.str()}")
+        self._standing.heard_error(error)
 
 
 def _problem(path: str, error: KafkaException) -> Problem:
