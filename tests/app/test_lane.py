@@ -364,7 +364,7 @@ class EndTests(LaneCase):
         self.sink.answer(1, Retryable("stopped"))
         self.assertEqual(self.lane.abandon(), 7)
         letters = self.log.fields_of("dead_letter")
-        self.assertEqual([letter["metadata"]["txid"] for letter in letters], list("abcdef"))  # type: ignore[index]
+        self.assertEqual([letter["metadata"]["txid"] for letter in letters], list("abcdef"))
         self.assertTrue(all(letter["payload_base64"] for letter in letters))
         self.assertEqual(self.number("lane_held_records"), 0)
         self.sink.answer(0, RECEIPT)

@@ -137,4 +137,4 @@ class SetAsideTests(LaneCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.lane.abandon(), 3)
         letters = self.log.fields_of("dead_letter")
-        self.assertEqual([letter["metadata"]["txid"] for letter in letters], list("012"))  # type: ignore[index]
+        self.assertEqual([letter["metadata"]["txid"] for letter in letters], list("012"))

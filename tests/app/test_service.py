@@ -228,7 +228,7 @@ class StartTests(ServiceCase):
                 self.reactor, self.log = ServiceReactor(), ReadableLog()
                 self.journal = self.reactor.journal
                 service = self.make()
-                self.memory.start = lambda error=error: fail(error)  # type: ignore[method-assign, misc]
+                self.memory.start = lambda error=error: fail(error)  # type: ignore[method-assign, misc]  # a double
                 service.privilegedStartService()
                 service.startService()
                 self.assertEqual((self.reactor.stops, service.exit_status), (0, 0))
@@ -246,7 +246,7 @@ class StartTests(ServiceCase):
             raise RuntimeError("a bug")
 
         service = self.make()
-        self.memory.start = start  # type: ignore[method-assign]
+        self.memory.start = start  # type: ignore[method-assign]  # a double
         service.startService()
         self.reactor.run()
         self.assertEqual((self.reactor.stops, service.exit_status), (1, 1))
@@ -350,7 +350,7 @@ class StopTests(ServiceCase):
         self.assertTrue(self.stopped_within(stopped, 1.95))
         self.assertEqual(vehicle.acked, [])
         self.assertEqual(self.log.fields_of("stopped_server"), [{"undelivered_records": 2}])
-        letters = [fields["metadata"]["txtype"] for fields in self.log.fields_of("dead_letter")]  # type: ignore[index]
+        letters = [fields["metadata"]["txtype"] for fields in self.log.fields_of("dead_letter")]
         self.assertEqual(letters, ["connectivity"], "the vehicle sends its own record again")
 
     def test_a_hung_sink_costs_no_other_sink_its_disconnected_records(self) -> None:
@@ -363,7 +363,7 @@ class StopTests(ServiceCase):
         service.stopService()
         for _ in range(100):
             vehicle.advance(0.1)
-        statuses = [fields["data"]["Status"] for fields in self.log.fields_of("record_payload")]  # type: ignore[index]
+        statuses = [fields["data"]["Status"] for fields in self.log.fields_of("record_payload")]
         self.assertEqual(statuses, ["CONNECTED", "DISCONNECTED"])
 
     def test_a_sink_that_does_not_stop_is_left_behind(self) -> None:
@@ -372,7 +372,7 @@ class StopTests(ServiceCase):
                 pass
 
         service = self.start()
-        self.memory.stop = Stubborn  # type: ignore[method-assign]
+        self.memory.stop = Stubborn  # type: ignore[method-assign]  # a double
         stopped = service.stopService()
         self.assertFalse(self.stopped_within(stopped, 9.9))
         self.assertTrue(self.stopped_within(stopped, 0.2))
@@ -385,7 +385,7 @@ class StopTests(ServiceCase):
             self.reactor, self.log = ServiceReactor(), ReadableLog()
             self.journal = self.reactor.journal
             service = self.start()
-            self.memory.stop = stop  # type: ignore[method-assign]
+            self.memory.stop = stop  # type: ignore[method-assign]  # a double
             self.assertTrue(service.stopService().called)
             self.assertIn("stop logger", self.journal)
             self.assertIn("a bug", str(self.log.fields_of("sink_stop_failed")[0]["error"]))
@@ -434,14 +434,14 @@ class StopTests(ServiceCase):
             vehicle.advance(0.1)
         self.assertTrue(stopped.called)
         letters = self.log.fields_of("dead_letter")
-        self.assertEqual([fields["metadata"]["txid"] for fields in letters], ["acked"])  # type: ignore[index]
+        self.assertEqual([fields["metadata"]["txid"] for fields in letters], ["acked"])
         self.assertEqual([fields["vehicle_resends"] for fields in letters], [False])
         self.assertEqual(self.log.fields_of("dispatch_retry"), [], "tried again after the sink had stopped")
 
     def test_stopping_while_a_sink_still_starts(self) -> None:
         cancelled: list[object] = []
         service = self.make()
-        self.memory.start = lambda: Deferred(cancelled.append)  # type: ignore[method-assign]
+        self.memory.start = lambda: Deferred(cancelled.append)  # type: ignore[method-assign]  # a double
         service.privilegedStartService()
         service.startService()
         self.reactor.run()
