@@ -220,6 +220,56 @@ class ReplacedProducerTests(SynchronousTestCase):
         self.successResultOf(sink.stop())
 
 
+class FarProducer:
+    """Reports some time after it was given a record."""
+
+    def __init__(self, clock: ThreadlessReactor, takes_s: float) -> None:
+        self.clock = clock
+        self.takes_s = takes_s
+        self.reports: list[tuple[float, Callable]] = []
+        self.looks = 0
+
+    def __len__(self) -> int:
+        return len(self.reports)
+
+    def produce(self, *arguments: Any) -> None:  # Any: librdkafka's many
+        self.reports.append((self.clock.seconds() + self.takes_s, arguments[4]))
+
+    def poll(self, _timeout: float) -> None:
+        self.looks += 1
+        while self.reports and self.reports[0][0] <= self.clock.seconds():
+            self.reports.pop(0)[1](None, self)
+
+    flush = poll
+
+    def offset(self) -> int:
+        return 0
+
+
+class LookTests(SynchronousTestCase):
+    def test_reports_are_looked_for_when_they_come_though_timers_are_late(self) -> None:
+        for takes_s, looks in ((0.0043, 2.5), (0.0087, 3.5)):
+            with self.subTest(takes_s=takes_s):
+                self.deliver(takes_s, looks)
+
+    def deliver(self, takes_s: float, looks: float) -> None:
+        clock = ThreadlessReactor()
+        producer = FarProducer(clock, takes_s)
+        sink = ConfluentKafkaSink(context({}, clock), lambda *_, **__: producer)
+        self.successResultOf(sink.start())
+        waits_s = []
+        for _ in range(200):
+            before_s = clock.seconds()
+            answer = sink.dispatch([make_record()])
+            while not answer.called:
+                due_s = min(call.getTime() for call in clock.getDelayedCalls())
+                clock.advance(due_s - clock.seconds() + 0.0007)
+            waits_s.append(clock.seconds() - before_s)
+        self.assertLess(sum(waits_s[100:]) / 100, takes_s + 0.0015)
+        self.assertLess(producer.looks / 200, looks)
+        self.successResultOf(sink.stop())
+
+
 class BrokerErrorTests(TestCase):
     timeout = 30
 
