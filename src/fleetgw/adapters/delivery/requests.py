@@ -76,10 +76,6 @@ class Requests:
     together.
 
     :param destinations: destination by record type.
-    :param limits: what a request may hold.
-    :param max_payload_bytes: a larger record is refused, alone.
-    :param max_retries: how often a record is sent again.
-    :param timeout_s: how long after ``dispatch`` a record has its outcome at the latest.
     """
 
     def __init__(
@@ -89,9 +85,6 @@ class Requests:
         destinations: Mapping[str, str],
         limits: RequestLimits,
         *,
-        max_payload_bytes: int,
-        max_retries: int,
-        timeout_s: float,
         numbers: PublishNumbers,
         failures: FailureLog,
         random: Random,
@@ -99,9 +92,6 @@ class Requests:
         self._clock = clock
         self._courier = courier
         self._limits = limits
-        self._max_payload_bytes = max_payload_bytes
-        self._max_retries = max_retries
-        self._timeout_s = timeout_s
         self._numbers = numbers
         self._failures = failures
         self._random = random
@@ -126,7 +116,7 @@ class Requests:
         entries: list[Entry] = []
         touched: dict[_Destination, None] = {}
         company = self._limits.records
-        largest = self._max_payload_bytes
+        largest = self._limits.payload_bytes
         for index, record in enumerate(batch):
             destination = self._destinations.get(record.record_type)
             if destination is None:
@@ -141,7 +131,7 @@ class Requests:
                 touched[destination] = None
         if not entries:
             return succeed(under_way.outcomes())
-        self._open[under_way] = (self._clock.callLater(self._timeout_s, self._expire, under_way), entries)
+        self._open[under_way] = (self._clock.callLater(self._limits.timeout_s, self._expire, under_way), entries)
         for destination in touched:
             self._pump(destination)
         return under_way.answer
@@ -228,7 +218,7 @@ class Requests:
         if isinstance(outcome, RefusedTogether) and company > 1:
             entry.company = company // 2
             return True
-        if isinstance(outcome, Busy) and entry.attempts < self._max_retries:
+        if isinstance(outcome, Busy) and entry.attempts < self._limits.retries:
             entry.attempts += 1
             self._failures.add("busy", str(outcome))
             return True
@@ -254,7 +244,7 @@ class Requests:
 
     def _expire(self, under_way: BatchUnderWay) -> None:
         _, entries = self._open[under_way]
-        self._abandon(under_way, entries, NotConnected(f"no answer within {self._timeout_s:g} s"))
+        self._abandon(under_way, entries, NotConnected(f"no answer within {self._limits.timeout_s:g} s"))
 
     def _abandon(self, under_way: BatchUnderWay, entries: list[Entry], outcome: Retryable) -> None:
         for entry in entries:

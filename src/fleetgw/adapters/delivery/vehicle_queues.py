@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 @frozen
 class RequestLimits:
-    """How requests may be.
+    """How requests may be, and how long a record goes into them.
 
     :ivar records: in one request, at most.
     :ivar size_bytes: of one request, at most, each record counted with ``record_overhead_bytes`` on top of its payload.
     :ivar record_overhead_bytes: what a record takes in a request besides its payload.
     :ivar requests: under way at a time for one destination.
+    :ivar payload_bytes: of a record; a larger one is refused, alone.
+    :ivar retries: how often a record is sent again.
+    :ivar timeout_s: how long after ``dispatch`` a record has its outcome at the latest.
     :ivar one_vehicle: a request holds records of one vehicle only.
     """
 
@@ -29,6 +32,9 @@ class RequestLimits:
     size_bytes: int
     record_overhead_bytes: int
     requests: int
+    payload_bytes: int
+    retries: int
+    timeout_s: float
     one_vehicle: bool = False
 
 
