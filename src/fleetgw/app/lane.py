@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.delivery import Backlog
 from fleetgw.domain.errors import Retryable, Unheard
+from fleetgw.domain.expectation import Expectation
 from fleetgw.domain.metrics import DEAD_LETTER_TOTAL, LANE_HELD_RECORDS, LANE_REFUSED_TOTAL, LANE_RETRIED_TOTAL
 from fleetgw.domain.ports import IPromptDispatcher
 
@@ -82,8 +83,7 @@ class Lane:
         self._pending_retry: IDelayedCall | None = None
         self._pausing = False
         self._gathering = False
-        # what waited when records were confirmed, and as many as were: their vehicles send their next now
-        self._expected_records = 0
+        self._expectation = Expectation()
         self._closed = False
         self._logged_aside_at_s = -LOG_INTERVAL_S
         self._draining: list[Deferred[None]] = []
@@ -115,7 +115,7 @@ class Lane:
         backlog = self._backlog
         if self._is_prompt:
             return backlog.waiting_records >= PROMPT_COMPANY_RECORDS
-        return backlog.waiting_records >= max(COMPANY_RECORDS, backlog.in_flight_records, self._expected_records)
+        return backlog.waiting_records >= max(COMPANY_RECORDS, backlog.in_flight_records, self._expectation.records)
 
     @property
     def held_records(self) -> int:
@@ -161,7 +161,7 @@ class Lane:
         self._pending_send = None
         self._pausing = False
         self._gathering = False
-        self._expected_records = 0
+        self._expectation.left()
         self._held_records.set_to(self._backlog.held_records)
         while self._pending_send is None and (batch := self._backlog.next_batch()) is not None:
             try:
@@ -200,9 +200,8 @@ class Lane:
         except (TypeError, ValueError):  # no outcomes at all, or not one for each record
             self._broken(Failure(), batch)
             return
-        self._expected_records = max(self._expected_records, self._backlog.waiting_records)
+        self._expectation.confirmed(sum(map(len, settlement.due.values())), self._backlog.waiting_records)
         for origin, records in settlement.due.items():
-            self._expected_records += len(records)
             try:
                 origin.confirmed(records)
             except Exception as error:  # one vehicle's trouble is not the others'

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from fleetgw.adapters.delivery.under_way import BatchUnderWay
 from fleetgw.adapters.delivery.vehicle_queues import Entry, VehicleQueues
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
+from fleetgw.domain.expectation import Expectation
 from fleetgw.domain.ports import RECEIPT
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class _Destination:
 
     :ivar requests: how many are under way to it.
     :ivar gathering: when what waits leaves, None when nothing may.
-    :ivar expected_records: what waited when records were confirmed, and as many as were.
+    :ivar expectation: how many records its next request is worth waiting for.
     """
 
     def __init__(self, name: str, limits: RequestLimits) -> None:
@@ -62,7 +63,7 @@ class _Destination:
         self.queues = VehicleQueues(limits)
         self.requests = 0
         self.gathering: IDelayedCall | None = None
-        self.expected_records = 0
+        self.expectation = Expectation()
 
 
 class Requests:
@@ -159,7 +160,7 @@ class Requests:
             self._send(destination)
         if not self._may_send(destination):
             return
-        enough = destination.queues.free_records >= destination.expected_records
+        enough = destination.queues.free_records >= destination.expectation.records
         if destination.gathering is None:
             destination.gathering = self._clock.callLater(0 if enough else GATHER_S, self._gathered, destination)
         elif enough:
@@ -178,7 +179,7 @@ class Requests:
     def _send(self, destination: _Destination) -> None:
         entries = destination.queues.take()
         destination.requests += 1
-        destination.expected_records = 0
+        destination.expectation.left()
 
         def done(outcomes: Sequence[Outcome]) -> None:
             self._take_outcomes(destination, entries, outcomes)
@@ -208,8 +209,7 @@ class Requests:
         for record_type, sizes in published.items():
             self._numbers.published(record_type, len(sizes), sum(sizes))
         self._rest(destination, entries, again)
-        waiting = max(destination.expected_records, destination.queues.free_records)
-        destination.expected_records = waiting + sum(map(len, published.values()))
+        destination.expectation.confirmed(sum(map(len, published.values())), destination.queues.free_records)
         self._pump(destination)
         for batch in finished:
             self._finish(batch)
