@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from fleetgw.adapters.secrets import SecretFile, UnusableSecretFile
+from fleetgw.adapters.secrets import reason as reason
 from fleetgw.app.config.findings import Findings, Surroundings, member
 from fleetgw.app.config.values import Secret, is_secret_name
 
@@ -24,25 +26,12 @@ def read_secret(value: object, path: str, findings: Findings, surroundings: Surr
             findings.refuse_value(path, f"environment variable {name} is not set", "set it, or name another one")
         case {"file": str(name), **rest} if not rest:
             try:
-                text = (surroundings.base_dir / name).read_text("utf-8")
-            except (OSError, ValueError) as error:  # not UTF-8, or a NUL in the path
-                findings.refuse_value(
-                    path, f"{name} cannot be read: {reason(error)}", "name a text file that holds the secret"
-                )
-                return None
-            if text := text.removesuffix("\n").removesuffix("\r"):
-                return Secret(text)
-            findings.refuse_value(path, f"{name} is empty", "write the secret into it")
+                return SecretFile.read(surroundings.base_dir / name)
+            except UnusableSecretFile as error:
+                findings.refuse_value(path, f"{name} {error.what}", error.fix)
         case _:
             findings.refuse_value(path, "is no secret", FORMS)
     return None
-
-
-def reason(error: OSError | ValueError) -> str:
-    """Why a file cannot be read, in a few words."""
-    if isinstance(error, UnicodeDecodeError):
-        return "not UTF-8"
-    return ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()
 
 
 def with_secrets(settings: Any, path: str, findings: Findings, surroundings: Surroundings, *, named_so: bool = False) -> Any:

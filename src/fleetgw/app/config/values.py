@@ -4,17 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-MASK = "********"
-
-
-class Secret(str):
-    """Text that ``repr`` and ``effective_config`` do not show. ``str()`` and formatting do: they are how it is used."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return repr(MASK)
-
+from fleetgw.adapters.secrets import MASK as MASK
+from fleetgw.adapters.secrets import Secret as Secret
 
 SECRET_WORDS = ("password", "passphrase", "secret", "token", "private_key", "api_key", "key.pem", "oauthbearer.config")
 """A setting whose lower-case name contains one of these holds a secret (free-form settings have no types that say so)."""

@@ -1,0 +1,107 @@
+"""Secrets of the configuration. One that is in a file can be read again: whoever rotates it replaces the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from fleetgw.domain.errors import FleetgwError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MASK = "********"
+
+
+class Secret(str):
+    """Text that ``repr`` and ``effective_config`` do not show. ``str()`` and formatting do: they are how it is used."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(MASK)
+
+
+class UnusableSecretFile(FleetgwError):
+    """The file of a secret cannot be read, or holds nothing.
+
+    :ivar what: what is wrong with it, without its name.
+    :ivar fix: what would be right.
+    """
+
+    def __init__(self, path: Path, what: str, fix: str) -> None:
+        super().__init__(f"{path} {what}; {fix}")
+        self.what = what
+        self.fix = fix
+
+
+class SecretFile(Secret):
+    """A secret that is in a file: as text, the content at the time of reading. ``read_again`` makes a new one.
+
+    :ivar path: the file.
+    """
+
+    __slots__ = ("path",)
+
+    path: Path
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the file; one line end is cut.
+
+        :raises UnusableSecretFile: it cannot be read, or holds nothing.
+        """
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the path
+            what = f"cannot be read: {reason(error)}"
+            raise UnusableSecretFile(path, what, "name a text file that holds the secret") from error
+        text = text.removesuffix("\n").removesuffix("\r")
+        if not text:
+            raise UnusableSecretFile(path, "is empty", "write the secret into it")
+        secret = cls(text)
+        secret.path = path
+        return secret
+
+    def read_again(self) -> Self:
+        """The secret as the file holds it now.
+
+        :raises UnusableSecretFile: it cannot be read, or holds nothing.
+        """
+        return self.read(self.path)
+
+
+def secret_files(settings: object) -> Iterator[SecretFile]:
+    """Every secret in a sink's settings, however deep, that is in a file."""
+    match settings:
+        case SecretFile():
+            yield settings
+        case Mapping():
+            for each in settings.values():
+                yield from secret_files(each)
+        case list() | tuple():
+            for each in settings:
+                yield from secret_files(each)
+
+
+def with_secrets_read_again(settings: Any) -> Any:  # any JSON value; the result has the same shape
+    """A copy of a sink's settings in which every secret that is in a file is as the file holds it now.
+
+    :raises UnusableSecretFile: one of the files cannot be read, or holds nothing.
+    """
+    match settings:
+        case SecretFile():
+            return settings.read_again()
+        case Mapping():
+            return {key: with_secrets_read_again(each) for key, each in settings.items()}
+        case list() | tuple():
+            return [with_secrets_read_again(each) for each in settings]
+    return settings
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Why a file cannot be read, in a few words."""
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    return ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()
