@@ -28,7 +28,8 @@ def make_backlog() -> Backlog[Vehicle]:
 
 
 def record(number: int, size_bytes: int, vehicle: Vehicle = VEHICLES[0], record_type: str = "V") -> Record:
-    return Record(record_type, str(number).encode(), vehicle, b"x" * size_bytes, 0, None, 0)
+    payload = b"x" * (size_bytes // 2)  # what a record costs is more than its payload
+    return Record(record_type, str(number).encode(), vehicle, payload, 0, None, 0, cost_bytes=size_bytes)
 
 
 def number_of(record: Record) -> int:
@@ -80,7 +81,7 @@ class BacklogMachine(RuleBasedStateMachine):
                 count
                 for count in range(len(sizes) + 1)
                 if len(held) + count <= LIMITS.queue_records
-                and sum(len(each.payload) for each in held) + sum(sizes[:count]) <= LIMITS.queue_bytes
+                and sum(each.cost_bytes for each in held) + sum(sizes[:count]) <= LIMITS.queue_bytes
             ]
             assert taken == max(fitting), "not as many as there was room for"
         for number, each in zip(numbers[:taken], records, strict=False):
@@ -213,13 +214,13 @@ class BacklogMachine(RuleBasedStateMachine):
         assert set(held) | self.settled == self.records.keys(), "lost"
         assert not self.settled & set(held), "settled and held"
         assert self.backlog.held_records == len(held)
-        assert self.backlog.held_bytes == sum(len(each.payload) for each in self.held())
+        assert self.backlog.held_bytes == sum(each.cost_bytes for each in self.held())
         assert self.backlog.in_flight_records == len(flying) <= LIMITS.in_flight_records
         assert self.backlog.held_records - self.backlog.set_aside_records <= LIMITS.queue_records
         for record_type in RECORD_TYPES:
             of_type = self.held(record_type)
             assert len(of_type) <= LIMITS.queue_records
-            assert sum(len(each.payload) for each in of_type) <= LIMITS.queue_bytes
+            assert sum(each.cost_bytes for each in of_type) <= LIMITS.queue_bytes
 
     @invariant()
     def what_waits_is_seen(self) -> None:

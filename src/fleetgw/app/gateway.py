@@ -133,7 +133,7 @@ class Gateway:
             self.log.error("connectivity_failed", vin=vehicle.vin, status=status.name, error=str(error))
             return
         for lane in route.lanes:
-            if not lane.offer([record], len(record.payload), None):
+            if not lane.offer([record], record.cost_bytes, None):
                 self.log.error("connectivity_dropped", vin=vehicle.vin, dispatcher=lane.sink.name, status=status.name)
 
     def count_signals(self, route: TypeRoute, vehicle: Vehicle, signals: int) -> None:
@@ -234,9 +234,10 @@ class Session:
 
     def _accept(self, route: TypeRoute, records: list[Record]) -> bytes:
         """Offer records of one type to their lanes; returns the acknowledgements that are already due."""
-        size_bytes = signals = 0
+        size_bytes = cost_bytes = signals = 0
         for record in records:
             size_bytes += len(record.payload)
+            cost_bytes += record.cost_bytes
             signals += record.signals
             if record.unknown_values:
                 self._gateway.note_unknown_values(record)
@@ -246,10 +247,10 @@ class Session:
             self._gateway.count_signals(route, self.vehicle, signals)
         for lane in route.lanes:
             # each takes what it can, though another could not: its neighbour's full queue is not its concern
-            count = min(count, lane.offer(records, size_bytes, None))
+            count = min(count, lane.offer(records, cost_bytes, None))
         if route.confirming is not None:
             if count == len(records):
-                count = route.confirming.offer(records, size_bytes, self)
+                count = route.confirming.offer(records, cost_bytes, self)
             else:
                 count = self._offer_some(route.confirming, records, count)
             route.numbers.dispatch_total.add(count)
@@ -263,9 +264,9 @@ class Session:
     def _offer_some(self, confirming: Lane, records: list[Record], count: int) -> int:
         # what another lane had no room for must stay unacknowledged, though this sink may have it
         awaited, rest = records[:count], records[count:]
-        taken = confirming.offer(awaited, sum(len(record.payload) for record in awaited), self)
+        taken = confirming.offer(awaited, sum(record.cost_bytes for record in awaited), self)
         if taken == count:
-            confirming.offer(rest, sum(len(record.payload) for record in rest), None)
+            confirming.offer(rest, sum(record.cost_bytes for record in rest), None)
         return taken
 
     def _count(self, numbers: TypeNumbers, count: int, size_bytes: int) -> None:

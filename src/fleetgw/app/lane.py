@@ -95,7 +95,7 @@ class Lane:
     def offer(self, records: Sequence[Record], size_bytes: int, origin: AwaitsConfirmation | None) -> int:
         """Take records into the queue.
 
-        :param size_bytes: the payload bytes of all of them.
+        :param size_bytes: what all of them cost (``Record.cost_bytes``).
         :param origin: told when the sink has confirmed them; None when nobody waits.
         :return: how many were taken, from the first on; the rest found the queue full and is not the lane's concern.
         """

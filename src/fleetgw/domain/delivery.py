@@ -27,7 +27,7 @@ class BacklogLimits:
 
     :ivar queue_records: records waiting and in flight together. What is set aside is not counted with them, but each record
         type may have only so many of these and those together.
-    :ivar queue_bytes: their payload bytes, likewise.
+    :ivar queue_bytes: the memory that they take (``Record.cost_bytes``), likewise.
     :ivar in_flight_records: records handed to the sink and not settled.
     :ivar batch_records: records in one batch.
     """
@@ -125,7 +125,7 @@ class Backlog(Generic[OriginT]):
 
     @property
     def held_bytes(self) -> int:
-        """Their payloads."""
+        """The memory that they take."""
         return self._flowing_bytes + self._held_aside.size_bytes
 
     @property
@@ -152,7 +152,7 @@ class Backlog(Generic[OriginT]):
         """Take as many of ``records`` as there is room for, from the first on.
 
         :param records: of one record type.
-        :param size_bytes: the payload bytes of all of them.
+        :param size_bytes: what all of them cost (``Record.cost_bytes``).
         :param origin: who waits for their confirmation.
         :return: how many were taken.
         """
@@ -172,7 +172,7 @@ class Backlog(Generic[OriginT]):
         return count
 
     def _fitting(self, records: Sequence[Record]) -> tuple[int, int]:
-        """How many there is room for, from the first on, and their payload bytes."""
+        """How many there is room for, from the first on, and what they cost."""
         room_records = self.limits.queue_records - self._flowing_records
         room_bytes = self.limits.queue_bytes - self._flowing_bytes
         if records:
@@ -181,10 +181,10 @@ class Backlog(Generic[OriginT]):
             room_bytes -= aside.size_bytes
         count = size_bytes = 0
         for record in records[: max(0, room_records)]:
-            if size_bytes + len(record.payload) > room_bytes:
+            if size_bytes + record.cost_bytes > room_bytes:
                 break
             count += 1
-            size_bytes += len(record.payload)
+            size_bytes += record.cost_bytes
         return count, size_bytes
 
     def end_pauses(self, now_s: float) -> None:
@@ -259,7 +259,7 @@ class Backlog(Generic[OriginT]):
 
     def _flows_no_more(self, record: Record) -> None:
         self._flowing_records -= 1
-        self._flowing_bytes -= len(record.payload)
+        self._flowing_bytes -= record.cost_bytes
 
     def settle(self, batch: Batch[OriginT], outcomes: Sequence[Outcome], now_s: float, chance: float) -> Settlement[OriginT]:
         """Take a batch's outcomes: free what is done, keep what is to be tried again.
@@ -291,7 +291,7 @@ class Backlog(Generic[OriginT]):
         due = settlement.due
         size_bytes = 0
         for record, origin in zip(batch.records, batch.origins, strict=True):
-            size_bytes += len(record.payload)
+            size_bytes += record.cost_bytes
             if origin is not None:
                 if origin in due:
                     due[origin].append(record)

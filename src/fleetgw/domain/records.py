@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import NamedTuple
 
-from attrs import define, frozen
+from attrs import Factory, define, frozen
 
 RECORD_TYPES = ("V", "alerts", "errors", "connectivity")
 """The record types whose payloads have a schema; any other type is custom and passes as opaque bytes."""
@@ -44,6 +44,11 @@ class Vehicle:
     network_interface: str = ""
 
 
+RECORD_COST_BYTES = 1024
+ELEMENT_COST_BYTES = 160
+"""Memory that a record takes beyond its bytes, and what each element of its content takes, measured at their worst."""
+
+
 class MessageType(Enum):
     """The envelope's union tag."""
 
@@ -78,6 +83,9 @@ class Record:
     :ivar content: the decoded payload, a message of ``protos/`` for the four known types, None for a custom one.
     :ivar signals: how many signals (``V``) or alerts (``alerts``) it holds, 0 for the other types.
     :ivar unknown_values: the names of the signals whose value is of a kind that the schema does not have.
+    :ivar elements: how many repeated parts it holds: signals; alerts and their audiences; errors and their tags.
+    :ivar cost_bytes: the memory that holding the record takes, as the codec estimates it; the payload's size
+        where whoever made the record did not say.
     """
 
     record_type: str
@@ -88,6 +96,8 @@ class Record:
     content: object
     signals: int
     unknown_values: tuple[str, ...] = ()
+    elements: int = 0
+    cost_bytes: int = Factory(lambda record: len(record.payload), takes_self=True)
 
     @property
     def vin(self) -> str:

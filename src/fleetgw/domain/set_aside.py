@@ -31,7 +31,7 @@ class Entry(NamedTuple, Generic[OriginT]):
 
 @define
 class Room:
-    """How much there is of something: records, and their payload bytes."""
+    """How much there is of something: records, and the memory that they take."""
 
     records: int = 0
     size_bytes: int = 0
@@ -175,7 +175,7 @@ class SetAside(Generic[OriginT]):
         insort(stopped.entries, entry, key=_position)
 
     def _count(self, record: Record, change: int) -> None:
-        size_bytes = change * len(record.payload)
+        size_bytes = change * record.cost_bytes
         for room in (self.held, self._held_by_type.setdefault(record.record_type, Room())):
             room.records += change
             room.size_bytes += size_bytes

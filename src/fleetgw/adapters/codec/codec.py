@@ -9,7 +9,7 @@ from fleetgw.adapters.codec.json_form import to_json
 from fleetgw.adapters.codec.payload import DECODERS
 from fleetgw.domain.errors import MalformedPayload
 from fleetgw.domain.ports import ConnectivityStatus, IRecordCodec
-from fleetgw.domain.records import Envelope, Record, Vehicle
+from fleetgw.domain.records import ELEMENT_COST_BYTES, RECORD_COST_BYTES, Envelope, Record, Vehicle
 
 _EVENTS = {
     ConnectivityStatus.CONNECTED: ConnectivityEvent.CONNECTED,
@@ -34,14 +34,21 @@ class RecordCodec:
         """See ``IRecordCodec``."""
         decode = DECODERS.get(record_type)
         if decode is None:
-            return Record(record_type, envelope.txid, vehicle, envelope.payload, received_at_ms, None, 0)
+            payload = envelope.payload
+            cost_bytes = RECORD_COST_BYTES + len(envelope.txid) + len(payload)
+            return Record(record_type, envelope.txid, vehicle, payload, received_at_ms, None, 0, (), 0, cost_bytes)
         try:
-            content, payload, signals, unknown = decode(envelope.payload, vehicle.vin)
+            content, payload, signals, elements, unknown = decode(envelope.payload, vehicle.vin)
         except DecodeError as problem:
             raise MalformedPayload(f"a payload of type {record_type} does not parse: {problem}") from problem
+        # The content holds about as many bytes as it was read from.
+        cost_bytes = RECORD_COST_BYTES + len(envelope.txid) + 2 * len(payload) + elements * ELEMENT_COST_BYTES
         if self._as_json:
-            payload = to_json(content).encode()
-        return Record(record_type, envelope.txid, vehicle, payload, received_at_ms, content, signals, unknown)
+            serialised, payload = payload, to_json(content).encode()
+            cost_bytes += len(payload) - len(serialised)
+        return Record(
+            record_type, envelope.txid, vehicle, payload, received_at_ms, content, signals, unknown, elements, cost_bytes
+        )
 
     def connectivity(self, vehicle: Vehicle, status: ConnectivityStatus, created_at_ns: int) -> Record:
         """See ``IRecordCodec``."""
@@ -54,4 +61,5 @@ class RecordCodec:
         content.created_at.FromNanoseconds(created_at_ns)
         payload = to_json(content).encode() if self._as_json else content.SerializeToString()
         txid = vehicle.connection_id.encode()
-        return Record("connectivity", txid, vehicle, payload, created_at_ns // 1_000_000, content, 0)
+        cost_bytes = RECORD_COST_BYTES + len(txid) + 2 * len(payload)
+        return Record("connectivity", txid, vehicle, payload, created_at_ns // 1_000_000, content, 0, (), 0, cost_bytes)

@@ -25,8 +25,9 @@ from fleetgw.domain.errors import MalformedPayload
 
 Content = Payload | VehicleAlerts | VehicleErrors | VehicleConnectivity
 
-Decoded = tuple[Content, bytes, int, tuple[str, ...]]
-"""The message, its bytes, how many signals or alerts it holds, and which signals have a value of an unknown kind."""
+Decoded = tuple[Content, bytes, int, int, tuple[str, ...]]
+"""The message, its bytes, how many signals or alerts it holds, how many elements, and which signals have a value of an
+unknown kind."""
 
 MAX_ELEMENTS = 20_000
 """Signals, alerts or errors in one record. Vehicles send some hundreds; a megabyte of empty ones would take a second to be
@@ -70,7 +71,7 @@ def _data(payload: bytes, vin: str) -> Decoded:
         if exponent:
             rewrite_scientific(message)
         serialised = message.SerializeToString()
-    return message, serialised, signals, unknown
+    return message, serialised, signals, signals, unknown
 
 
 def _too_many(elements: int) -> MalformedPayload:
@@ -83,26 +84,29 @@ def _alerts(payload: bytes, vin: str) -> Decoded:
         raise _too_many(len(message.alerts))
     message.vin = vin
     rewrite_alerts(message)
-    return message, message.SerializeToString(), len(message.alerts), ()
+    elements = len(message.alerts) + sum(len(alert.audiences) for alert in message.alerts)
+    return message, message.SerializeToString(), len(message.alerts), elements, ()
 
 
 def _errors(payload: bytes, vin: str) -> Decoded:
     listed = _ErrorsWithListedTags.FromString(payload)
     if len(listed.errors) > MAX_ELEMENTS:
         raise _too_many(len(listed.errors))
+    elements = len(listed.errors)
     for error in listed.errors:
+        elements += len(error.tags)
         for tag in error.tags:
             tag.DiscardUnknownFields()
     message = VehicleErrors.FromString(listed.SerializeToString())
     message.vin = vin
     # Deterministic: the tags of an error sorted by key.
-    return message, message.SerializeToString(deterministic=True), 0, ()
+    return message, message.SerializeToString(deterministic=True), 0, elements, ()
 
 
 def _connectivity(payload: bytes, vin: str) -> Decoded:
     message = VehicleConnectivity.FromString(payload)
     message.vin = vin
-    return message, message.SerializeToString(), 0, ()
+    return message, message.SerializeToString(), 0, 0, ()
 
 
 DECODERS: dict[str, Callable[[bytes, str], Decoded]] = {

@@ -133,7 +133,9 @@ class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Positive,
         Meta(description="Records a sink may hold, waiting and in flight; what is set aside counts per record type."),
     ] = 100_000
-    queue_bytes: Annotated[Positive, Meta(description="Payload bytes a sink may hold, counted likewise.")] = 268_435_456
+    queue_bytes: Annotated[
+        Positive, Meta(description="Bytes of memory that a sink's records may take, counted likewise.")
+    ] = 268_435_456
     in_flight_records: Annotated[Positive, Meta(description="Records handed to the sink and not yet confirmed.")] = 20_000
     batch_records: Annotated[Positive, Meta(description="Records in one batch.")] = 2_000
     gather_ms: Annotated[
