@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from fleetgw.domain.delivery import Backlog, BacklogLimits, Batch, Settlement
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
+from fleetgw.domain.memory_budget import MemoryBudget
 from fleetgw.domain.ports import RECEIPT, Outcome, Receipt
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 
@@ -23,8 +24,12 @@ PAUSE_INITIAL_S = 1.0
 PAUSE_MAX_S = 8.0
 
 
-def make_backlog() -> Backlog[Vehicle]:
-    return Backlog(LIMITS, PAUSE_INITIAL_S, PAUSE_MAX_S)
+BUDGET_BYTES = 200
+
+
+def make_backlog(budget: MemoryBudget | None = None) -> Backlog[Vehicle]:
+    share = (budget or MemoryBudget(1_000_000, 1)).share()
+    return Backlog(LIMITS, PAUSE_INITIAL_S, PAUSE_MAX_S, share)
 
 
 def record(number: int, size_bytes: int, vehicle: Vehicle = VEHICLES[0], record_type: str = "V") -> Record:
@@ -45,7 +50,10 @@ class BacklogMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.backlog = make_backlog()
+        # Another sink takes and gives back as it likes: sometimes nothing is left but what is guaranteed.
+        self.budget = MemoryBudget(BUDGET_BYTES, 2)
+        self.share, self.other = self.budget.share(), self.budget.share(1.7)
+        self.backlog = Backlog(LIMITS, PAUSE_INITIAL_S, PAUSE_MAX_S, self.share)
         self.now_s = 0.0
         self.issued = 0
         self.records: dict[int, Record] = {}
@@ -75,13 +83,17 @@ class BacklogMachine(RuleBasedStateMachine):
         records = [record(number, size, vehicle, record_type) for number, size in zip(numbers, sizes, strict=True)]
         held = self.held()
         origin = vehicle if awaited else None
+        room_bytes = self.share.room_bytes
+        assert room_bytes >= self.budget.guaranteed_bytes - self.share.held_bytes
         taken = self.backlog.offer(records, sum(sizes), origin)
+        assert sum(sizes[:taken]) <= room_bytes, "more than there is memory for"
         if not self.refused_lots:
             fitting = [
                 count
                 for count in range(len(sizes) + 1)
                 if len(held) + count <= LIMITS.queue_records
                 and sum(each.cost_bytes for each in held) + sum(sizes[:count]) <= LIMITS.queue_bytes
+                and sum(sizes[:count]) <= room_bytes
             ]
             assert taken == max(fitting), "not as many as there was room for"
         for number, each in zip(numbers[:taken], records, strict=False):
@@ -89,6 +101,10 @@ class BacklogMachine(RuleBasedStateMachine):
             self.origins[number] = origin
             self.waiting.add(number)
         self.issued += len(sizes)
+
+    @rule(size_bytes=st.integers(-200, 200))
+    def another_sink_takes_or_gives_back(self, size_bytes: int) -> None:
+        self.other.take(max(-self.other.held_bytes, min(size_bytes, self.other.room_bytes)))
 
     @rule()
     def hand_out(self) -> None:
@@ -215,6 +231,8 @@ class BacklogMachine(RuleBasedStateMachine):
         assert not self.settled & set(held), "settled and held"
         assert self.backlog.held_records == len(held)
         assert self.backlog.held_bytes == sum(each.cost_bytes for each in self.held())
+        assert self.share.held_bytes == self.backlog.held_bytes
+        assert self.share.memory_bytes + self.other.memory_bytes <= BUDGET_BYTES
         assert self.backlog.in_flight_records == len(flying) <= LIMITS.in_flight_records
         assert self.backlog.held_records - self.backlog.set_aside_records <= LIMITS.queue_records
         for record_type in RECORD_TYPES:
@@ -241,6 +259,9 @@ class BacklogMachine(RuleBasedStateMachine):
             late = self.backlog.settle(batch, [RECEIPT] * len(batch.records), self.now_s, 0.0)
             assert not late.due
         assert (self.backlog.held_records, self.backlog.held_bytes, self.backlog.in_flight_records) == (0, 0, 0)
+        assert self.share.held_bytes == 0
+        self.other.give_back(self.other.held_bytes)
+        assert self.budget.unclaimed_bytes == BUDGET_BYTES - 2 * self.budget.guaranteed_bytes, "memory was lost"
 
 
 class BacklogModelTests(BacklogMachine.TestCase):  # type: ignore[misc, name-defined]  # made by Hypothesis

@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 from attrs import define, field, frozen
 
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
+from fleetgw.domain.memory_budget import Share, unbounded_share
 from fleetgw.domain.ports import RECEIPT, Outcome, Receipt
 from fleetgw.domain.records import Record
 from fleetgw.domain.set_aside import Entry, SetAside
@@ -102,10 +103,16 @@ class Backlog(Generic[OriginT]):
 
     :param retry_initial_s: how long what was set aside pauses first; doubled at each further failure.
     :param retry_max_s: how long at most.
+    :param share: of the memory of all queues; by default without a bound.
+    :ivar short_of_memory: the last ``offer`` that did not take everything was stopped by ``share``, not by the limits.
     """
 
-    def __init__(self, limits: BacklogLimits, retry_initial_s: float, retry_max_s: float) -> None:
+    def __init__(
+        self, limits: BacklogLimits, retry_initial_s: float, retry_max_s: float, share: Share | None = None
+    ) -> None:
         self.limits = limits
+        self.short_of_memory = False
+        self._share = share or unbounded_share()
         self.in_flight_records = 0
         self._flowing_records = 0  # waiting and in flight, without what is set aside
         self._flowing_bytes = 0
@@ -160,13 +167,20 @@ class Backlog(Generic[OriginT]):
         held_records = self._flowing_records + count
         held_bytes = self._flowing_bytes + size_bytes
         limits = self.limits
-        if self._held_aside.records or held_records > limits.queue_records or held_bytes > limits.queue_bytes:
+        share = self._share
+        if (
+            self._held_aside.records
+            or held_records > limits.queue_records
+            or held_bytes > limits.queue_bytes
+            or size_bytes > share.room_bytes
+        ):
             count, size_bytes = self._fitting(records)
             records = records[:count]
             held_records = self._flowing_records + count
             held_bytes = self._flowing_bytes + size_bytes
         self._flowing_records = held_records
         self._flowing_bytes = held_bytes
+        share.take(size_bytes)
         self._waiting_records += records
         self._waiting_origins += [origin] * count
         return count
@@ -179,9 +193,12 @@ class Backlog(Generic[OriginT]):
             aside = self._aside.held_of(records[0].record_type)
             room_records -= aside.records
             room_bytes -= aside.size_bytes
+        share_bytes = self._share.room_bytes
+        self.short_of_memory = False
         count = size_bytes = 0
         for record in records[: max(0, room_records)]:
-            if size_bytes + record.cost_bytes > room_bytes:
+            if size_bytes + record.cost_bytes > min(room_bytes, share_bytes):
+                self.short_of_memory = share_bytes < room_bytes
                 break
             count += 1
             size_bytes += record.cost_bytes
@@ -299,6 +316,7 @@ class Backlog(Generic[OriginT]):
                     due[origin] = [record]
         self._flowing_records -= len(batch.records)
         self._flowing_bytes -= size_bytes
+        self._share.give_back(size_bytes)
 
     def _settle_each(
         self,
@@ -317,6 +335,7 @@ class Backlog(Generic[OriginT]):
                     settlement.refused.append(Refusal(record, origin, outcome))
                 elif origin is not None:
                     settlement.due.setdefault(origin, []).append(record)
+                self._share.give_back(record.cost_bytes)
                 if batch.was_aside:
                     aside.gone(entry.position, record)
                 else:
@@ -344,6 +363,7 @@ class Backlog(Generic[OriginT]):
 
     def abandon(self) -> list[tuple[Record, OriginT | None]]:
         """Give up on everything, in flight too: returns it with its origins, oldest first. For after ``close``."""
+        self._share.give_back(self.held_bytes)
         until = self._waiting_from + len(self._waiting_records)
         waiting = Batch(self._waiting_records, self._waiting_origins, range(self._waiting_from, until))
         entries = [*self._aside.abandon()]
