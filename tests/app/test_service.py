@@ -14,13 +14,16 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.testing import StringTransport
+from zope.interface import alsoProvides
 
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
 from fleetgw.app.composition import Parts, compose
 from fleetgw.app.config import parse_config
+from fleetgw.app.reloading import LOOK_EVERY_S
 from fleetgw.app.service import READY_WITHIN_S, GatewayService
 from fleetgw.app.service_maker import Options, makeService
-from fleetgw.domain.errors import ConfigurationError, Problem
+from fleetgw.domain.errors import ConfigurationError, FleetgwError, Problem
+from fleetgw.domain.ports import IReloadable
 from fleetgw.simulator.certificates import Credential, make_authority, make_server, make_vehicle
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
 from fleetgw.testing.vehicle import InMemoryVehicle
@@ -495,6 +498,69 @@ class ReloadTests(ServiceCase):
                 self.assertTrue(self.certificate_of_new_connection())
         self.assertEqual(self.events().count("certificates_not_reloaded"), 6)
         self.assertTrue(all(fields["error"] for fields in self.log.fields_of("certificates_not_reloaded")))
+
+    def test_what_cannot_be_used_is_named_with_the_reason(self) -> None:
+        service = self.start()
+        (self.folder / "server.crt").write_bytes(b"nothing of use")
+        service.reload_certificates()
+        (self.folder / "server.crt").unlink()
+        service.reload_certificates()
+        errors = [str(fields["error"]) for fields in self.log.fields_of("certificates_not_reloaded")]
+        for error, reason in zip(errors, ("no start line", "No such file or directory"), strict=True):
+            self.assertIn(str(self.folder / "server.crt"), error)
+            self.assertIn(reason, error)
+
+    def test_certificates_are_looked_at_every_minute_and_a_failure_is_said_once(self) -> None:
+        self.start()
+        self.reactor.advance(LOOK_EVERY_S)
+        self.assertNotIn("certificates_reloaded", self.events(), "nothing has changed")
+        (self.folder / "server.key").write_bytes(b"nothing of use")
+        for _ in range(3):
+            self.reactor.advance(LOOK_EVERY_S)
+        self.assertEqual(self.events().count("certificates_not_reloaded"), 1)
+        self.write_certificates(self.server)
+        self.reactor.advance(LOOK_EVERY_S)
+        (fields,) = self.log.fields_of("certificates_reloaded")
+        self.assertIn(str(self.folder / "server.key"), cast("Any", fields["files"]))
+
+    def test_the_sinks_that_have_files_are_asked_too(self) -> None:
+        service = self.make()
+        answers: list[Any] = [
+            ["client.key"],
+            [],
+            FleetgwError("client.key: empty"),
+            FleetgwError("client.key: empty"),
+            ["a"],
+        ]
+        asked: list[object] = []
+
+        def reload() -> Any:  # what a sink may answer
+            asked.append(answers[0])
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        cast("Any", self.memory).reload = reload
+        alsoProvides(self.memory, IReloadable)
+        service.privilegedStartService()
+        service.startService()
+        self.reactor.advance(LOOK_EVERY_S)
+        service.reload_certificates()
+        self.assertEqual(asked, [], "not before the sink has started")
+        self.reactor.run()
+        service.reload_certificates()
+        self.assertEqual(self.log.fields_of("credentials_reloaded"), [{"dispatcher": "memory", "files": ["client.key"]}])
+        for _ in range(3):
+            self.reactor.advance(LOOK_EVERY_S)
+        self.assertEqual(
+            self.log.fields_of("credentials_not_reloaded"), [{"dispatcher": "memory", "error": "client.key: empty"}]
+        )
+        service.reload_certificates()
+        self.assertEqual(self.events().count("credentials_reloaded"), 2)
+        service.stopService()
+        self.reactor.advance(10 * LOOK_EVERY_S)
+        self.assertEqual((len(asked), answers), (5, []), "not once it stops")
 
 
 class MakingTests(TestCase):

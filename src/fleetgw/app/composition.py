@@ -60,8 +60,8 @@ class Parts:
 def compose(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) -> Parts:
     """Make every part.
 
-    :raises ConfigurationError: what only making the parts can show: a sink that cannot be imported or made.
-    :raises OpenSSL.SSL.Error, OSError: a certificate file that was there when the configuration was checked is not any more.
+    :raises ConfigurationError: what only making the parts can show: a sink that cannot be imported or made, a certificate
+        that OpenSSL does not take.
     """
     config = loaded.config
     metrics: IMetrics = PrometheusMetrics() if config.monitoring.prometheus_metrics_port else NullMetrics()

@@ -14,6 +14,7 @@ from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
 from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
 from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
 from fleetgw.app.deadline import given_until
+from fleetgw.app.reloading import CredentialReloader
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.domain.metrics import UPTIME_SEC
 from fleetgw.domain.ports import NotReady
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from fleetgw.app.composition import IGatewayReactor, Parts
     from fleetgw.app.config.sections import Config
     from fleetgw.app.lane import Lane
+    from fleetgw.domain.ports import IDispatcher
 
 LISTEN_BACKLOG = 1024
 GOODBYE_S = 2.0
@@ -62,6 +64,7 @@ class GatewayService(Service):
         self._started: list[Lane] = []
         self._awaiting_open: list[Deferred[None]] = []
         self._look_at_sinks: IDelayedCall | None = None
+        self._reloader = CredentialReloader(parts.tls, self._started_sinks, reactor, parts.log)
         self._stopping = False
         self._started_at = 0.0
 
@@ -139,6 +142,7 @@ class GatewayService(Service):
             return
         if self._door is not None:
             self._door.startReading()
+        self._reloader.start()
         self._look_at_sinks = self._reactor.callLater(READY_WITHIN_S, self._name_sinks_not_ready)
         self.log.info("server_listening", host=self._config.host, port=self.port)
         self._tell_opened(None)
@@ -149,6 +153,9 @@ class GatewayService(Service):
             readiness = lane.sink.readiness()
             if isinstance(readiness, NotReady):
                 self.log.warn("sink_not_ready", dispatcher=name, error=readiness.reason)
+
+    def _started_sinks(self) -> list[IDispatcher]:
+        return [lane.sink for lane in self._started]
 
     async def _start_sink(self, lane: Lane) -> bool:
         try:
@@ -185,13 +192,8 @@ class GatewayService(Service):
         return int(self._door.getHost().port) if self._door is not None else 0
 
     def reload_certificates(self) -> None:
-        """Use the certificate files as they are now for new connections; a bad file keeps the old ones."""
-        try:
-            self._parts.tls.reload()
-        except Exception as error:  # whatever OpenSSL or the file system has against the new files, the old ones serve on
-            self.log.error("certificates_not_reloaded", error=f"{type(error).__name__}: {error}")
-        else:
-            self.log.info("certificates_reloaded")
+        """Read certificates and the sinks' credentials again, for new connections; a bad file keeps the old content."""
+        self._reloader.reload()
 
     def stopService(self) -> Deferred[None]:
         """End in order, within the longest ``drain_timeout_s`` of the lanes; fires when all is over. Never fails."""
@@ -201,6 +203,7 @@ class GatewayService(Service):
     async def _stop(self) -> None:
         self._stopping = True
         self._tell_opened(Failure(CancelledError()))
+        self._reloader.stop()
         if self._look_at_sinks is not None:
             self._look_at_sinks.cancel()
         vehicles, reactor = self._parts.vehicles, self._reactor

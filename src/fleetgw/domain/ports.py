@@ -106,6 +106,21 @@ class IPromptDispatcher(IDispatcher):
     """
 
 
+class IReloadable(Interface):
+    """What reads files that others replace: certificates, keys, passwords. Optional for a sink."""
+
+    def reload() -> Sequence[str]:
+        """Read the files again that have changed, and use their content for new connections.
+
+        Called on SIGHUP and about once a minute, after ``start`` and before ``stop``; synchronous and cheap. Connections
+        that are open stay open.
+
+        :return: the names of the files that were read again; empty when none has changed.
+        :raises FleetgwError: a file cannot be used; names it and the reason. The old content stays in use, and the file is
+            tried again at the next call.
+        """
+
+
 class Verdict(Enum):
     """What a finding means for the operator."""
 

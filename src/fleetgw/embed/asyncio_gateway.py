@@ -82,9 +82,9 @@ class Gateway(EmbeddedGateway):
         await asyncio.shield(self._stopping)
 
     async def reload_certificates(self) -> None:
-        """Use the certificate files as they are now for new connections; a bad file is logged and changes nothing."""
-        if self._made is not None and self._loop is not None:
-            await self._loop.run_in_executor(None, self._made.service.reload_certificates)
+        """Read certificates and sinks' credentials again, for new connections; a bad file is logged and changes nothing."""
+        if self._made is not None:
+            self._made.service.reload_certificates()
 
     async def __aenter__(self) -> Self:
         await self.start()

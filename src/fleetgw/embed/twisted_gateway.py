@@ -101,7 +101,7 @@ class TwistedGateway(EmbeddedGateway):
             waiter.callback(None)
 
     def reload_certificates(self) -> None:
-        """Use the certificate files as they are now for new connections; a bad file is logged and changes nothing."""
+        """Read certificates and sinks' credentials again, for new connections; a bad file is logged and changes nothing."""
         if self._made is not None:
             self._made.service.reload_certificates()
 

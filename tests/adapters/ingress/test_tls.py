@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from fleetgw.adapters.ingress.factory import HANDSHAKE_REASONS
 from fleetgw.adapters.ingress.http import NOT_TLS
 from fleetgw.adapters.ingress.tls import VehicleTlsFactory
+from fleetgw.domain.errors import ConfigurationError
 from fleetgw.simulator.certificates import make_server
 from fleetgw.testing.client_certificates import (
     ANY_USAGE,
@@ -29,6 +30,7 @@ from fleetgw.testing.raw_vehicle import UPGRADE, RawClientTls, RawVehicle
 _lib: Any = SSL._lib  # type: ignore[attr-defined]  # cffi, not typed
 EMPTY_MESSAGE = b"\x82\x80mask"
 COUNTER = "tls_handshake_error_total"
+KEYS = {"server.crt": "server_cert", "server.key": "server_key", "ca.crt": "ca_file"}
 
 
 class WhoGetsInTests(GatewayCase):
@@ -176,11 +178,16 @@ class ReloadTests(GatewayCase):
                 file.unlink()
             else:
                 file.write_bytes(content)
-            with self.assertRaises((SSL.Error, OSError), msg=file.name):
-                gateway.tls.reload()
+            for _ in range(2):
+                with self.assertRaisesRegex(
+                    ConfigurationError, f"tls.{KEYS[file.name]}: .*{file.name} cannot be ", msg=file.name
+                ):
+                    gateway.tls.reload()
             vehicle = self.open_vehicle()
             vehicle.close()
             file.write_bytes(good)
+            self.assertIn(str(file), gateway.tls.reload(), "what could not be used is tried again")
+            self.assertEqual(gateway.tls.reload(), [])
 
 
 class Recorder(Protocol):

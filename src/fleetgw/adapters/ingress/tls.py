@@ -7,6 +7,7 @@ takes it. They call OpenSSL through the bindings that pyOpenSSL itself calls, on
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
@@ -22,8 +23,12 @@ from zope.interface import implementer
 
 from fleetgw.adapters.ingress.http import NOT_TLS
 from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket, read_buffer
+from fleetgw.adapters.watched_files import WatchedFiles
+from fleetgw.domain.errors import ConfigurationError, Problem
+from fleetgw.domain.ports import IReloadable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from twisted.internet.interfaces import ITransport
@@ -59,20 +64,37 @@ class TlsFiles:
 def make_context(files: TlsFiles) -> SSL.Context:
     """A server context: TLS 1.2 or newer, client certificate required, no session is ever resumed.
 
-    :raises OpenSSL.SSL.Error, OSError: a file cannot be used.
+    :raises ConfigurationError: a file cannot be used; names it, its key and the reason.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-    context.use_certificate_chain_file(str(files.server_cert))
-    context.use_privatekey_file(str(files.server_key))
-    context.check_privatekey()
-    context.load_verify_locations(str(files.ca_file))
+    with _naming("tls.server_cert", files.server_cert, "use a PEM file with the server's certificate"):
+        context.use_certificate_chain_file(str(files.server_cert))
+    with _naming("tls.server_key", files.server_key, "use the PEM file of the key that tls.server_cert was made for"):
+        context.use_privatekey_file(str(files.server_key))
+        context.check_privatekey()
+    with _naming("tls.ca_file", files.ca_file, "use a PEM file with the certificates of the vehicles' authorities"):
+        context.load_verify_locations(str(files.ca_file))
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _accepts)
     context.set_alpn_select_callback(_choose_http)
     return context
+
+
+@contextmanager
+def _naming(key: str, file: Path, fix: str) -> Iterator[None]:
+    """Have what goes wrong with ``file`` say which file it is, and why it cannot be used."""
+    try:
+        with file.open("rb"):  # OpenSSL's own errors do not always say why a file cannot be opened
+            yield
+    except OSError as error:
+        raise ConfigurationError([Problem(key, f"{file} cannot be read: {error.strerror or error}", fix)]) from error
+    except SSL.Error as error:
+        reasons = [entry[-1] for entry in (error.args[0] if error.args else ()) if entry[-1]]
+        what = f"{file} cannot be used: {'; '.join(reasons) or 'OpenSSL gives no reason'}"
+        raise ConfigurationError([Problem(key, what, fix)]) from error
 
 
 def _accepts(_connection: SSL.Connection, certificate: crypto.X509, error: int, _depth: int, verified: int) -> bool:
@@ -97,23 +119,33 @@ def _choose_http(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
     return b"http/1.1"
 
 
-@implementer(IOpenSSLServerConnectionCreator)
+@implementer(IOpenSSLServerConnectionCreator, IReloadable)
 @define
 class ReloadableContext:
     """Gives each new connection the newest context; connections that are there keep theirs."""
 
     files: TlsFiles
+    _watched: WatchedFiles = field(init=False)
     _context: SSL.Context = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.reload()
+        files = self.files
+        self._watched = WatchedFiles([files.ca_file, files.server_cert, files.server_key])
+        self._context = make_context(files)
 
-    def reload(self) -> None:
-        """Read the files again.
+    def reload(self) -> Sequence[str]:
+        """See ``IReloadable``.
 
-        :raises OpenSSL.SSL.Error, OSError: a file cannot be used; the context in use stays.
+        :raises ConfigurationError: a file cannot be used; the context in use stays.
         """
-        self._context = make_context(self.files)
+        changed = self._watched.changed()
+        if changed:
+            try:
+                self._context = make_context(self.files)
+            except ConfigurationError:
+                self._watched.report_again(changed)
+                raise
+        return [str(file) for file in changed]
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: ARG002  Twisted's
         """See ``IOpenSSLServerConnectionCreator``."""
