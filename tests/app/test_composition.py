@@ -28,7 +28,7 @@ from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
 MODULE = """
 from twisted.internet.defer import succeed
 from zope.interface import implementer
-from fleetgw.domain.ports import IDispatcher, NotReady, RECEIPT
+from fleetgw.domain.ports import IDispatcher, IHoldsCopies, NotReady, RECEIPT
 
 @implementer(IDispatcher)
 class Sink:
@@ -43,6 +43,10 @@ class Sink:
         return succeed(None)
     def readiness(self):
         return NotReady(str(self.context.settings.get("colour")))
+
+@implementer(IHoldsCopies)
+class Heavy(Sink):
+    memory_weight = 4
 
 class Outer:
     Inner = Sink
@@ -172,6 +176,14 @@ class ThirdPartyTests(CompositionCase):
             self.assertEqual(sink.readiness(), NotReady("red"))
             context = sink.context
             self.assertEqual((context.name, context.namespace, context.record_types), ("mine", "ns", ("V", "alerts")))
+
+    def test_queues_share_one_ceiling_and_a_sink_says_what_its_copies_weigh(self) -> None:
+        changes = self.third_party("Heavy") | {"records": {"V": ["memory", "mine"]}, "delivery": {"memory_mib": 8}}
+        lanes = self.compose(**changes).lanes
+        memory, heavy = lanes["memory"].share, lanes["mine"].share
+        self.assertIs(memory.budget, heavy.budget)
+        self.assertEqual(memory.budget.ceiling_bytes, 8 << 20)
+        self.assertEqual((memory.room_bytes, heavy.room_bytes), (3 << 20, 3 << 19))
 
     def test_by_entry_point(self) -> None:
         info = self.folder / "third_party-1.0.dist-info"

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from unittest import TestCase
 from unittest.mock import patch
 
+import msgspec
 from rich.console import Console
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.testing import MemoryReactorClock
@@ -25,8 +26,9 @@ from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_ce
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 from fleetgw.adapters.diagnosis.network import look_at_each, reach, shake_hands, split_address, who_answers
 from fleetgw.app.config import parse_config
+from fleetgw.app.config.sections import Config
 from fleetgw.app.doctor.checkup import Check, Diagnosis, examine
-from fleetgw.app.doctor.host import clock_findings, host_checks, open_file_findings, port_findings
+from fleetgw.app.doctor.host import clock_findings, host_checks, memory_findings, open_file_findings, port_findings
 from fleetgw.app.doctor.report import as_json, print_table
 from fleetgw.app.doctor.sinks import PROBES, READY_WITHIN_S, Trial, sink_checks
 from fleetgw.app.sinks import BUILT_IN
@@ -329,6 +331,24 @@ class OpenFilesTests(TestCase):
                 (finding,) = open_file_findings(max_connections, limits)
                 self.assertEqual(finding.verdict, verdict)
                 self.assertIn(said, f"{finding.what} {finding.fix}")
+
+    def test_memory(self) -> None:
+        config = {
+            "port": 4443,
+            "records": {"V": ["logger", "sqlite"]},
+            "tls": {"ca_file": "a", "server_cert": "b", "server_key": "c"},
+        }
+        for delivery, limit_mib, said in (
+            ({"memory_mib": 600}, 1024, None),
+            ({"memory_mib": 800}, 1024, "800 MiB together (delivery.memory_mib) of the 1024 MiB"),
+            ({"memory_mib": 500}, 1024, "512 MiB of queue_bytes"),
+            ({"memory_mib": 500, "queue_bytes": 1 << 20}, None, None),
+        ):
+            with self.subTest(delivery, limit_mib=limit_mib):
+                made = msgspec.convert(config | {"delivery": delivery}, Config, dec_hook=lambda _, value: Path(value))
+                findings = [*memory_findings(made, limit_mib and limit_mib << 20)]
+                self.assertEqual(verdicts(findings), [LOOK] if said else [])
+                self.assertIn(said or "", "".join(finding.what for finding in findings))
 
 
 class HostTestCase(FolderTestCase):

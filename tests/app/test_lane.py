@@ -9,9 +9,10 @@ from zope.interface import directlyProvides
 from fleetgw.app.lane import COMPANY_RECORDS, PROMPT_COMPANY_RECORDS
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable, Unheard
+from fleetgw.domain.memory_budget import MemoryBudget
 from fleetgw.domain.ports import RECEIPT, IPromptDispatcher, Outcome
 from fleetgw.domain.records import Record
-from fleetgw.testing.lane_case import TIMING, LaneCase, Origin, succeeded
+from fleetgw.testing.lane_case import LIMITS, TIMING, LaneCase, Origin, succeeded
 from fleetgw.testing.sink_doubles import make_record
 
 
@@ -144,6 +145,39 @@ class GatheringTests(LaneCase):
         self.assertEqual(self.number("lane_held_records"), 2)
         self.sink.answer(0, RECEIPT)
         self.assertEqual(self.number("lane_held_records"), 0)
+
+    def test_what_the_memory_of_all_queues_has_no_room_for_is_refused_counted_and_now_and_then_logged(self) -> None:
+        share = MemoryBudget(24, 1).share(2.0)
+        self.lane = self.make(LIMITS, share=share)
+        self.assertEqual(self.offer("1", "2", "3"), 2)
+        self.assertEqual(self.offer("4"), 0)
+        for name in ("lane_refused_total", "lane_refused_for_memory_total"):
+            self.assertEqual(self.number(name), 2)
+        self.assertEqual(
+            [fields for _, event, fields in self.log.entries if event == "memory_ceiling_reached"],
+            [{"dispatcher": "scripted", "memory_bytes": 20, "ceiling_bytes": 24}],
+        )
+        self.gather()
+        self.assertEqual(self.number("lane_memory_bytes"), 20)
+        self.sink.answer(0, RECEIPT)
+        self.assertEqual(self.number("lane_memory_bytes"), 0)
+        self.assertEqual(self.offer("3"), 1)
+
+    def test_a_full_queue_is_not_the_memorys_fault(self) -> None:
+        self.lane = self.make(BacklogLimits(1, 100, 1, 1), share=MemoryBudget(24, 1).share())
+        self.assertEqual(self.offer("1", "2"), 1)
+        self.assertEqual(self.number("lane_refused_for_memory_total"), 0)
+
+    def test_what_is_given_up_on_takes_no_memory(self) -> None:
+        share = MemoryBudget(1000, 1).share()
+        self.lane = self.make(LIMITS, share=share)
+        self.offer("1", "2")
+        self.gather()
+        self.sink.answer(0, Retryable("later"), NotConnected("gone"))
+        self.assertEqual(share.held_bytes, 10)
+        self.lane.close()
+        self.lane.abandon()
+        self.assertEqual(share.held_bytes, 0)
 
     def test_no_timer_is_left_where_nothing_was_taken(self) -> None:
         self.lane = self.make(BacklogLimits(queue_records=1, queue_bytes=100, in_flight_records=1, batch_records=1))

@@ -16,11 +16,15 @@ from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.app.gateway import Gateway, RateLimit
 from fleetgw.app.lane import Lane, LaneTiming
+from fleetgw.app.memory_ceiling import MIB, ceiling_mib
 from fleetgw.app.sinks import make_sink, settings_of, sink_maker
 from fleetgw.app.type_route import TypeRoutes
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import ConfigurationError
 from fleetgw.domain.identity import DEFAULT_ISSUERS, ByExtendedKeyUsage, FixedClientType, IssuerTable
+from fleetgw.domain.memory_budget import MemoryBudget
+from fleetgw.domain.metrics import MEMORY_CEILING_BYTES
+from fleetgw.domain.ports import DEFAULT_MEMORY_WEIGHT, IHoldsCopies
 from fleetgw.domain.routing import build_routes
 
 if TYPE_CHECKING:
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
     from fleetgw.app.config.loading import LoadedConfig
     from fleetgw.app.config.sections import Config
     from fleetgw.domain.errors import Problem
-    from fleetgw.domain.ports import ILog, IMetrics
+    from fleetgw.domain.ports import IDispatcher, ILog, IMetrics
     from fleetgw.domain.routing import Route
 
     class IGatewayReactor(ISinkReactor, IReactorTCP, IReactorCore):
@@ -99,7 +103,10 @@ def _make_lanes(
 ) -> dict[str, Lane]:
     lanes: dict[str, Lane] = {}
     problems: list[Problem] = []
-    for name in dict.fromkeys(name for route in routes.values() for name in route.sinks):
+    names = dict.fromkeys(name for route in routes.values() for name in route.sinks)
+    budget = MemoryBudget(ceiling_mib(config) * MIB, max(1, len(names)))
+    metrics.gauge(MEMORY_CEILING_BYTES).set_to(budget.ceiling_bytes)
+    for name in names:
         record_types = tuple(record_type for record_type, route in routes.items() if name in route.sinks)
         context = SinkContext(name, settings_of(name, config), config.namespace, record_types, reactor, metrics, log)
         try:
@@ -115,10 +122,15 @@ def _make_lanes(
             reactor,
             metrics,
             log,
+            budget.share(_memory_weight(sink)),
         )
     if problems:
         raise ConfigurationError(problems)
     return lanes
+
+
+def _memory_weight(sink: IDispatcher) -> float:
+    return max(1.0, float(sink.memory_weight)) if IHoldsCopies.providedBy(sink) else DEFAULT_MEMORY_WEIGHT
 
 
 def _issuers(config: Config) -> IssuerTable:

@@ -14,7 +14,15 @@ from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.delivery import Backlog
 from fleetgw.domain.errors import Retryable, Unheard
 from fleetgw.domain.expectation import Expectation
-from fleetgw.domain.metrics import DEAD_LETTER_TOTAL, LANE_HELD_RECORDS, LANE_REFUSED_TOTAL, LANE_RETRIED_TOTAL
+from fleetgw.domain.memory_budget import unbounded_share
+from fleetgw.domain.metrics import (
+    DEAD_LETTER_TOTAL,
+    LANE_HELD_RECORDS,
+    LANE_MEMORY_BYTES,
+    LANE_REFUSED_FOR_MEMORY_TOTAL,
+    LANE_REFUSED_TOTAL,
+    LANE_RETRIED_TOTAL,
+)
 from fleetgw.domain.ports import IPromptDispatcher
 
 if TYPE_CHECKING:
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
     from fleetgw.domain.delivery import BacklogLimits, Batch, Settlement
+    from fleetgw.domain.memory_budget import Share
     from fleetgw.domain.ports import IDispatcher, ILog, IMetrics, Outcome
     from fleetgw.domain.records import Record
 
@@ -34,7 +43,7 @@ PROMPT_COMPANY_RECORDS = 8
 """The same where ``IPromptDispatcher`` asks for it: one by one records would cost mqtt a third more."""
 
 LOG_INTERVAL_S = 10.0
-"""How often it is logged, at most, that records were set aside: each may fail at a time of its own."""
+"""How often it is logged, at most, that records were set aside or found no memory: each may fail at a time of its own."""
 
 
 class AwaitsConfirmation(Protocol):
@@ -66,17 +75,28 @@ class Lane:
     """Feeds one sink. Records go in by ``offer`` and come to rest by themselves.
 
     The end of a lane: ``drain``, ``close``, then its sink is stopped, then ``abandon``.
+
+    :ivar share: what the queue takes of the memory of all queues.
     """
 
     def __init__(
-        self, sink: IDispatcher, limits: BacklogLimits, timing: LaneTiming, clock: IReactorTime, metrics: IMetrics, log: ILog
+        self,
+        sink: IDispatcher,
+        limits: BacklogLimits,
+        timing: LaneTiming,
+        clock: IReactorTime,
+        metrics: IMetrics,
+        log: ILog,
+        share: Share | None = None,
     ) -> None:
+        """:param share: of the memory of all queues; by default without a bound."""
         self.sink = sink
         self._is_prompt = IPromptDispatcher.providedBy(sink)
         self.timing = timing
         self._clock = clock
         self._log = log
-        self._backlog: Backlog[AwaitsConfirmation] = Backlog(limits, timing.retry_initial_s, timing.retry_max_s)
+        self.share = share or unbounded_share()
+        self._backlog: Backlog[AwaitsConfirmation] = Backlog(limits, timing.retry_initial_s, timing.retry_max_s, self.share)
         self._backoff = Backoff(timing.retry_initial_s, timing.retry_max_s)
         self._random = Random()  # noqa: S311  jitter needs no secrecy
         self._pending_send: IDelayedCall | None = None
@@ -85,12 +105,14 @@ class Lane:
         self._gathering = False
         self._expectation = Expectation()
         self._closed = False
-        self._logged_aside_at_s = -LOG_INTERVAL_S
+        self._logged_aside_at_s = self._logged_memory_at_s = -LOG_INTERVAL_S
         self._draining: list[Deferred[None]] = []
         self._refused_total = metrics.counter(LANE_REFUSED_TOTAL, dispatcher=sink.name)
+        self._refused_for_memory_total = metrics.counter(LANE_REFUSED_FOR_MEMORY_TOTAL, dispatcher=sink.name)
         self._retried_total = metrics.counter(LANE_RETRIED_TOTAL, dispatcher=sink.name)
         self._dead_letter_total = metrics.counter(DEAD_LETTER_TOTAL, dispatcher=sink.name)
         self._held_records = metrics.gauge(LANE_HELD_RECORDS, dispatcher=sink.name)
+        self._memory_bytes = metrics.gauge(LANE_MEMORY_BYTES, dispatcher=sink.name)
 
     def offer(self, records: Sequence[Record], size_bytes: int, origin: AwaitsConfirmation | None) -> int:
         """Take records into the queue.
@@ -101,7 +123,7 @@ class Lane:
         """
         taken = self._backlog.offer(records, size_bytes, origin)
         if taken < len(records):
-            self._refused_total.add(len(records) - taken)
+            self._count_refused(len(records) - taken)
         if taken:
             if self._pending_send is None:
                 self._send_in(self.timing.gather_s)
@@ -109,6 +131,21 @@ class Lane:
             if self._gathering and self._has_company():
                 self._send_in(0)
         return taken
+
+    def _count_refused(self, count: int) -> None:
+        self._refused_total.add(count)
+        if not self._backlog.short_of_memory:
+            return
+        self._refused_for_memory_total.add(count)
+        now_s = self._clock.seconds()
+        if now_s - self._logged_memory_at_s >= LOG_INTERVAL_S:
+            self._logged_memory_at_s = now_s
+            self._log.warn(
+                "memory_ceiling_reached",
+                dispatcher=self.sink.name,
+                memory_bytes=self.share.memory_bytes,
+                ceiling_bytes=self.share.budget.ceiling_bytes,
+            )
 
     def _has_company(self) -> bool:
         """Whether what waits is enough for a batch: as much as is under way, and as the vehicles are to send again."""
@@ -163,6 +200,7 @@ class Lane:
         self._gathering = False
         self._expectation.left()
         self._held_records.set_to(self._backlog.held_records)
+        self._memory_bytes.set_to(self.share.memory_bytes)
         while self._pending_send is None and (batch := self._backlog.next_batch()) is not None:
             try:
                 answer = self.sink.dispatch(batch.records)
@@ -252,6 +290,7 @@ class Lane:
     def _note_held(self) -> None:
         held = self._backlog.held_records
         self._held_records.set_to(held)
+        self._memory_bytes.set_to(self.share.memory_bytes)
         if not held and self._draining:
             waiters, self._draining = self._draining, []
             for waiter in waiters:

@@ -20,6 +20,7 @@ from fleetgw.adapters.logs.twisted_events import TwistedLogObserver
 from fleetgw.app.composition import compose
 from fleetgw.app.config import load_config, render_effective, render_problems
 from fleetgw.app.log_output import make_log, open_log_stream
+from fleetgw.app.memory_ceiling import with_ceiling
 from fleetgw.app.service import GatewayService
 from fleetgw.domain.errors import ConfigurationError
 
@@ -63,7 +64,7 @@ def check(path: Path) -> int:
         _print_problems(error.problems, ())
         return 2
     _print_problems((), loaded.warnings)
-    print(render_effective(loaded.config))
+    print(render_effective(with_ceiling(loaded.config)))
     return 0
 
 

@@ -60,8 +60,17 @@ NUM_CONNECTIONS = _gauge("num_connections", "Connected vehicles.")
 LANE_REFUSED_TOTAL = _counter(
     "lane_refused_total", "Records that a full queue did not take; they were not acknowledged.", "dispatcher"
 )
+LANE_REFUSED_FOR_MEMORY_TOTAL = _counter(
+    "lane_refused_for_memory_total",
+    "Records of lane_refused_total that the queue had room for, but not delivery.memory_mib.",
+    "dispatcher",
+)
 LANE_RETRIED_TOTAL = _counter("lane_retried_total", "Batches with records to be tried again.", "dispatcher")
 LANE_HELD_RECORDS = _gauge("lane_held_records", "Records waiting, in flight and set aside.", "dispatcher")
+LANE_MEMORY_BYTES = _gauge(
+    "lane_memory_bytes", "Memory that a sink's records take, with the copies that its client makes.", "dispatcher"
+)
+MEMORY_CEILING_BYTES = _gauge("memory_ceiling_bytes", "The most that lane_memory_bytes may be for all sinks together.")
 DEAD_LETTER_TOTAL = _counter("dead_letter_total", "Records that a sink refused for good.", "dispatcher")
 
 

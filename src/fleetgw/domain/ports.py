@@ -121,6 +121,18 @@ class IReloadable(Interface):
         """
 
 
+DEFAULT_MEMORY_WEIGHT = 2.0
+
+
+class IHoldsCopies(Interface):
+    """What says how much memory a sink's records take with it. Optional for a sink."""
+
+    memory_weight = Attribute(
+        """Bytes of memory for each byte of ``Record.cost_bytes`` while a record is with the sink, at least 1: the record
+        itself, and what the sink and its client make of it. A sink that does not say is taken to make one copy (2.0)."""
+    )
+
+
 class Verdict(Enum):
     """What a finding means for the operator."""
 

@@ -17,6 +17,7 @@ from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_reco
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fleetgw.domain.memory_budget import Share
     from fleetgw.domain.records import Record
 
 LIMITS = BacklogLimits(queue_records=100, queue_bytes=10_000, in_flight_records=8, batch_records=4)
@@ -88,9 +89,9 @@ class LaneCase(TestCase):
         self.origin = Origin()
         self.lane = self.make(LIMITS)
 
-    def make(self, limits: BacklogLimits, timing: LaneTiming = TIMING) -> Lane:
+    def make(self, limits: BacklogLimits, timing: LaneTiming = TIMING, share: Share | None = None) -> Lane:
         """A lane with limits of its own."""
-        return Lane(self.sink, limits, timing, self.clock, self.metrics, self.log)
+        return Lane(self.sink, limits, timing, self.clock, self.metrics, self.log, share)
 
     def offer(self, *txids: str, origin: Origin | None = None) -> int:
         """Offer records of one vehicle and type; how many were taken."""

@@ -83,6 +83,12 @@ class ConfigCommandsTests(TestCase):
         self.assertEqual((status, err), (0, ""))
         self.assertEqual(json.loads(out)["records"], {"V": ["logger"]})
 
+    def test_the_memory_ceiling_that_is_in_effect_is_shown(self):
+        with mock.patch("fleetgw.app.memory_ceiling.memory_limit_bytes", return_value=3 << 30):
+            self.assertEqual(json.loads(self.check()[1])["delivery"]["memory_mib"], 1536)
+        self.config["delivery"] = {"memory_mib": 77}
+        self.assertEqual(json.loads(self.check()[1])["delivery"]["memory_mib"], 77)
+
     def test_a_warning_does_not_count(self):
         self.config["reliable_ack"] = True
         status, out, err = self.check()

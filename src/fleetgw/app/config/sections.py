@@ -144,6 +144,13 @@ class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retry_initial_s: Annotated[Pause, Meta(description="Seconds before the first retry; doubled each time.")] = 0.5
     retry_max_s: Annotated[Seconds, Meta(description="Seconds between retries, at most.")] = 30.0
     drain_timeout_s: Annotated[Seconds, Meta(description="Seconds to settle what is held when the gateway stops.")] = 10.0
+    memory_mib: Annotated[
+        Positive | None,
+        Meta(
+            description="MiB of memory that the queues of all sinks may take together; left out: half of what the container "
+            "may use, or the machine has."
+        ),
+    ] = None
     sinks: Annotated[dict[str, LaneOverride], Meta(description="Sink name to what differs for it.")] = {}
 
     def lane(self, sink: str) -> LaneSettings:

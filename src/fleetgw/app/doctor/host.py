@@ -14,7 +14,9 @@ from cryptography import x509
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
+from fleetgw.adapters.machine_memory import memory_limit_bytes
 from fleetgw.app.doctor.checkup import Check
+from fleetgw.app.memory_ceiling import MIB, ceiling_mib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 OWN_FILES = 200
 """Open files of a gateway besides vehicles' connections: libraries, logs, connections to brokers."""
 
+MOST_OF_MEMORY = 0.7
+"""The part of the memory that queues may take without a risk that the kernel ends the process."""
+
 FEW_CONNECTIONS = 1000
 STATUS_TIMEOUT_S = 2.0
 
@@ -40,6 +45,7 @@ def host_checks(loaded: LoadedConfig, reactor: IReactorFromThreads) -> list[Chec
         yield good("complete, and nothing in it contradicts itself")
         for warning in loaded.warnings:
             yield worth_a_look(f"{warning.path}: {warning.what}", warning.fix)
+        yield from memory_findings(config, memory_limit_bytes())
 
     looks = {
         "configuration": configuration,
@@ -101,6 +107,22 @@ def _port_finding(key: str, host: str, port: int, *, running: bool) -> Finding:
             return will_not_work(f"{where}: this user may not listen there", fix)
         return will_not_work(f"{where}: {error.strerror or error}", "name an address of this machine")
     return good(f"{where} is free")
+
+
+def memory_findings(config: Config, limit_bytes: int | None) -> Iterator[Finding]:
+    """What is odd about the memory that the queues may take together."""
+    ceiling = ceiling_mib(config)
+    sinks = {name for names in config.records.values() for name in names}
+    asked = sum(config.delivery.lane(name).queue_bytes for name in sinks) // MIB
+    what = f"queues may take {ceiling} MiB together (delivery.memory_mib)"
+    if limit_bytes is not None:
+        what += f" of the {limit_bytes // MIB} MiB that there are"
+    if limit_bytes is not None and ceiling * MIB > MOST_OF_MEMORY * limit_bytes:
+        most = int(limit_bytes * MOST_OF_MEMORY) // MIB
+        yield worth_a_look(what, f"set delivery.memory_mib to at most {most}, or give the gateway more memory")
+    elif asked > ceiling:
+        fix = "lower delivery.queue_bytes, or raise delivery.memory_mib where there is memory"
+        yield worth_a_look(f"{what}, less than the {asked} MiB of queue_bytes of all sinks", fix)
 
 
 def _gateway_answers(config: Config) -> bool:
