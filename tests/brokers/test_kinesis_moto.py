@@ -169,7 +169,7 @@ class FaultTests(MotoTestCase):
             ({}, {}, "no AWS region: set AWS_REGION"),
             (region, {}, "no AWS credentials: set AWS_ACCESS_KEY_ID"),
             (CREDENTIALS, {"override_host": moto_is_not}, "Could not connect"),
-            (CREDENTIALS, {"override_host": "kinesis.example"}, "Invalid endpoint"),
+            (CREDENTIALS, {"override_host": "kinesis example"}, "Invalid endpoint"),
         ):
             self.set_environment({**NO_FILES, **environ})
             async with Attempt(**settings) as attempt:

@@ -37,7 +37,7 @@ class SectionTests(ConfigCase):
     def test_kinesis(self) -> None:
         for endpoint in ("", "http://127.0.0.1:4566", "https://kinesis.example/a"):
             self.accept("kinesis", {"override_host": endpoint})
-        for endpoint in ("localhost:4566", "127.0.0.1", "tcp://127.0.0.1:4566", "http://"):
+        for endpoint in ("local host:4566", "localhost:port", "tcp://127.0.0.1:4566", "http://"):
             with self.subTest(endpoint=endpoint):
                 self.assertEqual(self.paths_refused("kinesis", {"override_host": endpoint}), ["kinesis.override_host"])
 

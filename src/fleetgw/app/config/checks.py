@@ -37,12 +37,15 @@ def _check_namespace(config: Config, findings: Findings, _surroundings: Surround
 
 
 def _check_rate_limit(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
-    if config.rate_limit.enabled and config.rate_limit.message_limit < 1:
-        findings.refuse(
-            "rate_limit.message_limit",
-            "is missing or 0, though the limit is enabled",
-            "must be at least 1 record per interval",
-        )
+    limit = config.rate_limit
+    if not limit.enabled:
+        return
+    if limit.message_limit < 1:
+        what = "is missing or 0, though the limit is enabled" if limit.message_limit == 0 else f"is {limit.message_limit}"
+        findings.refuse("rate_limit.message_limit", what, "must be at least 1 record per interval")
+    if limit.message_interval_time < 1:
+        what = f"is {limit.message_interval_time}, though the limit is enabled"
+        findings.refuse("rate_limit.message_interval_time", what, "must be at least 1 second")
 
 
 def _check_vins(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
@@ -52,9 +55,6 @@ def _check_vins(config: Config, findings: Findings, _surroundings: Surroundings)
 
 
 def _check_old_keys(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
-    if config.reliable_ack is not None:
-        what = "is an old key and has no effect"
-        findings.warn("reliable_ack", what, 'use reliable_ack_sources, such as {"V": "kafka"}, and remove it')
     if config.use_default_eng_ca:
         what = "has no effect: no authorities are built in"
         findings.warn("use_default_eng_ca", what, "have the engineering authorities in tls.ca_file, and remove it")
@@ -69,10 +69,8 @@ def _check_monitoring(config: Config, findings: Findings, _surroundings: Surroun
         findings.warn("airbrake", not_available, fix)
         check_client_tls(config.airbrake.tls, "airbrake.tls", findings)
     statsd = config.monitoring.statsd
-    if statsd is not None and not is_host_and_port(statsd.host):
-        findings.refuse(
-            "monitoring.statsd.host", f"is {quoted([statsd.host])}" if statsd.host else "is missing", 'must be "host:port"'
-        )
+    if statsd is not None and statsd.host and not is_host_and_port(statsd.host):
+        findings.refuse("monitoring.statsd.host", f"is {quoted([statsd.host])}", 'must be "host:port"')
 
 
 def _check_limits(config: Config, findings: Findings, _surroundings: Surroundings) -> None:

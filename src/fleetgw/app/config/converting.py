@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import msgspec
 from attrs import frozen
 
-from fleetgw.app.config.findings import Findings, Surroundings, did_you_mean, member, quoted
+from fleetgw.app.config.findings import Findings, Surroundings, member, quoted
+from fleetgw.app.config.foreign_keys import OLD_KEYS, what_is_meant
 from fleetgw.app.config.secrets import read_secret, with_secrets
 from fleetgw.app.config.values import Secret
 from fleetgw.app.config.wording import bare, hint, shown, type_name
@@ -36,6 +37,10 @@ class Converter:
         for field in msgspec.structs.fields(kind):
             where = member(path, field.encode_name)
             value = given.get(field.encode_name)
+            if not isinstance(value, bool) and value in (hint(field.type, "as_left_out") or ()):
+                if value == "":
+                    self.findings.warn(where, "is empty, which counts as left out", _left_out(field.type))
+                continue
             if value is None:
                 if field.encode_name in given:
                     self._note_null(field.type, where)
@@ -50,7 +55,7 @@ class Converter:
 
     def _note_null(self, kind: Any, path: str) -> None:  # a type annotation of any form
         note = self.findings.refuse if hint(kind, "null_refused") else self.findings.warn
-        note(path, "is null, which counts as left out", f"leave it out, or give {type_name(kind)}")
+        note(path, "is null, which counts as left out", _left_out(kind))
 
     def _known_members(self, kind: type[msgspec.Struct], members: Mapping[str, object], path: str) -> dict[str, object]:
         known = {field.encode_name for field in msgspec.structs.fields(kind)}
@@ -59,8 +64,11 @@ class Converter:
             name = key if key in known else key.lower()
             where = member(path, key)
             if name not in known:
-                self.findings.refuse(where, "is not a key of the configuration", did_you_mean(key, known))
-            elif name != key and name in members:
+                if (fix := OLD_KEYS.get(where.lower())) is not None:
+                    self.findings.warn(where, "is an old key and has no effect", fix)
+                else:
+                    self.findings.refuse(where, "is not a key of the configuration", what_is_meant(path, key, known))
+            elif name != key and (name in members or name in given):
                 self.findings.refuse(where, f"is the same key as {quoted([name])}", "keep one of them")
             else:
                 if name != key:
@@ -118,6 +126,10 @@ class Converter:
             self.findings.refuse_value(path, "is empty", _missing(kind))
             return UNUSABLE  # type: ignore[no-any-return]  # UNUSABLE stands for any type
         return None
+
+
+def _left_out(kind: Any) -> str:  # a type annotation of any form
+    return f"leave it out, or give {type_name(kind)}"
 
 
 def _missing(kind: Any) -> str:  # a type annotation of any form

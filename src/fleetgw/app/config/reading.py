@@ -2,10 +2,12 @@
 
 import json
 import math
+import re
 from collections import Counter
 from typing import NoReturn
 
 from fleetgw.app.config.findings import Findings, member
+from fleetgw.app.config.foreign_keys import is_comment
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 
@@ -18,7 +20,9 @@ class _Members(dict[str, object]):
 
 
 def read_json(text: str | bytes, findings: Findings) -> dict[str, object]:
-    """Read one JSON object. Keys that occur twice are noted in ``findings``; the last one counts.
+    """Read one JSON object, without its comments: members whose key begins with ``_`` or ``//``.
+
+    Keys that occur twice are noted in ``findings``; the last one counts.
 
     :raises ConfigurationError: it is no JSON object, or something follows it.
     """
@@ -38,6 +42,7 @@ def read_json(text: str | bytes, findings: Findings) -> dict[str, object]:
         raise _refusal("is nested too deeply", "see the reference for the sections there are") from error
     if not isinstance(tree, _Members):
         raise _refusal("is not a JSON object", 'must begin with "{" and end with "}"')
+    _cut_comments(tree, "", findings)
     _note_doubled_keys(tree, "", findings)
     return tree
 
@@ -67,6 +72,23 @@ def _explain(error: json.JSONDecodeError) -> tuple[str, str]:
     if error.doc.startswith(("//", "#", "/*"), error.pos):
         return f"holds a comment at {where}", "JSON has no comments: remove it"
     return f"is not JSON at {where}: {error.msg}", "correct it there or just before"
+
+
+def _cut_comments(value: object, path: str, findings: Findings) -> None:
+    if isinstance(value, _Members):
+        if re.fullmatch(r"dispatchers\W.*\.settings", path):
+            return  # what keys mean there is for a third party to say
+        for key in [key for key in value if is_comment(key)]:
+            comment = value.pop(key)
+            if path == "records" and isinstance(comment, list):
+                what = "is taken as a comment: no records are routed by it"
+                findings.warn(member(path, key), what, "no record type may begin with _ or //; write the comment as text")
+        value.doubled = [key for key in value.doubled if not is_comment(key)]
+        for key, each in value.items():
+            _cut_comments(each, member(path, key), findings)
+    elif isinstance(value, list):
+        for each in value:
+            _cut_comments(each, path, findings)
 
 
 def _note_doubled_keys(value: object, path: str, findings: Findings) -> None:

@@ -6,10 +6,13 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field, structs
 
 from fleetgw.app.config.sink_sections import Airbrake, Embedded, Kinesis, Mqtt, Pubsub, Redis, Sqlite, Zmq
-from fleetgw.app.config.values import SECRET_FORMS, Natural, Pause, Port, Positive, Seconds
+from fleetgw.app.config.values import SECRET_FORMS, Natural, Pause, Port, Positive, Seconds, Whole
 
 FREE_FORM = {"free_form": True}
 """Hint: an object whose members have no fixed names; secrets in it are told by their form or their name."""
+
+ZERO_IS_LEFT_OUT = {"as_left_out": (0,)}
+"""Hint: in the Go server 0 says what a key that is left out says."""
 
 LOG_LEVEL_ALIASES = {"warning": "warn", "fatal": "error", "panic": "error"}
 """Names that the Go server takes too; nothing here is more important than an error."""
@@ -45,8 +48,10 @@ class RateLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many records one connection may send. A record above it is neither acknowledged nor dispatched."""
 
     enabled: Annotated[bool, Meta(description="Whether connections are limited.")] = False
-    message_limit: Annotated[Natural, Meta(description="Records in one interval; needed, and at least 1, when enabled.")] = 0
-    message_interval_time: Annotated[Positive, Meta(description="Length of the interval in seconds.")] = 60
+    message_limit: Annotated[Whole, Meta(description="Records in one interval; needed, and at least 1, when enabled.")] = 0
+    message_interval_time: Annotated[
+        Whole, Meta(description="Length of the interval in seconds; 0: the default.", extra=ZERO_IS_LEFT_OUT)
+    ] = 60
 
 
 class Logger(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,7 +66,9 @@ class Statsd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: Annotated[str, Meta(description="`host:port` of the server.")] = ""
     prefix: Annotated[str, Meta(description="First part of every name.")] = ""
     sample_rate: Annotated[int, Meta(ge=0, le=100, description="Percentage of the counts that are sent.")] = 100
-    flush_period: Annotated[Positive, Meta(description="Milliseconds between sends.")] = 100
+    flush_period: Annotated[
+        Natural, Meta(description="Milliseconds between sends; 0: the default.", extra=ZERO_IS_LEFT_OUT)
+    ] = 100
 
 
 class Monitoring(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -213,9 +220,6 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reliable_ack_sources: Annotated[
         dict[str, str], Meta(description="Record type to the sink whose confirmation is acknowledged to the vehicle.")
     ] = {}
-    reliable_ack: Annotated[
-        bool | None, Meta(description="Old key, ignored with a warning: see `reliable_ack_sources`.")
-    ] = None
     rate_limit: Annotated[RateLimit, Meta(description="Records that one connection may send.")] = field(
         default_factory=RateLimit
     )
@@ -226,7 +230,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = ()
     log_level: Annotated[
         Literal["trace", "debug", "info", "warn", "error"],
-        Meta(description="The least important events that are logged.", extra={"aliases": LOG_LEVEL_ALIASES}),
+        Meta(
+            description="The least important events that are logged.",
+            extra={"aliases": LOG_LEVEL_ALIASES, "as_left_out": ("",)},
+        ),
     ] = "info"
     json_log_enable: Annotated[bool, Meta(description="Log lines are JSON in place of readable text.")] = False
     logger: Annotated[Logger, Meta(description="The sink `logger`.", extra={"null_refused": True})] = field(

@@ -46,7 +46,12 @@ def _check_pubsub(config: Config, findings: Findings, surroundings: Surroundings
 
 def _check_kinesis(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
     endpoint = config.kinesis.override_host if config.kinesis is not None else None
-    if endpoint and not re.fullmatch(r"https?://[^\s/]+.*", endpoint):
+    if not endpoint or re.fullmatch(r"https?://[^\s/]+.*", endpoint):
+        return
+    if re.fullmatch(r"[\w.-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?", endpoint):
+        what = f"has no scheme: it counts as {quoted(['https://' + endpoint])}, as in the Go server"
+        findings.warn("kinesis.override_host", what, f"write {quoted(['http://' + endpoint])} for one without TLS")
+    else:
         findings.refuse(
             "kinesis.override_host", f"is {quoted([endpoint])}", 'must be a URL, such as "http://127.0.0.1:4566"'
         )

@@ -22,9 +22,15 @@ class Kinesis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Amazon Kinesis. Credentials and region come from the usual AWS places."""
 
     max_retries: Annotated[
-        Natural | None, Meta(description="How often a record that the stream had no room for is sent again; default 3.")
+        Natural | None,
+        Meta(
+            description="How often a record that the stream had no room for is sent again; default, and with -1: 3.",
+            extra={"as_left_out": (-1,)},
+        ),
     ] = None
-    override_host: Annotated[str | None, Meta(description="Endpoint URL in place of Amazon's.")] = None
+    override_host: Annotated[
+        str | None, Meta(description="Endpoint in place of Amazon's: a URL, or `host:port` for HTTPS.")
+    ] = None
     streams: Annotated[
         dict[str, str],
         Meta(

@@ -57,13 +57,20 @@ def read_settings(context: SinkContext, environ: Mapping[str, str]) -> KinesisSe
     settings = context.settings
     return KinesisSettings(
         streams=stream_names(context, environ),
-        endpoint_url=str(settings.get("override_host") or "") or None,
+        endpoint_url=_endpoint_url(settings),
         max_retries=int(_number(settings, "max_retries", MAX_RETRIES)),
         max_requests=int(_number(settings, "max_requests", MAX_REQUESTS)),
         max_record_bytes=int(_number(settings, "max_record_kib", MAX_RECORD_KIB)) * 1024,
         delivery_timeout_s=_number(settings, "delivery_timeout_s", DELIVERY_TIMEOUT_S),
         region=environ.get("AWS_REGION") or None,
     )
+
+
+def _endpoint_url(settings: Mapping[str, object]) -> str | None:
+    endpoint = str(settings.get("override_host") or "")
+    if not endpoint or "://" in endpoint:
+        return endpoint or None
+    return f"https://{endpoint}"  # as the Go server's AWS library does
 
 
 def _number(settings: Mapping[str, object], key: str, default: float) -> float:
