@@ -426,6 +426,23 @@ class HostTests(HostTestCase):
         self.assertEqual(verdicts(subjects["server certificate"]), [GOOD] * 3)
         self.assertEqual(len(subjects), 6)
 
+    def test_authorities_that_let_no_vehicle_in(self) -> None:
+        """Where the authorities are looked at, and nowhere else."""
+        reactor = ThreadlessReactor()
+        own = self.folder / "own.crt"
+        own.write_bytes(make_authority(datetime.now(UTC), 10, "My CA").certificate_pem())
+        loaded = self.loaded(tls={"ca_file": str(own), "server_cert": "server.crt", "server_key": "server.key"})
+        found = {}
+        for check in host_checks(loaded, reactor):
+            if check.subject in ("configuration", "vehicles' authorities"):
+                check.look._make_worker = AtOnce
+                answer = check.look.diagnose()
+                reactor.advance(0)
+                found[check.subject] = self.successResultOf(answer)
+        self.assertEqual(verdicts(found["configuration"]), [GOOD])
+        self.assertEqual(verdicts(found["vehicles' authorities"]), [GOOD, LOOK])
+        self.assertIn("fetch-ca", found["vehicles' authorities"][1].fix)
+
 
 class SinkChecksTests(HostTestCase):
     def checks(self, **other: object) -> dict[str, IDiagnosable]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
+import re
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from attrs import frozen
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from fleetgw.domain.errors import FleetgwError
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 SIZE_LIMIT_BYTES = 1_000_000
 TIMEOUT_S = 30.0
+
+_BLOCK = re.compile(rb"-----BEGIN [A-Z0-9 ]*CERTIFICATE-----.*?-----END [A-Z0-9 ]*CERTIFICATE-----", re.DOTALL)
 
 _REPOSITORY = "https://raw.githubusercontent.com/teslamotors/fleet-telemetry/main/config/files"
 
@@ -128,18 +133,64 @@ def describe(content: bytes) -> list[str]:
     return list(_certificates(content, "the bundle").values())
 
 
+@frozen
+class Appended:
+    """A file of authorities with more behind those that it had.
+
+    :ivar content: of the whole file; what was there is kept byte for byte.
+    :ivar added: a line for people for each certificate that is new.
+    :ivar kept: how many certificates the file had.
+    :ivar unreadable: how many blocks of the file are no certificates that can be read; they are kept too.
+    """
+
+    content: bytes
+    added: tuple[str, ...]
+    kept: int
+    unreadable: int
+
+
+def append(own: bytes, bundle: bytes) -> Appended:
+    """Put behind ``own`` what ``bundle`` has and it has not.
+
+    :raises BundleError: ``own`` has content without a certificate, so it is probably another kind of file.
+    """
+    present: set[bytes] = set()
+    blocks = _BLOCK.findall(own)
+    unreadable = 0
+    for block in blocks:
+        try:
+            present |= _certificates(block, "a block").keys()
+        except BundleError:
+            unreadable += 1
+    if own.strip() and not present:
+        raise BundleError("it holds no certificate that can be read, so it is no file of authorities: nothing was written")
+    new = {
+        certificate.public_bytes(Encoding.PEM): line
+        for certificate, line in zip(_loaded(bundle), _certificates(bundle, "the bundle").values(), strict=True)
+        if certificate.fingerprint(hashes.SHA256()) not in present
+    }
+    separator = b"" if not own or own.endswith(b"\n") else b"\n"
+    return Appended(own + separator * bool(new) + b"".join(new), tuple(new.values()), len(blocks) - unreadable, unreadable)
+
+
 def write(file: Path, content: bytes) -> None:
-    """Put ``content`` into ``file``, whole or not at all.
+    """Put ``content`` into ``file``, whole or not at all. A file that is there keeps its mode and owner; a link stays one.
 
     :raises OSError: it cannot be written; what was there is still there.
     """
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}.unfinished")
+    target = file.resolve()
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.unfinished")
     try:
         with unfinished.open("wb") as stream:
+            if target.exists():
+                before = target.stat()
+                os.fchmod(stream.fileno(), before.st_mode & 0o7777)
+                with suppress(PermissionError):  # only root may give a file away
+                    os.fchown(stream.fileno(), before.st_uid, before.st_gid)
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        unfinished.replace(file)
+        unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -147,7 +198,7 @@ def write(file: Path, content: bytes) -> None:
 def _certificates(content: bytes, what: str) -> dict[bytes, str]:
     """Fingerprint -> a line for people, in the order of the bundle."""
     try:
-        certificates = x509.load_pem_x509_certificates(content)
+        certificates = _loaded(content)
     except ValueError as error:
         raise BundleError(f"{what} holds no PEM certificates ({error})") from error
     described = {}
@@ -158,6 +209,11 @@ def _certificates(content: bytes, what: str) -> dict[bytes, str]:
             f"{certificate.not_valid_after_utc:%Y-%m-%d}, SHA-256 {fingerprint.hex()}"
         )
     return described
+
+
+def _loaded(content: bytes) -> list[x509.Certificate]:
+    distinct = dict.fromkeys(x509.load_pem_x509_certificates(content))
+    return list(distinct)
 
 
 def _check_url(url: str) -> None:

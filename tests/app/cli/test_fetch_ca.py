@@ -142,6 +142,79 @@ class FetchCaTests(BundleCase):
         self.assertIn("eng_ca.crt", err)
 
 
+class AppendTests(BundleCase):
+    """An authority of one's own stays; Tesla's are added."""
+
+    def append(self, *arguments):
+        self.local.write_bytes(KNOWN)
+        return run("fetch-ca", self.file, "--from", self.local, "--append", *arguments)
+
+    def test_what_was_there_is_kept_as_it_was(self):
+        own = b"# ours\r\n" + THREE.replace(b"\n", b"\r\n").rstrip()
+        self.file.write_bytes(own)
+        self.file.chmod(0o640)
+        status, out, err = self.append()
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(self.file.read_bytes(), own + b"\n" + KNOWN)
+        self.assertEqual(self.file.stat().st_mode & 0o777, 0o640)
+        self.assertIn(f"added 2 to {self.file}, which keeps its 1 certificate:", out)
+        self.assertIn("CN=One CA", out)
+        self.assertEqual(sorted(file.name for file in self.file.parent.iterdir()), ["ca.crt", "local.crt"])
+
+    def test_twice_is_once(self):
+        self.file.write_bytes(THREE)
+        self.append()
+        before, inode = self.file.read_bytes(), self.file.stat().st_ino
+        status, out, _ = self.append()
+        self.assertEqual((status, self.file.read_bytes(), self.file.stat().st_ino), (0, before, inode))
+        self.assertIn("has all of them already, among 3 certificates: nothing was written", out)
+
+    def test_only_what_is_missing(self):
+        self.file.write_bytes(TWO + THREE)
+        _, out, _ = self.append()
+        self.assertEqual(self.file.read_bytes(), TWO + THREE + ONE)
+        self.assertIn("added 1 to", out)
+
+    def test_a_file_that_is_not_there_or_empty(self):
+        for content in (None, b"", b"\n"):
+            with self.subTest(content=content):
+                self.file.unlink(missing_ok=True)
+                if content is not None:
+                    self.file.write_bytes(content)
+                self.assertEqual(self.append()[0], 0)
+                self.assertEqual(self.file.read_bytes(), (content or b"") + KNOWN)
+
+    def test_a_block_that_cannot_be_read_stays(self):
+        own = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" + THREE
+        self.file.write_bytes(own)
+        status, out, _ = self.append()
+        self.assertEqual((status, self.file.read_bytes()), (0, own + KNOWN))
+        self.assertIn("blocks that cannot be read as certificates: 1;", out)
+
+    def test_another_kind_of_file_is_left_alone(self):
+        for own in (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", b"{}"):
+            with self.subTest(own=own):
+                self.file.write_bytes(own)
+                status, out, err = self.append()
+                self.assertEqual((status, out, self.file.read_bytes()), (1, "", own))
+                self.assertIn("holds no certificate", err)
+
+    def test_a_link_stays_a_link(self):
+        target = self.file.with_name("target.crt")
+        target.write_bytes(THREE)
+        self.file.symlink_to(target)
+        self.assertEqual(self.append()[0], 0)
+        self.assertTrue(self.file.is_symlink())
+        self.assertEqual(target.read_bytes(), THREE + KNOWN)
+
+    def test_what_is_not_known_is_refused_here_too(self):
+        self.file.write_bytes(THREE)
+        self.local.write_bytes(CHANGED)
+        status, _, err = run("fetch-ca", self.file, "--from", self.local, "--append")
+        self.assertEqual((status, self.file.read_bytes()), (1, THREE))
+        self.assertNotIn("removed:", err)
+
+
 class PublishedTests(TestCase):
     def test_urls_and_digests(self):
         for engineering, name, digest in ((False, "prod_ca.crt", "c572d41d"), (True, "eng_ca.crt", "6b9d2839")):

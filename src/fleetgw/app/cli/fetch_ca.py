@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fleetgw.app.ca_bundle import Appended
 
 _DESCRIPTION = """\
 Write the certificates of the authorities that sign vehicles' certificates into FILE: what a gateway for real vehicles
 needs as tls.ca_file. Tesla publishes them in the public repository teslamotors/fleet-telemetry, as
 config/files/prod_ca.crt (vehicles on the road) and config/files/eng_ca.crt (engineering, --eng).
+
+With --append, FILE keeps what it has, such as an authority of your own, and gets those that it lacks.
 
 What comes is compared with the SHA-256 that this version of fleetgw knows. Where it differs, nothing is written: the
 certificates are listed, with what FILE has and they have not and the other way round, and the SHA-256 to give to
@@ -19,6 +25,7 @@ certificates are listed, with what FILE has and they have not and the other way 
 _EXAMPLES = """\
 examples:
   fleetgw fetch-ca tesla-ca.crt
+  fleetgw fetch-ca my-ca.crt --append                            add them to a file that has your own authorities
   fleetgw fetch-ca tesla-ca.crt --from prod_ca.crt               a copy that you have already; nothing is downloaded
   fleetgw fetch-ca tesla-ca.crt --url https://mirror.example.com/prod_ca.crt
 """
@@ -38,32 +45,52 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     source.add_argument("--url", help="download from here (https; http only from this machine)")
     source.add_argument("--from", dest="local_file", metavar="LOCAL_FILE", type=Path, help="take a file that you have")
     parser.add_argument("--eng", action="store_true", help="the engineering authorities instead of the production ones")
+    parser.add_argument("--append", action="store_true", help="keep what FILE has, and add the authorities that it lacks")
     parser.add_argument("--accept", metavar="SHA256", help="accept this content although fleetgw does not know it")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch, compare, write; 0, 1 when it does not come or differs, 2 when it cannot be asked for."""
-    from fleetgw.app.ca_bundle import BundleError, check, describe, download, published, write
+    from fleetgw.app.ca_bundle import BundleError, append, check, describe, download, published, write
 
+    file: Path = arguments.file
     bundle = published(engineering=arguments.eng)
     try:
         if arguments.local_file is not None:
             content = arguments.local_file.read_bytes()
         else:
             content = download(arguments.url or bundle.url)
-        previous = arguments.file.read_bytes() if arguments.file.exists() else b""
-        verdict = check(content, bundle, previous, arguments.accept)
+        previous = file.read_bytes() if file.exists() else b""
+        verdict = check(content, bundle, b"" if arguments.append else previous, arguments.accept)
         for line in verdict.lines:
             print(line, file=sys.stdout if verdict.accepted else sys.stderr)
         if not verdict.accepted:
             return 1
-        write(arguments.file, content)
+        if arguments.append:
+            appended = append(previous, content)
+            if appended.added:
+                write(file, appended.content)
+            _say_appended(file, appended)
+            return 0
+        write(file, content)
     except (BundleError, OSError) as error:
-        print(f"fleetgw fetch-ca: {error}", file=sys.stderr)
+        print(f"fleetgw fetch-ca: {file}: {error}", file=sys.stderr)
         return 1
     certificates = describe(content)
-    print(f"wrote {len(certificates)} certificates to {arguments.file}:")
+    print(f"wrote {len(certificates)} certificates to {file}:")
     for certificate in certificates:
         print(f"  {certificate}")
     return 0
+
+
+def _say_appended(file: Path, appended: Appended) -> None:
+    kept = f"{appended.kept} certificate{'' if appended.kept == 1 else 's'}"
+    if appended.unreadable:
+        print(f"{file} has blocks that cannot be read as certificates: {appended.unreadable}; they were left as they are")
+    if not appended.added:
+        print(f"{file} has all of them already, among {kept}: nothing was written")
+        return
+    print(f"added {len(appended.added)} to {file}, which keeps its {kept}:")
+    for line in appended.added:
+        print(f"  {line}")

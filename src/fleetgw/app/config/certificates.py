@@ -12,6 +12,7 @@ from fleetgw.app.config.findings import Findings, Surroundings
 from fleetgw.app.config.secrets import reason
 from fleetgw.app.config.sections import Config
 from fleetgw.app.config.sink_sections import ClientTls
+from fleetgw.app.config.vehicle_authorities import check_vehicle_authorities
 
 EXPIRY_WARNING = timedelta(days=30)
 
@@ -20,7 +21,9 @@ def check_server_certificates(config: Config, findings: Findings, surroundings: 
     """The files of ``tls`` hold what they should, belong together and have not expired."""
     tls = config.tls
     if findings.usable("tls.ca_file"):
-        _read_certificates(tls.ca_file, "tls.ca_file", findings)
+        authorities = _read_certificates(tls.ca_file, "tls.ca_file", findings)
+        if findings.usable("identity"):
+            check_vehicle_authorities(config, authorities, findings)
     if findings.usable("tls.server_cert") and findings.usable("tls.server_key"):
         chain = _check_pair(tls.server_cert, tls.server_key, "tls", findings)
         if chain:

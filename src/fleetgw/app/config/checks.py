@@ -57,7 +57,8 @@ def _check_vins(config: Config, findings: Findings, _surroundings: Surroundings)
 def _check_old_keys(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
     if config.use_default_eng_ca:
         what = "has no effect: no authorities are built in"
-        findings.warn("use_default_eng_ca", what, "have the engineering authorities in tls.ca_file, and remove it")
+        fix = "have the engineering authorities in tls.ca_file (fleetgw fetch-ca FILE --append --eng), and remove it"
+        findings.warn("use_default_eng_ca", what, fix)
 
 
 def _check_monitoring(config: Config, findings: Findings, _surroundings: Surroundings) -> None:

@@ -19,7 +19,7 @@ from fleetgw.app.doctor.checkup import Check
 from fleetgw.app.memory_ceiling import MIB, ceiling_mib
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from twisted.internet.interfaces import IReactorFromThreads
 
@@ -43,14 +43,22 @@ def host_checks(loaded: LoadedConfig, reactor: IReactorFromThreads) -> list[Chec
 
     def configuration() -> Iterator[Finding]:
         yield good("complete, and nothing in it contradicts itself")
-        for warning in loaded.warnings:
-            yield worth_a_look(f"{warning.path}: {warning.what}", warning.fix)
+        yield from warnings_of(lambda path: path != "tls.ca_file")
         yield from memory_findings(config, memory_limit_bytes())
+
+    def authorities() -> Iterator[Finding]:
+        yield from authorities_findings(tls.ca_file)
+        yield from warnings_of(lambda path: path == "tls.ca_file")
+
+    def warnings_of(belongs_here: Callable[[str], bool]) -> Iterator[Finding]:
+        for warning in loaded.warnings:
+            if belongs_here(warning.path):
+                yield worth_a_look(f"{warning.path}: {warning.what}", warning.fix)
 
     looks = {
         "configuration": configuration,
         "server certificate": lambda: own_certificate_findings(tls.server_cert, tls.server_key),
-        "vehicles' authorities": lambda: authorities_findings(tls.ca_file),
+        "vehicles' authorities": authorities,
         "clock": lambda: clock_findings(config),
         "ports": lambda: port_findings(config),
         "open files": lambda: open_file_findings(config.limits.max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)),
