@@ -52,7 +52,7 @@ class SqliteTests(TestCase):
     def test_there(self) -> None:
         self.made()
         self.assertEqual(self.found().verdict, GOOD)
-        self.assertIn(f"{self.path} can be written, schema version 1, 0 MB", self.whats)
+        self.assertIn(f"{self.path} can be written, schema version 2, 0 MB", self.whats)
 
     def test_not_ours(self) -> None:
         with sqlite3.connect(self.path) as connection:

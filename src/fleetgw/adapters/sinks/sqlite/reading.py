@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from fleetgw.adapters.sinks.sqlite.schema import VERSION, ForeignFile, check_version
+from fleetgw.adapters.sinks.sqlite.schema import READABLE_FROM, ForeignFile, check_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -102,7 +102,7 @@ class RecordFile:
             """
             SELECT record.created_at_ms, value, type FROM record, json_each(signals)
             WHERE vehicle_id = ? AND record.created_at_ms >= ? AND record.created_at_ms < ? AND key = ?
-            ORDER BY record.created_at_ms
+            ORDER BY record.created_at_ms, record.id
             """,
             (vehicle_id, since_ms, until_ms, field),
         )
@@ -148,7 +148,7 @@ def open_file(path: Path) -> Iterator[RecordFile]:
         raise CannotRead(f"there is no file {path}; name the one that sqlite.path of the configuration names, with --db")
     try:
         with closing(_connect(path)) as connection:
-            if check_version(connection) < VERSION:
+            if check_version(connection) < READABLE_FROM:
                 raise ForeignFile("it holds no records yet; start the gateway once")
             connection.execute("BEGIN")
             yield RecordFile(connection)

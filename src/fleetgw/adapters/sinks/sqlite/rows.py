@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +14,7 @@ from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
 from fleetgw.adapters.codec.signals import SignalReader
 from fleetgw.adapters.json_numbers import json_number
+from fleetgw.adapters.sinks.sqlite.content_hash import content_hash, record_hash
 from fleetgw.adapters.sinks.sqlite.latest import Cell, LatestSignals
 
 if TYPE_CHECKING:
@@ -58,23 +58,14 @@ class Rows:
             case Payload():
                 created_at_ms = _credible_ms(content.created_at, received_at_ms)
                 signals = read_signals(content, record.payload)
-                self.record += (vehicle_id, created_at_ms, received_at_ms, _txid(record), _encode(signals).decode())
+                text = _encode(signals)
+                key = record_hash(record.txid, text) if record.txid else None
+                self.record += (vehicle_id, created_at_ms, received_at_ms, _txid(record), text.decode(), key)
                 self.latest.add(vehicle_id, created_at_ms, signals)
             case VehicleAlerts():
-                cells: list[Cell] = []
-                for alert in content.alerts:
-                    started_at_ms = _credible_ms(alert.started_at, _credible_ms(content.created_at, received_at_ms))
-                    ended_at_ms = _any_ms(alert.ended_at) if alert.HasField("ended_at") else None
-                    audiences = _text([_AUDIENCES.get(number) or str(number) for number in alert.audiences])
-                    cells += (vehicle_id, alert.name, started_at_ms, ended_at_ms, audiences, received_at_ms)
-                self.alert += cells
+                self.alert += _alert_cells(record, content, vehicle_id)
             case VehicleErrors():
-                cells = []
-                for error in content.errors:
-                    created_at_ms = _credible_ms(error.created_at, _credible_ms(content.created_at, received_at_ms))
-                    tags = _text(dict(sorted(error.tags.items())))
-                    cells += (vehicle_id, created_at_ms, received_at_ms, error.name, error.body, tags)
-                self.error += cells
+                self.error += _error_cells(record, content, vehicle_id)
             case VehicleConnectivity():
                 status = _STATUSES.get(content.status) or str(content.status)
                 self.connectivity_event += (
@@ -86,15 +77,49 @@ class Rows:
                     content.network_interface,
                 )
             case _:
-                record_type = _storable(record.record_type.encode("utf-8", "surrogateescape"))
+                raw_type = record.record_type.encode("utf-8", "surrogateescape")
+                key = content_hash(raw_type, record.txid, record.payload) if record.txid else None
                 self.custom_record += (
                     vehicle_id,
                     received_at_ms,
-                    record_type,
+                    _storable(raw_type),
                     _txid(record),
-                    zlib.crc32(record.payload),
                     record.payload,
+                    key,
                 )
+
+
+def _alert_cells(record: Record, content: VehicleAlerts, vehicle_id: int) -> list[Cell]:
+    cells: list[Cell] = []
+    received_at_ms = record.received_at_ms
+    reported_at_ms = _credible_ms(content.created_at, received_at_ms)
+    for index, alert in enumerate(content.alerts):
+        if _is_credible(alert.started_at, received_at_ms):
+            started_at_ms = _ms(alert.started_at)
+            occurrence = alert.started_at.nanos % 1_000_000
+        else:  # nothing names the occurrence: only the same report again is the same
+            started_at_ms = reported_at_ms
+            occurrence = content_hash(record.txid, str(index), alert.SerializeToString())
+        ended_at_ms = _any_ms(alert.ended_at) if alert.HasField("ended_at") else None
+        audiences = _text([_AUDIENCES.get(number) or str(number) for number in alert.audiences])
+        cells += (vehicle_id, alert.name, started_at_ms, ended_at_ms, audiences, received_at_ms, occurrence)
+    return cells
+
+
+def _error_cells(record: Record, content: VehicleErrors, vehicle_id: int) -> list[Cell]:
+    cells: list[Cell] = []
+    received_at_ms = record.received_at_ms
+    reported_at_ms = _credible_ms(content.created_at, received_at_ms)
+    for index, error in enumerate(content.errors):
+        tags = _text(dict(sorted(error.tags.items())))
+        if _is_credible(error.created_at, received_at_ms):
+            created_at_ms = _ms(error.created_at)
+            key = content_hash(error.body, tags)
+        else:  # as with alerts
+            created_at_ms = reported_at_ms
+            key = content_hash(error.body, tags, record.txid, str(index))
+        cells += (vehicle_id, created_at_ms, received_at_ms, error.name, error.body, tags, key)
+    return cells
 
 
 def _value(datum: Datum) -> JsonValue:
@@ -127,10 +152,18 @@ def _storable(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
+def _ms(timestamp: Timestamp) -> int:
+    return timestamp.seconds * 1000 + timestamp.nanos // 1_000_000
+
+
 def _any_ms(timestamp: Timestamp) -> int:
-    return max(-(2**62), min(2**62, timestamp.seconds * 1000 + timestamp.nanos // 1_000_000))
+    return max(-(2**62), min(2**62, _ms(timestamp)))
+
+
+def _is_credible(timestamp: Timestamp, received_at_ms: int) -> bool:
+    return 0 < _ms(timestamp) <= received_at_ms + CREDIBLE_AHEAD_MS
 
 
 def _credible_ms(timestamp: Timestamp, received_at_ms: int) -> int:
-    created_at_ms = timestamp.seconds * 1000 + timestamp.nanos // 1_000_000
+    created_at_ms = _ms(timestamp)
     return created_at_ms if 0 < created_at_ms <= received_at_ms + CREDIBLE_AHEAD_MS else received_at_ms

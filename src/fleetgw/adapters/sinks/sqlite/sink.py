@@ -38,6 +38,9 @@ CARE_INTERVAL_S = 1.0
 
 TRIM_INTERVAL_S = 60.0
 
+PROBE_MAX_S = 1.0
+"""The longest pause between two tries to write to a file that could not be written."""
+
 GATHER_S = 0.002
 """How long what waits waits on when a commit is done: its vehicles send their next records now, and each commit costs."""
 
@@ -85,7 +88,7 @@ class SqliteSink:
         self._store = Store(self._settings, connect, lambda: self._gave_up)
         self._numbers = PublishNumbers(context.metrics, "sqlite", "Records committed to the file.", context.record_types)
         self._failures = FailureLog(context.log, "sqlite_err", context.reactor)
-        self._backoff = Backoff(0.5, 15.0)
+        self._backoff = Backoff(0.5, PROBE_MAX_S)
         self._random = Random()  # noqa: S311  jitter needs no secrecy
         self._readiness: Readiness = NotReady("not started")
         self._worker: Worker | None = None

@@ -34,18 +34,18 @@ class Insert:
 
 
 INSERTS = (
-    Insert("record", ("vehicle_id", "created_at_ms", "received_at_ms", "txid", "signals")),
+    Insert("record", ("vehicle_id", "created_at_ms", "received_at_ms", "txid", "signals", "content_hash")),
     Insert(
         "alert",
-        ("vehicle_id", "name", "started_at_ms", "ended_at_ms", "audiences", "received_at_ms"),
+        ("vehicle_id", "name", "started_at_ms", "ended_at_ms", "audiences", "received_at_ms", "occurrence"),
         "DO UPDATE SET ended_at_ms = coalesce(excluded.ended_at_ms, ended_at_ms), audiences = excluded.audiences",
     ),
-    Insert("error", ("vehicle_id", "created_at_ms", "received_at_ms", "name", "body", "tags")),
+    Insert("error", ("vehicle_id", "created_at_ms", "received_at_ms", "name", "body", "tags", "content_hash")),
     Insert(
         "connectivity_event",
         ("vehicle_id", "created_at_ms", "received_at_ms", "status", "connection_id", "network_interface"),
     ),
-    Insert("custom_record", ("vehicle_id", "received_at_ms", "record_type", "txid", "payload_crc32", "payload")),
+    Insert("custom_record", ("vehicle_id", "received_at_ms", "record_type", "txid", "payload", "content_hash")),
 )
 
 LATEST = Insert(

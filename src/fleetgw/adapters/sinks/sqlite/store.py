@@ -34,6 +34,7 @@ CHECKPOINT_PAGES = 4000
 TRIM_ROWS = 2000
 """Rows that one step of retention deletes from a table: some milliseconds between two batches."""
 
+_PRIVATE = 0o600
 _LOCK_SLICE_S = 0.1
 _DAY_MS = 86_400_000
 _MB = 1_000_000
@@ -80,6 +81,7 @@ class Store:
             return
         if sqlite3.sqlite_version_info < MIN_SQLITE:
             raise ForeignFile(f"Python comes with SQLite {sqlite3.sqlite_version}, 3.38 or later is needed")
+        _make_private(self.settings.path)
         connection = self.connect(
             self.settings.path, timeout=_LOCK_SLICE_S, isolation_level=None, check_same_thread=False, cached_statements=256
         )
@@ -295,6 +297,19 @@ def _insert(connection: sqlite3.Connection, rows: Rows) -> None:
 
 def _rejection(error: Exception) -> Rejected:
     return Rejected(f"no row can be made of it: {error!r}")
+
+
+def _make_private(path: Path) -> None:
+    """Make a file that does not exist yet, for its owner alone whatever the umask; -wal and -shm get the file's mode.
+
+    A file that exists keeps its mode: an operator may have let others read it.
+    """
+    with suppress(OSError):  # which the opening meets too, and says better
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE)
+        try:
+            os.fchmod(descriptor, _PRIVATE)
+        finally:
+            os.close(descriptor)
 
 
 def _identity(path: Path) -> tuple[int, int]:
