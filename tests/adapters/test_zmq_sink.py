@@ -18,7 +18,7 @@ from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payl
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.zmq import zmq_sink
 from fleetgw.adapters.sinks.zmq.sink import ZmqSink
-from fleetgw.domain.errors import ConfigurationError, Retryable
+from fleetgw.domain.errors import ConfigurationError
 from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
 from fleetgw.domain.records import Record
 from fleetgw.testing.record_vectors import record_of
@@ -146,7 +146,7 @@ class SubscriberTests(ZmqCase):
     def test_record_of_another_type_is_refused_and_counted_nowhere(self) -> None:
         sink = self.started(self.context())
         (outcome,) = self.outcomes(sink, [make_record(record_type="alerts")])
-        self.assertIsInstance(outcome, Retryable)
+        self.assertIsInstance(outcome, Rejected)
         self.assertEqual(self.metrics.value("zmq_err", "alerts"), 0)
         (event,) = self.log.fields_of("zmq_dispatch_error")
         self.assertIn("'alerts' is not routed to zmq", event["error"])

@@ -15,7 +15,6 @@ from fleetgw.testing.dispatcher_harness import InMemoryHarness, Received
 
 
 class EmbeddedSinkHarness(InMemoryHarness):
-    unsendable_type = None
     confirmed_metric = "embedded_publish_total"
     refused_metric = "embedded_err"
     refused_labels = ("V",)

@@ -1,37 +1,90 @@
 """No sink without a contract."""
 
-import ast
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import FunctionType, ModuleType
 from unittest import TestCase
 
-ROOT = Path(__file__).parents[2]
-SINKS = ROOT / "src" / "fleetgw" / "adapters" / "sinks"
+from zope.interface import implementer
+
+import fleetgw.adapters.sinks
+from fleetgw.domain.ports import IDispatcher, IPromptDispatcher
+from fleetgw.testing.dispatcher_contract import DispatcherContract
+from fleetgw.testing.dispatcher_harness import DispatcherHarness
+
 CONTRACTS = Path(__file__).parent
 
 
-def classes_in(folder: Path) -> dict[str, ast.ClassDef]:
+def modules_below(package: ModuleType) -> Iterator[ModuleType]:
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        yield importlib.import_module(found.name)
+
+
+def classes_of(modules: Iterable[ModuleType]) -> set[type]:
+    """Classes that these modules define."""
     return {
-        node.name: node
-        for path in sorted(folder.rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ClassDef)
+        each
+        for module in modules
+        for each in vars(module).values()
+        if isinstance(each, type) and each.__module__ == module.__name__
     }
 
 
-def provides_dispatcher(node: ast.ClassDef) -> bool:
-    return any(ast.unparse(decorator) == "implementer(IDispatcher)" for decorator in node.decorator_list)
+def sinks_in(classes: Iterable[type]) -> set[type]:
+    """Those whose instances provide ``IDispatcher``, whichever interface says so and however it is spelled."""
+    return {each for each in classes if IDispatcher.implementedBy(each) and not inspect.isabstract(each)}
+
+
+def named_by(owner: type) -> set[object]:
+    """What the methods of a class, also inherited ones, look up by name in their modules."""
+    return {
+        method.__globals__[name]
+        for each in owner.__mro__
+        for method in vars(each).values()
+        if isinstance(method, FunctionType)
+        for name in method.__code__.co_names
+        if name in method.__globals__ and isinstance(method.__globals__[name], type)
+    }
+
+
+def without_contract(sinks: set[type], classes: Iterable[type]) -> set[type]:
+    """Sinks that no harness makes which a subclass of ``DispatcherContract`` uses."""
+    held: set[object] = set()
+    for contract in classes:
+        if issubclass(contract, DispatcherContract):
+            for harness in named_by(contract):
+                if isinstance(harness, type) and issubclass(harness, DispatcherHarness):
+                    held |= named_by(harness)
+    return sinks - held
 
 
 class EverySinkTests(TestCase):
     def test_has_a_contract_class(self) -> None:
-        """A class that provides IDispatcher is made by a harness that a subclass of DispatcherContract uses."""
-        sinks = {name for name, node in classes_in(SINKS).items() if provides_dispatcher(node)}
-        self.assertIn("MemorySink", sinks)
-        classes = classes_in(CONTRACTS)
-        under_contract = set()
-        for node in classes.values():
-            if "DispatcherContract" in map(ast.unparse, node.bases):
-                harnesses = {name.id for name in ast.walk(node) if isinstance(name, ast.Name)} & classes.keys()
-                for harness in harnesses:
-                    under_contract |= {name.id for name in ast.walk(classes[harness]) if isinstance(name, ast.Name)}
-        self.assertEqual(sinks - under_contract, set(), "give each of these a DispatcherContract in tests/contracts")
+        sinks = sinks_in(classes_of(modules_below(fleetgw.adapters.sinks)))
+        self.assertGreaterEqual(len(sinks), 11)
+        tests = [importlib.import_module(f"tests.contracts.{path.stem}") for path in sorted(CONTRACTS.glob("test_*.py"))]
+        missing = without_contract(sinks, classes_of(tests))
+        self.assertEqual(missing, set(), "give each of these a DispatcherContract in tests/contracts")
+
+    def test_one_without_is_found(self) -> None:
+        """By what it provides: by a derived interface, by a base class, and whatever the decorator is called."""
+        provides = implementer
+
+        @provides(IPromptDispatcher)
+        class Lonely: ...
+
+        class Derived(Lonely): ...
+
+        class NoSink: ...
+
+        class Harness(DispatcherHarness):
+            def make_sink(self, context: object) -> Lonely:
+                return Lonely(context)
+
+        sinks = sinks_in({Lonely, Derived, NoSink})
+        self.assertEqual(sinks, {Lonely, Derived})
+        self.assertEqual(without_contract(sinks, ()), {Lonely, Derived})
+        self.assertEqual(without_contract(sinks, {Harness}), {Lonely, Derived}, "a harness alone holds a sink to nothing")

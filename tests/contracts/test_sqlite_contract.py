@@ -38,7 +38,6 @@ class WatchedConnection(sqlite3.Connection):
 
 class SqliteHarness(RealReactorHarness):
     record_types = ("my_type", "V")  # the contract's payloads are opaque, and kept as custom records
-    unsendable_type = None
     confirmed_metric = "sqlite_publish_total"
     refused_payload = b"x" * (LARGEST_VALUE_BYTES + 1)
 

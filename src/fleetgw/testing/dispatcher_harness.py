@@ -35,7 +35,7 @@ class DispatcherHarness:
 
     :cvar record_types: types that the destination has a place for; at least one.
     :cvar namespace: of the sink's context.
-    :cvar unsendable_type: a record type that the sink was not told of and has no place for; None when it takes any.
+    :cvar unsendable_type: a record type that is not routed to the sink; None when it takes any, as a log does.
     :cvar confirmed_metric: counter, by record type, of confirmed records; None when the sink counts nothing.
     :cvar refused_metric: counter of records that were not taken; None when the sink has none.
     :cvar refused_labels: values of that counter's labels for a record of the first type.

@@ -121,7 +121,8 @@ class Requests:
         for index, record in enumerate(batch):
             destination = self._destinations.get(record.record_type)
             if destination is None:
-                self._fail(under_way, index, record, Rejected(f"records of type {record.record_type!r} have no destination"))
+                what = f"{record.record_type[:64]!r} is not routed to this sink"
+                self._fail(under_way, index, record, Rejected(what))
             elif len(record.payload) > largest:
                 what = f"a record of {len(record.payload)} bytes; {largest} is the most that is taken"
                 self._fail(under_way, index, record, Rejected(what))

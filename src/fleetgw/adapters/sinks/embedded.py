@@ -80,6 +80,7 @@ class EmbeddedSink:
 
     def __init__(self, context: SinkContext) -> None:
         self.name = context.name
+        self._context = context
         self.receiver: Receiver | None = None
         self._timeout_s = cast("float", context.settings.get("listener_timeout_s", DEFAULT_LISTENER_TIMEOUT_S))
         self._attempts = cast("int", context.settings.get("attempts", DEFAULT_ATTEMPTS))
@@ -120,6 +121,9 @@ class EmbeddedSink:
         self._batches.add(under_way)
         queues = self._queues
         for index, record in enumerate(batch):
+            if record.record_type not in self._context.record_types:
+                self._settle(under_way, index, self._context.not_routed(record.record_type))
+                continue
             vin = record.vehicle.vin
             queue = queues.get(vin)
             if queue is None:

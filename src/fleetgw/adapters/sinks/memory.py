@@ -55,6 +55,7 @@ class MemorySink:
 
     def __init__(self, context: SinkContext) -> None:
         self.name = context.name
+        self._context = context
         self._capacity = _positive(context, "capacity")
         self._timeout_s = _positive(context, "timeout_s")
         self.received: deque[Record] = deque(maxlen=self._capacity)
@@ -131,7 +132,7 @@ class MemorySink:
     def _outcome(self, record: Record) -> Outcome:
         error = self._away or self.verdict(record)
         if error is None and record.record_type not in self._published:
-            error = Retryable(f"no route to {self.name} for {record.record_type}")
+            error = self._context.not_routed(record.record_type)
         if error is not None:
             self._errors.add(1)
             return error

@@ -246,6 +246,9 @@ class ConfluentKafkaSink:
         if isinstance(error, BufferError):
             self._failures.add("queue_full", "the queue to Kafka is full (queue.buffering.max.messages, .kbytes)")
             return Retryable("the queue to Kafka is full")
+        if record.record_type not in self._topics:
+            self._failures.add("not_routed", "a record of a type that is not routed here")
+            return self._context.not_routed(record.record_type)
         self._failures.add("unsendable", repr(error))
         return Rejected(f"no Kafka record can be made of it: {error!r}")
 

@@ -277,7 +277,8 @@ class KafkaPythonSink:
 
     def _refusal(self, record: Record) -> DeliveryError | None:
         if record.record_type not in self._topics:
-            return self._outcome(KeyError(record.record_type), record)
+            self._failures.add("not_routed", "a record of a type that is not routed here")
+            return self._context.not_routed(record.record_type)
         if self._open_records >= self._plan.max_records or self._open_bytes + len(record.payload) > self._plan.max_bytes:
             self._failures.add("queue_full", "the queue to Kafka is full (queue.buffering.max.messages, .kbytes)")
             return _FULL

@@ -175,7 +175,7 @@ class RedisSink:
         indexes_by_pipe: dict[Pipe, list[int]] = {}
         knows = self._names.knows
         for index, record in enumerate(batch):
-            pipe = routes.pipe(record) if knows(record) else Retryable(f"no route to {self.name} for {record.record_type}")
+            pipe = routes.pipe(record) if knows(record) else self._context.not_routed(record.record_type)
             if isinstance(pipe, DeliveryError):
                 self._note_failure(str(pipe))
                 self._numbers.failed(record.record_type)

@@ -84,6 +84,7 @@ class SqliteSink:
         self._context = context
         self._make_worker = make_worker
         self._settings = read_settings(context)
+        self._record_types = frozenset(context.record_types)
         self._path: Path = self._settings.path
         self._store = Store(self._settings, connect, lambda: self._gave_up)
         self._numbers = PublishNumbers(context.metrics, "sqlite", "Records committed to the file.", context.record_types)
@@ -115,11 +116,29 @@ class SqliteSink:
         """Have records committed, together with all that is waiting when the thread is free."""
         if self._worker is None or self._stopped is not None:
             return succeed([_NOT_RUNNING] * len(batch))
+        if not self._record_types.issuperset([record.record_type for record in batch]):
+            return self._dispatch_routed(batch)
         under_way = _UnderWay(batch)
         under_way.deadline = self._context.reactor.callLater(self._settings.write_timeout_s, self._time_out, under_way)
         self._waiting.append(under_way)
         self._next()
         return under_way.answer
+
+    def _dispatch_routed(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
+        """Have those records committed whose types are routed here."""
+        outcomes: list[Outcome] = [self._context.not_routed(record.record_type) for record in batch]
+        indexes = [index for index, record in enumerate(batch) if record.record_type in self._record_types]
+        answer = Answer()
+
+        def merge(routed: Sequence[Outcome]) -> None:
+            for index, outcome in zip(indexes, routed, strict=True):
+                outcomes[index] = outcome
+            answer.callback(outcomes)
+
+        if not indexes:
+            return succeed(outcomes)
+        self.dispatch([batch[index] for index in indexes]).addCallback(merge)
+        return answer
 
     def stop(self) -> Deferred[None]:
         """Commit what is waiting, close the file."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.domain.errors import DeliveryError
     from fleetgw.domain.records import Record
 
 SUBSCRIBER_FULL_TOTAL = Metric(
@@ -50,6 +51,7 @@ class ZmqSink:
 
     def __init__(self, context: SinkContext) -> None:
         self.name = context.name
+        self._context = context
         self._settings = read_settings(context.name, context.settings)
         self._reactor = context.reactor
         self._log = context.log
@@ -71,15 +73,15 @@ class ZmqSink:
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        publisher = self._context.socket(zmq.PUB)
+        self._sockets: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        publisher = self._sockets.socket(zmq.PUB)
         publisher.setsockopt(zmq.SNDHWM, self._settings.high_water_mark)
         publisher.setsockopt(zmq.LINGER, LINGER_MS)
         # sending then says when a subscriber would miss a record, which PUB otherwise keeps to itself
         publisher.setsockopt(zmq.XPUB_NODROP, 1)
         curve = self._settings.curve
         if curve is not None:
-            self._admission = Admission(self._context, curve, self._log)
+            self._admission = Admission(self._sockets, curve, self._log)
             self._admission.guard(publisher)
         if self._settings.verbose:
             self._monitor = publisher.get_monitor_socket()
@@ -88,7 +90,7 @@ class ZmqSink:
         except zmq.ZMQError as error:
             self._socket = publisher
             self._close()
-            self._context.term()
+            self._sockets.term()
             what = f"{self._settings.addr} cannot be bound: {error.strerror}"
             fix = 'must be an address of this machine that nobody listens on, such as "tcp://127.0.0.1:5284"'
             raise ConfigurationError([Problem(f"{self.name}.addr", what, fix)]) from error
@@ -142,14 +144,13 @@ class ZmqSink:
         self._subscriber_full.add(1)
         self._failures.add("dropped", "a subscriber reads too slowly and misses records", record_type=record.record_type)
 
-    def _failed(self, record: Record, error: Exception) -> Retryable:
-        if isinstance(error, KeyError):
-            reason = f"{record.record_type!r} is not routed to {self.name}"
-        else:
-            reason = f"the socket did not take it: {error!r}"
+    def _failed(self, record: Record, error: Exception) -> DeliveryError:
+        outcome: DeliveryError = Retryable(f"the socket did not take it: {error!r}")
+        if record.record_type not in self._topics:
+            outcome = self._context.not_routed(record.record_type)
         self._numbers.failed(record.record_type)
-        self._failures.add(type(error).__name__, reason, record_type=record.record_type)
-        return Retryable(reason)
+        self._failures.add(type(error).__name__, str(outcome))
+        return outcome
 
     def stop(self) -> Deferred[None]:
         """Close the socket; fires when subscribers have fetched what waits, half a second later at most."""
@@ -180,7 +181,7 @@ class ZmqSink:
 
     def _terminate(self, stopped: Deferred[None]) -> None:
         """Wait for the socket's last bytes; runs in a thread, as it blocks."""
-        self._context.term()
+        self._sockets.term()
         self._reactor.callFromThread(_fire, stopped)
 
     def _tend(self) -> None:
