@@ -18,7 +18,7 @@ from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payl
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.zmq import zmq_sink
 from fleetgw.adapters.sinks.zmq.sink import ZmqSink
-from fleetgw.domain.errors import ConfigurationError
+from fleetgw.domain.errors import ConfigurationError, Rejected
 from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
 from fleetgw.domain.records import Record
 from fleetgw.testing.record_vectors import record_of
