@@ -1,6 +1,7 @@
 """What is said to a Redis server, and what its answers mean."""
 
 from unittest import TestCase
+from unittest.mock import patch
 
 from hiredis import Reader
 from hypothesis import given
@@ -9,12 +10,12 @@ from hypothesis import strategies as st
 from fleetgw.adapters.delivery.under_way import BatchUnderWay
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.redis.cluster import read_slots
-from fleetgw.adapters.sinks.redis.conversation import Conversation, Misplaced, Moved
+from fleetgw.adapters.sinks.redis.conversation import MAX_SUBSCRIBERS, Conversation, LoggedOut, Misplaced, Moved
 from fleetgw.adapters.sinks.redis.names import Names
 from fleetgw.adapters.sinks.redis.parts import Part
 from fleetgw.adapters.sinks.redis.settings import Address
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
-from fleetgw.testing.redis.memory import MemoryRedis
+from fleetgw.testing.redis.memory import MANY_BYTES, MemoryRedis
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 
 NOW = 1000
@@ -32,6 +33,16 @@ def part(*vins: int, payload: bytes = b"payload") -> Part:
     return Part(BatchUnderWay(records), range(len(records)), records)
 
 
+def say(conversation: Conversation, *parts: Part) -> bytes:
+    conversation.say(parts, NOW)
+    return conversation.said(MANY_BYTES)
+
+
+def hear(conversation: Conversation, data: bytes) -> bytes:
+    conversation.hear(data)
+    return conversation.said(MANY_BYTES)
+
+
 def commands(said: bytes) -> list[list[bytes]]:
     reader = Reader()
     reader.feed(said)
@@ -43,12 +54,12 @@ def commands(said: bytes) -> list[list[bytes]]:
 
 class SayingTests(TestCase):
     def test_vin_topics_take_one_round(self) -> None:
-        said = Conversation(names(set_prefix="")).say([part(0, 0)], NOW, 1)
+        said = say(Conversation(names(set_prefix="")), part(0, 0))
         self.assertEqual(commands(said), [[b"PUBLISH", CHANNEL, b"payload 0"], [b"PUBLISH", CHANNEL, b"payload 1"]])
 
     def test_a_set_is_looked_at_once_for_all_its_records(self) -> None:
         conversation = Conversation(names())
-        said = conversation.say([part(0, 1, 0), part(1)], NOW, 1)
+        said = say(conversation, part(0, 1, 0), part(1))
         self.assertEqual(
             commands(said),
             [
@@ -58,8 +69,8 @@ class SayingTests(TestCase):
                 [b"ZRANGEBYSCORE", OTHER_KEY, b"1000", b"+inf"],
             ],
         )
-        self.assertEqual(conversation.hear(b":0\r\n*1\r\n$1\r\na\r\n:0\r\n", 1), b"", "one answer is missing")
-        said = conversation.hear(b"*0\r\n", 1)
+        self.assertEqual(hear(conversation, b":0\r\n*1\r\n$1\r\na\r\n:0\r\n"), b"", "one answer is missing")
+        said = hear(conversation, b"*0\r\n")
         self.assertEqual(
             [channel for _, channel, _ in commands(said)], [b"a", CHANNEL, b"ns_V_{VIN1}", b"a", CHANNEL, b"ns_V_{VIN1}"]
         )
@@ -67,30 +78,86 @@ class SayingTests(TestCase):
     def test_what_has_a_result_is_not_said_again(self) -> None:
         one = part(0, 0)
         one.results[0] = 1
-        said = Conversation(names(set_prefix="")).say([one], NOW, 1)
+        said = say(Conversation(names(set_prefix="")), one)
         self.assertEqual([payload for _, _, payload in commands(said)], [b"payload 1"])
         done = part(0)
         done.results[0] = 1
         conversation = Conversation(names())
-        self.assertEqual(conversation.say([done], NOW, 1), b"")
+        self.assertEqual(say(conversation, done), b"")
         self.assertEqual(conversation.finished(), [done])
 
-    def test_the_oldest_question_decides_how_long_to_wait(self) -> None:
+    def test_the_oldest_question_is_known(self) -> None:
+        conversation = Conversation(names())
+        one, other = part(0), part(1)
+        self.assertIsNone(conversation.head)
+        conversation.say([one], NOW)
+        conversation.say([other], NOW)
+        self.assertIsNone(conversation.head, "nothing has been sent yet")
+        conversation.said(MANY_BYTES)
+        self.assertIs(conversation.head, one.records[0])
+        hear(conversation, b":0\r\n*0\r\n")
+        self.assertIs(conversation.head, other.records[0])
+        hear(conversation, b":0\r\n*0\r\n")
+        self.assertIs(conversation.head, one.records[0], "what is published comes after what is asked")
+        hear(conversation, b":1\r\n:1\r\n")
+        self.assertIsNone(conversation.head)
+
+    def test_commands_are_encoded_when_there_is_room_for_them(self) -> None:
+        """Until then only the records take memory."""
         conversation = Conversation(names(set_prefix=""))
-        self.assertIsNone(conversation.deadline)
-        conversation.say([part(0)], NOW, 5)
-        conversation.say([part(0)], NOW, 6)
-        self.assertEqual(conversation.deadline, 5)
-        conversation.hear(b":1\r\n", 7)
-        self.assertEqual(conversation.deadline, 6)
+        one = part(*[0] * 50, payload=bytes(1000))
+        conversation.say([one], NOW)
+        first = conversation.said(2500)
+        self.assertEqual((conversation.commands_said, len(commands(first))), (3, 3))
+        rest = b"".join(iter(lambda: conversation.said(2500), b""))
+        self.assertEqual([command[2] for command in commands(first + rest)], [record.payload for record in one.records])
+
+    def test_a_set_of_too_many(self) -> None:
+        """One vehicle's records are published to a bounded number of channels, and the others' pass."""
+        conversation = Conversation(names())
+        one = part(0, 1)
+        say(conversation, one)
+        members = b"".join(b"$5\r\n%05d\r\n" % number for number in range(MAX_SUBSCRIBERS + 1))
+        reply = b"*%d\r\n%b" % (MAX_SUBSCRIBERS + 1, members)
+        self.assertEqual(len(commands(hear(conversation, b":0\r\n" + reply + b":0\r\n*0\r\n"))), 1)
+        hear(conversation, b":1\r\n")
+        self.assertRegex(str(one.results[0]), "10001 members in the vehicle's set, more than 10000")
+        self.assertIs(type(one.results[0]), Retryable)
+        self.assertEqual(one.results[1], 1)
+
+
+class NamesTests(TestCase):
+    def test_what_a_vehicle_names_is_bounded(self) -> None:
+        for vin in ("a" * 129, "a{b", "}", "a\nb", "a\0", " a", "a ", "\x85", "\u2028", "\ud800"):
+            with self.subTest(vin=vin):
+                refusal = names().refusal(make_record(vin))
+                self.assertIsInstance(refusal, Rejected)
+                self.assertLess(len(str(refusal)), 300)
+        for vin in ("5YJ3E1EA7KF000001", "", "a" * 128, "a b", "ü"):
+            self.assertIsNone(names().refusal(make_record(vin)))
+        self.assertIsInstance(names().refusal(make_record(record_type="x" * 5000)), Rejected)
+        self.assertLess(len(str(names().refusal(make_record(record_type="x" * 5000)))), 300)
+
+    def test_known_vins_do_not_gather(self) -> None:
+        some = names()
+        with patch("fleetgw.adapters.sinks.redis.names.KNOWN_VINS", 10):
+            for number in range(100):
+                some.channel(make_record(f"VIN{number}"))
+        self.assertLessEqual(len(some._vins), 10)
+
+    def test_a_brace_in_a_name_of_ours(self) -> None:
+        """The set decides who has a vehicle, also where its name has a brace before the VIN's."""
+        some = names(set_prefix="{subs}")
+        self.assertEqual(some.slot_key(make_record("VIN0")), b"{subs}_ns_V_{VIN0}")
+        self.assertEqual(names(set_prefix="").slot_key(make_record("VIN0")), CHANNEL)
 
 
 class HearingTests(TestCase):
     def result(self, reply: bytes) -> object:
         conversation = Conversation(names(set_prefix=""))
         one = part(0)
-        conversation.say([one], NOW, 1)
-        conversation.hear(reply, 1)
+        say(conversation, one)
+        hear(conversation, reply)
         self.assertEqual(conversation.finished(), [one])
         return one.results[0]
 
@@ -100,6 +167,7 @@ class HearingTests(TestCase):
             b"-ASK 1 h:1\r\n": Moved,
             b"-CLUSTERDOWN The cluster is down\r\n": Moved,
             b"-READONLY You can't write\r\n": Misplaced,
+            b"-NOAUTH Authentication required.\r\n": LoggedOut,
             b"-NOPERM no\r\n": Retryable,
             b"-LOADING soon\r\n": Retryable,
             b"-WRONGTYPE no set\r\n": Rejected,
@@ -114,41 +182,41 @@ class HearingTests(TestCase):
     def test_an_error_of_one_channel_is_the_records(self) -> None:
         conversation = Conversation(names())
         one = part(0)
-        conversation.say([one], NOW, 1)
-        conversation.hear(b":0\r\n*1\r\n$1\r\na\r\n", 1)
-        conversation.hear(b"-NOPERM a\r\n:7\r\n", 1)
+        say(conversation, one)
+        hear(conversation, b":0\r\n*1\r\n$1\r\na\r\n")
+        hear(conversation, b"-NOPERM a\r\n:7\r\n")
         self.assertIsInstance(one.results[0], Retryable)
         self.assertEqual(conversation.finished(), [one])
 
     def test_an_error_of_a_set_is_that_of_its_records_only(self) -> None:
         conversation = Conversation(names())
         one = part(0, 1)
-        conversation.say([one], NOW, 1)
-        said = conversation.hear(b"-WRONGTYPE x\r\n-WRONGTYPE x\r\n:0\r\n*0\r\n", 1)
+        say(conversation, one)
+        said = hear(conversation, b"-WRONGTYPE x\r\n-WRONGTYPE x\r\n:0\r\n*0\r\n")
         self.assertEqual([channel for _, channel, _ in commands(said)], [b"ns_V_{VIN1}"])
-        conversation.hear(b":3\r\n", 1)
+        hear(conversation, b":3\r\n")
         self.assertIsInstance(one.results[0], Rejected)
         self.assertEqual(one.results[1], 3)
 
     def test_channels_without_a_receiver_are_remembered(self) -> None:
         conversation = Conversation(names())
         one = part(0, 1)
-        conversation.say([one], NOW, 1)
-        conversation.hear(b":0\r\n*1\r\n$1\r\na\r\n:0\r\n*0\r\n", 1)
-        conversation.hear(b":0\r\n:0\r\n:1\r\n", 1)
+        say(conversation, one)
+        hear(conversation, b":0\r\n*1\r\n$1\r\na\r\n:0\r\n*0\r\n")
+        hear(conversation, b":0\r\n:0\r\n:1\r\n")
         self.assertEqual(one.results, [0, 1])
         self.assertEqual(one.channels, {0: [b"a", CHANNEL]})
 
     def test_what_is_no_redis(self) -> None:
         for reply in (b"HTTP/1.1 400 Bad Request\r\n", b"\x15\x03\x01\x00\x02\x02\x0a"):
             conversation = Conversation(names(set_prefix=""))
-            conversation.say([part(0)], NOW, 1)
+            say(conversation, part(0))
             with self.assertRaises(NotConnected):
-                conversation.hear(reply, 1)
+                hear(conversation, reply)
 
     def test_an_answer_to_nothing(self) -> None:
         with self.assertRaisesRegex(NotConnected, "an answer to nothing: 1"):
-            Conversation(names()).hear(b":1\r\n", 1)
+            Conversation(names()).hear(b":1\r\n")
 
     @given(st.data())
     def test_answers_in_any_pieces(self, data: st.DataObject) -> None:
@@ -169,11 +237,11 @@ class HearingTests(TestCase):
         waiting = list(parts)
         while waiting or conversation.unfinished():
             if waiting and (not conversation.unfinished() or not data.draw(st.booleans())):
-                asked.feed(conversation.say([waiting.pop(0)], NOW, 1))
+                asked.feed(say(conversation, waiting.pop(0)))
             while (command := asked.gets()) is not False:
                 answers += server.execute(command)
             size = len(answers) - data.draw(st.integers(0, len(answers)))
-            asked.feed(conversation.hear(bytes(answers[:size]), 1))
+            asked.feed(hear(conversation, bytes(answers[:size])))
             del answers[:size]
             finished += conversation.finished()
         self.assertEqual(set(finished), {*parts})

@@ -8,9 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.redis import redis_sink
+from fleetgw.adapters.sinks.redis.caution import Quarantined
 from fleetgw.adapters.sinks.redis.settings import Address, read_settings
 from fleetgw.adapters.sinks.redis.sink import RedisSink
-from fleetgw.domain.errors import ConfigurationError, NotConnected, Retryable, Unheard
+from fleetgw.domain.errors import ConfigurationError, NotConnected, Rejected, Retryable, Unheard
 from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
 from fleetgw.testing.redis.memory import DirectWorker, MemoryClusterView, MemoryRedis
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
@@ -155,6 +156,45 @@ class SinkTests(SinkCase):
         self.reactor.advance(0)
         self.assertEqual(self.outcomes(sink, VIN), [RECEIPT])
         self.assertEqual(sink.readiness(), Ready())
+
+    def test_a_quarantined_record_takes_a_connection_of_its_own(self) -> None:
+        """What becomes of that connection is the record's business: others do not wait, and it is not offered in vain."""
+        sink = self.sink()
+        record, other = make_record(VIN), make_record("other")
+        (pipe,) = self.server.pipes
+        self.server.held = True
+        answer = sink.dispatch([record, other])
+        pipe.quarantine(record)
+        self.server.release()
+        self.reactor.advance(0)
+        outcomes = self.successResultOf(answer)
+        self.assertIsInstance(outcomes[0], Quarantined)
+        self.assertNotIsInstance(outcomes[0], NotConnected)
+        self.assertIs(outcomes[1], RECEIPT)
+
+        again = sink.dispatch([other, record])
+        own = self.server.pipes[1]
+        self.assertEqual((own.alone, [each.vin for each in own.submitted]), (True, [VIN]))
+        self.reactor.advance(0)
+        self.assertEqual(self.successResultOf(again), [RECEIPT] * 2)
+
+        own.lost("it closed the connection")
+        self.reactor.advance(0)
+        self.assertEqual(sink.readiness(), Ready())
+        answer = sink.dispatch([record, other])
+        self.reactor.advance(0)
+        outcomes = self.successResultOf(answer)
+        self.assertIs(type(outcomes[0]), Retryable)
+        self.assertIs(outcomes[1], RECEIPT)
+        stopped = sink.stop()
+        self.reactor.advance(0)
+        self.successResultOf(stopped)
+
+    def test_what_is_not_routed_here_is_refused_for_good(self) -> None:
+        sink = self.sink()
+        answer = sink.dispatch([make_record(VIN, record_type="other"), make_record("a}b"), make_record(VIN)])
+        self.reactor.advance(0)
+        self.assertEqual([type(each) for each in self.successResultOf(answer)], [Rejected, Rejected, type(RECEIPT)])
 
     def test_settings_without_meaning_are_named(self) -> None:
         self.sink(pool={"min_idle_conns": 3})

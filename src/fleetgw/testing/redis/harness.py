@@ -9,7 +9,7 @@ from fleetgw.adapters.sinks.redis.sink import RedisSink
 from fleetgw.testing.dispatcher_contract import VINS
 from fleetgw.testing.dispatcher_harness import DispatcherHarness, InMemoryHarness, Received
 from fleetgw.testing.real_reactor import RealReactorHarness
-from fleetgw.testing.redis.memory import MEMORY_ADDRESS, DirectWorker, MemoryClusterView, MemoryRedis
+from fleetgw.testing.redis.memory import MEMORY_ADDRESS, DirectWorker, MemoryClusterView, MemoryRedis, ReactorClocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,7 +76,8 @@ class MemoryRedisHarness(RedisHarness, InMemoryHarness):
     def make_sink(self, context: SinkContext) -> IDispatcher:
         """Over connections in memory."""
         server = self.server
-        return RedisSink(context, server.make_pipe, lambda _settings: MemoryClusterView(server), DirectWorker)
+        clocks = ReactorClocks(context.reactor)
+        return RedisSink(context, server.make_pipe, lambda _settings: MemoryClusterView(server), DirectWorker, clocks)
 
     async def received(self, at_least: int) -> Sequence[Received]:  # noqa: ARG002  all of it is there
         """What was published."""

@@ -6,22 +6,40 @@ from typing import TYPE_CHECKING
 
 from hiredis import Reader
 
+from fleetgw.adapters.sinks.redis.caution import Quarantined
 from fleetgw.adapters.sinks.redis.cluster import ClusterMap
 from fleetgw.adapters.sinks.redis.conversation import Conversation
+from fleetgw.adapters.sinks.redis.parts import Part
 from fleetgw.adapters.sinks.redis.settings import Address
+from fleetgw.adapters.sinks.redis.talk import Clocks
 from fleetgw.domain.errors import NotConnected
 from fleetgw.domain.ports import NotReady, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from twisted.internet.interfaces import IReactorTime
+
     from fleetgw.adapters.sinks.redis.names import Names
-    from fleetgw.adapters.sinks.redis.parts import Part
     from fleetgw.adapters.sinks.redis.pipe import PipeListener
     from fleetgw.adapters.sinks.redis.servers import FindServer
     from fleetgw.adapters.sinks.redis.settings import RedisSettings
+    from fleetgw.domain.errors import DeliveryError
+    from fleetgw.domain.records import Record
 
 MEMORY_ADDRESS = Address("memory", 6379)
+MANY_BYTES = 2**40
+
+
+class ReactorClocks(Clocks):
+    """The wall clock is that of a test's reactor."""
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        self._reactor = reactor
+
+    def epoch_s(self) -> float:
+        """As the test says."""
+        return self._reactor.seconds()
 
 
 class MemoryRedis:
@@ -32,6 +50,7 @@ class MemoryRedis:
     :ivar listens: whether somebody is subscribed to a channel.
     :ivar published: channel and payload, in order.
     :ivar errors: the reply to a command on this key or channel, in place of the usual one.
+    :ivar pipes: every connection ever asked for.
     :ivar elsewhere: channels that somebody listens to at another node, as a cluster's view tells.
     """
 
@@ -44,20 +63,22 @@ class MemoryRedis:
         self.elsewhere: set[bytes] = set()
         self.down = False
         self.held = False
-        self._pipes: list[MemoryPipe] = []
+        self.pipes: list[MemoryPipe] = []
 
     def make_pipe(
         self,
         _name: str,
         _find_server: FindServer,
         names: Names,
-        settings: RedisSettings,
+        _settings: RedisSettings,
         listener: PipeListener,
-        epoch_s: Callable[[], float],
+        clocks: Clocks,
+        *,
+        alone: bool = False,
     ) -> MemoryPipe:
         """In place of ``ThreadedPipe``."""
-        pipe = MemoryPipe(self, names, settings, listener, epoch_s)
-        self._pipes.append(pipe)
+        pipe = MemoryPipe(self, names, listener, clocks, alone=alone)
+        self.pipes.append(pipe)
         return pipe
 
     def hold(self) -> None:
@@ -67,19 +88,19 @@ class MemoryRedis:
     def release(self) -> None:
         """Answer again, what has been asked meanwhile too."""
         self.held = False
-        for pipe in self._pipes:
+        for pipe in self.pipes:
             pipe.answer()
 
     def go_away(self) -> None:
         """End every connection, and take none."""
         self.down = True
-        for pipe in self._pipes:
+        for pipe in self.pipes:
             pipe.lost("it closed the connection")
 
     def come_back(self) -> None:
         """Take connections again."""
         self.down = False
-        for pipe in self._pipes:
+        for pipe in self.pipes:
             pipe.connect()
 
     def execute(self, command: list[bytes]) -> bytes:
@@ -102,21 +123,27 @@ class MemoryRedis:
 
 
 class MemoryPipe:
-    """A ``Pipe`` to a ``MemoryRedis``: everything happens within ``submit``."""
+    """A ``Pipe`` to a ``MemoryRedis``: everything happens within ``submit``.
+
+    :ivar alone: it is for quarantined records.
+    :ivar submitted: every record, in order.
+    """
 
     def __init__(
         self,
         server: MemoryRedis,
         names: Names,
-        settings: RedisSettings,
         listener: PipeListener,
-        epoch_s: Callable[[], float],
+        clocks: Clocks,
+        *,
+        alone: bool,
     ) -> None:
+        self.alone = alone
+        self.submitted: list[Record] = []
         self._server = server
         self._names = names
         self._listener = listener
-        self._epoch_s = epoch_s
-        self._timeout_s = settings.answer_timeout_s
+        self._clocks = clocks
         self._conversation: Conversation | None = None
         self._asked = Reader()
         self._again: list[Part] = []
@@ -127,6 +154,7 @@ class MemoryPipe:
 
     def submit(self, part: Part) -> None:
         """Say it, and hear the answer unless the server is held."""
+        self.submitted += part.records
         if self._conversation is None:
             part.fail(NotConnected(f"{MEMORY_ADDRESS}: it is down"))
             self._listener.settled([part])
@@ -170,6 +198,13 @@ class MemoryPipe:
             part.fail(error)
         self._listener.settled(parts)
 
+    def quarantine(self, record: Record) -> None:
+        """Let a record that is under way be one over which connections were lost."""
+        for part in self._conversation.unfinished() if self._conversation is not None else ():
+            for place, each in enumerate(part.records):
+                if each is record:
+                    self._listener.settled([_only(part, place, Quarantined("lost over this record"))])
+
     def answer(self) -> None:
         """Hear the answers to everything said so far."""
         while self._conversation is not None and not self._server.held:
@@ -184,10 +219,10 @@ class MemoryPipe:
             return
         too_large = max(map(len, command)) > self._server.max_bulk_bytes
         reply = b"-ERR Protocol error: invalid bulk length\r\n" if too_large else self._server.execute(command)
-        deadline = self._epoch_s() + self._timeout_s
         # every reply comes in two pieces, as a network may deliver it
         for piece in (reply[:1], reply[1:]):
-            self._asked.feed(conversation.hear(piece, deadline))
+            conversation.hear(piece)
+        self._asked.feed(conversation.said(MANY_BYTES))
         self._listener.settled(conversation.finished())
         if too_large:
             self.lost("it closed the connection")
@@ -195,9 +230,16 @@ class MemoryPipe:
     def _say(self, parts: Sequence[Part]) -> None:
         conversation = self._conversation
         if conversation is not None:
-            self._asked.feed(conversation.say(parts, int(self._epoch_s()), self._epoch_s() + self._timeout_s))
+            conversation.say(parts, int(self._clocks.epoch_s()))
+            self._asked.feed(conversation.said(MANY_BYTES))
             self._listener.settled(conversation.finished())
             self.answer()
+
+
+def _only(part: Part, place: int, error: DeliveryError) -> Part:
+    only = Part(part.batch, [part.indexes[place]], [part.records[place]])
+    only.fail(error)
+    return only
 
 
 class MemoryClusterView:

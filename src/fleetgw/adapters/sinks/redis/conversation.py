@@ -10,10 +10,17 @@ from hiredis import HiredisError, Reader, ReplyError, pack_command
 from fleetgw.domain.errors import DeliveryError, NotConnected, Rejected, Retryable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from fleetgw.adapters.sinks.redis.names import Names
     from fleetgw.adapters.sinks.redis.parts import Part
+    from fleetgw.domain.records import Record
+
+    _Expected = tuple[Part, int, list[bytes]]
+    """A record, by its part and its place there, and the channels that it goes to."""
+
+MAX_SUBSCRIBERS = 10_000
+"""Of one vehicle: each of its records is published so many times. More is a set that nobody cleans up."""
 
 _TOO_LARGE = "ERR Protocol error: invalid bulk length"
 """Redis says so of an argument above ``proto-max-bulk-len``, then closes the connection."""
@@ -30,16 +37,32 @@ class Misplaced(Retryable):
     """The server is a replica: another one is the master by now."""
 
 
+class LoggedOut(Misplaced):
+    """The server wants to know again who we are."""
+
+
 class _Lookups:
     """Asked: who subscribes to the vehicles of these parts?"""
 
-    def __init__(self, parts: Sequence[Part], keys: dict[bytes, None], deadline: float) -> None:
+    def __init__(self, parts: Sequence[Part], keys: dict[bytes, Record], now_epoch_s: int) -> None:
         self.parts = parts
-        self.deadline = deadline
         self.subscribers: dict[bytes, list[bytes] | DeliveryError] = {}
-        self._keys = deque(keys)
+        self.commands = self._commands([*keys], now_epoch_s)
+        self._keys = deque(keys.items())
         self._error: DeliveryError | None = None
         self._removing = True
+
+    @staticmethod
+    def _commands(keys: list[bytes], now_epoch_s: int) -> Iterator[bytes]:
+        ended, live = b"(%d" % now_epoch_s, b"%d" % now_epoch_s
+        for key in keys:
+            yield _packed("ZREMRANGEBYSCORE", key, "-inf", ended)
+            yield _packed("ZRANGEBYSCORE", key, live, "+inf")
+
+    @property
+    def head(self) -> Record:
+        """The first of the records whose answer is next."""
+        return self._keys[0][1]
 
     def hear(self, reply: object) -> bool:
         """Take the next reply; True when it was the last."""
@@ -48,7 +71,9 @@ class _Lookups:
             self._error = error
         else:
             subscribers = reply if isinstance(reply, list) else []
-            self.subscribers[self._keys.popleft()] = self._error or error or subscribers
+            if len(subscribers) > MAX_SUBSCRIBERS:
+                error = Retryable(f"{len(subscribers)} members in the vehicle's set, more than {MAX_SUBSCRIBERS}")
+            self.subscribers[self._keys.popleft()[0]] = self._error or error or subscribers
         self._removing = not self._removing
         return not self._keys
 
@@ -56,30 +81,43 @@ class _Lookups:
 class _Publishes:
     """Said: these records, to these channels."""
 
-    def __init__(self, parts: Sequence[Part], deadline: float) -> None:
+    def __init__(self, parts: Sequence[Part], expected: list[_Expected]) -> None:
         self.parts = parts
-        self.deadline = deadline
-        self.expected: deque[tuple[Part, int, list[bytes]]] = deque()
+        self.commands = self._commands(expected)
+        self._expected = deque(expected)
         self._heard = 0
         self._receivers = 0
         self._error: DeliveryError | None = None
 
+    @staticmethod
+    def _commands(expected: list[_Expected]) -> Iterator[bytes]:
+        for part, place, channels in expected:
+            payload = part.records[place].payload
+            for channel in channels:
+                yield _packed("PUBLISH", channel, payload)
+
+    @property
+    def head(self) -> Record:
+        """The record whose answer is next."""
+        part, place, _ = self._expected[0]
+        return part.records[place]
+
     def hear(self, reply: object) -> bool:
         """Take the next reply; True when it was the last."""
-        part, place, channels = self.expected[0]
+        part, place, channels = self._expected[0]
         if isinstance(reply, int):
             self._receivers += reply
         else:
             self._error = _error(reply)
         self._heard += 1
         if self._heard == len(channels) or _is_too_large(reply):
-            self.expected.popleft()
+            self._expected.popleft()
             if self._error is None and not self._receivers:
                 part.channels[place] = channels
             part.results[place] = self._error or self._receivers
             self._heard = self._receivers = 0
             self._error = None
-        return not self.expected
+        return not self._expected
 
 
 class Conversation:
@@ -87,68 +125,85 @@ class Conversation:
 
     All that is due is said at once, in two rounds where vehicles have sets of subscribers: the sets of every vehicle of the
     parts given together, then every PUBLISH. Further parts do not wait for the replies to earlier ones. Records are
-    published in the order given.
+    published in the order given. Commands are encoded when they are asked for: until then only the records take memory.
 
     :ivar refused_too_large: the server has found a record too large, and will close the connection for it.
+    :ivar commands_said: how many commands ``said`` has handed out.
+    :ivar replies_heard: how many of them have been answered.
     """
 
     def __init__(self, names: Names) -> None:
         self._names = names
         self._reader = Reader()
         self._stages: deque[_Lookups | _Publishes] = deque()
+        self._unsaid: deque[_Lookups | _Publishes] = deque()
         self._open: dict[Part, None] = {}
         self._finished: list[Part] = []
         self.refused_too_large = False
+        self.commands_said = 0
+        self.replies_heard = 0
 
     @property
-    def deadline(self) -> float | None:
-        """When the oldest question must have been answered; None when nothing is awaited."""
-        return self._stages[0].deadline if self._stages else None
+    def head(self) -> Record | None:
+        """The record whose answer is next; None when the server has been asked nothing that it has not answered."""
+        return self._stages[0].head if self.commands_said > self.replies_heard else None
 
-    def say(self, parts: Sequence[Part], now_epoch_s: int, deadline: float) -> bytes:
-        """What to send for records; those with a result are left out.
+    def say(self, parts: Sequence[Part], now_epoch_s: int) -> None:
+        """Publish records; those with a result are left out.
 
         :param now_epoch_s: subscriptions that ended before are removed.
-        :param deadline: by when the server must answer, on the caller's clock.
         """
         self._open.update(dict.fromkeys(parts))
-        keys: dict[bytes, None] = {}
+        keys: dict[bytes, Record] = {}
         if self._names.sets:
             for part in parts:
-                records = zip(part.records, part.results, strict=True)
-                keys |= {self._names.set_key(record): None for record, result in records if result is None}
-        if not keys:
-            return self._publish(parts, {}, deadline)
-        self._stages.append(_Lookups(parts, keys, deadline))
-        ended, live = b"(%d" % now_epoch_s, b"%d" % now_epoch_s
-        return b"".join(
-            _packed("ZREMRANGEBYSCORE", key, "-inf", ended) + _packed("ZRANGEBYSCORE", key, live, "+inf") for key in keys
-        )
+                for record, result in zip(part.records, part.results, strict=True):
+                    if result is None:
+                        keys.setdefault(self._names.set_key(record), record)
+        if keys:
+            self._begin(_Lookups(parts, keys, now_epoch_s))
+        else:
+            self._publish(parts, {})
 
-    def hear(self, data: bytes, deadline: float) -> bytes:
+    def said(self, limit_bytes: int) -> bytes:
+        """What to send next; empty when nothing is due.
+
+        :param limit_bytes: beyond which no further command is encoded.
+        """
+        said: list[bytes] = []
+        size_bytes = 0
+        while self._unsaid and size_bytes < limit_bytes:
+            for command in self._unsaid[0].commands:
+                said.append(command)
+                size_bytes += len(command)
+                if size_bytes >= limit_bytes:
+                    break
+            else:
+                self._unsaid.popleft()
+        self.commands_said += len(said)
+        return b"".join(said)
+
+    def hear(self, data: bytes) -> None:
         """Take what the server sent.
 
-        :param deadline: by when it must answer what is to be sent now.
-        :return: what to send now.
         :raises NotConnected: what speaks there is no Redis server.
         """
         self._reader.feed(data)
-        said = []
         try:
             while (reply := self._reader.gets()) is not False:
-                if not self._stages:
+                if self.replies_heard == self.commands_said:
                     raise NotConnected(f"an answer to nothing: {reply!r:.100}")
+                self.replies_heard += 1
                 self.refused_too_large |= _is_too_large(reply)
                 stage = self._stages[0]
                 if stage.hear(reply):
                     self._stages.popleft()
                     if isinstance(stage, _Lookups):
-                        said.append(self._publish(stage.parts, stage.subscribers, deadline))
+                        self._publish(stage.parts, stage.subscribers)
                     else:
                         self._finish(stage.parts)
         except HiredisError as error:
             raise NotConnected(f"what answers there is no Redis server: {error}") from error
-        return b"".join(said)
 
     def finished(self) -> list[Part]:
         """The parts whose every result is known since the last call."""
@@ -159,13 +214,19 @@ class Conversation:
         """All other parts, oldest first."""
         return list(self._open)
 
-    def _publish(
-        self, parts: Sequence[Part], subscribers: dict[bytes, list[bytes] | DeliveryError], deadline: float
-    ) -> bytes:
+    @property
+    def is_idle(self) -> bool:
+        """Whether every part is finished."""
+        return not self._open
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether ``finished`` has anything."""
+        return bool(self._finished)
+
+    def _publish(self, parts: Sequence[Part], subscribers: dict[bytes, list[bytes] | DeliveryError]) -> None:
         names = self._names
-        stage = _Publishes(parts, deadline)
-        expected = stage.expected
-        said: list[bytes] = []
+        expected: list[_Expected] = []
         for part in parts:
             for place, record in enumerate(part.records):
                 if part.results[place] is not None:
@@ -175,16 +236,18 @@ class Conversation:
                     part.results[place] = found
                     continue
                 channels = [*found, names.channel(record)] if names.vin_topics else found
-                if not channels:
+                if channels:
+                    expected.append((part, place, channels))
+                else:
                     part.results[place] = 0
-                    continue
-                expected.append((part, place, channels))
-                said += [_packed("PUBLISH", channel, record.payload) for channel in channels]
         if expected:
-            self._stages.append(stage)
+            self._begin(_Publishes(parts, expected))
         else:
             self._finish(parts)
-        return b"".join(said)
+
+    def _begin(self, stage: _Lookups | _Publishes) -> None:
+        self._stages.append(stage)
+        self._unsaid.append(stage)
 
     def _finish(self, parts: Sequence[Part]) -> None:
         self._finished += parts
@@ -207,4 +270,6 @@ def _error(reply: object) -> DeliveryError:
         return Rejected(text)
     if text.startswith(("MOVED", "ASK", "CLUSTERDOWN")):
         return Moved(text)
+    if text.startswith("NOAUTH"):
+        return LoggedOut(text)
     return Misplaced(text) if text.startswith("READONLY") else Retryable(text)

@@ -33,3 +33,18 @@ class Part:
     def fail(self, error: DeliveryError) -> None:
         """Let this be the result of every record that has none."""
         self.results = [error if result is None else result for result in self.results]
+
+    def singles(self) -> list[Part]:
+        """Parts of one record each, of those that have no result."""
+        open_places = [place for place, result in enumerate(self.results) if result is None]
+        return [Part(self.batch, [self.indexes[place]], [self.records[place]]) for place in open_places]
+
+    def settled(self) -> Part | None:
+        """The records that have their result, with it; None when none has."""
+        places = [place for place, result in enumerate(self.results) if result is not None]
+        if not places:
+            return None
+        part = Part(self.batch, [self.indexes[place] for place in places], [self.records[place] for place in places])
+        part.results = [self.results[place] for place in places]
+        part.channels = {new: self.channels[old] for new, old in enumerate(places) if old in self.channels}
+        return part

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import random
-import select
-import socket
-import ssl
-from contextlib import suppress
 from threading import Lock, Thread
-from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
-from fleetgw.adapters.sinks.redis.conversation import Conversation, Misplaced
+from fleetgw.adapters.sinks.redis.caution import Caution, Quarantined, Verdict
+from fleetgw.adapters.sinks.redis.conversation import LoggedOut, Misplaced
+from fleetgw.adapters.sinks.redis.talk import Lost, Talk, TimedOut, Waking
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.errors import NotConnected
 from fleetgw.domain.ports import NotReady, Ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    from fleetgw.adapters.sinks.redis.conversation import Conversation
     from fleetgw.adapters.sinks.redis.names import Names
     from fleetgw.adapters.sinks.redis.parts import Part
     from fleetgw.adapters.sinks.redis.servers import FindServer, ServerConnection
     from fleetgw.adapters.sinks.redis.settings import RedisSettings
+    from fleetgw.adapters.sinks.redis.talk import Clocks
+    from fleetgw.domain.errors import DeliveryError
     from fleetgw.domain.ports import Readiness
 
 RECONNECT_INITIAL_S = 0.05
-RECONNECT_MAX_S = 2.0
+RECONNECT_MAX_S = 0.5
+"""A server that is back is found within about so long, however long it was away."""
 
-_READ_BYTES = 262_144
-_WRITE_BYTES = 262_144
-"""At most so much is offered to the socket at a time: TLS wants the same bytes again after a full buffer."""
-
-_LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+ALONE_TIMEOUTS = 10
+"""A quarantined record holds up nobody: it may take so many time-outs."""
 
 _STOPPING = NotConnected("the sink is letting go of the connection")
 
@@ -63,15 +61,11 @@ class Pipe(Protocol):
         """Let go of the connection, whatever is under way."""
 
 
-class _Lost(Exception):
-    """The connection has ended. ``str()`` says how."""
-
-
 class ThreadedPipe:
     """A ``Pipe`` with a thread of its own.
 
     :param name: of the thread, for people who look at a running process.
-    :param epoch_s: the wall clock.
+    :param alone: for quarantined records: one at a time, each over the connection as long as that lasts.
     """
 
     def __init__(
@@ -81,26 +75,30 @@ class ThreadedPipe:
         names: Names,
         settings: RedisSettings,
         listener: PipeListener,
-        epoch_s: Callable[[], float],
+        clocks: Clocks,
+        *,
+        alone: bool = False,
     ) -> None:
         self._name = name
         self._find_server = find_server
         self._names = names
         self._settings = settings
+        self._timeout_s = settings.answer_timeout_s * (ALONE_TIMEOUTS if alone else 1)
         self._listener = listener
-        self._epoch_s = epoch_s
+        self._clocks = clocks
+        self._alone = alone
         self._lock = Lock()
         self._inbox: list[Part] = []
         self._quitting = False
-        self._woken, self._waker = socket.socketpair()
-        self._woken.settimeout(0)
-        self._waker.settimeout(0)
+        self._is_connecting = False
+        self._waking = Waking()
         self._again: list[Part] = []
         self._backoff = Backoff(RECONNECT_INITIAL_S, RECONNECT_MAX_S)
+        self._caution = Caution()
 
     def start(self) -> None:
         """Begin to connect."""
-        Thread(target=self._run, name=self._name, daemon=True).start()
+        Thread(target=self.run, name=self._name, daemon=True).start()
 
     def submit(self, part: Part) -> None:
         """Hand over to the thread, which is woken once for all that comes before it looks."""
@@ -108,157 +106,192 @@ class ThreadedPipe:
             self._inbox.append(part)
             wake = len(self._inbox) == 1
         if wake:
-            self._wake()
+            self._waking.wake()
 
     def quit(self) -> None:
-        """End the thread; within the connect time-out where it is just connecting."""
-        self._quitting = True
-        self._wake()
-
-    def _wake(self) -> None:
-        with suppress(OSError):  # it has been woken often enough, or has ended
-            self._waker.send(b"\0")
+        """End the thread; where it is just connecting, it ends on its own later, as looking up a name may take long."""
+        with self._lock:
+            self._quitting = True
+            abandoned = self._is_connecting
+        self._waking.wake()
+        if abandoned:
+            self._fail(self._take(), _STOPPING)
+            self._listener.closed(self)
 
     # On the thread
 
-    def _run(self) -> None:
-        while not self._quitting:
-            try:
-                connection = self._find_server()
-            except NotConnected as error:
-                self._unreachable(error)
-                continue
-            except Exception as error:  # of any kind: the thread must live
-                self._unreachable(NotConnected(f"{type(error).__name__}: {error}"))
-                continue
-            self._backoff.succeeded()
+    def run(self) -> None:
+        """The thread's work, from the first connection to ``quit``."""
+        while (connection := self._connect()) is not None:
             self._listener.changed(self, Ready())
             self._converse(connection)
             connection.disconnect()
-        self._fail(self._take(), _STOPPING)
-        self._woken.close()
-        self._waker.close()
-        self._listener.closed(self)
+        with self._lock:
+            abandoned = self._is_connecting
+        if not abandoned:
+            self._fail(self._take(), _STOPPING)
+            self._listener.closed(self)
+        self._waking.close()
+
+    def _connect(self) -> ServerConnection | None:
+        """Try until there is a connection; None when the sink lets go meanwhile."""
+        while self._begin_to_connect():
+            error: NotConnected
+            try:
+                connection = self._find_server()
+            except NotConnected as refusal:
+                error = NotConnected(str(refusal))  # without its traceback, which would keep the connection
+            except Exception as failure:  # of any kind: the thread must live
+                error = NotConnected(f"{type(failure).__name__}: {failure}")
+            else:
+                if self._end_to_connect():
+                    return connection
+                connection.disconnect()
+                return None
+            if not self._end_to_connect():
+                return None
+            self._unreachable(error)
+        return None
+
+    def _begin_to_connect(self) -> bool:
+        with self._lock:
+            self._is_connecting = not self._quitting
+            return self._is_connecting
+
+    def _end_to_connect(self) -> bool:
+        """False when the sink has let go meanwhile: it counts as closed then."""
+        with self._lock:
+            if not self._quitting:
+                self._is_connecting = False
+            return not self._quitting
 
     def _unreachable(self, error: NotConnected) -> None:
         """Pause before the next attempt; what comes meanwhile fails at once."""
         self._listener.changed(self, NotReady(str(error)))
-        self._fail(self._take(), error)
-        resume_at = monotonic() + self._backoff.failed(random.random())  # noqa: S311  jitter needs no secrecy
-        poll = select.poll()
-        poll.register(self._woken, select.POLLIN)
-        while not self._quitting and (wait_s := resume_at - monotonic()) > 0:
-            self._fail(self._take(), error)
-            poll.poll(wait_s * 1000)
-        self._fail(self._take(), error)
+        self._pause(error)
+
+    def _pause(self, error: NotConnected | None) -> None:
+        """Wait before the next attempt.
+
+        :param error: what becomes of records meanwhile; None: they wait.
+        """
+        monotonic_s = self._clocks.monotonic_s
+        resume_at = monotonic_s() + self._backoff.failed(random.random())  # noqa: S311  jitter needs no secrecy
+        while True:
+            self._waking.clear()
+            if error is not None:
+                self._fail(self._take(), error)
+            wait_s = resume_at - monotonic_s()
+            if self._quitting or wait_s <= 0:
+                return
+            self._clocks.wait(self._waking, None, writable=False, timeout_s=wait_s)
 
     def _converse(self, connection: ServerConnection) -> None:
         """Talk until the connection ends, for whatever reason."""
-        conversation = Conversation(self._names)
-        lost: NotConnected | None = None
+        talk = Talk(connection, self._names, self._settings, self._timeout_s, self._clocks, self._waking)
+        reason: str | None = None
+        timed_out = False
         try:
-            self._talk(connection, conversation)
-        except (_Lost, NotConnected) as error:
-            lost = NotConnected(f"{connection.address}: {error}")
+            self._keep_talking(talk)
+        except TimedOut as error:
+            reason, timed_out = str(error), True
+        except (Lost, NotConnected) as error:
+            reason = str(error)
         except OSError as error:
-            lost = NotConnected(f"{connection.address}: {error.strerror or error}")
+            reason = error.strerror or str(error)
         except Exception as error:  # of any kind: the thread must live
-            lost = NotConnected(f"{connection.address}: {type(error).__name__}: {error}")
-        parts = conversation.unfinished()
+            reason = f"{type(error).__name__}: {error}"
+        conversation = talk.conversation
+        if conversation.replies_heard:
+            self._backoff.succeeded()
+            self._caution.answered()
         self._listener.settled(conversation.finished())
-        if conversation.refused_too_large and not self._quitting:
-            self._again = parts  # the server closed over one record: the others have not been refused
-            return
-        if lost is not None:
-            self._listener.changed(self, NotReady(str(lost)))
-        self._fail(parts, lost or _STOPPING)
+        if reason is None or conversation.refused_too_large:  # the server closed over one record, and has refused no other
+            self._again = [*conversation.unfinished(), *self._again]
+        else:
+            self._lost(conversation, NotConnected(f"{connection.address}: {reason}"), timed_out=timed_out)
 
-    def _talk(self, connection: ServerConnection, conversation: Conversation) -> None:
-        """Until the sink stops, or the connection is due for replacement.
+    def _keep_talking(self, talk: Talk) -> None:
+        """Until the sink lets go, or the connection is due for replacement.
 
-        :raises _Lost, NotConnected, OSError: the connection is of no more use.
+        :raises Lost, NotConnected, OSError: the connection is of no more use.
         """
-        server = connection.take_socket()
-        server.settimeout(0)
-        timeout_s = self._settings.answer_timeout_s
-        poll = select.poll()
-        poll.register(self._woken, select.POLLIN)
-        unsent = bytearray()
-        opened_at = used_at = monotonic()
-        while not self._quitting:
-            if parts := self._take():
-                used_at = monotonic()
-                unsent += conversation.say(parts, int(self._epoch_s()), used_at + timeout_s)
-            if unsent:
-                self._write(server, unsent, conversation)
-            self._settle(conversation)
-            poll.register(server, select.POLLIN | select.POLLOUT if unsent else select.POLLIN)
-            renew_at = None if conversation.deadline else self._renew_at(opened_at, used_at)
-            until = conversation.deadline or renew_at
-            ready = dict(poll.poll(None if until is None else max(0.0, until - monotonic()) * 1000 + 1))
-            if ready.keys() - {self._woken.fileno()}:
-                unsent += conversation.hear(_read(server), monotonic() + timeout_s)
-            elif conversation.deadline and conversation.deadline <= monotonic():
-                raise _Lost(f"no answer within {timeout_s:g} s")
-            elif renew_at and renew_at <= monotonic() and not self._inbox:
+        talk.begin()
+        while True:
+            self._waking.clear()
+            if self._quitting:
                 return
+            if parts := self._admitted(talk.conversation):
+                talk.say(parts)
+            if not talk.go_on(may_end=not self._inbox and not self._again):
+                return
+            self._settle(talk.conversation)
 
-    def _renew_at(self, opened_at: float, used_at: float) -> float | None:
-        limits = ((opened_at, self._settings.max_age_s), (used_at, self._settings.max_idle_s))
-        return min((since + limit_s for since, limit_s in limits if limit_s is not None), default=None)
-
-    def _write(self, server: socket.socket, unsent: bytearray, conversation: Conversation) -> None:
-        """As much as the socket takes."""
-        try:
-            while unsent:
-                with memoryview(unsent) as view:
-                    sent = server.send(view[:_WRITE_BYTES])
-                del unsent[:sent]
-        except _LATER:
-            pass
-        except OSError:
-            conversation.hear(_read(server), monotonic())  # before it closed it may have said which record it refuses
-            raise
+    def _admitted(self, conversation: Conversation) -> list[Part]:
+        """What may be said now: everything, but for what connections were lost over."""
+        if self._alone:
+            self._again = _singles(self._take())
+        window = 1 if self._alone else self._caution.window
+        if window is None:
+            return self._take()
+        if not conversation.is_idle:
+            return []
+        if not self._again and not self._alone:
+            self._caution.ended()
+            return self._take()
+        parts, self._again = self._again[:window], self._again[window:]
+        return parts
 
     def _settle(self, conversation: Conversation) -> None:
         if finished := conversation.finished():
-            misplaced = any(isinstance(result, Misplaced) for part in finished for result in part.results)
             self._listener.settled(finished)
-            if misplaced:
-                raise _Lost("it is a replica by now")
+            if conversation.is_idle:
+                self._caution.passed()
+            kinds = {type(result) for part in finished for result in part.results if isinstance(result, Misplaced)}
+            if kinds:
+                raise Lost("it does not know us any more" if LoggedOut in kinds else "it is a replica by now")
+
+    def _lost(self, conversation: Conversation, lost: NotConnected, *, timed_out: bool) -> None:
+        """The connection is lost: say what becomes of the records that have no result."""
+        self._listener.changed(self, NotReady(str(lost)))
+        parts = conversation.unfinished()
+        head = conversation.head
+        if head is None:
+            self._fail([*parts, *self._taken_again()], lost)
+            return
+        singles = _singles(parts)
+        self._listener.settled([settled for part in parts if (settled := part.settled()) is not None])
+        verdict = self._caution.lost(head, alone=timed_out or len(singles) == 1)
+        if self._alone:
+            verdict = Verdict.QUARANTINE_HEAD
+        if verdict is Verdict.QUARANTINE_HEAD:
+            guilty = [part for part in singles if part.records[0] is head]
+            singles = [part for part in singles if part.records[0] is not head]
+            self._fail(guilty, Quarantined(f"{lost} over this record"))
+        self._again = [*singles, *self._again]
+        if verdict is Verdict.SERVER_AT_FAULT or (timed_out and not self._alone):
+            self._fail(self._taken_again(), lost)
+        else:
+            self._pause(None)  # whether the server is there, its address will tell: what it was asked can wait so long
+
+    def _taken_again(self) -> list[Part]:
+        again, self._again = self._again, []
+        self._caution.ended()
+        return again
 
     def _take(self) -> list[Part]:
         """What is to be published next: first what a connection has ended over without answering."""
-        try:
-            while self._woken.recv(4096):
-                pass
-        except BlockingIOError:
-            pass
         with self._lock:
             inbox, self._inbox = self._inbox, []
         again, self._again = self._again, []
         return again + inbox
 
-    def _fail(self, parts: Sequence[Part], error: NotConnected) -> None:
+    def _fail(self, parts: Sequence[Part], error: DeliveryError) -> None:
         for part in parts:
             part.fail(error)
         if parts:
             self._listener.settled(parts)
 
 
-def _read(server: socket.socket) -> bytes:
-    """Everything that is there.
-
-    :raises _Lost: nothing is, and nothing will come any more.
-    """
-    data = b""
-    try:
-        while True:
-            data += (read := server.recv(_READ_BYTES))
-            if not (isinstance(server, ssl.SSLSocket) and server.pending()):
-                break
-    except _LATER:
-        return data
-    if not read and not data:
-        raise _Lost("it closed the connection")
-    return data
+def _singles(parts: Sequence[Part]) -> list[Part]:
+    return [single for part in parts for single in part.singles()]

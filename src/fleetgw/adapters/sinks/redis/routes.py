@@ -126,7 +126,7 @@ class ClusterRoutes:
         """By the slot of the vehicle's names."""
         if self._map is None:
             return NotConnected(self._unknown)
-        master = self._map.master(self._names.channel(record))
+        master = self._map.master(self._names.slot_key(record))
         if master is None:
             self._look()
             return Retryable("no node of the cluster serves the vehicle's slot")

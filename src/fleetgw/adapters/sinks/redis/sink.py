@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
@@ -13,6 +14,7 @@ from fleetgw.adapters.delivery.failure_log import FailureLog
 from fleetgw.adapters.delivery.numbers import PublishNumbers
 from fleetgw.adapters.delivery.under_way import BatchUnderWay
 from fleetgw.adapters.serial_worker import SerialWorker
+from fleetgw.adapters.sinks.redis.caution import Quarantined
 from fleetgw.adapters.sinks.redis.cluster import RedisClusterView
 from fleetgw.adapters.sinks.redis.conversation import Moved
 from fleetgw.adapters.sinks.redis.names import Names
@@ -20,6 +22,7 @@ from fleetgw.adapters.sinks.redis.parts import Part
 from fleetgw.adapters.sinks.redis.pipe import ThreadedPipe
 from fleetgw.adapters.sinks.redis.routes import ClusterRoutes, DirectRoutes
 from fleetgw.adapters.sinks.redis.settings import read_settings
+from fleetgw.adapters.sinks.redis.talk import Clocks
 from fleetgw.domain.errors import DeliveryError, NotConnected, Retryable, Unheard
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Ready
@@ -57,6 +60,7 @@ class RedisSink:
     :param make_pipe: makes a connection, for tests.
     :param make_view: makes what looks at a cluster, for tests.
     :param make_worker: makes the thread for that from its name, for tests.
+    :param clocks: of the connections, for tests.
     """
 
     def __init__(
@@ -65,12 +69,14 @@ class RedisSink:
         make_pipe: Callable[..., Pipe] = ThreadedPipe,
         make_view: Callable[[RedisSettings], ClusterView] = RedisClusterView,
         make_worker: Callable[[str], Worker] = SerialWorker,
+        clocks: Clocks | None = None,
     ) -> None:
         self.name = context.name
         self._context = context
         self._make_pipe = make_pipe
         self._make_view = make_view
         self._make_worker = make_worker
+        self._clocks = clocks or Clocks()
         self._settings = read_settings(context.name, context.settings)
         self._names = Names(context, vin_topics=self._settings.vin_topics, set_prefix=self._settings.set_prefix)
         published = "Records that clients of Redis received."
@@ -82,6 +88,9 @@ class RedisSink:
         self._failures = FailureLog(context.log, "redis_err", context.reactor)
         self._thread_numbers = count(1)
         self._readiness: dict[Pipe, Readiness] = {}
+        self._finders: dict[Pipe, FindServer] = {}
+        self._alone: dict[FindServer, Pipe] = {}
+        self._quarantined: WeakSet[Record] = WeakSet()
         self._trouble: NotReady | None = None
         self._routes: Routes | None = None
         self._cluster: ClusterRoutes | None = None
@@ -157,30 +166,47 @@ class RedisSink:
     # On the reactor's thread
 
     def _open_pipe(self, find_server: FindServer) -> Pipe:
+        pipe = self._new_pipe(find_server)
+        self._finders[pipe] = find_server
+        return pipe
+
+    def _new_pipe(self, find_server: FindServer, *, alone: bool = False) -> Pipe:
         pipe = self._make_pipe(
             f"fleetgw-{self.name}-{next(self._thread_numbers)}",
             find_server,
             self._names,
             self._settings,
             self,
-            self._context.reactor.seconds,
+            self._clocks,
+            alone=alone,
         )
         self._readiness[pipe] = NotReady(f"{find_server}: has not answered yet")
         pipe.start()
         return pipe
 
+    def _pipe_for(self, record: Record, pipe: Pipe) -> Pipe:
+        """A record over which connections were lost takes one that no other record takes."""
+        if record not in self._quarantined:
+            return pipe
+        find_server = self._finders[pipe]
+        if find_server not in self._alone:
+            self._alone[find_server] = self._new_pipe(find_server, alone=True)
+        return self._alone[find_server]
+
     def _route(self, under_way: BatchUnderWay, routes: Routes) -> None:
         """Hand records to the threads of the connections that they take."""
         batch = under_way.batch
         indexes_by_pipe: dict[Pipe, list[int]] = {}
-        knows = self._names.knows
+        refusal = self._names.refusal
         for index, record in enumerate(batch):
-            pipe = routes.pipe(record) if knows(record) else self._context.not_routed(record.record_type)
+            pipe = refusal(record) or routes.pipe(record)
             if isinstance(pipe, DeliveryError):
                 self._note_failure(str(pipe))
                 self._numbers.failed(record.record_type)
                 under_way.settle(index, pipe)
             else:
+                if self._quarantined:
+                    pipe = self._pipe_for(record, pipe)
                 indexes_by_pipe.setdefault(pipe, []).append(index)
         for pipe, indexes in indexes_by_pipe.items():
             pipe.submit(Part(under_way, indexes, [batch[index] for index in indexes]))
@@ -224,7 +250,7 @@ class RedisSink:
         for place, (index, record, result) in enumerate(zip(part.indexes, part.records, part.results, strict=True)):
             outcome: Outcome
             if isinstance(result, DeliveryError):
-                outcome = self._of_this_record(result)
+                outcome = self._of_this_record(record, result)
                 reasons.add(str(result))
                 self._numbers.failed(record.record_type)
                 if isinstance(result, Moved) and self._cluster is not None:
@@ -241,8 +267,13 @@ class RedisSink:
         self._note_trouble(part, reasons)
         self._finish(under_way)
 
-    def _of_this_record(self, error: DeliveryError) -> DeliveryError:
+    def _of_this_record(self, record: Record, error: DeliveryError) -> DeliveryError:
         """A node that is out of reach is not the cluster: the records of the others must not wait for it."""
+        if isinstance(error, Quarantined):
+            self._quarantined.add(record)
+            return error
+        if isinstance(error, NotConnected) and record in self._quarantined:
+            return Retryable(str(error))  # its own connection says nothing of the others'
         others = self._cluster.pipes if self._cluster is not None else ()
         if isinstance(error, NotConnected) and any(isinstance(self._readiness[pipe], Ready) for pipe in others):
             return Retryable(str(error))
@@ -290,6 +321,9 @@ class RedisSink:
 
     def _pipe_closed(self, pipe: Pipe) -> None:
         del self._readiness[pipe]
+        find_server = self._finders.pop(pipe, None)
+        if not self._released and find_server in self._alone and find_server not in self._finders.values():
+            self._alone.pop(find_server).quit()  # a node that has left the cluster
         self._closed(pipe)
 
     def _closed(self, ended: Pipe | ClusterRoutes) -> None:

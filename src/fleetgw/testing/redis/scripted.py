@@ -1,0 +1,170 @@
+"""Connections in memory to a server that a test scripts, under a test's clock: a ``ThreadedPipe`` without its thread."""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import TYPE_CHECKING
+
+from hiredis import Reader
+
+from fleetgw.adapters.sinks.redis.pipe import ThreadedPipe
+from fleetgw.adapters.sinks.redis.settings import Address, read_settings
+from fleetgw.adapters.sinks.redis.talk import Clocks
+from fleetgw.domain.errors import NotConnected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fleetgw.adapters.sinks.redis.names import Names
+    from fleetgw.adapters.sinks.redis.parts import Part
+    from fleetgw.adapters.sinks.redis.pipe import Pipe
+    from fleetgw.adapters.sinks.redis.talk import Waking
+    from fleetgw.domain.ports import Readiness
+
+HANG = None
+"""The server does not answer this command, nor any after it."""
+
+CLOSE = b""
+"""The server closes the connection over this command."""
+
+Reply = bytes | None
+
+
+class ScriptedConnection:
+    """One end of a pair of sockets; ``server`` has the other."""
+
+    def __init__(self, server: ScriptedServer) -> None:
+        self.address = Address("scripted", 6379)
+        self.ours, self.theirs = socket.socketpair()
+        if server.buffer_bytes:
+            self.ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, server.buffer_bytes)
+        self.theirs.settimeout(0)
+        self.commands = Reader()
+        self.hangs = False
+
+    def take_socket(self) -> socket.socket:
+        """As ``ServerConnection`` does."""
+        return self.ours
+
+    def disconnect(self) -> None:
+        """Let go."""
+        self.ours.close()
+        self.theirs.close()
+
+
+class ScriptedServer(Clocks):
+    """Answers while the pipe waits; time passes where there is nothing to answer.
+
+    :param answer: the reply to a command, or ``HANG``, or ``CLOSE``.
+    :ivar reachable: whether it can be connected to, by the time.
+    :ivar bytes_per_s: how much the link carries; 0: any amount at once.
+    :ivar buffer_bytes: of the socket; 0: as the system has it.
+    :ivar connected_at_s: when each connection was made.
+    :ivar attempted_at_s: when each was asked for.
+    :ivar received: every command, in order.
+    """
+
+    def __init__(self, answer: Callable[[list[bytes]], Reply], now_s: float = 1000.0) -> None:
+        self.answer = answer
+        self.now_s = now_s
+        self.epoch_now_s = 1_700_000_000.0
+        self.reachable: Callable[[float], bool] = lambda _now_s: True
+        self.bytes_per_s = self.buffer_bytes = 0
+        self.connected_at_s: list[float] = []
+        self.attempted_at_s: list[float] = []
+        self.received: list[list[bytes]] = []
+        self._connection: ScriptedConnection | None = None
+
+    def find(self) -> ScriptedConnection:
+        """As ``FindServer``."""
+        self.attempted_at_s.append(self.now_s)
+        if not self.reachable(self.now_s):
+            raise NotConnected("scripted: Connection refused")
+        self.connected_at_s.append(self.now_s)
+        self._connection = ScriptedConnection(self)
+        return self._connection
+
+    def epoch_s(self) -> float:
+        """A wall clock that a test steps as it likes."""
+        return self.epoch_now_s
+
+    def monotonic_s(self) -> float:
+        """The clock."""
+        return self.now_s
+
+    def wait(self, waking: Waking, server: socket.socket | None, *, writable: bool, timeout_s: float | None) -> bool:
+        """Let the server act, then time pass until the connection has something to do, or the time is over."""
+        poll = select.poll()
+        poll.register(waking, select.POLLIN)
+        if server is not None:
+            poll.register(server, select.POLLIN | select.POLLOUT if writable else select.POLLIN)
+        until_s = None if timeout_s is None else self.now_s + timeout_s
+        while True:
+            self._act(server)
+            if ready := poll.poll(0):
+                return any(descriptor != waking.fileno() for descriptor, _ in ready)
+            if until_s is None:
+                raise AssertionError("the pipe waits for ever")
+            if self.now_s >= until_s:
+                return False
+            self.now_s = min(until_s, self.now_s + 0.1)
+
+    def _act(self, server: socket.socket | None) -> None:
+        connection = self._connection
+        if connection is None or server is not connection.ours or connection.hangs:
+            return
+        if server is not None and not self.reachable(self.now_s):
+            connection.theirs.close()
+            self._connection = None
+            return
+        try:
+            data = connection.theirs.recv(int(self.bytes_per_s * 0.1) or 10**9)
+        except BlockingIOError:
+            return
+        connection.commands.feed(data)
+        while (command := connection.commands.gets()) is not False:
+            self.received.append(command)
+            reply = self.answer(command)
+            if reply is HANG:
+                connection.hangs = True
+                return
+            if reply == CLOSE:
+                connection.theirs.close()
+                self._connection = None
+                return
+            connection.theirs.sendall(reply)
+
+
+class ScriptedRun:
+    """A pipe to a ``ScriptedServer``, run to its end on the test's own thread.
+
+    :ivar readiness: what it said of itself, and when.
+    :ivar settled_at_s: when each part was settled, with the part.
+    """
+
+    def __init__(self, server: ScriptedServer, names: Names, *, alone: bool = False, **settings: object) -> None:
+        self.server = server
+        self.readiness: list[tuple[float, Readiness]] = []
+        self.settled_at_s: list[tuple[float, Part]] = []
+        self.is_closed = False
+        self.on_settled: Callable[[Part], None] = lambda _part: None
+        self.on_changed: Callable[[Readiness], None] = lambda _readiness: None
+        section = {"addrs": ["scripted:6379"], "publish_vin_topics": True, **settings}
+        find: Callable[[], object] = server.find
+        self.pipe = ThreadedPipe("scripted", find, names, read_settings("redis", section), self, server, alone=alone)  # type: ignore[arg-type]  # its connections are doubles
+
+    def settled(self, parts: Sequence[Part]) -> None:
+        """See ``PipeListener``."""
+        for part in parts:
+            self.settled_at_s.append((self.server.now_s, part))
+            self.on_settled(part)
+
+    def changed(self, _pipe: Pipe, readiness: Readiness) -> None:
+        """See ``PipeListener``."""
+        self.readiness.append((self.server.now_s, readiness))
+        self.on_changed(readiness)
+
+    def closed(self, _pipe: Pipe) -> None:
+        """See ``PipeListener``."""
+        self.is_closed = True
