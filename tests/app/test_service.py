@@ -266,6 +266,7 @@ class StartTests(ServiceCase):
                 self.assertEqual(problem.path, key)
                 self.assertIn(str(number), problem.what)
                 self.assertIn("Address already in use", problem.what)
+                self.assertIn(f"sport = :{number}", problem.fix)
 
     def test_pages_only_where_they_are_configured(self) -> None:
         self.make(status_port=0, monitoring={}).privilegedStartService()

@@ -198,17 +198,16 @@ def write(file: Path, content: bytes) -> None:
 def _certificates(content: bytes, what: str) -> dict[bytes, str]:
     """Fingerprint -> a line for people, in the order of the bundle."""
     try:
-        certificates = _loaded(content)
-    except ValueError as error:
+        return {each.fingerprint(hashes.SHA256()): _described(each) for each in _loaded(content)}
+    except (ValueError, TypeError, x509.InvalidVersion) as error:  # also of names and dates, which are read when asked for
         raise BundleError(f"{what} holds no PEM certificates ({error})") from error
-    described = {}
-    for certificate in certificates:
-        fingerprint = certificate.fingerprint(hashes.SHA256())
-        described[fingerprint] = (
-            f"{certificate.subject.rfc4514_string()}, valid {certificate.not_valid_before_utc:%Y-%m-%d} to "
-            f"{certificate.not_valid_after_utc:%Y-%m-%d}, SHA-256 {fingerprint.hex()}"
-        )
-    return described
+
+
+def _described(certificate: x509.Certificate) -> str:
+    return (
+        f"{certificate.subject.rfc4514_string()}, valid {certificate.not_valid_before_utc:%Y-%m-%d} to "
+        f"{certificate.not_valid_after_utc:%Y-%m-%d}, SHA-256 {certificate.fingerprint(hashes.SHA256()).hex()}"
+    )
 
 
 def _loaded(content: bytes) -> list[x509.Certificate]:

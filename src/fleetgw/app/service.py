@@ -14,6 +14,7 @@ from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
 from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
 from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
 from fleetgw.app.deadline import given_until
+from fleetgw.app.listening_errors import explain
 from fleetgw.app.reloading import CredentialReloader
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.domain.metrics import UPTIME_SEC
@@ -93,9 +94,8 @@ class GatewayService(Service):
             # a reactor's TCP port; its interface knows neither its transport nor that it can pause
             return cast("Port", self._reactor.listenTCP(port, factory, backlog=LISTEN_BACKLOG, interface=host))  # type: ignore[arg-type]  # Twisted's own type wants its Factory class
         except CannotListenError as error:
-            problem = Problem(
-                key, f"cannot listen on {host or '*'}:{port}: {error.socketError}", "choose a free port of this host"
-            )
+            reason = explain(port, error.socketError)
+            problem = Problem(key, f"cannot listen on {host or '*'}:{port}, which {reason.what}", reason.fix)
             raise ConfigurationError([problem]) from error
 
     def _is_up(self) -> bool:

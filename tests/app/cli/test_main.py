@@ -4,9 +4,17 @@ import json
 import subprocess
 import sys
 import tempfile
+import warnings
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from unittest import TestCase, mock
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from fleetgw.app.cli import main
 from fleetgw.simulator.certificate_folder import CertificateFolder
@@ -42,6 +50,20 @@ class MainTests(TestCase):
     def test_interrupted(self):
         with mock.patch("fleetgw.adapters.sinks.sqlite.reading.open_file", side_effect=KeyboardInterrupt):
             self.assertEqual(run("query", "vehicles"), (130, "", ""))
+
+    def test_what_nobody_expected_is_a_line(self):
+        with mock.patch("fleetgw.adapters.sinks.sqlite.reading.open_file", side_effect=TypeError("odd\nvalue")):
+            status, out, err = run("query", "vehicles")
+        self.assertEqual((status, out, err.count("\n")), (2, "", 1))
+        self.assertRegex(err, "^fleetgw query: TypeError: odd value; .*FLEETGW_TRACEBACK=1")
+
+    def test_who_asks_for_a_traceback_gets_one(self):
+        with (
+            mock.patch("fleetgw.adapters.sinks.sqlite.reading.open_file", side_effect=TypeError("odd")),
+            mock.patch.dict("os.environ", {"FLEETGW_TRACEBACK": "1"}),
+            self.assertRaises(TypeError),
+        ):
+            run("query", "vehicles")
 
     def test_what_a_command_does_not_need_is_not_imported(self):
         code = (
@@ -108,6 +130,19 @@ class ConfigCommandsTests(TestCase):
         status, _, err = run("check-config", self.path / "missing.json")
         self.assertEqual(status, 2)
         self.assertIn("missing.json", err)
+
+    def test_what_openssl_refuses(self):
+        with warnings.catch_warnings(action="ignore"):
+            key = rsa.generate_private_key(65537, 1024)
+        (self.path / "server.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder(name, name, key.public_key(), 1)
+        builder = builder.not_valid_before(now).not_valid_after(now + timedelta(days=90))
+        (self.path / "server.crt").write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+        status, out, err = self.check()
+        self.assertEqual((status, out, err.count("\n")), (2, "", 1))
+        self.assertRegex(err, r"^tls\.server_cert: error: .*server\.crt cannot be used: its key is too short")
 
     def test_schema(self):
         status, out, err = run("config-schema")

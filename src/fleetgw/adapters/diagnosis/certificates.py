@@ -35,7 +35,14 @@ def own_certificate_findings(certificate: Path, key: Path, now: datetime | None 
         yield will_not_work(f"{key} cannot be used: {error}", "must be a PEM file with a private key, not encrypted")
         return
     spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if private_key.public_key().public_bytes(*spki) == chain[0].public_key().public_bytes(*spki):
+    try:
+        certified = chain[0].public_key().public_bytes(*spki)
+    except (ValueError, UnsupportedAlgorithm):
+        yield will_not_work(
+            f"{certificate.name} is for a key of a kind that is not known", "use EC P-256, or RSA of 2048 bits"
+        )
+        return
+    if private_key.public_key().public_bytes(*spki) == certified:
         yield good(f"{key.name} is its key")
     else:
         yield will_not_work(f"{key} is not the key of {certificate.name}", "name the key that the certificate was made for")
@@ -81,7 +88,7 @@ def _read(file: Path) -> Generator[Finding, None, list[x509.Certificate]]:
         return x509.load_pem_x509_certificates(file.read_bytes())
     except OSError as error:
         yield will_not_work(f"{file} cannot be read: {error.strerror}", "name a file that this user can read")
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         yield will_not_work(f"{file} holds no readable certificate", "must be a PEM file (BEGIN CERTIFICATE)")
     return []
 
@@ -90,7 +97,7 @@ def _chain_findings(chain: Sequence[x509.Certificate], name: str) -> Iterator[Fi
     for lower, upper in pairwise(chain):
         try:
             lower.verify_directly_issued_by(upper)
-        except (ValueError, TypeError, InvalidSignature):
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             yield will_not_work(
                 f"{name}: {_name(upper)} did not issue {_name(lower)}, which stands before it",
                 "order the file: our certificate first, then who issued it, then who issued that",
@@ -115,7 +122,7 @@ def subjects(certificate: x509.Certificate) -> str:
     """The names and addresses that a certificate is for, in brief."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
         return _name(certificate)
     shown = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
     return ", ".join(shown[:4]) + (" ..." if len(shown) > 4 else "") if shown else _name(certificate)

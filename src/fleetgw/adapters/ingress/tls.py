@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 from fleetgw.adapters.ingress.http import NOT_TLS
 from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket, read_buffer
+from fleetgw.adapters.openssl_reasons import reason_of
 from fleetgw.adapters.watched_files import WatchedFiles
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.domain.ports import IReloadable
@@ -92,9 +93,8 @@ def _naming(key: str, file: Path, fix: str) -> Iterator[None]:
     except OSError as error:
         raise ConfigurationError([Problem(key, f"{file} cannot be read: {error.strerror or error}", fix)]) from error
     except SSL.Error as error:
-        reasons = [entry[-1] for entry in (error.args[0] if error.args else ()) if entry[-1]]
-        what = f"{file} cannot be used: {'; '.join(reasons) or 'OpenSSL gives no reason'}"
-        raise ConfigurationError([Problem(key, what, fix)]) from error
+        reason = reason_of(error)
+        raise ConfigurationError([Problem(key, f"{file} cannot be used: {reason.what}", reason.fix or fix)]) from error
 
 
 def _accepts(_connection: SSL.Connection, certificate: crypto.X509, error: int, _depth: int, verified: int) -> bool:

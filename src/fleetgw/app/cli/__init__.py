@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib.metadata import version
 from signal import SIGINT
@@ -12,6 +13,9 @@ from fleetgw.app.cli import certs, check_config, config_schema, doctor, fetch_ca
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+TRACEBACK_VARIABLE = "FLEETGW_TRACEBACK"
+"""Environment variable: anything in it, and an unexpected error is a traceback in place of a line."""
 
 _DESCRIPTION = """\
 A gateway that connected vehicles stream telemetry into.
@@ -37,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         "fleetgw", description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"fleetgw {version('fleetgw')}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for command in (certs, fetch_ca, check_config, doctor, config_schema, query, simulate):
         command.add_parser(commands)
     return parser
@@ -58,3 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 128 + SIGINT
+    except Exception as error:  # whatever it is: a person gets a line, and asks for a traceback where one is of use
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        hint = f"this is unexpected; with {TRACEBACK_VARIABLE}=1 in the environment there is a traceback to report"
+        print(f"fleetgw {parsed.command}: {what}; {hint}", file=sys.stderr)
+        return 2

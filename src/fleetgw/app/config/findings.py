@@ -51,6 +51,10 @@ class Findings:
         """Note something that the gateway starts with, but that somebody should look at."""
         self.warnings.append(Problem(path, what, fix))
 
+    def refuses(self, path: str) -> bool:
+        """Whether something at ``path`` or in it has been refused."""
+        return any(_within(problem.path, path) for problem in self.problems)
+
     def usable(self, path: str) -> bool:
         """Whether the value at ``path``, everything in it and everything it is in could be read."""
         return not any(_within(other, path) or _within(path, other) for other in self._unusable)

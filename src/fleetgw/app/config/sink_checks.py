@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from fleetgw.app.config.certificates import check_client_tls
+from fleetgw.app.config.files import read_regular_file
 from fleetgw.app.config.findings import Findings, Surroundings, quoted
 from fleetgw.app.config.kafka_properties import check_kafka
 from fleetgw.app.config.routes import routed_sinks
@@ -90,12 +91,15 @@ def _is_key(value: object) -> bool:
 def _read_json(file: Path, path: str, fix: str, findings: Findings) -> object:
     """The value in a JSON file; None, and a problem, when there is none."""
     try:
-        value: object = json.loads(file.read_text("utf-8"))
+        value: object = json.loads(read_regular_file(file).decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         findings.refuse(path, f"{file} cannot be read: {reason(error)}", fix)
         return None
     except json.JSONDecodeError as error:
         findings.refuse(path, f"{file} is not JSON (line {error.lineno})", fix)
+        return None
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list in a list in a list
+        findings.refuse(path, f"{file} is JSON of another kind", fix)
         return None
     return value if value is not None else {}
 

@@ -38,13 +38,16 @@ def _fix(file: Path, *, engineering: bool) -> str:
 
 
 def _last_common_name(certificate: x509.Certificate) -> str:
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[-1].value) if names else certificate.subject.rfc4514_string() or "(no name)"
+    try:
+        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return str(names[-1].value) if names else certificate.subject.rfc4514_string() or "(no name)"
+    except (ValueError, TypeError):  # read when it is asked for
+        return "(a name that cannot be read)"
 
 
 def _may_have_intermediates(certificate: x509.Certificate) -> bool:
     try:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError, TypeError):
         return False
     return constraints.ca and constraints.path_length != 0

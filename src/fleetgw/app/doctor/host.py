@@ -16,6 +16,7 @@ from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_ce
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 from fleetgw.adapters.machine_memory import memory_limit_bytes
 from fleetgw.app.doctor.checkup import Check
+from fleetgw.app.listening_errors import explain
 from fleetgw.app.memory_ceiling import MIB, ceiling_mib
 
 if TYPE_CHECKING:
@@ -105,15 +106,10 @@ def _port_finding(key: str, host: str, port: int, *, running: bool) -> Finding:
             listener.bind((host, port))
             listener.listen()
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            if running:
-                return good(f"{where} is in use, by a gateway that runs already: its status page answers")
-            fix = f"end the program that has it (ss -ltnp 'sport = :{port}' says which), or choose another port"
-            return will_not_work(f"{where} is taken", fix)
-        if error.errno == errno.EACCES:
-            fix = "choose a port from 1024 on, or give the service CAP_NET_BIND_SERVICE"
-            return will_not_work(f"{where}: this user may not listen there", fix)
-        return will_not_work(f"{where}: {error.strerror or error}", "name an address of this machine")
+        if error.errno == errno.EADDRINUSE and running:
+            return good(f"{where} is in use, by a gateway that runs already: its status page answers")
+        reason = explain(port, error)
+        return will_not_work(f"{where} {reason.what}", reason.fix)
     return good(f"{where} is free")
 
 

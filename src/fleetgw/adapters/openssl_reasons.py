@@ -1,0 +1,52 @@
+"""What OpenSSL has against a certificate or a key, in words that say what would be right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from OpenSSL import SSL
+
+_TOO_SHORT = ("its key is too short for this machine's OpenSSL", "use RSA of at least 2048 bits, or EC P-256")
+_TOO_WEAK = ("it is signed with a digest too weak for this machine's OpenSSL", "have it signed anew, with SHA-256")
+_NO_CURVE = ("its key is on a curve that OpenSSL does not take", "use EC P-256, or RSA of at least 2048 bits")
+_NO_KIND = ("its key is of a kind that TLS has no use for", "use EC P-256, or RSA of at least 2048 bits")
+_NOT_ITS_KEY = ("it is not the key of the certificate", "name the key that the certificate was made for")
+_NO_PEM = ("it holds nothing that begins as PEM does", "save it as PEM: ASCII text without blanks before -----BEGIN")
+
+_MEANINGS = {
+    "key too small": _TOO_SHORT,
+    "md too weak": _TOO_WEAK,
+    "unsupported elliptic curve": _NO_CURVE,
+    "unknown group": _NO_CURVE,
+    "wrong curve": _NO_CURVE,
+    "unknown certificate type": _NO_KIND,
+    "values mismatch": _NOT_ITS_KEY,
+    "type mismatch": _NOT_ITS_KEY,
+    "no start line": _NO_PEM,
+    "no certificate or crl found": _NO_PEM,
+}
+"""Part of a reason in OpenSSL's words to what it means and what would be right."""
+
+
+@frozen
+class Reason:
+    """Why OpenSSL does not take a file.
+
+    :ivar what: with OpenSSL's own words behind it.
+    :ivar fix: what would be right; None where its words say no more than that it is wrong.
+    """
+
+    what: str
+    fix: str | None = None
+
+
+def reason_of(error: SSL.Error) -> Reason:
+    """What an error of pyOpenSSL says about the file that was loaded."""
+    said = "; ".join(dict.fromkeys(str(entry[-1]) for entry in (error.args[0] if error.args else ()) if entry[-1]))
+    for part, (what, fix) in _MEANINGS.items():
+        if part in said:
+            return Reason(f"{what} ({said})", fix)
+    return Reason(said or "OpenSSL gives no reason")

@@ -1,0 +1,25 @@
+"""Files that a configuration names: read whole, and never for ever."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+SIZE_LIMIT_BYTES = 16_000_000
+"""More than any bundle of certificates or keys has."""
+
+
+def read_regular_file(file: Path) -> bytes:
+    """The content of a file.
+
+    :raises OSError: it cannot be read, is no regular file (a pipe might never end), or is larger than ``SIZE_LIMIT_BYTES``.
+    """
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would block here
+    with os.fdopen(descriptor, "rb") as stream:
+        mode = os.fstat(stream.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, no file", str(file))
+        content = stream.read(SIZE_LIMIT_BYTES + 1)
+    if len(content) > SIZE_LIMIT_BYTES:
+        raise OSError(errno.EFBIG, f"it is larger than {SIZE_LIMIT_BYTES} bytes", str(file))
+    return content
