@@ -140,6 +140,47 @@ class LineTests(SynchronousTestCase):
         self.assertIn(' nan="NaN" not_utf8="\ufffd\ufffd ok" ', line)
         self.assertNotIn("\x1b", line)
 
+    def test_keys_cannot_look_like_other_fields(self) -> None:
+        for key, written in {
+            "a level=error msg=forged": "a\\u0020level\\u003derror\\u0020msg\\u003dforged",
+            "two\nlines": "two\\u000alines",
+            'a"b': "a\\u0022b",
+            "a\\u0020b": "a\\u005cu0020b",
+            "\x1b[31m": "\\u001b\\u005b31m",
+            "\udcff": "\\udcff",
+            "\U0001f697": "\\ud83d\\ude97",
+            "": "(empty)",
+            "plain_Key-1.2/3@x": "plain_Key-1.2/3@x",
+        }.items():
+            with self.subTest(key):
+                line = self.line(TextLog, "warn", "e", **{key: 5})
+                self.assertIn(f" {written}=5", line)
+                self.assertEqual(len(line.split(" ")), 5)
+                self.assertEqual(line.count("="), 5)
+
+    def test_no_control_character_reaches_a_terminal(self) -> None:
+        controls = [*range(0x20), *range(0x7F, 0xA0), 0x61C, *range(0x200B, 0x2010), *range(0x2028, 0x202F)]
+        controls += [*range(0x2060, 0x2070), 0xFEFF]
+        text = "".join(map(chr, controls)) + "äß☃🚗"
+        for log_type in (JsonLog, TextLog):
+            line = self.line(log_type, "error", "e", text=text, data={text: [text]}, **{text: "x"})
+            self.assertEqual([hex(ord(each)) for each in line if ord(each) in controls], [])
+            self.assertIn("äß☃🚗", line)
+        line = self.line(JsonLog, "error", "e", text=text, data={text: [text]})
+        self.assertEqual((json.loads(line)["text"], json.loads(line)["data"]), (text, {text: [text]}))
+
+    def test_long_texts_are_cut(self) -> None:
+        fields: dict[str, object] = {"txid": "a" * 1_000_000 + "end", "fits": "b" * 8192, "payload_base64": "c" * 1_000_000}
+        fields["data"] = {"inside": "d" * 1_000_000}  # of the sink ``logger``
+        for log_type in (JsonLog, TextLog):
+            line = self.line(log_type, "error", "e", **fields)
+            self.assertLess(len(line), 2_020_000)
+            self.assertIn(" ... (991811 characters cut) ... ", line)
+            for name in ("fits", "payload_base64"):
+                self.assertIn(str(fields[name]), line)
+            self.assertIn("d" * 1_000_000, line)
+            self.assertIn("aaaend", line)
+
     def test_time_moves_on(self) -> None:
         stream, clock = io.BytesIO(), Clock()
         log = JsonLog(stream, Level.INFO, clock.seconds)

@@ -358,6 +358,28 @@ class RefusalTests(GatewayCase):
         fields = self.log.fields_of("unexpected_record")[0]
         self.assertEqual((fields["record_type"], fields["txid"]), ("V", "1"))
 
+    def test_ids_beyond_their_bound_get_an_error_reply_without_a_txid(self) -> None:
+        for number, (record_type, txid, bound) in enumerate((("V", bytes(1025), "txid"), ("t" * 1025, b"1", "topic")), 1):
+            self.assertEqual(self.gone_wrong.received([message(record_type, txid)]), error())
+            self.assertEqual(self.value("record_beyond_bound_total", bound), 1)
+            self.assertEqual(self.value("unexpected_record_err_total"), number)
+            fields = self.log.fields_of("unexpected_record")[-1]
+            self.assertEqual((fields["txid"], fields["error"]), ("", f"a {bound} of 1025 bytes; at most 1024 are taken"))
+        self.assertEqual(self.gone_wrong.received([message("V", bytes(1024))]), acks("V", bytes(1024)))
+
+    def test_content_beyond_its_bound_gets_an_error_reply(self) -> None:
+        payload = VehicleAlerts(alerts=[{"name": "n" * 257}]).SerializeToString()  # type: ignore[list-item]
+        self.assertEqual(self.gone_wrong.received([message("alerts", b"1", payload)]), error(b"1"))
+        self.assertEqual(self.value("record_beyond_bound_total", "name"), 1)
+        self.assertEqual(self.gone_wrong.received([message("V", b"2", b"\xff")]), error(b"2"))
+        self.assertEqual(self.value("record_beyond_bound_total", "name"), 1)
+
+    def test_a_long_sender_id_is_cut_in_the_log(self) -> None:
+        self.assertEqual(self.gone_wrong.received([message("free", b"1", b"", "s" * 5000)]), error(b"1"))
+        cut = "s" * 1024 + "... (5000 bytes)"
+        self.assertEqual(self.log.fields_of("unexpected_sender_id")[0]["sender_id"], cut)
+        self.assertIn(cut, str(self.log.fields_of("unexpected_record")[0]["error"]))
+
     def test_too_big(self) -> None:
         session = self.session(max_message_bytes=len(message("V", b"1")))
         self.assertEqual(session.received([message("V", b"1")]), acks("V", b"1"))

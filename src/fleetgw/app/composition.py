@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from fleetgw.adapters.codec.codec import RecordCodec
+from fleetgw.adapters.codec.codec import MAX_JSON_BYTES, RecordCodec
 from fleetgw.adapters.ingress.factory import IngressLimits, VehicleFactory
 from fleetgw.adapters.ingress.replies import ReplyFrames
 from fleetgw.adapters.ingress.tls import ReloadableContext, TlsFiles, VehicleTlsFactory
@@ -74,7 +74,10 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) -> Parts:
     frames = ReplyFrames()
     gateway = Gateway(
         routes=TypeRoutes(routes, lanes, metrics),
-        codec=RecordCodec(transmit_decoded_records=config.transmit_decoded_records),
+        codec=RecordCodec(
+            transmit_decoded_records=config.transmit_decoded_records,
+            max_json_bytes=max(MAX_JSON_BYTES, 2 * config.limits.max_message_bytes),
+        ),
         frames=frames,
         metrics=metrics,
         log=log,

@@ -13,6 +13,7 @@ from fleetgw.domain.errors import PeerError
 from fleetgw.domain.metrics import (
     NUM_CONNECTIONS,
     RATE_LIMIT_EXCEEDED_TOTAL,
+    RECORD_BEYOND_BOUND_TOTAL,
     RECORD_TOO_BIG_TOTAL,
     UNAUTHORIZED_SENDER_ID_TOTAL,
     UNEXPECTED_RECORD_ERR_TOTAL,
@@ -22,7 +23,7 @@ from fleetgw.domain.metrics import (
 )
 from fleetgw.domain.ports import ConnectivityStatus, IGateway, ISession
 from fleetgw.domain.rate_limit import TokenBucket
-from fleetgw.domain.records import MessageType
+from fleetgw.domain.records import MAX_ID_BYTES, MessageType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -218,6 +219,8 @@ class Session:
                             continue
                         reply = None
             except PeerError as error:
+                if error.bound is not None:
+                    gateway.metrics.counter(RECORD_BEYOND_BOUND_TOTAL, bound=error.bound).add(1)
                 reply = self._unexpected(str(error), envelope)
             except Exception as error:  # whatever these bytes provoke is their own refusal, not their neighbours'
                 reply = self._unexpected(f"{type(error).__name__}: {error}", envelope)
@@ -360,4 +363,6 @@ class Session:
 
 
 def _text(content: bytes) -> str:
-    return content.decode("utf-8", "replace")
+    """For a log field: cut where it is longer than any txid or topic that is taken."""
+    text = content[:MAX_ID_BYTES].decode("utf-8", "replace")
+    return text if len(content) <= MAX_ID_BYTES else f"{text}... ({len(content)} bytes)"

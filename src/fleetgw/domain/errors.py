@@ -15,7 +15,14 @@ class FleetgwError(Exception):
 
 
 class PeerError(FleetgwError):
-    """The vehicle's fault; the connection may live on."""
+    """The vehicle's fault; the connection may live on.
+
+    :ivar bound: the bound that was exceeded, one of a closed set: it is a metric's label. None for any other fault.
+    """
+
+    def __init__(self, what: str, *, bound: str | None = None) -> None:
+        super().__init__(what)
+        self.bound = bound
 
 
 class MalformedEnvelope(PeerError):

@@ -39,6 +39,9 @@ def _gauge(name: str, text: str, *labels: str) -> Metric:
 RECORD_TOTAL = _counter("record_total", "Records received.", "record_type")
 RECORD_SIZE_BYTES_TOTAL = _counter("record_size_bytes_total", "Payload bytes received.", "record_type")
 RECORD_TOO_BIG_TOTAL = _counter("record_too_big_total", "Messages over the size limit.")
+RECORD_BEYOND_BOUND_TOTAL = _counter(
+    "record_beyond_bound_total", "Messages refused because something in them exceeds its bound.", "bound"
+)
 RATE_LIMIT_EXCEEDED_TOTAL = _counter("rate_limit_exceeded_total", "Records over the rate limit.", "device_id", "txtype")
 UNAUTHORIZED_SENDER_ID_TOTAL = _counter("unauthorized_sender_id_total", "Unrouted records of another sender.")
 UNKNOWN_MESSAGE_TYPE_ERROR_TOTAL = _counter(

@@ -173,7 +173,7 @@ class IRecordCodec(Interface):
     def read_envelope(message: bytes) -> Envelope:
         """Read one whole WebSocket message.
 
-        :raises MalformedEnvelope: no envelope can be read within the message's own bytes.
+        :raises MalformedEnvelope: no envelope can be read within the message's own bytes, or its txid or topic is too long.
         """
 
     def read_record(record_type: str, envelope: Envelope, vehicle: Vehicle, received_at_ms: int) -> Record:
@@ -181,7 +181,8 @@ class IRecordCodec(Interface):
 
         :param record_type: the envelope's topic as text.
         :param received_at_ms: epoch milliseconds.
-        :raises MalformedPayload: the payload does not parse as its type, or cannot be written as JSON.
+        :raises MalformedPayload: the payload does not parse as its type, holds more than a record may (``bound``), or
+            cannot be written as JSON.
         """
 
     def connectivity(vehicle: Vehicle, status: ConnectivityStatus, created_at_ns: int) -> Record:

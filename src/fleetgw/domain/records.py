@@ -44,6 +44,9 @@ class Vehicle:
     network_interface: str = ""
 
 
+MAX_ID_BYTES = 1024
+"""The longest txid and the longest topic. Both are held with the record, and a reply repeats them."""
+
 RECORD_COST_BYTES = 1024
 ELEMENT_COST_BYTES = 160
 """Memory that a record takes beyond its bytes, and what each element of its content takes, measured at their worst."""

@@ -283,7 +283,7 @@ class Conversation:
 
     def _answer(self, message: bytes, now_s: float) -> Event:
         try:
-            answer = envelope.read(message)
+            answer = envelope.read(message, max_id_bytes=len(message))
         except MalformedEnvelope:
             return Unreadable(message)
         is_ack = answer.message_type == envelope.STREAM_ACK

@@ -6,7 +6,7 @@ from zope.interface import implementer
 from fleetgw.adapters.codec import envelope as wire
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
 from fleetgw.adapters.codec.json_form import to_json
-from fleetgw.adapters.codec.payload import DECODERS
+from fleetgw.adapters.codec.payload import DECODERS, Content
 from fleetgw.domain.errors import MalformedPayload
 from fleetgw.domain.ports import ConnectivityStatus, IRecordCodec
 from fleetgw.domain.records import ELEMENT_COST_BYTES, RECORD_COST_BYTES, Envelope, Record, Vehicle
@@ -17,16 +17,25 @@ _EVENTS = {
 }
 
 
+MAX_JSON_BYTES = 2_097_152
+"""The longest JSON that is made of a record."""
+
+_ESCAPED = bytes({*range(0x20)} - {*b"\t\n\r\b\f"})
+"""What JSON writes as ``\\u`` and four digits."""
+
+
 @implementer(IRecordCodec)
 class RecordCodec:
     """The wire format of a fleet-telemetry server."""
 
-    def __init__(self, *, transmit_decoded_records: bool) -> None:
+    def __init__(self, *, transmit_decoded_records: bool, max_json_bytes: int = MAX_JSON_BYTES) -> None:
         """Make a codec.
 
         :param transmit_decoded_records: payloads of the four known types leave as JSON instead of protobuf.
+        :param max_json_bytes: a record whose JSON is longer is refused.
         """
         self._as_json = transmit_decoded_records
+        self._max_json_bytes = max_json_bytes
 
     read_envelope = staticmethod(wire.read)
 
@@ -44,11 +53,25 @@ class RecordCodec:
         # The content holds about as many bytes as it was read from.
         cost_bytes = RECORD_COST_BYTES + len(envelope.txid) + 2 * len(payload) + elements * ELEMENT_COST_BYTES
         if self._as_json:
-            serialised, payload = payload, to_json(content).encode()
+            serialised, payload = payload, self._json(content, payload)
             cost_bytes += len(payload) - len(serialised)
         return Record(
             record_type, envelope.txid, vehicle, payload, received_at_ms, content, signals, unknown, elements, cost_bytes
         )
+
+    def _json(self, content: Content, serialised: bytes) -> bytes:
+        """The JSON of a vehicle's record, within its bound."""
+        size_bytes = len(serialised)
+        if 6 * size_bytes > self._max_json_bytes:
+            # What makes JSON long are escapes of control characters, six bytes each: count them before they are written.
+            size_bytes += 5 * (size_bytes - len(serialised.translate(None, _ESCAPED)))
+        if size_bytes <= self._max_json_bytes:
+            payload = to_json(content).encode()
+            size_bytes = len(payload)
+            if size_bytes <= self._max_json_bytes:
+                return payload
+        what = f"the record's JSON would have about {size_bytes} bytes; at most {self._max_json_bytes} are taken"
+        raise MalformedPayload(what, bound="json")
 
     def connectivity(self, vehicle: Vehicle, status: ConnectivityStatus, created_at_ns: int) -> Record:
         """See ``IRecordCodec``."""

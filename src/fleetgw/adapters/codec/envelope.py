@@ -9,7 +9,7 @@ overlapping are not checked, as in the Go server.
 from struct import Struct, error
 
 from fleetgw.domain.errors import MalformedEnvelope
-from fleetgw.domain.records import Envelope, MessageType
+from fleetgw.domain.records import MAX_ID_BYTES, Envelope, MessageType
 
 STREAM, STREAM_ACK = MessageType.STREAM.value, MessageType.STREAM_ACK.value
 
@@ -39,22 +39,23 @@ _WRAP = 0xFFFFFFFF
 _make = tuple.__new__
 
 
-def read(message: bytes) -> Envelope:
+def read(message: bytes, max_id_bytes: int = MAX_ID_BYTES) -> Envelope:
     """Read one whole message.
 
     A message that is empty or has no union gives an envelope without a message, of tag 0 and with nothing else in it: the
     rest of it is not looked at. Of a tag other than ``STREAM`` only txid and topic are read.
 
-    :raises MalformedEnvelope: a table or a vector does not lie within ``message``.
+    :raises MalformedEnvelope: a table or a vector does not lie within ``message``, or the txid or the topic is longer than
+        ``max_id_bytes``.
     """
     size = len(message)
     try:
         (root,) = _u32(message, 0)
         if message[root - 14 : root + 4] != _USUAL_ENVELOPE:
-            return _read_any(message)
+            return _read_any(message, max_id_bytes)
         message_id, stream, tag, topic, txid = _usual_envelope(message, root + 4)
         if tag != STREAM:
-            return _read_any(message)
+            return _read_any(message, max_id_bytes)
         message_id += root + 4
         stream += root + 8
         topic += root + 16
@@ -72,7 +73,7 @@ def read(message: bytes) -> Envelope:
             payload += stream + 24
             sender_id += stream + 32
         else:
-            return _read_any(message)
+            return _read_any(message, max_id_bytes)
         # A slice beyond the end would be cut short silently: every end is checked.
         txid_end = txid + 4 + _u32(message, txid)[0]
         topic_end = topic + 4 + _u32(message, topic)[0]
@@ -86,10 +87,12 @@ def read(message: bytes) -> Envelope:
             or message_id + 4 + _u32(message, message_id)[0] > size
             or device_type + 4 + _u32(message, device_type)[0] > size
             or device_id + 4 + _u32(message, device_id)[0] > size
+            or txid_end - txid > max_id_bytes + 4
+            or topic_end - topic > max_id_bytes + 4
         ):
-            return _read_any(message)
+            return _read_any(message, max_id_bytes)
     except error:
-        return _read_any(message)
+        return _read_any(message, max_id_bytes)
     return _make(
         Envelope,
         (
@@ -103,7 +106,7 @@ def read(message: bytes) -> Envelope:
     )
 
 
-def _read_any(message: bytes) -> Envelope:
+def _read_any(message: bytes, max_id_bytes: int = MAX_ID_BYTES) -> Envelope:
     """Read a message of any layout; the same contract as ``read``."""
     if not message:
         return _NO_MESSAGE
@@ -114,7 +117,7 @@ def _read_any(message: bytes) -> Envelope:
             return _NO_MESSAGE
         union_table = (union + _u32(message, union)[0]) & _WRAP
         tag = message[root.field(MESSAGE_TYPE)] if root.field(MESSAGE_TYPE) else 0
-        txid, topic = root.vector(TXID), root.vector(TOPIC)
+        txid, topic = root.id(TXID, "txid", max_id_bytes), root.id(TOPIC, "topic", max_id_bytes)
         if tag != STREAM:
             return Envelope(tag, True, txid, topic, b"", b"")  # noqa: FBT003 - a field of the envelope
         stream = _Table(message, union_table)
@@ -161,6 +164,16 @@ class _Table:
         if end > len(self._message):
             raise IndexError
         return self._message[start + 4 : end]
+
+    def id(self, slot: int, name: str, max_bytes: int) -> bytes:
+        """As ``vector``, of bounded length.
+
+        :raises MalformedEnvelope: it is longer.
+        """
+        content = self.vector(slot)
+        if len(content) > max_bytes:
+            raise MalformedEnvelope(f"a {name} of {len(content)} bytes; at most {max_bytes} are taken", bound=name)
+        return content
 
 
 _ENVELOPE_TABLE = Struct("<I2x18sII3xBII")

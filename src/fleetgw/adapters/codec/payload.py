@@ -21,6 +21,7 @@ from fleetgw.adapters.codec.transforms import (
     rewrite_scientific,
 )
 from fleetgw.adapters.codec.unknown_values import signals_of_unknown_kind, unknown_value
+from fleetgw.adapters.codec.wire_scan import Layout, count_fields, layout_of
 from fleetgw.domain.errors import MalformedPayload
 
 Content = Payload | VehicleAlerts | VehicleErrors | VehicleConnectivity
@@ -29,9 +30,21 @@ Decoded = tuple[Content, bytes, int, int, tuple[str, ...]]
 """The message, its bytes, how many signals or alerts it holds, how many elements, and which signals have a value of an
 unknown kind."""
 
-MAX_ELEMENTS = 20_000
-"""Signals, alerts or errors in one record. Vehicles send some hundreds; a megabyte of empty ones would take a second to be
-written as JSON, and nobody else would be served meanwhile."""
+MAX_ELEMENTS = 2_048
+"""Signals, alerts with their audiences, or errors with their tags in one record. Vehicles send some hundreds; to write this
+many as JSON takes about 10 ms, and nobody else is served meanwhile."""
+
+MAX_FIELDS = 8_192
+"""Protobuf fields in one record, at every depth, unknown ones and each number of a packed one included. A field takes a byte
+at least: a shorter payload need not be looked at."""
+
+MAX_NAME_BYTES = 256
+MAX_NAME_LEVELS = 32
+"""The longest name of an alert, an error or a tag, and how many ``/`` may be in it: names become topics, keys and labels."""
+
+WASTED_BYTES = 256
+"""A payload that is so much longer than its message written again held fields that others replace, and the message's memory
+still does: it is parsed again, so that it takes no more memory than the record costs."""
 
 _parse_data = Payload.FromString
 
@@ -56,13 +69,42 @@ def _errors_with_listed_tags() -> Any:
 _ErrorsWithListedTags = _errors_with_listed_tags()
 
 
+_DATA, _ALERTS, _ERRORS, _CONNECTIVITY = (
+    layout_of(message.DESCRIPTOR) for message in (Payload, VehicleAlerts, VehicleErrors, VehicleConnectivity)
+)
+
+
+def _look_at_fields(payload: bytes, layout: Layout) -> None:
+    fields = count_fields(payload, layout, MAX_FIELDS)
+    if fields > MAX_FIELDS:
+        raise MalformedPayload(f"more than {MAX_FIELDS} protobuf fields in one record", bound="fields")
+
+
+def _look_at_elements(elements: int) -> None:
+    if elements > MAX_ELEMENTS:
+        raise MalformedPayload(f"{elements} elements in one record; at most {MAX_ELEMENTS} are taken", bound="elements")
+
+
+def _look_at_name(name: str) -> None:
+    # a character has four bytes at most
+    if 4 * len(name) > MAX_NAME_BYTES and len(name.encode()) > MAX_NAME_BYTES:
+        what = f"a name of {len(name.encode())} bytes in a record; at most {MAX_NAME_BYTES} are taken"
+        raise MalformedPayload(what, bound="name")
+    if name.count("/") > MAX_NAME_LEVELS:
+        raise MalformedPayload(f"a name with more than {MAX_NAME_LEVELS} slashes in a record", bound="name")
+
+
 def _data(payload: bytes, vin: str) -> Decoded:
+    if len(payload) > MAX_FIELDS:
+        _look_at_fields(payload, _DATA)
     message = _parse_data(payload)
     signals = len(message.data)
     if signals > MAX_ELEMENTS:
-        raise _too_many(signals)
+        _look_at_elements(signals)
     message.vin = vin
     serialised = message.SerializeToString()
+    if len(serialised) < len(payload) - WASTED_BYTES:
+        message = _parse_data(serialised)
     unknown = signals_of_unknown_kind(message) if unknown_value(serialised) else ()
     location, exponent = location_text(serialised), exponent_text(serialised)
     if location or exponent:
@@ -74,28 +116,33 @@ def _data(payload: bytes, vin: str) -> Decoded:
     return message, serialised, signals, signals, unknown
 
 
-def _too_many(elements: int) -> MalformedPayload:
-    return MalformedPayload(f"{elements} elements in one record; at most {MAX_ELEMENTS} are taken")
-
-
 def _alerts(payload: bytes, vin: str) -> Decoded:
+    if len(payload) > MAX_FIELDS:
+        _look_at_fields(payload, _ALERTS)
     message = VehicleAlerts.FromString(payload)
-    if len(message.alerts) > MAX_ELEMENTS:
-        raise _too_many(len(message.alerts))
+    alerts = len(message.alerts)
+    elements = alerts + sum(len(alert.audiences) for alert in message.alerts)
+    _look_at_elements(elements)
+    for alert in message.alerts:
+        _look_at_name(alert.name)
     message.vin = vin
     rewrite_alerts(message)
-    elements = len(message.alerts) + sum(len(alert.audiences) for alert in message.alerts)
-    return message, message.SerializeToString(), len(message.alerts), elements, ()
+    serialised = message.SerializeToString()
+    if len(serialised) < len(payload) - WASTED_BYTES:
+        message = VehicleAlerts.FromString(serialised)
+    return message, serialised, alerts, elements, ()
 
 
 def _errors(payload: bytes, vin: str) -> Decoded:
+    if len(payload) > MAX_FIELDS:
+        _look_at_fields(payload, _ERRORS)
     listed = _ErrorsWithListedTags.FromString(payload)
-    if len(listed.errors) > MAX_ELEMENTS:
-        raise _too_many(len(listed.errors))
-    elements = len(listed.errors)
+    elements = len(listed.errors) + sum(len(error.tags) for error in listed.errors)
+    _look_at_elements(elements)
     for error in listed.errors:
-        elements += len(error.tags)
+        _look_at_name(error.name)
         for tag in error.tags:
+            _look_at_name(tag.key)
             tag.DiscardUnknownFields()
     message = VehicleErrors.FromString(listed.SerializeToString())
     message.vin = vin
@@ -104,6 +151,8 @@ def _errors(payload: bytes, vin: str) -> Decoded:
 
 
 def _connectivity(payload: bytes, vin: str) -> Decoded:
+    if len(payload) > MAX_FIELDS:
+        _look_at_fields(payload, _CONNECTIVITY)
     message = VehicleConnectivity.FromString(payload)
     message.vin = vin
     return message, message.SerializeToString(), 0, 0, ()

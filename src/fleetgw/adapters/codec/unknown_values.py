@@ -7,6 +7,9 @@ from google.protobuf.descriptor import FieldDescriptor
 from fleetgw.adapters.codec.datum import FIELD_NAMES
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload, Value
 
+MAX_NAMED = 100
+"""So many signals are named at most."""
+
 _WIRE_TYPES = {
     FieldDescriptor.TYPE_DOUBLE: 1,
     FieldDescriptor.TYPE_STRING: 2,
@@ -31,10 +34,13 @@ unknown_value = re.compile(
 
 
 def signals_of_unknown_kind(message: Payload) -> tuple[str, ...]:
-    """The names of the signals whose value is of an unknown kind, each once; the key's number where that is unknown too."""
+    """The names of the signals whose value is of an unknown kind, each once; the key's number where that is unknown too.
+
+    The first ``MAX_NAMED`` by name: the names are kept with the record.
+    """
     names = {
         FIELD_NAMES.get(datum.key) or str(datum.key)
         for datum in message.data
         if datum.value.WhichOneof("value") is None and datum.value.ByteSize()
     }
-    return tuple(sorted(names))
+    return tuple(sorted(names)[:MAX_NAMED])

@@ -5,10 +5,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime
+from struct import iter_unpack
 from typing import Protocol
 
 from zope.interface import implementer
 
+from fleetgw.adapters.logs.cutting import cut_long_texts
 from fleetgw.adapters.logs.json_text import to_json
 from fleetgw.adapters.logs.levels import Level
 from fleetgw.domain.ports import ILog
@@ -16,6 +18,8 @@ from fleetgw.domain.ports import ILog
 _CONTEXT = "fleet-telemetry"
 _OWN_MEMBERS = frozenset({"activity", "context", "level", "msg", "time"})
 _BARE = re.compile(r"[A-Za-z0-9\-._/@^+]*")
+_NOT_BARE = re.compile(r"[^A-Za-z0-9\-._/@^+]")
+_EMPTY_KEY = "(empty)"
 
 
 class ILineStream(Protocol):
@@ -77,6 +81,7 @@ class LineLog(ABC):
             self._lost += 1
 
     def _members(self, level: Level, event: str, fields: dict[str, object]) -> dict[str, object]:
+        cut_long_texts(fields)
         if not _OWN_MEMBERS.isdisjoint(fields):
             fields = {f"fields.{name}" if name in _OWN_MEMBERS else name: value for name, value in fields.items()}
         fields["context"] = _CONTEXT
@@ -109,7 +114,10 @@ class JsonLog(LineLog):
 
 
 class TextLog(LineLog):
-    """For people: ``time="..." level=info msg=... key=value ...``, keys sorted; what is no plain word is written as JSON."""
+    """For people: ``time="..." level=info msg=... key=value ...``, keys sorted; what is no plain word is written as JSON.
+
+    Of a key every character that no plain word has is written as ``\\u`` and four digits: a key cannot look like two fields.
+    """
 
     def _line(self, members: dict[str, object]) -> bytes:
         head = [_pair(name, members.pop(name)) for name in ("time", "level", "msg")]
@@ -117,6 +125,12 @@ class TextLog(LineLog):
 
 
 def _pair(name: str, value: object) -> str:
+    if not name or not _BARE.fullmatch(name):
+        name = _NOT_BARE.sub(_escaped, name) or _EMPTY_KEY
     if isinstance(value, str) and _BARE.fullmatch(value):
         return f"{name}={value}"
     return f"{name}={to_json(value).decode()}"
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return "".join(f"\\u{unit:04x}" for (unit,) in iter_unpack(">H", match[0].encode("utf-16-be", "surrogatepass")))

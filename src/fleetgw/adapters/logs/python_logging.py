@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from zope.interface import implementer
 
+from fleetgw.adapters.logs.cutting import cut_long_texts
 from fleetgw.adapters.logs.json_text import to_json
 from fleetgw.domain.ports import ILog
 
@@ -48,5 +49,6 @@ class PythonLog:
     def _write(self, level: int, event: str, fields: dict[str, object]) -> None:
         if self._logger.isEnabledFor(level):
             with suppress(Exception):  # of the program's handlers: there is nowhere left to tell it
+                cut_long_texts(fields)
                 text = to_json(fields).decode()
                 self._logger.log(level, "%s %s", event, text, extra={"event": event, "fields": fields})
