@@ -71,6 +71,14 @@ class LineTests(SynchronousTestCase):
         self.assertTrue(text.endswith("\n"))
         return text.removesuffix("\n")
 
+    def test_an_error_shows_no_password(self) -> None:
+        """Of a warning or an error: client libraries quote the address that they could not reach."""
+        for log_type in (JsonLog, TextLog):
+            for method in ("warn", "error"):
+                line = self.line(log_type, method, "kinesis_err", error="cannot reach https://user:hunter2@host:1/ at all")
+                self.assertNotIn("hunter2", line)
+                self.assertIn("https://user:********@host:1/ at all", line)
+
     def test_json_lines_of_the_go_server(self) -> None:
         """Written from their own fields, lines come out as the Go server's."""
         for text in json.loads((VECTORS / "logger.json").read_text())["json_log_lines"]:

@@ -29,7 +29,7 @@ from fleetgw.app.config import parse_config
 from fleetgw.app.config.sections import Config
 from fleetgw.app.doctor.checkup import Check, Diagnosis, examine
 from fleetgw.app.doctor.host import clock_findings, host_checks, memory_findings, open_file_findings, port_findings
-from fleetgw.app.doctor.report import as_json, print_table
+from fleetgw.app.doctor.report import as_json, print_table, without_secrets
 from fleetgw.app.doctor.sinks import PROBES, READY_WITHIN_S, Trial, sink_checks
 from fleetgw.app.sinks import BUILT_IN
 from fleetgw.domain.errors import ConfigurationError, Problem
@@ -442,6 +442,16 @@ class HostTests(HostTestCase):
         self.assertEqual(verdicts(found["configuration"]), [GOOD])
         self.assertEqual(verdicts(found["vehicles' authorities"]), [GOOD, LOOK])
         self.assertIn("fetch-ca", found["vehicles' authorities"][1].fix)
+
+
+class WithoutSecretsTests(TestCase):
+    def test_known_ones_and_those_in_urls(self) -> None:
+        finding = will_not_work("cannot reach tcp://user:hunter2@host:1 as open-sesame", "not open-sesame?")
+        (diagnosis,) = without_secrets([Diagnosis("sink x", [finding])], {"open-sesame"})
+        self.assertEqual(
+            diagnosis,
+            Diagnosis("sink x", [will_not_work("cannot reach tcp://user:********@host:1 as ********", "not ********?")]),
+        )
 
 
 class SinkChecksTests(HostTestCase):

@@ -13,10 +13,14 @@ from zope.interface import implementer
 from fleetgw.adapters.logs.cutting import cut_long_texts
 from fleetgw.adapters.logs.json_text import to_json
 from fleetgw.adapters.logs.levels import Level
+from fleetgw.adapters.masking import masked
 from fleetgw.domain.ports import ILog
 
 _CONTEXT = "fleet-telemetry"
 _OWN_MEMBERS = frozenset({"activity", "context", "level", "msg", "time"})
+_LARGEST_LOOKED_THROUGH = 2_000
+"""Characters of an error in which URLs with passwords are looked for: what a client library says is shorter."""
+
 _BARE = re.compile(r"[A-Za-z0-9\-._/@^+]*")
 _NOT_BARE = re.compile(r"[^A-Za-z0-9\-._/@^+]")
 _EMPTY_KEY = "(empty)"
@@ -71,6 +75,8 @@ class LineLog(ABC):
         self._write(Level.ERROR, event, fields)
 
     def _write(self, level: Level, event: str, fields: dict[str, object]) -> None:
+        if level >= Level.WARN and isinstance(error := fields.get("error"), str) and len(error) <= _LARGEST_LOOKED_THROUGH:
+            fields["error"] = masked(error)
         line = self._line(self._members(level, event, fields))
         try:
             if self._lost:

@@ -59,9 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     from rich.console import Console
 
-    from fleetgw.app.doctor.report import as_json, print_table
+    from fleetgw.app.config import secrets_in
+    from fleetgw.app.doctor.report import as_json, print_table, without_secrets
 
-    diagnoses = _examined(loaded)
+    diagnoses = without_secrets(_examined(loaded), secrets_in(loaded.config))
     if arguments.json:
         print(as_json(str(arguments.config), diagnoses))
     else:

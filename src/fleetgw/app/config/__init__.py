@@ -4,7 +4,7 @@ from fleetgw.app.config.loading import ENTRY_POINT_GROUP, LoadedConfig, check_co
 from fleetgw.app.config.routes import AVAILABLE_SINKS, BUILT_IN_SINKS
 from fleetgw.app.config.schema import json_schema
 from fleetgw.app.config.sections import Config
-from fleetgw.app.config.showing import as_settings, effective_config, render_effective, render_problems
+from fleetgw.app.config.showing import as_settings, effective_config, render_effective, render_problems, secrets_in
 from fleetgw.app.config.values import Secret
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "parse_config",
     "render_effective",
     "render_problems",
+    "secrets_in",
 ]

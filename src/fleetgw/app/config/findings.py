@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
+from fleetgw.adapters.masking import masked
 from fleetgw.domain.errors import Problem
 
 
@@ -37,10 +38,11 @@ class Findings:
     problems: list[Problem] = field(factory=list)
     warnings: list[Problem] = field(factory=list)
     _unusable: list[str] = field(factory=list)
+    _secrets: set[str] = field(factory=set)
 
     def refuse(self, path: str, what: str, fix: str) -> None:
         """Note something that the gateway cannot start with."""
-        self.problems.append(Problem(path, what, fix))
+        self.problems.append(Problem(path, masked(what, self._secrets), masked(fix, self._secrets)))
 
     def refuse_value(self, path: str, what: str, fix: str) -> None:
         """As ``refuse``, for a value that could not be read at all: whatever builds on it is not to be checked."""
@@ -49,7 +51,11 @@ class Findings:
 
     def warn(self, path: str, what: str, fix: str) -> None:
         """Note something that the gateway starts with, but that somebody should look at."""
-        self.warnings.append(Problem(path, what, fix))
+        self.warnings.append(Problem(path, masked(what, self._secrets), masked(fix, self._secrets)))
+
+    def hide(self, secret: str) -> None:
+        """Have nothing that is found from now on show this secret."""
+        self._secrets.add(secret)
 
     def refuses(self, path: str) -> bool:
         """Whether something at ``path`` or in it has been refused."""

@@ -5,6 +5,7 @@ from typing import TypeGuard
 
 from fleetgw.app.config.findings import Findings, Surroundings, member, nearest, quoted
 from fleetgw.app.config.sections import Config
+from fleetgw.app.config.values import Secret
 from fleetgw.app.config.wording import shown
 
 BROKERS = ("bootstrap.servers", "metadata.broker.list", "test.mock.num.brokers")
@@ -105,7 +106,7 @@ def _is_plain(value: object) -> TypeGuard[str | int | float]:
 
 
 def _is_texts(value: object) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return isinstance(value, list) and all(isinstance(each, str) and not isinstance(each, Secret) for each in value)
 
 
 def _exists(value: str, name: str, surroundings: Surroundings) -> bool:

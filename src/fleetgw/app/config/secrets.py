@@ -17,6 +17,13 @@ def is_reference(value: object) -> bool:
 
 def read_secret(value: object, path: str, findings: Findings, surroundings: Surroundings) -> Secret | None:
     """Get the secret that a value is or refers to; None, and a problem, where there is none."""
+    secret = _secret(value, path, findings, surroundings)
+    if secret is not None:
+        findings.hide(secret)
+    return secret
+
+
+def _secret(value: object, path: str, findings: Findings, surroundings: Surroundings) -> Secret | None:
     match value:
         case str():
             return Secret(value)
@@ -52,4 +59,4 @@ def with_secrets(settings: Any, path: str, findings: Findings, surroundings: Sur
             with_secrets(each, f"{path}[{index}]", findings, surroundings, named_so=named_so)
             for index, each in enumerate(settings)
         ]
-    return Secret(settings) if named_so and isinstance(settings, str) else settings
+    return read_secret(settings, path, findings, surroundings) if named_so and isinstance(settings, str) else settings

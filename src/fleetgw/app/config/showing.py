@@ -1,11 +1,12 @@
 """A configuration as JSON values and as text."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
+from fleetgw.adapters.masking import masked
 from fleetgw.app.config.sections import Config
 from fleetgw.app.config.values import MASK, Secret, is_secret_name
 from fleetgw.domain.errors import Problem
@@ -16,6 +17,23 @@ _RED, _YELLOW, _BOLD, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[1m", "\x1b[0m"
 def effective_config(config: Config) -> dict[str, object]:
     """The configuration as it is in effect, JSON-able: defaults filled in, secrets masked, what is not there left out."""
     return _members(config, mask=True)
+
+
+def secrets_in(config: Config) -> frozenset[str]:
+    """Every secret that the configuration holds or names, to hide it wherever else it is said."""
+    return frozenset(_secrets(as_settings(config)))
+
+
+def _secrets(value: object) -> Iterator[str]:
+    match value:
+        case Secret():
+            yield str(value)
+        case dict():
+            for each in value.values():
+                yield from _secrets(each)
+        case list():
+            for each in value:
+                yield from _secrets(each)
 
 
 def as_settings(section: msgspec.Struct | Mapping[str, object] | None) -> dict[str, object]:
@@ -47,6 +65,8 @@ def _plain(value: object, *, mask: bool) -> object:
             return MASK if mask else value
         case Path():
             return str(value)
+        case str():
+            return masked(value) if mask else value
         case _:
             return value
 
@@ -68,7 +88,7 @@ def render_problems(problems: Sequence[Problem], warnings: Sequence[Problem] = (
 
 def _line(kind: str, hue: str, problem: Problem, *, colour: bool) -> str:
     path = problem.path or "(file)"
-    text = " ".join(f"{problem.what}; {problem.fix}".splitlines())
+    text = masked(" ".join(f"{problem.what}; {problem.fix}".splitlines()))
     if colour:
         return f"{_BOLD}{path}{_PLAIN}: {hue}{kind}{_PLAIN}: {text}"
     return f"{path}: {kind}: {text}"

@@ -4,17 +4,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from fleetgw.adapters.masking import is_secret_name as is_secret_name
 from fleetgw.adapters.secrets import MASK as MASK
 from fleetgw.adapters.secrets import Secret as Secret
-
-SECRET_WORDS = ("password", "passphrase", "secret", "token", "private_key", "api_key", "key.pem", "oauthbearer.config")
-"""A setting whose lower-case name contains one of these holds a secret (free-form settings have no types that say so)."""
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether a free-form setting of this name holds a secret."""
-    return any(word in name.lower() for word in SECRET_WORDS)
-
 
 SECRET_FORMS = {
     "anyOf": [

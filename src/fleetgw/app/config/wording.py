@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from fleetgw.adapters.masking import masked
 from fleetgw.app.config.findings import quoted
 from fleetgw.app.config.secrets import FORMS
 from fleetgw.app.config.values import Secret
@@ -89,7 +90,7 @@ def shown(value: object) -> str:
         case int() | float():
             return _cut(str(value))
         case str():
-            return quoted([_cut(value)]) + " (text)"
+            return quoted([_cut(masked(value))]) + " (text)"  # a cut text would not be told for what it is
         case list():
             return "a list"
         case _:

@@ -6,14 +6,16 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from attrs import evolve
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from fleetgw.adapters.masking import masked
 from fleetgw.domain.ports import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from rich.console import Console
 
@@ -42,6 +44,23 @@ def print_table(diagnoses: Sequence[Diagnosis], console: Console) -> None:
     console.print(_summary(diagnoses))
 
 
+def without_secrets(diagnoses: Sequence[Diagnosis], secrets: Collection[str]) -> list[Diagnosis]:
+    """The same, and nothing in them shows a secret.
+
+    :param secrets: those of the configuration; what URLs show is hidden too.
+    """
+    return [
+        evolve(
+            diagnosis,
+            findings=[
+                evolve(finding, what=masked(finding.what, secrets), fix=masked(finding.fix, secrets))
+                for finding in diagnosis.findings
+            ],
+        )
+        for diagnosis in diagnoses
+    ]
+
+
 def as_json(file: str, diagnoses: Sequence[Diagnosis]) -> str:
     """One object; ``works`` is what the exit status says."""
     report = {
@@ -64,7 +83,7 @@ def as_json(file: str, diagnoses: Sequence[Diagnosis]) -> str:
 
 def refusal_as_json(file: str, problems: Sequence[Problem]) -> str:
     """The object of a configuration that is refused: nothing was looked at."""
-    refused = [{"path": problem.path, "what": problem.what, "fix": problem.fix} for problem in problems]
+    refused = [{"path": each.path, "what": masked(each.what), "fix": masked(each.fix)} for each in problems]
     return json.dumps({"configuration": file, "works": False, "refused": refused}, indent=2, ensure_ascii=False)
 
 
