@@ -129,8 +129,7 @@ def _start_hostile(
 def _phases(
     server: Server, fleet: Fleet, hostile: subprocess.Popen[str], names: Sequence[str], phase_s: float
 ) -> list[Phase]:
-    fleet.run(time.monotonic() + WARM_UP_S, HONEST * RECORDS_PER_S, lambda: None)
-    fleet.sent.clear()
+    fleet.warm_up(WARM_UP_S, HONEST * RECORDS_PER_S)
     figures: list[tuple[str, int, int, float, int]] = []
     begin = time.monotonic()
     for number, name in enumerate(("no attack", *names)):

@@ -25,9 +25,11 @@ from fleetgw.app.lane import Lane, LaneTiming
 from fleetgw.app.type_route import OWN_LABELS, TypeRoutes
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import Rejected, Retryable
+from fleetgw.domain.line_limit import LINES
 from fleetgw.domain.ports import RECEIPT, IDispatcher, IGateway, ISession, IVehicleLink, Readiness, Ready
-from fleetgw.domain.records import PeerIdentity, Record, Vehicle
+from fleetgw.domain.records import PeerIdentity, Record, Vehicle, work_of
 from fleetgw.domain.routing import build_routes
+from fleetgw.domain.vehicle_shares import VEHICLE_WORK
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
 
 if TYPE_CHECKING:
@@ -376,7 +378,7 @@ class RefusalTests(GatewayCase):
 
     def test_a_long_sender_id_is_cut_in_the_log(self) -> None:
         self.assertEqual(self.gone_wrong.received([message("free", b"1", b"", "s" * 5000)]), error(b"1"))
-        cut = "s" * 1024 + "... (5000 bytes)"
+        cut = "s" * 128 + "... (5000 bytes)"
         self.assertEqual(self.log.fields_of("unexpected_sender_id")[0]["sender_id"], cut)
         self.assertIn(cut, str(self.log.fields_of("unexpected_record")[0]["error"]))
 
@@ -529,10 +531,117 @@ class RateLimitTests(GatewayCase):
         session.received([message("V", b"1")] * 50)
         self.assertEqual(len(self.log.fields_of("rate_limit_exceeded")), 2)
 
+    def test_all_connections_of_a_vehicle_share_one_limit(self) -> None:
+        gateway = self.make(rate_limit=RateLimit(10, 60))
+        sessions = [gateway.connected(vehicle(), Link()) for _ in range(50)]
+        for session in sessions:
+            session.received([message("V", b"%d" % number) for number in range(10)])
+        self.dispatch()
+        self.assertEqual(len(self.kafka.records), 10)
+
+    def test_connecting_again_does_not_lift_the_limit(self) -> None:
+        gateway = self.make(rate_limit=RateLimit(10, 60))
+        for _ in range(50):
+            session = gateway.connected(vehicle(), Link())
+            session.received([message("V", b"%d" % number) for number in range(10)])
+            session.disconnected()
+        self.dispatch()
+        self.assertEqual(len(self.kafka.records), 10)
+
     def test_order_of_what_passes_and_what_is_refused(self) -> None:
         session = self.session(rate_limit=RateLimit(1, 60))
         replies = session.received([message("V", b"1"), message("V", b"2"), b"\xff" * 9])
         self.assertEqual(replies, acks("V", b"1") + error())
+
+
+class LogFloodTests(GatewayCase):
+    """What a vehicle sends makes a bounded number of lines, over all of its connections, and lines of a bounded length."""
+
+    def flood(self, *messages: bytes) -> int:
+        """The most characters of all lines about one vehicle that sends these again and again for a second."""
+        gateway = self.make(max_message_bytes=1_000_000)
+        sessions = [gateway.connected(vehicle(), self.link) for _ in range(5)]
+        for _ in range(50):
+            for session in sessions:
+                session.received(messages)
+            self.clock.advance(0.02)
+        return sum(len(str(fields)) for _, _, fields in self.log.entries)
+
+    def test_of_whatever_kind(self) -> None:
+        long = b"x" * 900_000
+        floods = {
+            "empty messages": b"",
+            "no envelope": b"\xff" * 9,
+            "an acknowledgement": envelope_form.ack("V", b"1"),
+            "a payload that does not parse": message("V", b"1", b"\xff"),
+            "another sender": message("free", b"1", sender_id="X"),
+            "a long txid": message("V", long, b"\xff"),
+            "a long txid of an acknowledgement": envelope_form.ack("V", long),
+            "a long record type": message(long, b"1", sender_id="X"),
+            "a long sender": message("free", b"1", sender_id="x" * 900_000),
+            "a long message": long + long,
+        }
+        for name, content in floods.items():
+            with self.subTest(name):
+                self.log.entries.clear()
+                self.assertLess(self.flood(content), 12_000)
+                self.assertLessEqual(len(self.log.entries), 2 * LINES)
+                self.assertTrue(self.log.entries)
+
+    def test_what_was_left_out_is_said_with_the_next_line(self) -> None:
+        session = self.session()
+        session.received([b""] * 100)
+        self.clock.advance(10)
+        session.received([b""])
+        lines = self.log.fields_of("unknown_message_type_error")
+        self.assertEqual([fields.get("more_unwritten", 0) for fields in lines], [0] * LINES + [100 - LINES])
+
+    def test_one_vehicles_flood_hides_no_other_vehicle(self) -> None:
+        gateway = self.make()
+        gateway.connected(vehicle(), Link()).received([b""] * 1000)
+        gateway.connected(vehicle("ANOTHER"), Link()).received([b""])
+        self.assertEqual(self.log.fields_of("unknown_message_type_error")[-1]["device_id"], "ANOTHER")
+
+
+class SharingTests(GatewayCase):
+    """While several vehicles are connected, none fills a queue for the others."""
+
+    def test_one_vehicle_leaves_room_for_another(self) -> None:
+        gateway = self.make()
+        hostile, honest = (gateway.connected(vehicle(vin), Link()) for vin in ("HOSTILE", "HONEST"))
+        hostile.received([message("V", b"%d" % number) for number in range(2000)])
+        self.assertEqual(honest.received([message("V", b"1")]), acks("V", b"1"))
+
+    def test_many_connections_of_one_vehicle_are_one_vehicle(self) -> None:
+        gateway = self.make()
+        sessions = [gateway.connected(vehicle(), Link()) for _ in range(10)]
+        for session in sessions:
+            session.received([message("V", b"%d" % number) for number in range(60)])
+        self.assertEqual(self.value("lane_refused_total", "kafka"), 0, "it has the whole queue")
+
+    def test_an_honest_record_is_handed_over_before_a_flood_that_came_first(self) -> None:
+        gateway = self.make()
+        hostile, honest = (gateway.connected(vehicle(vin), Link()) for vin in ("HOSTILE", "HONEST"))
+        payload = Payload(data=[{"key": 4}] * 20).SerializeToString()  # type: ignore[list-item]
+        hostile.received([message("V", b"%d" % number, payload) for number in range(100)])
+        honest.received([message("V", b"honest")])
+        while b"honest" not in self.kafka.txids:
+            self.dispatch()
+            self.kafka.answer()
+        work = sum(work_of(each) for each in self.kafka.records)
+        self.assertLessEqual(work, VEHICLE_WORK + 10)
+        for _ in range(10):
+            self.dispatch()
+            self.kafka.answer()
+        flood = [each.txid for each in self.kafka.records if each.vin == "HOSTILE"]
+        self.assertEqual(flood, [b"%d" % number for number in range(100)])
+
+    def test_the_last_but_one_to_leave_gives_back_its_share(self) -> None:
+        gateway = self.make()
+        first, second = (gateway.connected(vehicle(vin), Link()) for vin in ("A", "B"))
+        second.disconnected()
+        first.received([message("V", b"%d" % number) for number in range(600)])
+        self.assertEqual(self.value("lane_refused_total", "kafka"), 0)
 
 
 class UnknownValueTests(GatewayCase):

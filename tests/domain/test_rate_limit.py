@@ -5,7 +5,7 @@ from unittest import TestCase
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetgw.domain.rate_limit import TokenBucket
+from fleetgw.domain.rate_limit import TokenBucket, VehicleBuckets
 
 
 class TokenBucketTests(TestCase):
@@ -47,3 +47,41 @@ class TokenBucketTests(TestCase):
         self.assertFalse(bucket.take(50.0))
         self.assertFalse(bucket.take(100.5))
         self.assertTrue(bucket.take(101.0))
+
+
+class VehicleBucketsTests(TestCase):
+    def test_connections_of_one_vehicle_share_a_bucket(self) -> None:
+        buckets = VehicleBuckets(3, 60)
+        taken = [buckets.of("A", 0.0).take(0.0) for _ in range(10)]
+        self.assertEqual(sum(taken), 3)
+        self.assertTrue(buckets.of("B", 0.0).take(0.0))
+
+    def test_connecting_again_gives_no_new_bucket(self) -> None:
+        buckets = VehicleBuckets(3, 60)
+        taken = 0
+        for second in range(59):
+            taken += sum(buckets.of("A", second).take(second) for _ in range(10))
+            buckets.leave("A", second)
+        self.assertEqual(taken, 3 + 2, "a burst, and one each 20 s")
+
+    def test_a_bucket_is_forgotten_once_it_would_be_full(self) -> None:
+        buckets = VehicleBuckets(3, 60)
+        for number in range(100):
+            buckets.of(str(number), 0.0)
+            buckets.leave(str(number), 0.0)
+        self.assertEqual(len(buckets), 100)
+        buckets.of("A", 60.0)
+        self.assertEqual(len(buckets), 1)
+
+    def test_as_many_are_remembered_as_there_is_room_for(self) -> None:
+        buckets = VehicleBuckets(3, 60, max_idle=5)
+        for number in range(100):
+            buckets.of(str(number), 0.0)
+            buckets.leave(str(number), 0.0)
+        self.assertEqual(len(buckets), 5)
+
+    def test_one_in_use_is_never_forgotten(self) -> None:
+        buckets = VehicleBuckets(1, 60, max_idle=0)
+        bucket = buckets.of("A", 0.0)
+        buckets.leave("B", 1000.0)
+        self.assertIs(buckets.of("A", 1000.0), bucket)

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 from zope.interface import implementer
 
-from fleetgw.app.type_route import OTHER
+from fleetgw.app.refusals import Refusals
 from fleetgw.domain.errors import PeerError
 from fleetgw.domain.metrics import (
     NUM_CONNECTIONS,
-    RATE_LIMIT_EXCEEDED_TOTAL,
-    RECORD_BEYOND_BOUND_TOTAL,
-    RECORD_TOO_BIG_TOTAL,
-    UNAUTHORIZED_SENDER_ID_TOTAL,
-    UNEXPECTED_RECORD_ERR_TOTAL,
-    UNKNOWN_MESSAGE_TYPE_ERROR_TOTAL,
     UNKNOWN_SIGNAL_VALUE_TOTAL,
     VIN_SIGNAL_COUNT,
 )
 from fleetgw.domain.ports import ConnectivityStatus, IGateway, ISession
-from fleetgw.domain.rate_limit import TokenBucket
-from fleetgw.domain.records import MAX_ID_BYTES, MessageType
+from fleetgw.domain.rate_limit import VehicleBuckets
+from fleetgw.domain.records import MessageType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +26,7 @@ if TYPE_CHECKING:
     from fleetgw.app.lane import Lane
     from fleetgw.app.type_route import TypeNumbers, TypeRoute, TypeRoutes
     from fleetgw.domain.ports import ICounter, IGauge, ILog, IMetrics, IRecordCodec, IReplyFrames, IVehicleLink
+    from fleetgw.domain.rate_limit import TokenBucket
     from fleetgw.domain.records import Envelope, Record, Vehicle
 
 STREAM = MessageType.STREAM.value
@@ -44,7 +40,7 @@ UNKNOWN_VALUES_LOG_INTERVAL_S = 10.0
 
 @frozen
 class RateLimit:
-    """So many records in so many seconds, for each connection."""
+    """So many records in so many seconds, for each vehicle, over all of its connections."""
 
     message_limit: int
     interval_s: float
@@ -55,9 +51,6 @@ class _Numbers:
     """What is counted over all record types."""
 
     connections: IGauge
-    too_big: ICounter
-    unexpected: ICounter
-    other_sender: ICounter
     unknown_values: ICounter
 
 
@@ -69,7 +62,8 @@ class Gateway:
     :ivar codec: wire bytes <-> records.
     :ivar frames: replies as they go out.
     :ivar max_message_bytes: a longer message is answered with the error reply.
-    :ivar rate_limit: for each connection, None for no limit.
+    :ivar rate_limit: for each vehicle, None for no limit.
+    :ivar refusals: what becomes of messages that make no record.
     :ivar tracked_vins: vehicles with numbers of their own.
     :ivar monotonic: seconds, never going back.
     :ivar wall_ns: epoch nanoseconds.
@@ -86,7 +80,9 @@ class Gateway:
     monotonic: Callable[[], float]
     wall_ns: Callable[[], int]
     numbers: _Numbers = field(init=False)
-    _sessions: int = field(default=0, init=False)
+    refusals: Refusals = field(init=False)
+    _buckets: VehicleBuckets | None = field(default=None, init=False)
+    _sessions: Counter[str] = field(factory=Counter, init=False)
     _vin_signals: dict[tuple[str, str], int] = field(factory=dict, init=False)
     _unknown_values_logged_at: float = field(default=-math.inf, init=False)
     _unknown_values_unwritten: int = field(default=0, init=False)
@@ -95,21 +91,22 @@ class Gateway:
         metrics = self.metrics
         self.numbers = _Numbers(
             metrics.gauge(NUM_CONNECTIONS),
-            metrics.counter(RECORD_TOO_BIG_TOTAL),
-            metrics.counter(UNEXPECTED_RECORD_ERR_TOTAL),
-            metrics.counter(UNAUTHORIZED_SENDER_ID_TOTAL),
             metrics.counter(UNKNOWN_SIGNAL_VALUE_TOTAL),
         )
+        self.refusals = Refusals(self.frames, metrics, self.log, self.tracked_vins, self.monotonic)
+        if self.rate_limit is not None:
+            self._buckets = VehicleBuckets(self.rate_limit.message_limit, self.rate_limit.interval_s)
 
     def connected(self, vehicle: Vehicle, link: IVehicleLink) -> Session:
         """See ``IGateway``. Emits the CONNECTED record."""
-        self._count_sessions(1)
+        self._count_sessions(vehicle, 1)
         self._connectivity(vehicle, ConnectivityStatus.CONNECTED)
-        return Session(self, vehicle, link)
+        bucket = self._buckets.of(vehicle.vin, self.monotonic()) if self._buckets is not None else None
+        return Session(self, vehicle, link, bucket)
 
     def gone(self, session: Session) -> None:
         """A session has ended. Emits the DISCONNECTED record and the event with what the vehicle sent."""
-        self._count_sessions(-1)
+        self._count_sessions(session.vehicle, -1)
         self._connectivity(session.vehicle, ConnectivityStatus.DISCONNECTED)
         sizes = session.size_bytes
         totals: dict[str, object] = {name: str(size) for name, size in sizes.items() if name not in _NO_FIELD_OF_ITS_OWN}
@@ -120,9 +117,18 @@ class Gateway:
         }
         self.log.info("socket_disconnected", **totals)
 
-    def _count_sessions(self, change: int) -> None:
-        self._sessions += change
-        self.numbers.connections.set_to(self._sessions)
+    def _count_sessions(self, vehicle: Vehicle, change: int) -> None:
+        sessions, vin = self._sessions, vehicle.vin
+        vehicles = len(sessions)
+        sessions[vin] += change
+        if not sessions[vin]:
+            del sessions[vin]
+            if self._buckets is not None:
+                self._buckets.leave(vin, self.monotonic())
+        self.numbers.connections.set_to(sessions.total())
+        if (vehicles > 1) != (len(sessions) > 1):
+            for lane in self.routes.lanes:
+                lane.share_among_vehicles(is_shared=len(sessions) > 1)
 
     def _connectivity(self, vehicle: Vehicle, status: ConnectivityStatus) -> None:
         route = self.routes.find(b"connectivity")
@@ -171,17 +177,15 @@ class Session:
     :ivar size_bytes: payload bytes of the records received, by the record type's label.
     """
 
-    __slots__ = ("_bucket", "_gateway", "_limited", "_link", "connected_at", "size_bytes", "vehicle")
+    __slots__ = ("__weakref__", "_bucket", "_gateway", "_link", "connected_at", "size_bytes", "vehicle")
 
-    def __init__(self, gateway: Gateway, vehicle: Vehicle, link: IVehicleLink) -> None:
+    def __init__(self, gateway: Gateway, vehicle: Vehicle, link: IVehicleLink, bucket: TokenBucket | None) -> None:
         self.vehicle = vehicle
         self.connected_at = gateway.monotonic()
         self.size_bytes: dict[str, int] = {}
         self._gateway = gateway
         self._link: IVehicleLink | None = link
-        limit = gateway.rate_limit
-        self._bucket = TokenBucket(limit.message_limit, limit.interval_s, self.connected_at) if limit else None
-        self._limited = False
+        self._bucket = bucket
 
     def received(self, messages: Sequence[bytes]) -> bytes:
         """See ``ISession``. Records of one type that follow each other go to their lanes together."""
@@ -190,6 +194,7 @@ class Session:
         find_route = gateway.routes.find
         max_message_bytes = gateway.max_message_bytes
         received_at_ms = gateway.wall_ns() // 1_000_000
+        refusals = gateway.refusals
         bucket = self._bucket
         now = gateway.monotonic() if bucket is not None else 0.0
         replies: list[bytes] = []
@@ -200,16 +205,17 @@ class Session:
             envelope = None
             try:
                 if len(message) > max_message_bytes:
-                    reply = self._too_big(message)
+                    reply = refusals.too_big(self.vehicle, message, max_message_bytes)
                 else:
                     envelope = read_envelope(message)
                     route = find_route(envelope.topic)
                     if envelope.message_type != STREAM or not envelope.has_message:
                         reply = self._unknown_type(envelope)
-                    elif bucket is not None and not self._within_limit(bucket, now, route):
+                    elif bucket is not None and not bucket.take(now):
+                        refusals.over_rate_limit(self.vehicle, route)
                         continue
                     elif route is None and not self._is_sender(envelope):
-                        reply = self._other_sender(envelope)
+                        reply = refusals.other_sender(self.vehicle, envelope)
                     else:
                         if route is None:
                             route = gateway.routes.unrouted(envelope.topic)
@@ -219,11 +225,9 @@ class Session:
                             continue
                         reply = None
             except PeerError as error:
-                if error.bound is not None:
-                    gateway.metrics.counter(RECORD_BEYOND_BOUND_TOTAL, bound=error.bound).add(1)
-                reply = self._unexpected(str(error), envelope)
+                reply = refusals.fault(self.vehicle, error, envelope)
             except Exception as error:  # whatever these bytes provoke is their own refusal, not their neighbours'
-                reply = self._unexpected(f"{type(error).__name__}: {error}", envelope)
+                reply = refusals.unexpected(self.vehicle, f"{type(error).__name__}: {error}", envelope)
             if run_route is not None:
                 replies.append(self._accept(run_route, run))
                 run_route = None
@@ -301,68 +305,9 @@ class Session:
         identity = self.vehicle.identity
         return envelope.sender_id in (identity.sender_id.encode(), identity.device_id.encode())
 
-    def _within_limit(self, bucket: TokenBucket, now: float, route: TypeRoute | None) -> bool:
-        if bucket.take(now):
-            self._limited = False
-            return True
-        gateway = self._gateway
-        vin = self.vehicle.vin
-        device_id = vin if vin in gateway.tracked_vins else OTHER
-        txtype = route.record_type if route is not None else OTHER
-        gateway.metrics.counter(RATE_LIMIT_EXCEEDED_TOTAL, device_id=device_id, txtype=txtype).add(1)
-        if not self._limited:
-            # once until a record passes again: a flood must not become one of log lines
-            self._limited = True
-            gateway.log.warn("rate_limit_exceeded", device_id=vin, txtype=txtype)
-        return False
-
-    def _too_big(self, message: bytes) -> bytes:
-        limit = self._gateway.max_message_bytes
-        self._gateway.numbers.too_big.add(1)
-        return self._unexpected(f"message of {len(message)} bytes; at most {limit} are taken", None)
-
-    def _unexpected(self, error: str, envelope: Envelope | None) -> bytes:
-        """Count, log and answer a message that gets the error reply; ``envelope`` is None when it could not be read."""
-        gateway = self._gateway
-        gateway.numbers.unexpected.add(1)
-        txid, topic = (envelope.txid, envelope.topic) if envelope is not None else (b"", b"")
-        gateway.log.error(
-            "unexpected_record", device_id=self.vehicle.vin, error=error, record_type=_text(topic), txid=_text(txid)
-        )
-        return gateway.frames.error(txid)
-
-    def _other_sender(self, envelope: Envelope) -> bytes:
-        gateway = self._gateway
-        gateway.numbers.other_sender.add(1)
-        expected, sender_id = self.vehicle.identity.sender_id, _text(envelope.sender_id)
-        gateway.log.error(
-            "unexpected_sender_id",
-            expected_sender_id=expected,
-            record_type=_text(envelope.topic),
-            sender_id=sender_id,
-            txid=_text(envelope.txid),
-        )
-        return self._unexpected(f"the record's sender is {sender_id}, the certificate's {expected}", envelope)
-
     def _unknown_type(self, envelope: Envelope) -> bytes:
-        """Acknowledge a message of unknown kind, so that the vehicle does not send it for ever; it goes nowhere."""
         gateway = self._gateway
         numbers = gateway.routes.unrouted(b"").numbers
         self._count(numbers, 1, 0)
         numbers.dispatch_total.add(1)
-        message_type = str(envelope.message_type)
-        gateway.metrics.counter(UNKNOWN_MESSAGE_TYPE_ERROR_TOTAL, msg_type=message_type).add(1)
-        gateway.log.error(
-            "unknown_message_type_error",
-            device_id=self.vehicle.vin,
-            error=f"no stream message: union tag {message_type}",
-            msg_txid=_text(envelope.txid),
-            msg_type=message_type,
-        )
-        return gateway.frames.ack("", envelope.txid)
-
-
-def _text(content: bytes) -> str:
-    """For a log field: cut where it is longer than any txid or topic that is taken."""
-    text = content[:MAX_ID_BYTES].decode("utf-8", "replace")
-    return text if len(content) <= MAX_ID_BYTES else f"{text}... ({len(content)} bytes)"
+        return gateway.refusals.unknown_type(self.vehicle, envelope)

@@ -10,10 +10,13 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
+from fleetgw.app.pause import LOOK_EVERY_S, Pause
+from fleetgw.app.vehicle_log import VehicleLog
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.delivery import Backlog
 from fleetgw.domain.errors import Retryable, Unheard
 from fleetgw.domain.expectation import Expectation
+from fleetgw.domain.line_limit import cut
 from fleetgw.domain.memory_budget import unbounded_share
 from fleetgw.domain.metrics import (
     DEAD_LETTER_TOTAL,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
     from fleetgw.domain.delivery import BacklogLimits, Batch, Settlement
+    from fleetgw.domain.errors import NotConnected
     from fleetgw.domain.memory_budget import Share
     from fleetgw.domain.ports import IDispatcher, ILog, IMetrics, Outcome
     from fleetgw.domain.records import Record
@@ -41,6 +45,9 @@ COMPANY_RECORDS = 32
 
 PROMPT_COMPANY_RECORDS = 8
 """The same where ``IPromptDispatcher`` asks for it: one by one records would cost mqtt a third more."""
+
+TURN_S = 0.005
+"""How long batches are handed over one after another before the reactor serves others."""
 
 LOG_INTERVAL_S = 10.0
 """How often it is logged, at most, that records were set aside or found no memory: each may fail at a time of its own."""
@@ -97,15 +104,15 @@ class Lane:
         self._log = log
         self.share = share or unbounded_share()
         self._backlog: Backlog[AwaitsConfirmation] = Backlog(limits, timing.retry_initial_s, timing.retry_max_s, self.share)
-        self._backoff = Backoff(timing.retry_initial_s, timing.retry_max_s)
+        self._pause = Pause(sink, Backoff(timing.retry_initial_s, timing.retry_max_s))
+        self._vehicle_log = VehicleLog(log, clock.seconds)
         self._random = Random()  # noqa: S311  jitter needs no secrecy
         self._pending_send: IDelayedCall | None = None
         self._pending_retry: IDelayedCall | None = None
-        self._pausing = False
         self._gathering = False
         self._expectation = Expectation()
         self._closed = False
-        self._logged_aside_at_s = self._logged_memory_at_s = -LOG_INTERVAL_S
+        self._logged_aside_at_s = self._logged_away_at_s = self._logged_memory_at_s = -LOG_INTERVAL_S
         self._draining: list[Deferred[None]] = []
         self._refused_total = metrics.counter(LANE_REFUSED_TOTAL, dispatcher=sink.name)
         self._refused_for_memory_total = metrics.counter(LANE_REFUSED_FOR_MEMORY_TOTAL, dispatcher=sink.name)
@@ -147,6 +154,12 @@ class Lane:
                 ceiling_bytes=self.share.budget.ceiling_bytes,
             )
 
+    def share_among_vehicles(self, *, is_shared: bool) -> None:
+        """Say whether several vehicles are connected: then no one of them gets all of the lane (``Backlog``)."""
+        self._backlog.share_among_vehicles(is_shared=is_shared)
+        if self._pending_send is None and self._backlog.has_more and not self._closed:
+            self._send_in(0)
+
     def _has_company(self) -> bool:
         """Whether what waits is enough for a batch: as much as is under way, and as the vehicles are to send again."""
         backlog = self._backlog
@@ -162,9 +175,10 @@ class Lane:
     def drain(self) -> Deferred[None]:
         """Try at once what waits for that; fires once nothing is held. Cancelling it changes nothing in the lane."""
         self._backlog.hurry()
-        if self._pausing:
-            self._backoff.succeeded()
-        if self._pausing or (self._pending_send is None and self._backlog.has_more):
+        if self._pause.is_on:
+            self._pause.end()
+            self._send_in(0)
+        elif self._pending_send is None and self._backlog.has_more:
             self._send_in(0)
         if not self._backlog.held_records:
             return succeed(None)
@@ -196,17 +210,24 @@ class Lane:
 
     def _send(self) -> None:
         self._pending_send = None
-        self._pausing = False
+        if self._pause.is_on and (look_in_s := self._pause.next_look_s(self._clock.seconds())):
+            self._send_in(look_in_s)
+            return
+        self._pause.begins_try()
         self._gathering = False
         self._expectation.left()
         self._held_records.set_to(self._backlog.held_records)
         self._memory_bytes.set_to(self.share.memory_bytes)
+
+        until_s = self._clock.seconds() + TURN_S
         while self._pending_send is None and (batch := self._backlog.next_batch()) is not None:
             try:
                 answer = self.sink.dispatch(batch.records)
                 answer.addCallbacks(self._settle, self._broken, (batch,), {}, (batch,))
             except Exception:  # a sink's, which the port forbids; see ``_broken``
                 self._broken(Failure(), batch)
+            if self._pending_send is None and self._clock.seconds() >= until_s and self._backlog.has_more:
+                self._send_in(0)
 
     def _retry(self) -> None:
         self._pending_retry = None
@@ -252,7 +273,7 @@ class Lane:
 
     def _plan_next(self, settlement: Settlement[AwaitsConfirmation], count: int) -> None:
         if settlement.retried_records < count:
-            self._backoff.succeeded()
+            self._pause.succeeded()
         if settlement.retry_reason is not None:
             self._retried_total.add(1)
         if self._closed:
@@ -260,14 +281,19 @@ class Lane:
         if settlement.pause_s is not None:
             self._plan_retry()
             self._log_aside(settlement)
-        if settlement.not_connected is not None and not self._pausing:
+        if settlement.not_connected is not None and not self._pause.is_on:
             # batches that fail together are one failure: the first begins the pause
-            self._pausing = True
-            pause_s = self._backoff.failed(self._random.random())
-            self._send_in(pause_s)
-            self._log.warn("dispatch_retry", dispatcher=self.sink.name, error=str(settlement.not_connected), pause_s=pause_s)
+            self._begin_pause(settlement.not_connected)
         elif self._pending_send is None and self._backlog.has_more:
             self._send_in(0)
+
+    def _begin_pause(self, reason: NotConnected) -> None:
+        now_s = self._clock.seconds()
+        pause_s, had_a_chance = self._pause.begin(now_s, self._random.random())
+        self._send_in(min(pause_s, LOOK_EVERY_S))
+        if had_a_chance or now_s - self._logged_away_at_s >= LOG_INTERVAL_S:
+            self._logged_away_at_s = now_s
+            self._log.warn("dispatch_retry", dispatcher=self.sink.name, error=str(reason), pause_s=pause_s)
 
     def _log_aside(self, settlement: Settlement[AwaitsConfirmation]) -> None:
         now_s = self._clock.seconds()
@@ -298,11 +324,19 @@ class Lane:
 
     def _dead_letter(self, record: Record, origin: AwaitsConfirmation | None, reason: str) -> None:
         self._dead_letter_total.add(1)
-        self._log.error(
+        fields = {"dispatcher": self.sink.name, "error": reason, "vehicle_resends": origin is not None}
+        if origin is None:  # acknowledged, as far as it is known here: the line may be the last copy
+            payload = base64.b64encode(record.payload).decode()
+            self._log.error("dead_letter", **fields, metadata=record.metadata(), payload_base64=payload)
+            return
+        self._vehicle_log.error(
             "dead_letter",
-            dispatcher=self.sink.name,
-            error=reason,
-            vehicle_resends=origin is not None,
-            metadata=record.metadata(),
-            payload_base64=base64.b64encode(record.payload).decode(),
+            record.vin,
+            lambda: (
+                fields
+                | {
+                    "metadata": {key: cut(value) for key, value in record.metadata().items()},
+                    "payload_bytes": len(record.payload),
+                }
+            ),
         )

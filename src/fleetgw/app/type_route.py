@@ -75,6 +75,7 @@ class TypeRoutes:
     """Topic bytes of an envelope -> ``TypeRoute``.
 
     :ivar find: topic bytes -> the route of a routed type, else None; a plain dict's ``get``, for the hot path.
+    :ivar lanes: of all sinks.
     :ivar confirmed_numbers: of every record type that a sink's confirmation acknowledges.
     """
 
@@ -84,6 +85,7 @@ class TypeRoutes:
         :param lanes: sink name -> lane, one for every sink named in ``routes``.
         """
         self._metrics = metrics
+        self.lanes = tuple(lanes.values())
         self.confirmed_numbers: dict[str, ConfirmedNumbers] = {}
         routed = {
             record_type.encode("utf-8", "surrogateescape"): self._routed_type(route, lanes)

@@ -15,10 +15,14 @@ class Backoff:
     max_s: float
     failures: int = 0
 
-    def failed(self, chance: float) -> float:
-        """Seconds to wait before the next attempt. ``chance`` is a random number in [0, 1)."""
+    def failed(self, chance: float, *, counts: bool = True) -> float:
+        """Seconds to wait before the next attempt.
+
+        :param chance: a random number in [0, 1).
+        :param counts: the next pause is to be longer.
+        """
         pause = min(self.max_s, self.initial_s * 2.0 ** min(self.failures, 30))
-        self.failures += 1
+        self.failures += counts
         return pause * (1 - chance / 2)
 
     def succeeded(self) -> None:

@@ -4,13 +4,17 @@ from bisect import insort
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
-from attrs import define, field, frozen
+from attrs import frozen
 
+from fleetgw.domain.batch import Batch as Batch
+from fleetgw.domain.batch import Refusal, batch_of
+from fleetgw.domain.batch import Settlement as Settlement
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.memory_budget import Share, unbounded_share
 from fleetgw.domain.ports import RECEIPT, Outcome, Receipt
-from fleetgw.domain.records import Record
+from fleetgw.domain.records import Record, count_within
 from fleetgw.domain.set_aside import Entry, SetAside
+from fleetgw.domain.vehicle_shares import VEHICLE_WORK, Holding, VehicleShares
 
 
 class Origin(Protocol):
@@ -20,6 +24,9 @@ class Origin(Protocol):
 
 
 OriginT = TypeVar("OriginT", bound=Origin)
+
+BATCH_WORK = 2_048
+"""Units of work in one batch: what the slowest sinks handle in some ten milliseconds."""
 
 
 @frozen
@@ -31,68 +38,16 @@ class BacklogLimits:
     :ivar queue_bytes: the memory that they take (``Record.cost_bytes``), likewise.
     :ivar in_flight_records: records handed to the sink and not settled.
     :ivar batch_records: records in one batch.
+    :ivar batch_work: their work (``work_of``), at most, unless one record alone has more.
+    :ivar vehicle_work: the work of one vehicle's records that wait or are in flight, likewise, while several are connected.
     """
 
     queue_records: int
     queue_bytes: int
     in_flight_records: int
     batch_records: int
-
-
-@define(eq=False)
-class Batch(Generic[OriginT]):
-    """Records to be handed to the sink together; ``origins[i]`` waits for ``records[i]``, None when nobody does.
-
-    :ivar positions: where each record stands in the order of all records ever taken.
-    :ivar was_aside: the records had been set aside.
-    """
-
-    records: list[Record] = field(factory=list)
-    origins: list[OriginT | None] = field(factory=list)
-    positions: Sequence[int] = ()
-    was_aside: bool = False
-
-    def entries(self) -> list[Entry[OriginT]]:
-        """Each record by itself."""
-        return [Entry(*each) for each in zip(self.positions, self.records, self.origins, strict=True)]
-
-
-def _batch_of(entries: Sequence[Entry[OriginT]], *, was_aside: bool = False) -> Batch[OriginT]:
-    return Batch(
-        [entry.record for entry in entries],
-        [entry.origin for entry in entries],
-        [entry.position for entry in entries],
-        was_aside,
-    )
-
-
-@frozen(eq=False)
-class Refusal(Generic[OriginT]):
-    """A record that its sink refuses for good."""
-
-    record: Record
-    origin: OriginT | None
-    reason: Rejected
-
-
-@define(eq=False)
-class Settlement(Generic[OriginT]):
-    """What a batch's outcomes mean.
-
-    :ivar due: the confirmed records that each origin waits for, in order.
-    :ivar refused: the records to put aside for good.
-    :ivar retried_records: how many are to be tried again.
-    :ivar retry_reason: why the last of those is, None when none is.
-    :ivar not_connected: why the sink as a whole gets nothing now, None when it may get more.
-    :ivar pause_s: the longest pause that was begun for what was set aside, None when none was.
-    """
-
-    due: dict[OriginT, list[Record]] = field(factory=dict)
-    refused: list[Refusal[OriginT]] = field(factory=list)
-    retried_records: int = 0
-    retry_reason: Retryable | None = None
-    not_connected: NotConnected | None = None
-    pause_s: float | None = None
+    batch_work: int = BATCH_WORK
+    vehicle_work: int = VEHICLE_WORK
 
 
 class Backlog(Generic[OriginT]):
@@ -124,6 +79,8 @@ class Backlog(Generic[OriginT]):
         self._aside: SetAside[OriginT] = SetAside(retry_initial_s, retry_max_s)
         self._held_aside = self._aside.held
         self._last_was_aside = False
+        self._vehicles: VehicleShares[OriginT] | None = None  # kept while several vehicles are connected
+        self._is_shared = False
 
     @property
     def held_records(self) -> int:
@@ -155,10 +112,46 @@ class Backlog(Generic[OriginT]):
         """When ``end_pauses`` is to be called, None when nothing set aside pauses."""
         return self._aside.next_due_s
 
+    def share_among_vehicles(self, *, is_shared: bool) -> None:
+        """Say whether several vehicles are connected.
+
+        Then each has a share of what flows to the sink (``VehicleShares``), and may hold as much as is still free. A vehicle
+        that is alone has all of both; shares that were kept are kept on until nothing is held.
+        """
+        self._is_shared = is_shared
+        if is_shared and self._vehicles is None:
+            self._begin_sharing()
+        elif not self._flowing_records and not self._held_aside.records:
+            self._vehicles = VehicleShares(self.limits.vehicle_work) if is_shared else None
+
+    def _begin_sharing(self) -> None:
+        vehicles: VehicleShares[OriginT] = VehicleShares(self.limits.vehicle_work)
+        self._vehicles = vehicles
+        for record in self._aside.records():
+            vehicles.count(record, flows=False)
+        for batch in (*self._in_flight, *self._retries):
+            for record in batch.records:
+                vehicles.count(record, flows=not batch.was_aside)
+        waiting = [*zip(self._waiting_records, self._waiting_origins, strict=True)]
+        self._waiting_records, self._waiting_origins = [], []
+        for record, origin in waiting:
+            if vehicles.take([record], record.cost_bytes, origin):
+                self._waiting_records.append(record)
+                self._waiting_origins.append(origin)
+
+    def _let_flow(self) -> None:
+        """Let follow what waited for its vehicle's share of the flow."""
+        if self._vehicles is not None:
+            records, origins = self._vehicles.released()
+            self._waiting_records += records
+            self._waiting_origins += origins
+            if not self._is_shared and not self._flowing_records and not self._held_aside.records:
+                self._vehicles = None
+
     def offer(self, records: Sequence[Record], size_bytes: int, origin: OriginT | None) -> int:
         """Take as many of ``records`` as there is room for, from the first on.
 
-        :param records: of one record type.
+        :param records: of one vehicle and record type.
         :param size_bytes: what all of them cost (``Record.cost_bytes``).
         :param origin: who waits for their confirmation.
         :return: how many were taken.
@@ -168,11 +161,13 @@ class Backlog(Generic[OriginT]):
         held_bytes = self._flowing_bytes + size_bytes
         limits = self.limits
         share = self._share
+        vehicles = self._vehicles
         if (
             self._held_aside.records
             or held_records > limits.queue_records
             or held_bytes > limits.queue_bytes
             or size_bytes > share.room_bytes
+            or (vehicles is not None and self._is_beyond_half(vehicles.held_by(records[0].vehicle.vin), count, size_bytes))
         ):
             count, size_bytes = self._fitting(records)
             records = records[:count]
@@ -181,9 +176,20 @@ class Backlog(Generic[OriginT]):
         self._flowing_records = held_records
         self._flowing_bytes = held_bytes
         share.take(size_bytes)
+        if vehicles is not None and count:
+            flowing = vehicles.take(records, size_bytes, origin)
+            self._waiting_records += records[:flowing]
+            self._waiting_origins += [origin] * flowing
+            return count
         self._waiting_records += records
         self._waiting_origins += [origin] * count
         return count
+
+    def _is_beyond_half(self, holding: Holding[OriginT], count: int, size_bytes: int) -> bool:
+        """Whether a vehicle would hold more than what is left for the others."""
+        free_records = self.limits.queue_records - self._flowing_records
+        free_bytes = min(self.limits.queue_bytes - self._flowing_bytes, self._share.room_bytes)
+        return holding.records + 2 * count > free_records or holding.cost_bytes + 2 * size_bytes > free_bytes
 
     def _fitting(self, records: Sequence[Record]) -> tuple[int, int]:
         """How many there is room for, from the first on, and what they cost."""
@@ -196,8 +202,14 @@ class Backlog(Generic[OriginT]):
         share_bytes = self._share.room_bytes
         self.short_of_memory = False
         count = size_bytes = 0
-        for record in records[: max(0, room_records)]:
-            if size_bytes + record.cost_bytes > min(room_bytes, share_bytes):
+        most_records, most_bytes = room_records, min(room_bytes, share_bytes)
+        if self._vehicles is not None and records:
+            # no more than it leaves for the others, but always one
+            holding = self._vehicles.held_by(records[0].vehicle.vin)
+            most_bytes = max((most_bytes - holding.cost_bytes) // 2, 0 if holding.records else records[0].cost_bytes)
+            most_records = min(most_records, max((most_records - holding.records) // 2, 0 if holding.records else 1))
+        for record in records[: max(0, most_records)]:
+            if size_bytes + record.cost_bytes > min(most_bytes, room_bytes, share_bytes):
                 self.short_of_memory = share_bytes < room_bytes
                 break
             count += 1
@@ -237,19 +249,21 @@ class Backlog(Generic[OriginT]):
                 del self._retries[0]
             else:
                 entries = batch.entries()
-                batch, self._retries[0] = _batch_of(entries[:room]), _batch_of(entries[room:])
+                batch, self._retries[0] = batch_of(entries[:room]), batch_of(entries[room:])
             batch = self._without_stopped(batch)
             if batch.records:
                 return batch
         return None
 
     def _from_aside(self, room: int) -> Batch[OriginT] | None:
-        return _batch_of(self._aside.take(room), was_aside=True) if self._aside.has_due else None
+        if not self._aside.has_due:
+            return None
+        return batch_of(self._aside.take(room, self.limits.batch_work), was_aside=True)
 
     def _from_waiting(self, room: int) -> Batch[OriginT] | None:
         while self._waiting_records:
             records, origins, start = self._waiting_records, self._waiting_origins, self._waiting_from
-            count = min(room, len(records))
+            count = count_within(records, room, self.limits.batch_work)
             if count == len(records):
                 self._waiting_records, self._waiting_origins = [], []
             else:
@@ -269,10 +283,13 @@ class Backlog(Generic[OriginT]):
         for entry in batch.entries():
             if self._aside.stops(entry.record):
                 self._flows_no_more(entry.record)
+                if self._vehicles is not None:
+                    self._vehicles.flows_no_more(entry.record)
                 self._aside.hold_back(entry)
             else:
                 free.append(entry)
-        return batch if len(free) == len(batch.records) else _batch_of(free)
+        self._let_flow()
+        return batch if len(free) == len(batch.records) else batch_of(free)
 
     def _flows_no_more(self, record: Record) -> None:
         self._flowing_records -= 1
@@ -301,6 +318,7 @@ class Backlog(Generic[OriginT]):
             self._confirm(batch, settlement)
         else:
             self._settle_each(batch, outcomes, now_s, chance, settlement)
+        self._let_flow()
         return settlement
 
     def _confirm(self, batch: Batch[OriginT], settlement: Settlement[OriginT]) -> None:
@@ -317,6 +335,8 @@ class Backlog(Generic[OriginT]):
         self._flowing_records -= len(batch.records)
         self._flowing_bytes -= size_bytes
         self._share.give_back(size_bytes)
+        if self._vehicles is not None:
+            self._vehicles.gone(batch.records, flowed=True)
 
     def _settle_each(
         self,
@@ -336,6 +356,8 @@ class Backlog(Generic[OriginT]):
                 elif origin is not None:
                     settlement.due.setdefault(origin, []).append(record)
                 self._share.give_back(record.cost_bytes)
+                if self._vehicles is not None:
+                    self._vehicles.gone((record,), flowed=not batch.was_aside)
                 if batch.was_aside:
                     aside.gone(entry.position, record)
                 else:
@@ -351,11 +373,13 @@ class Backlog(Generic[OriginT]):
                     continue
             if not batch.was_aside:
                 self._flows_no_more(record)
+                if self._vehicles is not None:
+                    self._vehicles.flows_no_more(record)
             pause_s = aside.refused(entry, now_s, chance, is_new=not batch.was_aside)
             if pause_s is not None:
                 settlement.pause_s = max(pause_s, settlement.pause_s or 0)
         if again:
-            insort(self._retries, _batch_of(again), key=_first_position)
+            insort(self._retries, batch_of(again), key=_first_position)
 
     def close(self) -> None:
         """Take nothing more and hand nothing out; what is in flight may still settle."""
@@ -364,6 +388,10 @@ class Backlog(Generic[OriginT]):
     def abandon(self) -> list[tuple[Record, OriginT | None]]:
         """Give up on everything, in flight too: returns it with its origins, oldest first. For after ``close``."""
         self._share.give_back(self.held_bytes)
+        if self._vehicles is not None:
+            records, origins = self._vehicles.abandon()
+            self._waiting_records += records
+            self._waiting_origins += origins
         until = self._waiting_from + len(self._waiting_records)
         waiting = Batch(self._waiting_records, self._waiting_origins, range(self._waiting_from, until))
         entries = [*self._aside.abandon()]

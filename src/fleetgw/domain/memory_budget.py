@@ -1,6 +1,7 @@
 """The memory that all queues together may take. Pure: shares take from it and give back to it."""
 
 import sys
+from math import ceil
 
 
 class MemoryBudget:
@@ -36,20 +37,20 @@ class Share:
     def __init__(self, budget: MemoryBudget, weight: float) -> None:
         self.budget = budget
         self.held_bytes = 0
-        self._weight = weight
+        self._percent = ceil(weight * 100)  # whole numbers: with fractions two shares could exceed the budget by a byte
         self._claimed_bytes = 0  # of the memory that is nobody's
 
     @property
     def memory_bytes(self) -> int:
         """The memory that the records held take, the copies that the sink and its client make included."""
-        return int(self.held_bytes * self._weight)
+        return -(-self.held_bytes * self._percent // 100)
 
     @property
     def room_bytes(self) -> int:
         """The cost of the records that may still be taken."""
         budget = self.budget
         most_bytes = budget.guaranteed_bytes + self._claimed_bytes + budget.unclaimed_bytes
-        return int(most_bytes / self._weight) - self.held_bytes
+        return most_bytes * 100 // self._percent - self.held_bytes
 
     def take(self, cost_bytes: int) -> None:
         """Count records that fit into ``room_bytes``."""

@@ -29,3 +29,48 @@ class TokenBucket:
             return False
         self._tokens -= 1
         return True
+
+
+MAX_IDLE_BUCKETS = 100_000
+"""Vehicles that have gone and whose buckets are remembered until they would be full again."""
+
+
+class VehicleBuckets:
+    """One bucket for each vehicle, shared by its connections; connecting again gives no new one.
+
+    :param limit: see ``TokenBucket``.
+    :param interval_s: likewise; after so long a time a bucket is full whatever was taken from it, and is forgotten.
+    """
+
+    def __init__(self, limit: int, interval_s: float, max_idle: int = MAX_IDLE_BUCKETS) -> None:
+        self._limit = limit
+        self._interval_s = interval_s
+        self._max_idle = max_idle
+        self._in_use: dict[str, TokenBucket] = {}
+        self._idle: dict[str, tuple[float, TokenBucket]] = {}  # by when they were left, oldest first
+
+    def __len__(self) -> int:
+        return len(self._in_use) + len(self._idle)
+
+    def of(self, vin: str, now: float) -> TokenBucket:
+        """The bucket of a vehicle that has connected."""
+        bucket = self._in_use.get(vin)
+        if bucket is None:
+            self._forget(now)
+            idle = self._idle.pop(vin, None)
+            bucket = self._in_use[vin] = idle[1] if idle else TokenBucket(self._limit, self._interval_s, now)
+        return bucket
+
+    def leave(self, vin: str, now: float) -> None:
+        """The vehicle's last connection has gone."""
+        bucket = self._in_use.pop(vin, None)
+        if bucket is not None:
+            self._idle[vin] = now, bucket
+        self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        while self._idle:
+            vin = next(iter(self._idle))
+            if len(self._idle) <= self._max_idle and now - self._idle[vin][0] < self._interval_s:
+                return
+            del self._idle[vin]

@@ -1,5 +1,6 @@
 """What the gateway carries: envelopes as read, records as decoded, and the vehicle they come from."""
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
@@ -118,3 +119,19 @@ class Record:
             "version": "0",
             "vin": self.vehicle.vin,
         }
+
+
+def work_of(record: Record) -> int:
+    """What handling a record costs a sink, in units: one for the record, each element, and each KiB of its payload."""
+    return record.elements + 1 + (len(record.payload) >> 10)
+
+
+def count_within(records: Iterable[Record], most_records: int, most_work: int) -> int:
+    """How many records, from the first on, stay within both bounds; the first always does."""
+    count = work = 0
+    for record in records:
+        work += work_of(record)
+        if count == most_records or (work > most_work and count):
+            break
+        count += 1
+    return count

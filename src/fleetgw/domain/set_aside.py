@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 from attrs import define, field
 
 from fleetgw.domain.backoff import Backoff
-from fleetgw.domain.records import Record
+from fleetgw.domain.records import Record, count_within, work_of
 
 OriginT = TypeVar("OriginT")
 
@@ -143,13 +143,20 @@ class SetAside(Generic[OriginT]):
             self._lots[lot].backoff.succeeded()
         self.end_pauses(float("inf"))
 
-    def take(self, count: int) -> list[Entry[OriginT]]:
-        """Part with up to ``count`` due records, each lot's in order, to be handed to the sink."""
+    def take(self, most_records: int, most_work: int) -> list[Entry[OriginT]]:
+        """Part with due records, each lot's in order, to be handed to the sink; see ``count_within``."""
         taken: list[Entry[OriginT]] = []
-        while self._due and len(taken) < count:
+        work = 0
+        while self._due and len(taken) < most_records:
             lot, stopped = next(iter(self._due.items()))
-            share = count - len(taken) if stopped.flows_again else 1
+            if taken and work + work_of(stopped.entries[0].record) > most_work:
+                break
+            share = 1
+            if stopped.flows_again:
+                records = (entry.record for entry in stopped.entries)
+                share = count_within(records, most_records - len(taken), most_work - work)
             taken += stopped.entries[:share]
+            work += sum(work_of(entry.record) for entry in stopped.entries[:share])
             del stopped.entries[:share]
             if not stopped.flows_again:
                 stopped.trying = taken[-1].position
@@ -157,6 +164,10 @@ class SetAside(Generic[OriginT]):
             elif not stopped.entries:
                 del self._due[lot], self._lots[lot]
         return taken
+
+    def records(self) -> Iterator[Record]:
+        """All that is held here and not in flight."""
+        return (entry.record for stopped in self._lots.values() for entry in stopped.entries)
 
     def abandon(self) -> Iterator[Entry[OriginT]]:
         """Part with all that is not in flight, in no order, and forget what is."""

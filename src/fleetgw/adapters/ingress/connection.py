@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.ingress.factory import VehicleFactory
     from fleetgw.adapters.ingress.http import Request
     from fleetgw.adapters.ingress.tls import VehicleTransport
+    from fleetgw.adapters.ingress.turns import Turn
     from fleetgw.domain.ports import ISession
     from fleetgw.domain.records import PeerIdentity
 
@@ -72,6 +73,9 @@ class VehicleConnection(Protocol):
     _slow_since: float | None = None
     _unsent_since: float | None = None
     _writes: list[bytes] | None = None
+    _turn: Turn | None = None
+    _unread = b""
+    _is_paused = False
 
     def connectionMade(self) -> None:
         """The socket is there; TLS is still to come."""
@@ -81,22 +85,55 @@ class VehicleConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take decrypted bytes."""
-        self._heard_at = self.factory.monotonic()
+        self._heard_at = now = self.factory.monotonic()
         self._pinged_at = None
+        if self._turn is not None and self._turn.is_over:
+            self._wait(data)
+        else:
+            self._handle(data, now)
+
+    def _handle(self, data: bytes, now: float) -> None:
+        turn = self._turn
         try:
-            if self._session is None:
+            if self._session is None or turn is None:
                 self._read_request(data)
-            elif self._reader is None:
-                messages, position = split_frames(data, 0)
-                replies = self._session.received(messages) if messages else b""
-                if position < len(data):
-                    self._read_slowly(self._session, data, position, replies)
-                elif replies:
-                    self.write(replies)
-            else:
-                self._read_slowly(self._session, data, 0, b"")
+                return
+            messages, position = split_frames(data, 0) if self._reader is None else ([], 0)
+            replies = self._session.received(messages) if messages else b""
+            if position < len(data):
+                self._read_further(self._session, data, position, replies, now + turn.left_s)
+            elif replies:
+                self.write(replies)
         except Exception as error:  # whatever a peer's bytes provoke ends this connection alone
             self._broken(error)
+        if turn is not None:
+            turn.left_s -= self.factory.monotonic() - now
+            if turn.left_s <= 0:
+                turn.end()
+
+    # -- turns
+
+    def _wait(self, data: bytes) -> None:
+        """Keep bytes until the vehicle's next turn; what the socket has after a second read stays in the kernel."""
+        if self._unread:
+            self._unread += data
+            self._is_paused = True
+            self.transport.pauseProducing()
+        elif self._turn is not None:
+            self._unread = data
+            self._turn.wait(self)
+
+    def read_on(self) -> None:
+        """See ``Reader``."""
+        data, self._unread = self._unread, b""
+        if self._session is None:
+            return
+        self._heard_at = self.factory.monotonic()
+        self._handle(data, self._heard_at)
+        if self._is_paused and not self._unread:
+            self._is_paused = False
+            if not self.factory.is_paused:
+                self.transport.resumeProducing()
 
     # -- upgrade
 
@@ -161,6 +198,7 @@ class VehicleConnection(Protocol):
             headers.get("x-network-interface", ""),
         )
         self._session = self.factory.gateway.connected(vehicle, self)
+        self._turn = self.factory.turns.of(vehicle.vin)
         self._enter(Stage.OPEN)
         self.factory.open_connections += 1
         self.factory.log.info(
@@ -208,30 +246,41 @@ class VehicleConnection(Protocol):
 
     # -- frames
 
-    def _read_slowly(self, session: ISession, data: bytes, position: int, replies: bytes) -> None:
-        """Feed Autobahn just the frames that are its own; all replies of this read leave in one write."""
-        self._reader = reader = self._reader or self.factory.new_reader(self)
+    def _read_further(self, session: ISession, data: bytes, position: int, replies: bytes, until: float) -> None:
+        """Go on until the vehicle's turn is over, and feed Autobahn just the frames that are its own.
+
+        All replies of this read leave in one write.
+        """
+        reader = self._reader
         self._writes = writes = [replies]
-        reader.frames_this_read = 0
-        while position < len(data) and not reader.closing:
-            if reader.idle:
+        if reader is not None:
+            reader.frames_this_read = 0
+        while position < len(data) and not (reader is not None and reader.closing) and self.factory.monotonic() < until:
+            if reader is None or reader.idle:
                 self._slow_since = None
                 messages, position = split_frames(data, position)
                 if messages:
                     writes.append(session.received(messages))
+                    continue
+            if reader is None:
+                self._reader = reader = self.factory.new_reader(self)
             size = reader.size_wanted
             reader.feed(data[position : position + size])
             position += size
-        if reader.closing and not reader.finished:
-            reader.feed(data[position:])
+        if reader is not None and reader.closing:
+            if not reader.finished:
+                reader.feed(data[position:])
+            position = len(data)
         self._writes = None
         self.write(b"".join(writes))
-        if reader.finished:
+        if reader is not None and reader.finished:
             self._lose_connection()
-        elif reader.idle:
+        elif reader is not None and reader.idle:
             self._reader = self._slow_since = None
-        elif self._slow_since is None:
+        elif reader is not None and self._slow_since is None:
             self._slow_since = self._heard_at
+        if position < len(data):
+            self._wait(data[position:])
 
     def message_read(self, payload: bytes) -> None:
         """See ``ReaderHost``."""
@@ -335,7 +384,8 @@ class VehicleConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection has gone, whoever ended it."""
         session, self._session = self._session, None
-        self._reader = None
+        self._reader = self._turn = None
+        self._unread = b""
         self._stage = Stage.CLOSING
         try:
             if session is None:

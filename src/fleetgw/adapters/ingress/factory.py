@@ -13,6 +13,7 @@ from twisted.internet.task import LoopingCall
 
 from fleetgw.adapters.ingress.autobahn_frames import FrameReader
 from fleetgw.adapters.ingress.connection import VehicleConnection
+from fleetgw.adapters.ingress.turns import Turns
 from fleetgw.domain.metrics import SOCKET_ERR_TOTAL, TLS_HANDSHAKE_ERROR_TOTAL
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class VehicleFactory(Factory):
         self.monotonic: Callable[[], float] = clock.seconds
         self.connections: set[VehicleConnection] = set()
         self.open_connections = 0
+        self.turns = Turns(clock)
+        self.is_paused = False
         self._awaiting_end: list[Deferred[None]] = []
         self.socket_err_total = metrics.counter(SOCKET_ERR_TOTAL)
         self._metrics = metrics
@@ -154,11 +157,13 @@ class VehicleFactory(Factory):
 
     def pause(self) -> None:
         """Read nothing more from any vehicle."""
+        self.is_paused = True
         for connection in self.connections:
             connection.transport.pauseProducing()
 
     def close_all(self, reason: str) -> None:
         """Say goodbye to every vehicle (1001) and read on for their answers."""
+        self.is_paused = False
         for connection in tuple(self.connections):
             connection.transport.resumeProducing()
             connection.close(reason)

@@ -45,9 +45,9 @@ class Tls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class RateLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many records one connection may send. A record above it is neither acknowledged nor dispatched."""
+    """How many records one vehicle may send, over all its connections. What is above is neither acked nor dispatched."""
 
-    enabled: Annotated[bool, Meta(description="Whether connections are limited.")] = False
+    enabled: Annotated[bool, Meta(description="Whether vehicles are limited.")] = False
     message_limit: Annotated[Whole, Meta(description="Records in one interval; needed, and at least 1, when enabled.")] = 0
     message_interval_time: Annotated[
         Whole, Meta(description="Length of the interval in seconds; 0: the default.", extra=ZERO_IS_LEFT_OUT)
@@ -220,7 +220,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reliable_ack_sources: Annotated[
         dict[str, str], Meta(description="Record type to the sink whose confirmation is acknowledged to the vehicle.")
     ] = {}
-    rate_limit: Annotated[RateLimit, Meta(description="Records that one connection may send.")] = field(
+    rate_limit: Annotated[RateLimit, Meta(description="Records that one vehicle may send.")] = field(
         default_factory=RateLimit
     )
     namespace: Annotated[str, Meta(description="Topics, streams and channels are called `<namespace>_<record type>`.")] = ""

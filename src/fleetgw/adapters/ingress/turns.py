@@ -1,0 +1,72 @@
+"""Turns of reading: what one vehicle sends keeps the reactor for a few milliseconds, then others are served.
+
+A vehicle's time is that of all its connections together. Once it is used up, what else has been read of the vehicle waits
+until the reactor has looked at every other socket.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakValueDictionary
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+QUANTUM_S = 0.005
+"""Seconds of a vehicle's turn; its last message may exceed it."""
+
+
+class Reader(Protocol):
+    """A connection as a turn sees it."""
+
+    def read_on(self) -> None:
+        """Handle what waits; may end the turn again."""
+
+
+class Turn:
+    """One vehicle's time.
+
+    :ivar left_s: of the quantum; whoever has handled some of what was read takes the time that it took.
+    :ivar is_over: what comes must wait (``wait``).
+    """
+
+    __slots__ = ("__weakref__", "_clock", "_waiting", "is_over", "left_s")
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.left_s = QUANTUM_S
+        self.is_over = False
+        self._clock = clock
+        self._waiting: deque[Reader] = deque()
+
+    def end(self) -> None:
+        """The quantum is used up: begin the next turn once the reactor has served others."""
+        if not self.is_over:
+            self.is_over = True
+            self._clock.callLater(0, self._begin)
+
+    def wait(self, reader: Reader) -> None:
+        """Have a reader read on in the next turn, behind those that wait already; this one has nothing left."""
+        self.left_s = 0.0
+        self._waiting.append(reader)
+
+    def _begin(self) -> None:
+        self.left_s = QUANTUM_S
+        self.is_over = False
+        while self._waiting and not self.is_over:
+            self._waiting.popleft().read_on()
+
+
+class Turns:
+    """VIN -> ``Turn``, for as long as there is a connection of that vehicle or its turn is over."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
+
+    def of(self, vin: str) -> Turn:
+        """A vehicle's turn, the same for all of its connections."""
+        turn = self._turns.get(vin)
+        if turn is None:
+            turn = self._turns[vin] = Turn(self._clock)
+        return turn

@@ -1,0 +1,40 @@
+"""Log lines that vehicles cause: a bounded number for each vehicle and kind, however many connections it has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from fleetgw.domain.line_limit import LINES, LineLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fleetgw.domain.ports import ILog
+
+
+@define
+class VehicleLog:
+    """Writes lines within ``LineLimit``; a line that follows others that were left out has their number, ``more_unwritten``.
+
+    :ivar fields: of a line, made only when it is written.
+    """
+
+    log: ILog
+    monotonic: Callable[[], float]
+    _limit: LineLimit = field(factory=LineLimit)
+
+    def warn_once(self, event: str, vin: str, fields: Callable[[], dict[str, object]]) -> None:
+        """Write a warning, if none of this kind was written within the interval."""
+        if (more := self._admit(event, vin, 1)) is not None:
+            self.log.warn(event, **fields(), **more)
+
+    def error(self, event: str, vin: str, fields: Callable[[], dict[str, object]]) -> None:
+        """Write an error, if it is to be written."""
+        if (more := self._admit(event, vin)) is not None:
+            self.log.error(event, **fields(), **more)
+
+    def _admit(self, event: str, vin: str, lines: int = LINES) -> dict[str, int] | None:
+        unwritten = self._limit.admit(event, vin, self.monotonic(), lines)
+        return None if unwritten is None else {"more_unwritten": unwritten} if unwritten else {}

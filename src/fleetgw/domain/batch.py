@@ -1,0 +1,69 @@
+"""What a lane hands to its sink, and what the sink's outcomes mean."""
+
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+from attrs import define, field, frozen
+
+from fleetgw.domain.errors import NotConnected, Rejected, Retryable
+from fleetgw.domain.records import Record
+from fleetgw.domain.set_aside import Entry
+
+OriginT = TypeVar("OriginT")
+
+
+@define(eq=False)
+class Batch(Generic[OriginT]):
+    """Records to be handed to the sink together; ``origins[i]`` waits for ``records[i]``, None when nobody does.
+
+    :ivar positions: where each record stands in the order of all records ever taken.
+    :ivar was_aside: the records had been set aside.
+    """
+
+    records: list[Record] = field(factory=list)
+    origins: list[OriginT | None] = field(factory=list)
+    positions: Sequence[int] = ()
+    was_aside: bool = False
+
+    def entries(self) -> list[Entry[OriginT]]:
+        """Each record by itself."""
+        return [Entry(*each) for each in zip(self.positions, self.records, self.origins, strict=True)]
+
+
+def batch_of(entries: Sequence[Entry[OriginT]], *, was_aside: bool = False) -> Batch[OriginT]:
+    """Make a batch of these."""
+    return Batch(
+        [entry.record for entry in entries],
+        [entry.origin for entry in entries],
+        [entry.position for entry in entries],
+        was_aside,
+    )
+
+
+@frozen(eq=False)
+class Refusal(Generic[OriginT]):
+    """A record that its sink refuses for good."""
+
+    record: Record
+    origin: OriginT | None
+    reason: Rejected
+
+
+@define(eq=False)
+class Settlement(Generic[OriginT]):
+    """What a batch's outcomes mean.
+
+    :ivar due: the confirmed records that each origin waits for, in order.
+    :ivar refused: the records to put aside for good.
+    :ivar retried_records: how many are to be tried again.
+    :ivar retry_reason: why the last of those is, None when none is.
+    :ivar not_connected: why the sink as a whole gets nothing now, None when it may get more.
+    :ivar pause_s: the longest pause that was begun for what was set aside, None when none was.
+    """
+
+    due: dict[OriginT, list[Record]] = field(factory=dict)
+    refused: list[Refusal[OriginT]] = field(factory=list)
+    retried_records: int = 0
+    retry_reason: Retryable | None = None
+    not_connected: NotConnected | None = None
+    pause_s: float | None = None

@@ -1,0 +1,116 @@
+"""What a vehicle that has left leaves behind: nothing, without the collector."""
+
+import gc
+from weakref import ref
+
+from fleetgw.adapters.codec.envelope import write_stream
+from fleetgw.adapters.ingress.connection import VehicleConnection
+from fleetgw.app.gateway import Session
+from fleetgw.simulator.vins import make_vin
+from fleetgw.testing.gateway_in_memory import VIN, GatewayCase
+from fleetgw.testing.raw_vehicle import RawVehicle
+
+SLOW_FRAGMENT = b"\x02\x81mask\x00"
+BAD_FRAME = b"\xf2\x80mask"
+
+
+def frame(txid: bytes, payload: bytes = b"") -> bytes:
+    message = write_stream(
+        txid=txid, topic=b"V", sender_id=b"", payload=payload, created_at_s=1, device_type=b"", device_id=b""
+    )
+    return b"\x82\xfe" + len(message).to_bytes(2, "big") + bytes(4) + message
+
+
+class FreedTests(GatewayCase):
+    """Each leaves in another way; its connection and session are looked for with the collector off."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start(reliable_ack_sources={"V": "memory"}, records={"V": ["memory"]})
+        self.other = self.open_vehicle(make_vin(7))
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+
+    def watch(self, vehicle: RawVehicle) -> tuple[ref[VehicleConnection], ref[Session]]:
+        connection = vehicle.link.server.protocol.wrappedProtocol  # type: ignore[attr-defined]
+        return ref(connection), ref(connection._session)
+
+    def assertFreed(self, vehicle: RawVehicle, *watched: ref[object]) -> None:
+        vehicle.link.pump()
+        self.assertIsNotNone(vehicle.lost)
+        del vehicle.link
+        self.gateway.clock.advance(1)
+        self.gateway.clock.advance(1)
+        self.assertEqual([each() for each in watched], [None] * len(watched))
+
+    def test_after_records_that_have_settled(self) -> None:
+        vehicle = self.open_vehicle(VIN)
+        watched = self.watch(vehicle)
+        vehicle.send(frame(b"1") * 100)
+        self.gateway.clock.advance(1)
+        vehicle.cut()
+        self.assertFreed(vehicle, *watched)
+
+    def test_with_records_under_way(self) -> None:
+        vehicle = self.open_vehicle(VIN)
+        watched = self.watch(vehicle)
+        vehicle.send(frame(b"1") * 100)
+        vehicle.cut()
+        self.assertFreed(vehicle, *watched)
+
+    def test_after_refused_messages(self) -> None:
+        vehicle = self.open_vehicle(VIN)
+        watched = self.watch(vehicle)
+        vehicle.send(frame(b"1", b"\xff") + b"\x82\x80mask")
+        vehicle.close()
+        self.assertFreed(vehicle, *watched)
+
+    def test_within_a_message_of_many_frames(self) -> None:
+        vehicle = self.open_vehicle(VIN)
+        watched = self.watch(vehicle)
+        vehicle.send(SLOW_FRAGMENT)
+        vehicle.cut()
+        self.assertFreed(vehicle, *watched)
+
+    def test_after_a_break_of_the_protocol(self) -> None:
+        vehicle = self.open_vehicle(VIN)
+        watched = self.watch(vehicle)
+        vehicle.send(BAD_FRAME)
+        self.assertFreed(vehicle, *watched)
+
+    def test_cut_by_the_gateway(self) -> None:
+        vehicle = self.open_vehicle(VIN)
+        watched = self.watch(vehicle)
+        connection = watched[0]()
+        assert connection is not None
+        connection.close("enough")
+        vehicle.link.pump()
+        connection.abort()
+        del connection
+        self.assertFreed(vehicle, *watched)
+
+    def test_after_an_error_of_ours(self) -> None:
+        vehicle = self.open_vehicle(VIN)
+        watched = self.watch(vehicle)
+        session = watched[1]()
+        assert session is not None
+        session._gateway.wall_ns = lambda: 1 // 0
+        del session
+        vehicle.send(frame(b"1"))
+        vehicle.cut()
+        self.assertFreed(vehicle, *watched)
+
+    def test_a_thousand_leave_nothing(self) -> None:
+        tls = self.gateway.vehicle_tls(VIN)
+        watched = []
+        for _ in range(1000):
+            vehicle = self.gateway.connect(tls)
+            vehicle.upgrade()
+            watched += self.watch(vehicle)
+            vehicle.send(frame(b"1"))
+            vehicle.cut()
+        del vehicle
+        self.gateway.clock.advance(1)
+        self.gateway.clock.advance(1)
+        self.assertEqual(sum(each() is not None for each in watched), 0)

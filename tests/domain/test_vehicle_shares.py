@@ -1,0 +1,264 @@
+"""Several vehicles share one backlog: order is kept, nothing is lost, no vehicle has more than its share of the flow."""
+
+from collections import Counter
+from unittest import TestCase
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from fleetgw.domain.delivery import Backlog, BacklogLimits, Batch
+from fleetgw.domain.errors import NotConnected, Rejected, Retryable
+from fleetgw.domain.ports import RECEIPT, Outcome
+from fleetgw.domain.records import PeerIdentity, Record, Vehicle, work_of
+
+SHARE = 10
+LIMITS = BacklogLimits(
+    queue_records=40, queue_bytes=4_000, in_flight_records=12, batch_records=5, batch_work=16, vehicle_work=SHARE
+)
+VEHICLES = [Vehicle(PeerIdentity("vehicle_device", vin), vin, vin) for vin in ("A", "B", "C")]
+OUTCOMES = st.sampled_from([RECEIPT, RECEIPT, Retryable("later"), NotConnected("down"), Rejected("too large")])
+
+
+def record(number: int, vehicle: Vehicle, elements: int = 0, record_type: str = "V", cost_bytes: int = 1) -> Record:
+    return Record(record_type, str(number).encode(), vehicle, b"", 0, None, 0, elements=elements, cost_bytes=cost_bytes)
+
+
+def lot_of(record: Record) -> tuple[str, str]:
+    return record.vin, record.record_type
+
+
+class SharedBacklogMachine(RuleBasedStateMachine):
+    """Records are numbered in the order taken; vehicles come and go, so that the backlog is shared or one vehicle's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backlog: Backlog[Vehicle] = Backlog(LIMITS, 1.0, 8.0)
+        self.backlog.share_among_vehicles(is_shared=True)
+        self.is_shared = self.was_always_shared = True
+        self.now_s = 0.0
+        self.issued = 0
+        self.held: dict[int, Record] = {}
+        self.flying: list[Batch[Vehicle]] = []
+        self.finished: set[int] = set()
+
+    @rule(
+        elements=st.lists(st.integers(0, 14), min_size=1, max_size=8),
+        vehicle=st.sampled_from(VEHICLES),
+        record_type=st.sampled_from(["V", "alerts"]),
+        cost_bytes=st.integers(1, 300),
+    )
+    def offer(self, elements: list[int], vehicle: Vehicle, record_type: str, cost_bytes: int) -> None:
+        records = [
+            record(self.issued + place, vehicle, each, record_type, cost_bytes) for place, each in enumerate(elements)
+        ]
+        self.was_always_shared &= self.is_shared
+        held = Counter(each.vin for each in self.held.values())
+        held_bytes = Counter(dict.fromkeys("ABC", 0))
+        for each in self.held.values():
+            held_bytes[each.vin] += each.cost_bytes
+        taken = self.backlog.offer(records, sum(each.cost_bytes for each in records), vehicle)
+        for each in records[:taken]:
+            self.held[int(each.txid)] = each
+        self.issued += len(records)
+        if not self.was_always_shared or self.backlog.set_aside_records:
+            return
+        free, free_bytes = LIMITS.queue_records - held.total(), LIMITS.queue_bytes - held_bytes.total()
+        if not held[vehicle.vin] and free and free_bytes >= cost_bytes:
+            assert taken, "kept out by the others"
+        if taken > 1 or (taken and held[vehicle.vin]):
+            assert held[vehicle.vin] + taken <= free - taken, "more than it left for the others"
+            assert held_bytes[vehicle.vin] + taken * cost_bytes <= free_bytes - taken * cost_bytes
+
+    @rule(is_shared=st.booleans())
+    def vehicles_come_and_go(self, is_shared: bool) -> None:
+        self.backlog.share_among_vehicles(is_shared=is_shared)
+        if not self.held:
+            self.was_always_shared = is_shared
+        self.is_shared = is_shared
+
+    @rule()
+    def hand_out(self) -> None:
+        batch = self.backlog.next_batch()
+        if batch is None:
+            return
+        numbers = [int(each.txid) for each in batch.records]
+        waiting = self.held.keys() - self.in_flight()
+        assert waiting.issuperset(numbers), "not held, or handed out already"
+        for place, each in enumerate(batch.records):
+            older = [
+                number
+                for number in waiting.difference(numbers[:place])
+                if number < int(each.txid) and lot_of(self.held[number]) == lot_of(each)
+            ]
+            assert not older, "an older one of its vehicle and type was left behind"
+        if not batch.was_aside:
+            assert len(numbers) == 1 or sum(map(work_of, batch.records)) <= LIMITS.batch_work
+        self.flying.append(batch)
+
+    def in_flight(self) -> set[int]:
+        return {int(each.txid) for batch in self.flying for each in batch.records}
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data())
+    def settle(self, data: st.DataObject) -> None:
+        batch = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
+        self.take_outcomes(batch, [data.draw(OUTCOMES) for _ in batch.records])
+
+    @precondition(lambda self: self.flying)
+    @rule()
+    def confirm(self) -> None:
+        batch = self.flying.pop(0)
+        self.take_outcomes(batch, [RECEIPT] * len(batch.records))
+
+    def take_outcomes(self, batch: Batch[Vehicle], outcomes: list[Outcome]) -> None:
+        self.backlog.settle(batch, outcomes, self.now_s, 0.0)
+        for each, outcome in zip(batch.records, outcomes, strict=True):
+            if outcome is RECEIPT or isinstance(outcome, Rejected):
+                del self.held[int(each.txid)]
+                self.finished.add(int(each.txid))
+
+    @rule()
+    def all_goes_well_for_a_while(self) -> None:
+        for _ in range(3 * len(self.held) + 3):
+            self.now_s += 8.0
+            self.backlog.end_pauses(self.now_s)
+            self.hand_out()
+            if self.flying:
+                self.confirm()
+        assert not self.held, "something stays for ever"
+        assert not self.backlog.has_more
+
+    @invariant()
+    def nothing_is_lost_or_counted_wrong(self) -> None:
+        assert self.backlog.held_records == len(self.held)
+        assert self.backlog.held_bytes == sum(each.cost_bytes for each in self.held.values())
+
+    @invariant()
+    def no_vehicle_has_more_than_its_share_in_flight(self) -> None:
+        if not self.was_always_shared:
+            return
+        flying: dict[str, list[int]] = {}
+        for batch in self.flying:
+            for each in () if batch.was_aside else batch.records:
+                flying.setdefault(each.vin, []).append(work_of(each))
+        assert all(len(works) == 1 or sum(works) <= SHARE for works in flying.values())
+
+    @invariant()
+    def what_may_flow_is_seen(self) -> None:
+        if self.held and not self.flying and not self.backlog.set_aside_records:
+            assert self.backlog.has_more, "it waits for nothing"
+
+    def teardown(self) -> None:
+        self.backlog.close()
+        lost = [int(each.txid) for each, _ in self.backlog.abandon()]
+        assert sorted(lost) == sorted(self.held)
+        for vehicle in VEHICLES:
+            own = [number for number in lost if self.held[number].vehicle is vehicle]
+            for record_type in ("V", "alerts"):
+                of_type = [number for number in own if self.held[number].record_type == record_type]
+                assert of_type == sorted(of_type)
+
+
+class SharedBacklogModelTests(SharedBacklogMachine.TestCase):  # type: ignore[misc, name-defined]  # made by Hypothesis
+    settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+
+
+class SharedBacklogTests(TestCase):
+    HOSTILE, HONEST, OTHER = VEHICLES
+
+    def setUp(self) -> None:
+        limits = BacklogLimits(queue_records=1000, queue_bytes=1_000_000, in_flight_records=1000, batch_records=1000)
+        self.limits = limits
+        self.backlog: Backlog[Vehicle] = Backlog(limits, 1.0, 8.0)
+
+    def offer(self, vehicle: Vehicle, count: int, elements: int = 0) -> int:
+        records = [record(number, vehicle, elements) for number in range(count)]
+        return self.backlog.offer(records, count, None)
+
+    def work_before(self, vehicle: Vehicle) -> int:
+        """What the sink gets of others before the first record of a vehicle, if it answers at once."""
+        work = 0
+        while (batch := self.backlog.next_batch()) is not None:
+            for each in batch.records:
+                if each.vehicle is vehicle:
+                    return work
+                work += work_of(each)
+            self.backlog.settle(batch, [RECEIPT] * len(batch.records), 0.0, 0.0)
+        raise AssertionError("never")
+
+    def test_an_honest_record_waits_for_one_share_of_a_flood(self) -> None:
+        self.backlog.share_among_vehicles(is_shared=True)
+        self.offer(self.HOSTILE, 400, elements=300)
+        self.offer(self.HONEST, 1)
+        self.assertLessEqual(self.work_before(self.HONEST), self.limits.vehicle_work)
+
+    def test_also_of_what_was_taken_while_the_flood_was_alone(self) -> None:
+        self.offer(self.HOSTILE, 900, elements=300)
+        self.backlog.share_among_vehicles(is_shared=True)
+        self.offer(self.HONEST, 1)
+        self.assertLessEqual(self.work_before(self.HONEST), self.limits.vehicle_work)
+
+    def test_one_record_above_the_share_flows_alone(self) -> None:
+        self.backlog.share_among_vehicles(is_shared=True)
+        self.offer(self.HOSTILE, 3, elements=5_000)
+        batch = self.backlog.next_batch()
+        assert batch is not None
+        self.assertEqual(len(batch.records), 1)
+        self.assertIsNone(self.backlog.next_batch())
+        self.backlog.settle(batch, [RECEIPT], 0.0, 0.0)
+        self.assertIsNotNone(self.backlog.next_batch())
+
+    def test_alone_a_vehicle_has_the_whole_queue_and_all_of_the_flow(self) -> None:
+        self.assertEqual(self.offer(self.HOSTILE, 1000, elements=9), 1000)
+        batches = [*iter(self.backlog.next_batch, None)]
+        self.assertEqual(sum(len(batch.records) for batch in batches if batch is not None), 1000)
+
+    def test_a_vehicle_leaves_as_much_room_as_it_takes(self) -> None:
+        self.backlog.share_among_vehicles(is_shared=True)
+        self.assertEqual(sum(self.offer(self.HOSTILE, 100) for _ in range(20)), 500)
+        self.assertEqual(self.offer(self.HONEST, 100), 100)
+        self.assertEqual(self.offer(self.HOSTILE, 100), 0)
+
+    def test_what_is_set_aside_counts_towards_its_vehicles_room(self) -> None:
+        self.backlog.share_among_vehicles(is_shared=True)
+        taken = 0
+        for _ in range(20):
+            taken += self.offer(self.HOSTILE, 100)
+            while (batch := self.backlog.next_batch()) is not None:
+                self.backlog.settle(batch, [Retryable("no")] * len(batch.records), 0.0, 0.0)
+        self.assertEqual(taken, 500)
+        self.assertEqual(self.offer(self.HONEST, 100), 100)
+
+    def test_a_batch_is_bounded_by_work(self) -> None:
+        self.offer(self.HOSTILE, 100, elements=99)
+        batch = self.backlog.next_batch()
+        assert batch is not None
+        self.assertEqual(len(batch.records), self.limits.batch_work // 100)
+
+    def test_what_was_set_aside_leaves_in_batches_bounded_by_work(self) -> None:
+        self.offer(self.HOSTILE, 100, elements=99)
+        while (batch := self.backlog.next_batch()) is not None:
+            self.backlog.settle(batch, [Retryable("no")] * len(batch.records), 0.0, 0.0)
+        self.backlog.end_pauses(1.0)
+        probe = self.backlog.next_batch()
+        assert probe is not None
+        self.backlog.settle(probe, [RECEIPT], 1.0, 0.0)
+        batch = self.backlog.next_batch()
+        assert batch is not None
+        self.assertEqual(len(batch.records), self.limits.batch_work // 100)
+
+    def test_a_long_payload_is_work(self) -> None:
+        long = Record("V", b"", self.HOSTILE, bytes(10 * 1024), 0, None, 0)
+        self.assertEqual(work_of(long), 11)
+
+    def test_a_backlog_that_was_emptied_knows_no_vehicle(self) -> None:
+        self.backlog.share_among_vehicles(is_shared=True)
+        self.offer(self.HOSTILE, 10)
+        self.work_before_all()
+        self.backlog.share_among_vehicles(is_shared=False)
+        self.assertEqual(self.offer(self.HOSTILE, 1000), 1000, "alone it has the whole queue")
+
+    def work_before_all(self) -> None:
+        while (batch := self.backlog.next_batch()) is not None:
+            self.backlog.settle(batch, [RECEIPT] * len(batch.records), 0.0, 0.0)
