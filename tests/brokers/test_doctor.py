@@ -145,6 +145,9 @@ class RedisTests(ProbeTestCase):
         addresses = [node.address for node in cluster.nodes]
         found = self.found({"addrs": addresses, "cluster_mode": True, "publish_vin_topics": True})
         self.assertIn("cluster of 3 masters, state ok", [finding.what for finding in found])
+        several = {"addrs": addresses, "subscriber_set_prefix": "subs", "db": 0}
+        self.assert_says(Verdict.WORTH_A_LOOK, several, "set redis.cluster_mode to true")
+        self.assertIn("cluster of 3 masters, state ok", [finding.what for finding in self.found(several)])
         plain = {"addrs": addresses[:1]}
         self.assert_problem({**plain, "subscriber_set_prefix": "subs"}, "are MOVED", "set redis.cluster_mode to true")
         self.assert_says(Verdict.WORTH_A_LOOK, {**plain, "publish_vin_topics": True}, "set redis.cluster_mode to true")

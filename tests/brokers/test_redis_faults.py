@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from twisted.internet import task, utils
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from fleetgw.adapters.secrets import SecretFile
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.redis import redis_sink
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable, Unheard
@@ -187,6 +189,46 @@ class SingleServerTests(RedisCase):
         self.assertEqual({type(outcomes[number]) for number in refused}, {Rejected})
         expected = [record.payload for record in records if record.payload is not large]
         self.assertEqual([payload for _, payload in subscriber.wait_for(len(expected))], expected)
+
+    @deferred
+    async def test_the_server_closes_over_a_record_without_a_word(self) -> None:
+        """``client-query-buffer-limit``: the record is quarantined, and the others pass."""
+        server = self.server("--client-query-buffer-limit", "1mb")
+        subscriber = self.subscriber(server.client(), *(channel(f"VIN{number}") for number in range(40)))
+        sink = await self.sink(server.address)
+        records = [make_record(f"VIN{number}", payload=bytes(2_000_000 if number == 17 else 10)) for number in range(40)]
+        left, rounds = records, 0
+        while len(left) > 1 and rounds < 10:
+            outcomes = await sink.dispatch(left)
+            left = [record for record, outcome in zip(left, outcomes, strict=True) if outcome is not RECEIPT]
+            rounds += 1
+        self.assertEqual(left, [records[17]])
+        for _ in range(2):
+            outcome = await self.outcome(sink, records[17])
+            self.assertIsInstance(outcome, Retryable)
+            self.assertNotIsInstance(outcome, NotConnected)
+            self.assertEqual(await self.outcome(sink, records[0]), RECEIPT)
+        self.assertGreaterEqual(len(subscriber.wait_for(41)), 41)
+
+    @deferred
+    async def test_a_password_that_is_rotated(self) -> None:
+        """The server asks for another one from now on; the file has it, and the sink finds it without a restart."""
+        server = self.server("--requirepass", "old")
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        file = Path(folder.name) / "pw"
+        file.write_text("old\n")
+        sink = await self.sink(server.address, password=SecretFile.read(file))
+        self.subscriber(server.client(password="old"), CHANNEL)
+        await self.delivered(sink, [make_record(VIN)])
+        with server.client(password="old") as client:
+            client.config_set("requirepass", "new")
+            client.client_kill_filter(_type="normal", skipme=True)
+        await self.until(lambda: isinstance(sink.readiness(), NotReady))
+        file.write_text("new\n")
+        await self.until(lambda: sink.readiness() == Ready())
+        await self.delivered(sink, [make_record(VIN)])
+        self.assertEqual(self.log.fields_of("credentials_reloaded")[0]["files"], [str(file)])
 
     @deferred
     async def test_key_of_another_type(self) -> None:
@@ -396,6 +438,22 @@ class ClusterTests(RedisCase):
         await self.delivered(sink, [make_record(vin, payload=b"after") for vin in heard])
         await self.until(lambda: sink.readiness() == Ready())
         self.assertEqual({name.decode() for name, _ in subscriber.wait_for(12)}, {*map(channel, heard)})
+
+    @deferred
+    async def test_nodes_that_were_not_said_to_be_a_cluster(self) -> None:
+        """Several addresses, a single one: every vehicle's records pass, and the sink says once what to write."""
+        cluster = self.cluster()
+        for vin in self.VINS:
+            with cluster.master_of(f"subs_{channel(vin)}".encode()).client() as client:
+                client.zadd(f"subs_{channel(vin)}", {f"viewer of {vin}": time.time() + 60})
+        self.subscriber(cluster.nodes[0].client(), *(f"viewer of {vin}" for vin in self.VINS))
+        every = [node.address for node in cluster.nodes]
+        for addrs, more in ((every, {}), (every[:1], {}), (every, {"db": 3})):
+            self.log.entries.clear()
+            sink = await self.sink(every[0], **{**SETS, **more, "addrs": addrs, "publish_vin_topics": False})
+            await self.delivered(sink, [make_record(vin) for vin in self.VINS])
+            await self.until(lambda sink=sink: sink.readiness() == Ready())
+            self.assertEqual(len(self.log.fields_of("redis_cluster_found")), 1)
 
     @deferred
     async def test_a_node_that_hangs(self) -> None:

@@ -1,18 +1,24 @@
 """The Redis sink's settings, readiness and decisions, over a server in memory."""
 
 import sys
+import tempfile
+from pathlib import Path
 from unittest import TestCase as StdlibTestCase
 from unittest.mock import patch
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
+from fleetgw.adapters.secrets import SecretFile
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.redis import redis_sink
 from fleetgw.adapters.sinks.redis.caution import Quarantined
+from fleetgw.adapters.sinks.redis.conversation import Moved
 from fleetgw.adapters.sinks.redis.settings import Address, read_settings
 from fleetgw.adapters.sinks.redis.sink import RedisSink
-from fleetgw.domain.errors import ConfigurationError, NotConnected, Rejected, Retryable, Unheard
-from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
+from fleetgw.domain.errors import ConfigurationError, FleetgwError, NotConnected, Rejected, Retryable, Unheard
+from fleetgw.domain.ports import RECEIPT, IReloadable, NotReady, Outcome, Ready
 from fleetgw.testing.redis.memory import DirectWorker, MemoryClusterView, MemoryRedis
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 
@@ -65,6 +71,26 @@ class SettingsTests(StdlibTestCase):
                 self.assertEqual(read_settings("redis", {**USUAL, "pool": pool}).connections, connections)
         found = read_settings("redis", {**USUAL, "pool": {"min_idle_conns": 1, "pool_timeout": 5, "max_idle_conns": None}})
         self.assertEqual(found.without_meaning, ("redis.pool.min_idle_conns", "redis.pool.pool_timeout"))
+
+    def test_zero_is_the_default_and_less_is_no_limit(self) -> None:
+        """As in Go."""
+        usual = read_settings("redis", USUAL)
+        for value in (0, -1, -2):
+            pool = dict.fromkeys(
+                ("read_timeout", "write_timeout", "pool_timeout", "conn_max_idle_time", "conn_max_lifetime"), value
+            )
+            found = read_settings("redis", {**USUAL, "pool": pool, "publish_timeout": 0, "db": 0})
+            self.assertEqual(evolve(found, without_meaning=()), usual)
+        zeros = {"pool_size": 0, "min_idle_conns": 0, "max_idle_conns": 0, "max_active_conns": 0}
+        self.assertEqual(read_settings("redis", {**USUAL, "pool": zeros}), usual)
+
+    def test_name_of_the_servers(self) -> None:
+        for given, expected in ((True, "a"), (False, None), ("name", "name"), ("", None), (None, None)):
+            found = read_settings("redis", {**USUAL, "addrs": ["a:1", "b:2"], "override_tls_server_name": given})
+            self.assertEqual(found.server_name, expected)
+
+    def test_an_address_without_a_host(self) -> None:
+        self.assertEqual(read_settings("redis", {**USUAL, "addrs": [":1"]}).addresses, (Address("localhost", 1),))
 
     def test_secrets_stay_out_of_messages(self) -> None:
         self.assertNotIn("hush", self.refused(password="hush", addrs=[]))
@@ -195,6 +221,71 @@ class SinkTests(SinkCase):
         answer = sink.dispatch([make_record(VIN, record_type="other"), make_record("a}b"), make_record(VIN)])
         self.reactor.advance(0)
         self.assertEqual([type(each) for each in self.successResultOf(answer)], [Rejected, Rejected, type(RECEIPT)])
+
+    def test_moved_without_cluster_mode(self) -> None:
+        """The server is a node of a cluster, though nobody said so: the sink turns to the cluster, and says it once."""
+        self.server.errors[CHANNEL] = b"MOVED 1 other:6379"
+        sink = self.sink()
+        outcomes = self.outcomes(sink, VIN, "other", VIN)
+        self.assertEqual([type(each) for each in outcomes], [Moved, type(RECEIPT), Moved])
+        self.server.errors.clear()
+        self.reactor.advance(0)
+        self.assertEqual(self.outcomes(sink, VIN, "other"), [RECEIPT] * 2)
+        self.assertEqual(sink.readiness(), Ready())
+        (said,) = self.log.fields_of("redis_cluster_found")
+        self.assertRegex(str(said["reason"]), "set redis.cluster_mode to true")
+        self.assertEqual(len(self.server.pipes), 2)
+
+    def test_nodes_that_tell_before_any_record(self) -> None:
+        sink = self.sink()
+        sink._found_cluster()
+        sink._found_cluster()
+        self.reactor.advance(0)
+        self.reactor.advance(0)
+        self.assertEqual(len(self.log.fields_of("redis_cluster_found")), 1)
+        self.server.listens = lambda _channel: False
+        self.server.elsewhere = {CHANNEL}
+        self.assertEqual(self.outcomes(sink, VIN), [RECEIPT], "clients of other nodes count")
+        stopped = sink.stop()
+        self.reactor.advance(0)
+        self.successResultOf(stopped)
+        sink._found_cluster()
+        self.reactor.advance(0)
+
+    def test_stop_does_not_wait_for_a_look_at_the_cluster(self) -> None:
+        """The look may hang in a name server."""
+
+        class Hanging(DirectWorker):
+            def do(self, _job: object) -> None:
+                """Never."""
+
+        context = SinkContext("redis", {**USUAL, "cluster_mode": True}, "ns", ("V",), self.reactor, self.metrics, self.log)
+        sink = RedisSink(context, self.server.make_pipe, lambda _access: MemoryClusterView(self.server), Hanging)
+        self.successResultOf(sink.start())
+        stopped = sink.stop()
+        self.reactor.advance(0)
+        self.successResultOf(stopped)
+
+    def test_credentials_can_be_read_again(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        file = Path(folder.name) / "pw"
+        file.write_text("old")
+        sink = self.sink(password=SecretFile.read(file))
+        verifyObject(IReloadable, sink)
+        self.assertEqual(sink.reload(), ())
+        file.write_text("newer")
+        self.assertEqual(sink.reload(), [str(file)])
+        file.write_text("")
+        with self.assertRaisesRegex(FleetgwError, "is empty"):
+            sink.reload()
+        sink._credentials.current()
+        self.reactor.advance(0)
+        self.assertRegex(str(self.log.fields_of("credentials_not_reloaded")[0]["error"]), "is empty")
+        file.write_text("newest")
+        self.assertEqual(sink._credentials.current().login.password, "newest")
+        self.reactor.advance(0)
+        self.assertEqual(self.log.fields_of("credentials_reloaded"), [{"dispatcher": "redis", "files": [str(file)]}])
 
     def test_settings_without_meaning_are_named(self) -> None:
         self.sink(pool={"min_idle_conns": 3})

@@ -28,7 +28,7 @@ class SectionTests(ConfigCase):
             ({"addrs": ["a:1"], "publish_vin_topics": True, "publish_timeout": 5}, ["redis.publish_timeout"]),
             ({"addrs": ["a:1"], "publish_vin_topics": True, "tls": {"ca_file": "none"}}, ["redis.tls.ca_file"]),
             ({"addrs": ["a:1"], "publish_vin_topics": True, "tls": {"server_cert": "server.crt"}}, ["redis.tls"]),
-            ({"addrs": ["a:1"], "publish_vin_topics": True, "pool": {"pool_size": 0}}, ["redis.pool.pool_size"]),
+            ({"addrs": ["a:1"], "publish_vin_topics": True, "pool": {"pool_size": -1}}, ["redis.pool.pool_size"]),
         ]
         for section, expected in cases:
             with self.subTest(section=section):

@@ -111,7 +111,7 @@ def _check_redis(config: Config, findings: Findings, _surroundings: Surroundings
     if not redis.addrs:
         findings.refuse("redis.addrs", "is empty", 'must be a list of servers, such as ["127.0.0.1:6379"]')
     for index, address in enumerate(redis.addrs):
-        if not is_host_and_port(address):
+        if not is_host_and_port(f"localhost{address}" if address.startswith(":") else address):
             findings.refuse(f"redis.addrs[{index}]", f"is {quoted([address])}", "must be host:port")
     if not (redis.publish_vin_topics or redis.subscriber_set_prefix):
         what = "has neither publish_vin_topics nor subscriber_set_prefix: no record would be published"

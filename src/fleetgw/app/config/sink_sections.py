@@ -84,7 +84,7 @@ class RedisPool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The connections to Redis. A time of zero or less is no limit of its own."""
 
     pool_size: Annotated[
-        Positive | None, Meta(description="Connections to each server; default 1, which all vehicles share.")
+        Natural | None, Meta(description="Connections to each server; default, and with 0: 1, which all vehicles share.")
     ] = None
     min_idle_conns: Annotated[Natural | None, Meta(description="Has no effect: connections are kept.")] = None
     max_idle_conns: Annotated[Natural | None, Meta(description="Has no effect: connections are kept.")] = None
@@ -117,8 +117,8 @@ class Redis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     addrs: Annotated[
         tuple[str, ...],
         Meta(
-            description="Servers, `host:port` each: of several, the first that answers and is no replica; with `sentinel`, "
-            "the sentinels; with `cluster_mode`, some nodes of the cluster."
+            description="Servers, `host:port` each. Several: the cluster that they are nodes of, else the first that "
+            "answers and is no replica. With `sentinel`, the sentinels; with `cluster_mode`, some nodes of the cluster."
         ),
     ] = ()
     username: Annotated[str, Meta(description="User name, where the server asks for one.")] = ""
@@ -127,14 +127,17 @@ class Redis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     db: Annotated[Natural, Meta(description="Number of the database.")] = 0
     tls: Annotated[ClientTls | None, Meta(description="TLS towards Redis; left out: none.")] = None
-    override_tls_server_name: Annotated[str | None, Meta(description="Name that the server's certificate must carry.")] = (
-        None
-    )
+    override_tls_server_name: Annotated[
+        str | bool | None,
+        Meta(description="Name that every server's certificate must carry; `true`: the host of the first address."),
+    ] = None
     pool: Annotated[RedisPool | None, Meta(description="The pool of connections.")] = None
     publish_timeout: Annotated[
         Nanoseconds | None, Meta(description="Nanoseconds that one publish may take; default, and with 0: five seconds.")
     ] = None
-    cluster_mode: Annotated[bool, Meta(description="The addresses are nodes of one cluster.")] = False
+    cluster_mode: Annotated[
+        bool, Meta(description="The addresses are nodes of one cluster; left out: the gateway finds out.")
+    ] = False
     sentinel: Annotated[
         RedisSentinel | None, Meta(description="The addresses are sentinels; left out: they are servers.")
     ] = None

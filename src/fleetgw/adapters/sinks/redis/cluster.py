@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import RedisError
 
-from fleetgw.adapters.sinks.redis.servers import ServerConnection
+from fleetgw.adapters.sinks.redis.servers import Node, release
 from fleetgw.adapters.sinks.redis.settings import Address
 from fleetgw.domain.errors import NotConnected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fleetgw.adapters.sinks.redis.settings import RedisSettings
+    from fleetgw.adapters.sinks.redis.credentials import Access
+    from fleetgw.adapters.sinks.redis.servers import ServerConnection
 
 
 AVOIDED_S = 2.0
@@ -55,16 +56,19 @@ class ClusterView(Protocol):
 class RedisClusterView:
     """Asks the nodes, over connections of its own."""
 
-    def __init__(self, settings: RedisSettings) -> None:
-        self._settings = settings
-        self._nodes = settings.addresses
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._nodes = self._seeds = access.current().addresses
         self._connections: dict[Address, ServerConnection] = {}
         self._avoided: dict[Address, tuple[float, str]] = {}
 
     def read_map(self) -> ClusterMap:
         """Ask the nodes known, then those of the configuration, until one tells."""
         reasons = []
-        for address in dict.fromkeys((*self._nodes, *self._settings.addresses)):
+        addresses = dict.fromkeys((*self._nodes, *self._seeds))
+        if addresses.keys() <= self._avoided.keys():
+            self._avoided.clear()  # nobody else is left to be asked
+        for address in addresses:
             try:
                 reply = self._connection(address).ask("CLUSTER", "SLOTS")
             except NotConnected as error:
@@ -93,6 +97,7 @@ class RedisClusterView:
             try:
                 reply = connection.read_response(disable_decoding=True)
             except (RedisError, OSError) as error:
+                release(error)
                 connection.disconnect()
                 self._avoid(connection.address, error)
                 continue
@@ -118,7 +123,7 @@ class RedisClusterView:
             del self._avoided[address]
         connection = self._connections.get(address)
         if connection is None or not connection.is_connected:
-            connection = ServerConnection(address, self._settings, self._settings.login).open()
+            connection = Node(address, self._access)()
             self._connections[address] = connection
         return connection
 

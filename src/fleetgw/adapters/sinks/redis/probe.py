@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 from fleetgw.adapters.diagnosis.network import TIMEOUT_S, look_at_each, reach, shake_hands, who_answers
+from fleetgw.adapters.sinks.redis.credentials import FixedAccess
 from fleetgw.adapters.sinks.redis.servers import OneOf, SentinelMaster, ServerConnection
 from fleetgw.adapters.sinks.redis.settings import read_settings
 from fleetgw.domain.errors import NotConnected
@@ -47,8 +49,13 @@ def look(context: SinkContext) -> Iterator[Finding]:
     usable = yield from look_at_each(settings.addresses, lambda address: _look_at_server(address, settings, login))
     if not usable:
         return
+    if len(settings.addresses) > 1 and not (settings.sentinel_master or settings.cluster) and _are_cluster_nodes(settings):
+        what = "these are nodes of a cluster: the gateway takes them for one, as the Go server does"
+        yield worth_a_look(what, "set redis.cluster_mode to true, which says so")
+        settings = evolve(settings, cluster=True, db=0)
+    access = FixedAccess(settings)
     try:
-        connection = (SentinelMaster(settings, settings.sentinel_master) if settings.sentinel_master else OneOf(settings))()
+        connection = (SentinelMaster(access, settings.sentinel_master) if settings.sentinel_master else OneOf(access))()
     except NotConnected as error:
         yield will_not_work(f"nobody to publish to: {error}", "see the reason; the other findings may explain it")
         return
@@ -63,6 +70,13 @@ def look(context: SinkContext) -> Iterator[Finding]:
         yield worth_a_look(f"the server did not tell more: {error}", "let the user INFO, SCAN and PUBSUB, or look yourself")
     finally:
         connection.disconnect()
+
+
+def _are_cluster_nodes(settings: RedisSettings) -> bool:
+    found: list[bool] = []
+    with suppress(NotConnected):  # what else is wrong will be said
+        OneOf(FixedAccess(settings), lambda: found.append(True))().disconnect()
+    return bool(found)
 
 
 def _look_at_server(address: Address, settings: RedisSettings, login: Login) -> Generator[Finding, None, bool]:
@@ -118,7 +132,7 @@ def _server(connection: ServerConnection, settings: RedisSettings) -> Iterator[F
 
 def _node_of_a_cluster(connection: ServerConnection, settings: RedisSettings) -> Iterator[Finding]:
     """What becomes of records that are published as if a cluster's node were the only server."""
-    if _facts(connection.ask("CLUSTER", "INFO")).get("cluster_size") == "1":
+    if len(settings.addresses) > 1 or _facts(connection.ask("CLUSTER", "INFO")).get("cluster_size") == "1":
         return
     fix = "set redis.cluster_mode to true"
     if settings.set_prefix:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.serial_worker import Worker
     from fleetgw.adapters.sinks.context import ISinkReactor
     from fleetgw.adapters.sinks.redis.cluster import ClusterMap, ClusterView
+    from fleetgw.adapters.sinks.redis.credentials import Access
     from fleetgw.adapters.sinks.redis.names import Names
     from fleetgw.adapters.sinks.redis.pipe import Pipe
     from fleetgw.adapters.sinks.redis.servers import FindServer
@@ -55,22 +56,26 @@ class Routes(Protocol):
 
 
 class DirectRoutes:
-    """One server, whichever is in charge; vehicles are spread over the connections to it."""
+    """One server, whichever is in charge; vehicles are spread over the connections to it.
+
+    :param clustered: called, on a thread, when the servers turn out to be nodes of a cluster.
+    """
 
     found = True
 
-    def __init__(self, settings: RedisSettings, open_pipe: OpenPipe) -> None:
+    def __init__(self, settings: RedisSettings, access: Access, open_pipe: OpenPipe, clustered: Callable[[], None]) -> None:
         self.pipes: list[Pipe] = []
         self._settings = settings
+        self._access = access
         self._open_pipe = open_pipe
+        self._clustered = clustered
 
     def start(self) -> None:
         """Open all connections."""
         master = self._settings.sentinel_master
         for _ in range(self._settings.connections):
-            self.pipes.append(
-                self._open_pipe(OneOf(self._settings) if master is None else SentinelMaster(self._settings, master))
-            )
+            find_server = OneOf(self._access, self._clustered) if master is None else SentinelMaster(self._access, master)
+            self.pipes.append(self._open_pipe(find_server))
 
     def pipe(self, record: Record) -> Pipe | Retryable:
         """By the VIN."""
@@ -91,6 +96,7 @@ class ClusterRoutes:
     def __init__(
         self,
         settings: RedisSettings,
+        access: Access,
         names: Names,
         open_pipe: OpenPipe,
         view: ClusterView,
@@ -99,6 +105,7 @@ class ClusterRoutes:
         looked: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._access = access
         self._names = names
         self._open_pipe = open_pipe
         self._view = view
@@ -110,6 +117,7 @@ class ClusterRoutes:
         self._by_master: dict[Address, list[Pipe]] = {}
         self._unknown = "no node of the cluster has answered yet"
         self._looking = False
+        self._asking = 0
         self._next_look: IDelayedCall | None = None
         self._stopped = False
 
@@ -147,16 +155,23 @@ class ClusterRoutes:
 
     def ask_listened(self, channels: Sequence[bytes], then: Callable[[frozenset[bytes]], None]) -> None:
         """Find out which of these channels somebody listens to: the reply to PUBLISH counts one node's clients only."""
+        self._asking += 1
         self._worker.do(partial(self._ask_on_worker, channels, then))
 
     def stop(self, closed: Callable[[], None]) -> None:
-        """Look no more, and close the connections that it took; then call ``closed``."""
+        """Look no more, and close the connections that it took; then call ``closed``.
+
+        A look under way is not waited for: it may hang in a name server. Its connections are closed once it has ended.
+        """
         self._stopped = True
         if self._next_look is not None:
             self._next_look.cancel()
             self._next_look = None
-        self._worker.do(partial(self._close_on_worker, closed))
+        busy = self._looking or self._asking
+        self._worker.do(partial(self._close_on_worker, _nothing if busy else closed))
         self._worker.quit()
+        if busy:
+            closed()
 
     def _look(self) -> None:
         if self._looking or self._stopped:
@@ -179,7 +194,11 @@ class ClusterRoutes:
             listened = self._view.listened(channels)
         except Exception:  # of any kind: then nobody is known to listen
             listened = frozenset()
-        self._reactor.callFromThread(then, listened)
+        self._reactor.callFromThread(self._asked, listened, then)
+
+    def _asked(self, listened: frozenset[bytes], then: Callable[[frozenset[bytes]], None]) -> None:
+        self._asking -= 1
+        then(listened)
 
     def _close_on_worker(self, closed: Callable[[], None]) -> None:
         self._view.close()
@@ -208,5 +227,9 @@ class ClusterRoutes:
             for pipe in self._by_master.pop(master):
                 pipe.quit()
         for master in masters - self._by_master.keys():
-            find_server = Node(master, self._settings)
+            find_server = Node(master, self._access)
             self._by_master[master] = [self._open_pipe(find_server) for _ in range(self._settings.connections)]
+
+
+def _nothing() -> None:
+    """Nobody waits."""

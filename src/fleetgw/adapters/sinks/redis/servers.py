@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import ssl
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Protocol
 
 from redis.connection import Connection
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from fleetgw.adapters.sinks.redis.settings import Address
 from fleetgw.domain.errors import NotConnected
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
+    from fleetgw.adapters.sinks.redis.credentials import Access
     from fleetgw.adapters.sinks.redis.settings import Login, RedisSettings
+
+REACH_TIMEOUT_S = 1.5
+"""How long TCP may take to connect: a host that is back is found with the next attempt, not with the system's third."""
 
 
 class FindServer(Protocol):
@@ -22,6 +29,10 @@ class FindServer(Protocol):
     def __call__(self) -> ServerConnection:
         """:raises NotConnected: there is none; says why."""
         ...
+
+
+class Refused(NotConnected):
+    """The server does not accept who we are, or TLS failed: credentials may have been replaced."""
 
 
 class ServerConnection(Connection):
@@ -37,7 +48,7 @@ class ServerConnection(Connection):
             db=db,
             username=login.username,
             password=login.password,
-            socket_connect_timeout=settings.connect_timeout_s,
+            socket_connect_timeout=min(REACH_TIMEOUT_S, settings.connect_timeout_s),
             socket_timeout=settings.connect_timeout_s,
             protocol=2,
         )
@@ -64,8 +75,8 @@ class ServerConnection(Connection):
             self.connect()
             self.send_command("PING")  # a server that wants a password says so only when it is asked something
             self.read_response()
-        except NoPermissionError:
-            pass  # who may not ping may publish all the same
+        except NoPermissionError as error:
+            release(error)  # who may not ping may publish all the same
         except (RedisError, OSError, ValueError) as error:
             raise self._unusable(error) from error
         return self
@@ -86,11 +97,25 @@ class ServerConnection(Connection):
         try:
             self.send_command("ROLE")
             role = self.read_response(disable_decoding=True)
-        except ResponseError:
+        except ResponseError as error:
+            release(error)
             return False
         except (RedisError, OSError) as error:
             raise self._unusable(error) from error
         return isinstance(role, list) and role[:1] == [b"slave"]
+
+    def is_cluster_node(self) -> bool:
+        """Whether the server shares a cluster with others; False where the user may not ask."""
+        try:
+            self.send_command("CLUSTER", "INFO")
+            reply = self.read_response(disable_decoding=True)
+        except ResponseError as error:
+            release(error)
+            return False
+        except (RedisError, OSError) as error:
+            raise self._unusable(error) from error
+        lines = reply.decode(errors="replace").splitlines() if isinstance(reply, bytes) else ()
+        return any(line.startswith("cluster_known_nodes:") and line != "cluster_known_nodes:1" for line in lines)
 
     def take_socket(self) -> socket.socket:
         """The connected socket; the caller's from now on, who must keep this object as long."""
@@ -101,81 +126,142 @@ class ServerConnection(Connection):
 
     def _unusable(self, error: Exception) -> NotConnected:
         self.disconnect()
-        return NotConnected(f"{self.address}: {str(error) or type(error).__name__}")
+        release(error)
+        kind = Refused if _is_refusal(error) else NotConnected
+        return kind(f"{self.address}: {str(error) or type(error).__name__}")
+
+
+def release(error: BaseException) -> None:
+    """Let go of what an error of redis-py holds by its traceback: itself and the connection, in a circle."""
+    cause: BaseException | None = error
+    while cause is not None:
+        clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
+
+
+def _is_refusal(error: BaseException) -> bool:
+    if isinstance(error, AuthenticationError) or str(error).startswith(("NOAUTH", "WRONGPASS")):
+        return True
+    cause: BaseException | None = error
+    while cause is not None:  # redis-py hides the alert that ended TLS behind an error of its own
+        if isinstance(cause, ssl.SSLError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+class ClusterNode(NotConnected):
+    """The server is a node of a cluster: vehicles are elsewhere, too."""
 
 
 class OneOf:
-    """The only server, or the first of several that is there and follows no other."""
+    """The only server, or the first of several that is there and follows no other.
 
-    def __init__(self, settings: RedisSettings) -> None:
-        self._settings = settings
+    :param clustered: called on a connection's thread when the servers turn out to be nodes of a cluster.
+    """
+
+    def __init__(self, access: Access, clustered: Callable[[], None] = lambda: None) -> None:
+        self._access = access
+        self._clustered = clustered
 
     def __str__(self) -> str:
-        return ",".join(map(str, self._settings.addresses))
+        return ",".join(map(str, self._access.current().addresses))
 
     def __call__(self) -> ServerConnection:
         """Try the addresses in turn."""
-        settings = self._settings
+        settings = self._access.current()
         reasons = []
         for address in settings.addresses:
             try:
-                connection = ServerConnection(address, settings, settings.login, db=settings.db).open()
-                if len(settings.addresses) == 1 or not connection.is_replica():
-                    return connection
-                connection.disconnect()
-                reasons.append(f"{address}: is a replica")
+                return self._first_in_charge(address, settings)
+            except ClusterNode as error:
+                self._clustered()
+                raise NotConnected(str(error)) from None
             except NotConnected as error:
-                reasons.append(str(error))
+                reasons.append(_reason(error, self._access))
         raise NotConnected("; ".join(reasons))
+
+    def _first_in_charge(self, address: Address, settings: RedisSettings) -> ServerConnection:
+        try:
+            connection = ServerConnection(address, settings, settings.login, db=settings.db).open()
+        except NotConnected as error:
+            if "SELECT is not allowed in cluster mode" in str(error):
+                raise ClusterNode(f"{address}: is a node of a cluster, which has no database but 0") from error
+            raise
+        if len(settings.addresses) > 1:
+            if not settings.cluster and connection.is_cluster_node():
+                connection.disconnect()
+                raise ClusterNode(f"{address}: is a node of a cluster")
+            if connection.is_replica():
+                connection.disconnect()
+                raise NotConnected(f"{address}: is a replica")
+        return connection
 
 
 class Node:
     """One node of a cluster."""
 
-    def __init__(self, address: Address, settings: RedisSettings) -> None:
+    def __init__(self, address: Address, access: Access) -> None:
         self._address = address
-        self._settings = settings
+        self._access = access
 
     def __str__(self) -> str:
         return str(self._address)
 
     def __call__(self) -> ServerConnection:
         """Connect to it."""
-        return ServerConnection(self._address, self._settings, self._settings.login).open()
+        settings = self._access.current()
+        try:
+            return ServerConnection(self._address, settings, settings.login).open()
+        except NotConnected as error:
+            raise NotConnected(_reason(error, self._access)) from None
 
 
 class SentinelMaster:
     """The server that the sentinels call the master."""
 
-    def __init__(self, settings: RedisSettings, master: str) -> None:
-        self._settings = settings
+    def __init__(self, access: Access, master: str) -> None:
+        self._access = access
         self._master = master
+        self._answered: Address | None = None
 
     def __str__(self) -> str:
         return f"the master of {self._master}"
 
     def __call__(self) -> ServerConnection:
         """Ask the sentinels in turn, then connect to whom they name."""
-        settings = self._settings
-        address = self._discover()
-        connection = ServerConnection(address, settings, settings.login, db=settings.db).open()
+        settings = self._access.current()
+        try:
+            address = self._discover(settings)
+            connection = ServerConnection(address, settings, settings.login, db=settings.db).open()
+        except NotConnected as error:
+            raise NotConnected(_reason(error, self._access)) from None
         if connection.is_replica():
             connection.disconnect()
             raise NotConnected(f"{address}: the sentinels call it the master of {self._master}, but it is a replica")
         return connection
 
-    def _discover(self) -> Address:
+    def _discover(self, settings: RedisSettings) -> Address:
         reasons = []
-        for sentinel in self._settings.addresses:
+        # who answered last comes first: one that hangs would hold up every attempt
+        for sentinel in sorted(settings.addresses, key=lambda address: address != self._answered):
             try:
-                connection = ServerConnection(sentinel, self._settings, self._settings.sentinel_login).open()
+                connection = ServerConnection(sentinel, settings, settings.sentinel_login).open()
                 reply = connection.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._master)
                 connection.disconnect()
             except NotConnected as error:
-                reasons.append(f"sentinel {error}")
+                reasons.append(f"sentinel {_reason(error, self._access)}")
                 continue
             match reply:
                 case [bytes(host), bytes(port)]:
+                    self._answered = sentinel
                     return Address(host.decode(), int(port))
             reasons.append(f"sentinel {sentinel}: knows no master {self._master}")
         raise NotConnected("; ".join(reasons))
+
+
+def _reason(error: NotConnected, access: Access) -> str:
+    """Why there is no connection; after a refusal the next attempt is made with what the files hold then."""
+    if isinstance(error, Refused):
+        access.refused()
+    return str(error)

@@ -90,7 +90,7 @@ def read_settings(name: str, settings: Mapping[str, object]) -> RedisSettings:
         raise _problem(name, what, "set one of them, or both")
     if cluster and sentinel:
         raise _problem(f"{name}.sentinel", "a cluster has no sentinels", "remove it, or cluster_mode")
-    limits = [limit for key in ("pool_size", "max_active_conns") if (limit := _count(pool, key))]
+    limits = [limit for key in ("pool_size", "max_active_conns") if (limit := _count(pool, key)) and limit > 0]
     answer_limits = [
         limit
         for limit in (_seconds(settings, "publish_timeout"), _seconds(pool, "read_timeout"), _seconds(pool, "write_timeout"))
@@ -102,7 +102,7 @@ def read_settings(name: str, settings: Mapping[str, object]) -> RedisSettings:
         login=Login(_text(settings, "username"), _text(settings, "password")),
         db=_count(settings, "db") or 0,
         tls=_tls(name, settings),
-        server_name=_text(settings, "override_tls_server_name"),
+        server_name=_server_name(settings, addresses),
         sentinel_master=_text(sentinel, "master_name"),
         sentinel_login=Login(_text(sentinel, "username"), _text(sentinel, "password")),
         cluster=cluster,
@@ -113,34 +113,47 @@ def read_settings(name: str, settings: Mapping[str, object]) -> RedisSettings:
         max_idle_s=_seconds(pool, "conn_max_idle_time"),
         vin_topics=vin_topics,
         set_prefix=set_prefix,
-        without_meaning=tuple(f"{name}.pool.{key}" for key in _WITHOUT_MEANING if pool.get(key) is not None),
+        without_meaning=tuple(f"{name}.pool.{key}" for key in _WITHOUT_MEANING if pool.get(key)),
     )
 
 
 def _addresses(name: str, given: object) -> tuple[Address, ...]:
     addresses = []
     for text in given if isinstance(given, (list, tuple)) else ():
-        host, _, port = str(text).rpartition(":")
-        if not host or not port.isdecimal():
+        host, colon, port = str(text).rpartition(":")
+        if not colon or not port.isdecimal():
             raise _problem(f"{name}.addrs", f"{text!r} is no address", "must be host:port")
-        addresses.append(Address(host.removeprefix("[").removesuffix("]"), int(port)))
+        addresses.append(Address(host.removeprefix("[").removesuffix("]") or "localhost", int(port)))
     if not addresses:
         raise _problem(f"{name}.addrs", "is empty", 'must be a list of servers, such as ["127.0.0.1:6379"]')
     return tuple(addresses)
 
 
 def _tls(name: str, settings: Mapping[str, object]) -> ssl.SSLContext | None:
-    """The certificates are read once, here: a file that is wrong shows at start."""
+    """A context with the certificates as their files hold them now."""
     if settings.get("tls") is None:
         return None
     tls = _section(settings, "tls")
+    ca_file, certificate, key = (_text(tls, key) for key in ("ca_file", "server_cert", "server_key"))
+    files = f"ca_file {ca_file}"
     try:
-        context = ssl.create_default_context(cafile=_text(tls, "ca_file"))
-        if certificate := _text(tls, "server_cert"):
-            context.load_cert_chain(certificate, _text(tls, "server_key"))
+        context = ssl.create_default_context(cafile=ca_file)
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as in Go, an intermediate may be all that is trusted
+        if certificate:
+            files = f"server_cert {certificate}, server_key {key}"
+            context.load_cert_chain(certificate, key)
     except OSError as error:  # ssl.SSLError is one
-        raise _problem(f"{name}.tls", f"cannot be used: {error}", "name PEM files that belong together") from error
+        what = f"cannot be used: {files}: {error.strerror or error}"
+        raise _problem(f"{name}.tls", what, "name PEM files that belong together") from error
     return context
+
+
+def _server_name(settings: Mapping[str, object], addresses: tuple[Address, ...]) -> str | None:
+    """A name, or true for the first address's, as the Go server has it."""
+    given = settings.get("override_tls_server_name")
+    if isinstance(given, bool):
+        return addresses[0].host if given else None
+    return _text(settings, "override_tls_server_name")
 
 
 def _section(settings: Mapping[str, object], key: str) -> Mapping[str, object]:

@@ -17,15 +17,15 @@ from fleetgw.adapters.serial_worker import SerialWorker
 from fleetgw.adapters.sinks.redis.caution import Quarantined
 from fleetgw.adapters.sinks.redis.cluster import RedisClusterView
 from fleetgw.adapters.sinks.redis.conversation import Moved
+from fleetgw.adapters.sinks.redis.credentials import Credentials
 from fleetgw.adapters.sinks.redis.names import Names
 from fleetgw.adapters.sinks.redis.parts import Part
 from fleetgw.adapters.sinks.redis.pipe import ThreadedPipe
 from fleetgw.adapters.sinks.redis.routes import ClusterRoutes, DirectRoutes
-from fleetgw.adapters.sinks.redis.settings import read_settings
 from fleetgw.adapters.sinks.redis.talk import Clocks
 from fleetgw.domain.errors import DeliveryError, NotConnected, Retryable, Unheard
 from fleetgw.domain.metrics import Kind, Metric
-from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Ready
+from fleetgw.domain.ports import RECEIPT, IDispatcher, IHoldsCopies, IReloadable, NotReady, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from fleetgw.adapters.serial_worker import Worker
     from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.adapters.sinks.redis.cluster import ClusterView
+    from fleetgw.adapters.sinks.redis.credentials import Access
     from fleetgw.adapters.sinks.redis.pipe import Pipe
     from fleetgw.adapters.sinks.redis.routes import Routes
     from fleetgw.adapters.sinks.redis.servers import FindServer
-    from fleetgw.adapters.sinks.redis.settings import RedisSettings
     from fleetgw.domain.ports import Outcome, Readiness
     from fleetgw.domain.records import Record
 
@@ -49,7 +49,7 @@ _NOT_RUNNING = NotConnected("the Redis sink is not running")
 _NO_RECEIVER = Unheard("no client of Redis subscribes to the vehicle")
 
 
-@implementer(IDispatcher)
+@implementer(IDispatcher, IHoldsCopies, IReloadable)
 class RedisSink:
     """Publishes a batch at once, over connections that never wait for one record before the next.
 
@@ -63,11 +63,14 @@ class RedisSink:
     :param clocks: of the connections, for tests.
     """
 
+    memory_weight = 1.5
+    """Commands are encoded as they leave; what is noted of each record is some 400 bytes."""
+
     def __init__(
         self,
         context: SinkContext,
         make_pipe: Callable[..., Pipe] = ThreadedPipe,
-        make_view: Callable[[RedisSettings], ClusterView] = RedisClusterView,
+        make_view: Callable[[Access], ClusterView] = RedisClusterView,
         make_worker: Callable[[str], Worker] = SerialWorker,
         clocks: Clocks | None = None,
     ) -> None:
@@ -77,7 +80,8 @@ class RedisSink:
         self._make_view = make_view
         self._make_worker = make_worker
         self._clocks = clocks or Clocks()
-        self._settings = read_settings(context.name, context.settings)
+        self._credentials = Credentials(context.name, context.settings, self._read_again, self._unusable)
+        self._settings = self._credentials.current()
         self._names = Names(context, vin_topics=self._settings.vin_topics, set_prefix=self._settings.set_prefix)
         published = "Records that clients of Redis received."
         self._numbers = PublishNumbers(context.metrics, "redis", published, context.record_types)
@@ -86,6 +90,7 @@ class RedisSink:
             for record_type in context.record_types
         }
         self._failures = FailureLog(context.log, "redis_err", context.reactor)
+        self._credential_failures = FailureLog(context.log, "credentials_not_reloaded", context.reactor)
         self._thread_numbers = count(1)
         self._readiness: dict[Pipe, Readiness] = {}
         self._finders: dict[Pipe, FindServer] = {}
@@ -108,17 +113,18 @@ class RedisSink:
                 "redis_setting_ignored", key=key, reason="connections are kept, and shared by all records"
             )
         if settings.cluster:
-            worker = self._make_worker(f"fleetgw-{self.name}-cluster")
-            view = self._make_view(settings)
-            self._cluster = ClusterRoutes(
-                settings, self._names, self._open_pipe, view, worker, self._context.reactor, self._route_waiting
-            )
-        self._routes = self._cluster or DirectRoutes(settings, self._open_pipe)
-        self._routes.start()
+            self._use_cluster()
+        else:
+            self._routes = DirectRoutes(settings, self._credentials, self._open_pipe, self._found_cluster)
+            self._routes.start()
         servers = ",".join(map(str, settings.addresses))
         mode = "cluster" if settings.cluster else "single" if settings.sentinel_master is None else "sentinel"
         self._context.log.info("redis_registered", servers=servers, mode=mode)
         return succeed(None)
+
+    def reload(self) -> Sequence[str]:
+        """See ``IReloadable``."""
+        return self._credentials.reload()
 
     def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
         """Give records to their connections, or let them wait for the first look at the cluster."""
@@ -163,7 +169,48 @@ class RedisSink:
         """See ``PipeListener``."""
         self._context.reactor.callFromThread(self._pipe_closed, pipe)
 
+    # On a connection's thread, or on that which looks at the cluster
+
+    def _read_again(self, files: Sequence[str]) -> None:
+        log = self._context.log
+        self._context.reactor.callFromThread(log.info, "credentials_reloaded", dispatcher=self.name, files=[*files])
+
+    def _unusable(self, reason: str) -> None:
+        self._context.reactor.callFromThread(self._credential_failures.add, "", reason, dispatcher=self.name)
+
+    def _found_cluster(self) -> None:
+        self._context.reactor.callFromThread(self._turn_to_cluster)
+
     # On the reactor's thread
+
+    def _use_cluster(self) -> None:
+        worker = self._make_worker(f"fleetgw-{self.name}-cluster")
+        view = self._make_view(self._credentials)
+        self._routes = self._cluster = ClusterRoutes(
+            self._settings,
+            self._credentials,
+            self._names,
+            self._open_pipe,
+            view,
+            worker,
+            self._context.reactor,
+            self._route_waiting,
+        )
+        self._cluster.start()
+
+    def _turn_to_cluster(self) -> None:
+        """Servers that were not said to be one are a cluster: a single one of them has some vehicles only."""
+        if self._cluster is not None or self._stopped is not None or self._settings.sentinel_master is not None:
+            return
+        direct = [] if self._routes is None else [*self._routes.pipes]
+        self._context.log.warn(
+            "redis_cluster_found",
+            servers=",".join(map(str, self._settings.addresses)),
+            reason="these are nodes of a cluster, and are used as one from now on: set redis.cluster_mode to true",
+        )
+        self._use_cluster()
+        for pipe in direct:
+            pipe.quit()
 
     def _open_pipe(self, find_server: FindServer) -> Pipe:
         pipe = self._new_pipe(find_server)
@@ -253,8 +300,8 @@ class RedisSink:
                 outcome = self._of_this_record(record, result)
                 reasons.add(str(result))
                 self._numbers.failed(record.record_type)
-                if isinstance(result, Moved) and self._cluster is not None:
-                    self._cluster.doubt()
+                if isinstance(result, Moved):
+                    self._moved()
             elif result or not listened.isdisjoint(part.channels.get(place, ())):
                 outcome = RECEIPT
                 published.setdefault(record.record_type, []).append(len(record.payload))
@@ -278,6 +325,12 @@ class RedisSink:
         if isinstance(error, NotConnected) and any(isinstance(self._readiness[pipe], Ready) for pipe in others):
             return Retryable(str(error))
         return error
+
+    def _moved(self) -> None:
+        if self._cluster is not None:
+            self._cluster.doubt()
+        else:
+            self._turn_to_cluster()
 
     def _note_trouble(self, part: Part, reasons: set[str]) -> None:
         for reason in reasons:
