@@ -195,6 +195,18 @@ class RequestsTests(RequestsCase):
         self.assertEqual([type(outcome) for outcome in outcomes].index(Rejected), 3)
         self.assertEqual(outcomes.count(RECEIPT), 4)
 
+    def test_one_that_does_not_pass_while_others_do(self) -> None:
+        """It is this record's trouble, not the connection's: the others need not wait for it."""
+        stuck = self.dispatch("a1")
+        self.clock.advance(9)
+        for number in range(5):
+            self.dispatch(*(f"{vin}{number}" for vin in "bcdef"))
+        self.sent[1].receipts()
+        self.clock.advance(1)
+        (outcome,) = self.successResultOf(stuck)
+        self.assertIs(type(outcome), Retryable)
+        self.assertEqual(str(outcome), "no answer within 10 s, while others were confirmed")
+
     def test_time_is_up(self) -> None:
         """Waiting or under way; what is answered too late is not counted, and its vehicle goes on."""
         answers = [self.dispatch("a1"), self.dispatch("a2")]

@@ -1,6 +1,10 @@
 """A sink's life with its service: the publisher is made, kept and closed; a watcher looks; requests fare as they may."""
 
+import gc
+import tempfile
+import weakref
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -8,7 +12,7 @@ from fleetgw.adapters.delivery.failure_log import FailureLog
 from fleetgw.adapters.delivery.numbers import PublishNumbers
 from fleetgw.adapters.delivery.service import ServiceDelivery
 from fleetgw.adapters.delivery.vehicle_queues import RequestLimits
-from fleetgw.adapters.delivery.watch import Missing, Unreachable
+from fleetgw.adapters.delivery.watch import Missing, Unauthenticated, Unreachable
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
@@ -37,12 +41,14 @@ class HeldPublisher:
         self.sent: list[tuple[str, list[str], Callable[[Sequence[Outcome]], None]]] = []
         self.looks: list[str] = []
         self.closed = 0
+        self.trouble: Unreachable | None = None
 
     def publish(self, destination: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
         self.sent.append((destination, [record.payload.decode() for record in records], done))
 
-    def fault(self, destination: str) -> None:
+    def fault(self, destination: str) -> Unreachable | None:
         self.looks.append(destination)
+        return self.trouble
 
     def close(self) -> None:
         self.closed += 1
@@ -57,6 +63,10 @@ class ServiceDeliveryTests(SynchronousTestCase):
         self.made: list[HeldPublisher] = []
         self.answers: list[tuple[list[str], Sequence[Outcome]]] = []
         self.worker = HeldWorker()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.key = Path(folder.name, "key")
+        self.key.write_text("old")
         self.delivery = ServiceDelivery(
             SinkContext("s", {}, "fleet", ("V", "alerts"), self.clock, metrics, self.log),
             "Service",
@@ -73,6 +83,7 @@ class ServiceDeliveryTests(SynchronousTestCase):
             ),
             numbers=PublishNumbers(metrics, "s", "Published.", ("V", "alerts")),
             failures=FailureLog(self.log, "s_err", self.clock),
+            credential_files=[self.key],
             answered=lambda records, outcomes: self.answers.append(([each.payload.decode() for each in records], outcomes)),
         )
 
@@ -184,3 +195,86 @@ class ServiceDeliveryTests(SynchronousTestCase):
         for answer in answers:
             (outcome,) = self.successResultOf(answer)
             self.assertEqual((type(outcome), str(outcome)), (NotConnected, "the Service sink is not running"))
+
+    def test_files_that_change_are_read_by_another_publisher(self) -> None:
+        self.start()
+        answer = self.dispatch("1")
+        self.assertEqual(self.delivery.reload(), [])
+        self.key.write_text("new one")
+        self.assertEqual(self.delivery.reload(), [str(self.key)])
+        self.look()
+        old, new = self.made
+        self.assertEqual(old.closed, 0, "it still owes an answer")
+        self.answer(RECEIPT)
+        self.clock.advance(0)
+        self.assertEqual(self.successResultOf(answer), [RECEIPT])
+        self.assertEqual((old.closed, new.closed), (1, 0))
+        self.dispatch("2")
+        self.assertEqual([texts for _, texts, _ in new.sent], [["2"]])
+        self.assertEqual(self.delivery.reload(), [])
+
+    def test_files_that_cannot_be_used_leave_the_old_publisher(self) -> None:
+        self.start()
+        self.key.write_text("useless")
+        self.trouble = Unauthenticated("no key in it")
+        self.assertEqual(self.delivery.reload(), [str(self.key)])
+        self.look()
+        self.assertEqual(self.delivery.readiness(), Ready())
+        self.assertEqual(self.log.fields_of("s_err")[-1]["error"], "no key in it")
+        self.trouble = None
+        self.assertEqual(self.delivery.reload(), [str(self.key)], "it is tried again")
+        self.look()
+        self.assertEqual(len(self.made), 2)
+
+    def test_credentials_that_are_refused_are_read_again(self) -> None:
+        """By themselves within a second, not once in a minute; and no more often than looks are due."""
+        self.start()
+        for _ in range(5):
+            self.dispatch("1")
+            self.answer(Unauthenticated("expired"))
+            self.clock.advance(0)
+        self.assertIsInstance(self.delivery.readiness(), NotReady)
+        self.key.write_text("new one")
+        self.clock.advance(1)
+        self.look()
+        self.assertEqual([each.closed for each in self.made], [1, 0])
+        self.assertEqual(self.log.fields_of("credentials_reloaded"), [{"dispatcher": "s", "files": [str(self.key)]}])
+        self.assertEqual(self.delivery.readiness(), Ready())
+        self.clock.advance(60)
+        self.look()
+        self.assertEqual(len(self.made), 2, "these are in order")
+
+    def test_publishers_made_anew_leave_nothing(self) -> None:
+        """Without the collector, which hardly runs."""
+        self.start()
+        self.made.clear()
+        gone = []
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for number in range(1000):
+            self.key.write_text("x" * number)
+            self.delivery.reload()
+            self.look()
+            gone.append(weakref.ref(self.made.pop()))
+        self.assertEqual(sum(each() is not None for each in gone), 1)
+
+    def test_a_service_that_comes_and_goes_is_found_again_within_a_second(self) -> None:
+        """Away 25 s, there 8 s, five times: it is looked for every second while records wait."""
+        self.start()
+        self.made[0].trouble = Unreachable("away")
+        for _ in range(5):
+            self.made[0].trouble = Unreachable("away")
+            self.dispatch("1")
+            self.answer(Unreachable("away"))
+            for _ in range(250):
+                self.clock.advance(0.1)
+                self.look()
+            self.assertEqual(self.delivery.readiness(), NotReady("away"))
+            self.made[0].trouble = None
+            for _ in range(11):
+                self.clock.advance(0.1)
+                self.look()
+            self.assertEqual(self.delivery.readiness(), Ready())
+            for _ in range(69):
+                self.clock.advance(0.1)
+                self.look()

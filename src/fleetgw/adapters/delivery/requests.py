@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -99,6 +100,7 @@ class Requests:
         names = dict.fromkeys(destinations.values())
         by_name = {name: _Destination(name, limits) for name in names}
         self._destinations = {record_type: by_name[name] for record_type, name in destinations.items()}
+        self._confirmed_at_s = -math.inf
         self._open: dict[BatchUnderWay, tuple[IDelayedCall, list[Entry]]] = {}
         self._pauses: set[IDelayedCall] = set()
         self._idle: Deferred[None] | None = None
@@ -207,6 +209,8 @@ class Requests:
                 self._count_failure(entry.record, outcome)
             if batch.settle(entry.index, outcome):
                 finished.append(batch)
+        if published:
+            self._confirmed_at_s = self._clock.seconds()
         for record_type, sizes in published.items():
             self._numbers.published(record_type, len(sizes), sum(sizes))
         self._rest(destination, entries, again)
@@ -245,7 +249,11 @@ class Requests:
 
     def _expire(self, under_way: BatchUnderWay) -> None:
         _, entries = self._open[under_way]
-        self._abandon(under_way, entries, NotConnected(f"no answer within {self._limits.timeout_s:g} s"))
+        timeout_s = self._limits.timeout_s
+        outcome: Retryable = NotConnected(f"no answer within {timeout_s:g} s")
+        if self._confirmed_at_s > self._clock.seconds() - timeout_s:  # it is this one that does not pass
+            outcome = Retryable(f"no answer within {timeout_s:g} s, while others were confirmed")
+        self._abandon(under_way, entries, outcome)
 
     def _abandon(self, under_way: BatchUnderWay, entries: list[Entry], outcome: Retryable) -> None:
         for entry in entries:

@@ -10,11 +10,13 @@ from twisted.internet.defer import Deferred, succeed
 
 from fleetgw.adapters.delivery.requests import Requests
 from fleetgw.adapters.delivery.results import Burst
-from fleetgw.adapters.delivery.watch import DestinationWatch, Unreachable
+from fleetgw.adapters.delivery.watch import DestinationWatch, Unauthenticated, Unreachable
+from fleetgw.adapters.watched_files import WatchedFiles
 from fleetgw.domain.errors import NotConnected, Retryable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from fleetgw.adapters.delivery.failure_log import FailureLog
     from fleetgw.adapters.delivery.numbers import PublishNumbers
@@ -49,6 +51,8 @@ class ServiceDelivery:
 
     :param title: the service's name, for people.
     :param make_publisher: may block; raises ``Unreachable`` when it cannot, and is called again for the next look.
+    :param credential_files: what making a publisher reads. When they change, or the service refuses our credentials, another
+        publisher is made; the old one is closed once it has answered everything.
     :param answered: told how each request fared, also where there was no publisher for it.
     """
 
@@ -63,6 +67,7 @@ class ServiceDelivery:
         numbers: PublishNumbers,
         failures: FailureLog,
         answered: Callable[[Sequence[Record], Sequence[Outcome]], None] | None = None,
+        credential_files: Iterable[Path] = (),
     ) -> None:
         self._make_publisher = make_publisher
         self._answered = answered
@@ -81,7 +86,14 @@ class ServiceDelivery:
         self._destinations = tuple(dict.fromkeys(destinations.values()))
         self._watch = DestinationWatch(context.reactor, self._look, failures, random)
         self._results: Burst[Callable[[], None]] = Burst(context.reactor, _call_all)
-        self._publisher: Publisher | Unreachable = Unreachable("not started")
+        self._connection: _Connection | None = None
+        self._unreachable = Unreachable("not started")  # why there is none
+        self._stale = False  # whether the next look makes another
+        self._rereading: Sequence[Path] = ()
+        self._name = context.name
+        self._log = context.log
+        self._failures = failures
+        self._files = WatchedFiles(credential_files)
         self._watcher: Worker | None = None
         self._stopped: Deferred[None] | None = None
 
@@ -110,45 +122,89 @@ class ServiceDelivery:
         """By the last look at the destinations, and the last answers."""
         return self._watch.readiness()
 
+    def reload(self) -> Sequence[str]:
+        """See ``IReloadable``: another publisher reads the files; the old one ends what is under way."""
+        changed = self._files.changed()
+        if changed:
+            self._rereading = changed
+            self._stale = True
+            self._watch.look_now()
+        return [str(path) for path in changed]
+
     def send(self, destination: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
         """See ``Courier``."""
+        connection = self._connection
 
         def take(outcomes: Sequence[Outcome]) -> None:
             if self._answered is not None:
                 self._answered(records, outcomes)
             self._watch.answered(destination, outcomes)
+            if connection is not None:
+                connection.answered()
+                if connection is self._connection and isinstance(outcomes[-1], Unauthenticated):
+                    self._stale = True
             done(outcomes)
 
         def published(outcomes: Sequence[Outcome]) -> None:
             self._results.add(partial(take, outcomes))
 
-        if isinstance(self._publisher, Unreachable):
-            published([self._publisher] * len(records))
+        if connection is None:
+            published([self._unreachable] * len(records))
         else:
-            self._publisher.publish(destination, records, published)
+            connection.publish(destination, records, published)
 
     def _look(self) -> None:
-        publisher = self._publisher
-
-        def look() -> None:
-            try:
-                found = self._make_publisher() if isinstance(publisher, Unreachable) else publisher
-            except Unreachable as error:
-                self._results.add(partial(self._looked, error, dict.fromkeys(self._destinations, error)))
-            else:
-                findings = {destination: found.fault(destination) for destination in self._destinations}
-                self._results.add(partial(self._looked, found, findings))
-
         if self._watcher is not None:
-            self._watcher.do(look)
+            stale, self._stale = self._stale, False
+            if stale:
+                self._log_reread()
+            self._watcher.do(partial(self._look_on_thread, None if stale else self._connection, self._connection))
 
-    def _looked(self, publisher: Publisher | Unreachable, findings: Mapping[str, DeliveryError | None]) -> None:
-        self._publisher = publisher
+    def _look_on_thread(self, kept: _Connection | None, before: _Connection | None) -> None:
+        """Look at the destinations.
+
+        :param kept: the connection to go on with; None to make another.
+        :param before: what to go on with where none can be made.
+        """
+        found = kept
+        trouble: Unreachable | None = None
+        if found is None:
+            try:
+                found = _Connection(self._make_publisher())
+            except Unreachable as error:
+                found, trouble = before, error
+        if found is None:
+            reason = trouble or self._unreachable
+            findings: Mapping[str, DeliveryError | None] = dict.fromkeys(self._destinations, reason)
+        else:
+            findings = {destination: found.publisher.fault(destination) for destination in self._destinations}
+        self._results.add(partial(self._looked, found, trouble, findings))
+
+    def _looked(
+        self, connection: _Connection | None, trouble: Unreachable | None, findings: Mapping[str, DeliveryError | None]
+    ) -> None:
+        if trouble is not None:
+            self._unreachable = trouble
+            if connection is not None:  # the old one, as the new files cannot be used
+                self._failures.add("credentials", str(trouble))
+                self._files.report_again(self._rereading)
+        before, self._connection = self._connection, connection
+        if before is not None and before is not connection:
+            before.retire()
         if self._stopped is not None and self._stopped.called:
             self._close()
             return
+        if any(isinstance(error, Unauthenticated) for error in findings.values()):
+            self._stale = True  # the next look, after a pause, makes another
         self._watch.looked(findings)
         self._requests.begin()
+
+    def _log_reread(self) -> None:
+        """Say which files are read again because the service has refused our credentials."""
+        changed = self._files.changed()
+        if changed:
+            self._rereading = changed
+            self._log.info("credentials_reloaded", dispatcher=self._name, files=[str(path) for path in changed])
 
     def _release(self, _: None) -> None:
         if self._watcher is not None:
@@ -158,8 +214,37 @@ class ServiceDelivery:
             self._stopped.callback(None)
 
     def _close(self) -> None:
-        if not isinstance(self._publisher, Unreachable):
-            self._publisher.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.publisher.close()
+
+
+class _Connection:
+    """A publisher, which is closed once it is retired and has answered everything."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self.publisher = publisher
+        self._requests = 0
+        self._retired = False
+
+    def publish(self, destination: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
+        """See ``Publisher``."""
+        self._requests += 1
+        self.publisher.publish(destination, records, done)
+
+    def answered(self) -> None:
+        """A request has been answered."""
+        self._requests -= 1
+        self._close_when_done()
+
+    def retire(self) -> None:
+        """There will be no further request."""
+        self._retired = True
+        self._close_when_done()
+
+    def _close_when_done(self) -> None:
+        if self._retired and not self._requests:
+            self.publisher.close()
 
 
 def _call_all(calls: list[Callable[[], None]]) -> None:

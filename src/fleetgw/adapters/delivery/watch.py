@@ -19,12 +19,18 @@ if TYPE_CHECKING:
 
 LOOK_INITIAL_S = 0.5
 LOOK_MAX_S = 30.0
+LOOK_WANTED_S = 1.0
+"""The longest pause while records wait: as long as a service may be back before they leave."""
 
 _READY = Ready()
 
 
 class Unreachable(NotConnected):
     """The service itself cannot be reached, whichever the destination."""
+
+
+class Unauthenticated(Unreachable):
+    """The service knows our credentials no more, or not yet: they have to be read again."""
 
 
 class Missing(Retryable):
@@ -52,6 +58,8 @@ class DestinationWatch:
         self._next: IDelayedCall | None = None
         self._looking = False
         self._pause_s = LOOK_INITIAL_S
+        self._wanted = False  # records have been turned away since the last that was not
+        self._again = False
         self._stopped = False
 
     def start(self) -> None:
@@ -62,9 +70,15 @@ class DestinationWatch:
     def stop(self) -> None:
         """Look no more."""
         self._stopped = True
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        self._cancel_next()
+
+    def look_now(self) -> None:
+        """Look at once; where a look is under way, again after it."""
+        if self._looking:
+            self._again = True
+        elif not self._stopped:
+            self._cancel_next()
+            self._begin()
 
     def readiness(self) -> Readiness:
         """Ready when nothing is known to be wrong with any destination."""
@@ -94,7 +108,11 @@ class DestinationWatch:
                 self._unreachable = str(error)
             else:
                 self._found[destination] = str(error)
-        self._look_later()
+        if self._again:
+            self._again = False
+            self.look_now()
+        else:
+            self._look_later()
 
     def answered(self, destination: str, outcomes: Sequence[Outcome]) -> None:
         """Take how a request fared."""
@@ -112,14 +130,25 @@ class DestinationWatch:
                 self._unreachable = None
                 self._found.pop(destination, None)
                 self._lasting.pop(destination, None)
+        if isinstance(last, (Unreachable, Missing)) and not self._wanted:
+            self._wanted = True
+            self._cancel_next()
         self._look_later()
 
     def _look_later(self) -> None:
         if self._unreachable is None and not self._found:
             self._pause_s = LOOK_INITIAL_S
+            self._wanted = False
         elif not self._looking and self._next is None:
+            if self._wanted:
+                self._pause_s = min(LOOK_WANTED_S, self._pause_s)
             self._next = self._clock.callLater(self._pause_s * self._random.uniform(0.5, 1), self._begin)
             self._pause_s = min(LOOK_MAX_S, self._pause_s * 2)
+
+    def _cancel_next(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
 
     def _begin(self) -> None:
         self._next = None

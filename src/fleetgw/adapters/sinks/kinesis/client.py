@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    SSOError,
+)
 
 from fleetgw.adapters.delivery.requests import Busy, RefusedTogether
-from fleetgw.adapters.delivery.watch import Missing, NeedsMending, Unreachable
+from fleetgw.adapters.delivery.watch import Missing, NeedsMending, Unauthenticated, Unreachable
 from fleetgw.domain.ports import RECEIPT
 
 if TYPE_CHECKING:
@@ -38,6 +46,24 @@ _BUSY = frozenset(
 )
 
 _REFUSED = frozenset({"413", "InvalidArgumentException", "SerializationException", "ValidationException"})
+
+
+_UNAUTHENTICATED = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+"""The credentials are not valid, or not any more. A session keeps those of a file for ever: it takes another to read it."""
+
+_CREDENTIAL_ERRORS = (CredentialRetrievalError, PartialCredentialsError, SSOError)
 
 
 class StreamClient(Protocol):
@@ -116,9 +142,13 @@ class BotoClient:
                 return RefusedTogether(reason)
             if code == "ResourceNotFoundException":
                 return Missing(f"the stream does not exist in {self._where}: create it, or mend kinesis.streams")
-            return NeedsMending(reason)
+            return Unauthenticated(reason) if code in _UNAUTHENTICATED else NeedsMending(reason)
+        if isinstance(error, _CREDENTIAL_ERRORS):
+            return Unauthenticated(reason)
         if isinstance(error, NoCredentialsError):
-            return NeedsMending("no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role")
+            return Unauthenticated(
+                "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
+            )
         return Unreachable(f"{self._where}: {reason}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -50,6 +51,17 @@ def stream_names(context: SinkContext, environ: Mapping[str, str]) -> dict[str, 
         or str(by_type.get(record_type) or context.destination(record_type))
         for record_type in context.record_types
     }
+
+
+def credential_files(environ: Mapping[str, str]) -> list[Path]:
+    """The files that boto3 reads when a client is made, whether they are there or not."""
+    names = {
+        environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials",
+        environ.get("AWS_CONFIG_FILE") or "~/.aws/config",
+        environ.get("AWS_CA_BUNDLE") or "",
+        environ.get("AWS_WEB_IDENTITY_TOKEN_FILE") or "",
+    }
+    return [Path(name).expanduser() for name in sorted(names - {""})]
 
 
 def read_settings(context: SinkContext, environ: Mapping[str, str]) -> KinesisSettings:

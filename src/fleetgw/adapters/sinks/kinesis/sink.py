@@ -14,8 +14,8 @@ from fleetgw.adapters.delivery.service import ServiceDelivery
 from fleetgw.adapters.delivery.vehicle_queues import RequestLimits
 from fleetgw.adapters.serial_worker import SerialWorker
 from fleetgw.adapters.sinks.kinesis.client import BotoClient
-from fleetgw.adapters.sinks.kinesis.settings import read_settings
-from fleetgw.domain.ports import IPromptDispatcher
+from fleetgw.adapters.sinks.kinesis.settings import credential_files, read_settings
+from fleetgw.domain.ports import IPromptDispatcher, IReloadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +70,7 @@ class _ThreadedPublisher:
         self._client.close()
 
 
-@implementer(IPromptDispatcher)
+@implementer(IPromptDispatcher, IReloadable)
 class KinesisSink:
     """Puts records in requests of many. Requests of one stream run on threads of their own, one each.
 
@@ -107,6 +107,7 @@ class KinesisSink:
             ),
             numbers=PublishNumbers(context.metrics, "kinesis", "Records that Kinesis has taken.", context.record_types),
             failures=FailureLog(context.log, "kinesis_err", context.reactor),
+            credential_files=credential_files(environ),
         )
 
     def start(self) -> Deferred[None]:
@@ -126,3 +127,7 @@ class KinesisSink:
     def readiness(self) -> Readiness:
         """By the last look at the streams, and the last answers."""
         return self._delivery.readiness()
+
+    def reload(self) -> Sequence[str]:
+        """Where a file with credentials has changed, make another client: a client reads them once."""
+        return self._delivery.reload()

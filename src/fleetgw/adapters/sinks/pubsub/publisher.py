@@ -16,7 +16,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1.types import GetTopicRequest, PublishRequest, PublishResponse, PubsubMessage, Topic
 
 from fleetgw.adapters.delivery.requests import Busy, RefusedTogether
-from fleetgw.adapters.delivery.watch import Missing, NeedsMending, Unreachable
+from fleetgw.adapters.delivery.watch import Missing, NeedsMending, Unauthenticated, Unreachable
 from fleetgw.domain.ports import RECEIPT
 
 if TYPE_CHECKING:
@@ -28,12 +28,15 @@ if TYPE_CHECKING:
     from fleetgw.domain.records import Record
 
 LOOK_TIMEOUT_S = 10.0
+ATTRIBUTE_BYTES = 1024
+"""What Pub/Sub takes of one attribute's value."""
 
 _SERVICE = "/google.pubsub.v1.Publisher/"
 _SCOPES = ("https://www.googleapis.com/auth/pubsub",)
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.min_reconnect_backoff_ms", 2_000),  # how long one attempt to connect may take: 20 s otherwise
+    ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.max_send_message_length", -1),
     ("grpc.use_local_subchannel_pool", 1),  # a channel made anew connects anew
@@ -49,6 +52,8 @@ _Topic: Any = Topic.pb()
 _Code = grpc.StatusCode
 _UNREACHED = frozenset({_Code.UNAVAILABLE, _Code.DEADLINE_EXCEEDED, _Code.UNIMPLEMENTED})
 _BUSY = frozenset({_Code.RESOURCE_EXHAUSTED, _Code.ABORTED, _Code.INTERNAL, _Code.CANCELLED, _Code.UNKNOWN})
+_PLUGIN_FAILED = "Getting metadata from plugin failed"
+"""What gRPC says when the credentials' own server gave no token for them."""
 _REFUSED = frozenset({_Code.INVALID_ARGUMENT, _Code.OUT_OF_RANGE})
 
 
@@ -126,13 +131,13 @@ def publish_request(topic: str, records: Sequence[Record], *, ordering: bool) ->
 
 
 def _attributes(record: Record) -> dict[str, str]:
-    """A record's metadata; what is not UTF-8 is replaced, as attributes must be text."""
+    """A record's metadata; what is not UTF-8 is replaced, what is too long is cut: it would have a whole request refused."""
     vehicle = record.vehicle
     return {
         "device_client_version": _text(vehicle.device_client_version),
         "receivedat": str(record.received_at_ms),
         "timestamp": "0",
-        "txid": record.txid.decode("utf-8", "replace"),
+        "txid": _text(record.txid.decode("utf-8", "replace")),
         "txtype": record.record_type,
         "version": "0",
         "vin": vehicle.vin,
@@ -140,7 +145,9 @@ def _attributes(record: Record) -> dict[str, str]:
 
 
 def _text(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    if len(text) <= ATTRIBUTE_BYTES and text.isascii():
+        return text
+    return text.encode("utf-8", "replace")[:ATTRIBUTE_BYTES].decode("utf-8", "ignore")
 
 
 def _routing(key: str, topic: str) -> tuple[tuple[str, str]]:
@@ -166,6 +173,8 @@ def _meaning(error: Any) -> DeliveryError:  # Any: a call of grpc's, which leave
         return Busy(reason)
     if code in _REFUSED:
         return RefusedTogether(reason)
+    if code is _Code.UNAUTHENTICATED or (code is _Code.UNAVAILABLE and _PLUGIN_FAILED in reason):
+        return Unauthenticated(reason)
     if code in _UNREACHED:
         return Unreachable(reason)
     if code is _Code.NOT_FOUND:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -39,6 +40,15 @@ class PubsubSettings:
     ordering: bool
     max_requests: int
     delivery_timeout_s: float
+
+
+def credential_files(environ: Mapping[str, str]) -> list[Path]:
+    """The file that the credentials come from, whether it is there or not; none with an emulator."""
+    if environ.get("PUBSUB_EMULATOR_HOST"):
+        return []
+    folder = environ.get("CLOUDSDK_CONFIG") or "~/.config/gcloud"
+    default = f"{folder}/application_default_credentials.json"
+    return [Path(environ.get("GOOGLE_APPLICATION_CREDENTIALS") or default).expanduser()]
 
 
 def read_settings(context: SinkContext, environ: Mapping[str, str]) -> PubsubSettings:

@@ -16,10 +16,10 @@ from fleetgw.adapters.delivery.vehicle_queues import RequestLimits
 from fleetgw.adapters.delivery.watch import Missing
 from fleetgw.adapters.serial_worker import SerialWorker
 from fleetgw.adapters.sinks.pubsub.publisher import GrpcPublisher
-from fleetgw.adapters.sinks.pubsub.settings import MAX_RETRIES, read_settings
+from fleetgw.adapters.sinks.pubsub.settings import MAX_RETRIES, credential_files, read_settings
 from fleetgw.domain.errors import NotConnected
 from fleetgw.domain.metrics import Kind, Metric
-from fleetgw.domain.ports import IPromptDispatcher
+from fleetgw.domain.ports import IPromptDispatcher, IReloadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 REQUEST_RECORDS = 1_000
 REQUEST_SIZE_BYTES = 9_500_000
+GATHERED_SIZE_BYTES = 7_500_000
 ATTRIBUTES_BYTES = 500
-"""What a request may hold is 1000 messages and 10 MB; attributes are counted with this much each.
+"""What a request may hold is 1000 messages and 10 MB; attributes are counted with this much each, and a vehicle may make a
+thousand of them 2 MB larger: requests are filled up to less.
 Source: https://cloud.google.com/pubsub/quotas#resource_limits"""
 
 NOT_CONNECTED_TOTAL = Metric(
@@ -45,7 +47,7 @@ NOT_CONNECTED_TOTAL = Metric(
 )
 
 
-@implementer(IPromptDispatcher)
+@implementer(IPromptDispatcher, IReloadable)
 class PubsubSink:
     """Publishes in requests of many, which gRPC's own threads carry; a thread looks for credentials and topics.
 
@@ -77,7 +79,7 @@ class PubsubSink:
             settings.topics,
             RequestLimits(
                 records=REQUEST_RECORDS,
-                size_bytes=REQUEST_SIZE_BYTES,
+                size_bytes=GATHERED_SIZE_BYTES,
                 record_overhead_bytes=ATTRIBUTES_BYTES,
                 requests=settings.max_requests,
                 payload_bytes=REQUEST_SIZE_BYTES - ATTRIBUTES_BYTES,
@@ -88,6 +90,7 @@ class PubsubSink:
             numbers=PublishNumbers(context.metrics, "pubsub", "Messages that Pub/Sub has taken.", context.record_types),
             failures=FailureLog(context.log, "pubsub_err", context.reactor),
             answered=self._count_not_connected,
+            credential_files=credential_files(environ),
         )
 
     def start(self) -> Deferred[None]:
@@ -109,6 +112,10 @@ class PubsubSink:
     def readiness(self) -> Readiness:
         """By the last look at the topics, and the last answers."""
         return self._delivery.readiness()
+
+    def reload(self) -> Sequence[str]:
+        """Where the file with the credentials has changed, make another connection: one reads it once."""
+        return self._delivery.reload()
 
     def _log_created(self, topic: str) -> None:
         """On the thread that looks."""

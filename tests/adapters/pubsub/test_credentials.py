@@ -1,0 +1,42 @@
+"""Which of gRPC's errors mean that the credentials are to be read again; and what one record may do to a request."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import grpc
+from twisted.trial.unittest import SynchronousTestCase
+
+from fleetgw.adapters.delivery.watch import NeedsMending, Unauthenticated, Unreachable
+from fleetgw.adapters.sinks.pubsub.publisher import ATTRIBUTE_BYTES, _meaning, publish_request
+from fleetgw.adapters.sinks.pubsub.settings import credential_files
+from fleetgw.testing.sink_doubles import make_record
+
+
+def meaning_of(code: grpc.StatusCode, details: str) -> type:
+    return type(_meaning(SimpleNamespace(code=lambda: code, details=lambda: details)))
+
+
+class MeaningTests(SynchronousTestCase):
+    def test_credentials(self) -> None:
+        code = grpc.StatusCode
+        plugin = "Getting metadata from plugin failed with error: ('invalid_grant: Invalid JWT Signature.')"
+        self.assertEqual(meaning_of(code.UNAUTHENTICATED, "expired"), Unauthenticated)
+        self.assertEqual(meaning_of(code.UNAVAILABLE, plugin), Unauthenticated)
+        self.assertEqual(meaning_of(code.UNAVAILABLE, "connection refused"), Unreachable)
+        self.assertEqual(meaning_of(code.PERMISSION_DENIED, "no"), NeedsMending)
+
+    def test_files(self) -> None:
+        self.assertEqual(credential_files({"GOOGLE_APPLICATION_CREDENTIALS": "/k.json"}), [Path("/k.json")])
+        self.assertEqual(credential_files({"PUBSUB_EMULATOR_HOST": "localhost:1"}), [])
+        (default,) = credential_files({"CLOUDSDK_CONFIG": "/c"})
+        self.assertEqual(default, Path("/c/application_default_credentials.json"))
+
+
+class AttributeTests(SynchronousTestCase):
+    def test_what_a_vehicle_chooses_fits_into_an_attribute(self) -> None:
+        """Else the request would be refused, with all other records in it."""
+        record = make_record(txid="\udcff" * 1000, device_client_version="ä" * 4000)
+        (message,) = publish_request("t", [record], ordering=False).messages
+        for value in message.attributes.values():
+            self.assertLessEqual(len(value.encode()), ATTRIBUTE_BYTES)
+        self.assertEqual(message.attributes["device_client_version"], "ä" * (ATTRIBUTE_BYTES // 2))
