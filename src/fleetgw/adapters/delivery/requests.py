@@ -251,7 +251,7 @@ class Requests:
         _, entries = self._open[under_way]
         timeout_s = self._limits.timeout_s
         outcome: Retryable = NotConnected(f"no answer within {timeout_s:g} s")
-        if self._confirmed_at_s > self._clock.seconds() - timeout_s:  # it is this one that does not pass
+        if self._confirmed_at_s > self._clock.seconds() - timeout_s / 2:  # it is this one that does not pass
             outcome = Retryable(f"no answer within {timeout_s:g} s, while others were confirmed")
         self._abandon(under_way, entries, outcome)
 

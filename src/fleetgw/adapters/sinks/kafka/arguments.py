@@ -155,6 +155,8 @@ _DEFAULTS: dict[str, Any] = {
     "bootstrap_timeout_ms": 5_000,
     "max_block_ms": 5_000,
     "metrics_enabled": False,
+    # a broker that is back is found within about a second: the library's own is 30 s
+    "reconnect_backoff_max_ms": 1_000,
     "max_records": 100_000,
     "max_kbytes": 1_048_576,
     "request_timeout_ms": 30_000,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from fleetgw.adapters.sinks.kafka.credential_files import CredentialFiles
 from fleetgw.adapters.sinks.kafka.deliveries import NOT_RUNNING, Delivery
 from fleetgw.adapters.sinks.kafka.failures import (
     MISSING_TOPIC_CODES,
@@ -19,10 +21,11 @@ from fleetgw.adapters.sinks.kafka.failures import (
 )
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
 from fleetgw.adapters.sinks.kafka.poll_pace import PollPace
-from fleetgw.adapters.sinks.kafka.properties import LINGER_MS, read_properties
+from fleetgw.adapters.sinks.kafka.producers import let_go, make_producer
+from fleetgw.adapters.sinks.kafka.properties import ORDER_PROPERTIES, confluent_properties
 from fleetgw.adapters.sinks.kafka.standing import Standing
-from fleetgw.domain.errors import ConfigurationError, DeliveryError, NotConnected, Problem, Rejected, Retryable
-from fleetgw.domain.ports import RECEIPT, IDispatcher, Outcome, Readiness
+from fleetgw.domain.errors import DeliveryError, FleetgwError, NotConnected, Rejected, Retryable
+from fleetgw.domain.ports import RECEIPT, IDispatcher, IReloadable, Outcome, Readiness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
     from fleetgw.adapters.sinks.context import SinkContext
-    from fleetgw.domain.ports import ILog
     from fleetgw.domain.records import Record
 
     Report = Callable[[Delivery, int, KafkaError | None, Message], None]
@@ -39,22 +41,14 @@ if TYPE_CHECKING:
 IDLE_POLL_INTERVAL_S = 1.0
 """How often errors and statistics are looked at while nothing is under way."""
 
+LOOK_INTERVAL_S = 0.25
+"""The same while no broker can be reached: as long as it may take to notice that one is back."""
+
+RELOAD_INTERVAL_S = 1.0
+"""How often credentials are looked at while no broker can be reached."""
+
 REMAKE_INTERVAL_S = 5.0
 """A producer that failed fatally lives at least so long before it is replaced."""
-
-_ORDER_PROPERTIES = frozenset(
-    {
-        "acks",
-        "enable.idempotence",
-        "max.in.flight",
-        "max.in.flight.requests.per.connection",
-        "message.send.max.retries",
-        "queuing.strategy",
-        "request.required.acks",
-        "retries",
-    }
-)
-"""What idempotence depends on: an operator who sets one of these has decided how order is kept."""
 
 _ALONE = {"batch.num.messages": "1", "linger.ms": "0"}
 
@@ -73,7 +67,7 @@ _NOT_CONNECTED_CODES = frozenset(
 )
 
 
-@implementer(IDispatcher)
+@implementer(IDispatcher, IReloadable)
 class ConfluentKafkaSink:
     """Produces to ``<namespace>_<record type>``: key = vin, value = payload, the metadata as headers.
 
@@ -85,14 +79,10 @@ class ConfluentKafkaSink:
         self.name = context.name
         self._context = context
         self._make_producer = make_producer
-        self._properties = read_properties(context.name, context.settings, context.log)
-        self._properties.setdefault("statistics.interval.ms", "2000")
-        if "queue.buffering.max.ms" not in self._properties:  # its other name
-            self._properties.setdefault("linger.ms", str(LINGER_MS))
-        self._idempotence_is_ours = not self._properties.keys() & _ORDER_PROPERTIES
-        if self._idempotence_is_ours:
-            # without it a retry after a broker's error may overtake: a vehicle's records would change order
-            self._properties["enable.idempotence"] = "true"
+        self._credentials = CredentialFiles(context.settings)
+        self._properties = confluent_properties(context.name, context.settings, context.log)
+        self._idempotence_is_ours = not self._properties.keys() & ORDER_PROPERTIES
+        self._set_idempotence(self._properties)
         # librdkafka takes a later batch's success for an earlier one's too, then without offsets, and is wrong about a new
         # partition: there Kafka takes any sequence number first (KAFKA-15591), and the batch before it may have been refused
         self._tells_offsets = "0" not in (self._properties.get("acks"), self._properties.get("request.required.acks"))
@@ -102,6 +92,9 @@ class ConfluentKafkaSink:
         self._standing = Standing(self._servers(), self._topics)
         self._producer: Producer | None = None
         self._single: Producer | None = None
+        self._successor: Producer | None = None  # has read the credentials again
+        self._credentials_looked_at_s = 0.0
+        self._confirmed_at_s = -math.inf
         self._made_at_s = 0.0
         self._fatal: KafkaError | None = None
         self._suspects: list[tuple[Delivery, int]] = []
@@ -151,6 +144,61 @@ class ConfluentKafkaSink:
         """By librdkafka's last word: see ``Standing``."""
         return self._standing.readiness()
 
+    def reload(self) -> Sequence[str]:
+        """See ``IReloadable``. Another client takes over at the next moment without anything under way.
+
+        At once when no broker can be reached: what is under way is given back then, and not lost.
+        """
+        files, successor = self._credentials.reload(self._made_successor)
+        if successor is not None:
+            if self._successor is not None:
+                let_go([self._successor])
+            self._successor = successor
+            self._poll_after(0)
+        return files
+
+    def _made_successor(self, settings: Mapping[str, object]) -> Producer:
+        before = self._properties
+        self._properties = confluent_properties(self.name, settings, self._context.log)
+        self._set_idempotence(self._properties)
+        try:
+            return self._made_producer()
+        except BaseException:
+            self._properties = before
+            raise
+
+    def _set_idempotence(self, properties: dict[str, str]) -> None:
+        if self._idempotence_is_ours:
+            # without it a retry after a broker's error may overtake: a vehicle's records would change order
+            properties["enable.idempotence"] = "true"
+
+    def _look_at_credentials(self) -> None:
+        """Whatever the reason is that no broker can be reached: it may be that they were replaced."""
+        now_s = self._context.reactor.seconds()
+        if now_s - self._credentials_looked_at_s < RELOAD_INTERVAL_S:
+            return
+        self._credentials_looked_at_s = now_s
+        try:
+            if files := self.reload():
+                self._context.log.info("credentials_reloaded", dispatcher=self.name, files=[*files])
+        except FleetgwError as error:
+            self._failures.add("credentials", str(error))
+
+    def _take_over(self) -> None:
+        """Go on with the client that has read the credentials again, when that can be."""
+        if self._successor is None or self._stopped is not None or (self._open and self._standing.has_broker):
+            return
+        if self._open:
+            self._purge()
+            self._answer_settled()
+        if self._stopped is None and self._successor is not None:
+            self._go_on_with(self._successor)
+
+    def _go_on_with(self, producer: Producer) -> None:
+        before = self._clients()
+        self._producer, self._single, self._successor = producer, None, None
+        let_go(before)
+
     def _offer(self, producer: Producer, delivery: Delivery, indexes: Iterable[int], report: Report) -> None:
         """Hand some of a delivery's records to a client; what it refuses at once is settled at once."""
         batch = delivery.batch
@@ -193,7 +241,7 @@ class ConfluentKafkaSink:
             self._suspects.append((delivery, index))
             return
         else:
-            delivery.outcomes[index] = self._outcome(error, delivery.batch[index])
+            delivery.outcomes[index] = self._outcome(error, delivery.batch[index], self._open.get(delivery))
         delivery.unsettled -= 1
         if not delivery.unsettled:
             self._settled.append(delivery)
@@ -201,7 +249,10 @@ class ConfluentKafkaSink:
     def _reported_alone(self, delivery: Delivery, index: int, error: KafkaError | None, message: Message) -> None:
         """Take the report on a record that was sent by itself: now the word is about this record."""
         record = delivery.batch[index]
-        delivery.outcomes[index] = self._confirmation(message) if error is None else self._outcome(error, record)
+        if error is None:
+            delivery.outcomes[index] = self._confirmation(message)
+        else:
+            delivery.outcomes[index] = self._outcome(error, record, self._open.get(delivery))
         delivery.unsettled -= 1
         if not delivery.unsettled:
             self._settled.append(delivery)
@@ -228,11 +279,18 @@ class ConfluentKafkaSink:
             if not delivery.unsettled:
                 self._settled.append(delivery)
 
-    def _outcome(self, error: KafkaError, record: Record) -> DeliveryError:
+    def _outcome(self, error: KafkaError, record: Record, since_s: float | None = None) -> DeliveryError:
+        """Tell what an error means for a record.
+
+        :param since_s: when the record was handed over, where it was.
+        """
         reason = f"{error.name()}: {error.str()}"
         self._failures.add(error.name(), reason)
         code = error.code()
         if code == KafkaError._MSG_TIMED_OUT:
+            now_s = self._context.reactor.seconds()
+            if since_s is not None and self._confirmed_at_s > (since_s + now_s) / 2:
+                return Retryable(f"{reason}, while others were confirmed")
             self._standing.timed_out()
             return NotConnected(reason)
         if code in MISSING_TOPIC_CODES:
@@ -266,6 +324,9 @@ class ConfluentKafkaSink:
         self._answer_settled()
         if self._fatal is not None:
             self._replace_producer(self._fatal)
+        if not self._standing.has_broker and self._stopped is None:
+            self._look_at_credentials()
+        self._take_over()
         if self._producer is None or self._tick is not None:
             return  # a caller stopped the sink, or dispatched, when it heard
         if self._stopped is not None and not self._open:
@@ -274,7 +335,7 @@ class ConfluentKafkaSink:
             oldest_s = next(iter(self._open.values()))
             self._poll_after(self._pace.pause_s(self._context.reactor.seconds() - oldest_s))
         else:
-            self._poll_after(IDLE_POLL_INTERVAL_S)
+            self._poll_after(IDLE_POLL_INTERVAL_S if self._standing.has_broker else LOOK_INTERVAL_S)
 
     def _clients(self) -> list[Producer]:
         return [client for client in (self._producer, self._single) if client is not None]
@@ -306,6 +367,8 @@ class ConfluentKafkaSink:
                 handed_over_s = self._open.pop(delivery)
                 self._pace.heard(now_s - handed_over_s, looked_before_s - handed_over_s)
                 self._standing.settled(delivery.batch, delivery.outcomes)
+                if RECEIPT in delivery.outcomes:
+                    self._confirmed_at_s = now_s
                 delivery.finish(self._numbers)
 
     def _give_up(self, _stopped: Deferred[None]) -> None:
@@ -318,7 +381,11 @@ class ConfluentKafkaSink:
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
-        self._producer = self._single = None
+        clients = self._clients()
+        if self._successor is not None:
+            clients.append(self._successor)
+        self._producer = self._single = self._successor = None
+        let_go(clients)
         self._standing.stopped()
         abandoned, self._open = self._open, {}
         for delivery in abandoned:
@@ -342,7 +409,7 @@ class ConfluentKafkaSink:
             self._context.log.warn(
                 "kafka_idempotence_off", error=fatal.str(), effect="a retry may change the order of records"
             )
-        self._producer, self._single = self._made_producer(), None
+        self._go_on_with(self._made_producer())
 
     def _servers(self) -> str:
         return self._properties.get("bootstrap.servers") or self._properties.get("metadata.broker.list", "(none configured)")
@@ -354,39 +421,12 @@ class ConfluentKafkaSink:
         :raises ConfigurationError: naming every property that librdkafka refuses.
         """
         self._made_at_s = self._context.reactor.seconds()
-        try:
-            return self._make_producer(
-                {**self._properties, **changed, "error_cb": self._heard_error, "stats_cb": self._standing.heard_statistics},
-                logger=_ClientLog(self._context.log),
-            )
-        except KafkaException as error:
-            raise ConfigurationError(self._refused_properties() or [_problem(self.name, error)]) from error
-
-    def _refused_properties(self) -> list[Problem]:
-        """What librdkafka says to each property by itself: of all together it names the first one only."""
-        problems = []
-        for name, value in self._properties.items():
-            try:
-                self._make_producer({name: value}, logger=_ClientLog(self._context.log))
-            except KafkaException as error:
-                problems.append(_problem(f"{self.name}.{name}", error))
-        return problems
+        callbacks: dict[str, Callable[..., None]] = {
+            "error_cb": self._heard_error,
+            "stats_cb": self._standing.heard_statistics,
+        }
+        return make_producer(self._make_producer, self.name, {**self._properties, **changed}, callbacks, self._context.log)
 
     def _heard_error(self, error: KafkaError) -> None:
         self._failures.add(error.name(), f"{error.name()}: {error.str()}")
         self._standing.heard_error(error)
-
-
-def _problem(path: str, error: KafkaException) -> Problem:
-    return Problem(path, error.args[0].str().strip(), "see librdkafka's CONFIGURATION.md for names and values")
-
-
-class _ClientLog:
-    """What librdkafka would write to standard error goes to the gateway's log; it asks for logging.Logger's ``log``."""
-
-    def __init__(self, log: ILog) -> None:
-        self._log = log
-
-    def log(self, _level: int, _form: str, facility: str, _client: str, text: str) -> None:
-        write = self._log.warn if facility == "CONFWARN" else self._log.debug
-        write("kafka_client", facility=facility, text=text)

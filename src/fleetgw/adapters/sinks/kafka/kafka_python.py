@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,9 @@ from zope.interface import implementer
 
 from fleetgw.adapters.delivery.results import Burst
 from fleetgw.adapters.serial_worker import SerialWorker, Worker
-from fleetgw.adapters.sinks.kafka.arguments import producer_plan
+from fleetgw.adapters.sinks.kafka.arguments import ProducerPlan, producer_plan
 from fleetgw.adapters.sinks.kafka.connection_failures import ConnectionFailures
+from fleetgw.adapters.sinks.kafka.credential_files import CredentialFiles
 from fleetgw.adapters.sinks.kafka.deliveries import NOT_RUNNING, Delivery
 from fleetgw.adapters.sinks.kafka.failures import MISSING_TOPIC_CODES, FailureLog, MissingTopics, delivery_error
 from fleetgw.adapters.sinks.kafka.kafka_library import (
@@ -29,18 +31,18 @@ from fleetgw.adapters.sinks.kafka.kafka_library import (
 )
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
 from fleetgw.adapters.sinks.kafka.properties import read_properties
-from fleetgw.domain.errors import DeliveryError, NotConnected, Rejected, Retryable
-from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
+from fleetgw.domain.errors import DeliveryError, FleetgwError, NotConnected, Rejected, Retryable
+from fleetgw.domain.ports import RECEIPT, IDispatcher, IReloadable, NotReady, Outcome, Readiness, Ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from twisted.internet.interfaces import IDelayedCall
 
     from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.domain.records import Record
 
-PROBE_INTERVAL_S = 2.0
+PROBE_INTERVAL_S = 1.0
 """How often a broker is looked for while none is known to answer."""
 
 PROBE_TIMEOUT_S = 1.0
@@ -80,7 +82,7 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}"  # Kafka's say it themselves
 
 
-@implementer(IDispatcher)
+@implementer(IDispatcher, IReloadable)
 class KafkaPythonSink:
     """Produces what ``ConfluentKafkaSink`` produces, from the same section.
 
@@ -102,8 +104,8 @@ class KafkaPythonSink:
         self._context = context
         self._make_producer = make_producer
         self._make_worker = make_worker
-        properties = read_properties(context.name, context.settings, context.log)
-        self._plan = producer_plan(context.name, properties, context.log)
+        self._credentials = CredentialFiles(context.settings)
+        self._plan = self._planned(context.settings)
         self._servers: list[str] = self._plan.arguments.get("bootstrap_servers", ["localhost:9092"])
         self._topics = {record_type: context.destination(record_type) for record_type in context.record_types}
         self._numbers = KafkaNumbers(context.metrics, context.record_types)
@@ -116,6 +118,7 @@ class KafkaPythonSink:
         self._open: set[Delivery] = set()
         self._open_records = 0
         self._open_bytes = 0
+        self._confirmed_at_s = -math.inf
         self._stopped: Deferred[None] | None = None
         self._producer: Any = None  # kafka-python has no types; touched on the sink's thread only
         self._looking = False
@@ -159,6 +162,19 @@ class KafkaPythonSink:
             delivery.finish(self._numbers)
         return delivery.answer
 
+    def reload(self) -> Sequence[str]:
+        """See ``IReloadable``. The sink's thread makes another client once the old one has sent what it has."""
+        files, plan = self._credentials.reload(self._planned)
+        if plan is not None and self._worker is not None:
+            self._plan = plan
+            self._looking = True
+            self._worker.do(self._renew)
+        return files
+
+    def _planned(self, settings: Mapping[str, object]) -> ProducerPlan:
+        context = self._context
+        return producer_plan(context.name, read_properties(context.name, settings, context.log), context.log)
+
     def stop(self) -> Deferred[None]:
         """Wait for what is under way, then close the client. Ends at the latest with the delivery time-out."""
         self._stopped = Deferred(self._give_up)
@@ -191,6 +207,10 @@ class KafkaPythonSink:
             else:
                 self._call_reactor(self._saw_broker)
         self._call_reactor(self._looked)
+
+    def _renew(self) -> None:
+        self._close_producer(CLOSE_TIMEOUT_S)
+        self._look()
 
     def _send(self, delivery: Delivery, indexes: list[int]) -> None:
         for index in indexes:
@@ -233,6 +253,10 @@ class KafkaPythonSink:
             raise _NothingKnown(topic) from error
 
     def _close(self, timeout_s: float) -> None:
+        self._close_producer(timeout_s)
+        self._call_reactor(self._closed)
+
+    def _close_producer(self, timeout_s: float) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
             if not timeout_s:
@@ -241,7 +265,6 @@ class KafkaPythonSink:
                 producer.close(timeout=timeout_s)
             except KafkaError as error:
                 self._call_reactor(partial(self._failures.add, "close", _said(error)))
-        self._call_reactor(self._closed)
 
     # On any thread
 
@@ -265,6 +288,7 @@ class KafkaPythonSink:
             if not delivery.unsettled:
                 settled.append(delivery)
         if self._stopped is None and any(error is None for _, _, error in heard):
+            self._confirmed_at_s = self._context.reactor.seconds()
             self._readiness = _READY
             self._unconfirmed = False
         self._numbers.queue_size.set_to(self._open_records)
@@ -297,6 +321,8 @@ class KafkaPythonSink:
             if error.errno in MISSING_TOPIC_CODES:
                 self._missing.add(record.record_type, reason)
             return delivery_error(error.errno, reason)
+        if isinstance(error, KafkaTimeoutError) and self._confirms_others():
+            return Retryable(f"{reason}, while others were confirmed")
         if isinstance(error, (KafkaTimeoutError, *_CONNECTION_ERRORS)):
             self._lost(reason)
             self._unconfirmed = isinstance(error, KafkaTimeoutError)
@@ -305,16 +331,30 @@ class KafkaPythonSink:
             Retryable(reason) if isinstance(error, KafkaError) else Rejected(f"no Kafka record can be made of it: {error!r}")
         )
 
+    def _confirms_others(self) -> bool:
+        timeout_s = float(self._plan.arguments["delivery_timeout_ms"]) / 1000
+        return self._confirmed_at_s > self._context.reactor.seconds() - timeout_s / 2
+
     def _lost(self, reason: str) -> None:
         if self._stopped is None:
             self._readiness = NotReady(f"{','.join(self._servers)}: {reason}")
 
     def _look_for_broker(self) -> None:
         self._probe = None
+        if isinstance(self._readiness, NotReady):
+            self._look_at_credentials()
         if self._worker is not None and isinstance(self._readiness, NotReady) and not self._looking:
             self._looking = True  # a look may take longer than the time between two: they must not heap up
             self._worker.do(self._look)
         self._look_again()
+
+    def _look_at_credentials(self) -> None:
+        """Whatever the reason is that no broker can be reached: it may be that they were replaced."""
+        try:
+            if files := self.reload():
+                self._context.log.info("credentials_reloaded", dispatcher=self.name, files=[*files])
+        except FleetgwError as error:
+            self._failures.add("credentials", str(error))
 
     def _looked(self) -> None:
         self._looking = False
@@ -344,6 +384,8 @@ class KafkaPythonSink:
             self._worker.do(partial(self._close, timeout_s))
             self._worker.quit()
             self._worker = None
+            if self._looking and self._stopped is not None and not self._stopped.called:
+                self._stopped.callback(None)  # a look may wait for a name server; nothing is left to be sent
 
     def _closed(self) -> None:
         if self._stopped is not None and not self._stopped.called:

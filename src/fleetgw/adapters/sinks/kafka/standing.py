@@ -40,6 +40,11 @@ class Standing:
         """See ``IDispatcher``."""
         return self._missing.readiness(self._of_servers)
 
+    @property
+    def has_broker(self) -> bool:
+        """Whether a broker can be reached, whatever is wrong with topics."""
+        return isinstance(self._of_servers, Ready)
+
     def started(self) -> None:
         """The client has been made; it connects by itself."""
         self._of_servers = NotReady(f"no broker of {self._servers} has answered yet")

@@ -131,13 +131,14 @@ def publish_request(topic: str, records: Sequence[Record], *, ordering: bool) ->
 
 
 def _attributes(record: Record) -> dict[str, str]:
-    """A record's metadata; what is not UTF-8 is replaced, what is too long is cut: it would have a whole request refused."""
+    """A record's metadata; what is not UTF-8 is replaced, the version is cut: too long, it would refuse a request."""
     vehicle = record.vehicle
+    txid = record.txid.decode("utf-8", "replace")
     return {
         "device_client_version": _text(vehicle.device_client_version),
         "receivedat": str(record.received_at_ms),
         "timestamp": "0",
-        "txid": _text(record.txid.decode("utf-8", "replace")),
+        "txid": _text(txid) if len(record.txid) <= ATTRIBUTE_BYTES else txid,  # a longer one is refused
         "txtype": record.record_type,
         "version": "0",
         "vin": vehicle.vin,
