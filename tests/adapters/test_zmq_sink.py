@@ -19,8 +19,9 @@ from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.zmq import zmq_sink
 from fleetgw.adapters.sinks.zmq.sink import ZmqSink
 from fleetgw.domain.errors import ConfigurationError, Rejected
-from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
+from fleetgw.domain.ports import RECEIPT, IReloadable, NotReady, Outcome, Ready
 from fleetgw.domain.records import Record
+from fleetgw.testing.free_ports import free_port
 from fleetgw.testing.record_vectors import record_of
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 from fleetgw.testing.zmq_subscriber import Subscriber
@@ -82,6 +83,54 @@ class ZmqCase(SynchronousTestCase):
             "server_key_json_path": str(self.folder / "server.json"),
             "allowed_public_keys_json_path": str(self.folder / "allowed.json"),
         }
+
+
+class RotationTests(ZmqCase):
+    def test_clients_allowed_later_and_no_more(self) -> None:
+        sink = self.started(self.context(**self.curve_settings([self.client_keys[0].decode()])))
+        self.assertTrue(IReloadable.providedBy(sink))
+        self.assertEqual(sink.reload(), [])
+        other_keys = zmq.curve_keypair()
+        allowed = self.folder / "allowed.json"
+        allowed.write_text(json.dumps([other_keys[0].decode()]))
+        self.assertEqual(sink.reload(), [str(allowed)])
+        self.assertTrue(self.join(sink, self.subscriber((*other_keys, self.server_keys[0]))))
+        refused = self.subscriber((*self.client_keys, self.server_keys[0]))
+        for _ in range(100):
+            self.probe(sink)
+            if self.log.fields_of("zmq_client_refused"):
+                break
+            self.assertEqual(refused.receive(1, 20), [])
+        self.assertEqual(self.log.fields_of("zmq_client_refused")[0]["public_key"], self.client_keys[0].decode())
+
+    def test_own_keys(self) -> None:
+        self.addr = f"tcp://127.0.0.1:{free_port()}"
+        settings = self.curve_settings([self.client_keys[0].decode()])
+        sink = self.started(self.context(**settings))
+        self.assertTrue(self.join(sink, self.subscriber((*self.client_keys, self.server_keys[0]))))
+        self.server_keys = zmq.curve_keypair()
+        self.curve_settings([self.client_keys[0].decode()])
+        self.assertIn(str(self.folder / "server.json"), sink.reload())
+        self.assertTrue(self.join(sink, self.subscriber((*self.client_keys, self.server_keys[0]))))
+        self.assertEqual(sink.readiness(), Ready())
+
+    def test_a_file_without_keys_leaves_the_old_ones(self) -> None:
+        sink = self.started(self.context(**self.curve_settings([self.client_keys[0].decode()])))
+        (self.folder / "allowed.json").write_text("[1]")
+        for _ in range(2):
+            with self.assertRaisesRegex(ConfigurationError, "allowed.json cannot be read or holds no keys"):
+                sink.reload()
+        self.assertTrue(self.join(sink, self.subscriber((*self.client_keys, self.server_keys[0]))))
+
+    def test_a_place_that_is_not_free_at_once(self) -> None:
+        sink = self.started(self.context(**self.curve_settings([])))
+        self.server_keys = zmq.curve_keypair()
+        self.curve_settings([])
+        with mock.patch.object(sink._socket, "bind", side_effect=zmq.ZMQError(zmq.EADDRINUSE)):
+            sink.reload()
+            self.assertIsInstance(sink.readiness(), NotReady)
+        self.reactor.advance(0.1)
+        self.assertEqual(sink.readiness(), Ready())
 
 
 class GoServerVectorTests(ZmqCase):

@@ -32,6 +32,16 @@ class Admission:
         """Turn CURVE on for a socket that is not bound yet."""
         server.setsockopt(zmq.ZAP_DOMAIN, b"fleetgw")
         server.setsockopt(zmq.CURVE_SERVER, 1)
+        self._show_keys(server)
+
+    def take(self, keys: CurveKeys, server: zmq.Socket[bytes]) -> bool:
+        """Go by other keys from now on; clients that are there stay. Whether the socket has to be bound anew for that."""
+        own_changed = (keys.public, keys.secret) != (self._keys.public, self._keys.secret)
+        self._keys = keys
+        self._show_keys(server)
+        return own_changed
+
+    def _show_keys(self, server: zmq.Socket[bytes]) -> None:
         server.setsockopt(zmq.CURVE_PUBLICKEY, self._keys.public)
         server.setsockopt(zmq.CURVE_SECRETKEY, self._keys.secret)
 

@@ -57,6 +57,12 @@ def read_settings(name: str, settings: Mapping[str, object]) -> ZmqSettings:
     return ZmqSettings(addr, _curve(name, settings), bool(settings.get("verbose", False)), mark)
 
 
+def key_files(settings: Mapping[str, object]) -> list[Path]:
+    """The files that the section names."""
+    names = (settings.get("server_key_json_path"), settings.get("allowed_public_keys_json_path"))
+    return [Path(str(name)) for name in names if name]
+
+
 def _curve(name: str, settings: Mapping[str, object]) -> CurveKeys | None:
     own, clients = settings.get("server_key_json_path"), settings.get("allowed_public_keys_json_path")
     if not own:
@@ -64,14 +70,14 @@ def _curve(name: str, settings: Mapping[str, object]) -> CurveKeys | None:
     try:
         pair = json.loads(Path(str(own)).read_text("utf-8"))
         public, secret = _key(pair["public"]), _key(pair["secret"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         fix = 'must be a JSON file {"public": "...", "secret": "..."} with z85 keys of 40 characters'
         raise _unusable(f"{name}.server_key_json_path", own, fix) from error
     if not clients:
         return CurveKeys(public, secret, None)
     try:
         return CurveKeys(public, secret, frozenset(map(_key, json.loads(Path(str(clients)).read_text("utf-8")))))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         fix = "must be a JSON file with a list of z85 keys of 40 characters"
         raise _unusable(f"{name}.allowed_public_keys_json_path", clients, fix) from error
 

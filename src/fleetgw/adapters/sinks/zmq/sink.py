@@ -13,10 +13,11 @@ from zope.interface import implementer
 from fleetgw.adapters.delivery.failure_log import FailureLog
 from fleetgw.adapters.delivery.numbers import PublishNumbers
 from fleetgw.adapters.sinks.zmq.admission import Admission
-from fleetgw.adapters.sinks.zmq.settings import read_settings
+from fleetgw.adapters.sinks.zmq.settings import key_files, read_settings
+from fleetgw.adapters.watched_files import WatchedFiles
 from fleetgw.domain.errors import ConfigurationError, NotConnected, Problem, Retryable
 from fleetgw.domain.metrics import Kind, Metric
-from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
+from fleetgw.domain.ports import RECEIPT, IDispatcher, IReloadable, NotReady, Outcome, Readiness, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ _NOT_RUNNING = NotConnected("the ZMQ sink is not running")
 _READY = Ready()
 
 
-@implementer(IDispatcher)
+@implementer(IDispatcher, IReloadable)
 class ZmqSink:
     """Sends two frames per record: the topic ``<namespace>_<record type>``, and the payload.
 
@@ -52,6 +53,7 @@ class ZmqSink:
     def __init__(self, context: SinkContext) -> None:
         self.name = context.name
         self._context = context
+        self._key_files = WatchedFiles(key_files(context.settings))
         self._settings = read_settings(context.name, context.settings)
         self._reactor = context.reactor
         self._log = context.log
@@ -65,6 +67,8 @@ class ZmqSink:
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
         self._admission: Admission | None = None
+        self._endpoint = ""
+        self._unbound = False
         self._tending = LoopingCall(self._tend)
         self._tending.clock = context.reactor
 
@@ -87,6 +91,7 @@ class ZmqSink:
             self._monitor = publisher.get_monitor_socket()
         try:
             publisher.bind(self._settings.addr)
+            self._endpoint = publisher.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
         except zmq.ZMQError as error:
             self._socket = publisher
             self._close()
@@ -163,7 +168,37 @@ class ZmqSink:
 
     def readiness(self) -> Readiness:
         """Ready while the socket is bound."""
+        if self._unbound:
+            return NotReady(f"{self._endpoint} is being bound again")
         return NotReady(str(_NOT_RUNNING)) if self._socket is None else _READY
+
+    def reload(self) -> Sequence[str]:
+        """See ``IReloadable``. Allowed clients count from the next one on; with keys of our own, all connect again.
+
+        The library shows a socket's keys as they were when it was bound.
+        """
+        changed = self._key_files.changed()
+        if not changed or self._socket is None or self._admission is None:
+            return []
+        try:
+            self._settings = read_settings(self.name, self._context.settings)
+        except ConfigurationError:
+            self._key_files.report_again(changed)
+            raise
+        if self._settings.curve is not None and self._admission.take(self._settings.curve, self._socket):
+            self._socket.unbind(self._endpoint)
+            self._unbound = True
+            self._bind_again(self._socket)
+        return [str(path) for path in changed]
+
+    def _bind_again(self, publisher: zmq.Socket[bytes]) -> None:
+        """Bind anew; while the library still lets go of the old place, ``_tend`` tries again."""
+        try:
+            publisher.bind(self._endpoint)
+        except zmq.ZMQError as error:
+            self._failures.add("bind", f"{self._endpoint} cannot be bound again: {error.strerror}")
+        else:
+            self._unbound = False
 
     def _close(self) -> None:
         if self._tending.running:
@@ -186,6 +221,8 @@ class ZmqSink:
 
     def _tend(self) -> None:
         """Look after what nobody waits for urgently: polled, as ZMQ's descriptors tell of changes only."""
+        if self._unbound and self._socket is not None:
+            self._bind_again(self._socket)
         if self._admission is not None:
             self._admission.answer()
         while self._monitor is not None and self._monitor.poll(0):
