@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test trial test-brokers test-packaging lint types imports protos protos-check docs bench bench-sinks adversary wheel clean
+.PHONY: help demo test trial test-brokers test-packaging lint types imports protos protos-check docs bench bench-sinks bench-memory adversary wheel clean
 
 help:
 	@echo 'make demo            see it work: a gateway, ten simulated vehicles, their records on the terminal'
@@ -22,6 +22,7 @@ help:
 	@echo 'make docs            rewrite the parts of docs/ that come from the project itself'
 	@echo 'make bench           CPU per record and handshake, memory per vehicle (about two minutes)'
 	@echo 'make bench-sinks     CPU per record of each sink, records a second to a broker that is far away (about two minutes)'
+	@echo 'make bench-memory    resident memory while each sink hangs (about twelve minutes)'
 	@echo 'make adversary       latency of honest vehicles beside a hostile one, for each sink (about three minutes)'
 	@echo 'make wheel           build the wheel and the sdist into dist/'
 	@echo 'make clean           remove what the above made'
@@ -66,6 +67,9 @@ bench: $(VENV)/.installed-dev
 
 bench-sinks: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/sinks.py
+
+bench-memory: $(VENV)/.installed-dev
+	@$(BIN)/python benchmarks/memory.py
 
 adversary: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/adversary.py

@@ -36,6 +36,12 @@ class PythonLogTests(LogContract, TestCase):
             (record.levelname, record.event, record.fields), ("WARNING", "something_odd", {"vin": "X", "count": 3})
         )
 
+    def test_long_texts_are_cut(self) -> None:
+        handler = logging.Handler()
+        with mock.patch.object(handler, "emit") as emit:
+            PythonLog(logger_with(handler)).warn("something_odd", txid="x" * 1_000_000)
+        self.assertLess(len(emit.call_args.args[0].getMessage()), 10_000)
+
     def test_the_logger_s_level_counts(self) -> None:
         for level, written in (
             (logging.DEBUG, (True, True)),

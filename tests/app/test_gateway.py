@@ -196,6 +196,17 @@ class AcceptedTests(GatewayCase):
         self.kafka.answer(Retryable("down"))
         self.assertEqual(self.link.sent, [], "acknowledged twice")
 
+    def test_a_lane_holds_what_records_cost_not_their_payloads_alone(self) -> None:
+        for reliable in ({}, {"V": "kafka"}):
+            self.kafka.records.clear()
+            session = self.session(reliable)
+            session.received([message("V", bytes(1000), b"")] * 5)
+            self.dispatch()
+            self.assertEqual(len(self.kafka.records), 5)
+            self.assertGreater(sum(record.cost_bytes for record in self.kafka.records), 5 * 2000)
+            held_bytes = self.lanes["kafka"].share.held_bytes
+            self.assertEqual(held_bytes, sum(record.cost_bytes for record in self.kafka.records))
+
     def test_the_record_is_what_the_codec_made_of_it(self) -> None:
         self.session().received([message("V", b"1")])
         self.dispatch()
@@ -758,6 +769,15 @@ class NumberTests(GatewayCase):
             session.received([message(f"free{number}", b"1")])
         session.received([message("V", b"1")])
         self.assertEqual((self.value("record_total", "V"), self.value("signal_count", "V")), (1, 2))
+
+    def test_record_types_are_bounded_in_what_is_logged_when_a_vehicle_goes(self) -> None:
+        session = self.session()
+        for number in range(3 * OWN_LABELS):
+            session.received([message(f"type {number}", b"1"), message("long" * 200 + str(number), b"2")])
+        session.disconnected()
+        (fields,) = self.log.fields_of("socket_disconnected")
+        self.assertLessEqual(len(fields), OWN_LABELS + 4)
+        self.assertLessEqual(max(map(len, fields)), OWN_LABELS)
 
     def test_what_a_vehicle_sent_is_logged_when_it_goes(self) -> None:
         self.records = {"V": ["kafka"], "event": ["kafka"]}

@@ -164,9 +164,10 @@ class GatheringTests(LaneCase):
         self.assertEqual(self.offer("3"), 1)
 
     def test_a_full_queue_is_not_the_memorys_fault(self) -> None:
-        self.lane = self.make(BacklogLimits(1, 100, 1, 1), share=MemoryBudget(24, 1).share())
-        self.assertEqual(self.offer("1", "2"), 1)
-        self.assertEqual(self.number("lane_refused_for_memory_total"), 0)
+        for limits in (BacklogLimits(1, 100, 1, 1), BacklogLimits(9, 7, 1, 1)):
+            self.lane = self.make(limits, share=MemoryBudget(24, 1).share())
+            self.assertEqual(self.offer("1", "2"), 1)
+            self.assertEqual(self.number("lane_refused_for_memory_total"), 0)
 
     def test_what_is_given_up_on_takes_no_memory(self) -> None:
         share = MemoryBudget(1000, 1).share()
