@@ -121,7 +121,7 @@ class SayingTests(TestCase):
         reply = b"*%d\r\n%b" % (MAX_SUBSCRIBERS + 1, members)
         self.assertEqual(len(commands(hear(conversation, b":0\r\n" + reply + b":0\r\n*0\r\n"))), 1)
         hear(conversation, b":1\r\n")
-        self.assertRegex(str(one.results[0]), "10001 members in the vehicle's set, more than 10000")
+        self.assertRegex(str(one.results[0]), "the vehicle's set has 10001 members, more than 10000")
         self.assertIs(type(one.results[0]), Retryable)
         self.assertEqual(one.results[1], 1)
 

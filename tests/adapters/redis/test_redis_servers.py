@@ -146,6 +146,17 @@ class SentinelTests(TestCase):
                 connection.disconnect()
         self.assertEqual(len(hung.commands), 1)
 
+    def test_of_several_servers_the_last_in_charge_is_asked_first(self) -> None:
+        def replica(command: list[bytes]) -> bytes:
+            return b"*1\r\n$5\r\nslave\r\n" if command[0] == b"ROLE" else usual(command)
+
+        other, master = Server(replica), Server(usual)
+        find = OneOf(FixedAccess(read_settings("redis", {**USUAL, "addrs": ["other:1", "master:2"]})))
+        with servers(other=other, master=master):
+            for _ in range(5):
+                find().disconnect()
+        self.assertEqual([command[0] for command in other.commands].count(b"ROLE"), 1)
+
 
 class CredentialsTests(TestCase):
     def setUp(self) -> None:

@@ -17,8 +17,11 @@ from fleetgw.adapters.sinks.redis.caution import Quarantined
 from fleetgw.adapters.sinks.redis.conversation import Moved
 from fleetgw.adapters.sinks.redis.settings import Address, read_settings
 from fleetgw.adapters.sinks.redis.sink import RedisSink
+from fleetgw.app.lane import Lane, LaneTiming
+from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import ConfigurationError, FleetgwError, NotConnected, Rejected, Retryable, Unheard
 from fleetgw.domain.ports import RECEIPT, IReloadable, NotReady, Outcome, Ready
+from fleetgw.testing.lane_case import Origin
 from fleetgw.testing.redis.memory import DirectWorker, MemoryClusterView, MemoryRedis
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 
@@ -290,3 +293,44 @@ class SinkTests(SinkCase):
     def test_settings_without_meaning_are_named(self) -> None:
         self.sink(pool={"min_idle_conns": 3})
         self.assertEqual(self.log.fields_of("redis_setting_ignored")[0]["key"], "redis.pool.min_idle_conns")
+
+
+class RecoveryTests(SinkCase):
+    """A lane before the sink, while its servers come and go."""
+
+    def check(self, **settings: object) -> None:
+        sink = self.sink(**settings)
+        limits = BacklogLimits(queue_records=100, queue_bytes=10**6, in_flight_records=50, batch_records=50)
+        lane = Lane(sink, limits, LaneTiming(0.005, 0.5, 30.0, 10.0), self.reactor, self.metrics, self.log)
+        origin = Origin()
+        for window in range(5):
+            self.server.go_away()
+            lane.offer([make_record(f"VIN{number}") for number in range(10)], 10 * len(b"payload"), origin)
+            self.reactor.pump([0.05] * 500)
+            self.assertEqual(sum(map(len, origin.told)), 10 * window)
+            self.assertIsInstance(sink.readiness(), NotReady)
+            self.server.come_back()
+            self.reactor.pump([0.05] * 22)
+            self.assertEqual(sum(map(len, origin.told)), 10 * (window + 1), f"window {window}")
+            self.assertEqual(sink.readiness(), Ready())
+            self.reactor.pump([0.05] * 138)
+        lane.close()
+
+    def test_one_server(self) -> None:
+        self.check()
+
+    def test_sentinel(self) -> None:
+        self.check(sentinel={"master_name": "m"})
+
+    def test_cluster(self) -> None:
+        self.check(cluster_mode=True)
+
+    def test_trouble_of_one_vehicle_ends_with_the_connection(self) -> None:
+        sink = self.sink()
+        self.server.errors[CHANNEL] = b"NOPERM no such channel for you"
+        self.outcomes(sink, VIN)
+        self.assertIsInstance(sink.readiness(), NotReady)
+        self.server.go_away()
+        self.server.come_back()
+        self.reactor.advance(0)
+        self.assertEqual(sink.readiness(), Ready())

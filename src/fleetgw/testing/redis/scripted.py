@@ -28,6 +28,8 @@ HANG = None
 CLOSE = b""
 """The server closes the connection over this command."""
 
+MANY_CONNECTIONS = 20_000
+
 Reply = bytes | None
 
 
@@ -99,6 +101,8 @@ class ScriptedServer(Clocks):
         poll.register(waking, select.POLLIN)
         if server is not None:
             poll.register(server, select.POLLIN | select.POLLOUT if writable else select.POLLIN)
+        if len(self.attempted_at_s) > MANY_CONNECTIONS:
+            raise AssertionError("the pipe connects for ever")
         until_s = None if timeout_s is None else self.now_s + timeout_s
         while True:
             self._act(server)

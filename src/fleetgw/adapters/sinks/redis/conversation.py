@@ -72,7 +72,7 @@ class _Lookups:
         else:
             subscribers = reply if isinstance(reply, list) else []
             if len(subscribers) > MAX_SUBSCRIBERS:
-                error = Retryable(f"{len(subscribers)} members in the vehicle's set, more than {MAX_SUBSCRIBERS}")
+                error = Retryable(f"the vehicle's set has {len(subscribers)} members, more than {MAX_SUBSCRIBERS}")
             self.subscribers[self._keys.popleft()[0]] = self._error or error or subscribers
         self._removing = not self._removing
         return not self._keys

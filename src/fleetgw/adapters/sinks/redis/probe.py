@@ -136,7 +136,8 @@ def _node_of_a_cluster(connection: ServerConnection, settings: RedisSettings) ->
         return
     fix = "set redis.cluster_mode to true"
     if settings.set_prefix:
-        yield will_not_work("this is a node of a cluster: it has the sets of some vehicles only, others are MOVED", fix)
+        what = "this is a node of a cluster: it has the sets of some vehicles only, others are MOVED"
+        yield will_not_work(what, fix)
     else:
         yield worth_a_look("this is a node of a cluster: it does not count who subscribes at other nodes", fix)
 

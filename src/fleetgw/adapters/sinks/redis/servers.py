@@ -14,7 +14,7 @@ from fleetgw.domain.errors import NotConnected
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from fleetgw.adapters.sinks.redis.credentials import Access
     from fleetgw.adapters.sinks.redis.settings import Login, RedisSettings
@@ -163,6 +163,7 @@ class OneOf:
     def __init__(self, access: Access, clustered: Callable[[], None] = lambda: None) -> None:
         self._access = access
         self._clustered = clustered
+        self._last: Address | None = None
 
     def __str__(self) -> str:
         return ",".join(map(str, self._access.current().addresses))
@@ -171,17 +172,20 @@ class OneOf:
         """Try the addresses in turn."""
         settings = self._access.current()
         reasons = []
-        for address in settings.addresses:
+        for address in _in_turn(settings.addresses, self._last):
             try:
-                return self._first_in_charge(address, settings)
+                connection = self._in_charge(address, settings)
             except ClusterNode as error:
                 self._clustered()
                 raise NotConnected(str(error)) from None
             except NotConnected as error:
                 reasons.append(_reason(error, self._access))
+            else:
+                self._last = address
+                return connection
         raise NotConnected("; ".join(reasons))
 
-    def _first_in_charge(self, address: Address, settings: RedisSettings) -> ServerConnection:
+    def _in_charge(self, address: Address, settings: RedisSettings) -> ServerConnection:
         try:
             connection = ServerConnection(address, settings, settings.login, db=settings.db).open()
         except NotConnected as error:
@@ -243,8 +247,7 @@ class SentinelMaster:
 
     def _discover(self, settings: RedisSettings) -> Address:
         reasons = []
-        # who answered last comes first: one that hangs would hold up every attempt
-        for sentinel in sorted(settings.addresses, key=lambda address: address != self._answered):
+        for sentinel in _in_turn(settings.addresses, self._answered):
             try:
                 connection = ServerConnection(sentinel, settings, settings.sentinel_login).open()
                 reply = connection.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._master)
@@ -258,6 +261,11 @@ class SentinelMaster:
                     return Address(host.decode(), int(port))
             reasons.append(f"sentinel {sentinel}: knows no master {self._master}")
         raise NotConnected("; ".join(reasons))
+
+
+def _in_turn(addresses: Sequence[Address], last: Address | None) -> list[Address]:
+    """Who answered last comes first: one that hangs must not hold up every attempt."""
+    return sorted(addresses, key=lambda address: address != last)
 
 
 def _reason(error: NotConnected, access: Access) -> str:

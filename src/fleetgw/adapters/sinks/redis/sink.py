@@ -248,7 +248,7 @@ class RedisSink:
         for index, record in enumerate(batch):
             pipe = refusal(record) or routes.pipe(record)
             if isinstance(pipe, DeliveryError):
-                self._note_failure(str(pipe))
+                self._failures.add(type(pipe).__name__, str(pipe))
                 self._numbers.failed(record.record_type)
                 under_way.settle(index, pipe)
             else:
@@ -269,7 +269,9 @@ class RedisSink:
         if pipe not in self._readiness:
             return
         self._readiness[pipe] = readiness
-        if isinstance(readiness, NotReady):
+        if isinstance(readiness, Ready):
+            self._trouble = None  # of another connection's time
+        else:
             self._note_failure(readiness.reason)
             if self._cluster is not None:
                 self._cluster.doubt()
