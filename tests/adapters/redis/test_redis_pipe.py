@@ -258,6 +258,20 @@ class ReachingTests(PipeCase):
         self.assertEqual(states[-1], Ready())
         self.assertIsInstance(states[0], NotReady)
 
+    def test_a_server_that_closes_every_connection_at_once(self) -> None:
+        """Connections are made in vain, but not without a pause."""
+        server = ScriptedServer(one_each)
+        server.closes_at_once = True
+        run = ScriptedRun(server, names(set_prefix=""))
+
+        def changed(_state: Readiness) -> None:
+            if server.now_s > 1000 + 60:
+                run.pipe.quit()
+
+        run.on_changed = changed
+        run.pipe.run()
+        self.assertLess(len(server.connected_at_s), 60 / 0.25 + 10)
+
     def test_leases_are_told_by_the_wall_clock_and_nothing_else_is(self) -> None:
         server = ScriptedServer(one_each)
         run = ScriptedRun(server, names())

@@ -62,6 +62,7 @@ class ScriptedServer(Clocks):
     :ivar reachable: whether it can be connected to, by the time.
     :ivar bytes_per_s: how much the link carries; 0: any amount at once.
     :ivar buffer_bytes: of the socket; 0: as the system has it.
+    :ivar closes_at_once: it closes every connection as soon as it is made.
     :ivar connected_at_s: when each connection was made.
     :ivar attempted_at_s: when each was asked for.
     :ivar received: every command, in order.
@@ -73,6 +74,7 @@ class ScriptedServer(Clocks):
         self.epoch_now_s = 1_700_000_000.0
         self.reachable: Callable[[float], bool] = lambda _now_s: True
         self.bytes_per_s = self.buffer_bytes = 0
+        self.closes_at_once = False
         self.connected_at_s: list[float] = []
         self.attempted_at_s: list[float] = []
         self.received: list[list[bytes]] = []
@@ -80,6 +82,7 @@ class ScriptedServer(Clocks):
 
     def find(self) -> ScriptedConnection:
         """As ``FindServer``."""
+        self.now_s += 0.001
         self.attempted_at_s.append(self.now_s)
         if not self.reachable(self.now_s):
             raise NotConnected("scripted: Connection refused")
@@ -118,7 +121,7 @@ class ScriptedServer(Clocks):
         connection = self._connection
         if connection is None or server is not connection.ours or connection.hangs:
             return
-        if server is not None and not self.reachable(self.now_s):
+        if self.closes_at_once or not self.reachable(self.now_s):
             connection.theirs.close()
             self._connection = None
             return

@@ -258,21 +258,18 @@ class ThreadedPipe:
         head = conversation.head
         if head is None:
             self._fail([*parts, *self._taken_again()], lost)
-            return
-        singles = _singles(parts)
-        self._listener.settled([settled for part in parts if (settled := part.settled()) is not None])
-        verdict = self._caution.lost(head, alone=timed_out or len(singles) == 1)
-        if self._alone:
-            verdict = Verdict.QUARANTINE_HEAD
-        if verdict is Verdict.QUARANTINE_HEAD:
-            guilty = [part for part in singles if part.records[0] is head]
-            singles = [part for part in singles if part.records[0] is not head]
-            self._fail(guilty, Quarantined(f"{lost} over this record"))
-        self._again = [*singles, *self._again]
-        if verdict is Verdict.SERVER_AT_FAULT or (timed_out and not self._alone):
-            self._fail(self._taken_again(), lost)
         else:
-            self._pause(None)  # whether the server is there, its address will tell: what it was asked can wait so long
+            singles = _singles(parts)
+            self._listener.settled([settled for part in parts if (settled := part.settled()) is not None])
+            verdict = self._caution.lost(head, alone=timed_out or len(singles) == 1)
+            if self._alone or verdict is Verdict.QUARANTINE_HEAD:
+                guilty = [part for part in singles if part.records[0] is head]
+                singles = [part for part in singles if part.records[0] is not head]
+                self._fail(guilty, Quarantined(f"{lost} over this record"))
+            self._again = [*singles, *self._again]
+            if not self._alone and (timed_out or verdict is Verdict.SERVER_AT_FAULT):
+                self._fail(self._taken_again(), lost)
+        self._pause(None)  # whether the server is there the next attempt will tell: what is left can wait so long
 
     def _taken_again(self) -> list[Part]:
         again, self._again = self._again, []
