@@ -87,7 +87,7 @@ def free_port(wanted: int) -> int:
 
 
 def start_gateway() -> subprocess.Popen[bytes]:
-    command = [BIN / "twistd", "--nodaemon", "--pidfile=", "fleetgw", "--config", WORK / "config.json"]
+    command = [BIN / "twistd", "--nodaemon", "fleetgw", "--config", WORK / "config.json"]
     return start(command, stderr=None)
 
 

@@ -1,13 +1,15 @@
 """Standard output that nobody reads must not hold up the reactor."""
 
+import contextlib
 import os
+import threading
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.logs.descriptor_stream import DescriptorStream
 
 
-class DescriptorStreamTests(SynchronousTestCase):
+class PipeCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.reader, self.writer = os.pipe()
         self.addCleanup(os.close, self.writer)
@@ -28,6 +30,8 @@ class DescriptorStreamTests(SynchronousTestCase):
             except BlockingIOError:
                 return b"".join(pieces)
 
+
+class DescriptorStreamTests(PipeCase):
     def test_lines_arrive_at_once(self) -> None:
         stream = DescriptorStream(self.writer)
         stream.write(b"one\n")
@@ -83,3 +87,62 @@ class DescriptorStreamTests(SynchronousTestCase):
         os.close(writer)
         stream.write(b"y\n")
         self.assertEqual(os.read(self.reader, 100), b"y\n")
+
+
+class LastLinesTests(PipeCase):
+    """At the end of the process the log may wait for its reader, but not for ever."""
+
+    def fill(self) -> None:
+        os.set_blocking(self.writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(self.writer, bytes(4096))
+        os.set_blocking(self.writer, True)
+
+    def test_a_slow_reader_gets_everything(self) -> None:
+        stream = DescriptorStream(self.writer, capacity_bytes=10_000)
+        lines = [b"%0999d\n" % number for number in range(2_000)]
+        received = bytearray()
+
+        def read() -> None:
+            while len(received) < sum(map(len, lines)):
+                received.extend(os.read(self.reader, 1_000))
+
+        os.set_blocking(self.reader, True)
+        reader = threading.Thread(target=read)
+        reader.start()
+        stream.wait_for_reader(60)
+        for line in lines:
+            stream.write(line)
+        self.assertEqual(stream.flush(), 0)
+        reader.join(60)
+        self.assertEqual(received, b"".join(lines))
+
+    def test_a_reader_that_never_reads_costs_the_time_allowed_once(self) -> None:
+        now_s, waits_ms = [100.0], []
+
+        class Poll:
+            def poll(self, wait_ms: float) -> list[object]:
+                waits_ms.append(wait_ms)
+                now_s[0] += wait_ms / 1000
+                return []
+
+        stream = DescriptorStream(self.writer, capacity_bytes=2_500, seconds=lambda: now_s[0])
+        stream._poll = Poll()
+        for _ in range(2):
+            stream.write(b"%0999d\n" % 0)
+        self.assertEqual(sum(waits_ms), 0, "while the gateway runs nothing waits")
+        stream.wait_for_reader(3)
+        for _ in range(2):
+            with self.assertRaises(BlockingIOError):
+                stream.write(b"%0999d\n" % 0)
+        self.assertEqual(stream.flush(), 2)
+        self.assertAlmostEqual(sum(waits_ms), 3_000)
+
+    def test_lines_that_a_reader_leaves_behind_are_counted(self) -> None:
+        self.fill()
+        stream = DescriptorStream(self.writer)
+        for _ in range(3):
+            stream.write(b"line\n")
+        self.close_reader()
+        self.assertEqual(stream.flush(), 3)

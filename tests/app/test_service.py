@@ -17,6 +17,7 @@ from twisted.internet.testing import StringTransport
 from zope.interface import alsoProvides
 
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
+from fleetgw.adapters.logs.lines import JsonLog
 from fleetgw.app.composition import Parts, compose
 from fleetgw.app.config import parse_config
 from fleetgw.app.reloading import LOOK_EVERY_S
@@ -356,6 +357,52 @@ class StopTests(ServiceCase):
         self.assertEqual(self.log.fields_of("stopped_server"), [{"undelivered_records": 2}])
         letters = [fields["metadata"]["txtype"] for fields in self.log.fields_of("dead_letter")]
         self.assertEqual(letters, ["connectivity"], "the vehicle sends its own record again")
+
+    def test_the_last_lines_may_wait_for_their_reader_and_what_it_did_not_take_is_counted(self) -> None:
+        for drain_s, held, wait_s in ((10.0, True, 1.0), (0.5, False, 1.0), (3.0, False, 3.0), (30.0, False, 5.0)):
+            with self.subTest(drain_s=drain_s, held=held):
+                self.reactor = ServiceReactor()
+                happened: list[object] = []
+
+                class Stream:
+                    """Drops dead letters, and keeps two lines from its reader."""
+
+                    def __init__(self, happened: list[object]) -> None:
+                        self.happened = happened
+                        self.dead_letters = 0
+
+                    def write(self, line: bytes) -> None:
+                        if b"dead_letter" in line:
+                            self.dead_letters += 1
+                            raise BlockingIOError
+                        self.happened.append(json.loads(line)["msg"])
+                        self.last = json.loads(line)
+
+                    def wait_for_reader(self, at_most_s: float) -> None:
+                        self.happened.append(at_most_s)
+
+                    def flush(self) -> int:
+                        return 2
+
+                stream = Stream(happened)
+                self.log = JsonLog(stream)
+                self.start(delivery={"drain_timeout_s": drain_s})
+                vehicle = self.vehicle()
+                vehicle.connect()
+                vehicle.advance(0.1)
+                if held:
+                    self.memory.hold()
+                vehicle.send("V", b"", b"1")
+                vehicle.advance(0.1)
+                self.service.stopService()
+                for _ in range(101):
+                    vehicle.advance(drain_s / 100)
+                (waited_s,) = [each for each in happened if isinstance(each, float)]
+                self.assertAlmostEqual(waited_s, wait_s, delta=0.5)
+                self.assertIn("stopping_server", happened[: happened.index(waited_s)])
+                self.assertEqual(stream.last["msg"], "stopped_server")
+                self.assertEqual(stream.last["undelivered_records"] > 0, held)
+                self.assertEqual(stream.last["unwritten_log_lines"], 2 + stream.dead_letters)
 
     def test_a_hung_sink_costs_no_other_sink_its_disconnected_records(self) -> None:
         service = self.start(records={"V": ["memory"], "connectivity": ["memory", "logger"]})

@@ -1,5 +1,5 @@
 """Lets twistd find the gateway: ``twistd fleetgw --config FILE``."""
 
-from twisted.application.service import ServiceMaker
+from fleetgw.app.plugin import GatewayServiceMaker
 
-fleetgw = ServiceMaker("fleetgw", "fleetgw.app.service_maker", "Fleet telemetry gateway", "fleetgw")
+fleetgw = GatewayServiceMaker("fleetgw")

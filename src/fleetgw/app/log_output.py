@@ -3,13 +3,12 @@
 import sys
 from collections.abc import Callable, Mapping
 
-from twisted.python.logfile import LogFile
 from twisted.python.usage import UsageError
 
 from fleetgw.adapters.logs.descriptor_stream import DescriptorStream
 from fleetgw.adapters.logs.levels import LEVELS
-from fleetgw.adapters.logs.lines import ILineStream, JsonLog, TextLog
-from fleetgw.domain.ports import ILog
+from fleetgw.adapters.logs.lines import ILineStream, JsonLog, LineLog, TextLog
+from fleetgw.adapters.logs.log_file import AppendedLogFile
 
 _ROTATE_LENGTH_BYTES = 100_000_000
 _ROTATED_FILES_MAX = 10
@@ -20,7 +19,8 @@ def open_log_stream(parent_options: Mapping[str, object]) -> ILineStream:
 
     Standard output with ``--logfile=-``, or with ``--nodaemon`` and no ``--logfile``; else the named file or ``twistd.log``.
     A file is rotated as twistd does (``twistd.log.1`` is the newest old one), but at 100 MB, and ten old ones are kept: with
-    records in the log, twistd's 1 MB and no end of files would rename thousands of them on the reactor's thread.
+    records in the log, twistd's 1 MB and no end of files would rename thousands of them on the reactor's thread. Others
+    may rotate it as well.
 
     :param parent_options: twistd's options (``options.parent`` of the plugin's own).
     :raises UsageError: ``--logfile=-`` without ``--nodaemon``, or ``--syslog``.
@@ -35,11 +35,11 @@ def open_log_stream(parent_options: Mapping[str, object]) -> ILineStream:
     if path == "-" or (nodaemon and not path):
         # Asked for now: twistd replaces sys.stdout by a writer of log events later.
         return DescriptorStream(sys.stdout.fileno())
-    open_file: Callable[..., ILineStream] = LogFile.fromFullPath  # untyped in Twisted
+    open_file: Callable[..., AppendedLogFile] = AppendedLogFile.fromFullPath  # untyped in Twisted
     return open_file(str(path or "twistd.log"), rotateLength=_ROTATE_LENGTH_BYTES, maxRotatedFiles=_ROTATED_FILES_MAX)
 
 
-def make_log(log_level: str, *, json_log_enable: bool, stream: ILineStream) -> ILog:
+def make_log(log_level: str, *, json_log_enable: bool, stream: ILineStream) -> LineLog:
     """Make the log of a configuration.
 
     :param log_level: ``trace``, ``debug``, ``info``, ``warn`` or ``error``, as the configuration has been checked for.

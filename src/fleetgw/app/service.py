@@ -11,6 +11,7 @@ from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.python.failure import Failure
 
 from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
+from fleetgw.adapters.logs.lines import LineLog
 from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
 from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
 from fleetgw.app.deadline import given_until
@@ -39,6 +40,10 @@ SETTLED_BY, GOODBYES_BY, REPORTED_BY = 0.8, 0.9, 0.95
 """How much of the time for stopping may have passed when records have settled, when vehicles have gone, and when the records
 of their going have settled. What is left is the sinks' own."""
 
+
+LOG_READER_MIN_S, LOG_READER_MAX_S = 1.0, 5.0
+"""How long the log may wait, in all, for a slow reader of standard output to take the last lines: what is left of the time
+for stopping, within these bounds."""
 
 READY_WITHIN_S = 3.0
 """How long a sink has to reach its destination before it is named in the log; none has at once."""
@@ -227,9 +232,16 @@ class GatewayService(Service):
         for lane in lanes:
             lane.close()
         await DeferredList([Deferred.fromCoroutine(self._stop_sink(lane, began + drain_s)) for lane in self._started])
+        self._wait_for_log_reader(began + drain_s - reactor.seconds())
         lost = sum(lane.abandon() for lane in lanes)
         await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
-        self.log.info("stopped_server", undelivered_records=lost)
+        unwritten = {"unwritten_log_lines": self.log.finish()} if isinstance(self.log, LineLog) else {}
+        self.log.info("stopped_server", undelivered_records=lost, **unwritten)
+
+    def _wait_for_log_reader(self, left_s: float) -> None:
+        """Dead letters may be the last copies of their records: from now on the log may wait for a reader that is slow."""
+        if isinstance(self.log, LineLog):
+            self.log.wait_for_reader(min(LOG_READER_MAX_S, max(LOG_READER_MIN_S, left_s)))
 
     async def _drained(self, lanes: Iterable[Lane], began: float, share: float) -> None:
         """Wait for every lane to be empty, each for no more than its ``share`` of its own time."""

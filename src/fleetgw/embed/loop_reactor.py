@@ -10,6 +10,8 @@ from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.main import installReactor
 from twisted.internet.posixbase import PosixReactorBase
 
+from fleetgw.adapters.own_reactor import leave_busy_threads_behind, run_on_monotonic_time
+
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
@@ -25,6 +27,9 @@ class LoopReactor(AsyncioSelectorReactor):
     def crash(self) -> None:
         """End the reactor; the loop goes on."""
         PosixReactorBase.crash(self)
+
+    def _initThreadPool(self) -> None:
+        leave_busy_threads_behind(self)
 
     def end_threads(self) -> None:
         """Let go of the threads of name look-ups, which would hold up the end of the process; more are made when needed."""
@@ -72,6 +77,7 @@ def _reactor_on(loop: AbstractEventLoop) -> AsyncioSelectorReactor:
         reactor = LoopReactor(loop)
         if installed is None:
             installReactor(reactor)
+    run_on_monotonic_time(reactor)
     if not reactor.running:
         reactor.startRunning(installSignalHandlers=False)
     return reactor

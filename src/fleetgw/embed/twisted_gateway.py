@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred, succeed
 
+from fleetgw.adapters.own_reactor import run_on_monotonic_time
 from fleetgw.embed.embedded_gateway import EmbeddedGateway
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 class TwistedGateway(EmbeddedGateway):
     """A gateway on any reactor. ``start`` and ``stop`` return Deferreds; ``async with`` works in coroutines that await such.
 
-    It stops by itself before the reactor does. A gateway runs once.
+    It stops by itself before the reactor does. A gateway runs once. From the start on, the reactor's clock and timers follow
+    ``time.monotonic``: by the wall clock, as Twisted has it, no timer would fire after a step backwards. So
+    ``reactor.seconds()`` is no date; ``time.time()`` is.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class TwistedGateway(EmbeddedGateway):
             raise RuntimeError("a gateway runs once; make another")
         self._started = True
         reactor = self._given_reactor or _installed_reactor()
+        run_on_monotonic_time(reactor)
         await self._open(self._make(reactor), reactor)
         self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
 

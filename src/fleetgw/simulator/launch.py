@@ -92,6 +92,9 @@ def simulate(simulation: Simulation) -> int:
     from twisted.internet import reactor as running_reactor
     from twisted.internet.endpoints import HostnameEndpoint
 
+    from fleetgw.adapters.own_reactor import run_on_monotonic_time
+
+    run_on_monotonic_time(running_reactor)
     # The module stands for the reactor that runs; its type is hidden from type checkers.
     reactor = cast("_Reactor", running_reactor)
     tally = Tally(ids=simulation.ids)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fleetgw.simulator.certificate_folder import CertificateFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -67,14 +67,32 @@ class GatewayProcess:
     Its log goes to the file ``gateway.log``: nothing that it writes is lost for want of a reader.
     """
 
-    def __init__(self, folder: Path, environ: Mapping[str, str] | None = None, **changes: object) -> None:
-        """Start with ``write_config(folder, **changes)``; ``environ`` adds variables."""
+    def __init__(
+        self,
+        folder: Path,
+        environ: Mapping[str, str] | None = None,
+        *,
+        prelude: str = "",
+        options: Sequence[str] = ("--pidfile=",),
+        wrapper: Sequence[str] = (),
+        **changes: object,
+    ) -> None:
+        """Start with ``write_config(folder, **changes)``.
+
+        :param environ: further variables.
+        :param prelude: Python code that runs in the process before anything of Twisted is imported.
+        :param options: twistd's, beside ``-n``.
+        :param wrapper: a command that runs twistd.
+        """
         self._log_file = folder / "gateway.log"
         self._error_file = folder / "gateway.stderr"
-        command = [str(BIN / "twistd"), "-n", "--pidfile=", "fleetgw", "--config", str(write_config(folder, **changes))]
+        twistd = [str(BIN / "twistd")]
+        if prelude:
+            twistd = [sys.executable, "-c", f"{prelude}\nfrom twisted.scripts.twistd import run\nrun()"]
+        command = [*wrapper, *twistd, "-n", *options, "fleetgw", "--config", str(write_config(folder, **changes))]
         with self._log_file.open("wb") as log, self._error_file.open("wb") as error:
             self._process = subprocess.Popen(  # noqa: S603  our own command
-                command, cwd=folder, env=os.environ | (environ or {}), stdout=log, stderr=error
+                command, cwd=folder, env=os.environ | (environ or {}), stdin=subprocess.PIPE, stdout=log, stderr=error
             )
 
     def __enter__(self) -> Self:
@@ -85,6 +103,7 @@ class GatewayProcess:
     ) -> None:
         self._process.kill()
         self._process.wait()
+        self.end_input()
 
     def events(self, name: str) -> list[dict[str, object]]:
         """The events of that name which the log has so far, oldest first."""
@@ -114,6 +133,22 @@ class GatewayProcess:
         port = self.wait_for("server_listening")["port"]
         assert isinstance(port, int)  # noqa: S101  the gateway's own number
         return port
+
+    def wait_for_output(self, text: str, file: Path | None = None) -> None:
+        """Wait until ``text`` is in what it has written, or has written to ``file``.
+
+        :raises AssertionError: the process ends without it, or it does not come.
+        """
+        deadline = time.monotonic() + DEADLINE_S
+        while text not in (self.output() if file is None else file.read_text("utf-8") if file.exists() else ""):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"no {text!r} in the output:\n{self.output()}")
+            time.sleep(0.02)
+
+    def end_input(self) -> None:
+        """Close its standard input."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     @property
     def pid(self) -> int:

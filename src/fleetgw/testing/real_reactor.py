@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from twisted.internet import task
 
+from fleetgw.adapters.own_reactor import run_on_monotonic_time
 from fleetgw.testing.dispatcher_harness import DispatcherHarness
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ def the_reactor() -> ISinkReactor:
     """The one that Trial runs; not before it is needed, for asking for it installs it."""
     from twisted.internet import reactor
 
+    run_on_monotonic_time(reactor)  # as the gateway's; a time-out of a test must not be measured by two clocks
     return cast("ISinkReactor", reactor)
 
 

@@ -1,6 +1,7 @@
 """What only librdkafka's sink does: refused properties, fatal errors, requests that are too large as a whole."""
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -42,6 +43,27 @@ def context(settings: dict, sink_reactor: object = None, log: ReadableLog | None
     return SinkContext(
         "kafka", settings, "ns", ("V",), sink_reactor or ThreadlessReactor(), ReadableMetrics(), log or ReadableLog()
     )
+
+
+class EndTests(SynchronousTestCase):
+    def test_librdkafka_is_ended_on_another_thread(self) -> None:
+        """It waits for its threads, and one of them may wait for a name server. The test hangs if the sink waits as well."""
+        answered = threading.Event()
+        ended_on: list[threading.Thread] = []
+
+        class Client(Producer):
+            def __del__(self) -> None:
+                ended_on.append(threading.current_thread())
+                answered.wait()
+
+        sink = ConfluentKafkaSink(context({"bootstrap.servers": "127.0.0.1:1"}), Client)
+        self.successResultOf(sink.start())
+        self.successResultOf(sink.stop())
+        answered.set()
+        for thread in [thread for thread in threading.enumerate() if thread.name == "fleetgw-kafka-end"]:
+            thread.join(60)
+        self.assertNotIn(threading.current_thread(), ended_on)
+        self.assertEqual(len(ended_on), 1)
 
 
 class PropertiesTests(SynchronousTestCase):

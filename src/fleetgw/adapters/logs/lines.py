@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime
 from struct import iter_unpack
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from zope.interface import implementer
 
@@ -33,6 +33,17 @@ class ILineStream(Protocol):
         """Take one whole line, or raise OSError or ValueError."""
 
 
+@runtime_checkable
+class IWaitingStream(ILineStream, Protocol):
+    """A stream whose reader may be slow, such as ``DescriptorStream``."""
+
+    def wait_for_reader(self, at_most_s: float) -> None:
+        """Have writing wait for the reader from now on, for so long in all."""
+
+    def flush(self) -> int:
+        """Write what waits; the number of lines taken that have not reached the reader."""
+
+
 @implementer(ILog)
 class LineLog(ABC):
     """What ``JsonLog`` and ``TextLog`` share: the threshold, the members of a line, the stream and its failures.
@@ -50,6 +61,7 @@ class LineLog(ABC):
         self._level = level
         self._seconds = seconds
         self._lost = 0
+        self._lost_in_all = 0
         self._second = -1
         self._time = ""
         self.debug_enabled = level <= Level.DEBUG
@@ -85,6 +97,21 @@ class LineLog(ABC):
             self._stream.write(line)
         except (OSError, ValueError):  # full disk, closed pipe, closed file: there is nowhere left to tell it
             self._lost += 1
+            self._lost_in_all += 1
+
+    def wait_for_reader(self, at_most_s: float) -> None:
+        """From now on wait for a reader that is slow, for so long in all: the process ends, and these are its last lines."""
+        self._lost_in_all = 0
+        if isinstance(self._stream, IWaitingStream):
+            self._stream.wait_for_reader(at_most_s)
+
+    def finish(self) -> int:
+        """Write what waits.
+
+        :return: how many lines have been lost since ``wait_for_reader``, or do not reach the reader in time.
+        """
+        waiting = self._stream.flush() if isinstance(self._stream, IWaitingStream) else 0
+        return self._lost_in_all + waiting
 
     def _members(self, level: Level, event: str, fields: dict[str, object]) -> dict[str, object]:
         cut_long_texts(fields)

@@ -86,11 +86,14 @@ def _examined(loaded: LoadedConfig) -> Sequence[Diagnosis]:
     from twisted.internet import reactor as installed
     from twisted.internet.defer import Deferred
 
+    from fleetgw.adapters.own_reactor import leave_busy_threads_behind, run_on_monotonic_time
     from fleetgw.app.doctor.checkup import examine
     from fleetgw.app.doctor.host import host_checks
     from fleetgw.app.doctor.progress import Progress
     from fleetgw.app.doctor.sinks import sink_checks
 
+    run_on_monotonic_time(installed)
+    leave_busy_threads_behind(installed)
     reactor = cast("IGatewayReactor", installed)
     diagnoses: list[Diagnosis] = []
 

@@ -1,0 +1,65 @@
+"""The pid file of twistd: whether there is one, and what to say when one is in the way."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twisted.python.usage import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping, Sequence
+
+DEFAULT = "twistd.pid"
+MODE = 0o600
+
+
+def settle_pid_file(
+    twistd_options: MutableMapping[str, object], arguments: Sequence[str], proc: Path = Path("/proc")
+) -> None:
+    """Decide on the pid file before twistd looks at it.
+
+    In the foreground there is none unless ``--pidfile`` asks for it: whoever started the process knows it, and in a
+    container the file of a killed gateway names the process number of the next one. A file that names this very process is
+    left over and removed; so is, by twistd, one that names none that lives.
+
+    :param twistd_options: changed in place.
+    :param arguments: of the process; twistd does not tell a default from the same value asked for.
+    :raises UsageError: the pid file is another program's, or cannot be written; says what to do.
+    """
+    foreground = twistd_options.get("nodaemon") or twistd_options.get("debug")
+    if foreground and not any(argument.startswith("--pi") for argument in arguments):
+        twistd_options["pidfile"] = ""
+    name = str(twistd_options.get("pidfile") or "")
+    if not name:
+        return
+    file = Path(name).absolute()
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise UsageError(f"the pid file {file} cannot be written; name another by --pidfile, or none by --nodaemon")
+    with suppress(OSError, ValueError):
+        pid = int(file.read_text("utf-8"))
+        if pid == os.getpid():
+            file.unlink()
+            print(f"removed the pid file {file} of an earlier process: it has the number of this one", file=sys.stderr)
+        elif (command := _command(proc / str(pid) / "cmdline")) and "twistd" not in command:
+            raise UsageError(
+                f"the pid file {file} names process {pid}, which is {command!r} and no gateway: a gateway that was killed "
+                "has left it behind. Remove the file, then start again"
+            )
+
+
+def _command(file: Path) -> str:
+    """What a process was started with; empty when that cannot be seen."""
+    with suppress(OSError):
+        return file.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    return ""
+
+
+def restrict_pid_file(twistd_options: MutableMapping[str, object]) -> None:
+    """Have nobody else write the number that an administrator sends signals to, whatever the umask."""
+    if name := twistd_options.get("pidfile"):
+        with suppress(OSError):
+            Path(str(name)).chmod(MODE)

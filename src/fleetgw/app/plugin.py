@@ -1,0 +1,17 @@
+"""What twistd knows the gateway by. Light: every twistd loads it, whatever it is asked to run."""
+
+import sys
+
+from twisted.application.service import ServiceMaker
+
+from fleetgw.app import early_signals
+
+
+class GatewayServiceMaker(ServiceMaker):
+    """Listens to signals before the gateway's modules are imported, when it is the gateway that twistd is asked for."""
+
+    def __init__(self, tapname: str) -> None:
+        """``tapname`` is the gateway's name on twistd's command line."""
+        super().__init__("fleetgw", "fleetgw.app.service_maker", "Fleet telemetry gateway", tapname)
+        if tapname in sys.argv[1:]:
+            early_signals.listen()

@@ -1,0 +1,173 @@
+"""The gateway as a process of its own under twistd: signals, log, exit status."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import select
+import signal
+import sys
+import threading
+from contextlib import suppress
+from signal import SIGHUP, SIGINT, SIGTERM, SIGUSR1
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import MultiService
+from twisted.logger import ILogObserver
+
+from fleetgw.adapters.logs.log_file import AppendedLogFile
+from fleetgw.adapters.logs.twisted_events import TwistedLogObserver
+from fleetgw.app import early_signals
+from fleetgw.app.pid_file import restrict_pid_file
+from fleetgw.domain.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping
+
+    from twisted.application.service import IServiceCollection
+    from twisted.internet.defer import Deferred
+
+    from fleetgw.adapters.logs.lines import ILineStream, LineLog
+    from fleetgw.app.composition import IGatewayReactor
+    from fleetgw.app.service import GatewayService
+
+COULD_NOT_START = 1
+LOG_LINES_LOST = 3
+
+
+class _CannotStart(SystemExit, Exception):
+    """Ends the process with status 1 and no traceback, as ``SystemExit`` does.
+
+    It is an ``Exception`` for twistd's sake: of others, the parent of a daemon is not told, and waits for ever.
+    """
+
+    def __init__(self, error: ConfigurationError) -> None:
+        super().__init__(COULD_NOT_START)
+        self._problems = str(error)
+
+    def __str__(self) -> str:
+        return self._problems
+
+
+class GatewayProcess(MultiService):
+    """twistd's log observer is ours, and so are the signals and the exit status.
+
+    :param stream: what ``log`` writes to.
+    :param twistd_options: twistd's own.
+    """
+
+    def __init__(
+        self,
+        gateway: GatewayService,
+        log: LineLog,
+        stream: ILineStream,
+        reactor: IGatewayReactor,
+        twistd_options: MutableMapping[str, object],
+    ) -> None:
+        super().__init__()
+        self._gateway = gateway
+        self._log = log
+        self._stream = stream
+        self._reactor = reactor
+        self._twistd_options = twistd_options
+        gateway.setServiceParent(self)
+        self._take_signals()
+
+    def setServiceParent(self, parent: IServiceCollection) -> None:
+        """``parent`` is twistd's application, which is asked for an observer before it makes one."""
+        application: Any = parent  # a Componentized too, which its interface does not say
+        application.setComponent(ILogObserver, TwistedLogObserver(self._log))
+        super().setServiceParent(parent)
+
+    def privilegedStartService(self) -> None:
+        """A port that is taken ends the process with a line that says so, in place of a traceback."""
+        restrict_pid_file(self._twistd_options)
+        try:
+            super().privilegedStartService()
+        except ConfigurationError as error:
+            for problem in error.problems:
+                self._log.error("cannot_start", key=problem.path, error=problem.what, fix=problem.fix)
+            raise _CannotStart(error) from error
+
+    def startService(self) -> None:
+        """Start; the signals stay ours though the reactor sets handlers of its own as it starts.
+
+        Its own would have twistd kill itself by the same signal in the end; a stop that was asked for ends with 0.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._receivers)
+        self._reactor.callWhenRunning(self._take_signals_back)
+        super().startService()
+        _tune_garbage_collection()
+
+    def _take_signals(self) -> None:
+        def on_reactor(called: Any) -> Any:  # a handler may come between any two instructions
+            return lambda: self._reactor.callFromThread(called)
+
+        self._receivers = {
+            SIGTERM: on_reactor(self._gateway.end),
+            SIGINT: on_reactor(self._gateway.end),
+            SIGHUP: on_reactor(self._gateway.reload_certificates),
+            SIGUSR1: on_reactor(self._reopen_log),
+        }
+        early_signals.hand_over(self._receivers)
+
+    def _take_signals_back(self) -> None:
+        early_signals.hand_over(self._receivers)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._receivers)
+
+    def _reopen_log(self) -> None:
+        if not isinstance(self._stream, AppendedLogFile):
+            return
+        try:
+            self._stream.reopen()
+        except OSError as error:
+            self._log.error("log_not_reopened", error=f"{self._stream.path}: {error.strerror}; the old file stays in use")
+        else:
+            self._log.info("log_reopened")
+
+    def stopService(self) -> Deferred[list[None]]:
+        """Stop the gateway, and have the process end soon after the reactor, with the status that says how it went."""
+        stopped: Deferred[list[None]] = super().stopService()
+        return stopped.addBoth(self._stopped)
+
+    def _stopped(self, result: list[None]) -> list[None]:
+        status = self._gateway.exit_status
+        if unwritten := self._log.finish():
+            _say(f"fleetgw: {unwritten} log lines could not be written, the last ones; dead letters may be among them")
+            status = status or LOG_LINES_LOST
+        _before_threads_are_awaited(_leave, status)
+        return result
+
+
+def _say(text: str) -> None:
+    """Write to standard error, unless that would have to wait as well."""
+    with suppress(OSError, ValueError):
+        poll = select.poll()
+        poll.register(sys.__stderr__ or 2, select.POLLOUT)
+        if poll.poll(0):
+            print(text, file=sys.__stderr__, flush=True)
+
+
+def _before_threads_are_awaited(called: Callable[[int], None], status: int) -> None:
+    # private, and what concurrent.futures uses: handlers of ``atexit`` run after the wait that must not be
+    register: Callable[..., object] = getattr(threading, "_register_atexit", atexit.register)
+    register(called, status)
+
+
+def _leave(status: int) -> None:
+    """End the process when the main thread has come to its end.
+
+    twistd itself always ends with 0, and Python waits for every thread that is no daemon and for all work of executors: a
+    thread of some library that waits for a name server would keep the process until that answers.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
+def _tune_garbage_collection() -> None:
+    """Look for cycles rarely: records make none, and each look walks over every record that is under way."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
