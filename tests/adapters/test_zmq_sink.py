@@ -17,6 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.zmq import zmq_sink
+from fleetgw.adapters.sinks.zmq.admission import Admission
+from fleetgw.adapters.sinks.zmq.settings import CurveKeys
 from fleetgw.adapters.sinks.zmq.sink import ZmqSink
 from fleetgw.domain.errors import ConfigurationError, Rejected
 from fleetgw.domain.ports import RECEIPT, IReloadable, NotReady, Outcome, Ready
@@ -83,6 +85,23 @@ class ZmqCase(SynchronousTestCase):
             "server_key_json_path": str(self.folder / "server.json"),
             "allowed_public_keys_json_path": str(self.folder / "allowed.json"),
         }
+
+
+class RefusalLogTests(SynchronousTestCase):
+    def test_refused_clients_do_not_flood_the_log(self) -> None:
+        context = zmq.Context()
+        self.addCleanup(context.term)
+        log, clock = ReadableLog(), ThreadlessReactor()
+        admission = Admission(context, CurveKeys(*zmq.curve_keypair(), frozenset()), log, clock)
+        self.addCleanup(admission.close)
+        keys = [f"key-{number}" for number in range(100)]
+        for _ in range(3):
+            for key in keys:
+                admission._log_refused("1.2.3.4", key)
+        self.assertEqual([fields["public_key"] for fields in log.fields_of("zmq_client_refused")], keys[:10])
+        clock.advance(10)
+        admission._log_refused("1.2.3.4", keys[0])
+        self.assertEqual(len(log.fields_of("zmq_client_refused")), 11)
 
 
 class RotationTests(ZmqCase):

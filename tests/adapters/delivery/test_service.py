@@ -244,6 +244,22 @@ class ServiceDeliveryTests(SynchronousTestCase):
         self.look()
         self.assertEqual(len(self.made), 2, "these are in order")
 
+    def test_credentials_that_are_refused_and_have_not_changed(self) -> None:
+        """They may not be of a file: another publisher is made, but seldom."""
+        self.start()
+        self.made[0].trouble = Unauthenticated("expired")
+        self.dispatch("1")
+        self.answer(Unauthenticated("expired"))
+        for _ in range(290):
+            self.clock.advance(0.1)
+            self.look()
+        self.assertEqual(len(self.made), 1)
+        for _ in range(30):
+            self.clock.advance(0.1)
+            self.look()
+        self.assertEqual(len(self.made), 2)
+        self.assertEqual(self.delivery.readiness(), Ready())
+
     def test_publishers_made_anew_leave_nothing(self) -> None:
         """Without the collector, which hardly runs."""
         self.start()

@@ -136,6 +136,30 @@ class IdentityTests(FileCase):
         self.assertEqual(content_hash("ä", "\0"), record_hash("ä".encode(), b"\0"))
 
 
+class BoundTests(FileCase):
+    def test_latest_values_of_unknown_fields_are_bounded(self) -> None:
+        """Whether they are held, or taken from the file after a crash."""
+        content = pb.Payload()
+        content.created_at.FromMilliseconds(NOW_MS)
+        for key in (9999, 10_000, 2**31 - 1, -1):
+            content.data.add(key=key).value.int_value = 1
+        for crashes in (False, True):
+            self.write(record_of(content, txid=b"%d" % crashes))
+            if crashes:
+                self.store.abandon()
+                self.store.open()
+                self.assertEqual(self.rows("SELECT count(*) FROM signals"), [(8,)])
+            self.store.fold()
+            self.assertEqual(self.rows("SELECT field FROM latest"), [("9999",)])
+
+    def test_a_reason_is_short(self) -> None:
+        record = record_of(None, record_type="V", payload=b"")
+        record.content = pb.Payload()
+        record.received_at_ms = "x" * 100_000
+        (outcome,) = self.store.write([record])
+        self.assertLess(len(str(outcome)), 400)
+
+
 class FirstVersionTests(FileCase):
     """A file as version 1 has left it."""
 

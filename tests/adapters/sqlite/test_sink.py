@@ -4,12 +4,13 @@ import sqlite3
 import tempfile
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.sinks.context import SinkContext
-from fleetgw.adapters.sinks.sqlite.sink import GATHER_S, SqliteSink
+from fleetgw.adapters.sinks.sqlite.sink import COMMIT_BYTES, GATHER_S, SqliteSink
 from fleetgw.domain.errors import ConfigurationError, NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT, NotReady, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor
@@ -69,6 +70,44 @@ class SinkTests(SynchronousTestCase):
             self.assertEqual({*self.successResultOf(other)}, {RECEIPT})
         self.assertEqual(list(recorded(self.path)), list(range(21)))
         self.assertEqual(self.metrics.value("sqlite_publish_total", "V"), 21)
+
+    def test_a_commit_holds_so_much(self) -> None:
+        self.work()
+        answers = []
+        for number in range(5):
+            record = numbered_record(number)
+            record.cost_bytes = COMMIT_BYTES // 2
+            answers.append(self.sink.dispatch([record]))
+        committed = []
+        while self.worker.jobs:
+            self.worker.jobs.popleft()()
+            self.reactor.pump([0, GATHER_S])
+            committed.append(sum(answer.called for answer in answers))
+        self.assertEqual(committed, [1, 3, 5])
+        self.assertEqual(list(recorded(self.path)), list(range(5)))
+
+    def test_a_disk_that_comes_and_goes_is_found_again_within_a_second(self) -> None:
+        """Away 25 s, there 8 s, five times: records are committed in each time that it is there."""
+        self.work()
+        for number in range(5):
+            with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
+                self.sink._store.given_up = lambda: True  # does not wait for the lock
+                other.execute("BEGIN IMMEDIATE")
+                answer = self.dispatch(number)
+                for _ in range(250):
+                    self.work()
+                    self.reactor.advance(0.1)
+                self.assertIsInstance(self.successResultOf(answer)[0], Retryable)
+                self.assertIsInstance(self.sink.readiness(), NotReady)
+            for _ in range(11):
+                self.work()
+                self.reactor.advance(0.1)
+            self.assertEqual(self.sink.readiness(), Ready())
+            answer = self.dispatch(number)
+            for _ in range(69):
+                self.work()
+                self.reactor.advance(0.1)
+            self.assertEqual(self.successResultOf(answer), [RECEIPT])
 
     def test_a_thread_that_hangs(self) -> None:
         """Every dispatch is answered in time; what was in the thread's hands may be written all the same."""

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from fleetgw.domain.records import Record
 
 
+REMAKE_INTERVAL_S = 30.0
+"""How often another publisher is made while the service refuses our credentials and no file has changed."""
+
+
 class Publisher(Protocol):
     """A connection to a service. No method raises."""
 
@@ -88,7 +92,10 @@ class ServiceDelivery:
         self._results: Burst[Callable[[], None]] = Burst(context.reactor, _call_all)
         self._connection: _Connection | None = None
         self._unreachable = Unreachable("not started")  # why there is none
-        self._stale = False  # whether the next look makes another
+        self._clock = context.reactor
+        self._made_at_s = 0.0
+        self._reloads = False  # the next look makes another
+        self._refused = False  # it does where that may help
         self._rereading: Sequence[Path] = ()
         self._name = context.name
         self._log = context.log
@@ -127,7 +134,7 @@ class ServiceDelivery:
         changed = self._files.changed()
         if changed:
             self._rereading = changed
-            self._stale = True
+            self._reloads = True
             self._watch.look_now()
         return [str(path) for path in changed]
 
@@ -142,7 +149,7 @@ class ServiceDelivery:
             if connection is not None:
                 connection.answered()
                 if connection is self._connection and isinstance(outcomes[-1], Unauthenticated):
-                    self._stale = True
+                    self._refused = True
             done(outcomes)
 
         def published(outcomes: Sequence[Outcome]) -> None:
@@ -155,10 +162,11 @@ class ServiceDelivery:
 
     def _look(self) -> None:
         if self._watcher is not None:
-            stale, self._stale = self._stale, False
-            if stale:
-                self._log_reread()
-            self._watcher.do(partial(self._look_on_thread, None if stale else self._connection, self._connection))
+            anew = self._reloads or (self._refused and self._reads_again())
+            self._reloads = self._refused = False
+            if anew:
+                self._made_at_s = self._clock.seconds()
+            self._watcher.do(partial(self._look_on_thread, None if anew else self._connection, self._connection))
 
     def _look_on_thread(self, kept: _Connection | None, before: _Connection | None) -> None:
         """Look at the destinations.
@@ -195,16 +203,20 @@ class ServiceDelivery:
             self._close()
             return
         if any(isinstance(error, Unauthenticated) for error in findings.values()):
-            self._stale = True  # the next look, after a pause, makes another
+            self._refused = True
         self._watch.looked(findings)
         self._requests.begin()
 
-    def _log_reread(self) -> None:
-        """Say which files are read again because the service has refused our credentials."""
+    def _reads_again(self) -> bool:
+        """Whether to make another publisher because the service has refused our credentials: they may be others now.
+
+        Where no file has changed, seldom: the clients of these services leave much behind for the collector.
+        """
         changed = self._files.changed()
         if changed:
             self._rereading = changed
             self._log.info("credentials_reloaded", dispatcher=self._name, files=[str(path) for path in changed])
+        return bool(changed) or self._clock.seconds() - self._made_at_s >= REMAKE_INTERVAL_S
 
     def _release(self, _: None) -> None:
         if self._watcher is not None:

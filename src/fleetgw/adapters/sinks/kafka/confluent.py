@@ -307,8 +307,8 @@ class ConfluentKafkaSink:
         if record.record_type not in self._topics:
             self._failures.add("not_routed", "a record of a type that is not routed here")
             return self._context.not_routed(record.record_type)
-        self._failures.add("unsendable", repr(error))
-        return Rejected(f"no Kafka record can be made of it: {error!r}")
+        self._failures.add("unsendable", f"{type(error).__name__}: {error}")
+        return Rejected(f"no Kafka record can be made of it: {type(error).__name__}: {error}")
 
     def _poll_after(self, delay_s: float) -> None:
         if self._tick is not None:

@@ -197,6 +197,8 @@ class KafkaPythonSink:
         if self._producer is not None:
             if any(map(_answers, self._servers)):
                 self._call_reactor(self._saw_broker)
+            else:
+                self._call_reactor(self._saw_nobody)
         elif self._stopped is None:
             try:
                 with self._connection_failures:
@@ -328,7 +330,9 @@ class KafkaPythonSink:
             self._unconfirmed = isinstance(error, KafkaTimeoutError)
             return NotConnected(reason)
         return (
-            Retryable(reason) if isinstance(error, KafkaError) else Rejected(f"no Kafka record can be made of it: {error!r}")
+            Retryable(reason)
+            if isinstance(error, KafkaError)
+            else Rejected(f"no Kafka record can be made of it: {type(error).__name__}: {error}")
         )
 
     def _confirms_others(self) -> bool:
@@ -366,6 +370,9 @@ class KafkaPythonSink:
     def _saw_broker(self) -> None:
         if self._stopped is None and not self._unconfirmed:
             self._readiness = _READY
+
+    def _saw_nobody(self) -> None:
+        self._unconfirmed = False  # there was no broker: one that is there next is another matter
 
     def _saw_no_broker(self, reason: str) -> None:
         self._failures.add("connect", reason)

@@ -74,6 +74,8 @@ class Standing:
             self._all_down, self._cause = False, ""
             if not self._unconfirmed:
                 self._of_servers = _READY
+        else:
+            self._unconfirmed = False  # there was no broker: one that is there next is another matter
 
     def timed_out(self) -> None:
         """A record was not confirmed in time."""

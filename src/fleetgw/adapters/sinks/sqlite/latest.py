@@ -10,6 +10,8 @@ from fleetgw.adapters.codec.datum import JsonValue
 Signals = dict[str, JsonValue]
 Cell = str | int | float | bytes | None
 
+UNKNOWN_DIGITS = 4
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -48,6 +50,8 @@ class LatestSignals:
         newest: dict[tuple[int | str, str], tuple[int, JsonValue]] = {}
         for key, (created_at_ms, signals) in self._held.items():
             for name, value in signals.items():
+                if not _is_shown(name):
+                    continue
                 held = newest.get((key[0], name))
                 if held is None or held[0] <= created_at_ms:
                     newest[key[0], name] = (created_at_ms, value)
@@ -55,6 +59,14 @@ class LatestSignals:
         for (vehicle_id, name), (created_at_ms, value) in newest.items():
             cells += (vehicle_id, name, created_at_ms, *cell_and_type(value))
         return cells
+
+
+def _is_shown(name: str) -> bool:
+    """Whether a field has a latest value: of those that are not known, and numbers therefore, only the first 10 000.
+
+    A vehicle could fill the file with others, and retention leaves latest values alone.
+    """
+    return name[:1].isalpha() or (len(name) <= UNKNOWN_DIGITS and name.isdigit())
 
 
 def cell_and_type(value: JsonValue) -> tuple[Cell, str]:

@@ -44,6 +44,9 @@ PROBE_MAX_S = 1.0
 GATHER_S = 0.002
 """How long what waits waits on when a commit is done: its vehicles send their next records now, and each commit costs."""
 
+COMMIT_BYTES = 16_000_000
+"""One commit begins with no more records than take so much memory: their rows take as much again."""
+
 _NOT_RUNNING = NotConnected("the sqlite sink is not running")
 _GIVEN_UP = Retryable("the sqlite sink stopped before the record was committed")
 _READY = Ready()
@@ -52,10 +55,11 @@ _READY = Ready()
 class _UnderWay:
     """One ``dispatch``."""
 
-    __slots__ = ("answer", "batch", "deadline")
+    __slots__ = ("answer", "batch", "deadline", "size_bytes")
 
     def __init__(self, batch: Sequence[Record]) -> None:
         self.batch = batch
+        self.size_bytes = sum([record.cost_bytes for record in batch])
         self.answer = Answer()
         self.deadline: IDelayedCall | None = None
 
@@ -167,11 +171,21 @@ class SqliteSink:
             self._run(partial(self._store.trim, time.time_ns() // 1_000_000), self._trimmed)
         elif self._waiting and "gather" not in self._timers:
             self._wrote_last = True
-            self._writing, self._waiting = self._waiting, []
+            self._writing = self._fitting()
             records = [record for each in self._writing for record in each.batch]
             self._run(partial(self._store.write, records), self._wrote)
         elif self._stopped is not None:
             self._release()
+
+    def _fitting(self) -> list[_UnderWay]:
+        """Take of what waits as much as one commit may hold; at least one batch."""
+        size_bytes = count = 0
+        for count, each in enumerate(self._waiting, 1):  # noqa: B007  how many fit
+            size_bytes += each.size_bytes
+            if size_bytes >= COMMIT_BYTES:
+                break
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        return taken
 
     def _run(self, job: Callable[[], T], done: Callable[[T | Trouble], None]) -> None:
         """Run a job on the thread; ``done`` gets its result, or why there is none, on the reactor's."""

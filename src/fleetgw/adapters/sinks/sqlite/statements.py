@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from fleetgw.adapters.sinks.sqlite.latest import UNKNOWN_DIGITS
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
@@ -81,6 +83,7 @@ INSERT INTO latest (vehicle_id, field, created_at_ms, value, type)
 SELECT vehicle_id, key, max(created_at_ms), value, type
 FROM record, json_each(signals)
 WHERE record.id > (SELECT latest_through FROM progress)
+  AND (key GLOB '[A-Za-z]*' OR (length(key) <= {UNKNOWN_DIGITS} AND key NOT GLOB '*[^0-9]*'))
 GROUP BY vehicle_id, key
 ON CONFLICT {LATEST.on_conflict}
 """  # noqa: S608  constants only

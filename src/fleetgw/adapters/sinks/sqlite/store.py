@@ -35,6 +35,7 @@ TRIM_ROWS = 2000
 """Rows that one step of retention deletes from a table: some milliseconds between two batches."""
 
 _PRIVATE = 0o600
+_REASON_CHARACTERS = 300
 _LOCK_SLICE_S = 0.1
 _DAY_MS = 86_400_000
 _MB = 1_000_000
@@ -296,7 +297,7 @@ def _insert(connection: sqlite3.Connection, rows: Rows) -> None:
 
 
 def _rejection(error: Exception) -> Rejected:
-    return Rejected(f"no row can be made of it: {error!r}")
+    return Rejected(f"no row can be made of it: {type(error).__name__}: {error}"[:_REASON_CHARACTERS])
 
 
 def _make_private(path: Path) -> None:

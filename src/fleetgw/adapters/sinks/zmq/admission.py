@@ -8,11 +8,18 @@ import zmq
 from zmq.utils import z85
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
     from fleetgw.adapters.sinks.zmq.settings import CurveKeys
     from fleetgw.domain.ports import ILog
 
 _ENDPOINT = "inproc://zeromq.zap.01"
 _VERSION = b"1.0"
+
+
+LOG_INTERVAL_S = 10.0
+LOGGED_KEYS = 10
+"""So many refused keys are named in ten seconds."""
 
 
 class Admission:
@@ -21,9 +28,12 @@ class Admission:
     :param context: of the socket to be guarded; the library asks within it.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: CurveKeys, log: ILog) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: CurveKeys, log: ILog, clock: IReactorTime) -> None:
         self._keys = keys
         self._log = log
+        self._clock = clock
+        self._logged: set[str] = set()
+        self._logged_since_s = clock.seconds()
         self._questions = context.socket(zmq.REP)
         self._questions.setsockopt(zmq.LINGER, 0)
         self._questions.bind(_ENDPOINT)
@@ -52,9 +62,19 @@ class Admission:
             key = z85.encode(credentials[0]) if mechanism == b"CURVE" and credentials else b""
             allowed = bool(key) and (self._keys.allowed is None or key in self._keys.allowed)
             if not allowed:
-                self._log.warn("zmq_client_refused", address=address.decode("utf-8", "replace"), public_key=key.decode())
+                self._log_refused(address.decode("utf-8", "replace"), key.decode())
             status = (b"200", b"OK") if allowed else (b"400", b"this key is not allowed")
             self._questions.send_multipart((_VERSION, request, *status, b"", b""))
+
+    def _log_refused(self, address: str, key: str) -> None:
+        """Each key once in ten seconds, and so many keys: a client that is refused asks again many times a second."""
+        now_s = self._clock.seconds()
+        if now_s - self._logged_since_s >= LOG_INTERVAL_S:
+            self._logged_since_s = now_s
+            self._logged.clear()
+        if key not in self._logged and len(self._logged) < LOGGED_KEYS:
+            self._logged.add(key)
+            self._log.warn("zmq_client_refused", address=address, public_key=key)
 
     def close(self) -> None:
         """Ask us no more."""

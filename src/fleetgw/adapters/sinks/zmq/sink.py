@@ -85,7 +85,7 @@ class ZmqSink:
         publisher.setsockopt(zmq.XPUB_NODROP, 1)
         curve = self._settings.curve
         if curve is not None:
-            self._admission = Admission(self._sockets, curve, self._log)
+            self._admission = Admission(self._sockets, curve, self._log, self._reactor)
             self._admission.guard(publisher)
         if self._settings.verbose:
             self._monitor = publisher.get_monitor_socket()
