@@ -4,6 +4,7 @@ import atexit
 import gc
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,16 +15,17 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
+from fleetgw.adapters.secrets import SecretFile
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kafka import Client, kafka_sink
 from fleetgw.app.lane import Lane, LaneTiming
 from fleetgw.domain.delivery import BacklogLimits
-from fleetgw.domain.ports import NotReady, Ready
+from fleetgw.domain.ports import RECEIPT, NotReady, Ready
 from fleetgw.domain.records import Record
 from fleetgw.testing.delivery import Delivery
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.dispatcher_harness import Received
-from fleetgw.testing.kafka.broker import SASL_USER, KafkaBroker, missing
+from fleetgw.testing.kafka.broker import SASL_PASSWORD, SASL_USER, KafkaBroker, missing
 from fleetgw.testing.kafka.consumer import consume
 from fleetgw.testing.kafka.harness import KafkaHarness
 from fleetgw.testing.kafka.wire_contract import KafkaWireContract
@@ -244,6 +246,38 @@ class ConfluentKafkaTests(ApacheKafkaTests, TestCase):
             await sink.stop()
             await answer
             await harness.tear_down()
+
+    def test_a_password_that_is_replaced_in_its_file(self) -> Deferred[None]:
+        """The sink reads it again by itself, as it is not let in with the old one."""
+        return Deferred.fromCoroutine(self._replace_password())
+
+    async def _replace_password(self) -> None:
+        harness = self.make_harness()
+        await harness.set_up()
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "password")
+            file.write_text("old")
+            settings = {
+                "bootstrap.servers": the_broker().sasl_servers,
+                "security.protocol": "sasl_plaintext",
+                "sasl.mechanism": "PLAIN",
+                "sasl.username": SASL_USER,
+                "sasl.password": SecretFile.read(file),
+                "message.timeout.ms": 2000,
+            }
+            log = ReadableLog()
+            types, metrics = harness.record_types, ReadableMetrics()
+            sink = harness.make_sink(SinkContext("kafka", settings, harness.namespace, types, harness.reactor, metrics, log))
+            await sink.start()
+            try:
+                self.assertNotEqual(await sink.dispatch(records_of(0)[:1]), [RECEIPT])
+                file.write_text(SASL_PASSWORD)
+                self.assertTrue(await until(lambda: sink.readiness() == Ready()), sink.readiness())
+                self.assertEqual(await sink.dispatch(records_of(0)[:1]), [RECEIPT])
+                self.assertEqual(log.fields_of("credentials_reloaded")[0]["files"], [str(file)])
+            finally:
+                await sink.stop()
+                await harness.tear_down()
 
 
 class KafkaPythonTests(ApacheKafkaTests, TestCase):
