@@ -108,6 +108,38 @@ class ApacheKafkaTests(DispatcherContract, KafkaWireContract):
     def make_harness(self) -> ApacheKafkaHarness:
         return ApacheKafkaHarness(self.client)
 
+    def test_a_password_that_is_replaced_in_its_file(self) -> Deferred[None]:
+        """The sink reads it again by itself, as it is not let in with the old one."""
+        return Deferred.fromCoroutine(self._replace_password())
+
+    async def _replace_password(self) -> None:
+        harness = self.make_harness()
+        await harness.set_up()
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "password")
+            file.write_text("old")
+            settings = {
+                "bootstrap.servers": the_broker().sasl_servers,
+                "security.protocol": "sasl_plaintext",
+                "sasl.mechanism": "PLAIN",
+                "sasl.username": SASL_USER,
+                "sasl.password": SecretFile.read(file),
+                "message.timeout.ms": 2000,
+            }
+            log = ReadableLog()
+            types, metrics = harness.record_types, ReadableMetrics()
+            sink = harness.make_sink(SinkContext("kafka", settings, harness.namespace, types, harness.reactor, metrics, log))
+            await sink.start()
+            try:
+                self.assertNotEqual(await sink.dispatch(records_of(0)[:1]), [RECEIPT])
+                file.write_text(SASL_PASSWORD)
+                self.assertTrue(await until(lambda: sink.readiness() == Ready()), sink.readiness())
+                self.assertEqual(await sink.dispatch(records_of(0)[:1]), [RECEIPT])
+                self.assertEqual(log.fields_of("credentials_reloaded")[0]["files"], [str(file)])
+            finally:
+                await sink.stop()
+                await harness.tear_down()
+
     def test_broker_killed_mid_stream(self) -> Deferred[None]:
         """SIGKILL twice while records stream: what has a receipt is in the log, nothing strange is, fresh records pass."""
         return Deferred.fromCoroutine(self._kill_mid_stream())
@@ -246,38 +278,6 @@ class ConfluentKafkaTests(ApacheKafkaTests, TestCase):
             await sink.stop()
             await answer
             await harness.tear_down()
-
-    def test_a_password_that_is_replaced_in_its_file(self) -> Deferred[None]:
-        """The sink reads it again by itself, as it is not let in with the old one."""
-        return Deferred.fromCoroutine(self._replace_password())
-
-    async def _replace_password(self) -> None:
-        harness = self.make_harness()
-        await harness.set_up()
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "password")
-            file.write_text("old")
-            settings = {
-                "bootstrap.servers": the_broker().sasl_servers,
-                "security.protocol": "sasl_plaintext",
-                "sasl.mechanism": "PLAIN",
-                "sasl.username": SASL_USER,
-                "sasl.password": SecretFile.read(file),
-                "message.timeout.ms": 2000,
-            }
-            log = ReadableLog()
-            types, metrics = harness.record_types, ReadableMetrics()
-            sink = harness.make_sink(SinkContext("kafka", settings, harness.namespace, types, harness.reactor, metrics, log))
-            await sink.start()
-            try:
-                self.assertNotEqual(await sink.dispatch(records_of(0)[:1]), [RECEIPT])
-                file.write_text(SASL_PASSWORD)
-                self.assertTrue(await until(lambda: sink.readiness() == Ready()), sink.readiness())
-                self.assertEqual(await sink.dispatch(records_of(0)[:1]), [RECEIPT])
-                self.assertEqual(log.fields_of("credentials_reloaded")[0]["files"], [str(file)])
-            finally:
-                await sink.stop()
-                await harness.tear_down()
 
 
 class KafkaPythonTests(ApacheKafkaTests, TestCase):

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError as ConfluentError
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.secrets import SecretFile, UnusableSecretFile
 from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.kafka import kafka_library
 from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
+from fleetgw.adapters.sinks.kafka.kafka_library import KafkaError
 from fleetgw.adapters.sinks.kafka.kafka_python import KafkaPythonSink
 from fleetgw.adapters.sinks.kafka.producers import let_go
 from fleetgw.adapters.sinks.kafka.properties import confluent_properties
@@ -128,7 +130,7 @@ class ConfluentTests(CredentialCase):
                 self.clock.pump([0.01] * 3)
                 self.assertEqual(producer.queue, [])
             (_, _, report) = waiting[0]
-            report(KafkaError(KafkaError._MSG_TIMED_OUT), None)
+            report(ConfluentError(ConfluentError._MSG_TIMED_OUT), None)
             self.clock.pump([0.01] * 3)
             (outcome,) = self.successResultOf(stuck)
             self.assertEqual((type(outcome), isinstance(self.sink.readiness(), Ready)), (expected, others))
@@ -206,6 +208,32 @@ class FakeProducer:
 
     def close(self, timeout: float) -> None:
         self.closed = True
+
+
+class LibraryClient:
+    """``KafkaNetClient`` without a broker."""
+
+    broker_version_data = None
+    closed = 0
+
+    def __init__(self, **_: object) -> None:
+        self._manager = self
+
+    def bootstrap(self, _timeout_ms: int) -> None:
+        raise KafkaError("no broker")
+
+    def close(self) -> None:
+        LibraryClient.closed += 1
+
+
+class KafkaPythonLibraryTests(SynchronousTestCase):
+    def test_a_producer_that_cannot_be_made_leaves_no_sockets(self) -> None:
+        """One is tried every second while no broker is there; the collector hardly runs."""
+        self.patch(kafka_library, "KafkaNetClient", LibraryClient)
+        self.patch(LibraryClient, "closed", 0)
+        with self.assertRaises(KafkaError):
+            kafka_library.made_producer()
+        self.assertEqual(LibraryClient.closed, 1)
 
 
 class KafkaPythonTests(CredentialCase):

@@ -1,6 +1,7 @@
 """What is used of kafka-python, imported without the deprecation warnings that its own code earns when it is loaded."""
 
 import warnings
+from typing import Any  # kafka-python has no types
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
@@ -17,7 +18,28 @@ with warnings.catch_warnings():
         RequestTimedOutError,
         SaslAuthenticationFailedError,
     )
+    from kafka.net.compat import KafkaNetClient
     from kafka.partitioner import Partitioner, murmur2
+
+
+def made_producer(**arguments: object) -> Any:  # as above
+    """Make a ``KafkaProducer``, or leave nothing behind: it would leave sockets for the collector when it cannot.
+
+    :raises KafkaError: among others, when no broker answers.
+    """
+    clients: list[Any] = []  # as above
+
+    def client(**settings: object) -> Any:  # as above
+        clients.append(KafkaNetClient(**settings))
+        return clients[-1]
+
+    try:
+        return KafkaProducer(**arguments, kafka_client=client)
+    except BaseException:
+        for each in clients:
+            each.close()
+        raise
+
 
 __all__ = [
     "BrokerResponseError",
@@ -34,5 +56,6 @@ __all__ = [
     "has_lz4",
     "has_snappy",
     "has_zstd",
+    "made_producer",
     "murmur2",
 ]

@@ -23,11 +23,11 @@ from fleetgw.adapters.sinks.kafka.kafka_library import (
     IllegalStateError,
     KafkaConnectionError,
     KafkaError,
-    KafkaProducer,
     KafkaTimeoutError,
     MetadataEmptyBrokerList,
     NodeNotReadyError,
     SaslAuthenticationFailedError,
+    made_producer,
 )
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
 from fleetgw.adapters.sinks.kafka.properties import read_properties
@@ -97,7 +97,7 @@ class KafkaPythonSink:
     def __init__(
         self,
         context: SinkContext,
-        make_producer: Callable[..., Any] = KafkaProducer,  # Any: kafka-python has no types
+        make_producer: Callable[..., Any] = made_producer,  # Any: kafka-python has no types
         make_worker: Callable[[str], Worker] = SerialWorker,
     ) -> None:
         self.name = context.name
