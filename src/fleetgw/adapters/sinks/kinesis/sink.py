@@ -15,7 +15,7 @@ from fleetgw.adapters.delivery.vehicle_queues import RequestLimits
 from fleetgw.adapters.serial_worker import SerialWorker
 from fleetgw.adapters.sinks.kinesis.client import BotoClient
 from fleetgw.adapters.sinks.kinesis.settings import credential_files, read_settings
-from fleetgw.domain.ports import IPromptDispatcher, IReloadable
+from fleetgw.domain.ports import IHoldsCopies, IPromptDispatcher, IReloadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +70,7 @@ class _ThreadedPublisher:
         self._client.close()
 
 
-@implementer(IPromptDispatcher, IReloadable)
+@implementer(IPromptDispatcher, IReloadable, IHoldsCopies)
 class KinesisSink:
     """Puts records in requests of many. Requests of one stream run on threads of their own, one each.
 
@@ -78,7 +78,10 @@ class KinesisSink:
     :param make_client: makes the client, on a thread, for tests.
     :param make_worker: makes a thread from its name, for tests.
     :param environ: the environment variables.
+    :cvar memory_weight: a request under way is held as records, as a message and as the bytes of its body, encoded.
     """
+
+    memory_weight = 4.0
 
     def __init__(
         self,

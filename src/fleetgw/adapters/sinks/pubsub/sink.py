@@ -19,7 +19,7 @@ from fleetgw.adapters.sinks.pubsub.publisher import GrpcPublisher
 from fleetgw.adapters.sinks.pubsub.settings import MAX_RETRIES, credential_files, read_settings
 from fleetgw.domain.errors import NotConnected
 from fleetgw.domain.metrics import Kind, Metric
-from fleetgw.domain.ports import IPromptDispatcher, IReloadable
+from fleetgw.domain.ports import IHoldsCopies, IPromptDispatcher, IReloadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,7 +47,7 @@ NOT_CONNECTED_TOTAL = Metric(
 )
 
 
-@implementer(IPromptDispatcher, IReloadable)
+@implementer(IPromptDispatcher, IReloadable, IHoldsCopies)
 class PubsubSink:
     """Publishes in requests of many, which gRPC's own threads carry; a thread looks for credentials and topics.
 
@@ -55,7 +55,10 @@ class PubsubSink:
     :param make_publisher: makes the connection from settings and what is told of created topics, on a thread, for tests.
     :param make_worker: makes that thread from its name, for tests.
     :param environ: the environment variables.
+    :cvar memory_weight: a request under way is held as records, as a message and as the bytes of its body, encoded.
     """
+
+    memory_weight = 4.0
 
     def __init__(
         self,
