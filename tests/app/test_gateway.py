@@ -647,6 +647,18 @@ class SharingTests(GatewayCase):
         flood = [each.txid for each in self.kafka.records if each.vin == "HOSTILE"]
         self.assertEqual(flood, [b"%d" % number for number in range(100)])
 
+    def test_not_acked_when_no_other_queue_had_room(self) -> None:
+        self.records = {"V": ["logger", "kafka"]}
+        self.room["logger"] = 1
+        gateway = self.make({"V": "kafka"})
+        session, _other = (gateway.connected(vehicle(vin), self.link) for vin in ("A", "B"))
+        session.received([message("V", b"1")])
+        session.received([message("V", b"2")])
+        self.dispatch()
+        self.kafka.answer()
+        self.assertEqual(self.link.sent, [acks("V", b"1")])
+        self.assertEqual(self.kafka.txids, [b"1", b"2"])
+
     def test_the_last_but_one_to_leave_gives_back_its_share(self) -> None:
         gateway = self.make()
         first, second = (gateway.connected(vehicle(vin), Link()) for vin in ("A", "B"))

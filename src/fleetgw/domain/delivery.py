@@ -167,7 +167,11 @@ class Backlog(Generic[OriginT]):
             or held_records > limits.queue_records
             or held_bytes > limits.queue_bytes
             or size_bytes > share.room_bytes
-            or (vehicles is not None and self._is_beyond_half(vehicles.held_by(records[0].vehicle.vin), count, size_bytes))
+            or (
+                vehicles is not None
+                and count
+                and self._is_beyond_half(vehicles.held_by(records[0].vehicle.vin), count, size_bytes)
+            )
         ):
             count, size_bytes = self._fitting(records)
             records = records[:count]
