@@ -115,6 +115,15 @@ ATTACKS = {
         "alerts of 100 names with 300 levels each", _records(b"alerts", _named(*["a/" * 300 + str(n) for n in range(100)]))
     ),
     "signals": Attack("records with 20,000 signals", _records(b"V", _signals(20_000))),
+    "few-signals": Attack("records with 2,000 signals, as many as are taken", _records(b"V", _signals(2_000))),
+    "few-tags": Attack("errors with 2,000 tags of different names", _records(b"errors", _errors(_distinct_tags(2_000)))),
+    "few-errors": Attack(
+        "records of 1,000 errors with a tag each", _records(b"errors", _errors(*[_member(3, b"")] * 1_000))
+    ),
+    "few-audiences": Attack(
+        "records of 500 alerts with 3 audiences each",
+        _records(b"alerts", b"".join(_member(1, _member(1, b"%d" % each) + _member(2, b"\1\2\3")) for each in range(500))),
+    ),
     "dense": Attack("records with one signal, as many as fit", _records(b"V", _signals(1))),
     "txids": Attack(
         "txids of 900 kB before a payload that cannot be read",

@@ -46,7 +46,7 @@ COMPANY_RECORDS = 32
 PROMPT_COMPANY_RECORDS = 8
 """The same where ``IPromptDispatcher`` asks for it: one by one records would cost mqtt a third more."""
 
-TURN_S = 0.005
+TURN_S = 0.004
 """How long batches are handed over one after another before the reactor serves others."""
 
 LOG_INTERVAL_S = 10.0

@@ -25,8 +25,8 @@ class Origin(Protocol):
 
 OriginT = TypeVar("OriginT", bound=Origin)
 
-BATCH_WORK = 2_048
-"""Units of work in one batch: what the slowest sinks handle in some ten milliseconds."""
+BATCH_WORK = 1_024
+"""Units of work in one batch: what the slowest sinks handle in some five milliseconds."""
 
 
 @frozen

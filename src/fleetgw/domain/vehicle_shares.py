@@ -10,9 +10,9 @@ from fleetgw.domain.records import Record, work_of
 
 OriginT = TypeVar("OriginT")
 
-VEHICLE_WORK = 1_024
+VEHICLE_WORK = 512
 """Units of work (``work_of``) that one vehicle may have in the flow to a sink: others' records wait for no more of it.
-With 10 ms from hand-over to outcome that is 100,000 units a second, far more than a vehicle sends."""
+With 10 ms from hand-over to outcome that is 50,000 units a second, far more than a vehicle sends."""
 
 
 @define(eq=False)

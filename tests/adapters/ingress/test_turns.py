@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from fleetgw.adapters.codec import envelope as envelope_form
 from fleetgw.adapters.codec.codec import RecordCodec
 from fleetgw.adapters.ingress.connection import VehicleConnection
-from fleetgw.adapters.ingress.fast_frames import MESSAGES_AT_ONCE
+from fleetgw.adapters.ingress.fast_frames import BYTES_AT_ONCE, MESSAGES_AT_ONCE
 from fleetgw.adapters.ingress.turns import QUANTUM_S, Turns
 from fleetgw.domain.records import Envelope
 from fleetgw.simulator.vins import make_vin
@@ -26,10 +26,11 @@ class CostlyCodec(RecordCodec):
 
     clock: Clock
     handled = 0
+    cost_s = COST_S
 
     def read_envelope(self, message: bytes) -> Envelope:
         self.handled += 1
-        self.clock.rightNow += COST_S  # type: ignore[attr-defined]  # nothing that is due may run within a read
+        self.clock.rightNow += self.cost_s  # type: ignore[attr-defined]  # nothing that is due may run within a read
         return super().read_envelope(message)
 
 
@@ -72,9 +73,26 @@ class TurnTests(GatewayCase):
     def test_what_is_read_at_once_is_handled_in_turns(self) -> None:
         vehicle = self.open_vehicle(HOSTILE)
         vehicle.transport.write(EMPTY_MESSAGE * 1000)
-        handled = [self.iterate(vehicle) for _ in range(20)]
+        handled = [self.iterate(vehicle) for _ in range(40)]
         self.assertEqual(sum(handled), 1000)
         self.assertLessEqual(max(handled) * COST_S, QUANTUM_S + MESSAGES_AT_ONCE * COST_S)
+
+    def test_the_clock_is_looked_at_after_some_bytes_too(self) -> None:
+        vehicle = self.open_vehicle(HOSTILE)
+        message = b"\x82\xfe" + (1000).to_bytes(2, "big") + bytes(4) + bytes(1000)
+        self.codec.cost_s = 0.001
+        vehicle.transport.write(message * 60)
+        handled = [self.iterate(vehicle) for _ in range(60)]
+        self.assertEqual(sum(handled), 60)
+        self.assertLessEqual(max(handled), BYTES_AT_ONCE // 1008 + 1)
+
+    def test_what_a_turn_took_beyond_its_quantum_is_taken_off_the_next_ones(self) -> None:
+        vehicle = self.open_vehicle(HOSTILE)
+        self.codec.cost_s = 3 * QUANTUM_S
+        vehicle.transport.write(EMPTY_MESSAGE)
+        self.assertEqual(self.iterate(vehicle), 1)
+        vehicle.transport.write(EMPTY_MESSAGE)
+        self.assertEqual([self.iterate(vehicle) for _ in range(5)], [0, 0, 1, 0, 0])
 
     def test_a_short_read_is_handled_at_once(self) -> None:
         vehicle = self.open_vehicle(HOSTILE)
@@ -85,8 +103,9 @@ class TurnTests(GatewayCase):
         vehicles = [self.open_vehicle(HOSTILE) for _ in range(20)]
         for vehicle in vehicles:
             vehicle.transport.write(EMPTY_MESSAGE * MESSAGES_AT_ONCE)
-        handled = [self.iterate(*vehicles) for _ in range(20)]
-        self.assertEqual(handled, [MESSAGES_AT_ONCE] * 20)
+        handled = [self.iterate(*vehicles) for _ in range(40)]
+        self.assertEqual(sum(handled), 20 * MESSAGES_AT_ONCE)
+        self.assertEqual(max(handled), MESSAGES_AT_ONCE)
 
     def test_another_vehicle_is_served_in_every_iteration(self) -> None:
         hostile, honest = self.open_vehicle(HOSTILE), self.open_vehicle(HONEST)
@@ -95,7 +114,7 @@ class TurnTests(GatewayCase):
         for _ in range(5):
             honest.transport.write(EMPTY_MESSAGE)
             began_s = self.gateway.clock.seconds()
-            self.assertEqual(self.iterate(hostile, honest), MESSAGES_AT_ONCE + 1)
+            self.assertIn(self.iterate(hostile, honest), (1, MESSAGES_AT_ONCE + 1))
             self.assertLess(self.gateway.clock.seconds() - began_s, 0.01)
             self.assertTrue(honest.link.server.deliver(honest.link.client), "not answered")
 

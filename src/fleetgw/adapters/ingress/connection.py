@@ -14,7 +14,7 @@ from zope.interface import implementer
 from fleetgw.adapters.ingress import http
 from fleetgw.adapters.ingress.autobahn_frames import POLICY_VIOLATION, FrameReader
 from fleetgw.adapters.ingress.certificate import facts_from_der
-from fleetgw.adapters.ingress.fast_frames import split_frames
+from fleetgw.adapters.ingress.fast_frames import BYTES_AT_ONCE, split_frames
 from fleetgw.domain.errors import Unauthorized
 from fleetgw.domain.identity import identify
 from fleetgw.domain.ports import IVehicleLink
@@ -98,7 +98,7 @@ class VehicleConnection(Protocol):
             if self._session is None or turn is None:
                 self._read_request(data)
                 return
-            messages, position = split_frames(data, 0) if self._reader is None else ([], 0)
+            messages, position = split_frames(data, 0, BYTES_AT_ONCE) if self._reader is None else ([], 0)
             replies = self._session.received(messages) if messages else b""
             if position < len(data):
                 self._read_further(self._session, data, position, replies, now + turn.left_s)
@@ -258,7 +258,7 @@ class VehicleConnection(Protocol):
         while position < len(data) and not (reader is not None and reader.closing) and self.factory.monotonic() < until:
             if reader is None or reader.idle:
                 self._slow_since = None
-                messages, position = split_frames(data, position)
+                messages, position = split_frames(data, position, BYTES_AT_ONCE)
                 if messages:
                     writes.append(session.received(messages))
                     continue

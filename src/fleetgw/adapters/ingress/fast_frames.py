@@ -1,14 +1,17 @@
 """The fast path: whole data frames are taken apart here, everything else is left to Autobahn."""
 
+import sys
+
 from websockets.frames import apply_mask  # type: ignore[attr-defined]  # the C one where there is one, else the Python one
 
 BINARY_FINAL = 0x82
 MESSAGES_AT_ONCE = 64
-"""Messages that are handled before anybody looks at the clock: below a millisecond of usual ones."""
+BYTES_AT_ONCE = 8_192
+"""What is handled before anybody looks at the clock: a millisecond of usual messages, some of the most expensive ones."""
 
 
-def split_frames(data: bytes, position: int) -> tuple[list[bytes], int]:
-    """Take the whole messages from the front of what was received, ``MESSAGES_AT_ONCE`` at most.
+def split_frames(data: bytes, position: int, most_bytes: int = sys.maxsize) -> tuple[list[bytes], int]:
+    """Take whole messages from the front of what was received, until ``MESSAGES_AT_ONCE`` or ``most_bytes`` is reached.
 
     A frame is taken when it is a complete, final, masked binary frame with no reserved bit, whose length is below 64 KiB
     and written in its shortest form. The first frame that is anything else ends the taking.
@@ -18,8 +21,9 @@ def split_frames(data: bytes, position: int) -> tuple[list[bytes], int]:
     """
     messages: list[bytes] = []
     end = len(data)
+    enough_at = position + most_bytes
     for _ in range(MESSAGES_AT_ONCE):
-        if end - position < 6 or data[position] != BINARY_FINAL:
+        if end - position < 6 or data[position] != BINARY_FINAL or position >= enough_at:
             break
         length = data[position + 1] - 0x80
         if 0 <= length < 126:

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
-QUANTUM_S = 0.005
+QUANTUM_S = 0.004
 """Seconds of a vehicle's turn; its last message may exceed it."""
 
 
@@ -47,12 +47,15 @@ class Turn:
 
     def wait(self, reader: Reader) -> None:
         """Have a reader read on in the next turn, behind those that wait already; this one has nothing left."""
-        self.left_s = 0.0
+        self.left_s = min(0.0, self.left_s)
         self._waiting.append(reader)
 
     def _begin(self) -> None:
-        self.left_s = QUANTUM_S
+        # what a turn took beyond its quantum is taken off the next ones
+        self.left_s = min(QUANTUM_S, self.left_s + QUANTUM_S)
         self.is_over = False
+        if self.left_s <= 0:
+            self.end()
         while self._waiting and not self.is_over:
             self._waiting.popleft().read_on()
 
