@@ -10,8 +10,8 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
+from fleetgw.adapters.logs.vehicle_log import VehicleLog
 from fleetgw.app.pause import LOOK_EVERY_S, Pause
-from fleetgw.app.vehicle_log import VehicleLog
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.delivery import Backlog
 from fleetgw.domain.errors import Retryable, Unheard

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from fleetgw.adapters.logs.vehicle_log import VehicleLog
 from fleetgw.app.type_route import OTHER
-from fleetgw.app.vehicle_log import VehicleLog
 from fleetgw.domain.line_limit import TEXT_CHARACTERS, cut
 from fleetgw.domain.metrics import (
     RATE_LIMIT_EXCEEDED_TOTAL,

@@ -1,6 +1,7 @@
 """A total deadline for each stage, on a clock that stands still but when told."""
 
 from fleetgw.adapters.ingress.connection import CLOSE_TIMEOUT_S
+from fleetgw.domain.line_limit import LINES
 from fleetgw.testing.gateway_in_memory import GatewayCase
 from fleetgw.testing.raw_vehicle import UPGRADE, RawVehicle
 
@@ -175,3 +176,11 @@ class DeadlineTests(GatewayCase):
         while vehicle.link.server.deliver(vehicle.link.client):
             pass
         self.assertLeavesNothing()
+
+    def test_a_vehicle_that_is_cut_again_and_again_is_no_flood_of_lines(self) -> None:
+        gateway = self.start(limits={"ping_after_s": 1, "ping_timeout_s": 1})
+        for _ in range(20):
+            self.open_vehicle()
+        self.wait(self.open_vehicle(), 8)
+        self.assertEqual(len(gateway.log.fields_of("ping_timeout")), LINES)
+        self.assertEqual(gateway.counted("socket_err_total"), 21)

@@ -108,7 +108,7 @@ class VehicleConnection(Protocol):
             self._broken(error)
         if turn is not None:
             turn.left_s -= self.factory.monotonic() - now
-            if turn.left_s <= 0:
+            if turn.left_s <= 0 or self._unread:
                 turn.end()
 
     # -- turns
@@ -359,17 +359,18 @@ class VehicleConnection(Protocol):
 
     def _cut(self, event: str, reason: str) -> None:
         self.factory.socket_err_total.add(1)
-        self.factory.log.warn(event, device_id=self._device_id, remote_ip=self.remote, error=reason)
+        fields: dict[str, object] = {"device_id": self._device_id, "remote_ip": self.remote, "error": reason}
+        self.factory.vehicle_log.warn(event, self._device_id, lambda: fields)
         self.abort()
 
     def _broken(self, error: Exception) -> None:
         self.factory.socket_err_total.add(1)
-        self.factory.log.error(
-            "connection_failed",
-            device_id=self._device_id,
-            error=f"{type(error).__name__}: {error}",
-            traceback="".join(traceback.format_exception(error)),
-        )
+        fields: dict[str, object] = {
+            "device_id": self._device_id,
+            "error": f"{type(error).__name__}: {error}",
+            "traceback": "".join(traceback.format_exception(error)),
+        }
+        self.factory.vehicle_log.error("connection_failed", self._device_id, lambda: fields)
         writes, self._writes = self._writes, None
         if self._stage is Stage.OPEN:
             self.write(b"".join(writes or ()))

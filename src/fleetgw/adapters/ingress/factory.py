@@ -14,6 +14,7 @@ from twisted.internet.task import LoopingCall
 from fleetgw.adapters.ingress.autobahn_frames import FrameReader
 from fleetgw.adapters.ingress.connection import VehicleConnection
 from fleetgw.adapters.ingress.turns import Turns
+from fleetgw.adapters.logs.vehicle_log import VehicleLog
 from fleetgw.domain.metrics import SOCKET_ERR_TOTAL, TLS_HANDSHAKE_ERROR_TOTAL
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class VehicleFactory(Factory):
         self.connections: set[VehicleConnection] = set()
         self.open_connections = 0
         self.turns = Turns(clock)
+        self.vehicle_log = VehicleLog(log, clock.seconds)
         self.is_paused = False
         self._awaiting_end: list[Deferred[None]] = []
         self.socket_err_total = metrics.counter(SOCKET_ERR_TOTAL)

@@ -46,8 +46,7 @@ class Turn:
             self._clock.callLater(0, self._begin)
 
     def wait(self, reader: Reader) -> None:
-        """Have a reader read on in the next turn, behind those that wait already; this one has nothing left."""
-        self.left_s = min(0.0, self.left_s)
+        """Have a reader read on in the next turn, behind those that wait already."""
         self._waiting.append(reader)
 
     def _begin(self) -> None:

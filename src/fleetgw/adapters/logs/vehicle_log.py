@@ -30,6 +30,11 @@ class VehicleLog:
         if (more := self._admit(event, vin, 1)) is not None:
             self.log.warn(event, **fields(), **more)
 
+    def warn(self, event: str, vin: str, fields: Callable[[], dict[str, object]]) -> None:
+        """Write a warning, if it is to be written."""
+        if (more := self._admit(event, vin)) is not None:
+            self.log.warn(event, **fields(), **more)
+
     def error(self, event: str, vin: str, fields: Callable[[], dict[str, object]]) -> None:
         """Write an error, if it is to be written."""
         if (more := self._admit(event, vin)) is not None:
