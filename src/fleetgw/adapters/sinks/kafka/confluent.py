@@ -151,9 +151,9 @@ class ConfluentKafkaSink:
         """
         files, successor = self._credentials.reload(self._made_successor)
         if successor is not None:
-            if self._successor is not None:
-                let_go([self._successor])
+            before = [self._successor] if self._successor is not None else []
             self._successor = successor
+            let_go(before)
             self._poll_after(0)
         return files
 
