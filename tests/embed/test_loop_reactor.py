@@ -36,6 +36,20 @@ class LoopReactorTests(TestCase):
 
         asyncio.run(main())
 
+    def test_one_gateway_after_another_has_the_same_one_beside_another_reactor(self) -> None:
+        program = (
+            "from twisted.internet import selectreactor; selectreactor.install()\n"
+            "import asyncio\n"
+            "from fleetgw.embed.loop_reactor import *\n"
+            "async def main():\n"
+            "    loop = asyncio.get_running_loop()\n"
+            "    first = hold_reactor(loop); release_reactor(loop)\n"
+            "    second = hold_reactor(loop); release_reactor(loop)\n"
+            "    print(first is second, second.threadpool)\n"
+            "asyncio.run(main())\n"
+        )
+        self.assertEqual(run(program), "True None\n")
+
     def test_threads_end_with_the_last_gateway(self) -> None:
         async def main() -> None:
             loop = asyncio.get_running_loop()

@@ -1,4 +1,5 @@
 import ipaddress
+import os
 import shutil
 import tempfile
 from datetime import UTC, datetime
@@ -68,6 +69,16 @@ class CertificateFolderTests(TestCase):
 
     def contents(self):
         return {file.relative_to(self.path): file.read_bytes() for file in self.path.rglob("*.*")}
+
+    def test_keys_are_for_their_owner_alone_whatever_the_umask(self):
+        self.addCleanup(os.umask, os.umask(0))
+        self.folder.ensure_authority()
+        self.folder.ensure_server()
+        self.folder.ensure_vehicles(1)
+        keys = list(self.path.rglob("*.key"))
+        self.assertEqual({key.stat().st_mode & 0o777 for key in keys}, {0o600})
+        self.assertEqual({key.parent.stat().st_mode & 0o022 for key in keys}, {0}, "nobody else may exchange them")
+        self.assertEqual(len(keys), 3)
 
     def test_making_it_twice_changes_nothing(self):
         self.assertTrue(self.folder.ensure_authority())

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from fleetgw.domain.ports import IReloadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-    from fleetgw.domain.ports import IDispatcher, ILog
+    from fleetgw.app.lane import Lane
+    from fleetgw.domain.ports import ILog
 
 LOOK_EVERY_S = 60.0
 
@@ -19,10 +20,10 @@ LOOK_EVERY_S = 60.0
 class CredentialReloader:
     """Asks the TLS context and every sink that provides ``IReloadable`` to read again what has changed."""
 
-    def __init__(self, tls: IReloadable, sinks: Callable[[], Iterable[IDispatcher]], clock: IReactorTime, log: ILog) -> None:
-        """``sinks`` gives those that have started."""
+    def __init__(self, tls: IReloadable, lanes: Iterable[Lane], clock: IReactorTime, log: ILog) -> None:
+        """``lanes`` are those whose sinks have started, at any time."""
         self._tls = tls
-        self._sinks = sinks
+        self._lanes = lanes
         self._clock = clock
         self._log = log
         self._next_look: IDelayedCall | None = None
@@ -52,7 +53,7 @@ class CredentialReloader:
         self._reload_sinks()
 
     def _reload_sinks(self) -> None:
-        for sink in self._sinks():
+        for sink in [lane.sink for lane in self._lanes]:
             if IReloadable.providedBy(sink):
                 reloadable: IReloadable = IReloadable(sink)
                 if files := self._read_again(sink.name, reloadable, "credentials_not_reloaded", dispatcher=sink.name):

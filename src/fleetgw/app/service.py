@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from fleetgw.app.composition import IGatewayReactor, Parts
     from fleetgw.app.config.sections import Config
     from fleetgw.app.lane import Lane
-    from fleetgw.domain.ports import IDispatcher
 
 LISTEN_BACKLOG = 1024
 GOODBYE_S = 2.0
@@ -70,7 +69,7 @@ class GatewayService(Service):
         self._started: list[Lane] = []
         self._awaiting_open: list[Deferred[None]] = []
         self._look_at_sinks: IDelayedCall | None = None
-        self._reloader = CredentialReloader(parts.tls, self._started_sinks, reactor, parts.log)
+        self._reloader = CredentialReloader(parts.tls, self._started, reactor, parts.log)
         self._stopping = False
         self._started_at = 0.0
 
@@ -158,9 +157,6 @@ class GatewayService(Service):
             readiness = lane.sink.readiness()
             if isinstance(readiness, NotReady):
                 self.log.warn("sink_not_ready", dispatcher=name, error=readiness.reason)
-
-    def _started_sinks(self) -> list[IDispatcher]:
-        return [lane.sink for lane in self._started]
 
     async def _start_sink(self, lane: Lane) -> bool:
         try:

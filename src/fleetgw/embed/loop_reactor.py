@@ -51,6 +51,8 @@ def hold_reactor(loop: AbstractEventLoop) -> IGatewayReactor:
 
     It is the process's installed reactor where there is no other; libraries that ask for that one get what works.
     """
+    for closed in [each for each in _held if each.is_closed()]:
+        del _held[closed]
     held = _held.get(loop)
     if held is None:
         _held[loop] = held = _Held(_reactor_on(loop))
@@ -59,13 +61,11 @@ def hold_reactor(loop: AbstractEventLoop) -> IGatewayReactor:
 
 
 def release_reactor(loop: AbstractEventLoop) -> None:
-    """A gateway on the loop has ended."""
+    """A gateway on the loop has ended. The reactor is kept for the loop's next one: it refers to itself in many ways."""
     held = _held[loop]
     held.holders -= 1
-    if not held.holders:
-        del _held[loop]
-        if isinstance(held.reactor, LoopReactor):
-            held.reactor.end_threads()
+    if not held.holders and isinstance(held.reactor, LoopReactor):
+        held.reactor.end_threads()
 
 
 def _reactor_on(loop: AbstractEventLoop) -> AsyncioSelectorReactor:

@@ -123,7 +123,7 @@ class CertificateFolder:
             raise CertificateFolderError(f"{self.authority_file} and {key_file.name} are no usable pair: {error}") from error
 
     def _write(self, certificate_file: Path, credential: Credential) -> None:
-        certificate_file.parent.mkdir(parents=True, exist_ok=True)
+        certificate_file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         _write_atomically(certificate_file.with_suffix(".key"), credential.key_pem(), mode=0o600)
         _write_atomically(certificate_file, credential.certificate_pem(), mode=0o644)
 

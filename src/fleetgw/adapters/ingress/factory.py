@@ -101,12 +101,14 @@ class VehicleFactory(Factory):
         self._metrics = metrics
         self._log_handshake_errors = log_handshake_errors
         self._autobahn = WebSocketServerFactory(reactor=clock)
-        self._sweep = LoopingCall(self._check_deadlines)
-        self._sweep.clock = clock
+        self._clock = clock
+        self._sweep: LoopingCall | None = None
 
     def doStart(self) -> None:
         """The first port listens: begin to watch deadlines."""
-        if not self._sweep.running:
+        if self._sweep is None:
+            self._sweep = LoopingCall(self._check_deadlines)
+            self._sweep.clock = self._clock
             self._sweep.start(SWEEP_S, now=False)
         super().doStart()
 
@@ -174,8 +176,9 @@ class VehicleFactory(Factory):
         """Cut whoever is left, and stop watching."""
         for connection in tuple(self.connections):
             connection.abort()
-        if self._sweep.running:
+        if self._sweep is not None:
             self._sweep.stop()
+            self._sweep = None  # it refers back to us
 
 
 def _openssl_reason(reason: Failure) -> str:

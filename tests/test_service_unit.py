@@ -1,0 +1,53 @@
+"""The unit for systemd: systemd reads it without a complaint, it is exposed little, and it says what the pages say."""
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from unittest import TestCase
+
+ROOT = Path(__file__).parents[1]
+UNIT = ROOT / "examples" / "fleetgw.service"
+EXPOSURE_MAX = 20  # tenths, of 100: systemd says "OK" up to 49
+
+
+class UnitTests(TestCase):
+    def setUp(self) -> None:
+        self.lines = UNIT.read_text().splitlines()
+
+    def analyze(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Have systemd-analyze look at the unit; the gateway's own programs are replaced by one that is there."""
+        if not (systemd_analyze := shutil.which("systemd-analyze")):
+            self.skipTest("systemd-analyze is not there: apt-get install systemd")
+        with tempfile.TemporaryDirectory() as folder:
+            unit = Path(folder) / UNIT.name
+            there = shutil.which("true") or "/bin/true"
+            text = "\n".join(self.lines) + "\n"
+            for program in ("fleetgw", "twistd"):
+                text = text.replace(f"/opt/fleetgw/bin/{program}", there)
+            unit.write_text(text)
+            return subprocess.run(
+                [systemd_analyze, *arguments, str(unit)], capture_output=True, text=True, check=False, timeout=60
+            )
+
+    def test_systemd_has_nothing_against_it(self) -> None:
+        result = self.analyze("verify", "--man=no")
+        self.assertEqual((result.returncode, result.stdout + result.stderr), (0, ""))
+
+    def test_it_is_exposed_little(self) -> None:
+        result = self.analyze("security", "--offline=yes", f"--threshold={EXPOSURE_MAX}", "--no-pager")
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+
+    def test_a_low_port_a_folder_for_sqlite_and_files_of_its_own(self) -> None:
+        for line in (
+            "AmbientCapabilities=CAP_NET_BIND_SERVICE",
+            "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
+            "StateDirectory=fleetgw",
+            "UMask=0077",
+            "LimitNOFILE=65536",
+        ):
+            self.assertIn(line, self.lines)
+
+    def test_the_start_line_is_the_one_of_the_page(self) -> None:
+        (start,) = [line.removeprefix("ExecStart=/opt/fleetgw/bin/") for line in self.lines if line.startswith("ExecStart=")]
+        self.assertIn(f"\n{start}\n", (ROOT / "docs" / "operating.md").read_text())
