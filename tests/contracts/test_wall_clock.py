@@ -72,6 +72,10 @@ class UnderSteppingClock(Case):
             self.addCleanup(patched.stop)
         super().setUp()
 
+
+class SlowDestination(Case):
+    """One clause more."""
+
     def test_a_slow_destination_has_its_time(self) -> Deferred[None]:
         return Deferred.fromCoroutine(cast("DispatcherContract", self).conclude(_slow_destination))
 
@@ -95,18 +99,23 @@ class SteppingClockTests(TestCase):
         self.assertEqual(steps, {-2, -1, 0, 1, 2})
 
 
-LIBRDKAFKAS_OWN_CLOCK = {"ConfluentKafkaContractTests": {"test_a_slow_destination_has_its_time": None}}
-"""Its time-outs are not Python's, and the mock cluster takes long to be slow."""
+NOT_SLOW = {"ConfluentKafkaContractTests"}
+"""librdkafka's time-outs are not Python's, and its mock cluster takes long to be slow."""
 
 
-def _left_out(contract_class: type) -> dict[str, None]:
-    left_out = dict.fromkeys(name for name in dir(contract_class) if name.startswith("test_") and name not in CLAUSES)
-    return left_out | LIBRDKAFKAS_OWN_CLOCK.get(contract_class.__name__, {})
-
-
-globals().update(
-    {
-        f"{name}WallClock": type(f"{name}WallClock", (UnderSteppingClock, contract_class), _left_out(contract_class))
-        for name, contract_class in contract_classes().items()
+def _under_stepping_clock(contract_class: type) -> type:
+    """A test case with some clauses of a contract; made anew, as trial would also run the tests that a class inherits."""
+    members = {
+        name: value
+        for base in reversed(contract_class.__mro__)
+        if base not in TestCase.__mro__
+        for name, value in vars(base).items()
+        if (name in CLAUSES if name.startswith("test_") else not name.startswith("__"))
     }
-)
+    clauses = (UnderSteppingClock,) if contract_class.__name__ in NOT_SLOW else (UnderSteppingClock, SlowDestination)
+    return type(f"{contract_class.__name__}WallClock", (*clauses, TestCase), members)
+
+
+for _made in [_under_stepping_clock(each) for each in contract_classes().values()]:
+    globals()[_made.__name__] = _made
+del _made
