@@ -98,6 +98,13 @@ class SchemaTests(ConfigCase):
         definitions: Node = json_schema()["$defs"]  # type: ignore[assignment]  # a JSON object
         self.assertEqual([name for name, each in definitions.items() if each.get("additionalProperties") is not False], [])
 
+    def test_comments_are_allowed_in_every_section(self) -> None:
+        schema = json_schema()
+        definitions: Node = schema["$defs"]  # type: ignore[assignment]  # a JSON object
+        self.assertEqual([name for name, each in definitions.items() if list(each["patternProperties"]) != ["^(_|//)"]], [])
+        self.assertIn("patternProperties", definitions["Config"]["properties"]["records"])
+        self.assertEqual(json_schema(), schema)
+
     def test_a_secret_may_have_three_forms(self) -> None:
         nodes = dict(self.properties(json_schema()))
         for path in ("Redis.password", "Mqtt.password", "Airbrake.project_key", "Config.kafka"):

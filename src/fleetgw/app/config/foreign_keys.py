@@ -1,5 +1,6 @@
 """Keys of real files that are none of the configuration's: comments, old ones without effect, and near names."""
 
+import re
 from collections.abc import Collection, Mapping
 
 from fleetgw.app.config.findings import did_you_mean, quoted
@@ -60,9 +61,12 @@ _NEAR: Mapping[str, Mapping[str, str]] = {
 _REMARKS = frozenset({"comment", "comments", "description", "note", "notes", "readme", "$comment"})
 
 
+COMMENT_PATTERN = "^(_|//)"
+
+
 def is_comment(key: str) -> bool:
     """Whether a key is a comment, as files that JSON allows no others have them."""
-    return key.startswith(("_", "//"))
+    return re.match(COMMENT_PATTERN, key) is not None
 
 
 def what_is_meant(section: str, key: str, known: Collection[str]) -> str:

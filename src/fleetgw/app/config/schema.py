@@ -2,11 +2,13 @@
 
 import json
 import typing
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from fleetgw.app.config.foreign_keys import COMMENT_PATTERN
 from fleetgw.app.config.sections import Config
 from fleetgw.app.config.values import SECRET_FORMS, Secret
 from fleetgw.app.config.wording import bare, type_name
@@ -17,11 +19,25 @@ END = "<!-- reference: end -->"
 
 def json_schema() -> dict[str, object]:
     """The JSON Schema (2020-12) of a configuration file."""
+    schema = deepcopy(msgspec.json.schema(Config, schema_hook=_schema_of))  # it shares the schema of secrets with others
+    _allow_comments(schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Configuration of fleetgw",
-        **msgspec.json.schema(Config, schema_hook=_schema_of),
+        **schema,
     }
+
+
+def _allow_comments(node: Any) -> None:  # a part of a JSON Schema
+    """Let every object have members whose key says that they are comments."""
+    if isinstance(node, dict):
+        for each in node.values():
+            _allow_comments(each)
+        if node.get("type") == "object" and "additionalProperties" in node:
+            node["patternProperties"] = {COMMENT_PATTERN: {"description": "A comment."}}
+    elif isinstance(node, list):
+        for each in node:
+            _allow_comments(each)
 
 
 def _schema_of(kind: type) -> dict[str, Any]:  # a part of a JSON Schema
