@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from random import Random
@@ -15,6 +14,7 @@ from rich.console import Console
 from twisted.internet.interfaces import IReactorCore, IReactorThreads, IReactorTime
 from zope.interface import Interface
 
+from fleetgw.adapters.terminal_text import json_text
 from fleetgw.domain.records import PeerIdentity
 from fleetgw.simulator.certificates import common_name
 from fleetgw.simulator.conversation import Conversation
@@ -106,7 +106,7 @@ def simulate(simulation: Simulation) -> int:
     if failures:
         failures[0].raiseException()
     if simulation.json_report:
-        print(json.dumps(as_json(tally, fleet.sending_s)))
+        print(json_text(as_json(tally, fleet.sending_s), indent=None))
     else:
         console = Console()
         for table in as_tables(tally, fleet.sending_s):

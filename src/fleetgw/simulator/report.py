@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from attrs import asdict
 from rich.table import Table
+from rich.text import Text
+
+from fleetgw.adapters.terminal_text import printable
 
 if TYPE_CHECKING:
     from fleetgw.simulator.tally import RecordCounts, Tally
@@ -71,7 +74,7 @@ def as_tables(tally: Tally, sending_s: float) -> list[Table]:
         endings = Table("why", title="Connections lost or never opened")
         endings.add_column("times", justify="right")
         for why, times in tally.endings.most_common():
-            endings.add_row(why, str(times))
+            endings.add_row(Text(printable(why)), str(times))  # partly in the words of the server
         tables.append(endings)
     return tables
 

@@ -77,6 +77,36 @@ class QueryTests(TestCase):
             self.assertIn(words, table)
         self.assertIn("[red]\ufffd[2J", table, "text of a vehicle neither colours nor clears the terminal")
 
+    def test_no_form_lets_a_vehicle_act_on_the_terminal(self) -> None:
+        """Values, and the names of alerts and their audiences; also what is said of arguments."""
+        hostile = "x\x1b[2J\x9b31m\u2028\u202e\r\ny"
+        payload = pb.Payload()
+        payload.created_at.seconds = self.now_s
+        payload.data.add(key=pb.Field.Version).value.string_value = hostile
+        alerts = VehicleAlerts()
+        alerts.alerts.add(name=hostile).started_at.seconds = self.now_s
+        self.write("V", payload)
+        self.write("alerts", alerts)
+        self.store.fold()
+        for arguments in (
+            ["latest", VIN],
+            ["signal", VIN, "Version"],
+            ["alerts"],
+            ["vehicles"],
+            ["latest", f"[red]{hostile}"],
+            ["signal", VIN, hostile],
+        ):
+            for form in ("table", "csv", "json"):
+                with self.subTest(arguments=arguments, form=form):
+                    printed = io.StringIO()
+                    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+                        main(["query", "--db", str(self.path), "--format", form, *arguments])
+                    self.assertTrue(printed.getvalue().replace("\n", "").isprintable(), repr(printed.getvalue()))
+        names = [alert["name"] for alert in json.loads(self.query("alerts", "--format", "json"))]
+        self.assertIn(hostile, names)
+        self.assertIn(r"x\u001b[2J\u009b31m\u2028\u202e\r\ny", self.query("alerts", "--format", "csv"))
+        self.assertTrue(self.query("signal", VIN, "Version", "--plot").replace("\n", "").isprintable())
+
     def test_json_and_csv_hold_the_same(self) -> None:
         objects = {each["field"]: each["value"] for each in json.loads(self.query("latest", VIN, "--format", "json"))}
         self.assertEqual(objects["Location"], {"latitude": 37.5, "longitude": -122.25})

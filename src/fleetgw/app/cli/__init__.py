@@ -9,6 +9,7 @@ from importlib.metadata import version
 from signal import SIGINT
 from typing import TYPE_CHECKING
 
+from fleetgw.adapters.terminal_text import escaped
 from fleetgw.app.cli import certs, check_config, config_schema, doctor, fetch_ca, query, simulate
 
 if TYPE_CHECKING:
@@ -67,5 +68,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         what = " ".join(f"{type(error).__name__}: {error}".split())
         hint = f"this is unexpected; with {TRACEBACK_VARIABLE}=1 in the environment there is a traceback to report"
-        print(f"fleetgw {parsed.command}: {what}; {hint}", file=sys.stderr)
+        print(escaped(f"fleetgw {parsed.command}: {what}; {hint}"), file=sys.stderr)
         return 2

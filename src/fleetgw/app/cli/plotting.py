@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from fleetgw.adapters.sinks.sqlite.reading import CannotRead
+from fleetgw.adapters.terminal_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +74,7 @@ def draw(signals: Sequence[Signal], title: str) -> None:
     from rich.console import Console
 
     width = Console().width if sys.stdout.isatty() else 100
-    picture = "\n".join(lines(to_curve(signals), title, width))
+    picture = "\n".join(map(printable, lines(to_curve(signals), title, width)))
     encoding = sys.stdout.encoding or "utf-8"
     try:
         picture.encode(encoding)
@@ -141,6 +142,11 @@ def _labels(curve: Curve, low: float, high: float) -> dict[int, str]:
     return {row: f"{high - (high - low) * row / last:.6g}" for row in (0, last // 2, last)}
 
 
+def _literal(text: str) -> str:
+    """A text in which matplotlib finds no formulas."""
+    return printable(text).replace("$", r"\$")
+
+
 def save_png(signals: Sequence[Signal], title: str, file: Path) -> None:
     """Draw into a file.
 
@@ -166,10 +172,10 @@ def save_png(signals: Sequence[Signal], title: str, file: Path) -> None:
         markersize=3,
     )
     first, last = (datetime.fromtimestamp(curve.points[index][0]).astimezone() for index in (0, -1))
-    axes.set_title(f"{title}, {_span(first, last)}")
+    axes.set_title(f"{_literal(title)}, {_span(first, last)}")
     axes.grid(visible=True, alpha=0.3)
     if curve.names:
-        axes.set_yticks(range(len(curve.names)), curve.names)
+        axes.set_yticks(range(len(curve.names)), list(map(_literal, curve.names)))
     figure.autofmt_xdate()
     try:
         figure.savefig(file, format="png", dpi=120)

@@ -87,13 +87,14 @@ def moment_ms(text: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Show it; 0, or 1 when it is not there."""
     from fleetgw.adapters.sinks.sqlite.reading import CannotRead, open_file
+    from fleetgw.adapters.terminal_text import printable
 
     show: Callable[[argparse.Namespace, RecordFile], None] = arguments.show
     try:
         with open_file(arguments.db) as records:
             show(arguments, records)
     except CannotRead as error:
-        print(f"fleetgw query: {error}", file=sys.stderr)
+        print(printable(f"fleetgw query: {error}"), file=sys.stderr)
         return 1
     return 0
 

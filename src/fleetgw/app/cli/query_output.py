@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from fleetgw.adapters.terminal_text import escaped, json_text, printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -42,11 +44,11 @@ def write(form: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *
     match form:
         case "json":
             objects = [dict(zip(columns, map(_plain, row), strict=True)) for row in rows]
-            print(json.dumps(objects, indent=2, ensure_ascii=False))
+            print(json_text(objects))
         case "csv":
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerow(columns)
-            writer.writerows([_text(_plain(cell)) for cell in row] for row in rows)
+            writer.writerows([escaped(_text(_plain(cell))) for cell in row] for row in rows)
         case _:
             _print_table(columns, rows, nothing)
 
@@ -59,16 +61,16 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], nothi
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     if not rows:
-        console.print(nothing)
+        console.print(Text(printable(nothing)))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column, cell in zip(columns, rows[0], strict=True):
         number = isinstance(cell, int | float) and not isinstance(cell, bool) and column != "value"
         table.add_column(column.replace("_", " "), justify="right" if number else "left", overflow="fold")
     for row in rows:
-        # what a vehicle has sent is shown, never obeyed: no markup, no control characters
+        # no markup either
         shown = (cell.local() if isinstance(cell, Moment) else _for_people(cell) for cell in row)
-        table.add_row(*(Text("".join(each if each.isprintable() else "\ufffd" for each in text)) for text in shown))
+        table.add_row(*(Text(printable(text)) for text in shown))
     console.print(table)
 
 

@@ -1,12 +1,12 @@
 """A configuration as JSON values and as text."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from fleetgw.adapters.masking import masked
+from fleetgw.adapters.terminal_text import escaped, json_text
 from fleetgw.app.config.sections import Config
 from fleetgw.app.config.values import MASK, Secret, is_secret_name
 from fleetgw.domain.errors import Problem
@@ -73,7 +73,7 @@ def _plain(value: object, *, mask: bool) -> object:
 
 def render_effective(config: Config) -> str:
     """The effective configuration as text: indented JSON."""
-    return json.dumps(effective_config(config), indent=2, ensure_ascii=False)
+    return json_text(effective_config(config))
 
 
 def render_problems(problems: Sequence[Problem], warnings: Sequence[Problem] = (), *, colour: bool = False) -> str:
@@ -87,8 +87,8 @@ def render_problems(problems: Sequence[Problem], warnings: Sequence[Problem] = (
 
 
 def _line(kind: str, hue: str, problem: Problem, *, colour: bool) -> str:
-    path = problem.path or "(file)"
-    text = masked(" ".join(f"{problem.what}; {problem.fix}".splitlines()))
+    path = escaped(problem.path) or "(file)"
+    text = escaped(masked(" ".join(f"{problem.what}; {problem.fix}".splitlines())))
     if colour:
         return f"{_BOLD}{path}{_PLAIN}: {hue}{kind}{_PLAIN}: {text}"
     return f"{path}: {kind}: {text}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fleetgw.adapters.masking import masked
+from fleetgw.adapters.terminal_text import json_text, printable
 from fleetgw.domain.ports import Verdict
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def print_table(diagnoses: Sequence[Diagnosis], console: Console) -> None:
     for diagnosis in diagnoses:
         subject = diagnosis.subject
         for finding in diagnosis.findings:
-            cell = Text(_printable(finding.what))
+            cell = Text(printable(finding.what))
             if finding.fix:
-                cell.append(f"\n-> {_printable(finding.fix)}", "cyan")
+                cell.append(f"\n-> {printable(finding.fix)}", "cyan")
             table.add_row(Text(subject), Text(finding.verdict.value, _STYLES[finding.verdict]), cell)
             subject = ""
         table.add_section()
@@ -78,13 +78,13 @@ def as_json(file: str, diagnoses: Sequence[Diagnosis]) -> str:
             for diagnosis in diagnoses
         ],
     }
-    return json.dumps(report, indent=2, ensure_ascii=False)
+    return json_text(report)
 
 
 def refusal_as_json(file: str, problems: Sequence[Problem]) -> str:
     """The object of a configuration that is refused: nothing was looked at."""
     refused = [{"path": each.path, "what": masked(each.what), "fix": masked(each.fix)} for each in problems]
-    return json.dumps({"configuration": file, "works": False, "refused": refused}, indent=2, ensure_ascii=False)
+    return json_text({"configuration": file, "works": False, "refused": refused})
 
 
 def _summary(diagnoses: Sequence[Diagnosis]) -> Text:
@@ -98,8 +98,3 @@ def _summary(diagnoses: Sequence[Diagnosis]) -> Text:
 
 def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _printable(text: str) -> str:
-    """What a server has said is shown, never obeyed."""
-    return "".join(each if each.isprintable() else "\ufffd" for each in text)
