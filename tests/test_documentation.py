@@ -5,9 +5,13 @@ import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import get_args, get_origin
 
+from msgspec import Struct, structs
 from twisted.trial.unittest import SynchronousTestCase
 
+from fleetgw.app.config import Config
+from fleetgw.app.config.wording import bare
 from fleetgw.app.sinks import BUILT_IN
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,9 +69,14 @@ def metric_names() -> set[str]:
     return names
 
 
+def without_code(page: str) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", page, flags=re.DOTALL | re.MULTILINE)
+
+
 def headings(page: str) -> set[str]:
     """The anchors of a page."""
-    titles = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    titles = re.findall(r"^#+ (.*)$", without_code(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
@@ -154,9 +163,74 @@ class LogEventsTests(SynchronousTestCase):
         source = "".join(path.read_text() for path in SOURCE.rglob("*.py"))
         self.assertEqual({event for event in named if f'"{event}"' not in source}, set())
 
+    def test_fields_of_events_are_logged(self) -> None:
+        """What a row of the table names is a field of one of its events, another event, or a configuration's section."""
+        logged = logged_events()
+        modules = {path: (SOURCE / path).read_text() for paths in logged.values() for path in paths}
+        others = logged.keys() | {field.encode_name for field in structs.fields(Config)}
+        others |= {"more_unwritten"}  # whatever limits lines adds it
+        lost = []
+        for row in OPERATING.partition("| event | level |")[2].splitlines():
+            events, _, meaning = row.strip("|").partition("|")
+            where = [path for event in re.findall(r"`(\w+)`", events) for path in logged.get(event, ())]
+            for name in re.findall(r"`(\w+)`", meaning):
+                field = re.compile(rf"\b{name}=|[\"']{name}[\"']")
+                if name not in others and not any(field.search(modules[path]) for path in where):
+                    lost.append((events, name))
+        self.assertEqual(lost, [])
+
+    def test_who_has_a_dead_letter_still(self) -> None:
+        page = (ROOT / "docs" / "delivery.md").read_text().partition("## Dead letters")[2].partition("\n## ")[0]
+        (lane,) = logged_events()["dead_letter"]
+        self.assertIn("`vehicle_resends`", page)
+        self.assertIn("vehicle_resends", (SOURCE / lane).read_text())
+        self.assertNotIn("`acked`", page)
+
+
+def configuration_keys(section: type[Struct] = Config, within: str = "") -> dict[str, structs.FieldInfo]:
+    """Every key of the configuration by its path; keys that users name are ``<name>``."""
+    found = {}
+    for field in structs.fields(section):
+        path = f"{within}.{field.encode_name}" if within else field.encode_name
+        found[path] = field
+        inner = bare(field.type)
+        if get_origin(inner) is dict:
+            path, inner = f"{path}.<name>", bare(get_args(inner)[1])
+        if isinstance(inner, type) and issubclass(inner, Struct):
+            found |= configuration_keys(inner, path)
+    return found
+
+
+class KeysTests(SynchronousTestCase):
+    def test_keys_that_pages_name_exist(self) -> None:
+        keys = configuration_keys()
+        self.assertGreater(len(keys), 120)
+        free = {"kafka", "dispatchers", "records"}  # what stands in these has names of others
+        of_others = {"delivery.report.only.error", "pubsub.topics.get", "pubsub.topics.create"}
+        sections = {path.partition(".")[0] for path in keys if "." in path} - free
+        lost = [
+            (page.name, named)
+            for page in PAGES
+            for named in re.findall(rf"`((?:{'|'.join(sections)})\.[a-z_.]+[a-z_])`", page.read_text())
+            if named not in keys | dict.fromkeys(of_others) and not named.endswith((".json", ".crt", ".md"))
+        ]
+        self.assertEqual(lost, [])
+
 
 class MetricsTests(SynchronousTestCase):
     def test_metrics_are_on_the_page(self) -> None:
         names = metric_names()
         self.assertGreater(len(names), 30)
         self.assertEqual({name for name in names if f"`{name}`" not in OPERATING.replace("{record_type}", "")}, set())
+
+    def test_documented_metrics_exist(self) -> None:
+        """On every page: what is called as a counter is, or a dispatcher has it."""
+        names = metric_names()
+        endings = tuple(name.removeprefix("S_") for name in names if name.startswith("S_"))
+        lost = [
+            (page.name, name)
+            for page in PAGES
+            for name in re.findall(r"`(\w+_total)(?:\{[^`]*\})?`", without_code(page.read_text()))
+            if name not in names and not name.endswith(endings)
+        ]
+        self.assertEqual(lost, [])
