@@ -41,12 +41,15 @@ def logged_events() -> dict[str, set[Path]]:
     for path, node in parsed_source():
         match node:
             case ast.Call(
-                ast.Attribute(ast.Name("log") | ast.Attribute(attr="log" | "_log"), level), [ast.Constant(event), *_]
+                ast.Attribute(ast.Name("log") | ast.Attribute(attr="log" | "_log" | "vehicle_log" | "_vehicle_log"), level),
+                [ast.Constant(event), *_],
             ) | ast.Call(_, [ast.Attribute(ast.Attribute(attr="log" | "_log"), level), ast.Constant(event), *_]) if (
                 level in LEVELS
             ):
                 events.setdefault(event, set()).add(path)
             case ast.Call(ast.Name("FailureLog"), [_, ast.Constant(event), _]):
+                events.setdefault(event, set()).add(path)
+            case ast.Call(ast.Attribute(attr="log_limited"), [ast.Constant(event), *_]):
                 events.setdefault(event, set()).add(path)
             case ast.Call(ast.Attribute(attr="_cut"), [ast.Constant(event), _]):  # of a vehicle's connection
                 events.setdefault(event, set()).add(path)

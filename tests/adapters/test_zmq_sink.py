@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payl
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.zmq import zmq_sink
 from fleetgw.adapters.sinks.zmq.admission import Admission
+from fleetgw.adapters.sinks.zmq.probe import look
 from fleetgw.adapters.sinks.zmq.settings import CurveKeys
 from fleetgw.adapters.sinks.zmq.sink import ZmqSink
 from fleetgw.domain.errors import ConfigurationError, Rejected
@@ -294,6 +296,20 @@ class LifeTests(ZmqCase):
         self.assertIn("zmq.addr", str(error))
         self.assertIn("in use", str(error))
         self.assertIsInstance(sink.readiness(), NotReady)
+
+    def test_addresses_of_ipv6(self) -> None:
+        try:
+            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        except OSError:
+            self.skipTest("no IPv6 here")
+        for interface, hosts in (("[::]", ("::1", "127.0.0.1")), ("[::1]", ("::1",)), ("*", ("::1", "127.0.0.1"))):
+            port = free_port()
+            context = self.context(addr=f"tcp://{interface}:{port}")
+            self.assertIn("can be bound", " ".join(finding.what for finding in look(context)))
+            sink = self.started(context)
+            for host in hosts:
+                socket.create_connection((host, port), 5).close()
+            self.stop(sink)
 
     def test_address_can_be_bound_again_after_stop(self) -> None:
         for _ in range(2):

@@ -50,6 +50,7 @@ class MemoryPort:
         self.reading = True
         self.listening = True
         self.transport: object = None
+        self.interface = ""
         self._journal = journal
         factory.doStart()
 
@@ -85,6 +86,7 @@ class ServiceReactor(ThreadlessReactor):
         if port in self.taken:
             raise CannotListenError(interface, port, OSError(98, "Address already in use"))
         self.ports[port] = made = MemoryPort(port, factory, self.journal)
+        made.interface = interface
         return made
 
     def callWhenRunning(self, hook: Callable[[], object]) -> None:
@@ -190,6 +192,12 @@ class StartTests(ServiceCase):
         self.assertEqual(self.journal, ["start memory", "start logger", f"read {DOOR}"])
         self.assertEqual(service.port, DOOR)
         self.assertTrue({"starting_server", "status_server_configured", "server_listening"} <= set(self.events()))
+
+    def test_probes_reach_the_status_port_at_every_address(self) -> None:
+        self.make(host="10.0.0.1").privilegedStartService()
+        self.assertEqual(self.reactor.ports[DOOR].interface, "10.0.0.1")
+        self.assertEqual(self.reactor.ports[STATUS].interface, "")
+        self.assertEqual(self.reactor.ports[METRICS].interface, "127.0.0.1")
 
     def test_no_door_before_the_last_sink_may_be_dispatched_to(self) -> None:
         service = self.make()

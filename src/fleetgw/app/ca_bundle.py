@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
-import re
 import urllib.error
 import urllib.request
 from contextlib import suppress
@@ -17,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from fleetgw.adapters.certificate_bundle import read_bundle
 from fleetgw.domain.errors import FleetgwError
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 SIZE_LIMIT_BYTES = 1_000_000
 TIMEOUT_S = 30.0
 
-_BLOCK = re.compile(rb"-----BEGIN [A-Z0-9 ]*CERTIFICATE-----.*?-----END [A-Z0-9 ]*CERTIFICATE-----", re.DOTALL)
 
 _REPOSITORY = "https://raw.githubusercontent.com/teslamotors/fleet-telemetry/main/config/files"
 
@@ -154,14 +153,8 @@ def append(own: bytes, bundle: bytes) -> Appended:
 
     :raises BundleError: ``own`` has content without a certificate, so it is probably another kind of file.
     """
-    present: set[bytes] = set()
-    blocks = _BLOCK.findall(own)
-    unreadable = 0
-    for block in blocks:
-        try:
-            present |= _certificates(block, "a block").keys()
-        except BundleError:
-            unreadable += 1
+    there = read_bundle(own)
+    present = {each.fingerprint(hashes.SHA256()) for each in there.certificates}
     if own.strip() and not present:
         raise BundleError("it holds no certificate that can be read, so it is no file of authorities: nothing was written")
     new = {
@@ -170,7 +163,9 @@ def append(own: bytes, bundle: bytes) -> Appended:
         if certificate.fingerprint(hashes.SHA256()) not in present
     }
     separator = b"" if not own or own.endswith(b"\n") else b"\n"
-    return Appended(own + separator * bool(new) + b"".join(new), tuple(new.values()), len(blocks) - unreadable, unreadable)
+    return Appended(
+        own + separator * bool(new) + b"".join(new), tuple(new.values()), len(there.certificates), len(there.unreadable)
+    )
 
 
 def write(file: Path, content: bytes) -> None:

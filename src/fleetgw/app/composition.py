@@ -10,10 +10,12 @@ from attrs import frozen
 from fleetgw.adapters.codec.codec import MAX_JSON_BYTES, RecordCodec
 from fleetgw.adapters.ingress.factory import IngressLimits, VehicleFactory
 from fleetgw.adapters.ingress.replies import ReplyFrames
-from fleetgw.adapters.ingress.tls import ReloadableContext, TlsFiles, VehicleTlsFactory
+from fleetgw.adapters.ingress.tls import VehicleTlsFactory
+from fleetgw.adapters.ingress.tls_context import ReloadableContext, TlsFiles
 from fleetgw.adapters.metrics.null import NullMetrics
 from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
 from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.app.descriptors import capacity, descriptor_limit
 from fleetgw.app.gateway import Gateway, RateLimit
 from fleetgw.app.lane import Lane, LaneTiming
 from fleetgw.app.memory_ceiling import MIB, ceiling_mib
@@ -30,8 +32,9 @@ from fleetgw.domain.routing import build_routes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from twisted.internet.interfaces import IReactorCore, IReactorTCP
+    from twisted.internet.interfaces import IReactorCore
 
+    from fleetgw.adapters.listening.port import IListeningReactor
     from fleetgw.adapters.sinks.context import ISinkReactor
     from fleetgw.app.config.loading import LoadedConfig
     from fleetgw.app.config.sections import Config
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import IDispatcher, ILog, IMetrics
     from fleetgw.domain.routing import Route
 
-    class IGatewayReactor(ISinkReactor, IReactorTCP, IReactorCore):
+    class IGatewayReactor(ISinkReactor, IListeningReactor, IReactorCore):
         """What a gateway asks of the reactor."""
 
 
@@ -87,7 +90,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) -> Parts:
         monotonic=reactor.seconds,
         wall_ns=time.time_ns,
     )
-    tls = ReloadableContext(TlsFiles(config.tls.ca_file, config.tls.server_cert, config.tls.server_key))
+    tls = ReloadableContext(TlsFiles(config.tls.ca_file, config.tls.server_cert, config.tls.server_key), log)
     vehicles = VehicleFactory(
         gateway,
         _issuers(config),
@@ -152,6 +155,7 @@ def _rate_limit(config: Config) -> RateLimit | None:
 
 def _ingress_limits(config: Config) -> IngressLimits:
     limits = config.limits
+    room = capacity(limits, descriptor_limit())
     return IngressLimits(
         limits.handshake_timeout_s,
         limits.message_timeout_s,
@@ -160,5 +164,8 @@ def _ingress_limits(config: Config) -> IngressLimits:
         limits.write_timeout_s,
         limits.max_frame_bytes,
         limits.max_pending_reply_bytes,
-        limits.max_connections,
+        room.connections,
+        room.half_open,
+        room.half_open_per_address,
+        room.per_vehicle,
     )

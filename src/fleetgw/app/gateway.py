@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 from zope.interface import implementer
 
+from fleetgw.adapters.logs.vehicle_log import VehicleLog
 from fleetgw.app.refusals import Refusals
 from fleetgw.domain.errors import PeerError
 from fleetgw.domain.metrics import (
@@ -81,6 +82,7 @@ class Gateway:
     wall_ns: Callable[[], int]
     numbers: _Numbers = field(init=False)
     refusals: Refusals = field(init=False)
+    _vehicle_log: VehicleLog = field(init=False)
     _buckets: VehicleBuckets | None = field(default=None, init=False)
     _sessions: Counter[str] = field(factory=Counter, init=False)
     _vin_signals: dict[tuple[str, str], int] = field(factory=dict, init=False)
@@ -89,6 +91,7 @@ class Gateway:
 
     def __attrs_post_init__(self) -> None:
         metrics = self.metrics
+        self._vehicle_log = VehicleLog(self.log, self.monotonic)
         self.numbers = _Numbers(
             metrics.gauge(NUM_CONNECTIONS),
             metrics.counter(UNKNOWN_SIGNAL_VALUE_TOTAL),
@@ -115,7 +118,7 @@ class Gateway:
             "duration_sec": int(self.monotonic() - session.connected_at),
             "device_id": session.vehicle.vin,
         }
-        self.log.info("socket_disconnected", **totals)
+        self._vehicle_log.info("socket_disconnected", session.vehicle.vin, lambda: totals)
 
     def _count_sessions(self, vehicle: Vehicle, change: int) -> None:
         sessions, vin = self._sessions, vehicle.vin

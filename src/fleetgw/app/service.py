@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
@@ -11,6 +11,8 @@ from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.python.failure import Failure
 
 from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
+from fleetgw.adapters.listening.port import AcceptedSocket, listen
+from fleetgw.adapters.listening.refusals import Refusals
 from fleetgw.adapters.logs.lines import LineLog
 from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
 from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
@@ -22,7 +24,7 @@ from fleetgw.domain.metrics import UPTIME_SEC
 from fleetgw.domain.ports import NotReady
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from twisted.internet.interfaces import IDelayedCall, IProtocolFactory
     from twisted.internet.tcp import Port
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from fleetgw.app.config.sections import Config
     from fleetgw.app.lane import Lane
 
-LISTEN_BACKLOG = 1024
 GOODBYE_S = 2.0
 """How long vehicles have, at most, to answer the closing handshake when the gateway stops."""
 
@@ -80,23 +81,38 @@ class GatewayService(Service):
         """
         config, reactor = self._config, self._reactor
         self._started_at = reactor.seconds()
-        self._door = self._bind("port", config.host, config.port, self._parts.door)
-        self._door.transport = VehicleSocket  # type: ignore[assignment]  # what ``Port`` documents; typed as its own class
+        vehicles = self._parts.vehicles
+        self._door = self._bind(
+            "port", config.host, config.port, self._parts.door, vehicles.refusals, VehicleSocket, vehicles.has_room
+        )
         self._door.stopReading()
         if config.status_port:
-            self._ports.append(
-                self._bind("status_port", config.host, config.status_port, make_status_site(self._is_up, reactor))
-            )
+            refusals = self._refusals("status")
+            status = make_status_site(self._is_up, reactor, refusals)
+            # on every address whatever ``host`` is, as the Go server: probes come from elsewhere than vehicles
+            self._ports.append(self._bind("status_port", "", config.status_port, status, refusals))
         monitoring = config.monitoring
         if isinstance(self._parts.metrics, PrometheusMetrics):
-            site = make_metrics_site(self._exposition, reactor)
+            refusals = self._refusals("metrics")
+            site = make_metrics_site(self._exposition, reactor, refusals)
             host, port = monitoring.prometheus_metrics_host, monitoring.prometheus_metrics_port
-            self._ports.append(self._bind("monitoring.prometheus_metrics_port", host, port, site))
+            self._ports.append(self._bind("monitoring.prometheus_metrics_port", host, port, site, refusals))
 
-    def _bind(self, key: str, host: str, port: int, factory: IProtocolFactory) -> Port:
+    def _refusals(self, listener: str) -> Refusals:
+        return Refusals(listener, self._parts.metrics, self.log, self._reactor.seconds)
+
+    def _bind(
+        self,
+        key: str,
+        host: str,
+        port: int,
+        factory: IProtocolFactory,
+        refusals: Refusals,
+        transport: type[AcceptedSocket] = AcceptedSocket,
+        has_room: Callable[[], bool] | None = None,
+    ) -> Port:
         try:
-            # a reactor's TCP port; its interface knows neither its transport nor that it can pause
-            return cast("Port", self._reactor.listenTCP(port, factory, backlog=LISTEN_BACKLOG, interface=host))  # type: ignore[arg-type]  # Twisted's own type wants its Factory class
+            return listen(self._reactor, host, port, factory, refusals, transport, has_room)
         except CannotListenError as error:
             reason = explain(port, error.socketError)
             problem = Problem(key, f"cannot listen on {host or '*'}:{port}, which {reason.what}", reason.fix)

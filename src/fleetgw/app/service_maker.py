@@ -15,6 +15,7 @@ from fleetgw.adapters.own_reactor import leave_busy_threads_behind, run_on_monot
 from fleetgw.app import early_signals
 from fleetgw.app.composition import compose
 from fleetgw.app.config import load_config, render_effective, render_problems
+from fleetgw.app.descriptors import raise_descriptor_limit
 from fleetgw.app.log_output import make_log, open_log_stream
 from fleetgw.app.memory_ceiling import with_ceiling
 from fleetgw.app.pid_file import settle_pid_file
@@ -76,6 +77,7 @@ def makeService(options: Options) -> IService:
     Ends the process with status 2 and every problem on standard error when the configuration cannot work.
     """
     reactor = _reactor()
+    raise_descriptor_limit()
     try:
         loaded = load_config(Path(options["config"]), os.environ)
         stream = open_log_stream(options.parent or {})

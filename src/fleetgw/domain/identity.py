@@ -44,6 +44,12 @@ class ByExtendedKeyUsage:
 
 IssuerRule = FixedClientType | ByExtendedKeyUsage
 
+MAX_DEVICE_ID_CHARACTERS = 128
+"""A VIN has 17 characters, other device ids a few dozen."""
+
+MAX_SHOWN_CHARACTERS = 64
+"""Of a name from a certificate, within an error."""
+
 _ARC = "1.3.6.1.4.1.49279.2"
 _LAST_ARCS = {
     1: "vehicle_device",
@@ -115,14 +121,15 @@ DEFAULT_ISSUERS = IssuerTable(
 def identify(facts: CertificateFacts, issuers: IssuerTable) -> PeerIdentity:
     """Tell who a peer is.
 
-    :raises Unauthorized: unknown issuer, no usage that names a client type, the excluded usage, or no common name.
+    :raises Unauthorized: unknown issuer, no usage that names a client type, the excluded usage, or a common name that is
+        missing, too long or not printable.
     """
     rule = issuers.rules.get(facts.issuer_common_name)
     match rule:
         case None:
             raise Unauthorized(
-                f"the certificate's issuer {facts.issuer_common_name!r} is not in the issuer table; the common name of the "
-                "certificate authority that issues vehicle certificates must be"
+                f"the certificate's issuer {_shown(facts.issuer_common_name)} is not in the issuer table; the common "
+                "name of the certificate authority that issues vehicle certificates must be"
             )
         case FixedClientType(client_type, by_first_unit):
             if facts.subject_units:
@@ -131,18 +138,41 @@ def identify(facts: CertificateFacts, issuers: IssuerTable) -> PeerIdentity:
             client_type = _client_type_by_usage(facts)
         case _:
             assert_never(rule)
-    if not facts.subject_common_name:
-        raise Unauthorized(
-            f"the certificate issued by {facts.issuer_common_name!r} has no subject common name; it must be the VIN"
-        )
+    _check_device_id(facts)
     return PeerIdentity(client_type, facts.subject_common_name.replace(".", "-"))
+
+
+def _check_device_id(facts: CertificateFacts) -> None:
+    """The common name ends up in topics, keys, file names, log lines and terminals: it must be short and printable.
+
+    Not printable: control characters with NUL among them, format characters such as those that reverse the direction of
+    writing, surrogates, line separators, blanks other than the space.
+    """
+    name = facts.subject_common_name
+    if not name:
+        what = "has no subject common name; it must be the VIN"
+    elif len(name) > MAX_DEVICE_ID_CHARACTERS:
+        what = (
+            f"has a subject common name of {len(name)} characters, {_shown(name)}; it must be the VIN, or a device id of at "
+            f"most {MAX_DEVICE_ID_CHARACTERS} characters"
+        )
+    elif not name.isprintable():
+        what = f"has characters that are not printable in its subject common name {_shown(name)}; it must be the VIN"
+    else:
+        return
+    raise Unauthorized(f"the certificate issued by {_shown(facts.issuer_common_name)} {what}")
+
+
+def _shown(name: str) -> str:
+    """A name from a certificate, quoted, escaped and cut."""
+    return repr(name) if len(name) <= MAX_SHOWN_CHARACTERS else f"{name[:MAX_SHOWN_CHARACTERS]!r}..."
 
 
 def _client_type_by_usage(facts: CertificateFacts) -> str:
     for usage in facts.extended_key_usages:
         if usage == EXCLUDED_USAGE:
             raise Unauthorized(
-                f"the certificate of {facts.subject_common_name!r} is for Wi-Fi authentication only ({usage})"
+                f"the certificate of {_shown(facts.subject_common_name)} is for Wi-Fi authentication only ({usage})"
             )
         if usage in CLIENT_TYPES_BY_USAGE:
             for unit in facts.subject_units:
@@ -150,6 +180,6 @@ def _client_type_by_usage(facts: CertificateFacts) -> str:
                     return CLIENT_TYPES_BY_UNIT[unit]
             return CLIENT_TYPES_BY_USAGE[usage]
     raise Unauthorized(
-        f"the certificate of {facts.subject_common_name!r}, issued by {facts.issuer_common_name!r}, has no extended key "
-        f"usage that names a client type; it must have one of {_ARC}.4.* or {_ARC}.5.*"
+        f"the certificate of {_shown(facts.subject_common_name)}, issued by {_shown(facts.issuer_common_name)}, has no "
+        f"extended key usage that names a client type; it must have one of {_ARC}.4.* or {_ARC}.5.*"
     )

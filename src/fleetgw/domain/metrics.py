@@ -53,6 +53,18 @@ UNKNOWN_SIGNAL_VALUE_TOTAL = _counter(
 UNEXPECTED_RECORD_ERR_TOTAL = _counter("unexpected_record_err_total", "Messages that could not be read or decoded.")
 SOCKET_ERR_TOTAL = _counter("socket_err_total", "Connections that ended with an error.")
 TLS_HANDSHAKE_ERROR_TOTAL = _counter("tls_handshake_error_total", "TLS handshakes that failed.", "reason")
+CONNECTIONS_REFUSED_TOTAL = _counter(
+    "connections_refused_total",
+    "Connections refused: by listener (vehicles, status, metrics) and reason.",
+    "listener",
+    "reason",
+)
+ACCEPT_PAUSES_TOTAL = _counter(
+    "accept_pauses_total",
+    "Pauses of 50 ms in which new connections wait in the kernel: half_open or no_descriptors.",
+    "listener",
+    "reason",
+)
 DISPATCH_TOTAL = _counter("dispatch_total", "Records handed to their sinks.", "record_type")
 SIGNAL_COUNT = _gauge("signal_count", "Signals received.", "record_type")
 VIN_SIGNAL_COUNT = _gauge("vin_signal_count", "Signals received of a tracked vehicle.", "record_type", "vin")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -13,7 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from fleetgw.simulator.certificates import Credential
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
@@ -27,20 +29,39 @@ def client_certificate(
     usages: Sequence[ObjectIdentifier] = (CLIENT_AUTH,),
     *,
     expired: bool = False,
+    extensions: Mapping[str, bytes] = MappingProxyType({}),
+    serial_number: int | None = None,
 ) -> Credential:
     """A leaf.
 
     :param common_name: of the subject, empty ones too; None for a subject with an organization only.
     :param usages: extended key usages, in this order; none for a certificate without the extension.
+    :param extensions: more of them, readable or not: dotted OID -> DER.
     """
     oid, value = (NameOID.ORGANIZATION_NAME, "nobody") if common_name is None else (NameOID.COMMON_NAME, common_name)
-    attribute = x509.NameAttribute(oid, value or "-", _validate=False)
-    if not value:
-        attribute._value = ""  # an empty name: cryptography reads one, and refuses to make one
+    attribute = x509.NameAttribute(oid, "-")
+    attribute._value = value  # cryptography reads names that are empty or long, and refuses to make them
     key, builder = _begin(x509.Name([attribute]), authority, expired=expired)
     if usages:
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+    for dotted, der in extensions.items():
+        builder = builder.add_extension(x509.UnrecognizedExtension(ObjectIdentifier(dotted), der), critical=False)
+    if serial_number is not None:
+        builder._serial_number = serial_number
     return Credential(builder.sign(authority.key, hashes.SHA256()), key)
+
+
+def changed(leaf: Credential, authority: Credential, old: bytes, new: bytes) -> Credential:
+    """A leaf with some bytes of its content replaced by as many others, signed again: what no library makes."""
+    if len(old) != len(new) or leaf.certificate.tbs_certificate_bytes.count(old) != 1:
+        raise ValueError("the bytes to replace must be there once, and as many as the new ones")
+    content = leaf.certificate.tbs_certificate_bytes.replace(old, new)
+    signature = authority.key.sign(content, ec.ECDSA(hashes.SHA256()))
+    algorithm = bytes.fromhex("300a06082a8648ce3d040302")  # ecdsa-with-SHA256
+    body = content + algorithm + b"\x03" + bytes([len(signature) + 1, 0]) + signature
+    der = b"\x30\x82" + len(body).to_bytes(2, "big") + body
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        return Credential(x509.load_der_x509_certificate(der), leaf.key)
 
 
 def intermediate_authority(authority: Credential, common_name: str, usages: Sequence[ObjectIdentifier] = ()) -> Credential:

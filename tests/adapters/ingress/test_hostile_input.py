@@ -277,6 +277,33 @@ class NothingIsLeftTests(GatewayCase):
         every = (tcp, half_tls, tls, half_http, answered, upgraded, messages, half_frame, half_message, said_goodbye)
         return {stage.__name__: stage for stage in every}
 
+    def test_a_thousand_lost_connections_leave_nothing(self) -> None:
+        gateway = self.start()
+        client = gateway.vehicle_tls()
+        stages = list(self.stages().values())
+        ways = [RawVehicle.cut, RawVehicle.close, lambda _: [each.abort() for each in gateway.vehicles.connections]]
+        watched: list[weakref.ref[object]] = []
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(1000):
+                vehicle = gateway.connect(client)
+                (ours,) = gateway.vehicles.connections
+                watched += [weakref.ref(ours), weakref.ref(vehicle.link.server.protocol)]
+                del ours
+                stages[number % len(stages)](vehicle)
+                ways[number % len(ways)](vehicle)
+                vehicle.link.pump()
+                gateway.clock.advance(0.1)
+                vehicle.cut()
+                vehicle.link.server.protocol = None  # type: ignore[assignment]  # the transport lives on with the client
+            self.assertEqual([each() for each in watched if each() is not None], [])
+            self.assertEqual(len(gateway.vehicles._half_open), 0)
+            self.assertEqual(gateway.vehicles._per_vehicle, {})
+        finally:
+            gc.enable()
+        self.assertLeavesNothing()
+
     def test_every_stage_and_way_to_go(self) -> None:
         gateway = self.start()
         client = gateway.vehicle_tls()

@@ -3,7 +3,9 @@
 Deadlines go by a clock that stands still; the reactor only carries bytes.
 """
 
+import gc
 import socket
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -280,6 +282,27 @@ class GatewayOverSocketsTests(SocketCase):
             [cut["error"] for cut in gateway.log.fields_of("replies_not_read")], ["replies could not be sent for 10 s"]
         )
         await self.until(lambda: not gateway.vehicles.connections)
+
+    @driven
+    async def test_a_lost_connection_with_unsent_bytes_leaves_nothing(self) -> None:
+        """Whoever ends it, and without the help of the garbage collector."""
+        gateway = self.start(max_pending_reply_bytes=1 << 30)
+        for end in (lambda client: client.transport.abortConnection(), lambda _: gateway.vehicles.abort_all()):
+            deaf = await self.vehicle("5YJ3E1EA7KF000001")
+            (ours,) = gateway.vehicles.connections
+            await self.send_without_reading(deaf, lambda ours=ours: ours.transport.unsent_bytes)
+            left = [weakref.ref(each) for each in (ours, ours.transport, ours.transport.transport)]
+            del ours
+            gc.collect()
+            gc.disable()
+            try:
+                end(deaf)
+                await self.until(lambda: not gateway.vehicles.connections)
+                for _ in range(3):
+                    await self.turn()
+                self.assertEqual([each() for each in left], [None] * 3)
+            finally:
+                gc.enable()
 
     @driven
     async def test_who_reads_late_is_not_cut(self) -> None:

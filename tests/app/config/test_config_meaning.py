@@ -166,9 +166,20 @@ class ValueTests(ConfigCase):
                     self.load(**changes)
 
     def test_hosts(self) -> None:
-        for host in ("", "0.0.0.0", "::1", "localhost", "gw-1.example.org", "fe80::1%eth0"):
+        for host in ("", "0.0.0.0", "::1", "localhost", "gw-1.example.org", "fe80::1%eth0", "[::1]", "[::]"):
             self.load(host=host)
-        for host in ("10.0.0.1:443", "[::1]", "10.0.0", "a b", "-a", "http://x"):
+        for host in (
+            "10.0.0.1:443",
+            "[::1]:443",
+            "[::1",
+            "[10.0.0.1]",
+            "[]",
+            "[localhost]",
+            "10.0.0",
+            "a b",
+            "-a",
+            "http://x",
+        ):
             with self.subTest(host):
                 self.assertEqual([problem.split(":")[0] for problem in self.refused(host=host)], ["host"])
 

@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fleetgw.adapters.ingress.tls import TlsFiles, make_context
+from fleetgw.adapters.ingress.tls_context import TlsFiles, make_context
 from fleetgw.app.config.files import SIZE_LIMIT_BYTES
 from fleetgw.domain.errors import ConfigurationError
 from fleetgw.testing.config_case import NOW, ConfigCase

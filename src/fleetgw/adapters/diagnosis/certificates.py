@@ -11,6 +11,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
+from fleetgw.adapters.certificate_bundle import read_bundle
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def own_certificate_findings(certificate: Path, key: Path, now: datetime | None 
 
 def authorities_findings(file: Path, now: datetime | None = None) -> Iterator[Finding]:
     """A file of authorities that others are verified with."""
-    authorities = yield from _read(file)
+    authorities = yield from _read_authorities(file)
     if not authorities:
         return
     now = now or datetime.now(UTC)
@@ -81,6 +82,19 @@ def certificate_findings(chain: Sequence[x509.Certificate], name: str, now: date
         yield worth_a_look(what, "renew it soon")
     else:
         yield good(what)
+
+
+def _read_authorities(file: Path) -> Generator[Finding, None, Sequence[x509.Certificate]]:
+    try:
+        bundle = read_bundle(file.read_bytes())
+    except OSError as error:
+        yield will_not_work(f"{file} cannot be read: {error.strerror}", "name a file that this user can read")
+        return ()
+    if not bundle.certificates:
+        yield will_not_work(f"{file} holds no readable certificate", "must be a PEM file (BEGIN CERTIFICATE)")
+    for block in bundle.unreadable:
+        yield worth_a_look(f"{file.name}: {block}", "replace or remove it; the others of the file are used")
+    return bundle.certificates
 
 
 def _read(file: Path) -> Generator[Finding, None, list[x509.Certificate]]:

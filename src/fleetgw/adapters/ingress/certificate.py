@@ -3,12 +3,14 @@
 import warnings
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID, ObjectIdentifier
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from OpenSSL import crypto
 
 from fleetgw.domain.errors import Unauthorized
 from fleetgw.domain.identity import CertificateFacts
 
-_UNREADABLE = (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
+MAX_REASON_CHARACTERS = 200
+"""Of what cryptography says of a certificate that it cannot read."""
 
 
 def facts_from_der(der: bytes) -> CertificateFacts:
@@ -20,8 +22,24 @@ def facts_from_der(der: bytes) -> CertificateFacts:
         # An empty or long common name is no reason to warn the operator: the identity rules decide.
         with warnings.catch_warnings(action="ignore", category=UserWarning):
             return _facts(x509.load_der_x509_certificate(der))
-    except _UNREADABLE as problem:
-        raise Unauthorized(f"the certificate cannot be read: {problem}") from problem
+    except Exception as problem:  # a peer chooses the bytes, and cryptography has an exception for each kind of oddity
+        reason = f"{type(problem).__name__}: {problem}"[:MAX_REASON_CHARACTERS]
+        raise Unauthorized(f"the certificate cannot be read: {reason}") from problem
+
+
+def is_for_clients(certificate: crypto.X509) -> bool:
+    """Whether a certificate may be shown by a client: it says so, allows any use, or does not limit its use.
+
+    One that cannot be read is not: called while a stranger shakes hands, who chooses the bytes.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            usages = certificate.to_cryptography().extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    except Exception:  # cryptography has an exception for each kind of oddity
+        return False
+    return ExtendedKeyUsageOID.CLIENT_AUTH in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages
 
 
 def _facts(certificate: x509.Certificate) -> CertificateFacts:

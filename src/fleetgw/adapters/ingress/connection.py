@@ -15,8 +15,10 @@ from fleetgw.adapters.ingress import http
 from fleetgw.adapters.ingress.autobahn_frames import POLICY_VIOLATION, FrameReader
 from fleetgw.adapters.ingress.certificate import facts_from_der
 from fleetgw.adapters.ingress.fast_frames import BYTES_AT_ONCE, split_frames
+from fleetgw.adapters.listening.refusals import Refusal
 from fleetgw.domain.errors import Unauthorized
 from fleetgw.domain.identity import identify
+from fleetgw.domain.line_limit import cut
 from fleetgw.domain.ports import IVehicleLink
 from fleetgw.domain.records import Vehicle
 
@@ -35,6 +37,9 @@ INTERNAL_ERROR = 1011
 CLOSE_TIMEOUT_S = 5.0
 """How long the peer may take to answer a close frame before the connection is cut."""
 
+MAX_LOGGED_CHARACTERS = 256
+"""Of each field of the log that the peer has chosen."""
+
 _PING = b"\x89\x00"
 _UUID = re.compile(
     r"(?:urn:uuid:)?([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\Z"
@@ -48,6 +53,10 @@ def connection_id(txid_header: str) -> str:
     """The connection id that ``X-TXID`` asks for, or a fresh one when it is no UUID in one of the four usual forms."""
     match = _UUID.match(txid_header)
     return str(uuid.UUID(next(filter(None, match.groups())))) if match else str(uuid.uuid4())
+
+
+def _cut_short(field: str) -> str:
+    return cut(field, MAX_LOGGED_CHARACTERS)
 
 
 class Stage(Enum):
@@ -81,7 +90,7 @@ class VehicleConnection(Protocol):
         """The socket is there; TLS is still to come."""
         self._stage = Stage.UPGRADE
         self._stage_since = self._heard_at = self.factory.monotonic()
-        self.factory.connections.add(self)
+        self.factory.made(self, str(getattr(self.transport.getPeer(), "host", "")))
 
     def dataReceived(self, data: bytes) -> None:
         """Take decrypted bytes."""
@@ -157,7 +166,7 @@ class VehicleConnection(Protocol):
         self._begin_request(request)
         if rest:
             # a client waits for the answer; a second request hidden behind the first is never parsed
-            self.factory.log.error("websocket_promotion_error", error="bytes came before the request was answered")
+            self.factory.log_limited("websocket_promotion_error", error="bytes came before the request was answered")
             response, closing = http.refused(request, "400 Bad Request", closing=True), True
         else:
             response, closing = self._answer(request)
@@ -178,13 +187,19 @@ class VehicleConnection(Protocol):
             return http.refused(request, "400 Bad Request", closing=closing), closing
         if request.method != "GET":
             return http.refused(request, "405 Method Not Allowed", closing=closing), closing
-        if self.factory.is_full:
+        factory = self.factory
+        if factory.is_full:
+            factory.refusals.add(Refusal.FULL, self.remote)
             return http.refused(request, "503 Service Unavailable", closing=True), True
         try:
-            identity = identify(facts_from_der(self.transport.peer_certificate), self.factory.issuers)
+            identity = identify(facts_from_der(self.transport.peer_certificate), factory.issuers)
         except Unauthorized as error:
-            self.factory.log.error("extract_sender_id_err", error=str(error), remote_ip=self.remote)
+            factory.refusals.count(Refusal.UNAUTHORIZED)
+            factory.log_limited("extract_sender_id_err", error=str(error), remote_ip=self.remote)
             return http.refused(request, "403 Forbidden", closing=True), True
+        if factory.is_full_for(identity.device_id):
+            factory.refusals.add(Refusal.FULL_VEHICLE, self.remote, identity.device_id)
+            return http.refused(request, "503 Service Unavailable", closing=True), True
         self._open(request, identity)
         return http.switching_protocols(key), False
 
@@ -200,27 +215,29 @@ class VehicleConnection(Protocol):
         self._session = self.factory.gateway.connected(vehicle, self)
         self._turn = self.factory.turns.of(vehicle.vin)
         self._enter(Stage.OPEN)
-        self.factory.open_connections += 1
-        self.factory.log.info(
-            "socket_connected",
-            **{"X-Forwarded-For": headers.get("x-forwarded-for", "")},
-            method=request.method,
-            network_interface=vehicle.network_interface,
-            path=request.path,
-            txid=vehicle.connection_id,
-            user_agent=headers.get("user-agent", ""),
-            device_id=vehicle.vin,
-        )
+        factory = self.factory
+        factory.opened(self, vehicle.vin)
+        fields: dict[str, object] = {
+            "X-Forwarded-For": _cut_short(headers.get("x-forwarded-for", "")),
+            "method": request.method,
+            "network_interface": _cut_short(vehicle.network_interface),
+            "path": _cut_short(request.path),
+            "txid": vehicle.connection_id,
+            "user_agent": _cut_short(headers.get("user-agent", "")),
+            "device_id": vehicle.vin,
+        }
+        factory.vehicle_log.info("socket_connected", vehicle.vin, lambda: fields)
 
     def _begin_request(self, request: Request) -> None:
-        self._request = {
-            "method": request.method,
+        fields = {
+            "method": _cut_short(request.method),
             "remote_ip": self.remote,
-            "urlPath": request.path,
+            "urlPath": _cut_short(request.path),
             "uuid": str(uuid.uuid4()),
         }
         self._request_since = self._heard_at
-        self.factory.log.info("request_start", **self._request)
+        if self.factory.log_request(**fields):
+            self._request = fields
 
     def _end_request(self) -> None:
         request, self._request = self._request, None
@@ -240,9 +257,10 @@ class VehicleConnection(Protocol):
 
     @property
     def remote(self) -> str:
-        """``host:port`` of the peer."""
+        """``host:port`` of the peer, an IPv6 host in brackets."""
         peer = self.transport.getPeer()
-        return f"{getattr(peer, 'host', '')}:{getattr(peer, 'port', '')}"
+        host = str(getattr(peer, "host", ""))
+        return f"{f'[{host}]' if ':' in host else host}:{getattr(peer, 'port', '')}"
 
     # -- frames
 
@@ -392,7 +410,7 @@ class VehicleConnection(Protocol):
             if session is None:
                 self.factory.handshake_lost(self, reason)
             else:
-                self.factory.open_connections -= 1
+                self.factory.closed(self._vehicle.vin if self._vehicle is not None else "")
                 session.disconnected()
             self._end_request()
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -14,7 +15,10 @@ from twisted.internet.task import LoopingCall
 from fleetgw.adapters.ingress.autobahn_frames import FrameReader
 from fleetgw.adapters.ingress.connection import VehicleConnection
 from fleetgw.adapters.ingress.turns import Turns
+from fleetgw.adapters.listening.presence import Presence
+from fleetgw.adapters.listening.refusals import Refusal, Refusals
 from fleetgw.adapters.logs.vehicle_log import VehicleLog
+from fleetgw.domain.line_limit import LineLimit
 from fleetgw.domain.metrics import SOCKET_ERR_TOTAL, TLS_HANDSHAKE_ERROR_TOTAL
 
 if TYPE_CHECKING:
@@ -28,6 +32,12 @@ if TYPE_CHECKING:
 
 SWEEP_S = 1.0
 """How often deadlines are looked at: what they are exact to."""
+
+STRANGERS_LINES = 20
+"""Log lines of one kind that strangers cause, in ten seconds."""
+
+REQUEST_LINES = 1000
+"""Likewise ``request_start`` and ``request_end``, which take a certificate that is trusted."""
 
 HANDSHAKE_REASONS = (
     "certificate has expired",
@@ -58,6 +68,9 @@ class IngressLimits:
     :ivar max_frame_bytes: a longer frame or message ends the connection with 1009 as soon as it is announced.
     :ivar max_pending_reply_bytes: replies that wait beyond this end the connection.
     :ivar max_connections: a further upgrade is refused with 503; 0 means no limit.
+    :ivar max_half_open: connections that have not finished their upgrade; what comes beyond waits, 0 means no limit.
+    :ivar max_half_open_per_address: of them, those of one IPv4 address or IPv6 /64 network; 0 means no limit.
+    :ivar max_connections_per_vehicle: of one device id; a further upgrade is refused with 503; 0 means no limit.
     """
 
     handshake_timeout_s: float
@@ -68,6 +81,9 @@ class IngressLimits:
     max_frame_bytes: int
     max_pending_reply_bytes: int
     max_connections: int
+    max_half_open: int = 0
+    max_half_open_per_address: int = 0
+    max_connections_per_vehicle: int = 0
 
 
 class VehicleFactory(Factory):
@@ -96,6 +112,10 @@ class VehicleFactory(Factory):
         self.turns = Turns(clock)
         self.vehicle_log = VehicleLog(log, clock.seconds)
         self.is_paused = False
+        self.refusals = Refusals("vehicles", metrics, log, clock.seconds)
+        self._lines = LineLimit()
+        self._half_open: Presence[VehicleConnection] = Presence(limits.max_half_open, limits.max_half_open_per_address)
+        self._per_vehicle: Counter[str] = Counter()
         self._awaiting_end: list[Deferred[None]] = []
         self.socket_err_total = metrics.counter(SOCKET_ERR_TOTAL)
         self._metrics = metrics
@@ -112,8 +132,23 @@ class VehicleFactory(Factory):
             self._sweep.start(SWEEP_S, now=False)
         super().doStart()
 
-    def buildProtocol(self, addr: IAddress | None) -> VehicleConnection:  # type: ignore[override]  # noqa: ARG002  Twisted's types tie a protocol to Factory itself
-        """A connection for a new socket."""
+    def has_room(self) -> bool:
+        """Whether a further socket may be accepted; makes room where few addresses hold much of it."""
+        if self._half_open.is_full:
+            for connection in self._half_open.make_room():
+                self.refusals.add(Refusal.CROWDED_OUT, connection.remote)
+                connection.abort()
+        return not self._half_open.is_full
+
+    def buildProtocol(self, addr: IAddress | None) -> VehicleConnection | None:  # type: ignore[override]  # Twisted's types tie a protocol to Factory itself
+        """A connection for a new socket; None when it is one too many."""
+        host = str(getattr(addr, "host", ""))
+        if self._half_open.is_full_for(host):
+            self.refusals.add(Refusal.FULL_ADDRESS, host)
+            return None
+        if not self.has_room():
+            self.refusals.add(Refusal.FULL_HALF_OPEN, host)
+            return None
         connection = VehicleConnection()
         connection.factory = self
         return connection
@@ -127,9 +162,32 @@ class VehicleFactory(Factory):
         """Whether a further upgrade is one too many."""
         return 0 < self.limits.max_connections <= self.open_connections
 
+    def is_full_for(self, vin: str) -> bool:
+        """Whether a further upgrade of this vehicle is one too many."""
+        return 0 < self.limits.max_connections_per_vehicle <= self._per_vehicle[vin]
+
+    def made(self, connection: VehicleConnection, host: str) -> None:
+        """A socket is there; TLS and upgrade are to come."""
+        self.connections.add(connection)
+        self._half_open.add(connection, host)
+
+    def opened(self, connection: VehicleConnection, vin: str) -> None:
+        """A connection has finished its upgrade."""
+        self._half_open.remove(connection)
+        self.open_connections += 1
+        self._per_vehicle[vin] += 1
+
+    def closed(self, vin: str) -> None:
+        """A connection that had finished its upgrade has ended; to be followed by ``lost``."""
+        self.open_connections -= 1
+        self._per_vehicle[vin] -= 1
+        if not self._per_vehicle[vin]:
+            del self._per_vehicle[vin]
+
     def lost(self, connection: VehicleConnection) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
+        self._half_open.remove(connection)
         if not self.connections:
             waiting, self._awaiting_end = self._awaiting_end, []
             for waiter in waiting:
@@ -157,7 +215,23 @@ class VehicleFactory(Factory):
         label = next((known for known in HANDSHAKE_REASONS if known in text), "other")
         self._metrics.counter(TLS_HANDSHAKE_ERROR_TOTAL, reason=label).add(1)
         if self._log_handshake_errors:
-            self.log.error("tls_handshake_error", error=text, remote_ip=connection.remote)
+            self.log_limited("tls_handshake_error", label, error=text, remote_ip=connection.remote)
+
+    def log_limited(self, event: str, kind: str = "", **fields: object) -> None:
+        """Log an error that strangers can cause, at a bounded rate for each kind (of a closed set)."""
+        if (more := self._admit(f"{event} {kind}", STRANGERS_LINES)) is not None:
+            self.log.error(event, **fields, **more)
+
+    def log_request(self, **fields: object) -> bool:
+        """Log the beginning of a request; whether it was logged, so that its end is to be."""
+        if (more := self._admit("request_start", REQUEST_LINES)) is None:
+            return False
+        self.log.info("request_start", **fields, **more)
+        return True
+
+    def _admit(self, kind: str, lines: int) -> dict[str, int] | None:
+        unwritten = self._lines.admit(kind, "", self.monotonic(), lines)
+        return None if unwritten is None else {"more_unwritten": unwritten} if unwritten else {}
 
     def pause(self) -> None:
         """Read nothing more from any vehicle."""

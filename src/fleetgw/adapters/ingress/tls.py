@@ -1,4 +1,4 @@
-"""TLS for vehicles: client certificates required, contexts that can be reloaded, and a transport with a short hot path.
+"""TLS for vehicles: a transport with a short hot path.
 
 The handshake, shutdown and every error are Twisted's (``TLSMemoryBIOProtocol``). Two things are our own, for records in and
 acks out: all TLS records of one read are handed over together, and what is written goes to the socket at once where that
@@ -7,32 +7,19 @@ takes it. They call OpenSSL through the bindings that pyOpenSSL itself calls, on
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
-from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from fleetgw.adapters.ingress.http import NOT_TLS
 from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket, read_buffer
-from fleetgw.adapters.openssl_reasons import reason_of
-from fleetgw.adapters.watched_files import WatchedFiles
-from fleetgw.domain.errors import ConfigurationError, Problem
-from fleetgw.domain.ports import IReloadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from twisted.internet.interfaces import ITransport
+    from twisted.internet.interfaces import IAddress, ITransport
 
 _lib: Any = SSL._lib  # type: ignore[attr-defined]  # the cffi library behind pyOpenSSL, not typed
 _ffi: Any = SSL._ffi  # type: ignore[attr-defined]
@@ -41,115 +28,10 @@ _buffer = _ffi.new("char[]", _BUFFER_BYTES)
 _bytes = _ffi.buffer
 _read_buffer = _ffi.from_buffer(read_buffer)
 _SSL_ERROR_WANT_READ = 2  # openssl/ssl.h
-_INVALID_PURPOSE = 26  # openssl/x509_vfy.h
 _RECORD_BYTES = 1 << 14
 """What one ``SSL_write`` takes at most (RFC 8446, section 5.1)."""
 
 HTTP_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI", b"CONN", b"DELE", b"PATC")
-
-
-@frozen
-class TlsFiles:
-    """PEM files.
-
-    :ivar ca_file: certificates of the authorities that sign vehicles' certificates.
-    :ivar server_cert: the server's certificate, with intermediates behind it.
-    :ivar server_key: its key.
-    """
-
-    ca_file: Path
-    server_cert: Path
-    server_key: Path
-
-
-def make_context(files: TlsFiles) -> SSL.Context:
-    """A server context: TLS 1.2 or newer, client certificate required, no session is ever resumed.
-
-    :raises ConfigurationError: a file cannot be used; names it, its key and the reason.
-    """
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
-    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-    with _naming("tls.server_cert", files.server_cert, "use a PEM file with the server's certificate"):
-        context.use_certificate_chain_file(str(files.server_cert))
-    with _naming("tls.server_key", files.server_key, "use the PEM file of the key that tls.server_cert was made for"):
-        context.use_privatekey_file(str(files.server_key))
-        context.check_privatekey()
-    with _naming("tls.ca_file", files.ca_file, "use a PEM file with the certificates of the vehicles' authorities"):
-        context.load_verify_locations(str(files.ca_file))
-    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _accepts)
-    context.set_alpn_select_callback(_choose_http)
-    return context
-
-
-@contextmanager
-def _naming(key: str, file: Path, fix: str) -> Iterator[None]:
-    """Have what goes wrong with ``file`` say which file it is, and why it cannot be used."""
-    try:
-        with file.open("rb"):  # OpenSSL's own errors do not always say why a file cannot be opened
-            yield
-    except OSError as error:
-        raise ConfigurationError([Problem(key, f"{file} cannot be read: {error.strerror or error}", fix)]) from error
-    except SSL.Error as error:
-        reason = reason_of(error)
-        raise ConfigurationError([Problem(key, f"{file} cannot be used: {reason.what}", reason.fix or fix)]) from error
-
-
-def _accepts(_connection: SSL.Connection, certificate: crypto.X509, error: int, _depth: int, verified: int) -> bool:
-    """Whether a certificate of the peer's chain is good: as OpenSSL says, but it may be for any use."""
-    return bool(verified) or (error == _INVALID_PURPOSE and _is_for_clients(certificate))
-
-
-def _is_for_clients(certificate: crypto.X509) -> bool:
-    try:
-        usages = certificate.to_cryptography().extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return True
-    except ValueError:
-        return False
-    return ExtendedKeyUsageOID.CLIENT_AUTH in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages
-
-
-def _choose_http(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
-    # called only when the client offers protocols; raising ends the handshake with the alert no_application_protocol
-    if b"http/1.1" not in offered:
-        raise SSL.Error([("SSL routines", "", "no application protocol in common: only http/1.1 is spoken")])
-    return b"http/1.1"
-
-
-@implementer(IOpenSSLServerConnectionCreator, IReloadable)
-@define
-class ReloadableContext:
-    """Gives each new connection the newest context; connections that are there keep theirs."""
-
-    files: TlsFiles
-    _watched: WatchedFiles = field(init=False)
-    _context: SSL.Context = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        files = self.files
-        self._watched = WatchedFiles([files.ca_file, files.server_cert, files.server_key])
-        self._context = make_context(files)
-
-    def reload(self) -> Sequence[str]:
-        """See ``IReloadable``.
-
-        :raises ConfigurationError: a file cannot be used; the context in use stays.
-        """
-        changed = self._watched.changed()
-        if changed:
-            try:
-                self._context = make_context(self.files)
-            except ConfigurationError:
-                self._watched.report_again(changed)
-                raise
-        return [str(file) for file in changed]
-
-    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: ARG002  Twisted's
-        """See ``IOpenSSLServerConnectionCreator``."""
-        return SSL.Connection(self._context, None)
 
 
 class VehicleTransport(TLSMemoryBIOProtocol):
@@ -290,3 +172,8 @@ class VehicleTlsFactory(TLSMemoryBIOFactory):
     """Wraps each connection of a factory in TLS."""
 
     protocol: type[TLSMemoryBIOProtocol] = VehicleTransport
+
+    def buildProtocol(self, addr: IAddress) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]  # Twisted's says always
+        """A TLS connection around one of the factory; None when that takes none."""
+        inside = self.wrappedFactory.buildProtocol(addr)
+        return None if inside is None else self.protocol(self, inside)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
-from twisted.internet.tcp import Server
+
+from fleetgw.adapters.listening.port import AcceptedSocket
 
 if TYPE_CHECKING:
     from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -22,7 +23,7 @@ class ReadsFromBuffer(Protocol):
         """``size`` bytes have come; they stand at the front of ``read_buffer``."""
 
 
-class VehicleSocket(Server):
+class VehicleSocket(AcceptedSocket):
     """A server's socket to a vehicle. A fresh 64 KiB object for each read, as Twisted makes, costs more than the read."""
 
     def __init__(self, *args: Any) -> None:  # those of Twisted's ``Server``, whom a ``Port`` calls

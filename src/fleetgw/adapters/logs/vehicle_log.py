@@ -35,6 +35,11 @@ class VehicleLog:
         if (more := self._admit(event, vin)) is not None:
             self.log.warn(event, **fields(), **more)
 
+    def info(self, event: str, vin: str, fields: Callable[[], dict[str, object]]) -> None:
+        """Write an event of normal operation, if it is to be written."""
+        if (more := self._admit(event, vin)) is not None:
+            self.log.info(event, **fields(), **more)
+
     def error(self, event: str, vin: str, fields: Callable[[], dict[str, object]]) -> None:
         """Write an error, if it is to be written."""
         if (more := self._admit(event, vin)) is not None:

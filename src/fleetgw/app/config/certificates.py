@@ -1,5 +1,7 @@
 """Can the certificates be used?"""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from fleetgw.adapters.certificate_bundle import read_bundle
 from fleetgw.adapters.openssl_reasons import reason_of
 from fleetgw.app.config.files import read_regular_file
 from fleetgw.app.config.findings import Findings, Surroundings
@@ -24,7 +27,7 @@ def check_server_certificates(config: Config, findings: Findings, surroundings: 
     """The files of ``tls`` hold what they should, belong together, have not expired, and OpenSSL takes them."""
     tls = config.tls
     if findings.usable("tls.ca_file"):
-        authorities = _read_certificates(tls.ca_file, "tls.ca_file", findings)
+        authorities = _read_authorities(tls.ca_file, "tls.ca_file", findings)
         if findings.usable("identity"):
             check_vehicle_authorities(config, authorities, findings)
     if findings.usable("tls.server_cert") and findings.usable("tls.server_key"):
@@ -37,7 +40,10 @@ def check_server_certificates(config: Config, findings: Findings, surroundings: 
 
 def _check_context(tls: Tls, findings: Findings) -> None:
     """Make what the start makes of the files: OpenSSL has rules of its own."""
-    from fleetgw.adapters.ingress.tls import TlsFiles, make_context  # Twisted's TLS, which checking alone can do without
+    from fleetgw.adapters.ingress.tls_context import (  # Twisted's TLS, which checking alone can do without
+        TlsFiles,
+        make_context,
+    )
 
     try:
         make_context(TlsFiles(tls.ca_file, tls.server_cert, tls.server_key))
@@ -121,6 +127,21 @@ def _read_certificates(file: Path, path: str, findings: Findings) -> list[x509.C
     return []
 
 
+def _read_authorities(file: Path, path: str, findings: Findings) -> Sequence[x509.Certificate]:
+    """The certificates that the gateway takes from a file; none, and a problem, when there are none."""
+    with suppress(OSError):
+        bundle = read_bundle(read_regular_file(file))
+        if bundle.certificates:
+            for block in bundle.unreadable:
+                findings.warn(path, f"{file}: {block}", "replace or remove it; the others of the file are used")
+            return bundle.certificates
+    if not _read_certificates(file, path, findings):
+        return ()
+    fix = "must be a PEM file with at least one certificate (BEGIN CERTIFICATE)"
+    findings.refuse(path, f"{file} holds no certificate that can be used", fix)
+    return ()
+
+
 def _read_private_key(file: Path, path: str, findings: Findings) -> PrivateKeyTypes | None:
     fix = "must be a PEM file with a private key (BEGIN PRIVATE KEY), not encrypted"
     if (pem := _read(file, path, fix, findings)) is None:
@@ -164,10 +185,9 @@ def _check_expiry(certificate: x509.Certificate, findings: Findings, surrounding
         findings.refuse(path, "the certificate has no dates that can be read", "use one that has")
         return
     if ends < surroundings.now:
-        findings.refuse(path, f"the certificate expired on {ends:%Y-%m-%d}: no vehicle would connect", renew)
+        findings.warn(path, f"the certificate expired on {ends:%Y-%m-%d}: no vehicle connects", renew)
     elif begins > surroundings.now:
-        findings.refuse(
-            path, f"the certificate is not valid before {begins:%Y-%m-%d %H:%M} UTC", "use one that is, or set the clock"
-        )
+        what = f"the certificate is not valid before {begins:%Y-%m-%d %H:%M} UTC: no vehicle connects"
+        findings.warn(path, what, "use one that is, or set the clock")
     elif ends - surroundings.now < EXPIRY_WARNING:
         findings.warn(path, f"the certificate expires on {ends:%Y-%m-%d}", renew)

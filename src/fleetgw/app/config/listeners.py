@@ -4,10 +4,9 @@ import ipaddress
 import re
 from itertools import combinations
 
+from fleetgw.adapters.listening.sockets import is_every_address, unbracketed
 from fleetgw.app.config.findings import Findings, Surroundings, quoted
 from fleetgw.app.config.sections import Config
-
-_EVERY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  compared with, not bound to
 
 
 def check_listeners(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
@@ -22,16 +21,22 @@ def check_listeners(config: Config, findings: Findings, _surroundings: Surroundi
         findings.warn("port", "is 0: a free port is chosen at each start", "name the port that vehicles connect to")
     listeners = [
         ("port", config.host, config.port),
-        ("status_port", config.host, config.status_port),
+        ("status_port", "", config.status_port),
         ("monitoring.prometheus_metrics_port", monitoring.prometheus_metrics_host, monitoring.prometheus_metrics_port),
         ("monitoring.profiler_port", monitoring.profiler_host, monitoring.profiler_port),
     ]
     for (first, first_host, first_port), (second, second_host, second_port) in combinations(listeners, 2):
-        if first_port == second_port != 0 and (first_host == second_host or {first_host, second_host} & _EVERY_ADDRESS):
+        if first_port == second_port != 0 and _overlap(first_host, second_host):
             findings.refuse(second, f"is {second_port}, where {first} listens already", "choose another port")
 
 
+def _overlap(first: str, second: str) -> bool:
+    return unbracketed(first) == unbracketed(second) or is_every_address(first) or is_every_address(second)
+
+
 def _is_host(host: str) -> bool:
+    if host.startswith("["):
+        return host.endswith("]") and ":" in host and _is_host(host[1:-1])
     try:
         return host == "" or bool(ipaddress.ip_address(host))
     except ValueError:

@@ -101,7 +101,27 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Positive,
         Meta(description="Bytes of a frame and of an assembled message; beyond it the connection is closed (1009)."),
     ] = 4_194_304
-    max_connections: Annotated[Natural, Meta(description="Connections at a time; 0: no limit.")] = 0
+    max_connections: Annotated[
+        Natural, Meta(description="Connections of vehicles at a time; 0: as many as RLIMIT_NOFILE leaves, 200 kept back.")
+    ] = 0
+    max_connections_per_vehicle: Annotated[
+        Natural,
+        Meta(description="Connections of one vehicle (certificate) at a time; 0: a quarter of all, at most 1024."),
+    ] = 0
+    max_half_open: Annotated[
+        Natural,
+        Meta(
+            description="Connections that have not finished TLS handshake and upgrade; further ones wait in the kernel. "
+            "0: a quarter of RLIMIT_NOFILE, at most 4096."
+        ),
+    ] = 0
+    max_half_open_per_address: Annotated[
+        Natural,
+        Meta(
+            description="Of these, those of one IPv4 address or IPv6 /64 network; further ones are closed. "
+            "0: a quarter of `max_half_open`. Behind a load balancer, all vehicles may have one address."
+        ),
+    ] = 0
     max_pending_reply_bytes: Annotated[
         Positive, Meta(description="Bytes of unread replies beyond which a vehicle is cut off.")
     ] = 262_144

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import errno
 import resource
-import socket
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-
+from fleetgw.adapters.certificate_bundle import read_bundle
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
+from fleetgw.adapters.listening.sockets import bind_listener
 from fleetgw.adapters.machine_memory import memory_limit_bytes
+from fleetgw.app.descriptors import OWN_DESCRIPTORS
 from fleetgw.app.doctor.checkup import Check
 from fleetgw.app.listening_errors import explain
 from fleetgw.app.memory_ceiling import MIB, ceiling_mib
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from fleetgw.app.config.loading import LoadedConfig
     from fleetgw.app.config.sections import Config
     from fleetgw.domain.ports import Finding
-
-OWN_FILES = 200
-"""Open files of a gateway besides vehicles' connections: libraries, logs, connections to brokers."""
 
 MOST_OF_MEMORY = 0.7
 """The part of the memory that queues may take without a risk that the kernel ends the process."""
@@ -73,7 +70,7 @@ def clock_findings(config: Config, now: datetime | None = None) -> Iterator[Find
     certificates = [
         certificate
         for file in (config.tls.server_cert, config.tls.ca_file)
-        for certificate in x509.load_pem_x509_certificates(file.read_bytes())
+        for certificate in read_bundle(file.read_bytes()).certificates
     ]
     latest = max(certificate.not_valid_before_utc for certificate in certificates)
     what = f"{now:%Y-%m-%d %H:%M:%S} UTC"
@@ -90,7 +87,7 @@ def port_findings(config: Config) -> Iterator[Finding]:
     running = _gateway_answers(config)
     for key, host, port in (
         ("port", config.host, config.port),
-        ("status_port", config.host, config.status_port),
+        ("status_port", "", config.status_port),
         ("monitoring.prometheus_metrics_port", monitoring.prometheus_metrics_host, monitoring.prometheus_metrics_port),
     ):
         if port:
@@ -100,11 +97,7 @@ def port_findings(config: Config) -> Iterator[Finding]:
 def _port_finding(key: str, host: str, port: int, *, running: bool) -> Finding:
     where = f"{key} {host or '*'}:{port}"
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, port))
-            listener.listen()
+        bind_listener(host, port, backlog=1).close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE and running:
             return good(f"{where} is in use, by a gateway that runs already: its status page answers")
@@ -133,8 +126,7 @@ def _gateway_answers(config: Config) -> bool:
     """Whether the status page says what a gateway's says."""
     if not config.status_port:
         return False
-    host = config.host if config.host not in {"", "0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104  compared with, not bound to
-    connection = HTTPConnection(host, config.status_port, timeout=STATUS_TIMEOUT_S)
+    connection = HTTPConnection("127.0.0.1", config.status_port, timeout=STATUS_TIMEOUT_S)
     try:
         connection.request("GET", "/status")
         return connection.getresponse().read(100).strip() == b"ok"
@@ -147,18 +139,17 @@ def _gateway_answers(config: Config) -> bool:
 def open_file_findings(max_connections: int, limits: tuple[int, int]) -> Iterator[Finding]:
     """Whether there are enough file descriptors for the vehicles.
 
-    :param max_connections: 0: no limit.
-    :param limits: the soft and the hard RLIMIT_NOFILE.
+    :param max_connections: 0: as many as there are descriptors for.
+    :param limits: the soft and the hard RLIMIT_NOFILE; the gateway raises the soft one to the hard one.
     """
-    soft, hard = limits
-    if soft == resource.RLIM_INFINITY:
+    _, hard = limits
+    if hard == resource.RLIM_INFINITY:
         yield good("no limit (RLIMIT_NOFILE)")
         return
-    room = max(0, soft - OWN_FILES)
-    what = f"{soft} (RLIMIT_NOFILE): room for about {room} vehicles"
-    needed = (max_connections or FEW_CONNECTIONS) + OWN_FILES
-    as_root = "" if hard == resource.RLIM_INFINITY or hard >= needed else " as root"
-    fix = f"set LimitNOFILE={needed} in the service's unit, or run ulimit -n {needed}{as_root}; this is this shell's limit"
+    room = max(0, hard - OWN_DESCRIPTORS)
+    what = f"{hard} (RLIMIT_NOFILE, hard): room for about {room} vehicles"
+    needed = (max_connections or FEW_CONNECTIONS) + OWN_DESCRIPTORS
+    fix = f"set LimitNOFILE={needed} in the service's unit, or run ulimit -n {needed} as root; this is this shell's limit"
     if max_connections > room:
         yield will_not_work(f"{what}, limits.max_connections is {max_connections}", fix)
     elif not max_connections and room < FEW_CONNECTIONS:

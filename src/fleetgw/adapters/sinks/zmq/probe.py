@@ -34,6 +34,7 @@ def look(context: SinkContext) -> Iterator[Finding]:
     yield _keys(settings.curve, settings.addr)
     with zmq.Context() as library, library.socket(zmq.PUB) as publisher:
         publisher.setsockopt(zmq.LINGER, 0)
+        publisher.setsockopt(zmq.IPV6, int(settings.needs_ipv6))
         try:
             publisher.bind(settings.addr)
         except zmq.ZMQError as error:
@@ -60,7 +61,7 @@ def _not_bound(addr: str, error: zmq.ZMQError) -> Finding:
     if error.errno == zmq.EADDRINUSE:
         parts = urlsplit(addr)
         if parts.scheme == "tcp" and parts.port is not None:
-            host = "127.0.0.1" if parts.hostname in {None, "*", "0.0.0.0"} else parts.hostname  # noqa: S104  as above
+            host = "127.0.0.1" if parts.hostname in {None, "*", "0.0.0.0", "::"} else parts.hostname  # noqa: S104  as above
             answer = who_answers(host or "127.0.0.1", parts.port)
             if "ZeroMQ" in answer:
                 what = f"{addr} is taken by a ZeroMQ socket"

@@ -41,6 +41,14 @@ class ZmqSettings:
     verbose: bool
     high_water_mark: int
 
+    @property
+    def needs_ipv6(self) -> bool:
+        """Whether the socket is to be one of IPv6: for such addresses, and for every interface, IPv4's included.
+
+        libzmq takes one of IPv4 for ``*`` where this machine has no IPv6.
+        """
+        return self.addr.startswith(("tcp://[", "tcp://*:"))
+
 
 def read_settings(name: str, settings: Mapping[str, object]) -> ZmqSettings:
     """Read the section and its files.

@@ -81,6 +81,7 @@ class ZmqSink:
         publisher = self._sockets.socket(zmq.PUB)
         publisher.setsockopt(zmq.SNDHWM, self._settings.high_water_mark)
         publisher.setsockopt(zmq.LINGER, LINGER_MS)
+        publisher.setsockopt(zmq.IPV6, int(self._settings.needs_ipv6))
         # sending then says when a subscriber would miss a record, which PUB otherwise keeps to itself
         publisher.setsockopt(zmq.XPUB_NODROP, 1)
         curve = self._settings.curve

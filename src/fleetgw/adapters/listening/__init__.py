@@ -1,0 +1,1 @@
+"""What the listeners of the gateway share: sockets, ports, bounds on who is present, refusals."""

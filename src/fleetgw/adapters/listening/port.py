@@ -1,0 +1,201 @@
+"""A port that takes connections at a bounded pace, says so when it cannot, and knows IPv4 peers of an IPv6 socket."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.tcp import Port, Server
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from fleetgw.adapters.listening.refusals import Pause
+from fleetgw.adapters.listening.sockets import bind_listener, plain_address
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactorTCP, IReactorTime
+
+    class IListeningReactor(IReactorTCP, IReactorTime):
+        """What ports ask of the reactor."""
+
+    from fleetgw.adapters.listening.refusals import Refusals
+
+BACKLOG = 4096
+"""Connections that wait in the kernel to be accepted; the kernel has a bound of its own (net.core.somaxconn)."""
+
+ACCEPTS_A_TURN = 32
+"""New connections between two looks at those that are there. What storms bring beyond it waits in the kernel's queue: so
+handshakes that have begun are finished first, and few are half-open at a time."""
+
+PAUSE_S = 0.05
+"""How long connections wait in the kernel's queue when there is no room for them."""
+
+SPARE_DESCRIPTORS = 8
+
+_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_NONE_WAITS = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
+
+
+class AcceptedSocket(Server):
+    """A server's socket; an IPv4 peer of an IPv6 socket has an IPv4 address."""
+
+    def getHost(self) -> IPv4Address | IPv6Address:
+        """The address that the peer has connected to."""
+        return _address(plain_address(self.socket.getsockname()))
+
+
+def _address(address: tuple[Any, ...]) -> IPv4Address | IPv6Address:  # as sockets give it
+    return (IPv4Address if len(address) == 2 else IPv6Address)("TCP", *address)
+
+
+class SpareDescriptors:
+    """File descriptors kept back, for listeners that must answer when all others are in use."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._held: list[int] = []
+
+    def keep(self) -> None:
+        """Take as many as there should be, as far as there are any."""
+        while len(self._held) < self._count:
+            try:
+                self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+            except OSError:
+                return
+
+    def release(self) -> bool:
+        """Let go of all; whether there were any."""
+        held, self._held = self._held, []
+        for descriptor in held:
+            os.close(descriptor)
+        return bool(held)
+
+
+class BoundedPort(Port):
+    """Twisted's port with an accept loop of its own.
+
+    :param listener: the bound socket.
+    :param transport: makes the transport of a connection.
+    :param has_room: whether a further connection may be accepted; while it says no, connections wait in the kernel's queue.
+        None for a listener that must answer always: its factory turns away what is too much, and descriptors are kept
+        back for it.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        factory: IProtocolFactory,
+        reactor: IListeningReactor,
+        refusals: Refusals,
+        transport: type[Server] = AcceptedSocket,
+        has_room: Callable[[], bool] | None = None,
+    ) -> None:
+        address = listener.getsockname()
+        super().__init__(address[1], factory, BACKLOG, address[0], reactor)
+        self._preexistingSocket = listener
+        self._refusals = refusals
+        self.transport = transport
+        self._has_room = has_room
+        self._spare = SpareDescriptors(SPARE_DESCRIPTORS if has_room is None else 0)
+        self._spare.keep()
+        self._clock = reactor
+        self._protocols = factory
+        self._pause: IDelayedCall | None = None
+        self._failures = Logger()
+
+    def doRead(self) -> None:
+        """Connections wait."""
+        for _ in range(ACCEPTS_A_TURN):
+            if self._has_room is not None and not self._has_room():
+                self._wait(Pause.HALF_OPEN)
+                return
+            try:
+                accepted, peer = self._accept()
+            except OSError as error:
+                if error.errno in _NONE_WAITS:
+                    return
+                if error.errno in _NO_DESCRIPTORS:
+                    self._wait(Pause.NO_DESCRIPTORS)
+                    return
+                continue  # an error of that one connection, which Linux reports here: accept(2)
+            self._take(accepted, plain_address(peer))
+
+    def _accept(self) -> tuple[socket.socket, tuple[Any, ...]]:
+        try:
+            return self.socket.accept()
+        except OSError as error:
+            if error.errno not in _NO_DESCRIPTORS or not self._spare.release():
+                raise
+            try:
+                return self.socket.accept()
+            finally:
+                self._spare.keep()
+
+    def _take(self, accepted: socket.socket, peer: tuple[Any, ...]) -> None:
+        try:
+            protocol = self._protocols.buildProtocol(_address(peer))
+            if protocol is None:
+                accepted.close()
+                return
+            self.sessionno += 1
+            transport = self.transport(accepted, protocol, peer, self, self.sessionno, self.reactor)
+            protocol.makeConnection(transport)
+        except Exception:  # one connection that cannot be made is no reason to take no others
+            accepted.close()
+            self._failures.failure("a connection could not be made")
+
+    def _wait(self, pause: Pause) -> None:
+        self._refusals.paused(pause)
+        self.stopReading()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        if self._pause is None:
+            self._pause = self._clock.callLater(PAUSE_S, self._go_on)
+
+    def _go_on(self) -> None:
+        self._pause = None
+        if self.connected and not self.disconnecting:
+            self.startReading()  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+    def loseConnection(self, connDone: Failure = Failure(CONNECTION_DONE)) -> Deferred[None] | None:  # noqa: B008  Twisted's signature
+        """Stop listening."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        self._spare.release()
+        return cast("Deferred[None] | None", super().loseConnection(connDone))  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+    stopListening = loseConnection
+
+
+def listen(
+    reactor: IListeningReactor,
+    host: str,
+    number: int,
+    factory: IProtocolFactory,
+    refusals: Refusals,
+    transport: type[Server] = AcceptedSocket,
+    has_room: Callable[[], bool] | None = None,
+) -> Port:
+    """Listen, as ``bind_listener`` and ``BoundedPort`` say.
+
+    :raises CannotListenError: with the error of the socket.
+    """
+    if not IReactorFDSet.providedBy(reactor):  # it has ports of its own, such as those in memory
+        made = reactor.listenTCP(number, factory, backlog=BACKLOG, interface=host)  # type: ignore[arg-type]  # Twisted's type wants its Factory
+        made.transport = transport  # type: ignore[attr-defined]  # as above
+        return cast("Port", made)
+    try:
+        listener = bind_listener(host, number, BACKLOG)
+    except OSError as error:
+        raise CannotListenError(host, number, error) from error
+    port = BoundedPort(listener, factory, reactor, refusals, transport, has_room)
+    port.startListening()
+    return port

@@ -1,0 +1,79 @@
+"""Connections that are refused or have to wait: counted by reason, logged at a bounded rate."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from fleetgw.domain.line_limit import LineLimit
+from fleetgw.domain.metrics import ACCEPT_PAUSES_TOTAL, CONNECTIONS_REFUSED_TOTAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fleetgw.domain.ports import ILog, IMetrics
+
+
+class Refusal(Enum):
+    """Why a connection is refused: the label, and the reason for people."""
+
+    FULL = "full", "there are as many connections as limits.max_connections, or the file descriptors, allow"
+    FULL_HALF_OPEN = "full_half_open", "too many connections have not finished TLS handshake and upgrade"
+    FULL_ADDRESS = "full_address", "its address has too many connections that have shown no identity"
+    FULL_VEHICLE = "full_vehicle", "its vehicle has as many connections as limits.max_connections_per_vehicle allows"
+    CROWDED_OUT = "crowded_out", "its address held most of the room for connections without an identity, and others need it"
+    UNAUTHORIZED = "unauthorized", "its certificate is not a vehicle's"
+
+
+class Pause(Enum):
+    """Why new connections wait in the kernel's queue for a moment: the label, and the reason for people."""
+
+    HALF_OPEN = "half_open", "too many connections have not finished TLS handshake and upgrade"
+    NO_DESCRIPTORS = (
+        "no_descriptors",
+        "no file descriptor is left: raise LimitNOFILE of the service, or lower limits.max_connections",
+    )
+
+
+class Refusals:
+    """Counts and logs for one listener.
+
+    :param listener: ``vehicles``, ``status`` or ``metrics``.
+    :param monotonic: seconds, never going back.
+    """
+
+    def __init__(self, listener: str, metrics: IMetrics, log: ILog, monotonic: Callable[[], float]) -> None:
+        self._listener = listener
+        self._metrics = metrics
+        self._log = log
+        self._monotonic = monotonic
+        self._limit = LineLimit()
+
+    def count(self, refusal: Refusal) -> None:
+        """Count a refused connection that is logged otherwise."""
+        self._metrics.counter(CONNECTIONS_REFUSED_TOTAL, listener=self._listener, reason=refusal.value[0]).add(1)
+
+    def add(self, refusal: Refusal, remote: str, device_id: str = "") -> None:
+        """Count a refused connection, and log it at most once in ten seconds for each reason."""
+        self.count(refusal)
+        label, reason = refusal.value
+        unwritten = self._limit.admit(label, "", self._monotonic(), 1)
+        if unwritten is not None:
+            vehicle = {"device_id": device_id} if device_id else {}
+            self._log.warn(
+                "connection_refused",
+                listener=self._listener,
+                reason=label,
+                error=reason,
+                remote_ip=remote,
+                more_unwritten=unwritten,
+                **vehicle,
+            )
+
+    def paused(self, pause: Pause) -> None:
+        """Count a pause in accepting connections, and log it at most once in ten seconds for each reason."""
+        label, reason = pause.value
+        self._metrics.counter(ACCEPT_PAUSES_TOTAL, listener=self._listener, reason=label).add(1)
+        unwritten = self._limit.admit(f"pause {label}", "", self._monotonic(), 1)
+        if unwritten is not None:
+            self._log.warn("accepting_paused", listener=self._listener, reason=label, error=reason, more_unwritten=unwritten)

@@ -1,0 +1,50 @@
+"""What the file descriptors allow."""
+
+from resource import RLIM_INFINITY, RLIMIT_NOFILE
+from unittest import TestCase, mock
+
+from fleetgw.app import descriptors
+from fleetgw.app.config.sections import Limits
+from fleetgw.app.descriptors import MOST_DESCRIPTORS, Capacity, capacity, raise_descriptor_limit
+
+
+class CapacityTests(TestCase):
+    def test_what_follows_from_the_descriptors(self) -> None:
+        for count, expected in (
+            (20_000, Capacity(15_704, 4_096, 1_024, 1_024)),
+            (1_024, Capacity(618, 206, 51, 154)),
+            (128, Capacity(72, 24, 6, 18)),
+            (1, Capacity(3, 1, 1, 1)),
+        ):
+            self.assertEqual(capacity(Limits(), count), expected)
+
+    def test_what_is_named_holds_as_far_as_there_are_descriptors(self) -> None:
+        limits = Limits(max_connections=10, max_half_open=8, max_half_open_per_address=8, max_connections_per_vehicle=10)
+        self.assertEqual(capacity(limits, 20_000), Capacity(10, 8, 8, 10))
+        more = Limits(max_connections=10**6, max_half_open=10**6)
+        self.assertEqual(capacity(more, 1_024).connections, 618)
+        self.assertEqual(capacity(more, 1_024).half_open, 206)
+
+
+class RaiseTests(TestCase):
+    def raised(self, soft: int, hard: int) -> list[tuple[int, tuple[int, int]]]:
+        with (
+            mock.patch.object(descriptors.resource, "getrlimit", return_value=(soft, hard)),
+            mock.patch.object(descriptors.resource, "setrlimit") as setrlimit,
+        ):
+            raise_descriptor_limit()
+        return [call.args for call in setrlimit.call_args_list]
+
+    def test_up_to_the_hard_limit_within_a_bound(self) -> None:
+        self.assertEqual(self.raised(1_024, 4_096), [(RLIMIT_NOFILE, (4_096, 4_096))])
+        self.assertEqual(self.raised(1_024, RLIM_INFINITY), [(RLIMIT_NOFILE, (MOST_DESCRIPTORS, RLIM_INFINITY))])
+        self.assertEqual(self.raised(4_096, 4_096), [])
+        self.assertEqual(self.raised(RLIM_INFINITY, RLIM_INFINITY), [])
+        self.assertEqual(self.raised(2 * MOST_DESCRIPTORS, 4 * MOST_DESCRIPTORS), [])
+
+    def test_without_the_right_the_limit_stays(self) -> None:
+        with (
+            mock.patch.object(descriptors.resource, "getrlimit", return_value=(1, 2)),
+            mock.patch.object(descriptors.resource, "setrlimit", side_effect=ValueError),
+        ):
+            raise_descriptor_limit()
