@@ -14,7 +14,7 @@ from fleetgw.domain.memory_budget import Share, unbounded_share
 from fleetgw.domain.ports import RECEIPT, Outcome, Receipt
 from fleetgw.domain.records import Record, count_within
 from fleetgw.domain.set_aside import Entry, SetAside
-from fleetgw.domain.vehicle_shares import VEHICLE_WORK, Holding, VehicleShares
+from fleetgw.domain.vehicle_shares import VEHICLE_WORK, VehicleShares
 
 
 class Origin(Protocol):
@@ -160,18 +160,15 @@ class Backlog(Generic[OriginT]):
         held_records = self._flowing_records + count
         held_bytes = self._flowing_bytes + size_bytes
         limits = self.limits
-        share = self._share
+        room_bytes = self._share.room_bytes
         vehicles = self._vehicles
         if (
             self._held_aside.records
             or held_records > limits.queue_records
             or held_bytes > limits.queue_bytes
-            or size_bytes > share.room_bytes
-            or (
-                vehicles is not None
-                and count
-                and self._is_beyond_half(vehicles.held_by(records[0].vehicle.vin), count, size_bytes)
-            )
+            or size_bytes > room_bytes
+            # what half of the queue has room for leaves as much for the others, whosever it is
+            or (vehicles is not None and self._is_beyond_half(held_records, held_bytes, room_bytes - size_bytes))
         ):
             count, size_bytes = self._fitting(records)
             records = records[:count]
@@ -179,7 +176,7 @@ class Backlog(Generic[OriginT]):
             held_bytes = self._flowing_bytes + size_bytes
         self._flowing_records = held_records
         self._flowing_bytes = held_bytes
-        share.take(size_bytes)
+        self._share.take(size_bytes)
         if vehicles is not None and count:
             flowing = vehicles.take(records, size_bytes, origin)
             self._waiting_records += records[:flowing]
@@ -189,11 +186,10 @@ class Backlog(Generic[OriginT]):
         self._waiting_origins += [origin] * count
         return count
 
-    def _is_beyond_half(self, holding: Holding[OriginT], count: int, size_bytes: int) -> bool:
-        """Whether a vehicle would hold more than what is left for the others."""
-        free_records = self.limits.queue_records - self._flowing_records
-        free_bytes = min(self.limits.queue_bytes - self._flowing_bytes, self._share.room_bytes)
-        return holding.records + 2 * count > free_records or holding.cost_bytes + 2 * size_bytes > free_bytes
+    def _is_beyond_half(self, held_records: int, held_bytes: int, room_bytes: int) -> bool:
+        """Whether a vehicle could hold more than it leaves for the others: then it is looked at how much it does hold."""
+        limits = self.limits
+        return 2 * held_records > limits.queue_records or 2 * held_bytes > limits.queue_bytes or held_bytes > room_bytes
 
     def _fitting(self, records: Sequence[Record]) -> tuple[int, int]:
         """How many there is room for, from the first on, and what they cost."""

@@ -38,6 +38,7 @@ class Share:
         self.budget = budget
         self.held_bytes = 0
         self._percent = ceil(weight * 100)  # whole numbers: with fractions two shares could exceed the budget by a byte
+        self._guaranteed_cost_bytes = budget.guaranteed_bytes * 100 // self._percent
         self._claimed_bytes = 0  # of the memory that is nobody's
 
     @property
@@ -55,12 +56,14 @@ class Share:
     def take(self, cost_bytes: int) -> None:
         """Count records that fit into ``room_bytes``."""
         self.held_bytes += cost_bytes
-        self._claim()
+        if self.held_bytes > self._guaranteed_cost_bytes:
+            self._claim()
 
     def give_back(self, cost_bytes: int) -> None:
         """Count records as gone that were taken."""
         self.held_bytes -= cost_bytes
-        self._claim()
+        if self._claimed_bytes:
+            self._claim()
 
     def _claim(self) -> None:
         # computed from what is held rather than added up: rounding leaves nothing behind

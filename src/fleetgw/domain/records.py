@@ -1,6 +1,6 @@
 """What the gateway carries: envelopes as read, records as decoded, and the vehicle they come from."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -122,16 +122,17 @@ class Record:
 
 
 def work_of(record: Record) -> int:
-    """What handling a record costs a sink, in units: one for the record, each element, and each KiB of its payload."""
-    return record.elements + 1 + (len(record.payload) >> 10)
+    """What handling a record costs a sink, in units: one for the record, each element, and each KiB that it costs."""
+    return record.elements + 1 + (record.cost_bytes >> 10)
 
 
-def count_within(records: Iterable[Record], most_records: int, most_work: int) -> int:
+def count_within(records: Sequence[Record], most_records: int, most_work: int) -> int:
     """How many records, from the first on, stay within both bounds; the first always does."""
-    count = work = 0
-    for record in records:
-        work += record.elements + 1 + (len(record.payload) >> 10)  # ``work_of``, written out: for every record
-        if count == most_records or (work > most_work and count):
-            break
-        count += 1
+    count = min(len(records), most_records)
+    work = 0
+    for place in range(count):
+        record = records[place]
+        work += record.elements + 1 + (record.cost_bytes >> 10)  # ``work_of``, written out: for every record
+        if work > most_work and place:
+            return place
     return count

@@ -153,8 +153,8 @@ class SetAside(Generic[OriginT]):
                 break
             share = 1
             if stopped.flows_again:
-                records = (entry.record for entry in stopped.entries)
-                share = count_within(records, most_records - len(taken), most_work - work)
+                room = most_records - len(taken)
+                share = count_within([entry.record for entry in stopped.entries[:room]], room, most_work - work)
             taken += stopped.entries[:share]
             work += sum(work_of(entry.record) for entry in stopped.entries[:share])
             del stopped.entries[:share]

@@ -56,8 +56,17 @@ class VehicleShares(Generic[OriginT]):
         holding = self._holdings.get(vin)
         if holding is None:
             holding = self._holdings[vin] = Holding()
-        holding.records += len(records)
+        count = len(records)
+        holding.records += count
         holding.cost_bytes += cost_bytes
+        if not holding.overflow:
+            work = sum([record.elements + (record.cost_bytes >> 10) for record in records]) + count  # ``work_of``
+            if holding.work + work <= self._most_work:
+                holding.work += work
+                return count
+        return self._take_some(holding, records, origin)
+
+    def _take_some(self, holding: Holding[OriginT], records: Sequence[Record], origin: OriginT | None) -> int:
         count = 0
         if not holding.overflow:
             for record in records:
@@ -87,16 +96,18 @@ class VehicleShares(Generic[OriginT]):
 
     def gone(self, records: Iterable[Record], *, flowed: bool) -> None:
         """Records are held no more; ``flowed`` when they were in the flow until now."""
+        holdings = self._holdings
         for record in records:
             vin = record.vehicle.vin
-            holding = self._holdings[vin]
-            holding.records -= 1
+            holding = holdings[vin]
             holding.cost_bytes -= record.cost_bytes
             if flowed:
-                holding.work -= work_of(record)
-            if not holding.records:
-                del self._holdings[vin]
-            elif holding.overflow:
+                holding.work -= record.elements + 1 + (record.cost_bytes >> 10)  # ``work_of``
+            if holding.records == 1:
+                del holdings[vin]
+                continue
+            holding.records -= 1
+            if holding.overflow:
                 self._changed.add(vin)
 
     def released(self) -> tuple[list[Record], list[OriginT | None]]:
