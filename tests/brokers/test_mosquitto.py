@@ -369,6 +369,38 @@ class TlsTests(MosquittoCase):
             self.assertIn(words, str(sink.readiness()))
             self.assertNotIn("connecting to", str(sink.readiness()))
 
+    def test_over_websocket(self) -> Deferred[None]:
+        """In the clear and over TLS, with large records, and when the broker goes away and is back."""
+        return ensureDeferred(self._websocket())
+
+    async def _websocket(self) -> None:
+        plain, secure = free_port(), free_port()
+        more = (
+            f"allow_anonymous true\nlistener {plain} 127.0.0.1\nprotocol websockets\n"
+            f"listener {secure} 127.0.0.1\nprotocol websockets\n"
+        )
+        tls = "cafile {folder}/ca.crt\ncertfile {folder}/server.crt\nkeyfile {folder}/server.key\n"
+        files = {path.name: path.read_bytes() for path in self.broker.folder.glob("*.*") if path.suffix in (".crt", ".key")}
+        broker = Mosquitto(more + tls, files)
+        self.addCleanup(broker.stop)
+        sinks = [
+            await self.started(0, broker=f"ws://127.0.0.1:{plain}/mqtt"),
+            await self.started(0, broker=f"wss://localhost:{secure}", **self.tls(certificate=False)),
+        ]
+        for sink in sinks:
+            await until(lambda sink=sink: sink.readiness() == Ready())
+            records = [make_mqtt_record("VIN", payload=b"x" * 10_000)] * 100
+            self.assertEqual(list(await sink.dispatch(records)), [RECEIPT] * 100)
+        broker.kill()
+        for sink in sinks:
+            await until(lambda sink=sink: sink.readiness() != Ready())
+        broker.start()
+        for sink in sinks:
+            await until(lambda sink=sink: sink.readiness() == Ready())
+            self.assertEqual(list(await sink.dispatch([make_mqtt_record("VIN")])), [RECEIPT])
+        sink = await self.started(0, broker=f"ws://{broker.address}")
+        await until(lambda: "no MQTT over WebSocket" in str(sink.readiness()))
+
 
 class ExampleTests(MosquittoCase):
     def test_the_example_consumer_shows_records(self) -> Deferred[None]:

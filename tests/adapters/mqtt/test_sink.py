@@ -539,7 +539,19 @@ class SettingsTests(MqttCase):
             self.assertEqual((settings.host, settings.port, settings.tls is not None), ("h", 1, scheme not in in_the_clear))
 
     def test_broker_that_is_no_address(self) -> None:
-        for broker in ("", "host", "host:", ":1883", "host:port", "http://host:80"):
+        for broker in (
+            "",
+            "host",
+            "host:",
+            ":",
+            "host:port",
+            "http://host:80",
+            "://h:1",
+            "h:0",
+            "h:65536",
+            "::1:1883",
+            "[]:1",
+        ):
             with self.subTest(broker=broker), self.assertRaisesRegex(ConfigurationError, "mqtt.broker"):
                 self.make(broker=broker)
 

@@ -43,7 +43,7 @@ class SectionTests(ConfigCase):
 
     def test_mqtt(self) -> None:
         self.accept("mqtt", {"broker": "tcp://b:1883", "topic_base": "t"})
-        self.assertEqual(self.paths_refused("mqtt", {}), ["mqtt.broker", "mqtt.topic_base"])
+        self.assertEqual(self.paths_refused("mqtt", {}), ["mqtt.broker"])
         self.assertEqual(
             self.paths_refused("mqtt", {"broker": "b", "topic_base": "a/#"}), ["mqtt.broker", "mqtt.topic_base"]
         )

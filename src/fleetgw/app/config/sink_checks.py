@@ -135,18 +135,22 @@ def _check_mqtt(config: Config, findings: Findings, _surroundings: Surroundings)
     if mqtt is None:
         return
     # not before: a sink that is not used is not imported
-    from fleetgw.adapters.sinks.mqtt.settings import SCHEMES
+    from fleetgw.adapters.sinks.mqtt.broker_url import WHAT_IS_RIGHT, UnusableBroker, read_broker
     from fleetgw.adapters.sinks.mqtt.topics import NOT_IN_TOPICS
 
-    scheme, _, address = mqtt.broker.rpartition("://")
-    if scheme not in SCHEMES or not is_host_and_port(address):
-        what = f"is {quoted([mqtt.broker])}" if mqtt.broker else "is missing"
-        findings.refuse("mqtt.broker", what, 'must be "host:port", or "mqtts://host:port" for TLS')
-    elif scheme and not SCHEMES[scheme] and mqtt.tls is not None:
-        findings.refuse("mqtt.broker", f"is {quoted([mqtt.broker])}, but there is mqtt.tls", f'write "mqtts://{address}"')
+    try:
+        broker = read_broker(mqtt.broker)
+    except UnusableBroker as error:
+        what = f"is no address of a broker: {error}" if mqtt.broker else "is missing"
+        findings.refuse("mqtt.broker", what, WHAT_IS_RIGHT)
+    else:
+        if broker.scheme and not broker.is_tls and mqtt.tls is not None:
+            secure = "wss" if broker.is_websocket else "mqtts"
+            what = f'begins with "{broker.scheme}://", but there is mqtt.tls'
+            findings.refuse("mqtt.broker", what, f'write "{secure}://", or remove mqtt.tls')
     check_client_tls(mqtt.tls, "mqtt.tls", findings)
     if not mqtt.topic_base:
-        findings.refuse("mqtt.topic_base", "is missing: topics would begin with /", 'name one, such as "telemetry"')
+        findings.warn("mqtt.topic_base", "is empty: topics begin with /", 'name one, such as "telemetry"')
     elif NOT_IN_TOPICS.search(mqtt.topic_base):
         fix = "must not hold +, #, control characters or Unicode's non-characters: a broker ends the connection over them"
         findings.refuse("mqtt.topic_base", f"is {quoted([mqtt.topic_base])}", fix)

@@ -152,7 +152,13 @@ class Redis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Mqtt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An MQTT broker."""
 
-    broker: Annotated[str, Meta(description="`host:port` of the broker; `mqtts://host:port` for TLS.")] = ""
+    broker: Annotated[
+        str,
+        Meta(
+            description="`host:port` of the broker; `mqtts://host:port` for TLS, `ws://` or `wss://host:port/path` for "
+            "MQTT over WebSocket."
+        ),
+    ] = ""
     client_id: Annotated[str, Meta(description="Client id; empty: the broker chooses.")] = ""
     username: Annotated[str, Meta(description="User name, where the broker asks for one.")] = ""
     password: Annotated[Secret | None, Meta(description="Password, where the broker asks for one.")] = None
@@ -173,13 +179,21 @@ class Mqtt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         30_000
     )
     publish_timeout_ms: Annotated[
-        Natural, Meta(description="Milliseconds that the publishes of one record may take; 0: the default.")
+        Natural,
+        Meta(
+            description="Milliseconds in which the broker has to confirm a record, from when its messages have left; "
+            "a second more for each 64 KiB of them. 0: the default."
+        ),
     ] = 2_500
     disconnect_timeout_ms: Annotated[
         Natural, Meta(description="Milliseconds to wait for work in flight when closing; 0: the default.")
     ] = 250
     connect_retry_interval_ms: Annotated[
-        Natural, Meta(description="Milliseconds between attempts to connect; 0: the default.")
+        Natural,
+        Meta(
+            description="Longest pause between attempts to connect, in milliseconds; while records wait for a broker that "
+            "cannot be reached: 1000 at most. 0: the default."
+        ),
     ] = 10_000
     keep_alive_seconds: Annotated[Natural, Meta(description="Seconds between keep-alives; 0: the default.")] = 30
 

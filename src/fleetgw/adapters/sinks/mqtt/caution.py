@@ -9,6 +9,9 @@ A broker that restarts, or a network that breaks, ends sessions too. What is hel
 - with that record alone under way, or as the last one that the broker has refused,
 - after which the broker let us in again at the first attempt, at once: it had not gone away,
 - and before which it has confirmed another record since the last such end: it takes others.
+
+A record that is not confirmed in time stalls all that are behind it. Its session is cut, and held against it likewise, but
+it is never refused for that: after some such sessions its ordering key is set aside.
 """
 
 from __future__ import annotations
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
 ENDS_TO_REJECT = 3
 """So many sessions a record may end."""
+
+STALLS_TO_SET_ASIDE = 2
+"""So many sessions in which it is not confirmed in time, others having been confirmed between them."""
 
 
 class Caution:
@@ -39,12 +45,13 @@ class Caution:
         self.takes_others = True
         self._full_speed_records = full_speed_records
         self._ends: WeakKeyDictionary[Record, int] = WeakKeyDictionary()
+        self._stalls: WeakKeyDictionary[Record, int] = WeakKeyDictionary()
         self._charged: Record | None = None
         self._charge = 0
 
     def suspects(self, record: Record) -> bool:
         """Whether it has ended a session, as far as can be told: it goes alone, and others first."""
-        return bool(self._ends) and record in self._ends
+        return record in self._ends or record in self._stalls
 
     def condemns(self, record: Record) -> bool:
         """Whether it has ended so many that it is not to be sent again."""
@@ -67,6 +74,18 @@ class Caution:
         self._charge, self.takes_others = int(self.takes_others), False
         return bool(self._charge) or self.suspects(self._charged)
 
+    def session_stalled(self, record: Record) -> bool:
+        """A session was cut, as a record was not confirmed in time.
+
+        :return: whether its ordering key is to be set aside.
+        """
+        self._charged = None
+        self.active = True
+        self.group_records = 1
+        stalls = self._stalls[record] = self._stalls.get(record, 0) + self.takes_others
+        self.takes_others = False
+        return stalls >= STALLS_TO_SET_ASIDE
+
     def attempt_failed(self) -> None:
         """The broker cannot be reached: it is no record's fault that the session has ended."""
         self._charged = None
@@ -85,10 +104,11 @@ class Caution:
     def forget(self, record: Record) -> None:
         """Hold nothing against a record any more."""
         self._ends.pop(record, None)
+        self._stalls.pop(record, None)
 
     def group_answered(self) -> None:
         """All of a group have their answers: the next may be twice as large."""
         self.group_records = min(2 * self.group_records, self._full_speed_records)
-        if self.group_records == self._full_speed_records and not self._ends:
+        if self.group_records == self._full_speed_records and not self._ends and not self._stalls:
             self.active = False
             self.takes_others = True

@@ -1,4 +1,4 @@
-"""The way to the broker: an endpoint for TCP or TLS, nothing of which blocks the reactor."""
+"""The way to the broker: an endpoint for TCP or TLS, with WebSocket or without, nothing of which blocks the reactor."""
 
 from __future__ import annotations
 
@@ -26,6 +26,16 @@ def broker_endpoint(name: str, settings: MqttSettings, reactor: ISinkReactor) ->
     """
     # Any: a sink's reactor promises timers and threads only; a gateway's is a whole one.
     tcp = HostnameEndpoint(cast("Any", reactor), settings.host, settings.port, timeout=settings.connect_timeout_s)
+    way = _with_tls(name, settings, tcp)
+    if settings.websocket_path is None:
+        return way
+    from fleetgw.adapters.sinks.mqtt.websocket import WebSocketEndpoint  # only those who need it import it
+
+    scheme = "ws" if settings.tls is None else "wss"
+    return WebSocketEndpoint(way, f"{scheme}://{settings.address}{settings.websocket_path}")
+
+
+def _with_tls(name: str, settings: MqttSettings, tcp: IStreamClientEndpoint) -> IStreamClientEndpoint:
     if settings.tls is None:
         return tcp
     try:

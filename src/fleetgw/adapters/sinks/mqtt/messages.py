@@ -13,7 +13,7 @@ from fleetgw.adapters.codec.json_form import double_text
 from fleetgw.adapters.codec.signals import SignalReader
 from fleetgw.adapters.codec.timestamps import rfc3339
 from fleetgw.adapters.sinks.mqtt.json_text import json_text
-from fleetgw.adapters.sinks.mqtt.topics import topic_part
+from fleetgw.adapters.sinks.mqtt.topics import named_part, topic_part
 from fleetgw.domain.errors import Rejected
 
 if TYPE_CHECKING:
@@ -28,8 +28,15 @@ if TYPE_CHECKING:
 _AUDIENCES = {number: name for name, number in Audience.items()}
 _STATUSES = {number: name for name, number in ConnectivityEvent.items()}
 
-_TOPIC_SIZE_LIMIT_BYTES = 65_535
-"""MQTT 3.1.1, 1.5.3: a string's length has two bytes."""
+MESSAGES_LIMIT = 10_000
+"""Messages that are made of one record, and elements that are looked at for them: signals; alerts and their audiences;
+errors and their tags. A vehicle has some hundred signals."""
+
+NAMED_LIMIT = 1_000
+"""Alerts, or errors, of one record: each costs some 20 us."""
+
+MESSAGES_SIZE_LIMIT_BYTES = 2 * 1024 * 1024
+"""Topics and bodies of one record's messages together."""
 
 _NUMBERED = (
     "cabin_overheat_protection_mode_value",
@@ -104,11 +111,19 @@ class MessageWriter:
         base = f"{self._topic_base}/{topic_part(record.vin)}"
         match record.content:
             case Payload() as payload:
+                _check_elements(len(payload.data), "signals")
                 start = base.encode()
-                return [Message(start + end, body) for end, body in _read_signals(payload, record.payload).items()]
+                messages = [Message(start + end, body) for end, body in _read_signals(payload, record.payload).items()]
+                if len(record.payload) > _SMALL_PAYLOAD_BYTES:
+                    _Size().add_all(messages)
+                return messages
             case VehicleAlerts() as alerts:
+                _check_elements(len(alerts.alerts), "alerts", NAMED_LIMIT)
+                _check_elements(sum([1 + len(alert.audiences) for alert in alerts.alerts]), "alerts and audiences")
                 return _alerts(f"{base}/alerts/", alerts)
             case VehicleErrors() as errors:
+                _check_elements(len(errors.errors), "errors", NAMED_LIMIT)
+                _check_elements(sum([1 + len(error.tags) for error in errors.errors]), "errors and tags")
                 return _errors(f"{base}/errors/", errors)
             case VehicleConnectivity() as connectivity:
                 return [_connectivity(f"{base}/connectivity", connectivity)]
@@ -132,24 +147,55 @@ _read_signals = SignalReader(
 """The end of the topic, and the body; the last value of a signal that is there more than once, as in the Go server."""
 
 
+_SMALL_PAYLOAD_BYTES = 4096
+"""A payload up to this size makes no messages worth adding up: some 2,000 elements at most, of one topic each."""
+
+
+def _check_elements(count: int, what: str, limit: int = MESSAGES_LIMIT) -> None:
+    if count > limit:
+        raise Rejected(f"it has {count} {what}; MQTT messages are made of {limit} at most")
+
+
+class _Size:
+    """Adds up a record's messages."""
+
+    def __init__(self) -> None:
+        self._left_bytes = MESSAGES_SIZE_LIMIT_BYTES
+
+    def add(self, topic: bytes, text: str) -> Message:
+        """Make a message.
+
+        :raises Rejected: the messages are too large together.
+        """
+        body = text.encode()
+        self._take(len(topic) + len(body))
+        return Message(topic, body)
+
+    def add_all(self, messages: Sequence[Message]) -> None:
+        """As ``add``, for messages that are made already."""
+        self._take(sum([len(topic) + len(body) for topic, body in messages]))
+
+    def _take(self, size_bytes: int) -> None:
+        self._left_bytes -= size_bytes
+        if self._left_bytes < 0:
+            raise Rejected(f"its MQTT messages are larger than {MESSAGES_SIZE_LIMIT_BYTES} bytes together")
+
+
 def _topic(start: str, name: str, end: str = "") -> bytes:
-    topic = f"{start}{topic_part(name)}{end}".encode()
-    if len(topic) > _TOPIC_SIZE_LIMIT_BYTES:
-        raise Rejected(f"the topic has {len(topic)} bytes; MQTT allows {_TOPIC_SIZE_LIMIT_BYTES}")
-    return topic
+    return f"{start}{named_part(name)}{end}".encode()
 
 
 def _alerts(base: str, alerts: VehicleAlerts) -> list[Message]:
     by_name: dict[str, list[VehicleAlert]] = {}
     for alert in alerts.alerts:
         by_name.setdefault(alert.name, []).append(alert)
-    messages = []
+    messages, size = [], _Size()
     for name, history in by_name.items():
         started = [alert for alert in history if alert.HasField("started_at")]
         if started:
             current = max(started, key=lambda alert: (alert.started_at.seconds, alert.started_at.nanos))
-            messages.append(Message(_topic(base, name, "/current"), json_text(_alert(current)).encode()))
-        messages.append(Message(_topic(base, name, "/history"), json_text([*map(_alert, history)]).encode()))
+            messages.append(size.add(_topic(base, name, "/current"), json_text(_alert(current))))
+        messages.append(size.add(_topic(base, name, "/history"), json_text([*map(_alert, history)])))
     return messages
 
 
@@ -163,12 +209,12 @@ def _alert(alert: VehicleAlert) -> dict[str, Json]:
 
 
 def _errors(base: str, errors: VehicleErrors) -> list[Message]:
-    messages = []
+    messages, size = [], _Size()
     for error in errors.errors:
         data: dict[str, Json] = {"Body": error.body, "Tags": dict(error.tags) or None}
         if error.HasField("created_at"):
             data["CreatedAt"] = rfc3339(error.created_at)
-        messages.append(Message(_topic(base, error.name), json_text(data).encode()))
+        messages.append(size.add(_topic(base, error.name), json_text(data)))
     return messages
 
 

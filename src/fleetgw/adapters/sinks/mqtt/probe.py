@@ -68,7 +68,10 @@ def look(context: SinkContext) -> Iterator[Finding]:
     heard = _converse(settings, tls)
     if heard.answer is None:
         what = f"{address(host, port)} gives no answer in MQTT: {heard.ended}; {who_answers(host, port)}"
-        yield will_not_work(what, "name the address of an MQTT broker; if it speaks TLS, write mqtts://host:port")
+        yield will_not_work(
+            what,
+            "name the address of an MQTT broker; write mqtts://host:port for TLS, ws:// or wss:// for WebSocket",
+        )
         return
     if heard.answer.is_failure:
         yield _refusal(heard.answer, settings)
@@ -88,7 +91,10 @@ def _converse(settings: MqttSettings, tls: ssl.SSLContext | None) -> _Heard:
         client_id=f"fleetgw-doctor-{os.getpid()}",
         protocol=MQTTv5 if settings.is_mqtt5 else MQTTv311,
         reconnect_on_failure=False,
+        transport="tcp" if settings.websocket_path is None else "websockets",
     )
+    if settings.websocket_path is not None:
+        client.ws_set_options(path=settings.websocket_path)
     client.connect_timeout = TIMEOUT_S
     if settings.username:
         client.username_pw_set(settings.username, settings.password)

@@ -15,11 +15,11 @@ from attrs import frozen
 from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
-from twisted.internet.protocol import connectionDone
-from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
+from fleetgw.adapters.sinks.mqtt.outgoing import Outgoing, socket_of
 from fleetgw.adapters.sinks.mqtt.packets import (
     CONNACK,
     PACKET_SIZE_LIMIT_BYTES,
@@ -59,6 +59,13 @@ _OVER_A_PACKET = frozenset({0x80, 0x81, 0x82, 0x83, 0x87, 0x90, 0x95, 0x99, 0x9A
 """MQTT 5 reason codes (3.14.2.1) of a DISCONNECT that a publish may have brought about; others are about the broker."""
 
 
+_TAKEN_OVER = 0x8E
+"""MQTT 5: another client has begun a session with our client identifier."""
+
+_UNAVAILABLE = frozenset({"Server unavailable", "Server busy"})
+_WRONG_CREDENTIALS = frozenset({"Bad user name or password", "Not authorized", "Bad authentication method", "Banned"})
+
+
 @frozen
 class BrokerLimits:
     """What a broker allows (MQTT 5, 3.2.2.3; earlier ones do not say).
@@ -69,6 +76,26 @@ class BrokerLimits:
 
     in_flight: int
     packet_size_bytes: int
+
+
+@frozen
+class SessionEnd:
+    """How a session has ended.
+
+    :ivar reason: for people.
+    :ivar over_a_packet: the broker has ended it, and what we sent may be why.
+    :ivar refused: the broker did not let us in, and does not say that it is not for long.
+    :ivar wrong_credentials: as it does not take who we say we are.
+    :ivar taken_over: the broker has said that another client has taken it over.
+    :ivar stalled: we cut it, as a record was not confirmed in time.
+    """
+
+    reason: str
+    over_a_packet: bool = False
+    refused: bool = False
+    wrong_credentials: bool = False
+    taken_over: bool = False
+    stalled: bool = False
 
 
 class SessionOwner(Protocol):
@@ -83,26 +110,24 @@ class SessionOwner(Protocol):
     def session_resumed(self) -> None:
         """The connection takes data again, after ``paused``."""
 
-    def session_ended(self, reason: str, *, over_a_packet: bool) -> None:
-        """The session is over, or has never begun.
-
-        :param reason: for people.
-        :param over_a_packet: the broker has ended it, and what we sent may be why.
-        """
+    def session_ended(self, end: SessionEnd) -> None:
+        """The session is over, or has never begun."""
 
 
 class _Wire:
     """The socket that paho sees: what it sends goes to Twisted's transport, what it reads is one packet at a time."""
 
-    def __init__(self, transport: IConnection) -> None:
-        self._transport = transport
+    def __init__(self, transport: IConnection, outgoing: Outgoing) -> None:
+        self._transport: IConnection | None = transport
+        self._outgoing: Outgoing | None = outgoing
         self._received = b""
 
     def feed(self, packet: bytes) -> None:
         self._received += packet
 
     def send(self, buffer: bytes | bytearray) -> int:
-        self._transport.write(bytes(buffer))
+        if self._outgoing is not None:
+            self._outgoing.write(bytes(buffer))
         return len(buffer)
 
     def recv(self, buffer_size: int) -> bytes:
@@ -112,7 +137,12 @@ class _Wire:
         return received
 
     def close(self) -> None:
-        self._transport.loseConnection()
+        if self._transport is not None:
+            self._transport.loseConnection()
+
+    def forget(self) -> None:
+        """The connection has gone: paho keeps this for ever, but not what was to be sent over it."""
+        self._transport = self._outgoing = None
 
     def fileno(self) -> int:
         return -1
@@ -145,19 +175,15 @@ def _tcp_acknowledger(connection: IConnection) -> Callable[[], object]:
     Linux may take 40 ms for that; and mosquitto, which sends its acknowledgements one by one and leaves Nagle's algorithm
     on, holds the next ones back as long.
     """
-    tcp: Any = getattr(connection, "transport", connection)  # also below TLS; Any: no interface tells of handles
-    handle = tcp.getHandle()
-    if not isinstance(handle, socket.socket) or not hasattr(socket, "TCP_QUICKACK"):
+    handle = socket_of(connection)
+    if handle is None or not hasattr(socket, "TCP_QUICKACK"):
         return lambda: None
     return partial(handle.setsockopt, socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 @implementer(IPushProducer)
 class MqttSession(TwistedProtocol):
-    """The protocol of one connection to a broker.
-
-    :ivar paused: the connection takes no more data for now.
-    """
+    """The protocol of one connection to a broker. Once that is lost, nothing is left that refers to it in a circle."""
 
     def __init__(self, settings: MqttSettings, owner: SessionOwner, clock: IReactorTime) -> None:
         self._settings = settings
@@ -166,26 +192,39 @@ class MqttSession(TwistedProtocol):
         self._left_over = b""
         self._opened = False
         self._wrote = False
-        self._reason = ""
-        self._over_a_packet = True
-        self.paused = False
+        self._end: SessionEnd | None = None
+        self._outgoing: Outgoing | None = None
         self._read_pause: IDelayedCall | None = None
-        self._keep_alive = LoopingCall(self._check_keep_alive)
-        self._keep_alive.clock = clock
+        self._keep_alive: IDelayedCall | None = None
+
+    @property
+    def paused(self) -> bool:
+        """Whether the connection takes no more data for now."""
+        return self._outgoing is None or self._outgoing.full
+
+    @property
+    def written_bytes(self) -> int:
+        """How many bytes were written."""
+        return self._outgoing.written_bytes if self._outgoing is not None else 0
+
+    def left_bytes(self) -> int:
+        """How many bytes of what was written have left this machine, as far as can be told."""
+        return self._outgoing.left_bytes() if self._outgoing is not None else 0
 
     def connectionMade(self) -> None:
         """Introduce ourselves."""
         self._connection = cast("IConnection", self.transport)
         self._connection.setTcpNoDelay(True)  # what is written is a burst already: it need not wait for company
         self._acknowledge_tcp = _tcp_acknowledger(self._connection)
-        self._wire = _Wire(self._connection)
+        self._outgoing = Outgoing(self._connection)
+        self._wire = _Wire(self._connection, self._outgoing)
         self._client = _Paho(self._settings, self._wire)
         self._client.on_connect = self._answered
         self._client.on_disconnect = self._disconnected
         self._connection.registerProducer(self, streaming=True)
         # host and port are paho's for reconnecting, which is ours
         self._client.connect(self._settings.host, self._settings.port, self._settings.keep_alive_s)
-        self._keep_alive.start(KEEP_ALIVE_CHECK_INTERVAL_S, now=False)
+        self._keep_alive = self._clock.callLater(KEEP_ALIVE_CHECK_INTERVAL_S, self._check_keep_alive)
 
     def dataReceived(self, data: bytes) -> None:
         """Take acknowledgements; what else there is, is paho's."""
@@ -222,7 +261,7 @@ class MqttSession(TwistedProtocol):
                 if is_failure(code):
                     acknowledgements.append((identifier, code))
                 else:
-                    self._connection.write(pubrel(identifier))
+                    self.write(pubrel(identifier))
             else:
                 self._wire.feed(packet.whole)
                 if self._client.loop_read() != MQTT_ERR_SUCCESS:
@@ -230,55 +269,80 @@ class MqttSession(TwistedProtocol):
         return acknowledgements
 
     def write(self, packets: bytes) -> None:
-        """Send PUBLISH packets."""
+        """Send whole packets."""
         self._wrote = True
-        self._connection.write(packets)
+        if self._outgoing is not None:
+            self._outgoing.write(packets)
 
     def disconnect(self) -> None:
         """Say goodbye and close, once everything written is sent."""
-        self._note_end("we disconnected", over_a_packet=False)
+        self._note_end(SessionEnd("we disconnected"))
         self._connection.unregisterProducer()
+        if self._outgoing is not None:
+            self._outgoing.flush()
         self._client.disconnect()
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, *, stalled: bool = False) -> None:
         """Cut the connection at once."""
-        self._note_end(reason, over_a_packet=False)
+        self._cut(SessionEnd(reason, stalled=stalled))
+
+    def _cut(self, end: SessionEnd) -> None:
+        self._note_end(end)
         self._connection.abortConnection()
 
-    def _note_end(self, reason: str, *, over_a_packet: bool) -> None:
+    def _note_end(self, end: SessionEnd) -> None:
         """What is known first is the cause."""
-        if not self._reason:
-            self._reason, self._over_a_packet = reason, over_a_packet
+        self._end = self._end or end
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the owner."""
-        if self._keep_alive.running:
-            self._keep_alive.stop()
-        if self._read_pause is not None and self._read_pause.active():
-            self._read_pause.cancel()
-        why = self._reason or f"the connection was lost: {reason.getErrorMessage()}"
-        self._owner.session_ended(why, over_a_packet=self._over_a_packet)
+        for call in (self._keep_alive, self._read_pause):
+            if call is not None and call.active():
+                call.cancel()
+        end = self._end or SessionEnd(f"the connection was lost: {reason.getErrorMessage()}", over_a_packet=True)
+        self._break_cycles()
+        self._owner.session_ended(end)
+
+    def _break_cycles(self) -> None:
+        """What was not sent goes now: full collections are rare, and this may be megabytes for each lost connection."""
+        self._wire.forget()
+        self._client.on_connect = self._client.on_disconnect = None
+        self._keep_alive = self._read_pause = self._outgoing = None
+        below: Any = self._connection  # Any: no interface tells of what is below
+        while below is not None:
+            if (connector := getattr(below, "connector", None)) is not None:
+                connector.transport = None  # Twisted's connector and its connection refer to each other
+            below = getattr(below, "transport", None)
+        self.transport = None
+        del self._connection, self._client, self._wire, self._acknowledge_tcp
 
     def pauseProducing(self) -> None:
         """The broker reads too slowly."""
-        self.paused = True
+        if self._outgoing is not None:
+            self._outgoing.pause()
 
     def resumeProducing(self) -> None:
         """It has caught up."""
-        self.paused = False
-        self._owner.session_resumed()
+        if self._outgoing is not None:
+            self._outgoing.resume()
+            if not self._outgoing.full:
+                self._owner.session_resumed()
 
     def stopProducing(self) -> None:
         """The connection goes: ``connectionLost`` says so."""
 
     def _check_keep_alive(self) -> None:
+        self._keep_alive = self._clock.callLater(KEEP_ALIVE_CHECK_INTERVAL_S, self._check_keep_alive)
         self._client.loop_misc()
 
     def _answered(
         self, _client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
         if code.is_failure:
-            self.end(f"the broker refuses us: {code}")
+            name = str(code)
+            wrong = name in _WRONG_CREDENTIALS
+            refused = name not in _UNAVAILABLE
+            self._cut(SessionEnd(f"the broker refuses us: {name}", refused=refused, wrong_credentials=wrong))
             return
         self._opened = True
         self._owner.session_opened(
@@ -293,4 +357,20 @@ class MqttSession(TwistedProtocol):
     ) -> None:
         by_broker = flags.is_disconnect_packet_from_server
         said = "the broker ended the session" if by_broker else "the session ended"
-        self._note_end(f"{said}: {code}", over_a_packet=by_broker and code.value in _OVER_A_PACKET)
+        over_a_packet = by_broker and code.value in _OVER_A_PACKET
+        taken_over = by_broker and code.value == _TAKEN_OVER
+        self._note_end(SessionEnd(f"{said}: {code}", over_a_packet=over_a_packet, taken_over=taken_over))
+
+
+class OneSession(Factory):
+    """Hands out one session and keeps nothing of it; ``connectProtocol`` makes a class each time that keeps it."""
+
+    noisy = False
+
+    def __init__(self, session: MqttSession) -> None:
+        self._session: MqttSession | None = session
+
+    def buildProtocol(self, _address: object) -> MqttSession | None:
+        """The session, once."""
+        session, self._session = self._session, None
+        return session

@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
+from fleetgw.adapters.sinks.mqtt.broker_url import WHAT_IS_RIGHT, UnusableBroker, read_broker
 from fleetgw.adapters.sinks.mqtt.packets import PACKET_SIZE_LIMIT_BYTES
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-SCHEMES = {"": False, "tcp": False, "mqtt": False, "ssl": True, "tls": True, "mqtts": True}
-"""What may stand before the broker's address, and whether that means TLS."""
 
 
 @frozen
@@ -30,17 +28,19 @@ class TlsSettings:
 class MqttSettings:
     """What the sink goes by. Times are in seconds.
 
+    :ivar websocket_path: what to ask for over WebSocket; None for MQTT without it.
     :ivar tls: None for a connection in the clear.
     :ivar packet_size_limit_bytes: the largest PUBLISH that the broker takes; one that speaks MQTT 5 says so itself.
     """
 
     host: str
     port: int
+    websocket_path: str | None
     tls: TlsSettings | None
     is_mqtt5: bool
     client_id: str
     username: str
-    password: str | None
+    password: str | None = field(repr=False)
     topic_base: str
     qos: int
     retained: bool
@@ -51,6 +51,17 @@ class MqttSettings:
     connect_retry_interval_s: float
     keep_alive_s: int
 
+    @property
+    def address(self) -> str:
+        """``host:port``, for people; an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of TLS."""
+        tls = self.tls
+        return [] if tls is None else [path for path in (tls.ca_file, tls.certificate, tls.key) if path is not None]
+
 
 def read_settings(name: str, settings: Mapping[str, object]) -> MqttSettings:
     """Read the section.
@@ -58,24 +69,26 @@ def read_settings(name: str, settings: Mapping[str, object]) -> MqttSettings:
     :param name: of the section, for errors.
     :raises ConfigurationError: the broker's address cannot be one.
     """
-    scheme, _, address = str(settings.get("broker", "")).rpartition("://")
-    host, _, port = address.rpartition(":")
-    if scheme not in SCHEMES or not host or not port.isdecimal():
-        what = f"is {settings.get('broker', '')!r}"
-        raise ConfigurationError([Problem(f"{name}.broker", what, 'must be "host:port", or "mqtts://host:port" for TLS')])
+    try:
+        broker = read_broker(str(settings.get("broker", "")))
+    except UnusableBroker as error:
+        raise ConfigurationError(
+            [Problem(f"{name}.broker", f"is no address of a broker: {error}", WHAT_IS_RIGHT)]
+        ) from error
     tls = settings.get("tls")
     files: Mapping[str, str | Path | None] = tls if isinstance(tls, dict) else {}
     password = settings.get("password")
     return MqttSettings(
-        host=host.strip("[]"),
-        port=int(port),
+        host=broker.host,
+        port=broker.port,
+        websocket_path=broker.path if broker.is_websocket else None,
         tls=TlsSettings(_path(files, "ca_file"), _path(files, "server_cert"), _path(files, "server_key"))
-        if tls is not None or SCHEMES[scheme]
+        if tls is not None or broker.is_tls
         else None,
         is_mqtt5=settings.get("protocol_version") == "5",
         client_id=str(settings.get("client_id", "")),
-        username=str(settings.get("username", "")),
-        password=None if password is None else str(password),
+        username=str(settings.get("username", "")) if broker.username is None else broker.username,
+        password=broker.password or (None if password is None else str(password)),  # as in the Go server, the URL wins
         topic_base=str(settings.get("topic_base", "")),
         qos=_number(settings, "qos", 0),
         retained=bool(settings.get("retained", False)),

@@ -16,12 +16,20 @@ if TYPE_CHECKING:
     from fleetgw.adapters.delivery.numbers import PublishNumbers
     from fleetgw.adapters.delivery.under_way import BatchUnderWay
     from fleetgw.adapters.sinks.mqtt.messages import Message
+    from fleetgw.adapters.sinks.mqtt.quarantine import Quarantine
     from fleetgw.adapters.sinks.mqtt.session import BrokerLimits
     from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
 
 IN_FLIGHT_LIMIT = 16_384
 """Publishes without an acknowledgement; of the 65535 that packet identifiers can tell apart."""
+
+TURN_BYTES = 32_768
+"""Payloads that messages are made of at once, and the messages' bodies: the reactor gets its turn after so many, or after
+the one record that has more. The smallest elements have two bytes, and cost about a microsecond."""
+
+SLOWEST_BYTES_PER_S = 65_536
+"""A record has a second more to be confirmed for so many bytes: what has left may wait in buffers on its way."""
 
 REFUSAL_TO_END_S = 0.2
 """A broker that ends the session over what it has just refused does so within this time."""
@@ -46,9 +54,10 @@ class _Publication:
 
     :ivar unsent: its messages that are not written yet, the first last.
     :ivar unconfirmed: how many are not confirmed yet, written or not.
+    :ivar end_bytes: how much was written in the session up to its last message; None while that is not written.
     """
 
-    __slots__ = ("batch", "count", "error", "index", "size_bytes", "unconfirmed", "unsent")
+    __slots__ = ("batch", "count", "end_bytes", "error", "index", "size_bytes", "unconfirmed", "unsent")
 
     def __init__(self, batch: BatchUnderWay, index: int, messages: Sequence[Message]) -> None:
         self.batch = batch
@@ -57,6 +66,7 @@ class _Publication:
         self.count = self.unconfirmed = len(messages)
         self.size_bytes = sum([len(message.body) for message in messages])
         self.error: DeliveryError | None = None
+        self.end_bytes: int | None = None
 
 
 class PublishWindow:
@@ -64,6 +74,7 @@ class PublishWindow:
 
     :param messages: makes a record's messages; raises ``Rejected``.
     :param failed: told of every record that was not delivered, and why.
+    :param quarantine: which records are not to be sent for now.
     """
 
     def __init__(
@@ -76,6 +87,7 @@ class PublishWindow:
         packet_size_limit_bytes: int,
         numbers: PublishNumbers,
         failed: Callable[[Record, DeliveryError], None],
+        quarantine: Quarantine,
     ) -> None:
         self._messages = messages
         self._qos = qos
@@ -85,6 +97,8 @@ class PublishWindow:
         self._numbers = numbers
         self._failed = failed
         self._caution = Caution(IN_FLIGHT_LIMIT)
+        self._quarantine = quarantine
+        self._turn_bytes_left = 0
         self._waiting: deque[tuple[BatchUnderWay, int]] = deque()
         self._apart: deque[tuple[BatchUnderWay, int]] = deque()  # those under suspicion
         self._suspect_may_go = False
@@ -106,6 +120,18 @@ class PublishWindow:
     def is_unanswered(self) -> bool:
         """Whether the broker has yet to answer for a record."""
         return bool(self._begun)
+
+    def extra_time_s(self) -> float:
+        """How much longer than others the oldest record under way may take, for its size."""
+        return float(self._begun[0].size_bytes // SLOWEST_BYTES_PER_S) if self._begun else 0.0
+
+    def is_leaving(self, left_bytes: int) -> bool:
+        """Whether some of the oldest record under way is still to be sent.
+
+        :param left_bytes: how much of what was written in this session has left.
+        """
+        end_bytes = self._begun[0].end_bytes if self._begun else 0
+        return end_bytes is None or left_bytes < end_bytes
 
     @property
     def has_room(self) -> bool:
@@ -148,22 +174,37 @@ class PublishWindow:
             line = self._apart if self._caution.suspects(batch.batch[index]) else self._waiting
             line.append((batch, index))
 
-    def next_packets(self, most: int) -> bytes:
-        """The PUBLISH packets to send now, ``most`` at the most, or a record's more; with QoS 0 they count as delivered."""
+    def next_packets(self, most: int, written_bytes: int = 0) -> bytes:
+        """The PUBLISH packets to send now, ``most`` at the most, or a record's more; with QoS 0 they count as delivered.
+
+        :param written_bytes: how much was written in this session before.
+        """
         packets: list[bytes] = []
-        while self.has_room and len(packets) < most:
+        written: list[_Publication] = []
+        self._turn_bytes_left = TURN_BYTES
+        while self.has_room and len(packets) < most and self._turn_bytes_left > 0:
             publication = self._sending or self._next_publication()
             if publication is not None:
                 self._send(publication, packets)
-        return b"".join(packets)
+                if not publication.unsent:
+                    written.append(publication)
+        together = b"".join(packets)
+        for publication in written:
+            publication.end_bytes = written_bytes + len(together)
+        return together
 
     def _next_publication(self) -> _Publication | None:
         """Start with the next record; None when it cannot be sent, or there is nothing to send of it."""
         batch, index = self._next_in_group() if self._caution.active else self._waiting.popleft()
         record = batch.batch[index]
+        self._turn_bytes_left -= len(record.payload)
+        if self._quarantine and (left_s := self._quarantine.left_s(record)) > 0:
+            self._settle(batch, index, Retryable(f"this vehicle's {record.record_type} are set aside for {left_s:.0f} s"))
+            return None
         try:
             if self._caution.active and self._caution.condemns(record):
                 self._caution.forget(record)
+                self._quarantine.poisoned(record)
                 raise Rejected(f"the broker ends the session over it, as it did {ENDS_TO_REJECT} times; it takes others")
             messages = self._messages(record)
             self._check_size(messages)
@@ -177,6 +218,7 @@ class PublishWindow:
             self._settle(batch, index, RECEIPT)
             return None
         publication = _Publication(batch, index, messages)
+        self._turn_bytes_left -= publication.size_bytes
         if self._qos:
             self._begun.append(publication)
         return publication
@@ -273,6 +315,8 @@ class PublishWindow:
     def _confirm(self, publication: _Publication) -> None:
         record = publication.batch.batch[publication.index]
         if self._caution.active:
+            if self._caution.suspects(record):
+                self._quarantine.passed(record)
             self._caution.confirmed(record)
         self._numbers.published(record.record_type, publication.count, publication.size_bytes)
         self._settle(publication.batch, publication.index, RECEIPT)
@@ -284,15 +328,18 @@ class PublishWindow:
             self._open.discard(batch)
             self._settled.append(batch)
 
-    def end(self, error: NotConnected, *, by_broker: bool, silent_s: float) -> bool:
+    def end(self, error: NotConnected, *, by_broker: bool, silent_s: float, stalled: bool = False) -> bool:
         """The session is over: settle all that is under way. ``end`` is called for an attempt to begin one, too.
 
         :param by_broker: it had begun, and the broker has ended it.
         :param silent_s: how long the broker has not answered before.
+        :param stalled: it was cut, as the oldest record under way was not confirmed in time.
         :return: whether to connect again at once.
         """
         at_once = False
-        if not by_broker:
+        if stalled:
+            self._stall(error)
+        elif not by_broker:
             self._caution.attempt_failed()
         elif None not in self._in_flight.values():
             at_once = self._suspect(error, silent_s)
@@ -302,6 +349,16 @@ class PublishWindow:
                 self._settle(publication.batch, publication.index, publication.error)
         self.give_up(error)
         return at_once
+
+    def _stall(self, error: NotConnected) -> None:
+        oldest = next((each for each in self._begun if each.unconfirmed), None)
+        if oldest is None:
+            return
+        record = oldest.batch.batch[oldest.index]
+        if self._caution.session_stalled(record):
+            self._quarantine.stalled(record)
+            what = f"{error}, over this record and not over others: its vehicle's {record.record_type} are set aside"
+            self._settle(oldest.batch, oldest.index, Retryable(what))
 
     def _suspect(self, error: NotConnected, silent_s: float) -> bool:
         if self._refused is not None and silent_s < REFUSAL_TO_END_S:

@@ -1,0 +1,62 @@
+"""The settings of the sink, and the files that they come from: read again when those are replaced."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from fleetgw.adapters.secrets import secret_files, with_secrets_read_again
+from fleetgw.adapters.sinks.mqtt.connecting import broker_endpoint
+from fleetgw.adapters.sinks.mqtt.settings import read_settings
+from fleetgw.adapters.watched_files import WatchedFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted.internet.interfaces import IStreamClientEndpoint
+
+    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.mqtt.settings import MqttSettings
+
+
+class Credentials:
+    """How to reach the broker, and as whom.
+
+    :ivar settings: as last read.
+    :ivar endpoint: likewise.
+    """
+
+    settings: MqttSettings
+    endpoint: IStreamClientEndpoint
+
+    def __init__(self, context: SinkContext, endpoint: IStreamClientEndpoint | None) -> None:
+        """:param endpoint: in place of the settings', for tests.
+
+        :raises ConfigurationError: the settings cannot work.
+        """
+        self._context = context
+        self._given_endpoint = endpoint
+        secrets = [secret.path for secret in secret_files(context.settings)]
+        self._watched = WatchedFiles([*secrets, *read_settings(context.name, context.settings).files])
+        self._read(context)
+
+    def _read(self, context: SinkContext) -> None:
+        settings = read_settings(context.name, context.settings)
+        endpoint = self._given_endpoint or broker_endpoint(context.name, settings, context.reactor)
+        self.settings, self.endpoint = settings, endpoint
+
+    def reload(self) -> Sequence[str]:
+        """Read the files that have changed: their names.
+
+        :raises FleetgwError: one cannot be used; what was read before stays in use.
+        """
+        changed = self._watched.changed()
+        if not changed:
+            return ()
+        try:
+            self._read(evolve(self._context, settings=with_secrets_read_again(self._context.settings)))
+        except Exception:
+            self._watched.report_again(changed)
+            raise
+        return [str(path) for path in changed]
