@@ -172,7 +172,8 @@ class MqttSink:
         self._session = MqttSession(self._settings, self, self._clock)
         self._attempt_deadline = self._clock.callLater(self._settings.connect_timeout_s, self._attempt_timed_out)
         self._attempt = self._credentials.endpoint.connect(OneSession(self._session))
-        self._attempt.addErrback(self._attempt_failed)
+        # as its result, the session would stay with the endpoint, which refers to this for ever
+        self._attempt.addCallbacks(lambda _session: None, self._attempt_failed)
 
     def _attempt_failed(self, failure: Failure) -> None:
         reason = f"no connection: {failure.getErrorMessage() or type(failure.value).__name__}"
