@@ -134,7 +134,10 @@ class TakeoverTests(MqttCase):
         sink = self.started(client_id="gateway", connect_retry_interval_ms=1_000)
         self.broker.ends_over = {f"t/{VIN}/alerts/bad/history"}
         for _ in range(10):
-            sink.dispatch([make_mqtt_record(VIN, record_type="alerts", payload=b"bad")])
+            bad = make_mqtt_record(VIN, record_type="alerts", payload=b"bad")
+            sink.dispatch([bad, make_mqtt_record(VIN)])
+            self.advance(1)
+            sink.dispatch([bad])
             self.advance(1)
             sink.dispatch([make_mqtt_record(VIN)])
             self.advance(1)

@@ -143,12 +143,13 @@ class WebSocketTests(SynchronousTestCase):
         gc.collect()
         gc.disable()
         self.addCleanup(gc.enable)
-        alive = []
+        alive: list[weakref.ref[object]] = []
         for _ in range(50):
             attempt = self.connect()
             self.shake_hands()
             protocol = self.below.protocol
             alive.append(weakref.ref(protocol))
+            alive.append(weakref.ref(protocol._websocket))  # type: ignore[attr-defined]  # of the connection below
             protocol.connectionLost(Failure(ConnectionLost()))
             self.assertIsNotNone(self.above.lost)
             self.above.transport = None
