@@ -76,6 +76,15 @@ class SlowLinkTests(MqttCase):
         self.assertEqual(self.successResultOf(large), [RECEIPT])
         self.assertEqual(len(self.broker.connects), 1)
 
+    def test_bytes_that_leave_are_progress_without_acknowledgements_too(self) -> None:
+        sink = self.started(publish_timeout_ms=2_500, qos=0)
+        link = Link(self.broker.connections[0], 100_000)
+        sink.dispatch([large_error()])
+        behind = sink.dispatch([make_mqtt_record(OTHER)])
+        self.run_for(15, link)
+        self.assertEqual(self.successResultOf(behind), [RECEIPT])
+        self.assertEqual(len(self.broker.connects), 1)
+
     def test_a_link_that_trickles_is_left(self) -> None:
         """Bytes alone are progress for a while only."""
         sink = self.started(publish_timeout_ms=2_500)

@@ -126,11 +126,13 @@ class PublishWindow:
         return float(self._begun[0].size_bytes // SLOWEST_BYTES_PER_S) if self._begun else 0.0
 
     def is_leaving(self, left_bytes: int) -> bool:
-        """Whether some of the oldest record under way is still to be sent.
+        """Whether bytes that leave bring the oldest record nearer to its outcome.
+
+        With QoS 0 all that waits, waits for room. Else some of the record is still to be sent.
 
         :param left_bytes: how much of what was written in this session has left.
         """
-        end_bytes = self._begun[0].end_bytes if self._begun else 0
+        end_bytes = self._begun[0].end_bytes if self._begun else None
         return end_bytes is None or left_bytes < end_bytes
 
     @property
