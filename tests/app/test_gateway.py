@@ -27,9 +27,9 @@ from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import Rejected, Retryable
 from fleetgw.domain.line_limit import LINES
 from fleetgw.domain.ports import RECEIPT, IDispatcher, IGateway, ISession, IVehicleLink, Readiness, Ready
-from fleetgw.domain.records import PeerIdentity, Record, Vehicle, work_of
+from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 from fleetgw.domain.routing import build_routes
-from fleetgw.domain.vehicle_shares import VEHICLE_WORK
+from fleetgw.domain.vehicle_shares import VEHICLE_BYTES
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
 
 if TYPE_CHECKING:
@@ -639,8 +639,8 @@ class SharingTests(GatewayCase):
         while b"honest" not in self.kafka.txids:
             self.dispatch()
             self.kafka.answer()
-        work = sum(work_of(each) for each in self.kafka.records)
-        self.assertLessEqual(work, VEHICLE_WORK + 10)
+        cost_bytes = sum(each.cost_bytes for each in self.kafka.records)
+        self.assertLessEqual(cost_bytes, VEHICLE_BYTES + self.kafka.records[-1].cost_bytes)
         for _ in range(10):
             self.dispatch()
             self.kafka.answer()

@@ -10,18 +10,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from fleetgw.domain.delivery import Backlog, BacklogLimits, Batch
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, Outcome
-from fleetgw.domain.records import PeerIdentity, Record, Vehicle, work_of
+from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 
-SHARE = 10
+SHARE = 250
 LIMITS = BacklogLimits(
-    queue_records=40, queue_bytes=4_000, in_flight_records=12, batch_records=5, batch_work=16, vehicle_work=SHARE
+    queue_records=40, queue_bytes=4_000, in_flight_records=12, batch_records=5, batch_bytes=400, vehicle_bytes=SHARE
 )
 VEHICLES = [Vehicle(PeerIdentity("vehicle_device", vin), vin, vin) for vin in ("A", "B", "C")]
 OUTCOMES = st.sampled_from([RECEIPT, RECEIPT, Retryable("later"), NotConnected("down"), Rejected("too large")])
 
 
-def record(number: int, vehicle: Vehicle, elements: int = 0, record_type: str = "V", cost_bytes: int = 1) -> Record:
-    return Record(record_type, str(number).encode(), vehicle, b"", 0, None, 0, elements=elements, cost_bytes=cost_bytes)
+def record(number: int, vehicle: Vehicle, cost_bytes: int, record_type: str = "V") -> Record:
+    return Record(record_type, str(number).encode(), vehicle, b"", 0, None, 0, cost_bytes=cost_bytes)
 
 
 def lot_of(record: Record) -> tuple[str, str]:
@@ -43,15 +43,12 @@ class SharedBacklogMachine(RuleBasedStateMachine):
         self.finished: set[int] = set()
 
     @rule(
-        elements=st.lists(st.integers(0, 14), min_size=1, max_size=8),
+        costs=st.lists(st.integers(1, 300), min_size=1, max_size=8),
         vehicle=st.sampled_from(VEHICLES),
         record_type=st.sampled_from(["V", "alerts"]),
-        cost_bytes=st.integers(1, 300),
     )
-    def offer(self, elements: list[int], vehicle: Vehicle, record_type: str, cost_bytes: int) -> None:
-        records = [
-            record(self.issued + place, vehicle, each, record_type, cost_bytes) for place, each in enumerate(elements)
-        ]
+    def offer(self, costs: list[int], vehicle: Vehicle, record_type: str) -> None:
+        records = [record(self.issued + place, vehicle, each, record_type) for place, each in enumerate(costs)]
         self.was_always_shared &= self.is_shared
         held = Counter(each.vin for each in self.held.values())
         held_bytes = Counter(dict.fromkeys("ABC", 0))
@@ -64,11 +61,12 @@ class SharedBacklogMachine(RuleBasedStateMachine):
         if not self.was_always_shared or self.backlog.set_aside_records:
             return
         free, free_bytes = LIMITS.queue_records - held.total(), LIMITS.queue_bytes - held_bytes.total()
-        if not held[vehicle.vin] and free and free_bytes >= cost_bytes:
+        taken_bytes = sum(costs[:taken])
+        if not held[vehicle.vin] and free and free_bytes >= costs[0]:
             assert taken, "kept out by the others"
         if taken > 1 or (taken and held[vehicle.vin]):
             assert held[vehicle.vin] + taken <= free - taken, "more than it left for the others"
-            assert held_bytes[vehicle.vin] + taken * cost_bytes <= free_bytes - taken * cost_bytes
+            assert held_bytes[vehicle.vin] + taken_bytes <= free_bytes - taken_bytes
 
     @rule(is_shared=st.booleans())
     def vehicles_come_and_go(self, is_shared: bool) -> None:
@@ -93,7 +91,7 @@ class SharedBacklogMachine(RuleBasedStateMachine):
             ]
             assert not older, "an older one of its vehicle and type was left behind"
         if not batch.was_aside:
-            assert len(numbers) == 1 or sum(map(work_of, batch.records)) <= LIMITS.batch_work
+            assert len(numbers) == 1 or sum(each.cost_bytes for each in batch.records) <= LIMITS.batch_bytes
         self.flying.append(batch)
 
     def in_flight(self) -> set[int]:
@@ -141,8 +139,8 @@ class SharedBacklogMachine(RuleBasedStateMachine):
         flying: dict[str, list[int]] = {}
         for batch in self.flying:
             for each in () if batch.was_aside else batch.records:
-                flying.setdefault(each.vin, []).append(work_of(each))
-        assert all(len(works) == 1 or sum(works) <= SHARE for works in flying.values())
+                flying.setdefault(each.vin, []).append(each.cost_bytes)
+        assert all(len(costs) == 1 or sum(costs) <= SHARE for costs in flying.values())
 
     @invariant()
     def what_may_flow_is_seen(self) -> None:
@@ -168,40 +166,40 @@ class SharedBacklogTests(TestCase):
     HOSTILE, HONEST, OTHER = VEHICLES
 
     def setUp(self) -> None:
-        limits = BacklogLimits(queue_records=1000, queue_bytes=1_000_000, in_flight_records=1000, batch_records=1000)
+        limits = BacklogLimits(queue_records=1000, queue_bytes=1_000_000_000, in_flight_records=1000, batch_records=1000)
         self.limits = limits
         self.backlog: Backlog[Vehicle] = Backlog(limits, 1.0, 8.0)
 
-    def offer(self, vehicle: Vehicle, count: int, elements: int = 0) -> int:
-        records = [record(number, vehicle, elements) for number in range(count)]
-        return self.backlog.offer(records, count, None)
+    def offer(self, vehicle: Vehicle, count: int, cost_bytes: int = 1) -> int:
+        records = [record(number, vehicle, cost_bytes) for number in range(count)]
+        return self.backlog.offer(records, count * cost_bytes, None)
 
-    def work_before(self, vehicle: Vehicle) -> int:
+    def cost_before(self, vehicle: Vehicle) -> int:
         """What the sink gets of others before the first record of a vehicle, if it answers at once."""
-        work = 0
+        cost_bytes = 0
         while (batch := self.backlog.next_batch()) is not None:
             for each in batch.records:
                 if each.vehicle is vehicle:
-                    return work
-                work += work_of(each)
+                    return cost_bytes
+                cost_bytes += each.cost_bytes
             self.backlog.settle(batch, [RECEIPT] * len(batch.records), 0.0, 0.0)
         raise AssertionError("never")
 
     def test_an_honest_record_waits_for_one_share_of_a_flood(self) -> None:
         self.backlog.share_among_vehicles(is_shared=True)
-        self.offer(self.HOSTILE, 400, elements=300)
+        self.offer(self.HOSTILE, 400, cost_bytes=50_000)
         self.offer(self.HONEST, 1)
-        self.assertLessEqual(self.work_before(self.HONEST), self.limits.vehicle_work)
+        self.assertLessEqual(self.cost_before(self.HONEST), self.limits.vehicle_bytes)
 
     def test_also_of_what_was_taken_while_the_flood_was_alone(self) -> None:
-        self.offer(self.HOSTILE, 900, elements=300)
+        self.offer(self.HOSTILE, 900, cost_bytes=50_000)
         self.backlog.share_among_vehicles(is_shared=True)
         self.offer(self.HONEST, 1)
-        self.assertLessEqual(self.work_before(self.HONEST), self.limits.vehicle_work)
+        self.assertLessEqual(self.cost_before(self.HONEST), self.limits.vehicle_bytes)
 
     def test_one_record_above_the_share_flows_alone(self) -> None:
         self.backlog.share_among_vehicles(is_shared=True)
-        self.offer(self.HOSTILE, 3, elements=5_000)
+        self.offer(self.HOSTILE, 3, cost_bytes=1_000_000)
         batch = self.backlog.next_batch()
         assert batch is not None
         self.assertEqual(len(batch.records), 1)
@@ -210,7 +208,7 @@ class SharedBacklogTests(TestCase):
         self.assertIsNotNone(self.backlog.next_batch())
 
     def test_alone_a_vehicle_has_the_whole_queue_and_all_of_the_flow(self) -> None:
-        self.assertEqual(self.offer(self.HOSTILE, 1000, elements=9), 1000)
+        self.assertEqual(self.offer(self.HOSTILE, 1000, cost_bytes=4_096), 1000)
         batches = [*iter(self.backlog.next_batch, None)]
         self.assertEqual(sum(len(batch.records) for batch in batches if batch is not None), 1000)
 
@@ -230,14 +228,14 @@ class SharedBacklogTests(TestCase):
         self.assertEqual(taken, 500)
         self.assertEqual(self.offer(self.HONEST, 100), 100)
 
-    def test_a_batch_is_bounded_by_work(self) -> None:
-        self.offer(self.HOSTILE, 100, elements=99)
+    def test_a_batch_is_bounded_by_cost(self) -> None:
+        self.offer(self.HOSTILE, 100, cost_bytes=16_384)
         batch = self.backlog.next_batch()
         assert batch is not None
-        self.assertEqual(len(batch.records), self.limits.batch_work // 100)
+        self.assertEqual(len(batch.records), self.limits.batch_bytes // 16_384)
 
-    def test_what_was_set_aside_leaves_in_batches_bounded_by_work(self) -> None:
-        self.offer(self.HOSTILE, 100, elements=99)
+    def test_what_was_set_aside_leaves_in_batches_bounded_by_cost(self) -> None:
+        self.offer(self.HOSTILE, 100, cost_bytes=16_384)
         while (batch := self.backlog.next_batch()) is not None:
             self.backlog.settle(batch, [Retryable("no")] * len(batch.records), 0.0, 0.0)
         self.backlog.end_pauses(1.0)
@@ -246,19 +244,15 @@ class SharedBacklogTests(TestCase):
         self.backlog.settle(probe, [RECEIPT], 1.0, 0.0)
         batch = self.backlog.next_batch()
         assert batch is not None
-        self.assertEqual(len(batch.records), self.limits.batch_work // 100)
-
-    def test_a_long_payload_is_work(self) -> None:
-        long = Record("V", b"", self.HOSTILE, bytes(10 * 1024), 0, None, 0)
-        self.assertEqual(work_of(long), 11)
+        self.assertEqual(len(batch.records), self.limits.batch_bytes // 16_384)
 
     def test_a_backlog_that_was_emptied_knows_no_vehicle(self) -> None:
         self.backlog.share_among_vehicles(is_shared=True)
         self.offer(self.HOSTILE, 10)
-        self.work_before_all()
+        self.settle_all()
         self.backlog.share_among_vehicles(is_shared=False)
         self.assertEqual(self.offer(self.HOSTILE, 1000), 1000, "alone it has the whole queue")
 
-    def work_before_all(self) -> None:
+    def settle_all(self) -> None:
         while (batch := self.backlog.next_batch()) is not None:
             self.backlog.settle(batch, [RECEIPT] * len(batch.records), 0.0, 0.0)

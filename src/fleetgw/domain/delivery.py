@@ -14,7 +14,7 @@ from fleetgw.domain.memory_budget import Share, unbounded_share
 from fleetgw.domain.ports import RECEIPT, Outcome, Receipt
 from fleetgw.domain.records import Record, count_within
 from fleetgw.domain.set_aside import Entry, SetAside
-from fleetgw.domain.vehicle_shares import VEHICLE_WORK, VehicleShares
+from fleetgw.domain.vehicle_shares import VEHICLE_BYTES, Holding, VehicleShares
 
 
 class Origin(Protocol):
@@ -25,8 +25,8 @@ class Origin(Protocol):
 
 OriginT = TypeVar("OriginT", bound=Origin)
 
-BATCH_WORK = 1_024
-"""Units of work in one batch: what the slowest sinks handle in some five milliseconds."""
+BATCH_BYTES = 1024 * 1024
+"""Cost of the records in one batch: some 300 ordinary ones. While vehicles share, one's part is ``vehicle_bytes``."""
 
 
 @frozen
@@ -38,16 +38,16 @@ class BacklogLimits:
     :ivar queue_bytes: the memory that they take (``Record.cost_bytes``), likewise.
     :ivar in_flight_records: records handed to the sink and not settled.
     :ivar batch_records: records in one batch.
-    :ivar batch_work: their work (``work_of``), at most, unless one record alone has more.
-    :ivar vehicle_work: the work of one vehicle's records that wait or are in flight, likewise, while several are connected.
+    :ivar batch_bytes: what they cost, at most, unless one record alone costs more.
+    :ivar vehicle_bytes: what one vehicle's records that wait or are in flight cost, likewise, while several are connected.
     """
 
     queue_records: int
     queue_bytes: int
     in_flight_records: int
     batch_records: int
-    batch_work: int = BATCH_WORK
-    vehicle_work: int = VEHICLE_WORK
+    batch_bytes: int = BATCH_BYTES
+    vehicle_bytes: int = VEHICLE_BYTES
 
 
 class Backlog(Generic[OriginT]):
@@ -75,12 +75,16 @@ class Backlog(Generic[OriginT]):
         self._retries: list[Batch[OriginT]] = []
         self._waiting_records: list[Record] = []
         self._waiting_origins: list[OriginT | None] = []
+        self._waiting_bytes = 0
         self._waiting_from = 0  # the position of the first
         self._aside: SetAside[OriginT] = SetAside(retry_initial_s, retry_max_s)
         self._held_aside = self._aside.held
         self._last_was_aside = False
         self._vehicles: VehicleShares[OriginT] | None = None  # kept while several vehicles are connected
         self._is_shared = False
+        # Up to half of everything no bound can be met, be it a queue's, the memory's or a vehicle's.
+        self._calm_records = limits.queue_records // 2
+        self._calm_bytes = min(limits.queue_bytes, self._share.own_bytes) // 2
 
     @property
     def held_records(self) -> int:
@@ -122,10 +126,10 @@ class Backlog(Generic[OriginT]):
         if is_shared and self._vehicles is None:
             self._begin_sharing()
         elif not self._flowing_records and not self._held_aside.records:
-            self._vehicles = VehicleShares(self.limits.vehicle_work) if is_shared else None
+            self._vehicles = VehicleShares(self.limits.vehicle_bytes) if is_shared else None
 
     def _begin_sharing(self) -> None:
-        vehicles: VehicleShares[OriginT] = VehicleShares(self.limits.vehicle_work)
+        vehicles: VehicleShares[OriginT] = VehicleShares(self.limits.vehicle_bytes)
         self._vehicles = vehicles
         for record in self._aside.records():
             vehicles.count(record, flows=False)
@@ -133,18 +137,15 @@ class Backlog(Generic[OriginT]):
             for record in batch.records:
                 vehicles.count(record, flows=not batch.was_aside)
         waiting = [*zip(self._waiting_records, self._waiting_origins, strict=True)]
-        self._waiting_records, self._waiting_origins = [], []
+        self._waiting_records, self._waiting_origins, self._waiting_bytes = [], [], 0
         for record, origin in waiting:
             if vehicles.take([record], record.cost_bytes, origin):
-                self._waiting_records.append(record)
-                self._waiting_origins.append(origin)
+                self._wait([record], [origin])
 
     def _let_flow(self) -> None:
         """Let follow what waited for its vehicle's share of the flow."""
         if self._vehicles is not None:
-            records, origins = self._vehicles.released()
-            self._waiting_records += records
-            self._waiting_origins += origins
+            self._wait(*self._vehicles.released())
             if not self._is_shared and not self._flowing_records and not self._held_aside.records:
                 self._vehicles = None
 
@@ -159,37 +160,47 @@ class Backlog(Generic[OriginT]):
         count = len(records)
         held_records = self._flowing_records + count
         held_bytes = self._flowing_bytes + size_bytes
-        limits = self.limits
-        room_bytes = self._share.room_bytes
-        vehicles = self._vehicles
-        if (
-            self._held_aside.records
-            or held_records > limits.queue_records
-            or held_bytes > limits.queue_bytes
-            or size_bytes > room_bytes
-            # what half of the queue has room for leaves as much for the others, whosever it is
-            or (vehicles is not None and self._is_beyond_half(held_records, held_bytes, room_bytes - size_bytes))
-        ):
-            count, size_bytes = self._fitting(records)
-            records = records[:count]
+        if held_records > self._calm_records or held_bytes > self._calm_bytes or self._held_aside.records:
+            if not self._has_room(records, size_bytes):
+                count, size_bytes = self._fitting(records)
+                records = records[:count]
             held_records = self._flowing_records + count
             held_bytes = self._flowing_bytes + size_bytes
         self._flowing_records = held_records
         self._flowing_bytes = held_bytes
         self._share.take(size_bytes)
-        if vehicles is not None and count:
-            flowing = vehicles.take(records, size_bytes, origin)
-            self._waiting_records += records[:flowing]
-            self._waiting_origins += [origin] * flowing
-            return count
+        if self._vehicles is not None and count:
+            flowing = self._vehicles.take(records, size_bytes, origin)
+            if flowing < count:
+                self._wait(records[:flowing], [origin] * flowing)
+                return count
         self._waiting_records += records
         self._waiting_origins += [origin] * count
+        self._waiting_bytes += size_bytes
         return count
 
-    def _is_beyond_half(self, held_records: int, held_bytes: int, room_bytes: int) -> bool:
-        """Whether a vehicle could hold more than it leaves for the others: then it is looked at how much it does hold."""
-        limits = self.limits
-        return 2 * held_records > limits.queue_records or 2 * held_bytes > limits.queue_bytes or held_bytes > room_bytes
+    def _wait(self, records: Sequence[Record], origins: Sequence[OriginT | None]) -> None:
+        self._waiting_records += records
+        self._waiting_origins += origins
+        self._waiting_bytes += sum(record.cost_bytes for record in records)
+
+    def _has_room(self, records: Sequence[Record], size_bytes: int) -> bool:
+        """Whether all of these surely fit."""
+        if self._held_aside.records or not records:
+            return False
+        free_records = self.limits.queue_records - self._flowing_records
+        free_bytes = min(self.limits.queue_bytes - self._flowing_bytes, self._share.room_bytes)
+        if len(records) > free_records or size_bytes > free_bytes:
+            return False
+        if self._vehicles is None:
+            return True
+        holding = self._vehicles.of(records[0].vehicle.vin)
+        return not self._is_beyond_half(holding, len(records), size_bytes, free_records, free_bytes)
+
+    @staticmethod
+    def _is_beyond_half(holding: Holding[OriginT], count: int, size_bytes: int, free_records: int, free_bytes: int) -> bool:
+        """Whether a vehicle would hold more than what is left for the others."""
+        return holding.records + 2 * count > free_records or holding.cost_bytes + 2 * size_bytes > free_bytes
 
     def _fitting(self, records: Sequence[Record]) -> tuple[int, int]:
         """How many there is room for, from the first on, and what they cost."""
@@ -205,7 +216,7 @@ class Backlog(Generic[OriginT]):
         most_records, most_bytes = room_records, min(room_bytes, share_bytes)
         if self._vehicles is not None and records:
             # no more than it leaves for the others, but always one
-            holding = self._vehicles.held_by(records[0].vehicle.vin)
+            holding = self._vehicles.of(records[0].vehicle.vin)
             most_bytes = max((most_bytes - holding.cost_bytes) // 2, 0 if holding.records else records[0].cost_bytes)
             most_records = min(most_records, max((most_records - holding.records) // 2, 0 if holding.records else 1))
         for record in records[: max(0, most_records)]:
@@ -258,17 +269,21 @@ class Backlog(Generic[OriginT]):
     def _from_aside(self, room: int) -> Batch[OriginT] | None:
         if not self._aside.has_due:
             return None
-        return batch_of(self._aside.take(room, self.limits.batch_work), was_aside=True)
+        return batch_of(self._aside.take(room, self.limits.batch_bytes), was_aside=True)
 
     def _from_waiting(self, room: int) -> Batch[OriginT] | None:
         while self._waiting_records:
             records, origins, start = self._waiting_records, self._waiting_origins, self._waiting_from
-            count = count_within(records, room, self.limits.batch_work)
+            if len(records) <= room and self._waiting_bytes <= self.limits.batch_bytes:
+                count = len(records)
+            else:
+                count = count_within(records, room, self.limits.batch_bytes)
             if count == len(records):
-                self._waiting_records, self._waiting_origins = [], []
+                self._waiting_records, self._waiting_origins, self._waiting_bytes = [], [], 0
             else:
                 records, origins = records[:count], origins[:count]
                 del self._waiting_records[:count], self._waiting_origins[:count]
+                self._waiting_bytes -= sum(record.cost_bytes for record in records)
             self._waiting_from = start + count
             batch = self._without_stopped(Batch(records, origins, range(start, start + count)))
             if batch.records:
@@ -284,7 +299,7 @@ class Backlog(Generic[OriginT]):
             if self._aside.stops(entry.record):
                 self._flows_no_more(entry.record)
                 if self._vehicles is not None:
-                    self._vehicles.flows_no_more(entry.record)
+                    self._vehicles.set_aside(entry.record)
                 self._aside.hold_back(entry)
             else:
                 free.append(entry)
@@ -374,7 +389,7 @@ class Backlog(Generic[OriginT]):
             if not batch.was_aside:
                 self._flows_no_more(record)
                 if self._vehicles is not None:
-                    self._vehicles.flows_no_more(record)
+                    self._vehicles.set_aside(record)
             pause_s = aside.refused(entry, now_s, chance, is_new=not batch.was_aside)
             if pause_s is not None:
                 settlement.pause_s = max(pause_s, settlement.pause_s or 0)
@@ -384,21 +399,20 @@ class Backlog(Generic[OriginT]):
     def close(self) -> None:
         """Take nothing more and hand nothing out; what is in flight may still settle."""
         self.limits = BacklogLimits(0, 0, 0, 0)
+        self._calm_records = -1
 
     def abandon(self) -> list[tuple[Record, OriginT | None]]:
         """Give up on everything, in flight too: returns it with its origins, oldest first. For after ``close``."""
         self._share.give_back(self.held_bytes)
         if self._vehicles is not None:
-            records, origins = self._vehicles.abandon()
-            self._waiting_records += records
-            self._waiting_origins += origins
+            self._wait(*self._vehicles.abandon())
         until = self._waiting_from + len(self._waiting_records)
         waiting = Batch(self._waiting_records, self._waiting_origins, range(self._waiting_from, until))
         entries = [*self._aside.abandon()]
         for batch in (*self._in_flight, *self._retries, waiting):
             entries += batch.entries()
         self._in_flight, self._retries, self._waiting_records, self._waiting_origins = set(), [], [], []
-        self._flowing_records = self._flowing_bytes = self.in_flight_records = 0
+        self._flowing_records = self._flowing_bytes = self._waiting_bytes = self.in_flight_records = 0
         entries.sort(key=_position)
         return [(entry.record, entry.origin) for entry in entries]
 

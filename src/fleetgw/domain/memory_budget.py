@@ -32,13 +32,14 @@ class Share:
 
     :ivar budget: it is part of.
     :ivar held_bytes: the cost of the records held.
+    :ivar own_bytes: the cost of the records that the guaranteed part has room for.
     """
 
     def __init__(self, budget: MemoryBudget, weight: float) -> None:
         self.budget = budget
         self.held_bytes = 0
         self._percent = ceil(weight * 100)  # whole numbers: with fractions two shares could exceed the budget by a byte
-        self._guaranteed_cost_bytes = budget.guaranteed_bytes * 100 // self._percent
+        self.own_bytes = budget.guaranteed_bytes * 100 // self._percent
         self._claimed_bytes = 0  # of the memory that is nobody's
 
     @property
@@ -55,8 +56,8 @@ class Share:
 
     def take(self, cost_bytes: int) -> None:
         """Count records that fit into ``room_bytes``."""
-        self.held_bytes += cost_bytes
-        if self.held_bytes > self._guaranteed_cost_bytes:
+        self.held_bytes = held_bytes = self.held_bytes + cost_bytes
+        if held_bytes > self.own_bytes:
             self._claim()
 
     def give_back(self, cost_bytes: int) -> None:

@@ -1,6 +1,6 @@
 """What the gateway carries: envelopes as read, records as decoded, and the vehicle they come from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
@@ -88,8 +88,8 @@ class Record:
     :ivar signals: how many signals (``V``) or alerts (``alerts``) it holds, 0 for the other types.
     :ivar unknown_values: the names of the signals whose value is of a kind that the schema does not have.
     :ivar elements: how many repeated parts it holds: signals; alerts and their audiences; errors and their tags.
-    :ivar cost_bytes: the memory that holding the record takes, as the codec estimates it; the payload's size
-        where whoever made the record did not say.
+    :ivar cost_bytes: the memory that holding the record takes, as the codec estimates it; also the measure of the work that
+        it is for a sink, as both grow with its elements and its payload. The payload's size where the maker gives none.
     """
 
     record_type: str
@@ -121,18 +121,12 @@ class Record:
         }
 
 
-def work_of(record: Record) -> int:
-    """What handling a record costs a sink, in units: one for the record, each element, and each KiB that it costs."""
-    return record.elements + 1 + (record.cost_bytes >> 10)
-
-
-def count_within(records: Sequence[Record], most_records: int, most_work: int) -> int:
-    """How many records, from the first on, stay within both bounds; the first always does."""
-    count = min(len(records), most_records)
-    work = 0
-    for place in range(count):
-        record = records[place]
-        work += record.elements + 1 + (record.cost_bytes >> 10)  # ``work_of``, written out: for every record
-        if work > most_work and place:
-            return place
+def count_within(records: Iterable[Record], most_records: int, most_bytes: int) -> int:
+    """How many records, from the first on, stay within both bounds (``Record.cost_bytes``); the first always does."""
+    count = cost_bytes = 0
+    for record in records:
+        cost_bytes += record.cost_bytes
+        if count == most_records or (cost_bytes > most_bytes and count):
+            break
+        count += 1
     return count

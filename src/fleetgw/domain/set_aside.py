@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 from attrs import define, field
 
 from fleetgw.domain.backoff import Backoff
-from fleetgw.domain.records import Record, count_within, work_of
+from fleetgw.domain.records import Record, count_within
 
 OriginT = TypeVar("OriginT")
 
@@ -143,20 +143,20 @@ class SetAside(Generic[OriginT]):
             self._lots[lot].backoff.succeeded()
         self.end_pauses(float("inf"))
 
-    def take(self, most_records: int, most_work: int) -> list[Entry[OriginT]]:
+    def take(self, most_records: int, most_bytes: int) -> list[Entry[OriginT]]:
         """Part with due records, each lot's in order, to be handed to the sink; see ``count_within``."""
         taken: list[Entry[OriginT]] = []
-        work = 0
+        cost_bytes = 0
         while self._due and len(taken) < most_records:
             lot, stopped = next(iter(self._due.items()))
-            if taken and work + work_of(stopped.entries[0].record) > most_work:
+            if taken and cost_bytes + stopped.entries[0].record.cost_bytes > most_bytes:
                 break
             share = 1
             if stopped.flows_again:
-                room = most_records - len(taken)
-                share = count_within([entry.record for entry in stopped.entries[:room]], room, most_work - work)
+                records = (entry.record for entry in stopped.entries)
+                share = count_within(records, most_records - len(taken), most_bytes - cost_bytes)
             taken += stopped.entries[:share]
-            work += sum(work_of(entry.record) for entry in stopped.entries[:share])
+            cost_bytes += sum(entry.record.cost_bytes for entry in stopped.entries[:share])
             del stopped.entries[:share]
             if not stopped.flows_again:
                 stopped.trying = taken[-1].position

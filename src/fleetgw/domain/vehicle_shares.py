@@ -1,128 +1,142 @@
 """Fair shares of one sink's queue: how much of it, and of what flows to the sink, each vehicle has. Pure."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from attrs import define, field
 
-from fleetgw.domain.records import Record, work_of
+from fleetgw.domain.records import Record
 
 OriginT = TypeVar("OriginT")
 
-VEHICLE_WORK = 512
-"""Units of work (``work_of``) that one vehicle may have in the flow to a sink: others' records wait for no more of it.
-With 10 ms from hand-over to outcome that is 50,000 units a second, far more than a vehicle sends."""
+VEHICLE_BYTES = 96 * 1024
+"""Cost of the records (``Record.cost_bytes``) that one vehicle may have in the flow to a sink: others' records wait for no
+more of it. That is about 30 ordinary records, or 550 signals; with 10 ms from hand-over to outcome, 50,000 a second."""
+
+_HOLDINGS_KEPT = 10_000
+"""Vehicles that hold nothing are forgotten once there are so many: forgetting each at once costs more than keeping it."""
 
 
 @define(eq=False)
 class Holding(Generic[OriginT]):
     """What one vehicle has in a sink's queue.
 
-    :ivar work: in the flow: waiting for the sink or handed to it, without what is set aside.
-    :ivar records: held in all.
-    :ivar cost_bytes: the memory that they take.
+    :ivar flowing_records: waiting for the sink or handed to it.
+    :ivar flowing_bytes: their cost.
+    :ivar aside_records: set aside.
+    :ivar aside_bytes: their cost.
     :ivar overflow: what may not flow yet, oldest first.
+    :ivar overflow_bytes: its cost.
     """
 
-    work: int = 0
-    records: int = 0
-    cost_bytes: int = 0
+    flowing_records: int = 0
+    flowing_bytes: int = 0
+    aside_records: int = 0
+    aside_bytes: int = 0
     overflow: deque[tuple[Record, OriginT | None]] = field(factory=deque)
+    overflow_bytes: int = 0
 
-    def may_flow(self, work: int, most: int) -> bool:
+    @property
+    def records(self) -> int:
+        """All records held."""
+        return self.flowing_records + self.aside_records + len(self.overflow)
+
+    @property
+    def cost_bytes(self) -> int:
+        """Their cost."""
+        return self.flowing_bytes + self.aside_bytes + self.overflow_bytes
+
+    def may_flow(self, cost_bytes: int, most_bytes: int) -> bool:
         """Whether a record may join what flows: never more than the share, but always one."""
-        return not self.work or self.work + work <= most
+        return not self.flowing_records or self.flowing_bytes + cost_bytes <= most_bytes
 
 
 class VehicleShares(Generic[OriginT]):
     """Bounds what each vehicle has in the flow; the rest waits in an overflow queue of its own and follows in order.
 
-    :param most_work: the share of each vehicle.
+    :param most_bytes: the share of each vehicle.
     """
 
-    def __init__(self, most_work: int) -> None:
-        self._most_work = most_work
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
         self._holdings: dict[str, Holding[OriginT]] = {}
         self._changed: set[str] = set()
 
-    def held_by(self, vin: str) -> Holding[OriginT]:
-        """What a vehicle holds; not to be changed."""
-        return self._holdings.get(vin) or Holding()
+    def of(self, vin: str) -> Holding[OriginT]:
+        """What a vehicle holds."""
+        holding = self._holdings.get(vin)
+        if holding is None:
+            if len(self._holdings) >= _HOLDINGS_KEPT:
+                self._holdings = {vin: holding for vin, holding in self._holdings.items() if holding.records}
+            holding = self._holdings[vin] = Holding()
+        return holding
 
     def take(self, records: Sequence[Record], cost_bytes: int, origin: OriginT | None) -> int:
         """Count new records of one vehicle; how many of them may flow, from the first on. The rest is kept here."""
-        vin = records[0].vehicle.vin
-        holding = self._holdings.get(vin)
-        if holding is None:
-            holding = self._holdings[vin] = Holding()
-        count = len(records)
-        holding.records += count
-        holding.cost_bytes += cost_bytes
-        if not holding.overflow:
-            work = sum([record.elements + (record.cost_bytes >> 10) for record in records]) + count  # ``work_of``
-            if holding.work + work <= self._most_work:
-                holding.work += work
-                return count
-        return self._take_some(holding, records, origin)
-
-    def _take_some(self, holding: Holding[OriginT], records: Sequence[Record], origin: OriginT | None) -> int:
+        holding = self.of(records[0].vehicle.vin)
+        if not holding.overflow and holding.flowing_bytes + cost_bytes <= self._most_bytes:
+            holding.flowing_records += len(records)
+            holding.flowing_bytes += cost_bytes
+            return len(records)
         count = 0
         if not holding.overflow:
             for record in records:
-                work = work_of(record)
-                if not holding.may_flow(work, self._most_work):
+                if not holding.may_flow(record.cost_bytes, self._most_bytes):
                     break
-                holding.work += work
+                holding.flowing_records += 1
+                holding.flowing_bytes += record.cost_bytes
+                cost_bytes -= record.cost_bytes
                 count += 1
         holding.overflow.extend((record, origin) for record in records[count:])
+        holding.overflow_bytes += cost_bytes
         return count
 
     def count(self, record: Record, *, flows: bool) -> None:
-        """Count a record that was taken before shares were kept; ``flows`` when it is in the flow and stays there."""
-        holding = self._holdings.setdefault(record.vehicle.vin, Holding())
-        holding.records += 1
-        holding.cost_bytes += record.cost_bytes
+        """Count a record that was taken before shares were kept; ``flows`` when it is in the flow, else it is set aside."""
+        holding = self.of(record.vehicle.vin)
         if flows:
-            holding.work += work_of(record)
+            holding.flowing_records += 1
+            holding.flowing_bytes += record.cost_bytes
+        else:
+            holding.aside_records += 1
+            holding.aside_bytes += record.cost_bytes
 
-    def flows_no_more(self, record: Record) -> None:
-        """A record was set aside: it is held, but not in the flow."""
-        vin = record.vehicle.vin
-        holding = self._holdings[vin]
-        holding.work -= work_of(record)
-        if holding.overflow:
-            self._changed.add(vin)
+    def set_aside(self, record: Record) -> None:
+        """A record has left the flow, and is held all the same."""
+        self.gone((record,), flowed=True)
+        self.count(record, flows=False)
 
-    def gone(self, records: Iterable[Record], *, flowed: bool) -> None:
-        """Records are held no more; ``flowed`` when they were in the flow until now."""
-        holdings = self._holdings
+    def gone(self, records: Sequence[Record], *, flowed: bool) -> None:
+        """Records are held no more; ``flowed`` when they were in the flow until now, else they were set aside."""
+        vehicle = None
         for record in records:
-            vin = record.vehicle.vin
-            holding = holdings[vin]
-            holding.cost_bytes -= record.cost_bytes
+            if record.vehicle is not vehicle:
+                vehicle = record.vehicle
+                holding = self._holdings[vehicle.vin]
+                if holding.overflow:
+                    self._changed.add(vehicle.vin)
             if flowed:
-                holding.work -= record.elements + 1 + (record.cost_bytes >> 10)  # ``work_of``
-            if holding.records == 1:
-                del holdings[vin]
-                continue
-            holding.records -= 1
-            if holding.overflow:
-                self._changed.add(vin)
+                holding.flowing_records -= 1
+                holding.flowing_bytes -= record.cost_bytes
+            else:
+                holding.aside_records -= 1
+                holding.aside_bytes -= record.cost_bytes
 
     def released(self) -> tuple[list[Record], list[OriginT | None]]:
         """Part with what may flow by now, each vehicle's in order; with who waits for it."""
         records: list[Record] = []
         origins: list[OriginT | None] = []
         for vin in self._changed:
-            holding = self._holdings.get(vin)
-            while holding is not None and holding.overflow:
+            holding = self._holdings[vin]
+            while holding.overflow:
                 record, origin = holding.overflow[0]
-                work = work_of(record)
-                if not holding.may_flow(work, self._most_work):
+                if not holding.may_flow(record.cost_bytes, self._most_bytes):
                     break
                 holding.overflow.popleft()
-                holding.work += work
+                holding.overflow_bytes -= record.cost_bytes
+                holding.flowing_records += 1
+                holding.flowing_bytes += record.cost_bytes
                 records.append(record)
                 origins.append(origin)
         self._changed.clear()
