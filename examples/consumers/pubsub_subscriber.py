@@ -4,11 +4,13 @@ The subscription is created where it does not exist; it gets what is published f
 """
 
 import argparse
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Event
 
 from google.api_core.exceptions import AlreadyExists
 from google.cloud import pubsub_v1
+from google.cloud.pubsub_v1.subscriber.scheduler import ThreadScheduler
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Field, Payload
 
@@ -44,7 +46,8 @@ with pubsub_v1.SubscriberClient() as subscriber:
     with suppress(AlreadyExists):
         subscriber.create_subscription(request={"name": name, "topic": topic, "enable_message_ordering": options.ordered})
     print("subscribed", flush=True)
-    reading = subscriber.subscribe(name, callback=show)
+    one_thread = ThreadScheduler(ThreadPoolExecutor(1))  # several would print into each other's lines
+    reading = subscriber.subscribe(name, callback=show, scheduler=one_thread)
     enough.wait()
     reading.cancel()
     reading.result()

@@ -186,6 +186,14 @@ class DefaultTests(SynchronousTestCase):
         self.assertNotIn("reconnect.backoff.max.ms", read(settings={"reconnect.backoff.ms": 2000}))
 
 
+class Future:
+    def add_callback(self, call) -> None:
+        self.succeed = call
+
+    def add_errback(self, call) -> None:
+        self.fail = call
+
+
 class HeldWorker:
     def __init__(self, name: str) -> None:
         self.jobs: list = []
@@ -205,6 +213,11 @@ class FakeProducer:
     def __init__(self, arguments: Mapping[str, object]) -> None:
         self.arguments = arguments
         self.closed = False
+        self.sent: list[Future] = []
+
+    def send(self, topic: str, **_: object) -> Future:
+        self.sent.append(Future())
+        return self.sent[-1]
 
     def close(self, timeout: float) -> None:
         self.closed = True
@@ -274,6 +287,25 @@ class KafkaPythonTests(CredentialCase):
                 self.sink.reload()
         self.work()
         self.assertEqual([made.closed for made in self.made], [False])
+
+    def test_one_that_times_out_while_others_are_confirmed(self) -> None:
+        """Only its vehicle waits: ``NotConnected`` would stop them all."""
+        for others, expected in ((True, Retryable), (False, NotConnected)):
+            stuck = self.sink.dispatch([make_record(txid="stuck")])
+            self.work()
+            self.clock.advance(9)
+            if others:
+                other = self.sink.dispatch([make_record(txid="other")])
+                self.work()
+                self.made[0].sent[-1].succeed(None)
+                self.clock.advance(0)
+                self.assertEqual(self.successResultOf(other), [RECEIPT])
+            self.clock.advance(1)
+            self.made[0].sent[0].fail(kafka_library.KafkaTimeoutError("10 s have passed"))
+            self.clock.advance(0)
+            (outcome,) = self.successResultOf(stuck)
+            self.assertEqual((type(outcome), isinstance(self.sink.readiness(), Ready)), (expected, others))
+            self.made[0].sent.clear()
 
     def test_stopping_does_not_wait_for_a_look(self) -> None:
         """Which may wait for a name server."""
