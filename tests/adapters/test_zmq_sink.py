@@ -19,6 +19,7 @@ from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payl
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.zmq import zmq_sink
 from fleetgw.adapters.sinks.zmq.admission import Admission
+from fleetgw.adapters.sinks.zmq.held_memory import MARK_BYTES
 from fleetgw.adapters.sinks.zmq.probe import look
 from fleetgw.adapters.sinks.zmq.settings import CurveKeys
 from fleetgw.adapters.sinks.zmq.sink import ZmqSink
@@ -209,8 +210,53 @@ class SubscriberTests(ZmqCase):
         (event,) = self.log.fields_of("zmq_dispatch_error")
         self.assertEqual(event["kind"], "dropped")
 
-    def numbers(self, messages: list[list[bytes]]) -> list[bytes]:
-        self.assertNotEqual(messages, [])
+    def test_one_that_never_reads_holds_so_many_bytes_and_the_others_miss_nothing(self) -> None:
+        for addr in (f"tcp://127.0.0.1:{free_port()}", f"ipc://{self.folder}/bytes"):
+            self.addr = addr
+            limit_bytes, size_bytes = 8_000_000, 900_000
+            sink = self.started(self.context(high_water_bytes=limit_bytes))
+            deaf, quick = self.subscriber(mark=1), self.subscriber()
+            self.assertTrue(self.join(sink, deaf))
+            self.assertTrue(self.join(sink, quick))
+            before = self.metrics.value("zmq_subscriber_full_total")
+            seen: list[bytes] = []
+            refused = 0
+            for number in range(60):
+                record = make_record(payload=b"%06d" % number + bytes(size_bytes))
+                while self.outcomes(sink, [record]) != [RECEIPT]:
+                    refused += 1
+                    self.assertLess(refused, 1000)
+                    self.reactor.advance(0.05)
+                    seen += self.numbers(quick.receive(1, 5), some=False)
+                self.assertLess(sink._memory.held_bytes, limit_bytes + 2 * size_bytes)
+                while b"%06d" % number not in seen:
+                    seen += self.numbers(quick.receive(1))
+            self.assertEqual(seen, [b"%06d" % number for number in range(60)])
+            self.assertGreater(refused, 0)
+            self.assertGreater(self.metrics.value("zmq_subscriber_full_total"), before)
+            self.stop(sink)
+
+    def test_small_records_are_counted_by_samples(self) -> None:
+        sink = self.started(self.context(high_water_mark=100_000, high_water_bytes=2_000_000))
+        self.assertTrue(self.join(sink, self.subscriber(mark=1)))
+        taken = [self.outcomes(sink, [make_record(payload=bytes(1000))])[0] for _ in range(50_000)].count(RECEIPT)
+        self.assertLess(sink._memory.held_bytes, 2_000_000 + 2 * MARK_BYTES)
+        self.assertLess(taken, 50_000)
+        self.assertIn("full", [fields["kind"] for fields in self.log.fields_of("zmq_dispatch_error")])
+
+    def test_whoever_it_is_all_are_cut_where_nothing_tells(self) -> None:
+        sink = self.started(self.context(high_water_bytes=1_000_000))
+        self.assertTrue(self.join(sink, self.subscriber(mark=1)))
+        sink._connections = mock.Mock(cut_slowest=mock.Mock(return_value=0))
+        for _ in range(20):
+            self.outcomes(sink, [make_record(payload=bytes(900_000))])
+        with mock.patch.object(sink._socket, "unbind", wraps=sink._socket.unbind) as unbound:
+            self.reactor.pump([0.1] * 7)
+        self.assertEqual(unbound.call_count, 1)
+
+    def numbers(self, messages: list[list[bytes]], *, some: bool = True) -> list[bytes]:
+        if some:
+            self.assertNotEqual(messages, [])
         return [frames[-1][:6] for frames in messages if frames[-1] != PROBE]
 
     def test_record_of_another_type_is_refused_and_counted_nowhere(self) -> None:
@@ -327,6 +373,7 @@ class SettingsTests(ZmqCase):
         cases = {
             "zmq.addr": {"addr": ""},
             "zmq.high_water_mark": {"high_water_mark": 0},
+            "zmq.high_water_bytes": {"high_water_bytes": 0},
             "zmq.server_key_json_path": {"server_key_json_path": str(self.folder / "short.json")},
             "zmq.allowed_public_keys_json_path": keys,
         }

@@ -78,6 +78,10 @@ class Zmq(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     high_water_mark: Annotated[
         Positive, Meta(description="Records kept for a subscriber that is slow; it misses what comes beyond.")
     ] = 1_000
+    high_water_bytes: Annotated[
+        Positive,
+        Meta(description="Bytes kept for all slow subscribers together; beyond, the slowest are cut and miss records."),
+    ] = 33_554_432
 
 
 class RedisPool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

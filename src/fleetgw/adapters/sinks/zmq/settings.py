@@ -13,6 +13,7 @@ from fleetgw.domain.errors import ConfigurationError, Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+HIGH_WATER_BYTES = 33_554_432
 _KEY_LENGTH = 40
 
 
@@ -34,12 +35,14 @@ class ZmqSettings:
 
     :ivar curve: None for sockets in the clear.
     :ivar high_water_mark: records kept for a slow subscriber.
+    :ivar high_water_bytes: bytes of records kept for all slow subscribers together.
     """
 
     addr: str
     curve: CurveKeys | None
     verbose: bool
     high_water_mark: int
+    high_water_bytes: int
 
     @property
     def needs_ipv6(self) -> bool:
@@ -56,13 +59,17 @@ def read_settings(name: str, settings: Mapping[str, object]) -> ZmqSettings:
     :param name: of the section, for errors.
     :raises ConfigurationError: there is no address, or a file holds no keys.
     """
-    addr, mark = settings.get("addr"), settings.get("high_water_mark", 1_000)
+    addr = settings.get("addr")
     if not isinstance(addr, str) or not addr:
         fix = 'must be an address to bind to, such as "tcp://127.0.0.1:5284"'
         raise ConfigurationError([Problem(f"{name}.addr", "is missing", fix)])
-    if not isinstance(mark, int) or mark < 1:
-        raise ConfigurationError([Problem(f"{name}.high_water_mark", f"is {mark!r}", "must be a whole number from 1 on")])
-    return ZmqSettings(addr, _curve(name, settings), bool(settings.get("verbose", False)), mark)
+    marks = []
+    for key, default in (("high_water_mark", 1_000), ("high_water_bytes", HIGH_WATER_BYTES)):
+        mark = settings.get(key, default)
+        if not isinstance(mark, int) or mark < 1:
+            raise ConfigurationError([Problem(f"{name}.{key}", f"is {mark!r}", "must be a whole number from 1 on")])
+        marks.append(mark)
+    return ZmqSettings(addr, _curve(name, settings), bool(settings.get("verbose", False)), *marks)
 
 
 def key_files(settings: Mapping[str, object]) -> list[Path]:

@@ -13,6 +13,8 @@ from zope.interface import implementer
 from fleetgw.adapters.delivery.failure_log import FailureLog
 from fleetgw.adapters.delivery.numbers import PublishNumbers
 from fleetgw.adapters.sinks.zmq.admission import Admission
+from fleetgw.adapters.sinks.zmq.connections import EVENTS, Connections
+from fleetgw.adapters.sinks.zmq.held_memory import MARK_BYTES, RECORD_BYTES, HeldMemory
 from fleetgw.adapters.sinks.zmq.settings import key_files, read_settings
 from fleetgw.adapters.watched_files import WatchedFiles
 from fleetgw.domain.errors import ConfigurationError, NotConnected, Problem, Retryable
@@ -29,17 +31,21 @@ if TYPE_CHECKING:
 SUBSCRIBER_FULL_TOTAL = Metric(
     "zmq_subscriber_full_total",
     Kind.COUNTER,
-    "Times that a subscriber had high_water_mark records waiting: it missed one, and more until it had caught up.",
+    "Times that a subscriber had high_water_mark records waiting, or was cut beyond high_water_bytes: it missed some.",
 )
 """The library tells when a subscriber begins to miss records, not how many it misses."""
 
 TEND_INTERVAL_S = 0.1
 """How long a client may wait to be let in, and an event to be logged."""
 
+PATIENCE_S = 0.5
+"""Once ``high_water_bytes`` are held, subscribers have so long to halve them before the slow ones are cut."""
+
 LINGER_MS = 500
 """How long what subscribers have not fetched yet may keep the socket when stopping."""
 
 _NOT_RUNNING = NotConnected("the ZMQ sink is not running")
+_NO_ROOM = Retryable("subscribers that read too slowly make the library hold high_water_bytes")
 _READY = Ready()
 
 
@@ -66,6 +72,10 @@ class ZmqSink:
         self._subscriber_full = context.metrics.counter(SUBSCRIBER_FULL_TOTAL)
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
+        self._connections = Connections()
+        self._memory = HeldMemory(self._settings.high_water_bytes)
+        self._unmarked_bytes = 0
+        self._full_since_s: float | None = None
         self._admission: Admission | None = None
         self._endpoint = ""
         self._unbound = False
@@ -88,8 +98,7 @@ class ZmqSink:
         if curve is not None:
             self._admission = Admission(self._sockets, curve, self._log, self._reactor)
             self._admission.guard(publisher)
-        if self._settings.verbose:
-            self._monitor = publisher.get_monitor_socket()
+        self._monitor = publisher.get_monitor_socket(zmq.EVENT_ALL if self._settings.verbose else EVENTS)
         try:
             publisher.bind(self._settings.addr)
             self._endpoint = publisher.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
@@ -101,8 +110,7 @@ class ZmqSink:
             fix = 'must be an address of this machine that nobody listens on, such as "tcp://127.0.0.1:5284"'
             raise ConfigurationError([Problem(f"{self.name}.addr", what, fix)]) from error
         self._socket = publisher
-        if self._admission is not None or self._monitor is not None:
-            self._tending.start(TEND_INTERVAL_S, now=False)
+        self._tending.start(TEND_INTERVAL_S, now=False)
         self._log.info("zmq_bound", addr=self._settings.addr, curve=curve is not None)
 
     def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
@@ -116,11 +124,18 @@ class ZmqSink:
             record_type = record.record_type
             try:
                 topic = self._topics[record_type]
-                try:
-                    publisher.send(topic, zmq.SNDMORE | zmq.DONTWAIT)
-                    publisher.send(record.payload, zmq.DONTWAIT)
-                except zmq.Again:
-                    self._send_in_need(publisher, topic, record)
+                self._unmarked_bytes += len(record.payload) + RECORD_BYTES
+                if self._unmarked_bytes >= MARK_BYTES:
+                    if not self._memory.has_room():
+                        outcomes.append(self._no_room(record))
+                        continue
+                    self._send_marked(publisher, topic, record)
+                else:
+                    try:
+                        publisher.send(topic, zmq.SNDMORE | zmq.DONTWAIT)
+                        publisher.send(record.payload, zmq.DONTWAIT)
+                    except zmq.Again:
+                        self._send_in_need(publisher, topic, record.payload, record_type)
             except Exception as error:  # whatever it is, it becomes the record's outcome
                 outcomes.append(self._failed(record, error))
                 continue
@@ -133,22 +148,59 @@ class ZmqSink:
             self._numbers.published(record_type, len(taken), sum(taken))
         return succeed(outcomes)
 
-    def _send_in_need(self, publisher: zmq.Socket[bytes], topic: bytes, record: Record) -> None:
+    def _send_marked(self, publisher: zmq.Socket[bytes], topic: bytes, record: Record) -> None:
+        """Send so that the library tells when it has let go of the record: its memory is the record's."""
+        frame = zmq.Frame(record.payload, track=True, copy=False)
+        try:
+            publisher.send(topic, zmq.SNDMORE | zmq.DONTWAIT)
+            publisher.send(frame, zmq.DONTWAIT)
+        except zmq.Again:
+            self._send_in_need(publisher, topic, frame, record.record_type)
+        self._memory.add(frame.tracker, self._unmarked_bytes)
+        self._unmarked_bytes = 0
+
+    def _no_room(self, record: Record) -> DeliveryError:
+        self._unmarked_bytes -= len(record.payload) + RECORD_BYTES
+        if self._full_since_s is None:
+            self._full_since_s = self._reactor.seconds()
+        self._numbers.failed(record.record_type)
+        self._failures.add("full", str(_NO_ROOM), record_type=record.record_type)
+        return _NO_ROOM
+
+    def _relieve(self, publisher: zmq.Socket[bytes], full_since_s: float) -> None:
+        """Cut the slow subscribers when they have had time; the others get nothing large meanwhile."""
+        publisher.getsockopt(zmq.EVENTS)  # has the library let go of what it holds for subscribers that are gone
+        now_s = self._reactor.seconds()
+        if self._memory.is_relieved():
+            self._full_since_s = None
+        elif now_s - full_since_s >= PATIENCE_S:
+            self._full_since_s = now_s
+            cut = self._connections.cut_slowest(self._endpoint)
+            if not cut:
+                self._bind_anew(publisher)  # nothing tells who it is
+            self._subscriber_full.add(max(cut, 1))
+            self._failures.add("cut", "a subscriber reads too slowly, has been cut and misses records")
+
+    def _send_in_need(
+        self, publisher: zmq.Socket[bytes], topic: bytes, payload: bytes | zmq.Frame, record_type: str
+    ) -> None:
         """Send although a subscriber seems to have no room: to the others, if it has none."""
         publisher.getsockopt(zmq.EVENTS)  # has the library note what subscribers have fetched; sending alone does so seldom
         try:
-            publisher.send_multipart((topic, record.payload), zmq.DONTWAIT)
+            publisher.send_multipart((topic, payload), zmq.DONTWAIT)
         except zmq.Again:
-            self._send_to_others(publisher, topic, record)
+            self._send_to_others(publisher, topic, payload, record_type)
 
-    def _send_to_others(self, publisher: zmq.Socket[bytes], topic: bytes, record: Record) -> None:
+    def _send_to_others(
+        self, publisher: zmq.Socket[bytes], topic: bytes, payload: bytes | zmq.Frame, record_type: str
+    ) -> None:
         publisher.setsockopt(zmq.XPUB_NODROP, 0)
         try:
-            publisher.send_multipart((topic, record.payload), zmq.DONTWAIT)
+            publisher.send_multipart((topic, payload), zmq.DONTWAIT)
         finally:
             publisher.setsockopt(zmq.XPUB_NODROP, 1)
         self._subscriber_full.add(1)
-        self._failures.add("dropped", "a subscriber reads too slowly and misses records", record_type=record.record_type)
+        self._failures.add("dropped", "a subscriber reads too slowly and misses records", record_type=record_type)
 
     def _failed(self, record: Record, error: Exception) -> DeliveryError:
         outcome: DeliveryError = Retryable(f"the socket did not take it: {error!r}")
@@ -187,10 +239,14 @@ class ZmqSink:
             self._key_files.report_again(changed)
             raise
         if self._settings.curve is not None and self._admission.take(self._settings.curve, self._socket):
-            self._socket.unbind(self._endpoint)
-            self._unbound = True
-            self._bind_again(self._socket)
+            self._bind_anew(self._socket)
         return [str(path) for path in changed]
+
+    def _bind_anew(self, publisher: zmq.Socket[bytes]) -> None:
+        """Cut all subscribers, who connect again."""
+        publisher.unbind(self._endpoint)
+        self._unbound = True
+        self._bind_again(publisher)
 
     def _bind_again(self, publisher: zmq.Socket[bytes]) -> None:
         """Bind anew; while the library still lets go of the old place, ``_tend`` tries again."""
@@ -228,8 +284,13 @@ class ZmqSink:
             self._admission.answer()
         while self._monitor is not None and self._monitor.poll(0):
             event = recv_monitor_message(self._monitor)
+            self._connections.hear(event)
+            if not self._settings.verbose:
+                continue
             endpoint = event["endpoint"].decode("utf-8", "replace")
             self._log.info("zmq_socket_event", socket_event=str(zmq.Event(event["event"]).name).lower(), endpoint=endpoint)
+        if self._full_since_s is not None and self._socket is not None and not self._unbound:
+            self._relieve(self._socket, self._full_since_s)
 
 
 def _fire(stopped: Deferred[None]) -> None:
