@@ -1,14 +1,22 @@
 """What a vehicle that has left leaves behind: nothing, without the collector."""
 
 import gc
+from collections.abc import Sequence
 from weakref import ref
+
+from twisted.internet.defer import Deferred
 
 from fleetgw.adapters.codec.envelope import write_stream
 from fleetgw.adapters.ingress.connection import VehicleConnection
 from fleetgw.app.gateway import Session
+from fleetgw.domain.errors import NotConnected, Rejected, Retryable
+from fleetgw.domain.ports import Outcome
+from fleetgw.domain.records import Record
 from fleetgw.simulator.vins import make_vin
 from fleetgw.testing.gateway_in_memory import VIN, GatewayCase
+from fleetgw.testing.lane_case import LIMITS, LaneCase, succeeded
 from fleetgw.testing.raw_vehicle import RawVehicle
+from fleetgw.testing.sink_doubles import make_record
 
 SLOW_FRAGMENT = b"\x02\x81mask\x00"
 BAD_FRAME = b"\xf2\x80mask"
@@ -114,3 +122,45 @@ class FreedTests(GatewayCase):
         self.gateway.clock.advance(1)
         self.gateway.clock.advance(1)
         self.assertEqual(sum(each() is not None for each in watched), 0)
+
+
+class FailedRecordsTests(LaneCase):
+    """Sinks catch errors beside their batch: an error's traceback refers to the frame, and the frame to the error."""
+
+    def failed(self, error: type[BaseException]) -> ref[Record]:
+        def dispatch(batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
+            outcomes = []
+            for _ in batch:
+                try:
+                    try:
+                        raise KeyError("no such topic")
+                    except KeyError as cause:
+                        raise error("refused") from cause
+                except BaseException as caught:
+                    outcomes.append(caught)
+            return succeeded(outcomes)  # type: ignore[arg-type]  # as a sink that breaks the port's contract may
+
+        self.sink.answer_with = dispatch
+        record = make_record(txid="1", payload=b"12345")
+        self.lane.offer([record], 5, None)
+        self.gather()
+        return ref(record)
+
+    def test_a_record_that_was_refused_is_freed(self) -> None:
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.assertIsNone(self.failed(Rejected)())
+
+    def test_a_record_that_waits_has_no_frames(self) -> None:
+        for error in (Retryable, NotConnected, ValueError):
+            gc.collect()
+            gc.disable()
+            self.addCleanup(gc.enable)
+            record = self.failed(error)
+            self.sink.answer_with = None
+            self.lane.close()
+            self.lane.abandon()
+            self.log.entries.clear()
+            self.assertIsNone(record(), error)
+            self.lane = self.make(LIMITS)

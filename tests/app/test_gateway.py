@@ -733,6 +733,16 @@ class ConnectivityTests(GatewayCase):
             self.log.fields_of("connectivity_dropped"), [{"vin": VIN, "dispatcher": "kafka", "status": "DISCONNECTED"}]
         )
 
+    def test_who_connects_in_a_loop_has_few_lines(self) -> None:
+        self.room["kafka"] = 0
+        gateway = self.make()
+        bad = Vehicle(PeerIdentity("vehicle_device", VIN), VIN, "id", "", "\udcff")
+        for each in (vehicle(), bad):
+            for _ in range(LINES + 5):
+                gateway.connected(each, Link()).disconnected()
+        for event in ("connectivity_dropped", "connectivity_failed"):
+            self.assertEqual(len(self.log.fields_of(event)), LINES, event)
+
     def test_what_cannot_be_written_keeps_no_vehicle_out(self) -> None:
         gateway = self.make()
         bad = Vehicle(PeerIdentity("vehicle_device", VIN), VIN, "id", "", "\udcff")

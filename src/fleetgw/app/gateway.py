@@ -140,11 +140,13 @@ class Gateway:
         try:
             record = self.codec.connectivity(vehicle, status, self.wall_ns())
         except Exception as error:  # a header that no record can hold must not keep the vehicle out
-            self.log.error("connectivity_failed", vin=vehicle.vin, status=status.name, error=str(error))
+            fields: dict[str, object] = {"vin": vehicle.vin, "status": status.name, "error": str(error)}
+            self._vehicle_log.error("connectivity_failed", vehicle.vin, lambda: fields)
             return
         for lane in route.lanes:
             if not lane.offer([record], record.cost_bytes, None):
-                self.log.error("connectivity_dropped", vin=vehicle.vin, dispatcher=lane.sink.name, status=status.name)
+                fields = {"vin": vehicle.vin, "dispatcher": lane.sink.name, "status": status.name}
+                self._vehicle_log.error("connectivity_dropped", vehicle.vin, fields.copy)
 
     def count_signals(self, route: TypeRoute, vehicle: Vehicle, signals: int) -> None:
         """Add to the signals of a type, and of the vehicle when it is a tracked one."""

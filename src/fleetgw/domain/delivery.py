@@ -9,7 +9,7 @@ from attrs import frozen
 from fleetgw.domain.batch import Batch as Batch
 from fleetgw.domain.batch import Refusal, batch_of
 from fleetgw.domain.batch import Settlement as Settlement
-from fleetgw.domain.errors import NotConnected, Rejected, Retryable
+from fleetgw.domain.errors import NotConnected, Rejected, Retryable, forget_frames
 from fleetgw.domain.memory_budget import Share, unbounded_share
 from fleetgw.domain.ports import RECEIPT, Outcome, Receipt
 from fleetgw.domain.records import Record, count_within
@@ -365,6 +365,8 @@ class Backlog(Generic[OriginT]):
         again: list[Entry[OriginT]] = []
         for entry, outcome in zip(batch.entries(), outcomes, strict=True):
             record, origin = entry.record, entry.origin
+            if isinstance(outcome, BaseException):
+                forget_frames(outcome)
             if isinstance(outcome, (Receipt, Rejected)):
                 if isinstance(outcome, Rejected):
                     settlement.refused.append(Refusal(record, origin, outcome))

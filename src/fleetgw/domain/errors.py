@@ -41,6 +41,11 @@ class DeliveryError(FleetgwError):
     """A record did not reach its destination. ``str()`` is the reason, for people."""
 
 
+def forget_frames(error: BaseException) -> None:
+    """Drop an error's traceback and causes: their frames refer to the batch that holds the error, a cycle with all records."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+
+
 class Retryable(DeliveryError):
     """Try the same record again later: throttling, local queue full, missing topic, broker fail-over.
 

@@ -7,6 +7,7 @@ from unittest import mock
 
 from twisted.internet.address import IPv4Address
 
+from fleetgw.adapters.ingress.connection import MAX_HEADER_CHARACTERS
 from fleetgw.adapters.ingress.factory import STRANGERS_LINES
 from fleetgw.domain.line_limit import INTERVAL_S, LINES
 from fleetgw.testing.gateway_in_memory import VIN, GatewayCase
@@ -145,3 +146,16 @@ class FloodTests(GatewayCase):
         for event in ("request_start", "socket_connected"):
             (fields,) = gateway.log.fields_of(event)
             self.assertLess(max(len(str(value)) for value in fields.values()), 300, event)
+
+    def test_headers_that_are_kept_are_cut(self) -> None:
+        """They go with every record, so that a vehicle could have each of its records take what the longest head takes."""
+        gateway = self.start()
+        vehicle = gateway.connect(gateway.vehicle_tls())
+        vehicle.link.pump()
+        long = b"x" * 30_000
+        head = UPGRADE.removesuffix(b"\r\n") + b"Version: " + long + b"\r\nX-Network-Interface: " + long + b"\r\n\r\n"
+        self.assertEqual(vehicle.exchange(head)[:12], b"HTTP/1.1 101")
+        (connection,) = gateway.vehicles.connections
+        assert connection.vehicle is not None
+        for kept in (connection.vehicle.device_client_version, connection.vehicle.network_interface):
+            self.assertEqual(kept, "x" * MAX_HEADER_CHARACTERS + "... (30000 characters)")

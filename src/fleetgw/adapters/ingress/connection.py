@@ -37,8 +37,8 @@ INTERNAL_ERROR = 1011
 CLOSE_TIMEOUT_S = 5.0
 """How long the peer may take to answer a close frame before the connection is cut."""
 
-MAX_LOGGED_CHARACTERS = 256
-"""Of each field of the log that the peer has chosen."""
+MAX_HEADER_CHARACTERS = 256
+"""Of each header that is kept: log lines have it, and every record that waits for a sink may have a copy."""
 
 _PING = b"\x89\x00"
 _UUID = re.compile(
@@ -56,7 +56,7 @@ def connection_id(txid_header: str) -> str:
 
 
 def _cut_short(field: str) -> str:
-    return cut(field, MAX_LOGGED_CHARACTERS)
+    return cut(field, MAX_HEADER_CHARACTERS)
 
 
 class Stage(Enum):
@@ -209,8 +209,8 @@ class VehicleConnection(Protocol):
             identity,
             identity.device_id,
             connection_id(headers.get("x-txid", "")),
-            headers.get("version", ""),
-            headers.get("x-network-interface", ""),
+            _cut_short(headers.get("version", "")),
+            _cut_short(headers.get("x-network-interface", "")),
         )
         self._session = self.factory.gateway.connected(vehicle, self)
         self._turn = self.factory.turns.of(vehicle.vin)
@@ -220,7 +220,7 @@ class VehicleConnection(Protocol):
         fields: dict[str, object] = {
             "X-Forwarded-For": _cut_short(headers.get("x-forwarded-for", "")),
             "method": request.method,
-            "network_interface": _cut_short(vehicle.network_interface),
+            "network_interface": vehicle.network_interface,
             "path": _cut_short(request.path),
             "txid": vehicle.connection_id,
             "user_agent": _cut_short(headers.get("user-agent", "")),
