@@ -1,5 +1,6 @@
 """Any value as one line of JSON text, whatever it is: a log line is never lost for what it holds."""
 
+import json
 import re
 from collections.abc import Callable, Mapping
 
@@ -16,11 +17,11 @@ _DEPTH_LIMIT = 32
 _CONTROLS = "\x80-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
 """C1 controls, line and paragraph separators, what turns text round or is not to be seen. JSON escapes C0 itself."""
 
-_ESCAPES = [
-    (character.encode(), b"\\u%04x" % ord(character))
-    for character in map(chr, range(0x80, 0x10000))
-    if re.fullmatch(f"[{_CONTROLS}]", character)
-]
+_CONTROL = re.compile(f"[{_CONTROLS}]")
+
+LONG_BYTES = 16_384
+"""A longer text is escaped in one pass in C, with all that is not ASCII: a vehicle may send a megabyte of such characters, of
+all kinds, and a call for each of them, or a pass for each kind, takes half a second."""
 
 
 def to_json(value: object) -> bytes:
@@ -28,22 +29,29 @@ def to_json(value: object) -> bytes:
 
     NaN and infinities become the protobuf JSON strings ``"NaN"``, ``"Infinity"``, ``"-Infinity"``; text that was not UTF-8
     (surrogate escapes) becomes U+FFFD, bytes become base64, and what JSON does not know its ``repr``. Characters that end a
-    line for some readers, move a terminal's cursor or turn its text round are written as escapes. Raises nothing.
+    line for some readers, move a terminal's cursor or turn its text round are written as escapes, and so is in a long
+    text (``LONG_BYTES``) all else that is not ASCII. Raises nothing.
     """
     try:
-        text = _ENCODER.encode(value)
+        text = _encoded(value)
     except (TypeError, ValueError, RecursionError):
-        text = _ENCODER.encode(_plain(value, 0))
-    else:
-        # msgspec writes NaN and infinities as null: only a text with a null needs a second look.
-        if b"null" in text:
-            text = _ENCODER.encode(_plain(value, 0))
+        return _encoded(_plain(value, 0))
+    # msgspec writes NaN and infinities as null: only a text with a null needs a second look.
+    return _encoded(_plain(value, 0)) if b"null" in text else text
+
+
+def _encoded(value: object) -> bytes:
+    text = _ENCODER.encode(value)
     if not text.isascii():
-        # A call for each kind of character, not one for each that is there: a vehicle may send a megabyte of them.
-        for character, escape in _ESCAPES:
-            if character in text:
-                text = text.replace(character, escape)
+        if len(text) <= LONG_BYTES:
+            text = _CONTROL.sub(_escape, text.decode()).encode()
+        elif _CONTROL.search(text.decode()):
+            text = json.dumps(msgspec.json.decode(text), separators=(",", ":")).encode()
     return text.replace(b"\x7f", b"\\u007f")
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
 
 
 def _plain(value: object, depth: int) -> object:
