@@ -183,7 +183,7 @@ class LineTests(SynchronousTestCase):
 
     def test_long_texts_with_control_characters_are_escaped_in_one_pass(self) -> None:
         """Each kind by itself would be a pass over megabytes; a call for each character likewise half a second."""
-        text = "".join(map(chr, [*range(0x7F, 0xA0), *range(0x2028, 0x202F)])) + "ä\"\\🚗"
+        text = "".join(map(chr, [*range(0x7F, 0xA0), *range(0x2028, 0x202F)])) + 'ä"\\🚗'
         fields: dict[str, object] = {"data": {"Body": text * (LONG_BYTES // len(text)), "n": [math.nan, 1e300, 2**63, None]}}
         for log_type in (JsonLog, TextLog):
             with mock.patch.object(json_text, "_escape") as escape:
@@ -192,7 +192,9 @@ class LineTests(SynchronousTestCase):
             self.assertTrue(line.isascii())
             self.assertTrue(line.removesuffix("\n").isprintable())
         line = self.line(JsonLog, "info", "record_payload", **fields)
-        self.assertEqual(json.loads(line)["data"], {"Body": text * (LONG_BYTES // len(text)), "n": ["NaN", 1e300, 2**63, None]})
+        self.assertEqual(
+            json.loads(line)["data"], {"Body": text * (LONG_BYTES // len(text)), "n": ["NaN", 1e300, 2**63, None]}
+        )
 
     def test_long_texts_are_cut(self) -> None:
         fields: dict[str, object] = {"txid": "a" * 1_000_000 + "end", "fits": "b" * 8192, "payload_base64": "c" * 1_000_000}

@@ -42,7 +42,7 @@ class DeliveryError(FleetgwError):
 
 
 def forget_frames(error: BaseException) -> None:
-    """Drop an error's traceback and causes: their frames refer to the batch that holds the error, a cycle with all records."""
+    """Drop an error's traceback and causes: their frames refer to the batch that holds the error, a cycle with its records."""
     error.__traceback__ = error.__cause__ = error.__context__ = None
 
 

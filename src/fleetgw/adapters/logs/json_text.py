@@ -20,8 +20,8 @@ _CONTROLS = "\x80-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-
 _CONTROL = re.compile(f"[{_CONTROLS}]")
 
 LONG_BYTES = 16_384
-"""A longer text is escaped in one pass in C, with all that is not ASCII: a vehicle may send a megabyte of such characters, of
-all kinds, and a call for each of them, or a pass for each kind, takes half a second."""
+"""A longer text is escaped in one pass in C, with all that is not ASCII: a vehicle may send a megabyte of such characters of
+all kinds, and a call for each character or a pass for each kind takes half a second."""
 
 
 def to_json(value: object) -> bytes:
