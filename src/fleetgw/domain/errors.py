@@ -42,7 +42,7 @@ class DeliveryError(FleetgwError):
 
 
 def forget_frames(error: BaseException) -> None:
-    """Drop an error's traceback and causes: their frames refer to the batch that holds the error, a cycle with its records."""
+    """Drop an error's traceback and causes: their frames refer to the batch, and the batch holds the error."""
     error.__traceback__ = error.__cause__ = error.__context__ = None
 
 
