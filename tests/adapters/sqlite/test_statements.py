@@ -1,0 +1,48 @@
+"""How many rows go into one statement."""
+
+import sqlite3
+from contextlib import closing
+from unittest import TestCase
+
+from fleetgw.adapters.sinks.sqlite.statements import STATEMENT_BYTES, Insert, insert
+
+TABLE = Insert("piece", ("number", "text"))
+
+
+class Connection:
+    """Notes how many bytes each statement takes along."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.rows: list[int] = []
+        self.sizes: list[int] = []
+
+    def execute(self, sql: str, cells) -> None:
+        self.rows.append(len(cells) // 2)
+        self.sizes.append(sum(map(len, cells[1::2])))
+        self._connection.execute(sql, cells)
+
+
+class StatementTests(TestCase):
+    def written(self, texts: list[str]) -> Connection:
+        with closing(sqlite3.connect(":memory:")) as file:
+            file.execute("CREATE TABLE piece (id INTEGER PRIMARY KEY, number INTEGER, text TEXT)")
+            connection = Connection(file)
+            insert(connection, TABLE, [cell for row in enumerate(texts) for cell in row])
+            self.assertEqual(file.execute("SELECT number, text FROM piece ORDER BY id").fetchall(), list(enumerate(texts)))
+        return connection
+
+    def test_small_rows_go_together(self) -> None:
+        self.assertEqual(self.written(["small"] * 600).rows, [256, 256, 32, 32, *[4] * 6])
+        self.assertEqual(self.written([]).rows, [])
+
+    def test_large_ones_do_not(self) -> None:
+        """Nobody else gets Python's lock while cells are copied."""
+        large = "\x01" * (STATEMENT_BYTES // 5)
+        connection = self.written([large] * 20)
+        self.assertLessEqual(max(connection.sizes), STATEMENT_BYTES)
+        self.assertEqual(connection.rows, [4] * 5)
+        self.assertEqual(self.written([large * 6] * 3).rows, [1, 1, 1])
+
+    def test_small_ones_go_together_after_large_ones(self) -> None:
+        self.assertEqual(self.written(["x" * STATEMENT_BYTES, *["small"] * 256]).rows, [1, 256])
