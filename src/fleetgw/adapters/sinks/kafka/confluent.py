@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from fleetgw.adapters.sinks.kafka.credential_files import CredentialFiles
+from fleetgw.adapters.sinks.kafka.clients import Clients
 from fleetgw.adapters.sinks.kafka.deliveries import NOT_RUNNING, Delivery
 from fleetgw.adapters.sinks.kafka.failures import (
     MISSING_TOPIC_CODES,
@@ -21,14 +20,12 @@ from fleetgw.adapters.sinks.kafka.failures import (
 )
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
 from fleetgw.adapters.sinks.kafka.poll_pace import PollPace
-from fleetgw.adapters.sinks.kafka.producers import let_go, make_producer
-from fleetgw.adapters.sinks.kafka.properties import ORDER_PROPERTIES, confluent_properties
 from fleetgw.adapters.sinks.kafka.standing import Standing
 from fleetgw.domain.errors import DeliveryError, FleetgwError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, IDispatcher, IReloadable, Outcome, Readiness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from confluent_kafka import Message
     from twisted.internet.interfaces import IDelayedCall
@@ -50,18 +47,6 @@ RELOAD_INTERVAL_S = 1.0
 REMAKE_INTERVAL_S = 5.0
 """A producer that failed fatally lives at least so long before it is replaced."""
 
-_ALONE = {"batch.num.messages": "1", "linger.ms": "0"}
-
-_NO_IDEMPOTENCE_CODES = frozenset(
-    {
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-        KafkaError.UNSUPPORTED_VERSION,
-        KafkaError._UNSUPPORTED_FEATURE,
-    }
-)
-"""The broker is too old for idempotence, or does not grant it to us."""
-
 _NOT_CONNECTED_CODES = frozenset(
     {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._DESTROY}
 )
@@ -78,24 +63,13 @@ class ConfluentKafkaSink:
     def __init__(self, context: SinkContext, make_producer: Callable[..., Producer] = Producer) -> None:
         self.name = context.name
         self._context = context
-        self._make_producer = make_producer
-        self._credentials = CredentialFiles(context.settings)
-        self._properties = confluent_properties(context.name, context.settings, context.log)
-        self._idempotence_is_ours = not self._properties.keys() & ORDER_PROPERTIES
-        self._set_idempotence(self._properties)
-        # librdkafka takes a later batch's success for an earlier one's too, then without offsets, and is wrong about a new
-        # partition: there Kafka takes any sequence number first (KAFKA-15591), and the batch before it may have been refused
-        self._tells_offsets = "0" not in (self._properties.get("acks"), self._properties.get("request.required.acks"))
+        self._clients = Clients(context, make_producer)
         self._topics = {record_type: context.destination(record_type) for record_type in context.record_types}
         self._numbers = KafkaNumbers(context.metrics, context.record_types)
         self._failures = FailureLog(context.log, self._numbers, context.reactor)
-        self._standing = Standing(self._servers(), self._topics)
-        self._producer: Producer | None = None
-        self._single: Producer | None = None
-        self._successor: Producer | None = None  # has read the credentials again
+        self._standing = Standing(self._clients.servers, self._topics)
         self._credentials_looked_at_s = 0.0
         self._confirmed_at_s = -math.inf
-        self._made_at_s = 0.0
         self._fatal: KafkaError | None = None
         self._suspects: list[tuple[Delivery, int]] = []
         self._open: dict[Delivery, float] = {}  # when each was handed over, the oldest first
@@ -110,14 +84,14 @@ class ConfluentKafkaSink:
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
-        self._producer = self._made_producer()
+        self._clients.start({"error_cb": self._heard_error, "stats_cb": self._standing.heard_statistics})
         self._standing.started()
         self._tick = self._context.reactor.callLater(IDLE_POLL_INTERVAL_S, self._poll)
-        self._context.log.info("kafka_registered", client="confluent-kafka", servers=self._servers())
+        self._context.log.info("kafka_registered", client="confluent-kafka", servers=self._clients.servers)
 
     def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
         """Hand records to librdkafka; their reports come back through ``_poll``."""
-        producer = self._producer
+        producer = self._clients.in_use
         if producer is None or self._stopped is not None:
             return succeed([NOT_RUNNING] * len(batch))
         delivery = Delivery(batch)
@@ -149,28 +123,10 @@ class ConfluentKafkaSink:
 
         At once when no broker can be reached: what is under way is given back then, and not lost.
         """
-        files, successor = self._credentials.reload(self._made_successor)
-        if successor is not None:
-            before = [self._successor] if self._successor is not None else []
-            self._successor = successor
-            let_go(before)
+        files, has_made_one = self._clients.reload()
+        if has_made_one:
             self._poll_after(0)
         return files
-
-    def _made_successor(self, settings: Mapping[str, object]) -> Producer:
-        before = self._properties
-        self._properties = confluent_properties(self.name, settings, self._context.log)
-        self._set_idempotence(self._properties)
-        try:
-            return self._made_producer()
-        except BaseException:
-            self._properties = before
-            raise
-
-    def _set_idempotence(self, properties: dict[str, str]) -> None:
-        if self._idempotence_is_ours:
-            # without it a retry after a broker's error may overtake: a vehicle's records would change order
-            properties["enable.idempotence"] = "true"
 
     def _look_at_credentials(self) -> None:
         """Whatever the reason is that no broker can be reached: it may be that they were replaced."""
@@ -186,18 +142,13 @@ class ConfluentKafkaSink:
 
     def _take_over(self) -> None:
         """Go on with the client that has read the credentials again, when that can be."""
-        if self._successor is None or self._stopped is not None or (self._open and self._standing.has_broker):
+        if not self._clients.has_successor or self._stopped is not None or (self._open and self._standing.has_broker):
             return
         if self._open:
             self._purge()
             self._answer_settled()
-        if self._stopped is None and self._successor is not None:
-            self._go_on_with(self._successor)
-
-    def _go_on_with(self, producer: Producer) -> None:
-        before = self._clients()
-        self._producer, self._single, self._successor = producer, None, None
-        let_go(before)
+        if self._stopped is None:
+            self._clients.take_over()
 
     def _offer(self, producer: Producer, delivery: Delivery, indexes: Iterable[int], report: Report) -> None:
         """Hand some of a delivery's records to a client; what it refuses at once is settled at once."""
@@ -259,7 +210,7 @@ class ConfluentKafkaSink:
 
     def _confirmation(self, message: Message) -> Outcome:
         """Believe that a record is in Kafka when the broker has said where."""
-        if message.offset() is not None or not self._tells_offsets:
+        if message.offset() is not None or not self._clients.tells_offsets:
             return RECEIPT
         reason = "a later batch was confirmed, this record was not"
         self._failures.add("no_offset", reason)
@@ -273,9 +224,9 @@ class ConfluentKafkaSink:
         if not self._suspects:
             return
         suspects, self._suspects = self._suspects, []
-        self._single = self._single or self._made_producer(_ALONE)
+        single = self._clients.alone()
         for delivery, index in suspects:
-            self._offer(self._single, delivery, (index,), self._reported_alone)
+            self._offer(single, delivery, (index,), self._reported_alone)
             if not delivery.unsettled:
                 self._settled.append(delivery)
 
@@ -320,14 +271,14 @@ class ConfluentKafkaSink:
         self._tick = None
         self._hear()
         self._try_alone()
-        self._numbers.queue_size.set_to(sum(map(len, self._clients())))
+        self._numbers.queue_size.set_to(sum(map(len, self._clients.all())))
         self._answer_settled()
         if self._fatal is not None:
             self._replace_producer(self._fatal)
         if not self._standing.has_broker and self._stopped is None:
             self._look_at_credentials()
         self._take_over()
-        if self._producer is None or self._tick is not None:
+        if self._clients.in_use is None or self._tick is not None:
             return  # a caller stopped the sink, or dispatched, when it heard
         if self._stopped is not None and not self._open:
             self._release()
@@ -337,11 +288,8 @@ class ConfluentKafkaSink:
         else:
             self._poll_after(IDLE_POLL_INTERVAL_S if self._standing.has_broker else LOOK_INTERVAL_S)
 
-    def _clients(self) -> list[Producer]:
-        return [client for client in (self._producer, self._single) if client is not None]
-
     def _hear(self) -> None:
-        for client in self._clients():
+        for client in self._clients.all():
             try:
                 if self._stopped is None:
                     client.poll(0)
@@ -353,7 +301,7 @@ class ConfluentKafkaSink:
 
     def _purge(self) -> None:
         """Have every record reported on now, delivered or not; but suspects still wait for a client of their own."""
-        for client in self._clients():
+        for client in self._clients.all():
             client.purge()
         self._hear()
 
@@ -381,11 +329,7 @@ class ConfluentKafkaSink:
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
-        clients = self._clients()
-        if self._successor is not None:
-            clients.append(self._successor)
-        self._producer = self._single = self._successor = None
-        let_go(clients)
+        self._clients.end()
         self._standing.stopped()
         abandoned, self._open = self._open, {}
         for delivery in abandoned:
@@ -396,36 +340,14 @@ class ConfluentKafkaSink:
     def _replace_producer(self, fatal: KafkaError) -> None:
         """librdkafka's idempotent producer is of no more use after a fatal error: make a new one, not too often."""
         now_s = self._context.reactor.seconds()
-        if now_s - self._made_at_s < REMAKE_INTERVAL_S:
+        if now_s - self._clients.made_at_s < REMAKE_INTERVAL_S:
             return
         self._purge()
         self._answer_settled()
         if self._stopped is not None:
             return
         self._fatal = None
-        if self._idempotence_is_ours and fatal.code() in _NO_IDEMPOTENCE_CODES:
-            self._properties.pop("enable.idempotence")
-            self._idempotence_is_ours = False
-            self._context.log.warn(
-                "kafka_idempotence_off", error=fatal.str(), effect="a retry may change the order of records"
-            )
-        self._go_on_with(self._made_producer())
-
-    def _servers(self) -> str:
-        return self._properties.get("bootstrap.servers") or self._properties.get("metadata.broker.list", "(none configured)")
-
-    def _made_producer(self, changed: Mapping[str, str] = MappingProxyType({})) -> Producer:
-        """Make a client.
-
-        :param changed: properties that differ from the sink's.
-        :raises ConfigurationError: naming every property that librdkafka refuses.
-        """
-        self._made_at_s = self._context.reactor.seconds()
-        callbacks: dict[str, Callable[..., None]] = {
-            "error_cb": self._heard_error,
-            "stats_cb": self._standing.heard_statistics,
-        }
-        return make_producer(self._make_producer, self.name, {**self._properties, **changed}, callbacks, self._context.log)
+        self._clients.replace(fatal)
 
     def _heard_error(self, error: KafkaError) -> None:
         self._failures.add(error.name(), f"{error.name()}: {error.str()}")
