@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 import termios
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import zmq
@@ -52,17 +52,16 @@ class Connections:
 
 def _connection(descriptor: int, endpoint: str) -> socket.socket | None:
     """A descriptor of our own for a connection to ``endpoint``; None when that is gone and its number another's by now."""
-    try:
-        connection = socket.socket(fileno=os.dup(descriptor))
-    except OSError:
-        return None
-    try:
+    with ExitStack() as stack, suppress(OSError):
+        own = os.dup(descriptor)
+        stack.callback(os.close, own)
+        connection = socket.socket(fileno=own)
+        stack.pop_all()
+        stack.enter_context(connection)
         connection.getpeername()
         if endpoint.endswith(_end(connection.getsockname())):
+            stack.pop_all()
             return connection
-    except OSError:
-        pass
-    connection.close()
     return None
 
 
