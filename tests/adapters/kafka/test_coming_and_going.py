@@ -46,6 +46,23 @@ class ComingAndGoingTests(SynchronousTestCase):
     def test_confluent(self) -> None:
         self.check(ConfluentKafkaSink(self.context, partial(scripted.ScriptedConfluentProducer, self.broker, self.clock)))
 
+    def test_kafka_python_says_so_before_its_records_time_out(self) -> None:
+        self.patch(kafka_python, "_answers", lambda _server: not self.broker.down)
+        settings = {**SETTINGS, "message.timeout.ms": 300_000}
+        context = SinkContext("kafka", settings, "ns", ("V",), self.clock, ReadableMetrics(), self.log)
+        make = partial(scripted.ScriptedKafkaPythonProducer, self.broker, self.clock)
+        sink = KafkaPythonSink(context, make, scripted.InlineWorker)
+        self.successResultOf(sink.start())
+        self.broker.down = True
+        waiting = sink.dispatch([make_record()])
+        self.pass_time(3.5)
+        self.assertNoResult(waiting)
+        self.assertEqual(sink.readiness(), NotReady("127.0.0.1:1: no broker takes connections"))
+        self.assertEqual(self.log.fields_of("kafka_err")[0]["error"], "no broker takes connections")
+        self.broker.down = False
+        self.pass_time(1.1)
+        self.assertIsInstance(sink.readiness(), Ready)
+
     def test_kafka_python(self) -> None:
         self.patch(kafka_python, "_answers", lambda _server: not self.broker.down)
         make = partial(scripted.ScriptedKafkaPythonProducer, self.broker, self.clock)

@@ -15,7 +15,7 @@ from fleetgw.adapters.secrets import SecretFile, UnusableSecretFile
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kafka import kafka_library
 from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
-from fleetgw.adapters.sinks.kafka.kafka_library import KafkaError
+from fleetgw.adapters.sinks.kafka.kafka_library import IllegalStateError, KafkaError, KafkaTimeoutError
 from fleetgw.adapters.sinks.kafka.kafka_python import KafkaPythonSink
 from fleetgw.adapters.sinks.kafka.producers import let_go
 from fleetgw.adapters.sinks.kafka.properties import confluent_properties
@@ -213,14 +213,22 @@ class FakeProducer:
     def __init__(self, arguments: Mapping[str, object]) -> None:
         self.arguments = arguments
         self.closed = False
+        self.stuck = False
         self.sent: list[Future] = []
 
     def send(self, topic: str, **_: object) -> Future:
         self.sent.append(Future())
         return self.sent[-1]
 
+    def flush(self, timeout: float) -> None:
+        if self.stuck:
+            raise KafkaTimeoutError(f"still under way after {timeout} s")
+
     def close(self, timeout: float) -> None:
+        self.flush(timeout)
         self.closed = True
+        for future in self.sent:
+            future.fail(IllegalStateError("closed"))
 
 
 class LibraryClient:
@@ -287,6 +295,37 @@ class KafkaPythonTests(CredentialCase):
                 self.sink.reload()
         self.work()
         self.assertEqual([made.closed for made in self.made], [False])
+
+    def test_they_are_looked_at_while_nothing_is_confirmed(self) -> None:
+        """The library tries for minutes with the old ones, and tells nobody."""
+        self.sink.dispatch([make_record(txid="1")])
+        self.work()
+        self.password.write_text("second")
+        self.clock.pump([1, 1])
+        self.work()
+        self.assertEqual([made.arguments["sasl_plain_password"] for made in self.made], ["first", "second"])
+        self.assertEqual(self.log.fields_of("credentials_reloaded")[0]["files"], [str(self.password)])
+
+    def test_what_the_old_client_cannot_send_is_offered_again(self) -> None:
+        """Its ``close`` gives up where it cannot flush, and leaves all as it is."""
+        answer = self.sink.dispatch([make_record(txid="1")])
+        self.work()
+        self.made[0].stuck = True
+        self.password.write_text("second")
+        self.sink.reload()
+        self.work()
+        self.assertEqual([made.closed for made in self.made], [True, False])
+        self.assertIsInstance(self.successResultOf(answer)[0], NotConnected)
+
+    def test_they_are_not_looked_at_while_records_are_confirmed(self) -> None:
+        self.password.write_text("second")
+        for _ in range(5):
+            self.sink.dispatch([make_record(txid="1")])
+            self.work()
+            self.clock.advance(1)
+            self.made[0].sent[-1].succeed(None)
+            self.work()
+        self.assertEqual(len(self.made), 1)
 
     def test_one_that_times_out_while_others_are_confirmed(self) -> None:
         """Only its vehicle waits: ``NotConnected`` would stop them all."""

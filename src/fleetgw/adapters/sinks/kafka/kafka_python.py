@@ -47,6 +47,9 @@ PROBE_INTERVAL_S = 1.0
 
 PROBE_TIMEOUT_S = 1.0
 
+SILENCE_S = 2.0
+"""Records are under way and none is confirmed for so long: the library says nothing of a connection that it makes anew."""
+
 CLOSE_TIMEOUT_S = 2.0
 
 _CONNECTION_ERRORS = (KafkaConnectionError, NodeNotReadyError, MetadataEmptyBrokerList, IllegalStateError)
@@ -119,6 +122,7 @@ class KafkaPythonSink:
         self._open_records = 0
         self._open_bytes = 0
         self._confirmed_at_s = -math.inf
+        self._waiting_since_s = math.inf  # the first of those under way came, or the last one was confirmed
         self._stopped: Deferred[None] | None = None
         self._producer: Any = None  # kafka-python has no types; touched on the sink's thread only
         self._looking = False
@@ -156,6 +160,8 @@ class KafkaPythonSink:
         delivery.count_produced(self._numbers)
         self._numbers.queue_size.set_to(self._open_records)
         if taken:
+            if not self._open:
+                self._waiting_since_s = self._context.reactor.seconds()
             self._open.add(delivery)
             self._worker.do(partial(self._send, delivery, taken))
         else:
@@ -260,13 +266,17 @@ class KafkaPythonSink:
 
     def _close_producer(self, timeout_s: float) -> None:
         producer, self._producer = self._producer, None
-        if producer is not None:
-            if not timeout_s:
-                producer.flush = _no_flush  # close() flushes first, and would leave everything open when that takes too long
+        if producer is None:
+            return
+        if timeout_s:
             try:
                 producer.close(timeout=timeout_s)
-            except KafkaError as error:
+            except KafkaError as error:  # it could not be flushed, and was left open: what is under way would stay with it
                 self._call_reactor(partial(self._failures.add, "close", _said(error)))
+            else:
+                return
+        producer.flush = _no_flush  # close() begins with it
+        producer.close(timeout=0.0)
 
     # On any thread
 
@@ -290,7 +300,7 @@ class KafkaPythonSink:
             if not delivery.unsettled:
                 settled.append(delivery)
         if self._stopped is None and any(error is None for _, _, error in heard):
-            self._confirmed_at_s = self._context.reactor.seconds()
+            self._confirmed_at_s = self._waiting_since_s = self._context.reactor.seconds()
             self._readiness = _READY
             self._unconfirmed = False
         self._numbers.queue_size.set_to(self._open_records)
@@ -345,12 +355,16 @@ class KafkaPythonSink:
 
     def _look_for_broker(self) -> None:
         self._probe = None
-        if isinstance(self._readiness, NotReady):
+        in_doubt = isinstance(self._readiness, NotReady) or self._hears_nothing()
+        if in_doubt:
             self._look_at_credentials()
-        if self._worker is not None and isinstance(self._readiness, NotReady) and not self._looking:
+        if self._worker is not None and in_doubt and not self._looking:
             self._looking = True  # a look may take longer than the time between two: they must not heap up
             self._worker.do(self._look)
         self._look_again()
+
+    def _hears_nothing(self) -> bool:
+        return bool(self._open) and self._context.reactor.seconds() - self._waiting_since_s >= SILENCE_S
 
     def _look_at_credentials(self) -> None:
         """Whatever the reason is that no broker can be reached: it may be that they were replaced."""
@@ -373,6 +387,8 @@ class KafkaPythonSink:
 
     def _saw_nobody(self) -> None:
         self._unconfirmed = False  # there was no broker: one that is there next is another matter
+        if isinstance(self._readiness, Ready):
+            self._saw_no_broker("no broker takes connections")
 
     def _saw_no_broker(self, reason: str) -> None:
         self._failures.add("connect", reason)
