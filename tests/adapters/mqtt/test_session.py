@@ -2,8 +2,10 @@
 
 from unittest import mock
 
+from OpenSSL import SSL
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.sinks.mqtt.session import READ_PAUSE_S, MqttSession
@@ -43,3 +45,20 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(self.transport.producerState, "paused")
         self.clock.advance(READ_PAUSE_S)
         self.assertEqual(self.transport.producerState, "producing")
+
+
+class LostTests(SynchronousTestCase):
+    def test_why_tls_failed_is_said_in_words(self) -> None:
+        settings = read_settings("mqtt", {"broker": "b:1883", "topic_base": "t", "qos": 1})
+        for words, expected in (
+            (
+                "certificate verify failed",
+                "certificate verify failed: mqtt.tls.ca_file",
+            ),
+            ("tlsv13 alert certificate required", "TLS: tlsv13 alert certificate required"),
+        ):
+            owner = mock.Mock()
+            session = MqttSession(settings, owner, Clock())
+            session.makeConnection(Transport())
+            session.connectionLost(Failure(SSL.Error([("SSL routines", "", words)])))
+            self.assertIn(f"the connection was lost: {expected}", owner.session_ended.call_args.args[0].reason)

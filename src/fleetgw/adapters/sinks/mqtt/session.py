@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from attrs import frozen
+from OpenSSL import SSL
 from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 from twisted.internet.interfaces import IPushProducer
@@ -19,6 +20,7 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from zope.interface import implementer
 
+from fleetgw.adapters.openssl_reasons import reason_of
 from fleetgw.adapters.sinks.mqtt.outgoing import Outgoing, socket_of
 from fleetgw.adapters.sinks.mqtt.packets import (
     CONNACK,
@@ -299,7 +301,7 @@ class MqttSession(TwistedProtocol):
         for call in (self._keep_alive, self._read_pause):
             if call is not None and call.active():
                 call.cancel()
-        end = self._end or SessionEnd(f"the connection was lost: {reason.getErrorMessage()}", over_a_packet=True)
+        end = self._end or SessionEnd(f"the connection was lost: {_said(reason)}", over_a_packet=True)
         self._break_cycles()
         self._owner.session_ended(end)
 
@@ -374,3 +376,12 @@ class OneSession(Factory):
         """The session, once."""
         session, self._session = self._session, None
         return session
+
+
+def _said(reason: Failure) -> str:
+    if not isinstance(reason.value, SSL.Error):
+        return str(reason.getErrorMessage())
+    said = reason_of(reason.value).what
+    if "certificate verify failed" in said:
+        return f"{said}: mqtt.tls.ca_file (else the system) must have the authority of the broker's certificate"
+    return f"TLS: {said}"
