@@ -9,7 +9,7 @@ from fleetgw.adapters.codec import envelope as envelope_form
 from fleetgw.adapters.codec.codec import RecordCodec
 from fleetgw.adapters.ingress.connection import VehicleConnection
 from fleetgw.adapters.ingress.fast_frames import BYTES_AT_ONCE, MESSAGES_AT_ONCE
-from fleetgw.adapters.ingress.turns import QUANTUM_S, Turns
+from fleetgw.adapters.ingress.turns import QUANTUM_ALONE_S, QUANTUM_S, Turns
 from fleetgw.domain.records import Envelope
 from fleetgw.simulator.vins import make_vin
 from fleetgw.testing.gateway_in_memory import GatewayCase
@@ -41,6 +41,7 @@ class TurnTests(GatewayCase):
         self.codec = CostlyCodec(transmit_decoded_records=False)
         self.codec.clock = gateway.clock
         gateway.parts.gateway.codec = self.codec
+        self.other = self.open_vehicle(HONEST)
 
     def handled(self) -> int:
         """How many messages since the last time."""
@@ -76,6 +77,23 @@ class TurnTests(GatewayCase):
         handled = [self.iterate(vehicle) for _ in range(40)]
         self.assertEqual(sum(handled), 1000)
         self.assertLessEqual(max(handled) * COST_S, QUANTUM_S + MESSAGES_AT_ONCE * COST_S)
+
+    def test_the_only_vehicle_has_longer_turns(self) -> None:
+        clock = Clock()
+        turns = Turns(clock)
+        turn = turns.of(HOSTILE)
+
+        def next_quantum_s() -> float:
+            turn.left_s = 0.0
+            turn.end()
+            clock.advance(0)
+            return turn.left_s
+
+        self.assertEqual(next_quantum_s(), QUANTUM_ALONE_S)
+        other = turns.of(HONEST)
+        self.assertEqual(next_quantum_s(), QUANTUM_S)
+        del other
+        self.assertEqual(next_quantum_s(), QUANTUM_ALONE_S)
 
     def test_the_clock_is_looked_at_after_some_bytes_too(self) -> None:
         vehicle = self.open_vehicle(HOSTILE)
@@ -162,6 +180,7 @@ class TurnTests(GatewayCase):
         vehicle.link.client.abortConnection()
         vehicle.link.client.deliver(vehicle.link.server)
         self.assertEqual(self.iterate(), 0)
+        self.other.cut()
         self.assertLeavesNothing()
 
     def test_a_vehicle_that_connects_again_has_no_new_turn(self) -> None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 QUANTUM_S = 0.004
 """Seconds of a vehicle's turn; its last message may exceed it."""
 
+QUANTUM_ALONE_S = 0.05
+"""The same for the only vehicle that is connected: it delays new connections alone, and turns cost it throughput."""
+
 
 class Reader(Protocol):
     """A connection as a turn sees it."""
@@ -31,19 +34,19 @@ class Turn:
     :ivar is_over: what comes must wait (``wait``).
     """
 
-    __slots__ = ("__weakref__", "_clock", "_waiting", "is_over", "left_s")
+    __slots__ = ("__weakref__", "_turns", "_waiting", "is_over", "left_s")
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, turns: Turns) -> None:
         self.left_s = QUANTUM_S
         self.is_over = False
-        self._clock = clock
+        self._turns = turns
         self._waiting: deque[Reader] = deque()
 
     def end(self) -> None:
         """The quantum is used up: begin the next turn once the reactor has served others."""
         if not self.is_over:
             self.is_over = True
-            self._clock.callLater(0, self._begin)
+            self._turns.clock.callLater(0, self._begin)
 
     def wait(self, reader: Reader) -> None:
         """Have a reader read on in the next turn, behind those that wait already."""
@@ -51,7 +54,8 @@ class Turn:
 
     def _begin(self) -> None:
         # what a turn took beyond its quantum is taken off the next ones
-        self.left_s = min(QUANTUM_S, self.left_s + QUANTUM_S)
+        quantum_s = self._turns.quantum_s
+        self.left_s = min(quantum_s, self.left_s + quantum_s)
         self.is_over = False
         if self.left_s <= 0:
             self.end()
@@ -63,12 +67,17 @@ class Turns:
     """VIN -> ``Turn``, for as long as there is a connection of that vehicle or its turn is over."""
 
     def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
+        self.clock = clock
         self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
 
     def of(self, vin: str) -> Turn:
         """A vehicle's turn, the same for all of its connections."""
         turn = self._turns.get(vin)
         if turn is None:
-            turn = self._turns[vin] = Turn(self._clock)
+            turn = self._turns[vin] = Turn(self)
         return turn
+
+    @property
+    def quantum_s(self) -> float:
+        """Seconds of a turn that begins now."""
+        return QUANTUM_S if len(self._turns) > 1 else QUANTUM_ALONE_S
