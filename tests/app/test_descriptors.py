@@ -11,9 +11,9 @@ from fleetgw.app.descriptors import MOST_DESCRIPTORS, Capacity, capacity, raise_
 class CapacityTests(TestCase):
     def test_what_follows_from_the_descriptors(self) -> None:
         for count, expected in (
-            (20_000, Capacity(15_704, 4_096, 1_024, 1_024)),
-            (1_024, Capacity(618, 206, 51, 154)),
-            (128, Capacity(72, 24, 6, 18)),
+            (20_000, Capacity(15_704, 4_096, 2_048, 1_024)),
+            (1_024, Capacity(618, 206, 103, 154)),
+            (128, Capacity(72, 24, 12, 18)),
             (1, Capacity(3, 1, 1, 1)),
         ):
             self.assertEqual(capacity(Limits(), count), expected)

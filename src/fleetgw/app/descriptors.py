@@ -62,6 +62,6 @@ def capacity(limits: Limits, descriptors: int) -> Capacity:
     room = room_for_vehicles(descriptors)
     half_open = min(limits.max_half_open or MOST_HALF_OPEN, room // 4)
     connections = min(limits.max_connections or MOST_DESCRIPTORS, room - half_open)
-    per_address = limits.max_half_open_per_address or max(1, half_open // 4)
+    per_address = limits.max_half_open_per_address or max(1, half_open // 2)
     per_vehicle = limits.max_connections_per_vehicle or max(1, min(MOST_PER_VEHICLE, connections // 4))
     return Capacity(connections, half_open, min(per_address, half_open), min(per_vehicle, connections))

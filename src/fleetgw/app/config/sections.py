@@ -119,7 +119,7 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Natural,
         Meta(
             description="Of these, those of one IPv4 address or IPv6 /64 network; further ones are closed. "
-            "0: a quarter of `max_half_open`. Behind a load balancer, all vehicles may have one address."
+            "0: half of `max_half_open`. Behind a load balancer, all vehicles may have one address."
         ),
     ] = 0
     max_pending_reply_bytes: Annotated[
