@@ -6,12 +6,13 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import TestCase
 
-from fleetgw.testing.gateway_process import DEADLINE_S, GatewayProcess, run_twistd, write_config
+from fleetgw.testing.gateway_process import BIN, DEADLINE_S, GatewayProcess, run_twistd, write_config
 
 SINK_THAT_CANNOT_START = """
 from twisted.internet.defer import fail, succeed
@@ -116,6 +117,17 @@ class CheckTests(FolderCase):
         self.assertEqual(effective["delivery"]["drain_timeout_s"], 10.0)
         self.assertNotIn("hush", result.stdout + result.stderr)
         self.assertFalse((self.folder / "twistd.pid").exists())
+
+    def test_a_reader_that_has_gone_is_no_fault(self) -> None:
+        config = write_config(self.folder)
+        reading, writing = os.pipe()
+        os.close(reading)
+        command = [BIN / "twistd", "fleetgw", "--config", str(config), "--check"]
+        with os.fdopen(writing, "wb") as gone:
+            result = subprocess.run(
+                command, stdout=gone, stderr=subprocess.PIPE, cwd=self.folder, timeout=DEADLINE_S, check=False
+            )
+        self.assertNotIn(b"BrokenPipeError", result.stderr)
 
     def test_what_only_making_a_sink_shows_is_found(self) -> None:
         sink = {"mine": {"class": "no.such.module:Sink"}}

@@ -67,7 +67,10 @@ def check(path: Path) -> int:
         _print_problems(error.problems, ())
         return 2
     _print_problems((), loaded.warnings)
-    print(render_effective(with_ceiling(loaded.config)))
+    try:
+        print(render_effective(with_ceiling(loaded.config)), flush=True)
+    except BrokenPipeError:
+        sys.stderr.close()  # as `fleetgw check-config`: who reads no further has seen enough
     return 0
 
 
