@@ -2,15 +2,18 @@
 
 from collections import Counter
 from unittest import TestCase
+from unittest.mock import patch
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from fleetgw.domain import vehicle_shares
 from fleetgw.domain.delivery import Backlog, BacklogLimits, Batch
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, Outcome
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
+from fleetgw.domain.vehicle_shares import Holding, VehicleShares
 
 SHARE = 250
 LIMITS = BacklogLimits(
@@ -252,6 +255,24 @@ class SharedBacklogTests(TestCase):
         self.settle_all()
         self.backlog.share_among_vehicles(is_shared=False)
         self.assertEqual(self.offer(self.HOSTILE, 1000), 1000, "alone it has the whole queue")
+
+    def test_vehicles_that_hold_nothing_are_forgotten_seldom_while_many_hold_something(self) -> None:
+        looks = 0
+
+        def counted(holding: Holding[str]) -> int:
+            nonlocal looks
+            looks += 1
+            return holding.flowing_records + holding.aside_records + len(holding.overflow)
+
+        with patch.object(Holding, "records", property(counted)), patch.object(vehicle_shares, "_HOLDINGS_KEPT", 100):
+            shares: VehicleShares[str] = VehicleShares(SHARE)
+            for number in range(100):
+                each = Vehicle(PeerIdentity("vehicle_device", str(number)), str(number), str(number))
+                shares.take([record(number, each, 10)], 10, None)
+            for number in range(100, 1100):
+                shares.of(str(number))
+        self.assertGreater(looks, 100, "it forgets those that hold nothing")
+        self.assertLess(looks, 20 * 100, "a look for each new vehicle would be 100 000")
 
     def settle_all(self) -> None:
         while (batch := self.backlog.next_batch()) is not None:

@@ -15,7 +15,8 @@ VEHICLE_BYTES = 96 * 1024
 more of it. That is about 30 ordinary records, or 550 signals; with 10 ms from hand-over to outcome, 50,000 a second."""
 
 _HOLDINGS_KEPT = 10_000
-"""Vehicles that hold nothing are forgotten once there are so many: forgetting each at once costs more than keeping it."""
+"""Vehicles that hold nothing are forgotten once there are so many, and then once there are twice as many as hold something:
+forgetting each at once costs more than keeping it."""
 
 
 @define(eq=False)
@@ -61,14 +62,16 @@ class VehicleShares(Generic[OriginT]):
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._holdings: dict[str, Holding[OriginT]] = {}
+        self._forget_at = _HOLDINGS_KEPT
         self._changed: set[str] = set()
 
     def of(self, vin: str) -> Holding[OriginT]:
         """What a vehicle holds."""
         holding = self._holdings.get(vin)
         if holding is None:
-            if len(self._holdings) >= _HOLDINGS_KEPT:
+            if len(self._holdings) >= self._forget_at:
                 self._holdings = {vin: holding for vin, holding in self._holdings.items() if holding.records}
+                self._forget_at = max(_HOLDINGS_KEPT, 2 * len(self._holdings))
             holding = self._holdings[vin] = Holding()
         return holding
 
