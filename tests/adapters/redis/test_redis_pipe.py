@@ -1,13 +1,11 @@
 """What a connection makes of a server that is slow, hangs, closes or goes away; time and server are the test's."""
 
-import socket
 from unittest import TestCase
 
 from fleetgw.adapters.delivery.under_way import BatchUnderWay
 from fleetgw.adapters.sinks.redis.caution import Caution, Progress, Quarantined, Verdict
 from fleetgw.adapters.sinks.redis.conversation import LoggedOut
 from fleetgw.adapters.sinks.redis.parts import Part
-from fleetgw.adapters.sinks.redis.talk import waiting_bytes
 from fleetgw.domain.errors import DeliveryError, NotConnected
 from fleetgw.domain.ports import NotReady, Readiness, Ready
 from fleetgw.domain.records import Record
@@ -82,15 +80,6 @@ class SlowLinkTests(PipeCase):
         self.assertFalse(progress.is_sending)
         progress.seen(0, 100, 24.0)
         self.assertEqual(progress.deadline, 25.0, "it has all, and does not answer")
-
-    def test_what_the_peer_has_not_taken_is_not_taken(self) -> None:
-        ours, theirs = socket.socketpair()
-        self.addCleanup(ours.close)
-        self.addCleanup(theirs.close)
-        ours.send(bytes(1000))
-        self.assertGreaterEqual(waiting_bytes(ours), 1000)
-        theirs.recv(1000)
-        self.assertEqual(waiting_bytes(ours), 0)
 
     def test_later_records_that_leave_say_nothing_of_the_oldest(self) -> None:
         progress = Progress(5.0)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import socket
-import sys
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from fleetgw.adapters.send_queue import unacknowledged_bytes
 
+if TYPE_CHECKING:
     from twisted.internet.interfaces import ITCPTransport
 
 SLICE_BYTES = 65_536
 """Handed over at once; also what Twisted's connections buffer before they say that they are full."""
-
-_SIOCOUTQ = 0x5411
-"""Linux: bytes in a socket's send queue that the peer's TCP has not acknowledged."""
 
 
 def socket_of(transport: ITCPTransport) -> socket.socket | None:
@@ -25,17 +21,6 @@ def socket_of(transport: ITCPTransport) -> socket.socket | None:
         below = lower
     handle = below.getHandle()
     return handle if isinstance(handle, socket.socket) else None
-
-
-def _queue_size(handle: socket.socket | None) -> Callable[[], int] | None:
-    if handle is None or sys.platform != "linux":
-        return None
-    from fcntl import ioctl
-
-    def size_bytes() -> int:
-        return int.from_bytes(ioctl(handle, _SIOCOUTQ, bytes(4)), sys.byteorder)
-
-    return size_bytes
 
 
 class Outgoing:
@@ -48,7 +33,8 @@ class Outgoing:
 
     def __init__(self, transport: ITCPTransport) -> None:
         self._transport = transport
-        self._queue_size = _queue_size(socket_of(transport))
+        handle = socket_of(transport)
+        self._socket = None if handle is None or unacknowledged_bytes(handle) is None else handle
         self._waiting: list[bytes] = []  # the first last
         self._paused = False
         self.written_bytes = 0
@@ -91,19 +77,18 @@ class Outgoing:
     def resume(self) -> None:
         """The connection has handed all to the system."""
         self._paused = False
-        if self._queue_size is None:
+        if self._socket is None:
             self._left_bytes = self._handed_bytes
         self._hand_over()
 
     def left_bytes(self) -> int:
         """How much has left this machine at least; without a socket, what the connection has taken."""
-        if self._queue_size is None:
+        if self._socket is None:
             if not self._paused:
                 self._left_bytes = self._handed_bytes
             return self._left_bytes
-        try:
-            queued = self._queue_size()
-        except (OSError, ValueError):  # the connection has just gone
+        queued = unacknowledged_bytes(self._socket)
+        if queued is None:  # the connection has just gone
             return self._left_bytes
         buffered = 2 * SLICE_BYTES if self._paused else SLICE_BYTES if queued else 0
         self._left_bytes = max(self._left_bytes, self._handed_bytes - queued - buffered)

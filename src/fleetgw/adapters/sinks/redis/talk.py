@@ -5,11 +5,11 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from fleetgw.adapters.send_queue import unacknowledged_bytes
 from fleetgw.adapters.sinks.redis.caution import Progress
 from fleetgw.adapters.sinks.redis.conversation import Conversation
 
@@ -150,7 +150,7 @@ class Talk:
         if progress.deadline is None:
             return renew_at is None or renew_at > self._clocks.monotonic_s() or not may_end
         now = self._clocks.monotonic_s()
-        progress.seen(conversation.replies_heard, self._written_bytes - waiting_bytes(self._socket), now)
+        progress.seen(conversation.replies_heard, self._written_bytes - (unacknowledged_bytes(self._socket) or 0), now)
         if progress.deadline is not None and progress.deadline <= now:
             raise TimedOut(f"no answer within {self._timeout_s:g} s")
         return True
@@ -180,17 +180,6 @@ class Talk:
             self._unsent += said
             self._progress.said(self.conversation.commands_said, self._written_bytes + len(said), self._clocks.monotonic_s())
         return bool(said)
-
-
-def waiting_bytes(server: socket.socket) -> int:
-    """How many bytes of what was written the server's host has not taken; 0 where the system does not tell."""
-    try:
-        import fcntl
-        from termios import TIOCOUTQ
-
-        return int.from_bytes(fcntl.ioctl(server, TIOCOUTQ, bytes(4)), sys.byteorder)
-    except (ImportError, OSError):
-        return 0
 
 
 def read(server: socket.socket) -> bytes:
