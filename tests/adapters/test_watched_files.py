@@ -68,6 +68,16 @@ class WatchedFilesTests(TestCase):
         (self.folder / "next").rename(link)
         self.assertEqual(watched.changed(), [link / "key"])
 
+    def test_a_change_is_reported_again_when_the_files_cannot_be_read(self) -> None:
+        self.other.unlink()
+        with self.assertRaises(ValueError), self.watched.reading_changed() as changed:
+            self.assertEqual(changed, [self.other])
+            raise ValueError
+        with self.watched.reading_changed() as changed:
+            self.assertEqual(changed, [self.other])
+        with self.watched.reading_changed() as changed:
+            self.assertEqual(changed, [])
+
     def test_what_could_not_be_used_is_reported_again_even_if_it_is_missing(self) -> None:
         self.watched.report_again([self.other])
         self.assertEqual(self.watched.changed(), [self.other])

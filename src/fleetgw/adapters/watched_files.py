@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _Stamp = tuple[int, int, int] | None
@@ -34,6 +34,16 @@ class WatchedFiles:
                 self._seen[path] = stamp
                 changed.append(path)
         return changed
+
+    @contextmanager
+    def reading_changed(self) -> Iterator[list[Path]]:
+        """The files that have changed, to be read in the body of ``with``; reported again when that raises."""
+        changed = self.changed()
+        try:
+            yield changed
+        except BaseException:
+            self.report_again(changed)
+            raise
 
     def report_again(self, paths: Iterable[Path]) -> None:
         """Have the next ``changed`` report these files whatever they are then: they could not be used."""

@@ -193,15 +193,11 @@ class ReloadableContext:
 
         :raises ConfigurationError: a file cannot be used; the context in use stays.
         """
-        changed = self._watched.changed()
-        if changed:
-            try:
+        with self._watched.reading_changed() as changed:
+            if changed:
                 self._read()
-            except ConfigurationError:
-                self._watched.report_again(changed)
-                raise
-        else:
-            self._look_at_dates()
+            else:
+                self._look_at_dates()
         return [str(file) for file in changed]
 
     def _read(self) -> None:

@@ -31,12 +31,6 @@ class CredentialFiles:
         :param use: raises when the section or a file cannot be used: then the files are tried again at the next call.
         :return: the files that have changed, and what ``use`` has returned.
         """
-        changed = self._watched.changed()
-        if not changed:
-            return [], None
-        try:
-            used = use(with_secrets_read_again(self._settings))
-        except BaseException:
-            self._watched.report_again(changed)
-            raise
+        with self._watched.reading_changed() as changed:
+            used = use(with_secrets_read_again(self._settings)) if changed else None
         return [str(path) for path in changed], used

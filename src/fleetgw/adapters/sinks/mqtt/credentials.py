@@ -51,12 +51,7 @@ class Credentials:
 
         :raises FleetgwError: one cannot be used; what was read before stays in use.
         """
-        changed = self._watched.changed()
-        if not changed:
-            return ()
-        try:
-            self._read(evolve(self._context, settings=with_secrets_read_again(self._context.settings)))
-        except Exception:
-            self._watched.report_again(changed)
-            raise
+        with self._watched.reading_changed() as changed:
+            if changed:
+                self._read(evolve(self._context, settings=with_secrets_read_again(self._context.settings)))
         return [str(path) for path in changed]

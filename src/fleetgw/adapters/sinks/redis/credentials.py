@@ -84,20 +84,11 @@ class Credentials:
 
         :raises FleetgwError: one cannot be used; the old content stays in use.
         """
-        with self._lock:
-            changed = self._watched.changed()
-            if not changed and not self._in_doubt:
-                return ()
-            try:
-                given = with_secrets_read_again(self._given)
-                settings = read_settings(self._name, given)
-            except FleetgwError:
-                self._watched.report_again(changed)
-                raise
-            self._in_doubt = False
-            self._given = given
-            self._settings = settings
-            return [str(path) for path in changed]
+        with self._lock, self._watched.reading_changed() as changed:
+            if changed or self._in_doubt:
+                self._settings = read_settings(self._name, with_secrets_read_again(self._given))
+                self._in_doubt = False
+            return [str(path) for path in changed] or ()
 
 
 def _files(given: Mapping[str, object]) -> list[Path]:
