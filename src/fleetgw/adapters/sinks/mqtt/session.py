@@ -16,8 +16,8 @@ from OpenSSL import SSL
 from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
 from zope.interface import implementer
 
 from fleetgw.adapters.openssl_reasons import reason_of
@@ -362,20 +362,6 @@ class MqttSession(TwistedProtocol):
         over_a_packet = by_broker and code.value in _OVER_A_PACKET
         taken_over = by_broker and code.value == _TAKEN_OVER
         self._note_end(SessionEnd(f"{said}: {code}", over_a_packet=over_a_packet, taken_over=taken_over))
-
-
-class OneSession(Factory):
-    """Hands out one session and keeps nothing of it; ``connectProtocol`` makes a class each time that keeps it."""
-
-    noisy = False
-
-    def __init__(self, session: MqttSession) -> None:
-        self._session: MqttSession | None = session
-
-    def buildProtocol(self, _address: object) -> MqttSession | None:
-        """The session, once."""
-        session, self._session = self._session, None
-        return session
 
 
 def _said(reason: Failure) -> str:

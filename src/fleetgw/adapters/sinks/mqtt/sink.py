@@ -13,9 +13,10 @@ from fleetgw.adapters.delivery.numbers import PublishNumbers
 from fleetgw.adapters.delivery.under_way import BatchUnderWay
 from fleetgw.adapters.sinks.mqtt.credentials import Credentials
 from fleetgw.adapters.sinks.mqtt.messages import MessageWriter
+from fleetgw.adapters.sinks.mqtt.one_protocol import OneProtocol
 from fleetgw.adapters.sinks.mqtt.pauses import ReconnectPauses
 from fleetgw.adapters.sinks.mqtt.quarantine import Quarantine
-from fleetgw.adapters.sinks.mqtt.session import MqttSession, OneSession, SessionEnd
+from fleetgw.adapters.sinks.mqtt.session import MqttSession, SessionEnd
 from fleetgw.adapters.sinks.mqtt.window import PublishWindow
 from fleetgw.domain.errors import DeliveryError, FleetgwError, NotConnected, Retryable
 from fleetgw.domain.ports import IHoldsCopies, IPromptDispatcher, IReloadable, NotReady, Outcome, Readiness, Ready
@@ -171,7 +172,7 @@ class MqttSink:
         self._read_credentials()
         self._session = MqttSession(self._settings, self, self._clock)
         self._attempt_deadline = self._clock.callLater(self._settings.connect_timeout_s, self._attempt_timed_out)
-        self._attempt = self._credentials.endpoint.connect(OneSession(self._session))
+        self._attempt = self._credentials.endpoint.connect(OneProtocol(self._session))
         # as its result, the session would stay with the endpoint, which refers to this for ever
         self._attempt.addCallbacks(lambda _session: None, self._attempt_failed)
 

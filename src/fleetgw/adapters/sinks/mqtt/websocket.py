@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
@@ -15,6 +15,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 from zope.interface import implementer
 
+from fleetgw.adapters.sinks.mqtt.one_protocol import OneProtocol
 from fleetgw.adapters.sinks.mqtt.packets import RECEIVED_SIZE_LIMIT_BYTES
 
 if TYPE_CHECKING:
@@ -147,17 +148,6 @@ class WebSocketConnection(Protocol):
         return self._below.getHandle()
 
 
-class _Once(Factory):
-    noisy = False
-
-    def __init__(self, connection: WebSocketConnection) -> None:
-        self._connection: WebSocketConnection | None = connection
-
-    def buildProtocol(self, _address: object) -> WebSocketConnection | None:
-        connection, self._connection = self._connection, None
-        return connection
-
-
 @implementer(IStreamClientEndpoint)
 class WebSocketEndpoint:
     """Connects over WebSocket: fires once the server has agreed.
@@ -195,6 +185,6 @@ class WebSocketEndpoint:
                 connecting.cancel()
 
         connection = WebSocketConnection(self._url, opened, failed)
-        connecting = self._below.connect(_Once(connection))
+        connecting = self._below.connect(OneProtocol(connection))
         connecting.addErrback(unreachable)
         return attempt

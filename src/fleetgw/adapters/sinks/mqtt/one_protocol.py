@@ -1,0 +1,23 @@
+"""A factory for a single connection."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from twisted.internet.protocol import Factory, Protocol
+
+ProtocolT = TypeVar("ProtocolT", bound=Protocol)
+
+
+class OneProtocol(Factory, Generic[ProtocolT]):
+    """Hands out one protocol and keeps no reference to it; ``connectProtocol`` makes a class each time that keeps one."""
+
+    noisy = False
+
+    def __init__(self, protocol: ProtocolT) -> None:
+        self._protocol: ProtocolT | None = protocol
+
+    def buildProtocol(self, _address: object) -> ProtocolT | None:
+        """The protocol, once."""
+        protocol, self._protocol = self._protocol, None
+        return protocol
