@@ -40,7 +40,7 @@ class UnreadableBlock:
 
 @frozen
 class Bundle:
-    """What a file holds.
+    """The content of a file of authorities.
 
     :ivar certificates: each once, in the file's order.
     """

@@ -1,4 +1,4 @@
-"""What of a configuration nobody is to read on a screen or in a log, and how it is hidden: the one place that knows."""
+"""Masks secrets wherever the configuration or an error is shown: the one place that knows their names and forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What OpenSSL has against a certificate or a key, in words that say what would be right."""
+"""Explains why OpenSSL refuses a certificate or a key, and says what would be right."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Reason:
 
 
 def reason_of(error: SSL.Error) -> Reason:
-    """What an error of pyOpenSSL says about the file that was loaded."""
+    """Explain an error of pyOpenSSL about the file that was loaded."""
     said = "; ".join(dict.fromkeys(str(entry[-1]) for entry in (error.args[0] if error.args else ()) if entry[-1]))
     for part, (what, fix) in _MEANINGS.items():
         if part in said:

@@ -1,4 +1,4 @@
-"""What Twisted's reactor does otherwise than a gateway needs: its clock, and its threads at the end."""
+"""Adapts Twisted's reactor to a gateway: a monotonic clock, and an end that does not wait for busy threads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POOL_THREADS = 10
 """As many as Twisted's own pool has."""
 
 JOINED_WITHIN_S = 0.25
-"""How long the end of the pool waits for its threads, in all: those that are idle need less than a millisecond."""
+"""Time for all threads to end with the pool: those that are idle need less than a millisecond."""
 
 
 def run_on_monotonic_time(reactor: object) -> None:

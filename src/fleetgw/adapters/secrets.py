@@ -1,4 +1,4 @@
-"""Secrets of the configuration. One that is in a file can be read again: whoever rotates it replaces the file."""
+"""Secrets of the configuration. One that is in a file can be read again after the file was replaced."""
 
 from __future__ import annotations
 

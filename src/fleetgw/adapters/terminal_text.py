@@ -1,4 +1,4 @@
-"""Text of others on a terminal: shown, never obeyed. A vehicle's value may hold the sequences that terminals act on."""
+"""Text of vehicles and servers for a terminal, without control characters: terminals act on some sequences of them."""
 
 from __future__ import annotations
 

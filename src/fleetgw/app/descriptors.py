@@ -58,7 +58,7 @@ def room_for_vehicles(descriptors: int) -> int:
 
 
 def capacity(limits: Limits, descriptors: int) -> Capacity:
-    """What ``limits`` and so many descriptors allow; what is 0 in ``limits`` follows from the descriptors."""
+    """The connections that ``limits`` and so many descriptors allow; a limit of 0 follows from the descriptors."""
     room = room_for_vehicles(descriptors)
     half_open = min(limits.max_half_open or MOST_HALF_OPEN, room // 4)
     connections = min(limits.max_connections or MOST_DESCRIPTORS, room - half_open)

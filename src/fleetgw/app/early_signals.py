@@ -1,4 +1,4 @@
-"""Signals from the very beginning of the process, and who gets them as it goes on.
+"""Handles signals from the beginning of the process, before the gateway has loaded.
 
 Python does nothing about SIGTERM, SIGHUP and SIGUSR1 by itself: the kernel then ends the process on a SIGHUP, and ignores a
 SIGTERM where the process is the first of a container. Loading the clients of some sinks takes seconds.

@@ -14,7 +14,7 @@ _USUALLY_UNPRIVILEGED_FROM = 1024
 
 @frozen
 class ListeningError:
-    """What stands in the way.
+    """The reason why an address cannot be listened on.
 
     :ivar what: a predicate, to be put behind ``host:port``: "is taken".
     :ivar fix: what to do.

@@ -48,7 +48,7 @@ class Pause:
         return pause_s, reached
 
     def next_look_s(self, now_s: float) -> float:
-        """How long to wait before the sink is looked at again, or tried; 0 when it is to be tried now."""
+        """Seconds until the sink is looked at again, or tried; 0 when it is to be tried now."""
         was_ready, self._was_ready = self._was_ready, self._is_ready()
         if self._was_ready and not was_ready:
             return 0.0

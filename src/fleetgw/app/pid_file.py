@@ -22,7 +22,7 @@ def settle_pid_file(
 ) -> None:
     """Decide on the pid file before twistd looks at it.
 
-    In the foreground there is none unless ``--pidfile`` asks for it: whoever started the process knows it, and in a
+    In the foreground there is none unless ``--pidfile`` asks for it: the parent process knows its number, and in a
     container the file of a killed gateway names the process number of the next one. A file that names this very process is
     left over and removed; so is, by twistd, one that names none that lives.
 
@@ -52,14 +52,14 @@ def settle_pid_file(
 
 
 def _command(file: Path) -> str:
-    """What a process was started with; empty when that cannot be seen."""
+    """The command line of a process; empty when it cannot be read."""
     with suppress(OSError):
         return file.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
     return ""
 
 
 def restrict_pid_file(twistd_options: MutableMapping[str, object]) -> None:
-    """Have nobody else write the number that an administrator sends signals to, whatever the umask."""
+    """Make the file writable for its owner alone, whatever the umask: an administrator sends signals to its number."""
     if name := twistd_options.get("pidfile"):
         with suppress(OSError):
             Path(str(name)).chmod(MODE)

@@ -1,4 +1,4 @@
-"""What twistd knows the gateway by. Light: every twistd loads it, whatever it is asked to run."""
+"""The plugin by which twistd knows the gateway. Imports little: every twistd loads it, for any other service too."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What becomes of messages that make no record: counted, logged within bounds, and answered."""
+"""Messages that make no record: counted, logged within bounds, and answered."""
 
 from __future__ import annotations
 

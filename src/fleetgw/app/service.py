@@ -42,8 +42,8 @@ of their going have settled. What is left is the sinks' own."""
 
 
 LOG_READER_MIN_S, LOG_READER_MAX_S = 1.0, 5.0
-"""How long the log may wait, in all, for a slow reader of standard output to take the last lines: what is left of the time
-for stopping, within these bounds."""
+"""Bounds on the time that the log may wait, in all, for a slow reader of standard output to take the last lines: the rest of
+the time for stopping, within them."""
 
 READY_WITHIN_S = 3.0
 """How long a sink has to reach its destination before it is named in the log; none has at once."""

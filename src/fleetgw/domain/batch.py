@@ -1,4 +1,4 @@
-"""What a lane hands to its sink, and what the sink's outcomes mean."""
+"""Batches that a lane hands to its sink, and the meaning of the sink's outcomes."""
 
 from collections.abc import Sequence
 from typing import Generic, TypeVar
@@ -14,7 +14,7 @@ OriginT = TypeVar("OriginT")
 
 @define(eq=False)
 class Batch(Generic[OriginT]):
-    """Records to be handed to the sink together; ``origins[i]`` waits for ``records[i]``, None when nobody does.
+    """Records to be handed to the sink together; ``origins[i]`` waits for ``records[i]``, None when no origin does.
 
     :ivar positions: where each record stands in the order of all records ever taken.
     :ivar was_aside: the records had been set aside.
@@ -31,7 +31,7 @@ class Batch(Generic[OriginT]):
 
 
 def batch_of(entries: Sequence[Entry[OriginT]], *, was_aside: bool = False) -> Batch[OriginT]:
-    """Make a batch of these."""
+    """Make a batch of entries."""
     return Batch(
         [entry.record for entry in entries],
         [entry.origin for entry in entries],
@@ -51,11 +51,11 @@ class Refusal(Generic[OriginT]):
 
 @define(eq=False)
 class Settlement(Generic[OriginT]):
-    """What a batch's outcomes mean.
+    """The meaning of a batch's outcomes.
 
     :ivar due: the confirmed records that each origin waits for, in order.
     :ivar refused: the records to put aside for good.
-    :ivar retried_records: how many are to be tried again.
+    :ivar retried_records: number of records to retry.
     :ivar retry_reason: why the last of those is, None when none is.
     :ivar not_connected: why the sink as a whole gets nothing now, None when it may get more.
     :ivar pause_s: the longest pause that was begun for what was set aside, None when none was.

@@ -82,9 +82,9 @@ class Backlog(Generic[OriginT]):
         self._last_was_aside = False
         self._vehicles: VehicleShares[OriginT] | None = None  # kept while several vehicles are connected
         self._is_shared = False
-        # Up to half of everything no bound can be met, be it a queue's, the memory's or a vehicle's.
-        self._calm_records = limits.queue_records // 2
-        self._calm_bytes = min(limits.queue_bytes, self._share.own_bytes) // 2
+        # While less than half is held, no bound can be reached: neither of the queue, nor of the memory, nor of a vehicle.
+        self._unchecked_records = limits.queue_records // 2
+        self._unchecked_bytes = min(limits.queue_bytes, self._share.own_bytes) // 2
 
     @property
     def held_records(self) -> int:
@@ -160,7 +160,7 @@ class Backlog(Generic[OriginT]):
         count = len(records)
         held_records = self._flowing_records + count
         held_bytes = self._flowing_bytes + size_bytes
-        if held_records > self._calm_records or held_bytes > self._calm_bytes or self._held_aside.records:
+        if held_records > self._unchecked_records or held_bytes > self._unchecked_bytes or self._held_aside.records:
             if not self._has_room(records, size_bytes):
                 count, size_bytes = self._fitting(records)
                 records = records[:count]
@@ -401,7 +401,7 @@ class Backlog(Generic[OriginT]):
     def close(self) -> None:
         """Take nothing more and hand nothing out; what is in flight may still settle."""
         self.limits = BacklogLimits(0, 0, 0, 0)
-        self._calm_records = -1
+        self._unchecked_records = -1
 
     def abandon(self) -> list[tuple[Record, OriginT | None]]:
         """Give up on everything, in flight too: returns it with its origins, oldest first. For after ``close``."""

@@ -1,4 +1,4 @@
-"""How often something about one vehicle is written to the log. Pure: told the time."""
+"""Bounds the log lines about one vehicle. Pure: told the time."""
 
 from attrs import define, field
 
@@ -15,7 +15,7 @@ TEXT_CHARACTERS = 128
 
 @define
 class _Window:
-    """What was written since it began, and what was left out since a line was last written."""
+    """The lines written since it began, and the lines left out since the last one that was written."""
 
     since_s: float
     lines: int = 0

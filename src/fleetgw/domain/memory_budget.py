@@ -7,8 +7,8 @@ from math import ceil
 class MemoryBudget:
     """One ceiling for the queues of all sinks.
 
-    Half of it is divided into guaranteed shares, one for each sink; the other half goes to whoever takes it first. So a
-    sink that hangs cannot take the memory that another one needs to go on.
+    Half of it is divided into guaranteed shares, one for each sink; any share takes from the other half while there is
+    some. So a sink that hangs cannot take the memory that another one needs to go on.
 
     :ivar ceiling_bytes: the bound on the memory of all shares together.
     """
@@ -28,7 +28,7 @@ class MemoryBudget:
 
 
 class Share:
-    """What one sink's queue has taken from the budget.
+    """The part of the budget that one sink's queue has taken.
 
     :ivar budget: it is part of.
     :ivar held_bytes: the cost of the records held.
@@ -40,7 +40,7 @@ class Share:
         self.held_bytes = 0
         self._percent = ceil(weight * 100)  # whole numbers: with fractions two shares could exceed the budget by a byte
         self.own_bytes = budget.guaranteed_bytes * 100 // self._percent
-        self._claimed_bytes = 0  # of the memory that is nobody's
+        self._claimed_bytes = 0  # of the half that is not guaranteed to any share
 
     @property
     def memory_bytes(self) -> int:

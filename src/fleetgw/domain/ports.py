@@ -107,7 +107,7 @@ class IPromptDispatcher(IDispatcher):
 
 
 class IReloadable(Interface):
-    """What reads files that others replace: certificates, keys, passwords. Optional for a sink."""
+    """Reads files that others replace: certificates, keys, passwords. Optional for a sink."""
 
     def reload() -> Sequence[str]:
         """Read the files again that have changed, and use their content for new connections.
@@ -125,7 +125,7 @@ DEFAULT_MEMORY_WEIGHT = 2.0
 
 
 class IHoldsCopies(Interface):
-    """What says how much memory a sink's records take with it. Optional for a sink."""
+    """Says how much memory a record takes while it is with a sink. Optional for a sink."""
 
     memory_weight = Attribute(
         """Bytes of memory for each byte of ``Record.cost_bytes`` while a record is with the sink, at least 1: the record

@@ -1,4 +1,4 @@
-"""Fair shares of one sink's queue: how much of it, and of what flows to the sink, each vehicle has. Pure."""
+"""Fair shares: bounds each vehicle's part of one sink's queue and of the flow to the sink. Pure."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ forgetting each at once costs more than keeping it."""
 
 @define(eq=False)
 class Holding(Generic[OriginT]):
-    """What one vehicle has in a sink's queue.
+    """The records of one vehicle in a sink's queue.
 
     :ivar flowing_records: waiting for the sink or handed to it.
     :ivar flowing_bytes: their cost.
@@ -66,7 +66,7 @@ class VehicleShares(Generic[OriginT]):
         self._changed: set[str] = set()
 
     def of(self, vin: str) -> Holding[OriginT]:
-        """What a vehicle holds."""
+        """The records that a vehicle holds."""
         holding = self._holdings.get(vin)
         if holding is None:
             if len(self._holdings) >= self._forget_at:

@@ -21,7 +21,7 @@ MAX_JSON_BYTES = 2_097_152
 """The longest JSON that is made of a record."""
 
 _ESCAPED = bytes({*range(0x20)} - {*b"\t\n\r\b\f"})
-"""What JSON writes as ``\\u`` and four digits."""
+"""The characters that JSON writes as ``\\u`` and four digits."""
 
 
 @implementer(IRecordCodec)
@@ -63,7 +63,7 @@ class RecordCodec:
         """The JSON of a vehicle's record, within its bound."""
         size_bytes = len(serialised)
         if 6 * size_bytes > self._max_json_bytes:
-            # What makes JSON long are escapes of control characters, six bytes each: count them before they are written.
+            # Escapes of control characters, six bytes each, make JSON long: count them before they are written.
             size_bytes += 5 * (size_bytes - len(serialised.translate(None, _ESCAPED)))
         if size_bytes <= self._max_json_bytes:
             payload = to_json(content).encode()

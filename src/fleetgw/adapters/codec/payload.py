@@ -32,7 +32,7 @@ unknown kind."""
 
 MAX_ELEMENTS = 2_048
 """Signals, alerts with their audiences, or errors with their tags in one record. Vehicles send some hundreds; to write this
-many as JSON takes about 10 ms, and nobody else is served meanwhile."""
+many as JSON takes about 10 ms, and no other vehicle is served meanwhile."""
 
 MAX_FIELDS = 8_192
 """Protobuf fields in one record, at every depth, unknown ones and each number of a packed one included. A field takes a byte

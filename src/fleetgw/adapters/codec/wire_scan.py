@@ -1,6 +1,6 @@
 """A look at a protobuf payload before it is parsed: how many fields there are in it, nested ones included.
 
-What a message costs to parse, to rewrite and to write again goes by its fields, and a megabyte holds half a million of them.
+The cost of parsing, rewriting and serialising a message grows with its fields, and a megabyte holds half a million of them.
 Counting needs no objects, and stops at the bound.
 """
 
@@ -26,7 +26,7 @@ _NOT_PACKED = {
 
 
 class Layout:
-    """What the length-delimited fields of a message type hold.
+    """The content of the length-delimited fields of a message type.
 
     :ivar nested: field number -> the layout of the message in it.
     :ivar packed: the numbers of the repeated fields that may come as many numbers in one.
@@ -89,7 +89,7 @@ def count_fields(payload: bytes, layout: Layout, most: int) -> int:
                 at += 8
             elif kind == FIXED32:
                 at += 4
-            elif kind == GROUP_START:  # of no schema of ours: whatever is in it has no meaning
+            elif kind == GROUP_START:  # of no schema of ours: its content has no meaning
                 outer.append((end, layout))
                 layout = _OPAQUE
             elif kind == GROUP_END and layout is _OPAQUE:

@@ -30,7 +30,7 @@ class Reader(Protocol):
 class Turn:
     """One vehicle's time.
 
-    :ivar left_s: of the quantum; whoever has handled some of what was read takes the time that it took.
+    :ivar left_s: of the quantum; a connection subtracts the time that it took to handle messages.
     :ivar is_over: what comes must wait (``wait``).
     """
 

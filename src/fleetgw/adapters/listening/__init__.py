@@ -1,1 +1,1 @@
-"""What the listeners of the gateway share: sockets, ports, bounds on who is present, refusals."""
+"""Shared by all listeners: sockets, ports, bounds on connections without an identity, refusals."""

@@ -33,11 +33,11 @@ BACKLOG = 4096
 """Connections that wait in the kernel to be accepted; the kernel has a bound of its own (net.core.somaxconn)."""
 
 ACCEPTS_A_TURN = 32
-"""New connections between two looks at those that are there. What storms bring beyond it waits in the kernel's queue: so
+"""New connections between two looks at those that are there. Further ones wait in the kernel's queue: so
 handshakes that have begun are finished first, and few are half-open at a time."""
 
 PAUSE_S = 0.05
-"""How long connections wait in the kernel's queue when there is no room for them."""
+"""Pause in accepting connections when there is no room for them: they wait in the kernel's queue."""
 
 SPARE_DESCRIPTORS = 8
 

@@ -1,4 +1,4 @@
-"""Who holds connections that have shown no identity: bounds in all and per address."""
+"""Bounds connections that have shown no identity, in all and per address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long texts in log events: whoever sent them, a line stays of bounded length."""
+"""Cuts long texts in log events, so that the length of a line is bounded."""
 
 MAX_TEXT_LENGTH = 8192
 """Longer texts are cut in the middle: a traceback says the most at its end."""
@@ -8,7 +8,7 @@ WHOLE = frozenset({"payload_base64"})
 
 
 def cut_long_texts(fields: dict[str, object]) -> None:
-    """Cut the fields of an event that are long texts, in place. What is inside lists and objects stays whole."""
+    """Cut the fields of an event that are long texts, in place. Texts inside lists and objects stay whole."""
     for name, value in fields.items():
         if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH and name not in WHOLE:
             half = MAX_TEXT_LENGTH // 2

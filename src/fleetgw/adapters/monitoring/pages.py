@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from fleetgw.adapters.listening.refusals import Refusals
 
 REQUEST_TIMEOUT_S = 10
-"""How long a request may take to come, from the connection or its first byte on."""
+"""Time for a request to arrive as a whole, from the connection or its first byte on."""
 
 IDLE_TIMEOUT_S = 60
-"""How long a connection may stay between two requests."""
+"""Time that a connection may stay idle between two requests."""
 
 MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS = 64, 16
 """Of one site, in all and per IPv4 address or IPv6 /64 network."""

@@ -70,7 +70,7 @@ def is_comment(key: str) -> bool:
 
 
 def what_is_meant(section: str, key: str, known: Collection[str]) -> str:
-    """What to do about a key that is unknown.
+    """Advise on a key that is unknown.
 
     :param section: the path of the section that it is in.
     :param known: the section's keys.

@@ -45,7 +45,7 @@ class Tls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class RateLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many records one vehicle may send, over all its connections. What is above is neither acked nor dispatched."""
+    """Records that one vehicle may send, over all its connections. A record above that is neither acked nor dispatched."""
 
     enabled: Annotated[bool, Meta(description="Whether vehicles are limited.")] = False
     message_limit: Annotated[Whole, Meta(description="Records in one interval; needed, and at least 1, when enabled.")] = 0

@@ -1,4 +1,4 @@
-"""Making clients of librdkafka, and letting go of them."""
+"""Makes and destroys clients of librdkafka."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def make_producer(
 
 
 def let_go(producers: list[Producer]) -> None:
-    """Destroy clients, which nobody else may hold.
+    """Destroy clients. The caller holds no other reference to them.
 
     On a thread: it waits for the client's own threads, and one of these may wait for a name server.
     """
@@ -54,7 +54,7 @@ def _problem(path: str, error: KafkaException) -> Problem:
 
 
 class _ClientLog:
-    """What librdkafka would write to standard error goes to the gateway's log; it asks for logging.Logger's ``log``."""
+    """Writes librdkafka's messages to the gateway's log in place of standard error; it asks for logging.Logger's ``log``."""
 
     def __init__(self, log: ILog) -> None:
         self._log = log

@@ -14,7 +14,7 @@ RECONNECT_MAX_MS = 500
 is 10 s."""
 
 SETUP_MS = 5000
-"""How long one attempt to connect may take, the handshake included: one that hangs keeps the next from being made."""
+"""Time for one attempt to connect, the handshake included: one that hangs keeps the next from being made."""
 
 STATISTICS_MS = 500
 """How often a client tells whether it has a broker."""
@@ -33,7 +33,7 @@ ORDER_PROPERTIES = frozenset(
         "retries",
     }
 )
-"""What idempotence depends on: an operator who sets one of these has decided how order is kept."""
+"""The properties that idempotence depends on: an operator who sets one of these has decided how order is kept."""
 
 _OURS = {
     "delivery.report.only.error": "every record's delivery is reported, or no receipt could be given",

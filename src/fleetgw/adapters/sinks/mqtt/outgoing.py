@@ -24,7 +24,7 @@ def socket_of(transport: ITCPTransport) -> socket.socket | None:
 
 
 class Outgoing:
-    """What is to be sent over one connection. Nothing of it stays once the connection has gone and this is dropped.
+    """The bytes to be sent over one connection. They are freed with it.
 
     Whole packets come in, but slices cut them: whatever is to be sent goes through here.
 

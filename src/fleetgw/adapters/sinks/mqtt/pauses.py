@@ -1,4 +1,4 @@
-"""How long to wait before the next connection. No I/O and no clock."""
+"""Pauses before the next attempt to connect. No I/O and no clock."""
 
 from __future__ import annotations
 

@@ -306,7 +306,7 @@ class MqttSession(TwistedProtocol):
         self._owner.session_ended(end)
 
     def _break_cycles(self) -> None:
-        """What was not sent goes now: full collections are rare, and this may be megabytes for each lost connection."""
+        """Free the unsent bytes now: full collections are rare, and these may be megabytes for each lost connection."""
         self._wire.forget()
         self._client.on_connect = self._client.on_disconnect = None
         self._keep_alive = self._read_pause = self._outgoing = None

@@ -30,7 +30,7 @@ _SIZE_LIMIT_BYTES = 2 * RECEIVED_SIZE_LIMIT_BYTES
 
 
 class NoWebSocket(Exception):
-    """What answers does not speak MQTT over WebSocket."""
+    """The server does not speak MQTT over WebSocket."""
 
 
 class WebSocketConnection(Protocol):

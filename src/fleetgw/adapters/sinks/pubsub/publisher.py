@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LOOK_TIMEOUT_S = 10.0
 ATTRIBUTE_BYTES = 1024
-"""What Pub/Sub takes of one attribute's value."""
+"""The longest value of an attribute that Pub/Sub takes."""
 
 _SERVICE = "/google.pubsub.v1.Publisher/"
 _SCOPES = ("https://www.googleapis.com/auth/pubsub",)
@@ -53,7 +53,7 @@ _Code = grpc.StatusCode
 _UNREACHED = frozenset({_Code.UNAVAILABLE, _Code.DEADLINE_EXCEEDED, _Code.UNIMPLEMENTED})
 _BUSY = frozenset({_Code.RESOURCE_EXHAUSTED, _Code.ABORTED, _Code.INTERNAL, _Code.CANCELLED, _Code.UNKNOWN})
 _PLUGIN_FAILED = "Getting metadata from plugin failed"
-"""What gRPC says when the credentials' own server gave no token for them."""
+"""gRPC's error when the token server of the credentials gave no token."""
 _REFUSED = frozenset({_Code.INVALID_ARGUMENT, _Code.OUT_OF_RANGE})
 
 

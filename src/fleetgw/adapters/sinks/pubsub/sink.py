@@ -35,7 +35,7 @@ REQUEST_RECORDS = 1_000
 REQUEST_SIZE_BYTES = 9_500_000
 GATHERED_SIZE_BYTES = 7_500_000
 ATTRIBUTES_BYTES = 500
-"""What a request may hold is 1000 messages and 10 MB; attributes are counted with this much each, and a vehicle may make a
+"""A request may hold 1000 messages and 10 MB; attributes are counted with this much each, and a vehicle may make a
 thousand of them 2 MB larger: requests are filled up to less.
 Source: https://cloud.google.com/pubsub/quotas#resource_limits"""
 

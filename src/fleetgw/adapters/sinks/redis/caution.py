@@ -20,7 +20,7 @@ SLOWEST = 20
 
 
 class Verdict(Enum):
-    """What a lost connection says."""
+    """The meaning of a lost connection."""
 
     OFFER_AGAIN = 1
     QUARANTINE_HEAD = 2

@@ -67,7 +67,7 @@ class RedisClusterView:
         reasons = []
         addresses = dict.fromkeys((*self._nodes, *self._seeds))
         if addresses.keys() <= self._avoided.keys():
-            self._avoided.clear()  # nobody else is left to be asked
+            self._avoided.clear()  # no other node is left to be asked
         for address in addresses:
             try:
                 reply = self._connection(address).ask("CLUSTER", "SLOTS")

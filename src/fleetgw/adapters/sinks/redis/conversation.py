@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     """A record, by its part and its place there, and the channels that it goes to."""
 
 MAX_SUBSCRIBERS = 10_000
-"""Of one vehicle: each of its records is published so many times. More is a set that nobody cleans up."""
+"""Of one vehicle: each of its records is published so many times. A larger set is one that is not cleaned up."""
 
 _TOO_LARGE = "ERR Protocol error: invalid bulk length"
 """Redis says so of an argument above ``proto-max-bulk-len``, then closes the connection."""
@@ -166,7 +166,7 @@ class Conversation:
             self._publish(parts, {})
 
     def said(self, limit_bytes: int) -> bytes:
-        """What to send next; empty when nothing is due.
+        """Encode the next commands; empty when none is due.
 
         :param limit_bytes: beyond which no further command is encoded.
         """

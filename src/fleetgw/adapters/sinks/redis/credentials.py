@@ -1,4 +1,4 @@
-"""What proves who we are, and whom we trust: read again where its files have changed."""
+"""Passwords, certificates and keys, read again when their files have changed."""
 
 from __future__ import annotations
 

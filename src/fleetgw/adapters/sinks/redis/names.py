@@ -15,7 +15,7 @@ MAX_VIN_LENGTH = 128
 VIN_IN_WORDS = f"at most {MAX_VIN_LENGTH} characters, without braces, blanks at the ends and control characters"
 
 _VIN = re.compile(r"(?!\s)[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{}]*(?<!\s)")
-"""Braces would move the vehicle's names into a slot of somebody else's choice."""
+"""Braces would move the vehicle's names into a slot that the VIN chooses."""
 
 KNOWN_VINS = 65_536
 """So many are kept encoded."""
@@ -45,7 +45,7 @@ class Names:
         return b"%b%b}" % (self._sets[record.record_type], self._vin(record.vehicle.vin))
 
     def slot_key(self, record: Record) -> bytes:
-        """What decides in a cluster who has the vehicle: its set, where vehicles have sets."""
+        """The key whose slot decides which node of a cluster has the vehicle: its set, where vehicles have sets."""
         return self.set_key(record) if self.sets else self.channel(record)
 
     def refusal(self, record: Record) -> Rejected | None:

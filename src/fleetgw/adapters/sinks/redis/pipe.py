@@ -30,7 +30,7 @@ RECONNECT_MAX_S = 0.5
 """A server that is back is found within about so long, however long it was away."""
 
 ALONE_TIMEOUTS = 10
-"""A quarantined record holds up nobody: it may take so many time-outs."""
+"""A quarantined record delays no other record: it may take so many time-outs."""
 
 _STOPPING = NotConnected("the sink is letting go of the connection")
 
@@ -228,7 +228,7 @@ class ThreadedPipe:
             self._settle(talk.conversation)
 
     def _admitted(self, conversation: Conversation) -> list[Part]:
-        """What may be said now: everything, but for what connections were lost over."""
+        """The records to publish now: all but those over which connections were lost."""
         if self._alone:
             self._again = _singles(self._take())
         window = 1 if self._alone else self._caution.window

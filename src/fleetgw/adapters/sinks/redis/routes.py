@@ -232,4 +232,4 @@ class ClusterRoutes:
 
 
 def _nothing() -> None:
-    """Nobody waits."""
+    """Called in place of ``closed`` when that has been called already."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.sinks.redis.settings import Login, RedisSettings
 
 REACH_TIMEOUT_S = 1.5
-"""How long TCP may take to connect: a host that is back is found with the next attempt, not with the system's third."""
+"""Time for TCP to connect: a host that is back is found with the next attempt, not with the system's third."""
 
 
 class FindServer(Protocol):
@@ -264,7 +264,7 @@ class SentinelMaster:
 
 
 def _in_turn(addresses: Sequence[Address], last: Address | None) -> list[Address]:
-    """Who answered last comes first: one that hangs must not hold up every attempt."""
+    """The addresses, beginning with the one that answered last: one that hangs must not delay every attempt."""
     return sorted(addresses, key=lambda address: address != last)
 
 

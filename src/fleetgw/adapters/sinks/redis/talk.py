@@ -1,4 +1,4 @@
-"""One connection as it is used: what is due goes out, what comes is heard, until it ends or is due for replacement."""
+"""One connection in use: sends what is due and takes the answers, until it ends or is due for replacement."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Waking:
         self._waker.settimeout(0)
 
     def fileno(self) -> int:
-        """Readable when somebody has woken the thread."""
+        """Readable when the thread was woken."""
         return self._woken.fileno()
 
     def wake(self) -> None:
