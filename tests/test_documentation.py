@@ -47,7 +47,7 @@ def logged_events() -> dict[str, set[Path]]:
                 level in LEVELS
             ):
                 events.setdefault(event, set()).add(path)
-            case ast.Call(ast.Name("FailureLog"), [_, ast.Constant(event), _]):
+            case ast.Call(ast.Name("FailureLog") | ast.Attribute(attr="FailureLog"), [_, ast.Constant(event), _]):
                 events.setdefault(event, set()).add(path)
             case ast.Call(ast.Attribute(attr="log_limited"), [ast.Constant(event), *_]):
                 events.setdefault(event, set()).add(path)

@@ -1,15 +1,15 @@
-"""How a sink's errors reach the log: a destination that is down must not flood it."""
+"""Logs a sink's errors at a bounded rate: a destination that is down must not flood the log."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fleetgw.domain.line_limit import LineLimit
+
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from fleetgw.domain.ports import ILog
-
-LOG_INTERVAL_S = 10.0
 
 
 class FailureLog:
@@ -22,8 +22,7 @@ class FailureLog:
         self._log = log
         self._event = event
         self._clock = clock
-        self._written_at_s: dict[str, float] = {}
-        self._unwritten: dict[str, int] = {}
+        self._limit = LineLimit()
 
     def add(self, kind: str, reason: str, **fields: object) -> None:
         """Note one error.
@@ -32,10 +31,6 @@ class FailureLog:
         :param reason: for people.
         :param fields: more members of the event, JSON-able.
         """
-        now_s = self._clock.seconds()
-        if now_s - self._written_at_s.get(kind, -LOG_INTERVAL_S) < LOG_INTERVAL_S:
-            self._unwritten[kind] = self._unwritten.get(kind, 0) + 1
-            return
-        self._written_at_s[kind] = now_s
-        unwritten = self._unwritten.pop(kind, 0)
-        self._log.error(self._event, error=reason, kind=kind, more_unwritten=unwritten, **fields)
+        unwritten = self._limit.admit(kind, "", self._clock.seconds(), 1)
+        if unwritten is not None:
+            self._log.error(self._event, error=reason, kind=kind, more_unwritten=unwritten, **fields)

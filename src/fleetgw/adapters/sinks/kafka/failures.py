@@ -1,9 +1,10 @@
-"""What a Kafka error means for a record, and how errors reach the log."""
+"""Places Kafka's errors in the error tree, and counts and logs them."""
 
 from collections.abc import Mapping, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
+from fleetgw.adapters.delivery import failure_log as delivery
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
 from fleetgw.domain.errors import DeliveryError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, ILog, NotReady, Outcome, Readiness, Ready
@@ -22,8 +23,6 @@ one topic."""
 
 CONNECTION_CODES = frozenset({7, 8, 9})
 """REQUEST_TIMED_OUT, BROKER_NOT_AVAILABLE, REPLICA_NOT_AVAILABLE."""
-
-LOG_INTERVAL_S = 10.0
 
 
 def delivery_error(code: int, reason: str) -> DeliveryError:
@@ -63,14 +62,11 @@ class MissingTopics:
 
 
 class FailureLog:
-    """Counts every error, and writes each kind at most once in ten seconds: a broker that is down must not flood the log."""
+    """Counts every error, and logs each kind as ``delivery.FailureLog`` does."""
 
     def __init__(self, log: ILog, numbers: KafkaNumbers, clock: IReactorTime) -> None:
-        self._log = log
+        self._log = delivery.FailureLog(log, "kafka_err", clock)
         self._numbers = numbers
-        self._clock = clock
-        self._written_at_s: dict[str, float] = {}
-        self._unwritten: dict[str, int] = {}
 
     def add(self, kind: str, reason: str) -> None:
         """Note one error.
@@ -79,9 +75,4 @@ class FailureLog:
         :param reason: for people.
         """
         self._numbers.errors.add(1)
-        now_s = self._clock.seconds()
-        if now_s - self._written_at_s.get(kind, -LOG_INTERVAL_S) < LOG_INTERVAL_S:
-            self._unwritten[kind] = self._unwritten.get(kind, 0) + 1
-            return
-        self._written_at_s[kind] = now_s
-        self._log.error("kafka_err", error=reason, kind=kind, more_unwritten=self._unwritten.pop(kind, 0))
+        self._log.add(kind=kind, reason=reason)
