@@ -5,7 +5,7 @@ from unittest import TestCase, mock
 
 from fleetgw.app import descriptors
 from fleetgw.app.config.sections import Limits
-from fleetgw.app.descriptors import MOST_DESCRIPTORS, Capacity, capacity, raise_descriptor_limit
+from fleetgw.app.descriptors import MOST_DESCRIPTORS, Capacity, capacity, descriptors_for, raise_descriptor_limit
 
 
 class CapacityTests(TestCase):
@@ -24,6 +24,14 @@ class CapacityTests(TestCase):
         more = Limits(max_connections=10**6, max_half_open=10**6)
         self.assertEqual(capacity(more, 1_024).connections, 618)
         self.assertEqual(capacity(more, 1_024).half_open, 206)
+
+    def test_as_many_descriptors_as_are_advised_suffice(self) -> None:
+        for connections in (1_000, 5_000, 20_000, 100_000):
+            for half_open in (0, 100):
+                limits = Limits(max_connections=connections, max_half_open=half_open)
+                needed = descriptors_for(connections, half_open)
+                self.assertEqual(capacity(limits, needed).connections, connections)
+                self.assertLess(capacity(limits, needed - 2).connections, connections)
 
 
 class RaiseTests(TestCase):

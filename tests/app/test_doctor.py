@@ -26,7 +26,7 @@ from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_ce
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 from fleetgw.adapters.diagnosis.network import look_at_each, reach, shake_hands, split_address, who_answers
 from fleetgw.app.config import parse_config
-from fleetgw.app.config.sections import Config
+from fleetgw.app.config.sections import Config, Limits
 from fleetgw.app.doctor.checkup import Check, Diagnosis, examine
 from fleetgw.app.doctor.host import clock_findings, host_checks, memory_findings, open_file_findings, port_findings
 from fleetgw.app.doctor.report import as_json, print_table, without_secrets
@@ -321,14 +321,14 @@ class OpenFilesTests(TestCase):
         for max_connections, limits, verdict, said in (
             (0, (RLIM_INFINITY, RLIM_INFINITY), GOOD, "no limit"),
             (0, (1024, RLIM_INFINITY), GOOD, "no limit"),
-            (0, (1024, 65536), GOOD, "room for about 65336 vehicles"),
-            (0, (1024, 1024), LOOK, "room for about 824 vehicles"),
+            (0, (1024, 65536), GOOD, "room for about 61240 vehicles"),
+            (0, (1024, 1024), LOOK, "room for about 618 vehicles"),
             (5000, (1024, 65536), GOOD, "max_connections is 5000"),
-            (5000, (1024, 4096), BAD, "ulimit -n 5200 as root"),
-            (5000, (4096, 4096), BAD, "LimitNOFILE=5200"),
+            (5000, (1024, 4096), BAD, "ulimit -n 6867 as root"),
+            (5000, (4096, 4096), BAD, "LimitNOFILE=6867"),
         ):
             with self.subTest(limits=limits, max_connections=max_connections):
-                (finding,) = open_file_findings(max_connections, limits)
+                (finding,) = open_file_findings(Limits(max_connections=max_connections), limits)
                 self.assertEqual(finding.verdict, verdict)
                 self.assertIn(said, f"{finding.what} {finding.fix}")
 

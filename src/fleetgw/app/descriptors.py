@@ -57,6 +57,12 @@ def room_for_vehicles(descriptors: int) -> int:
     return max(4, descriptors - min(OWN_DESCRIPTORS, descriptors // 4))
 
 
+def descriptors_for(connections: int, max_half_open: int = 0) -> int:
+    """How many descriptors let so many vehicles connect: ``capacity`` the other way round."""
+    half_open = min(max_half_open or MOST_HALF_OPEN, -(-connections // 3))
+    return connections + half_open + OWN_DESCRIPTORS
+
+
 def capacity(limits: Limits, descriptors: int) -> Capacity:
     """The connections that ``limits`` and so many descriptors allow; a limit of 0 follows from the descriptors."""
     room = room_for_vehicles(descriptors)

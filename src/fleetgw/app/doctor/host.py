@@ -14,7 +14,8 @@ from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_ce
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 from fleetgw.adapters.listening.sockets import bind_listener
 from fleetgw.adapters.machine_memory import memory_limit_bytes
-from fleetgw.app.descriptors import OWN_DESCRIPTORS
+from fleetgw.app.config.sections import Limits
+from fleetgw.app.descriptors import capacity, descriptors_for
 from fleetgw.app.doctor.checkup import Check
 from fleetgw.app.listening_errors import explain
 from fleetgw.app.memory_ceiling import MIB, ceiling_mib
@@ -59,7 +60,7 @@ def host_checks(loaded: LoadedConfig, reactor: IReactorFromThreads) -> list[Chec
         "vehicles' authorities": authorities,
         "clock": lambda: clock_findings(config),
         "ports": lambda: port_findings(config),
-        "open files": lambda: open_file_findings(config.limits.max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)),
+        "open files": lambda: open_file_findings(config.limits, resource.getrlimit(resource.RLIMIT_NOFILE)),
     }
     return [Check(subject, BlockingProbe(look, reactor)) for subject, look in looks.items()]
 
@@ -136,19 +137,19 @@ def _gateway_answers(config: Config) -> bool:
         connection.close()
 
 
-def open_file_findings(max_connections: int, limits: tuple[int, int]) -> Iterator[Finding]:
+def open_file_findings(limits: Limits, descriptors: tuple[int, int]) -> Iterator[Finding]:
     """Whether there are enough file descriptors for the vehicles.
 
-    :param max_connections: 0: as many as there are descriptors for.
-    :param limits: the soft and the hard RLIMIT_NOFILE; the gateway raises the soft one to the hard one.
+    :param descriptors: the soft and the hard RLIMIT_NOFILE; the gateway raises the soft one to the hard one.
     """
-    _, hard = limits
+    _, hard = descriptors
     if hard == resource.RLIM_INFINITY:
         yield good("no limit (RLIMIT_NOFILE)")
         return
-    room = max(0, hard - OWN_DESCRIPTORS)
+    max_connections = limits.max_connections
+    room = capacity(Limits(max_half_open=limits.max_half_open), hard).connections
     what = f"{hard} (RLIMIT_NOFILE, hard): room for about {room} vehicles"
-    needed = (max_connections or FEW_CONNECTIONS) + OWN_DESCRIPTORS
+    needed = descriptors_for(max_connections or FEW_CONNECTIONS, limits.max_half_open)
     fix = f"set LimitNOFILE={needed} in the service's unit, or run ulimit -n {needed} as root; this is this shell's limit"
     if max_connections > room:
         yield will_not_work(f"{what}, limits.max_connections is {max_connections}", fix)
