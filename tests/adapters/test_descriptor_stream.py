@@ -1,12 +1,17 @@
 """Standard output that nobody reads must not hold up the reactor."""
 
 import contextlib
+import json
 import os
+import sys
 import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.logs.descriptor_stream import DescriptorStream
+from fleetgw.adapters.logs.lines import JsonLog
 
 
 class PipeCase(SynchronousTestCase):
@@ -146,3 +151,33 @@ class LastLinesTests(PipeCase):
             stream.write(b"line\n")
         self.close_reader()
         self.assertEqual(stream.flush(), 3)
+
+
+class ThreadTests(SynchronousTestCase):
+    def test_lines_of_several_threads_are_whole_and_none_raises(self) -> None:
+        """Twisted turns what a client library's thread prints into an event, on that thread."""
+        path = Path(self.enterContext(TemporaryDirectory())) / "log"
+        interval_s = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        self.addCleanup(sys.setswitchinterval, interval_s)
+        raised = []
+
+        def write(log: JsonLog, thread: int) -> None:
+            try:
+                for number in range(2000):
+                    log.info("line", number=number, thread=thread)
+            except Exception as error:
+                raised.append(error)
+
+        with path.open("wb") as file:
+            log = JsonLog(DescriptorStream(file.fileno()))
+            threads = [threading.Thread(target=write, args=(log, thread)) for thread in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        self.assertEqual(raised, [])
+        with path.open("rb") as file:
+            numbers = [json.loads(line) for line in file]
+        for thread in range(3):
+            self.assertEqual([line["number"] for line in numbers if line["thread"] == thread], [*range(2000)])

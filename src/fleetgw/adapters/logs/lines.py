@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime
 from struct import iter_unpack
+from threading import RLock
 from typing import Protocol, runtime_checkable
 
 from zope.interface import implementer
@@ -60,6 +61,8 @@ class LineLog(ABC):
         self._stream = stream
         self._level = level
         self._seconds = seconds
+        # client libraries' threads write too: what they print becomes an event; a finaliser may print within a write
+        self._writing = RLock()
         self._lost = 0
         self._lost_in_all = 0
         self._second = -1
@@ -90,14 +93,15 @@ class LineLog(ABC):
         if level >= Level.WARN and isinstance(error := fields.get("error"), str) and len(error) <= _LARGEST_LOOKED_THROUGH:
             fields["error"] = masked(error)
         line = self._line(self._members(level, event, fields))
-        try:
-            if self._lost:
-                self._stream.write(self._line(self._members(Level.WARN, "log_lines_lost", {"count": self._lost})))
-                self._lost = 0
-            self._stream.write(line)
-        except (OSError, ValueError):  # full disk, closed pipe, closed file: there is nowhere left to tell it
-            self._lost += 1
-            self._lost_in_all += 1
+        with self._writing:
+            try:
+                if self._lost:
+                    self._stream.write(self._line(self._members(Level.WARN, "log_lines_lost", {"count": self._lost})))
+                    self._lost = 0
+                self._stream.write(line)
+            except (OSError, ValueError):  # full disk, closed pipe, closed file: there is nowhere left to tell it
+                self._lost += 1
+                self._lost_in_all += 1
 
     def wait_for_reader(self, at_most_s: float) -> None:
         """From now on wait for a reader that is slow, for so long in all: the process ends, and these are its last lines."""
@@ -110,7 +114,8 @@ class LineLog(ABC):
 
         :return: how many lines have been lost since ``wait_for_reader``, or do not reach the reader in time.
         """
-        waiting = self._stream.flush() if isinstance(self._stream, IWaitingStream) else 0
+        with self._writing:
+            waiting = self._stream.flush() if isinstance(self._stream, IWaitingStream) else 0
         return self._lost_in_all + waiting
 
     def _members(self, level: Level, event: str, fields: dict[str, object]) -> dict[str, object]:
