@@ -346,6 +346,17 @@ class KafkaPythonTests(CredentialCase):
             self.assertEqual((type(outcome), isinstance(self.sink.readiness(), Ready)), (expected, others))
             self.made[0].sent.clear()
 
+    def test_stopping_is_given_up_while_a_look_is_under_way(self) -> None:
+        answer = self.sink.dispatch([make_record(txid="1")])
+        self.work()
+        self.clock.pump([1, 1])
+        self.clock.advance(1)  # nothing is confirmed: a look begins
+        stopped = self.sink.stop()
+        self.assertNoResult(stopped)
+        stopped.cancel()
+        self.successResultOf(stopped)
+        self.assertNotEqual(self.successResultOf(answer), [RECEIPT])
+
     def test_stopping_does_not_wait_for_a_look(self) -> None:
         """Which may wait for a name server."""
         self.password.write_text("second")

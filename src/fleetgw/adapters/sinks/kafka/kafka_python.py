@@ -400,7 +400,8 @@ class KafkaPythonSink:
         abandoned, self._open = self._open, set()
         for delivery in abandoned:
             delivery.finish(self._numbers)
-        stopped.callback(None)
+        if not stopped.called:  # as it is when a look is under way
+            stopped.callback(None)
 
     def _release(self, timeout_s: float) -> None:
         if self._worker is not None:
