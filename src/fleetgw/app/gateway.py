@@ -85,6 +85,7 @@ class Gateway:
     _vehicle_log: VehicleLog = field(init=False)
     _buckets: VehicleBuckets | None = field(default=None, init=False)
     _sessions: Counter[str] = field(factory=Counter, init=False)
+    _connections: int = field(default=0, init=False)
     _vin_signals: dict[tuple[str, str], int] = field(factory=dict, init=False)
     _unknown_values_logged_at: float = field(default=-math.inf, init=False)
     _unknown_values_unwritten: int = field(default=0, init=False)
@@ -128,7 +129,8 @@ class Gateway:
             del sessions[vin]
             if self._buckets is not None:
                 self._buckets.leave(vin, self.monotonic())
-        self.numbers.connections.set_to(sessions.total())
+        self._connections += change
+        self.numbers.connections.set_to(self._connections)
         if (vehicles > 1) != (len(sessions) > 1):
             for lane in self.routes.lanes:
                 lane.share_among_vehicles(is_shared=len(sessions) > 1)

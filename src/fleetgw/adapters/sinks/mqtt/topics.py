@@ -20,8 +20,8 @@ def topic_part(name: str) -> str:
     return NOT_IN_TOPICS.sub("_", name)
 
 
-NAME_LEVELS_LIMIT = 32
-"""Levels that a vehicle's name may make in a topic. mosquitto ends the session above 200 in all."""
+NAME_LEVELS_LIMIT = 33
+"""Levels that a vehicle's name may make in a topic: the codec lets 32 slashes pass. mosquitto ends the session above 200."""
 
 NAME_SIZE_LIMIT_BYTES = 1_024
 """UTF-8 bytes of a vehicle's name in a topic. MQTT allows 65,535 in all, some brokers less."""
