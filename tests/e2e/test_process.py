@@ -143,8 +143,9 @@ class EarlySignalTests(ProcessCase):
     def test_another_program_of_twistd_keeps_its_signals(self) -> None:
         program = (
             "import signal, sys; sys.argv = ['twistd', 'web']\n"
+            "before = signal.getsignal(signal.SIGHUP)\n"  # nohup has it ignored
             "from fleetgw.app.plugin import GatewayServiceMaker\n"
-            "GatewayServiceMaker('fleetgw'); print(signal.getsignal(signal.SIGHUP) is signal.SIG_DFL)"
+            "GatewayServiceMaker('fleetgw'); print(signal.getsignal(signal.SIGHUP) is before)"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         self.assertEqual(done.stdout, "True\n")
