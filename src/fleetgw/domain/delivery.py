@@ -2,6 +2,7 @@
 
 from bisect import insort
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Generic, Protocol, TypeVar
 
 from attrs import frozen
@@ -136,11 +137,12 @@ class Backlog(Generic[OriginT]):
         for batch in (*self._in_flight, *self._retries):
             for record in batch.records:
                 vehicles.count(record, flows=not batch.was_aside)
-        waiting = [*zip(self._waiting_records, self._waiting_origins, strict=True)]
+        waiting = zip(self._waiting_records, self._waiting_origins, strict=True)
         self._waiting_records, self._waiting_origins, self._waiting_bytes = [], [], 0
-        for record, origin in waiting:
-            if vehicles.take([record], record.cost_bytes, origin):
-                self._wait([record], [origin])
+        for (_, origin), run in groupby(waiting, lambda each: (each[0].vehicle.vin, each[1])):
+            records = [record for record, _ in run]
+            flowing = vehicles.take(records, sum([record.cost_bytes for record in records]), origin)
+            self._wait(records[:flowing], [origin] * flowing)
 
     def _let_flow(self) -> None:
         """Let follow what waited for its vehicle's share of the flow."""

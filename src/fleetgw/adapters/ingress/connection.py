@@ -375,6 +375,10 @@ class VehicleConnection(Protocol):
             self._unsent_since = now
         return now if self._unsent_since is None else self._unsent_since
 
+    def too_many_tls_records(self, limit: int) -> None:
+        """One read brought more TLS records than are decrypted at once."""
+        self._cut("tls_records_too_small", f"more than {limit} small TLS records at once")
+
     def _cut(self, event: str, reason: str) -> None:
         self.factory.socket_err_total.add(1)
         fields: dict[str, object] = {"device_id": self._device_id, "remote_ip": self.remote, "error": reason}

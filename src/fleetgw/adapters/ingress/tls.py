@@ -7,7 +7,7 @@ takes it. They call OpenSSL through the bindings that pyOpenSSL itself calls, on
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from OpenSSL import SSL, crypto
 from twisted.internet.main import CONNECTION_LOST
@@ -21,6 +21,8 @@ from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket, read_buffer
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, ITransport
 
+    from fleetgw.adapters.ingress.connection import VehicleConnection
+
 _lib: Any = SSL._lib  # type: ignore[attr-defined]  # the cffi library behind pyOpenSSL, not typed
 _ffi: Any = SSL._ffi  # type: ignore[attr-defined]
 _BUFFER_BYTES = 1 << 18
@@ -30,6 +32,10 @@ _read_buffer = _ffi.from_buffer(read_buffer)
 _SSL_ERROR_WANT_READ = 2  # openssl/ssl.h
 _RECORD_BYTES = 1 << 14
 """What one ``SSL_write`` takes at most (RFC 8446, section 5.1)."""
+
+MAX_RECORDS_A_READ = 1024
+"""TLS records in what one read of the socket brings: so many in 64 KiB have less than 42 bytes each. They are decrypted
+before a vehicle's turn is looked at."""
 
 HTTP_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI", b"CONN", b"DELE", b"PATC")
 
@@ -87,6 +93,9 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         chunks = []
         while size > 0:
             chunks.append(_bytes(_buffer, size)[:])
+            if len(chunks) > MAX_RECORDS_A_READ:
+                cast("VehicleConnection", self.wrappedProtocol).too_many_tls_records(MAX_RECORDS_A_READ)
+                return
             size = _lib.SSL_read(ssl, _buffer, _BUFFER_BYTES)
         wants_more = _lib.SSL_get_error(ssl, size) == _SSL_ERROR_WANT_READ
         if chunks:
