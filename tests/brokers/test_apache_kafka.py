@@ -133,7 +133,7 @@ class ApacheKafkaTests(DispatcherContract, KafkaWireContract):
             try:
                 self.assertNotEqual(await sink.dispatch(records_of(0)[:1]), [RECEIPT])
                 file.write_text(SASL_PASSWORD)
-                self.assertTrue(await until(lambda: sink.readiness() == Ready(), timeout_s=30.0), sink.readiness())
+                self.assertTrue(await until(lambda: sink.readiness() == Ready()), sink.readiness())
                 self.assertEqual(await sink.dispatch(records_of(0)[:1]), [RECEIPT])
                 self.assertEqual(log.fields_of("credentials_reloaded")[0]["files"], [str(file)])
             finally:
