@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def unacknowledged_bytes(connected: socket.socket) -> int | None:
-    """How many bytes are in the send queue; None where the system does not tell, or the socket is closed."""
+    """Number of bytes in the send queue; None where the system does not report it, or the socket is closed."""
     try:
         from fcntl import ioctl
         from termios import TIOCOUTQ

@@ -8,7 +8,7 @@ from fleetgw.adapters.codec.datum import FIELD_NAMES
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload, Value
 
 MAX_NAMED = 100
-"""So many signals are named at most."""
+"""Names listed for one record, at most."""
 
 _WIRE_TYPES = {
     FieldDescriptor.TYPE_DOUBLE: 1,

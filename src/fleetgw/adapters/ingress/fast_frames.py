@@ -7,7 +7,7 @@ from websockets.frames import apply_mask  # type: ignore[attr-defined]  # the C 
 BINARY_FINAL = 0x82
 MESSAGES_AT_ONCE = 64
 BYTES_AT_ONCE = 16_384
-"""What is handled before anybody looks at the clock: a millisecond of usual messages, some of the most expensive ones."""
+"""Messages and bytes handled between two reads of the clock: about a millisecond of ordinary messages."""
 
 
 def split_frames(data: bytes, position: int, most_bytes: int = sys.maxsize) -> tuple[list[bytes], int]:

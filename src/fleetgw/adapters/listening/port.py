@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactorTCP, IReactorTime
 
     class IListeningReactor(IReactorTCP, IReactorTime):
-        """What ports ask of the reactor."""
+        """The reactor interfaces that a port uses."""
 
     from fleetgw.adapters.listening.refusals import Refusals
 

@@ -28,7 +28,7 @@ ENDS_TO_REJECT = 3
 """So many sessions a record may end."""
 
 STALLS_TO_SET_ASIDE = 2
-"""So many sessions in which it is not confirmed in time, others having been confirmed between them."""
+"""Sessions in which a record may stay unconfirmed while others are confirmed, before its ordering key is set aside."""
 
 
 class Caution:

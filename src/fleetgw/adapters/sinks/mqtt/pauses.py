@@ -17,7 +17,7 @@ LONGEST_WHILE_RECORDS_WAIT_S = 1.0
 
 SHORT_SESSION_S = 15.0
 SHORT_SESSIONS = 3
-"""So many sessions in a row that the broker ends within such a time are a sign of another client with our identifier."""
+"""Consecutive sessions that the broker ends this early indicate another client with our identifier."""
 
 LASTING_SESSION_S = 60.0
 

@@ -206,11 +206,11 @@ class MqttSession(TwistedProtocol):
 
     @property
     def written_bytes(self) -> int:
-        """How many bytes were written."""
+        """Number of bytes written."""
         return self._outgoing.written_bytes if self._outgoing is not None else 0
 
     def left_bytes(self) -> int:
-        """How many bytes of what was written have left this machine, as far as can be told."""
+        """Number of written bytes that have left this machine, as far as the system reports it."""
         return self._outgoing.left_bytes() if self._outgoing is not None else 0
 
     def connectionMade(self) -> None:
