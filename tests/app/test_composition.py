@@ -17,7 +17,7 @@ from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
 from fleetgw.adapters.sinks.logger import LoggerSink
 from fleetgw.app.composition import Parts, compose
 from fleetgw.app.config import BUILT_IN_SINKS, parse_config
-from fleetgw.app.gateway import RateLimit
+from fleetgw.app.pipeline.gateway import RateLimit
 from fleetgw.app.sinks import BUILT_IN
 from fleetgw.domain.errors import ConfigurationError
 from fleetgw.domain.identity import FixedClientType

@@ -18,7 +18,7 @@ from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payl
 from fleetgw.adapters.secrets import SecretFile
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kafka import Client, kafka_sink
-from fleetgw.app.lane import Lane, LaneTiming
+from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.ports import RECEIPT, NotReady, Ready
 from fleetgw.domain.records import Record

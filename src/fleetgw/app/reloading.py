@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-    from fleetgw.app.lane import Lane
+    from fleetgw.app.pipeline.lane import Lane
     from fleetgw.domain.ports import ILog
 
 LOOK_EVERY_S = 60.0

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from fleetgw.app.composition import IGatewayReactor, Parts
     from fleetgw.app.config.sections import Config
-    from fleetgw.app.lane import Lane
+    from fleetgw.app.pipeline.lane import Lane
 
 GOODBYE_S = 2.0
 """How long vehicles have, at most, to answer the closing handshake when the gateway stops."""

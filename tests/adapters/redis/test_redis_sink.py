@@ -17,7 +17,7 @@ from fleetgw.adapters.sinks.redis.caution import Quarantined
 from fleetgw.adapters.sinks.redis.conversation import Moved
 from fleetgw.adapters.sinks.redis.settings import Address, read_settings
 from fleetgw.adapters.sinks.redis.sink import RedisSink
-from fleetgw.app.lane import Lane, LaneTiming
+from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import ConfigurationError, FleetgwError, NotConnected, Rejected, Retryable, Unheard
 from fleetgw.domain.ports import RECEIPT, IReloadable, NotReady, Outcome, Ready

@@ -17,9 +17,9 @@ from fleetgw.adapters.ingress.connection import VehicleConnection
 from fleetgw.adapters.ingress.turns import Turns
 from fleetgw.adapters.listening.presence import Presence
 from fleetgw.adapters.listening.refusals import Refusal, Refusals
-from fleetgw.adapters.logs.vehicle_log import VehicleLog
 from fleetgw.domain.line_limit import LineLimit
 from fleetgw.domain.metrics import SOCKET_ERR_TOTAL, TLS_HANDSHAKE_ERROR_TOTAL
+from fleetgw.domain.vehicle_log import VehicleLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ from fleetgw.domain.records import RECORD_TYPES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fleetgw.app.lane import Lane
+    from fleetgw.app.pipeline.lane import Lane
     from fleetgw.domain.ports import ICounter, IGauge, IMetrics
     from fleetgw.domain.routing import Route
 

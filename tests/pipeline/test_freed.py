@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from fleetgw.adapters.codec.envelope import write_stream
 from fleetgw.adapters.ingress.connection import VehicleConnection
-from fleetgw.app.gateway import Session
+from fleetgw.app.pipeline.gateway import Session
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import Outcome
 from fleetgw.domain.records import Record

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 from zope.interface import implementer
 
-from fleetgw.adapters.logs.vehicle_log import VehicleLog
-from fleetgw.app.refusals import Refusals
+from fleetgw.app.pipeline.refusals import Refusals
 from fleetgw.domain.errors import PeerError
 from fleetgw.domain.metrics import (
     NUM_CONNECTIONS,
@@ -20,12 +19,13 @@ from fleetgw.domain.metrics import (
 from fleetgw.domain.ports import ConnectivityStatus, IGateway, ISession
 from fleetgw.domain.rate_limit import VehicleBuckets
 from fleetgw.domain.records import MessageType
+from fleetgw.domain.vehicle_log import VehicleLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fleetgw.app.lane import Lane
-    from fleetgw.app.type_route import TypeNumbers, TypeRoute, TypeRoutes
+    from fleetgw.app.pipeline.lane import Lane
+    from fleetgw.app.pipeline.routes import TypeNumbers, TypeRoute, TypeRoutes
     from fleetgw.domain.ports import ICounter, IGauge, ILog, IMetrics, IRecordCodec, IReplyFrames, IVehicleLink
     from fleetgw.domain.rate_limit import TokenBucket
     from fleetgw.domain.records import Envelope, Record, Vehicle

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred
 from zope.interface import directlyProvides
 
-from fleetgw.app.lane import COMPANY_RECORDS, PROMPT_COMPANY_RECORDS
+from fleetgw.app.pipeline.lane import COMPANY_RECORDS, PROMPT_COMPANY_RECORDS
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable, Unheard
 from fleetgw.domain.memory_budget import MemoryBudget

@@ -18,9 +18,9 @@ from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.metrics.null import NullMetrics
 from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.memory import MemorySink
-from fleetgw.app.gateway import Gateway
-from fleetgw.app.lane import Lane, LaneTiming
-from fleetgw.app.type_route import TypeRoutes
+from fleetgw.app.pipeline.gateway import Gateway
+from fleetgw.app.pipeline.lane import Lane, LaneTiming
+from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.ports import IVehicleLink
 from fleetgw.domain.records import PeerIdentity, Vehicle

@@ -20,9 +20,9 @@ from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import Connectivi
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.ingress.fast_frames import binary_frame_header
 from fleetgw.adapters.ingress.replies import ReplyFrames
-from fleetgw.app.gateway import Gateway, RateLimit, Session
-from fleetgw.app.lane import Lane, LaneTiming
-from fleetgw.app.type_route import OWN_LABELS, TypeRoutes
+from fleetgw.app.pipeline.gateway import Gateway, RateLimit, Session
+from fleetgw.app.pipeline.lane import Lane, LaneTiming
+from fleetgw.app.pipeline.routes import OWN_LABELS, TypeRoutes
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import Rejected, Retryable
 from fleetgw.domain.line_limit import LINES

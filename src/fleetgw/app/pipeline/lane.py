@@ -10,8 +10,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from fleetgw.adapters.logs.vehicle_log import VehicleLog
-from fleetgw.app.pause import LOOK_EVERY_S, Pause
+from fleetgw.app.pipeline.pause import LOOK_EVERY_S, Pause
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.delivery import Backlog
 from fleetgw.domain.errors import Retryable, Unheard
@@ -27,6 +26,7 @@ from fleetgw.domain.metrics import (
     LANE_RETRIED_TOTAL,
 )
 from fleetgw.domain.ports import IPromptDispatcher
+from fleetgw.domain.vehicle_log import VehicleLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

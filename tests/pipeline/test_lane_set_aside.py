@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from fleetgw.app.lane import COMPANY_RECORDS
+from fleetgw.app.pipeline.lane import COMPANY_RECORDS
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from fleetgw.adapters.logs.vehicle_log import VehicleLog
-from fleetgw.app.type_route import OTHER
+from fleetgw.app.pipeline.routes import OTHER
 from fleetgw.domain.line_limit import TEXT_CHARACTERS, cut
 from fleetgw.domain.metrics import (
     RATE_LIMIT_EXCEEDED_TOTAL,
@@ -17,11 +16,12 @@ from fleetgw.domain.metrics import (
     UNEXPECTED_RECORD_ERR_TOTAL,
     UNKNOWN_MESSAGE_TYPE_ERROR_TOTAL,
 )
+from fleetgw.domain.vehicle_log import VehicleLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fleetgw.app.type_route import TypeRoute
+    from fleetgw.app.pipeline.routes import TypeRoute
     from fleetgw.domain.errors import PeerError
     from fleetgw.domain.ports import ICounter, ILog, IMetrics, IReplyFrames
     from fleetgw.domain.records import Envelope, Vehicle

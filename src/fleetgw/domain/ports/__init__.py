@@ -1,0 +1,30 @@
+"""The ports: interfaces between the core and the adapters.
+
+Every method is called on the reactor's thread. A method that waits returns a Deferred; every other method returns at once
+and never blocks. No port knows its callers.
+"""
+
+from fleetgw.domain.ports.codec import ConnectivityStatus as ConnectivityStatus
+from fleetgw.domain.ports.codec import IRecordCodec as IRecordCodec
+from fleetgw.domain.ports.dispatch import DEFAULT_MEMORY_WEIGHT as DEFAULT_MEMORY_WEIGHT
+from fleetgw.domain.ports.dispatch import RECEIPT as RECEIPT
+from fleetgw.domain.ports.dispatch import IDispatcher as IDispatcher
+from fleetgw.domain.ports.dispatch import IHoldsCopies as IHoldsCopies
+from fleetgw.domain.ports.dispatch import IPromptDispatcher as IPromptDispatcher
+from fleetgw.domain.ports.dispatch import IReloadable as IReloadable
+from fleetgw.domain.ports.dispatch import NotReady as NotReady
+from fleetgw.domain.ports.dispatch import Outcome as Outcome
+from fleetgw.domain.ports.dispatch import Readiness as Readiness
+from fleetgw.domain.ports.dispatch import Ready as Ready
+from fleetgw.domain.ports.dispatch import Receipt as Receipt
+from fleetgw.domain.ports.ingress import IGateway as IGateway
+from fleetgw.domain.ports.ingress import IReplyFrames as IReplyFrames
+from fleetgw.domain.ports.ingress import ISession as ISession
+from fleetgw.domain.ports.ingress import IVehicleLink as IVehicleLink
+from fleetgw.domain.ports.observe import Finding as Finding
+from fleetgw.domain.ports.observe import ICounter as ICounter
+from fleetgw.domain.ports.observe import IDiagnosable as IDiagnosable
+from fleetgw.domain.ports.observe import IGauge as IGauge
+from fleetgw.domain.ports.observe import ILog as ILog
+from fleetgw.domain.ports.observe import IMetrics as IMetrics
+from fleetgw.domain.ports.observe import Verdict as Verdict

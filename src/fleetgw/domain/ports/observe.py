@@ -1,0 +1,98 @@
+"""The ports to operators: metrics, log events, findings of a diagnosis."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted.internet.defer import Deferred
+
+    from fleetgw.domain.metrics import Metric
+
+
+class ICounter(Interface):
+    """One time series that only grows."""
+
+    def add(amount: int) -> None:
+        """Add ``amount`` >= 0. Costs about as much as an attribute; called on the hot path."""
+
+
+class IGauge(Interface):
+    """One time series that goes up and down."""
+
+    def set_to(value: float) -> None:
+        """Set the current value."""
+
+
+class IMetrics(Interface):
+    """Where numbers go. The hot path's series are looked up once and kept; those of rare events each time."""
+
+    def counter(metric: Metric, **labels: str) -> ICounter:
+        """The counter of ``metric`` with exactly the metric's labels; the same labels give the same counter.
+
+        The caller takes label values from a closed set: a series is never forgotten.
+
+        :raises ValueError: the metric is no counter, or the labels are not the metric's.
+        """
+
+    def gauge(metric: Metric, **labels: str) -> IGauge:
+        """As ``counter``, for gauges."""
+
+
+class ILog(Interface):
+    """Where events go that an operator reads. Writing never blocks and never raises."""
+
+    debug_enabled = Attribute("Whether ``debug`` events are written, a bool: lets a hot path skip making them.")
+    info_enabled = Attribute("Whether ``info`` events are written, a bool.")
+
+    def debug(event: str, **fields: object) -> None:
+        """Write an event for developers. ``event`` is a snake_case name, e.g. ``socket_connected``; fields are JSON-able."""
+
+    def info(event: str, **fields: object) -> None:
+        """Write an event of normal operation."""
+
+    def warn(event: str, **fields: object) -> None:
+        """Write an event that somebody should look at some time."""
+
+    def error(event: str, **fields: object) -> None:
+        """Write an event that somebody should look at now. Pass an exception as ``error=str(e)``."""
+
+
+class Verdict(Enum):
+    """What a finding means for the operator."""
+
+    GOOD = "ok"
+    WORTH_A_LOOK = "warning"
+    WILL_NOT_WORK = "problem"
+
+
+@frozen
+class Finding:
+    """One thing found out about a destination or a certificate.
+
+    :ivar what: what is so, for people; holds no secret.
+    :ivar fix: what to do about it, empty where there is nothing to do.
+    """
+
+    verdict: Verdict
+    what: str
+    fix: str = ""
+
+
+class IDiagnosable(Interface):
+    """What can be asked for a diagnosis. Optional for a sink; ``fleetgw doctor`` asks it in place of starting the sink."""
+
+    def diagnose() -> Deferred[Sequence[Finding]]:
+        """Look at the destination, and leave nothing behind there.
+
+        Called at most once, on what was never started and never will be.
+
+        :return: fires with what was found, in the order it was looked at; never fails. Cancelling it fires it at once with
+            what has been found so far.
+        """
