@@ -81,8 +81,8 @@ def measure(config_file: Path, sink: str, kind: str) -> None:
     from twisted.internet.defer import Deferred
 
     from fleetgw.adapters.logs.null import NullLog
-    from fleetgw.app.composition import compose
     from fleetgw.app.config import parse_config
+    from fleetgw.app.service.composition import compose
     from fleetgw.domain.ports import Ready
     from fleetgw.domain.records import PeerIdentity, Vehicle
 

@@ -11,8 +11,8 @@ from unittest import TestCase
 import zmq
 from twisted.internet import reactor
 
-from fleetgw.app.composition import compose
 from fleetgw.app.config import parse_config
+from fleetgw.app.service.composition import compose
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from fleetgw.testing.sink_doubles import ReadableLog
 

@@ -15,9 +15,9 @@ from unittest import TestCase
 from fleetgw.adapters.metrics.null import NullMetrics
 from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
 from fleetgw.adapters.sinks.logger import LoggerSink
-from fleetgw.app.composition import Parts, compose
 from fleetgw.app.config import BUILT_IN_SINKS, parse_config
 from fleetgw.app.pipeline.gateway import RateLimit
+from fleetgw.app.service.composition import Parts, compose
 from fleetgw.app.sinks import BUILT_IN
 from fleetgw.domain.errors import ConfigurationError
 from fleetgw.domain.identity import FixedClientType
@@ -69,7 +69,7 @@ COMPOSE_AND_TELL = """
 import sys
 from pathlib import Path
 from fleetgw.adapters.logs.null import NullLog
-from fleetgw.app.composition import compose
+from fleetgw.app.service.composition import compose
 from fleetgw.app.config import load_config
 from twisted.internet import reactor
 parts = compose(load_config(Path("config.json"), {}), reactor, NullLog())

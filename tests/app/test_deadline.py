@@ -5,7 +5,7 @@ from unittest import TestCase
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 
-from fleetgw.app.deadline import given_until
+from fleetgw.app.service.deadline import given_until
 
 
 class Stubborn(Deferred[str]):

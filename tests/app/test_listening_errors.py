@@ -8,9 +8,9 @@ from pathlib import Path
 from unittest import TestCase
 from unittest.mock import patch
 
-from fleetgw.app import listening_errors
 from fleetgw.app.doctor.host import _port_finding
-from fleetgw.app.listening_errors import explain
+from fleetgw.app.service import listening_errors
+from fleetgw.app.service.listening_errors import explain
 from fleetgw.domain.ports import Verdict
 
 

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.logs.descriptor_stream import DescriptorStream
 from fleetgw.adapters.logs.lines import ILineStream
-from fleetgw.app.log_output import make_log, open_log_stream
+from fleetgw.app.service.log_output import make_log, open_log_stream
 
 
 class OpenLogStreamTests(SynchronousTestCase):

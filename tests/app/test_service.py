@@ -18,11 +18,11 @@ from zope.interface import alsoProvides
 
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
 from fleetgw.adapters.logs.lines import JsonLog
-from fleetgw.app.composition import Parts, compose
 from fleetgw.app.config import parse_config
-from fleetgw.app.reloading import LOOK_EVERY_S
-from fleetgw.app.service import READY_WITHIN_S, GatewayService
-from fleetgw.app.service_maker import Options, makeService
+from fleetgw.app.service.composition import Parts, compose
+from fleetgw.app.service.gateway_service import READY_WITHIN_S, GatewayService
+from fleetgw.app.service.reloading import LOOK_EVERY_S
+from fleetgw.app.service.service_maker import Options, makeService
 from fleetgw.domain.errors import ConfigurationError, FleetgwError, Problem
 from fleetgw.domain.ports import IReloadable
 from fleetgw.simulator.certificates import Credential, make_authority, make_server, make_vehicle
@@ -624,7 +624,7 @@ class MakingTests(TestCase):
         options = Options()
         options["config"] = "config.json"
         with (
-            mock.patch("fleetgw.app.service_maker.load_config", side_effect=KeyboardInterrupt),
+            mock.patch("fleetgw.app.service.service_maker.load_config", side_effect=KeyboardInterrupt),
             self.assertRaises(SystemExit) as caught,
         ):
             makeService(options)

@@ -144,7 +144,7 @@ class EarlySignalTests(ProcessCase):
         program = (
             "import signal, sys; sys.argv = ['twistd', 'web']\n"
             "before = signal.getsignal(signal.SIGHUP)\n"  # nohup has it ignored
-            "from fleetgw.app.plugin import GatewayServiceMaker\n"
+            "from fleetgw.app.service.plugin import GatewayServiceMaker\n"
             "GatewayServiceMaker('fleetgw'); print(signal.getsignal(signal.SIGHUP) is before)"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -51,7 +51,7 @@ class ExampleTests(TestCase):
 
     def start_fleet(self, port: int, folder: str) -> subprocess.Popen[bytes]:
         command = [
-            *(sys.executable, "-c", "from fleetgw.app.cli import main; raise SystemExit(main())", "simulate"),
+            *(sys.executable, "-c", "from fleetgw.cli import main; raise SystemExit(main())", "simulate"),
             *("--url", f"wss://localhost:{port}", "--certs", folder, "--vehicles", "2", "--rate", "200", "--count", "200"),
             *("--types", "V=9,alerts=1"),
         ]

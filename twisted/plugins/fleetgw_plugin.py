@@ -1,5 +1,5 @@
 """Lets twistd find the gateway: ``twistd fleetgw --config FILE``."""
 
-from fleetgw.app.plugin import GatewayServiceMaker
+from fleetgw.app.service.plugin import GatewayServiceMaker
 
 fleetgw = GatewayServiceMaker("fleetgw")

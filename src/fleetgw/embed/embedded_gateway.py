@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred, succeed
 
 from fleetgw.adapters.logs.python_logging import PythonLog
 from fleetgw.adapters.sinks.embedded import EmbeddedSink
-from fleetgw.app.composition import compose
-from fleetgw.app.service import GatewayService
+from fleetgw.app.service.composition import compose
+from fleetgw.app.service.gateway_service import GatewayService
 from fleetgw.embed.configuring import SINK, load
 from fleetgw.embed.listening import Listeners, Listening, make_filter
 from fleetgw.embed.reading import Records, Surroundings, Unread
@@ -21,8 +21,8 @@ from fleetgw.embed.reading import Records, Surroundings, Unread
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
-    from fleetgw.app.composition import IGatewayReactor, Parts
     from fleetgw.app.config import Config, LoadedConfig
+    from fleetgw.app.service.composition import IGatewayReactor, Parts
     from fleetgw.embed.listening import Listener, Names
     from fleetgw.embed.reading import WhenSlow
 

@@ -15,7 +15,7 @@ from fleetgw.adapters.own_reactor import leave_busy_threads_behind, run_on_monot
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from fleetgw.app.composition import IGatewayReactor
+    from fleetgw.app.service.composition import IGatewayReactor
 
 
 class LoopReactor(AsyncioSelectorReactor):

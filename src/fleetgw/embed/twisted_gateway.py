@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from fleetgw.app.composition import IGatewayReactor
     from fleetgw.app.config import Config
+    from fleetgw.app.service.composition import IGatewayReactor
 
 
 class TwistedGateway(EmbeddedGateway):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from unittest import TestCase
 
 from fleetgw.adapters.sinks.memory import MemorySink
-from fleetgw.app.composition import compose
 from fleetgw.app.config import parse_config
+from fleetgw.app.service.composition import compose
 from fleetgw.simulator.certificates import Credential, make_authority, make_server, make_vehicle
 from fleetgw.testing.raw_vehicle import RawClientTls, RawVehicle
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor

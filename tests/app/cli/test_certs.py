@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from unittest import TestCase
 
-from fleetgw.app.cli import main
+from fleetgw.cli import main
 
 
 def run(*arguments):

@@ -36,7 +36,7 @@ class DoctorTests(TestCase):
         file = self.path / "config.json"
         file.write_text(json.dumps(self.config))
         environ = {name: value for name, value in os.environ.items() if name not in {"FORCE_COLOR", "TTY_COMPATIBLE"}}
-        code = "import sys; from fleetgw.app.cli import main; sys.exit(main())"
+        code = "import sys; from fleetgw.cli import main; sys.exit(main())"
         command = [sys.executable, "-W", "error", "-c", code, "doctor", "--config", str(file), *arguments]
         return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from threading import Thread
 from unittest import TestCase, mock
 
-from fleetgw.app import ca_bundle
-from fleetgw.app.cli import main
+from fleetgw.cli import ca_bundle, main
 from fleetgw.simulator.certificates import make_authority
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

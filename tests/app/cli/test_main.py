@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from fleetgw.app.cli import main
+from fleetgw.cli import main
 from fleetgw.simulator.certificate_folder import CertificateFolder
 
 
@@ -67,7 +67,7 @@ class MainTests(TestCase):
 
     def test_what_a_command_does_not_need_is_not_imported(self):
         code = (
-            "import sys, fleetgw.app.cli as cli; cli.build_parser();"
+            "import sys, fleetgw.cli as cli; cli.build_parser();"
             "heavy = ('twisted', 'cryptography', 'msgspec', 'google.protobuf', 'rich');"
             "print([name for name in heavy if name in sys.modules])"
         )
@@ -106,7 +106,7 @@ class ConfigCommandsTests(TestCase):
         self.assertEqual(json.loads(out)["records"], {"V": ["logger"]})
 
     def test_the_memory_ceiling_that_is_in_effect_is_shown(self):
-        with mock.patch("fleetgw.app.memory_ceiling.memory_limit_bytes", return_value=3 << 30):
+        with mock.patch("fleetgw.app.service.memory_ceiling.memory_limit_bytes", return_value=3 << 30):
             self.assertEqual(json.loads(self.check()[1])["delivery"]["memory_mib"], 1536)
         self.config["delivery"] = {"memory_mib": 77}
         self.assertEqual(json.loads(self.check()[1])["delivery"]["memory_mib"], 77)

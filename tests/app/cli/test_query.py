@@ -17,9 +17,9 @@ from fleetgw.adapters.codec.generated import vehicle_data_pb2 as pb
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
 from fleetgw.adapters.sinks.sqlite.reading import CannotRead, Signal
 from fleetgw.adapters.sinks.sqlite.store import Store, StoreSettings
-from fleetgw.app.cli import main
-from fleetgw.app.cli.plotting import lines, to_curve
-from fleetgw.app.cli.query import moment_ms
+from fleetgw.cli import main
+from fleetgw.cli.plotting import lines, to_curve
+from fleetgw.cli.query import moment_ms
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 
 VIN = "5YJ3E1EA7KF000001"

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.trial.unittest import TestCase
 
-from fleetgw.app.cli import build_parser, main
+from fleetgw.cli import build_parser, main
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from fleetgw.simulator.certificates import read_credential
 from fleetgw.testing.stub_gateway import StubGateway, ack
@@ -61,7 +61,7 @@ class SimulateTests(TestCase):
 
     def spawn(self, *arguments):
         command = Command()
-        code = "import sys; from fleetgw.app.cli import main; sys.exit(main())"
+        code = "import sys; from fleetgw.cli import main; sys.exit(main())"
         words = [sys.executable, "-c", code, "simulate", *map(str, arguments)]
         self.process = reactor.spawnProcess(command, sys.executable, words, env=os.environ)
         return command

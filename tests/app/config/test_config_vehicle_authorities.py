@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from fleetgw.app.cli import build_parser
+from fleetgw.cli import build_parser
 from fleetgw.simulator.certificates import make_authority
 from fleetgw.testing.config_case import NOW, ConfigCase
 

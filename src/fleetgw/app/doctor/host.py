@@ -15,10 +15,10 @@ from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_loo
 from fleetgw.adapters.listening.sockets import bind_listener
 from fleetgw.adapters.machine_memory import memory_limit_bytes
 from fleetgw.app.config.sections import Limits
-from fleetgw.app.descriptors import capacity, descriptors_for
 from fleetgw.app.doctor.checkup import Check
-from fleetgw.app.listening_errors import explain
-from fleetgw.app.memory_ceiling import MIB, ceiling_mib
+from fleetgw.app.service.descriptors import capacity, descriptors_for
+from fleetgw.app.service.listening_errors import explain
+from fleetgw.app.service.memory_ceiling import MIB, ceiling_mib
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,9 +16,9 @@ from fleetgw.adapters.listening.refusals import Refusals
 from fleetgw.adapters.logs.lines import LineLog
 from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
 from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
-from fleetgw.app.deadline import given_until
-from fleetgw.app.listening_errors import explain
-from fleetgw.app.reloading import CredentialReloader
+from fleetgw.app.service.deadline import given_until
+from fleetgw.app.service.listening_errors import explain
+from fleetgw.app.service.reloading import CredentialReloader
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.domain.metrics import UPTIME_SEC
 from fleetgw.domain.ports import NotReady
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IProtocolFactory
     from twisted.internet.tcp import Port
 
-    from fleetgw.app.composition import IGatewayReactor, Parts
     from fleetgw.app.config.sections import Config
     from fleetgw.app.pipeline.lane import Lane
+    from fleetgw.app.service.composition import IGatewayReactor, Parts
 
 GOODBYE_S = 2.0
 """How long vehicles have, at most, to answer the closing handshake when the gateway stops."""

@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _vehicles(arguments: argparse.Namespace, records: RecordFile) -> None:
-    from fleetgw.app.cli.query_output import Moment, write
+    from fleetgw.cli.query_output import Moment, write
 
     rows = [(each.vin, each.status.lower(), each.fields, Moment(each.last_ms)) for each in records.vehicles()]
     write(
@@ -109,18 +109,18 @@ def _vehicles(arguments: argparse.Namespace, records: RecordFile) -> None:
 
 
 def _latest(arguments: argparse.Namespace, records: RecordFile) -> None:
-    from fleetgw.app.cli.query_output import Moment, write
+    from fleetgw.cli.query_output import Moment, write
 
     rows = [(each.field, each.value, Moment(each.created_at_ms)) for each in records.latest(arguments.vin)]
     write(arguments.format, ("field", "value", "created_at"), rows, nothing=f"{arguments.vin} has sent no signals yet")
 
 
 def _signal(arguments: argparse.Namespace, records: RecordFile) -> None:
-    from fleetgw.app.cli.query_output import Moment, write
+    from fleetgw.cli.query_output import Moment, write
 
     signals = records.history(arguments.vin, arguments.field, *_span(arguments))
     if signals and (arguments.plot or arguments.png):
-        from fleetgw.app.cli.plotting import draw, save_png
+        from fleetgw.cli.plotting import draw, save_png
 
         title = f"{arguments.field} of {arguments.vin}"
         if arguments.png:
@@ -135,7 +135,7 @@ def _signal(arguments: argparse.Namespace, records: RecordFile) -> None:
 
 
 def _alerts(arguments: argparse.Namespace, records: RecordFile) -> None:
-    from fleetgw.app.cli.query_output import Moment, write
+    from fleetgw.cli.query_output import Moment, write
 
     rows = [
         (each.vin, each.name, Moment(each.started_at_ms), Moment(each.ended_at_ms), ", ".join(each.audiences))

@@ -10,7 +10,7 @@ from signal import SIGINT
 from typing import TYPE_CHECKING
 
 from fleetgw.adapters.terminal_text import escaped
-from fleetgw.app.cli import certs, check_config, config_schema, doctor, fetch_ca, query, simulate
+from fleetgw.cli import certs, check_config, config_schema, doctor, fetch_ca, query, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

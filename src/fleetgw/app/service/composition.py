@@ -15,11 +15,11 @@ from fleetgw.adapters.ingress.tls_context import ReloadableContext, TlsFiles
 from fleetgw.adapters.metrics.null import NullMetrics
 from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
 from fleetgw.adapters.sinks.context import SinkContext
-from fleetgw.app.descriptors import capacity, descriptor_limit
-from fleetgw.app.memory_ceiling import MIB, ceiling_mib
 from fleetgw.app.pipeline.gateway import Gateway, RateLimit
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import TypeRoutes
+from fleetgw.app.service.descriptors import capacity, descriptor_limit
+from fleetgw.app.service.memory_ceiling import MIB, ceiling_mib
 from fleetgw.app.sinks import make_sink, settings_of, sink_maker
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import ConfigurationError

@@ -18,8 +18,8 @@ from twisted.logger import ILogObserver
 
 from fleetgw.adapters.logs.log_file import AppendedLogFile
 from fleetgw.adapters.logs.twisted_events import TwistedLogObserver
-from fleetgw.app import early_signals
-from fleetgw.app.pid_file import restrict_pid_file
+from fleetgw.app.service import early_signals
+from fleetgw.app.service.pid_file import restrict_pid_file
 from fleetgw.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from fleetgw.adapters.logs.lines import ILineStream, LineLog
-    from fleetgw.app.composition import IGatewayReactor
-    from fleetgw.app.service import GatewayService
+    from fleetgw.app.service.composition import IGatewayReactor
+    from fleetgw.app.service.gateway_service import GatewayService
 
 COULD_NOT_START = 1
 LOG_LINES_LOST = 3

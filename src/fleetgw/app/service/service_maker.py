@@ -12,15 +12,15 @@ from twisted.python.usage import UsageError
 
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.own_reactor import leave_busy_threads_behind, run_on_monotonic_time
-from fleetgw.app import early_signals
-from fleetgw.app.composition import compose
 from fleetgw.app.config import load_config, render_effective, render_problems
-from fleetgw.app.descriptors import raise_descriptor_limit
-from fleetgw.app.log_output import make_log, open_log_stream
-from fleetgw.app.memory_ceiling import with_ceiling
-from fleetgw.app.pid_file import settle_pid_file
-from fleetgw.app.process import GatewayProcess
-from fleetgw.app.service import GatewayService
+from fleetgw.app.service import early_signals
+from fleetgw.app.service.composition import compose
+from fleetgw.app.service.descriptors import raise_descriptor_limit
+from fleetgw.app.service.gateway_service import GatewayService
+from fleetgw.app.service.log_output import make_log, open_log_stream
+from fleetgw.app.service.memory_ceiling import with_ceiling
+from fleetgw.app.service.pid_file import settle_pid_file
+from fleetgw.app.service.process import GatewayProcess
 from fleetgw.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from twisted.application.service import IService
 
-    from fleetgw.app.composition import IGatewayReactor
+    from fleetgw.app.service.composition import IGatewayReactor
     from fleetgw.domain.errors import Problem
 
 

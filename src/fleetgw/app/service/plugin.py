@@ -4,7 +4,7 @@ import sys
 
 from twisted.application.service import ServiceMaker
 
-from fleetgw.app import early_signals
+from fleetgw.app.service import early_signals
 
 
 class GatewayServiceMaker(ServiceMaker):
@@ -12,6 +12,6 @@ class GatewayServiceMaker(ServiceMaker):
 
     def __init__(self, tapname: str) -> None:
         """``tapname`` is the gateway's name on twistd's command line."""
-        super().__init__("fleetgw", "fleetgw.app.service_maker", "Fleet telemetry gateway", tapname)
+        super().__init__("fleetgw", "fleetgw.app.service.service_maker", "Fleet telemetry gateway", tapname)
         if tapname in sys.argv[1:]:
             early_signals.listen()

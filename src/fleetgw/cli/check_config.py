@@ -33,6 +33,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Check; 0 or 2."""
-    from fleetgw.app.service_maker import check
+    from fleetgw.app.service.service_maker import check
 
     return check(arguments.file)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fleetgw.app.ca_bundle import Appended
+    from fleetgw.cli.ca_bundle import Appended
 
 _DESCRIPTION = """\
 Write the certificates of the authorities that sign vehicles' certificates into FILE: what a gateway for real vehicles
@@ -52,7 +52,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch, compare, write; 0, 1 when it does not come or differs, 2 when it cannot be asked for."""
-    from fleetgw.app.ca_bundle import BundleError, append, check, describe, download, published, write
+    from fleetgw.cli.ca_bundle import BundleError, append, check, describe, download, published, write
 
     file: Path = arguments.file
     bundle = published(engineering=arguments.eng)

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-    from fleetgw.app.composition import IGatewayReactor
     from fleetgw.app.config import LoadedConfig
     from fleetgw.app.doctor.checkup import Diagnosis
+    from fleetgw.app.service.composition import IGatewayReactor
     from fleetgw.domain.errors import ConfigurationError
 
 _DESCRIPTION = """\

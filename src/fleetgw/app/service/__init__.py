@@ -1,0 +1,1 @@
+"""The life of a gateway: composition, listeners, runners of sinks, process."""
