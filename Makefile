@@ -34,10 +34,10 @@ test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 trial: $(VENV)/.installed-dev
-	@$(BIN)/python -W error -m twisted.trial --reporter=text tests
+	@$(BIN)/python -W error -m twisted.trial --reporter=text $$(find tests -name 'test_*.py' ! -name 'test_broker*' ! -path 'tests/packaging/*' | sort)
 
 test-brokers: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -q tests/brokers
+	@$(BIN)/python -m pytest -q $$(find tests -name 'test_broker*.py' | sort)
 
 test-packaging: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -q tests/packaging

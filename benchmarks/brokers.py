@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from attrs import define, field
 from servers import HERE, LOAD_CPU, on_cpu
 
-from fleetgw.testing.free_ports import free_port
+from tests.support.free_ports import free_port
 
 EXTRAS = {
     "kafka": "confluent_kafka",
@@ -29,11 +29,11 @@ def missing(sink: str) -> str | None:
     if module is not None and not _is_installed(module):
         return f"its client library is not installed: pip install 'fleetgw[{sink}]'"
     if sink == "mqtt":
-        from fleetgw.testing.mqtt import mosquitto
+        from tests.support.mqtt import mosquitto
 
         return mosquitto.missing()
     if sink == "redis":
-        from fleetgw.testing.redis import servers
+        from tests.support.redis import servers
 
         return servers.missing()
     return None
@@ -62,13 +62,13 @@ class Broker:
             case "kafka" | "kinesis" | "pubsub":
                 self.port = self._python("stand_ins.py", self.sink)
             case "mqtt":
-                from fleetgw.testing.mqtt.mosquitto import Mosquitto
+                from tests.support.mqtt.mosquitto import Mosquitto
 
                 mosquitto = Mosquitto("allow_anonymous true\nset_tcp_nodelay true")
                 self._stack.callback(mosquitto.stop)
                 self.port = mosquitto.port
             case "redis":
-                from fleetgw.testing.redis.servers import RedisServer
+                from tests.support.redis.servers import RedisServer
 
                 redis = RedisServer()
                 self._stack.callback(redis.stop)

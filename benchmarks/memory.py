@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fleetgw.simulator.certificate_folder import CertificateFolder
-from fleetgw.testing.free_ports import free_port
+from tests.support.free_ports import free_port
 
 CEILING_MIB = 64
 LIMIT = 1.5

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from attrs import frozen
 
-from fleetgw.testing.free_ports import free_ports
+from tests.support.free_ports import free_ports
 
 HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent

@@ -59,7 +59,7 @@ async def serve_kinesis() -> None:
 
 
 def serve_kafka() -> None:
-    from fleetgw.testing.kafka.mock_cluster import MockCluster
+    from tests.support.kafka.mock_cluster import MockCluster
 
     cluster = MockCluster()
     print(cluster.servers.rpartition(":")[2], flush=True)
@@ -67,7 +67,7 @@ def serve_kafka() -> None:
 
 
 def serve_pubsub() -> None:
-    from fleetgw.testing.pubsub.stand_in import StandIn
+    from tests.support.pubsub.stand_in import StandIn
 
     server = StandIn()
     print(server.port, flush=True)

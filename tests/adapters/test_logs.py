@@ -20,7 +20,7 @@ from fleetgw.adapters.logs.lines import JsonLog, LineLog, TextLog
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.logs.twisted_events import TwistedLogObserver
 from fleetgw.domain.ports import ILog
-from fleetgw.testing.log_contract import BrokenStream, LogContract, awkward_fields
+from tests.support.log_contract import BrokenStream, LogContract, awkward_fields
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 EVERY_LEVEL = ("debug", "info", "warn", "error")

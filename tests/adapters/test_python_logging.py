@@ -5,7 +5,7 @@ from unittest import TestCase, mock
 
 from fleetgw.adapters.logs.python_logging import PythonLog
 from fleetgw.domain.ports import ILog
-from fleetgw.testing.log_contract import LogContract
+from tests.support.log_contract import LogContract
 
 
 class Failing(logging.Handler):

@@ -3,7 +3,7 @@
 from fleetgw.adapters.secrets import SecretFile, UnusableSecretFile, secret_files, with_secrets_read_again
 from fleetgw.app.config import effective_config
 from fleetgw.app.sinks import settings_of
-from fleetgw.testing.config_case import ConfigCase
+from tests.support.config_case import ConfigCase
 
 
 class SecretFileTests(ConfigCase):

@@ -36,8 +36,8 @@ from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.domain.ports import Finding, IDiagnosable, IDispatcher, NotReady, Ready, Verdict
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from fleetgw.simulator.certificates import make_authority, make_server
-from fleetgw.testing.free_ports import free_port
 from fleetgw.testing.sink_doubles import ThreadlessReactor
+from tests.support.free_ports import free_port
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 GOOD, LOOK, BAD = Verdict

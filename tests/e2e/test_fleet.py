@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from unittest import TestCase
 
-from fleetgw.testing.free_ports import free_port
-from fleetgw.testing.gateway_process import BIN, DEADLINE_S, GatewayProcess
+from tests.support.free_ports import free_port
+from tests.support.gateway_process import BIN, DEADLINE_S, GatewayProcess
 
 VEHICLES = 5
 

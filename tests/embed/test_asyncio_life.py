@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred
 
 from fleetgw.app.config import parse_config
 from fleetgw.embed import ConfigurationError, Gateway, Record
-from fleetgw.testing.asyncio_case import AsyncioCase, Calls, on_a_loop
-from fleetgw.testing.embed_case import OTHER_VIN, VIN, payload_of
-from fleetgw.testing.free_ports import free_port
+from tests.support.asyncio_case import AsyncioCase, Calls, on_a_loop
+from tests.support.embed_case import OTHER_VIN, VIN, payload_of
+from tests.support.free_ports import free_port
 
 
 class StartTests(AsyncioCase):

@@ -3,8 +3,8 @@
 import asyncio
 
 from fleetgw.embed import Gateway, Record, Rejected
-from fleetgw.testing.asyncio_case import AsyncioCase, Calls, on_a_loop
-from fleetgw.testing.embed_case import OTHER_VIN, VIN, payload_of
+from tests.support.asyncio_case import AsyncioCase, Calls, on_a_loop
+from tests.support.embed_case import OTHER_VIN, VIN, payload_of
 
 RELIABLE = {"V": "embedded"}
 

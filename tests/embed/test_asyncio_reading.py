@@ -4,8 +4,8 @@ import asyncio
 import gc
 
 from fleetgw.embed import Gateway
-from fleetgw.testing.asyncio_case import AsyncioCase, Calls, on_a_loop
-from fleetgw.testing.embed_case import payload_of
+from tests.support.asyncio_case import AsyncioCase, Calls, on_a_loop
+from tests.support.embed_case import payload_of
 
 RELIABLE = {"V": "embedded"}
 

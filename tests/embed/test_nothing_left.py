@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 
 from fleetgw.embed import Gateway
-from fleetgw.testing.asyncio_case import AsyncioCase
+from tests.support.asyncio_case import AsyncioCase
 
 TIMES = 1_000
 CANCELLED_TIMERS_MAX = 60

@@ -7,8 +7,8 @@ import sys
 import threading
 
 from fleetgw.embed import Gateway
-from fleetgw.testing.asyncio_case import AsyncioCase, Calls, on_a_loop
-from fleetgw.testing.embed_case import payload_of
+from tests.support.asyncio_case import AsyncioCase, Calls, on_a_loop
+from tests.support.embed_case import payload_of
 
 
 class SomebodyElsesLoopTests(AsyncioCase):

@@ -13,9 +13,9 @@ from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from fleetgw.embed import ConfigurationError, Record, Rejected, TwistedGateway
-from fleetgw.testing.embed_case import VIN, EmbedCase, authority_and_server, payload_of, vehicle_credential
 from fleetgw.testing.sink_doubles import ThreadlessReactor
 from fleetgw.testing.vehicle import InMemoryVehicle
+from tests.support.embed_case import VIN, EmbedCase, authority_and_server, payload_of, vehicle_credential
 
 if TYPE_CHECKING:
     from collections.abc import Callable

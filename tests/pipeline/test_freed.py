@@ -13,10 +13,10 @@ from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import Outcome
 from fleetgw.domain.records import Record
 from fleetgw.simulator.vins import make_vin
-from fleetgw.testing.gateway_in_memory import VIN, GatewayCase
-from fleetgw.testing.lane_case import LIMITS, LaneCase, succeeded
-from fleetgw.testing.raw_vehicle import RawVehicle
 from fleetgw.testing.sink_doubles import make_record
+from tests.support.gateway_in_memory import VIN, GatewayCase
+from tests.support.lane_case import LIMITS, LaneCase, succeeded
+from tests.support.raw_vehicle import RawVehicle
 
 SLOW_FRAGMENT = b"\x02\x81mask\x00"
 BAD_FRAME = b"\xf2\x80mask"

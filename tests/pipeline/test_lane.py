@@ -12,8 +12,8 @@ from fleetgw.domain.errors import NotConnected, Rejected, Retryable, Unheard
 from fleetgw.domain.memory_budget import MemoryBudget
 from fleetgw.domain.ports import RECEIPT, IPromptDispatcher, Outcome
 from fleetgw.domain.records import Record
-from fleetgw.testing.lane_case import LIMITS, TIMING, LaneCase, Origin, succeeded
 from fleetgw.testing.sink_doubles import make_record
+from tests.support.lane_case import LIMITS, TIMING, LaneCase, Origin, succeeded
 
 
 class BrokenOrigin(Origin):

@@ -7,7 +7,7 @@ from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import NotConnected, Rejected
 from fleetgw.domain.line_limit import INTERVAL_S, LINES
 from fleetgw.domain.ports import RECEIPT, NotReady, Readiness, Ready
-from fleetgw.testing.lane_case import LIMITS, LaneCase, ScriptedSink, succeeded
+from tests.support.lane_case import LIMITS, LaneCase, ScriptedSink, succeeded
 
 STEP_S = 0.05
 

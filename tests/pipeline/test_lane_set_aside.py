@@ -7,8 +7,8 @@ from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT
 from fleetgw.domain.records import Record
-from fleetgw.testing.lane_case import TIMING, LaneCase, succeeded
 from fleetgw.testing.sink_doubles import make_record
+from tests.support.lane_case import TIMING, LaneCase, succeeded
 
 
 class SetAsideTests(LaneCase):

@@ -21,7 +21,7 @@ from fleetgw.simulator.tally import Tally
 from fleetgw.simulator.tls import client_tls
 from fleetgw.simulator.vehicle import SimulatedVehicle
 from fleetgw.testing.memory_transport import MemoryTransport
-from fleetgw.testing.stub_gateway import StubGateway, ack
+from tests.support.stub_gateway import StubGateway, ack
 
 NOW = datetime.now(UTC)
 AUTHORITY = make_authority(NOW, 10)

@@ -16,8 +16,8 @@ from fleetgw.adapters.codec import envelope
 from fleetgw.simulator.certificates import make_authority, make_server, make_vehicle
 from fleetgw.simulator.conversation import Opened, Stray
 from fleetgw.testing.memory_transport import MemoryTransport
-from fleetgw.testing.stub_gateway import ack
 from fleetgw.testing.vehicle import InMemoryVehicle
+from tests.support.stub_gateway import ack
 
 NOW = datetime.now(UTC)
 AUTHORITY = make_authority(NOW, 10)

@@ -17,7 +17,7 @@ from twisted.trial.unittest import TestCase
 from fleetgw.cli import build_parser, main
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from fleetgw.simulator.certificates import read_credential
-from fleetgw.testing.stub_gateway import StubGateway, ack
+from tests.support.stub_gateway import StubGateway, ack
 
 
 class Command(ProcessProtocol):

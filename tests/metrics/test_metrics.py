@@ -1,0 +1,136 @@
+"""Metrics: both adapters under the contract, and the text that Prometheus reads."""
+
+import json
+import re
+from pathlib import Path
+
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.trial.unittest import SynchronousTestCase
+
+from fleetgw.adapters.metrics.null import NullMetrics
+from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
+from fleetgw.domain import metrics as catalogue
+from fleetgw.domain.metrics import Kind, Metric
+from fleetgw.domain.ports import IMetrics
+from tests.support.metrics_contract import COUNTED, MEASURED, MetricsContract
+
+VECTORS = json.loads((Path(__file__).resolve().parents[1] / "vectors" / "metrics.json").read_text())
+
+
+class NullMetricsTests(MetricsContract, SynchronousTestCase):
+    def make_metrics(self) -> IMetrics:
+        return NullMetrics()
+
+
+class PrometheusContractTests(MetricsContract, SynchronousTestCase):
+    def make_metrics(self) -> IMetrics:
+        return PrometheusMetrics()
+
+
+class CatalogueTests(SynchronousTestCase):
+    def test_the_catalogue_has_the_go_server_s_kinds_and_labels(self) -> None:
+        go = {case["name"]: (case["type"], set(case["labels"])) for case in VECTORS["cases"]}
+        ours = {m.name: (m.kind.value, set(m.labels)) for m in vars(catalogue).values() if isinstance(m, Metric)}
+        shared = ours.keys() & go.keys()
+        self.assertGreater(len(shared), 12)
+        self.assertEqual({name: ours[name] for name in shared}, {name: go[name] for name in shared})
+
+
+class ExpositionTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.metrics = PrometheusMetrics(CollectorRegistry())
+
+    def lines(self) -> list[str]:
+        return self.metrics.exposition().decode().splitlines()
+
+    def test_nothing_is_shown_before_a_series_is_asked_for(self) -> None:
+        self.assertEqual(self.lines(), [])
+
+    def test_the_go_server_s_samples(self) -> None:
+        """Its own samples, counted here, come out as the same lines, apart from the help texts."""
+        metrics = {
+            case["name"]: Metric(case["name"], Kind(case["type"]), "Some help.", tuple(case["labels"]))
+            for case in VECTORS["cases"]
+        }
+        compared = set()
+        for sample in VECTORS["samples"].values():
+            for key, texts in sample.items():
+                if not (key.startswith("after") and texts):
+                    continue
+                ours = PrometheusMetrics(CollectorRegistry())
+                texts = [line.replace("<n>", "1.5") for line in texts]
+                # Not prometheus-client's parser: it appends _total to names of counters.
+                for line in (line for line in texts if not line.startswith("#")):
+                    name, labels_text, value = re.fullmatch(r"(\w+)(?:{(.*)})? (.*)", line).groups()
+                    labels = dict(re.findall(r'(\w+)="([^"]*)"', labels_text or ""))
+                    if metrics[name].kind is Kind.COUNTER:
+                        ours.counter(metrics[name], **labels).add(json.loads(value))
+                    else:
+                        ours.gauge(metrics[name], **labels).set_to(json.loads(value))
+                    compared.add(name)
+                lines = [line for line in ours.exposition().decode().split("\n") if line and not line.startswith("# HELP")]
+                self.assertEqual(lines, texts, key)
+        self.assertGreaterEqual(compared, {"reliable_ack", "kafka_produce_total_bytes", "num_connections"})
+
+    def test_whole_text(self) -> None:
+        gauge = self.metrics.gauge(MEASURED)
+        self.metrics.counter(COUNTED, record_type="alerts", dispatcher="kafka")
+        kafka = self.metrics.counter(COUNTED, record_type="V", dispatcher="kafka")
+        kafka.add(2)
+        kafka.add(3)
+        gauge.set_to(7)
+        gauge.set_to(1.25)
+        self.assertEqual(
+            self.lines(),
+            [
+                "# HELP counted Things counted.",
+                "# TYPE counted counter",
+                'counted{dispatcher="kafka",record_type="V"} 5',
+                'counted{dispatcher="kafka",record_type="alerts"} 0',
+                "# HELP measured A thing measured.",
+                "# TYPE measured gauge",
+                "measured 1.25",
+            ],
+        )
+
+    def test_values_that_are_no_finite_number(self) -> None:
+        shown = []
+        for value in (float("nan"), float("inf"), float("-inf"), 1e300):
+            self.metrics.gauge(MEASURED).set_to(value)
+            shown.append(self.lines()[-1])
+        self.assertEqual(shown, ["measured NaN", "measured +Inf", "measured -Inf", "measured 1e+300"])
+
+    def test_labels_and_help_that_need_escapes(self) -> None:
+        metric = Metric("m", Kind.COUNTER, "a\\b\nc", ("type",))
+        values = ['quo"te', "back\\slash", "line\nfeed", "\x05", "тип"]
+        for value in values:
+            self.metrics.counter(metric, type=value).add(1)
+        self.assertEqual(self.metrics.exposition().split(b"\n")[0], b"# HELP m a\\\\b\\nc")
+        (family,) = text_string_to_metric_families(self.metrics.exposition().decode())
+        self.assertEqual({sample.labels["type"] for sample in family.samples}, set(values))
+
+    def test_a_label_that_was_no_utf8_is_shown(self) -> None:
+        metric = Metric("m", Kind.COUNTER, "h", ("type",))
+        self.metrics.counter(metric, type=b"\xff".decode("utf-8", "surrogateescape")).add(1)
+        self.assertEqual(self.lines()[-1], 'm{type="?"} 1')
+
+    def test_two_metrics_of_one_name_are_refused(self) -> None:
+        self.metrics.gauge(MEASURED)
+        for other in (
+            Metric(MEASURED.name, Kind.COUNTER, MEASURED.help),
+            Metric(MEASURED.name, Kind.GAUGE, MEASURED.help, ("vin",)),
+        ):
+            lookup = self.metrics.counter if other.kind is Kind.COUNTER else self.metrics.gauge
+            with self.subTest(other=other), self.assertRaisesRegex(ValueError, "measured is there already"):
+                lookup(other, **dict.fromkeys(other.labels, "x"))
+
+    def test_process_and_collector_figures_come_by_default_from_a_registry_of_its_own(self) -> None:
+        before = set(REGISTRY._names_to_collectors)
+        for _ in range(2):  # twice: nothing global that a second gateway in the process would run into
+            metrics = PrometheusMetrics()
+            metrics.gauge(MEASURED)
+            text = metrics.exposition().decode()
+            families = {family.name for family in text_string_to_metric_families(text)}
+            self.assertGreaterEqual(families, {"measured", "process_resident_memory_bytes", "python_gc_collections"})
+        self.assertEqual(set(REGISTRY._names_to_collectors), before)

@@ -1,0 +1,69 @@
+"""A broker that is away for 25 s and there for 8 s, five times, by both clients: records arrive each time."""
+
+from functools import partial
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.kafka import kafka_python
+from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
+from fleetgw.adapters.sinks.kafka.kafka_python import KafkaPythonSink
+from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Ready
+from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
+from tests.sinks.kafka import test_contract_scripted as scripted
+
+STEP_S = 0.05
+SETTINGS = {"bootstrap.servers": "127.0.0.1:1", "message.timeout.ms": 2000}
+
+
+class ComingAndGoingTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock, self.broker, self.log = ThreadlessReactor(), scripted.Broker(), ReadableLog()
+        self.context = SinkContext("kafka", SETTINGS, "ns", ("V",), self.clock, ReadableMetrics(), self.log)
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.pump([STEP_S] * round(seconds / STEP_S))
+
+    def check(self, sink: IDispatcher) -> None:
+        self.successResultOf(sink.start())
+        for number in range(5):
+            self.broker.down = True
+            lost = sink.dispatch([make_record(txid=f"lost-{number}")])
+            self.pass_time(25)
+            self.assertNotEqual(self.successResultOf(lost), [RECEIPT])
+            self.assertIsInstance(sink.readiness(), NotReady)
+            self.broker.down = False
+            kept = len(self.broker.log)
+            self.pass_time(1)
+            self.assertIsInstance(sink.readiness(), Ready, "without a record to try it with")
+            answer = sink.dispatch([make_record(txid=f"there-{number}")])
+            self.pass_time(7)
+            self.assertEqual(self.successResultOf(answer), [RECEIPT])
+            self.assertGreater(len(self.broker.log), kept)
+        self.assertLess(len(self.log.fields_of("kafka_err")), 5 * 3 * 4, "kinds of errors, each once in ten seconds")
+        sink.stop()
+
+    def test_confluent(self) -> None:
+        self.check(ConfluentKafkaSink(self.context, partial(scripted.ScriptedConfluentProducer, self.broker, self.clock)))
+
+    def test_kafka_python_says_so_before_its_records_time_out(self) -> None:
+        self.patch(kafka_python, "_answers", lambda _server: not self.broker.down)
+        settings = {**SETTINGS, "message.timeout.ms": 300_000}
+        context = SinkContext("kafka", settings, "ns", ("V",), self.clock, ReadableMetrics(), self.log)
+        make = partial(scripted.ScriptedKafkaPythonProducer, self.broker, self.clock)
+        sink = KafkaPythonSink(context, make, scripted.InlineWorker)
+        self.successResultOf(sink.start())
+        self.broker.down = True
+        waiting = sink.dispatch([make_record()])
+        self.pass_time(3.5)
+        self.assertNoResult(waiting)
+        self.assertEqual(sink.readiness(), NotReady("127.0.0.1:1: no broker takes connections"))
+        self.assertEqual(self.log.fields_of("kafka_err")[0]["error"], "no broker takes connections")
+        self.broker.down = False
+        self.pass_time(1.1)
+        self.assertIsInstance(sink.readiness(), Ready)
+
+    def test_kafka_python(self) -> None:
+        self.patch(kafka_python, "_answers", lambda _server: not self.broker.down)
+        make = partial(scripted.ScriptedKafkaPythonProducer, self.broker, self.clock)
+        self.check(KafkaPythonSink(self.context, make, scripted.InlineWorker))

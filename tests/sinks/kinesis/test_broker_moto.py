@@ -1,0 +1,261 @@
+"""The Kinesis sink against moto, with a stub in front that throttles, refuses in part, hangs and dies."""
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from unittest.mock import patch
+
+from twisted.internet import threads
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.trial.unittest import TestCase
+
+from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
+from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.kinesis import kinesis_sink
+from fleetgw.domain.errors import Retryable
+from fleetgw.domain.ports import IDispatcher, NotReady, Ready, Receipt
+from fleetgw.testing.dispatcher_contract import DispatcherContract
+from fleetgw.testing.real_reactor import until
+from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
+from tests.support.delivery import deliver_through_outage
+from tests.support.kinesis.harness import KinesisHarness, the_moto
+from tests.support.kinesis.moto import CREDENTIALS, consume, missing
+from tests.support.needed import needed
+from tests.support.record_vectors import dispatch_cases, record_of
+
+ROOT = Path(__file__).parents[3]
+VECTORS = ROOT / "tests" / "vectors" / "dispatch.json"
+EXAMPLE = ROOT / "examples" / "consumers" / "kinesis_reader.py"
+
+NO_FILES = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+@cache
+def need_moto() -> None:
+    needed(missing())
+    atexit.register(the_moto().stop)
+
+
+class MotoTestCase(TestCase):
+    timeout = 60
+
+    def setUp(self) -> None:
+        need_moto()
+        self.set_environment({**NO_FILES, **CREDENTIALS})
+
+    def set_environment(self, environ: dict[str, str]) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        patched = patch.dict(os.environ, {**kept, **environ}, clear=True)
+        patched.start()
+        self.addCleanup(patched.stop)
+
+
+class MotoContractTests(DispatcherContract, MotoTestCase):
+    def make_harness(self) -> KinesisHarness:
+        return KinesisHarness()
+
+
+class Attempt:
+    """A sink over the stub, for one test."""
+
+    def __init__(self, **settings: object) -> None:
+        self.harness = KinesisHarness()
+        self.log = ReadableLog()
+        self.metrics = ReadableMetrics()
+        self.settings = {**self.harness.settings(timeout_s=10, bounded=False), **settings}
+        self.sink: IDispatcher = self.harness.make_sink(
+            SinkContext(
+                "kinesis",
+                self.settings,
+                self.harness.namespace,
+                ("V", "alerts"),
+                self.harness.reactor,
+                self.metrics,
+                self.log,
+            )
+        )
+
+    async def __aenter__(self) -> "Attempt":
+        await self.harness.set_up()
+        await self.sink.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.harness.stub.release()
+        await self.sink.stop()
+        await self.harness.tear_down()
+
+    async def readiness_settles(self) -> None:
+        await until(lambda: "has not answered yet" not in str(self.sink.readiness()), 15)
+
+
+class FaultTests(MotoTestCase):
+    def test_refused_in_part(self) -> Deferred[None]:
+        """What was refused is sent again, by its place; each record arrives once, and has a receipt."""
+        return Deferred.fromCoroutine(self._refused_in_part())
+
+    async def _refused_in_part(self) -> None:
+        async with Attempt() as attempt:
+            attempt.harness.stub.partial_requests = 2
+            records = [make_record(f"VIN{number % 40}", payload=b"%d" % number) for number in range(200)]
+            outcomes = await attempt.sink.dispatch(records)
+            self.assertEqual({type(outcome) for outcome in outcomes}, {Receipt})
+            received = await attempt.harness.received(200)
+            self.assertEqual(sorted(received), sorted((record.vin, record.payload) for record in records))
+            self.assertEqual(attempt.harness.stub.records_per_request, [200, 67, 22])
+            self.assertEqual(attempt.metrics.value("kinesis_publish_total", "V"), 200)
+            self.assertEqual(attempt.metrics.value("kinesis_err", "V"), 0)
+
+    def test_throttled(self) -> Deferred[None]:
+        """A request that is refused as a whole is sent again, in order; beyond ``max_retries`` the caller has to."""
+        return Deferred.fromCoroutine(self._throttled())
+
+    async def _throttled(self) -> None:
+        async with Attempt(max_retries=2) as attempt:
+            attempt.harness.stub.throttled_requests = 2
+            records = [make_record("VIN1", payload=b"%d" % number) for number in range(10)]
+            outcomes = await attempt.sink.dispatch(records)
+            self.assertEqual({type(outcome) for outcome in outcomes}, {Receipt})
+            self.assertEqual([one.payload for one in await attempt.harness.received(10)], [one.payload for one in records])
+            attempt.harness.stub.throttled_requests = 3
+            outcomes = await attempt.sink.dispatch(records[:1])
+            self.assertEqual([type(outcome) for outcome in outcomes], [Retryable])
+            self.assertEqual(attempt.sink.readiness(), Ready())
+
+    def test_pipelined(self) -> Deferred[None]:
+        """Kinesis 20 ms away: one record after the other would take four seconds."""
+        return Deferred.fromCoroutine(self._pipelined())
+
+    async def _pipelined(self) -> None:
+        async with Attempt() as attempt:
+            await attempt.readiness_settles()
+            attempt.harness.stub.delay_s = 0.02
+            answers = [attempt.sink.dispatch([make_record(payload=b"%d" % number)]) for number in range(200)]
+            await gatherResults(answers)
+            self.assertEqual(attempt.harness.stub.records_per_request, [200])
+
+    def test_missing_stream(self) -> Deferred[None]:
+        """Not ready, and says which stream; the other stream works; once it is created, ready by itself."""
+        return Deferred.fromCoroutine(self._missing_stream())
+
+    async def _missing_stream(self) -> None:
+        async with Attempt(streams={"alerts": f"late{time.time_ns()}"}) as attempt:
+            late = attempt.settings["streams"]["alerts"]
+            await attempt.readiness_settles()
+            readiness = attempt.sink.readiness()
+            assert isinstance(readiness, NotReady)
+            self.assertIn(late, readiness.reason)
+            self.assertIn("does not exist in eu-central-1", readiness.reason)
+            outcomes = await attempt.sink.dispatch([make_record(), make_record(record_type="alerts")])
+            self.assertIsInstance(outcomes[0], Receipt)
+            self.assertIsInstance(outcomes[1], Retryable)
+            attempt.harness.create(late)
+            await until(lambda: attempt.sink.readiness() == Ready())
+            self.assertEqual(attempt.sink.readiness(), Ready())
+
+    def test_nothing_to_go_by(self) -> Deferred[None]:
+        """No region, no credentials, nobody there, something else there: each is a reason that names what to do."""
+        return Deferred.fromCoroutine(self._nothing_to_go_by())
+
+    async def _nothing_to_go_by(self) -> None:
+        region = {"AWS_DEFAULT_REGION": "eu-central-1"}
+        moto_is_not = "http://127.0.0.1:9"
+        for environ, settings, expected in (
+            ({}, {}, "no AWS region: set AWS_REGION"),
+            (region, {}, "no AWS credentials: set AWS_ACCESS_KEY_ID"),
+            (CREDENTIALS, {"override_host": moto_is_not}, "Could not connect"),
+            (CREDENTIALS, {"override_host": "kinesis example"}, "Invalid endpoint"),
+        ):
+            self.set_environment({**NO_FILES, **environ})
+            async with Attempt(**settings) as attempt:
+                await attempt.readiness_settles()
+                readiness = attempt.sink.readiness()
+                assert isinstance(readiness, NotReady)
+                self.assertIn(expected, readiness.reason)
+                (outcome,) = await attempt.sink.dispatch([make_record()])
+                self.assertIsInstance(outcome, Retryable)
+                self.assertIn(expected, str(outcome))
+
+    def test_dies_mid_stream(self) -> Deferred[None]:
+        """What has a receipt is in the stream, whenever the connection was cut."""
+        return Deferred.fromCoroutine(self._dies_mid_stream())
+
+    async def _dies_mid_stream(self) -> None:
+        async with Attempt(delivery_timeout_s=2) as attempt:
+            payloads = await deliver_through_outage(attempt.sink, attempt.harness.stub)
+            self.assertEqual(len(payloads), 600)
+            self.assertEqual({one.payload for one in await attempt.harness.received(600)}, payloads)
+
+
+class ConsumerTests(MotoTestCase):
+    def test_golden_vectors(self) -> Deferred[None]:
+        """What is in the streams of every case."""
+        return Deferred.fromCoroutine(self._golden_vectors())
+
+    async def _golden_vectors(self) -> None:
+        harness = KinesisHarness()
+        cases = [case for case in dispatch_cases(VECTORS, "kinesis") if case["device_id"]]
+        expected = []
+        by_where: dict = {}
+        for case in cases:
+            where = case["namespace"], json.dumps(case["streams"]), json.dumps(case["env"])
+            by_where.setdefault(where, []).append(case)
+            (put,) = [one["body"] for one in case["requests"] if one["target"].endswith("PutRecord")]
+            expected.append((put["StreamName"], put["PartitionKey"], record_of(case).payload))
+        streams = {stream for stream, _, _ in expected}
+        for stream in streams:
+            harness.create(stream)
+        try:
+            for (namespace, _, _), group in by_where.items():
+                settings = {**harness.settings(timeout_s=10, bounded=False), "streams": group[0]["streams"]}
+                types = tuple({case["type"] for case in group})
+                with patch.dict(os.environ, group[0]["env"]):
+                    sink = kinesis_sink(
+                        SinkContext("kinesis", settings, namespace, types, harness.reactor, ReadableMetrics(), ReadableLog())
+                    )
+                await sink.start()
+                outcomes = await sink.dispatch([record_of(case) for case in group])
+                self.assertEqual({type(outcome) for outcome in outcomes}, {Receipt})
+                await sink.stop()
+            got = [tuple(record) for stream in streams for record in consume(harness.reader, stream)]
+        finally:
+            await harness.tear_down()
+        self.assertEqual(sorted(got), sorted(expected))
+
+    def test_example(self) -> Deferred[None]:
+        """The example of the documentation shows what vehicles send."""
+        return Deferred.fromCoroutine(self._example())
+
+    async def _example(self) -> None:
+        async with Attempt() as attempt:
+            datum = Datum(key=Field.VehicleSpeed, value=Value(string_value="62.5"))
+            records = [make_record(f"VIN{number}", payload=Payload(data=[datum]).SerializeToString()) for number in range(3)]
+            await attempt.sink.dispatch(records)
+            process = subprocess.Popen(
+                [
+                    *(
+                        sys.executable,
+                        str(EXAMPLE),
+                        f"{attempt.harness.namespace}_V",
+                        "--from-the-beginning",
+                        "--count",
+                        "3",
+                    ),
+                    *("--endpoint-url", f"http://{attempt.harness.moto.address}"),
+                ],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            try:
+                output, _ = await threads.deferToThread(process.communicate, None, 20)
+            finally:
+                process.kill()
+                process.wait()
+            lines = [f'VIN{number} VehicleSpeed string_value: "62.5"' for number in range(3)]
+            self.assertEqual(sorted(output.splitlines()), lines)
+            self.assertEqual(process.returncode, 0)

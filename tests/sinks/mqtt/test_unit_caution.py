@@ -1,0 +1,312 @@
+"""Records over which a broker ends the session: found and refused alone; and never because a broker restarts."""
+
+from collections.abc import Iterable, Sequence
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.mqtt.caution import ENDS_TO_REJECT, Caution
+from fleetgw.adapters.sinks.mqtt.sink import MqttSink
+from fleetgw.domain.errors import NotConnected, Rejected, Retryable
+from fleetgw.domain.ports import RECEIPT, Outcome, Ready
+from fleetgw.domain.records import Record
+from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor
+from tests.support.mqtt.harness import make_mqtt_record
+from tests.support.mqtt.memory_broker import MemoryBroker
+
+VIN = "5YJ3E1EA7KF000001"
+LANE_PAUSE_S = 0.5
+
+
+def topic(name: str) -> str:
+    return f"t/{VIN}/alerts/{name}/history"
+
+
+class Gateway:
+    """A sink over a broker in memory, and what a lane does: it offers again what was not taken, oldest first.
+
+    :ivar fates: by name, the receipt or the refusal that a record came to.
+    :ivar said: every outcome that was none of these.
+    """
+
+    def __init__(self, batch_records: int = 1_000, **more: object) -> None:
+        self.batch_records = batch_records
+        self.reactor, self.metrics, self.log = ThreadlessReactor(), ReadableMetrics(), ReadableLog()
+        self.broker = MemoryBroker(self.reactor)
+        if more.get("protocol_version") == "5":
+            self.broker.connack = b"\x20\x03\0\0\0"
+        given = {"broker": "b.example:1883", "topic_base": "t", "qos": 1, "connect_retry_interval_ms": 1_000} | more
+        context = SinkContext("mqtt", given, "ns", ("alerts",), self.reactor, self.metrics, self.log)
+        self.sink = MqttSink(context, self.broker, Random(1))
+        self.fates: dict[str, Outcome] = {}
+        self.said: list[Outcome] = []
+        self._to_offer: list[tuple[int, Record]] = []
+        self._count = 0
+        self._pausing = False
+        self.sink.start()
+        self.advance(0.01)
+
+    def offer(self, *names: str) -> None:
+        """Records of one alert each, in one batch."""
+        for name in names:
+            record = make_mqtt_record(VIN, record_type="alerts", payload=name.encode())
+            self._to_offer.append((self._count, record))
+            self._count += 1
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        self._pausing = False
+        offered, self._to_offer = sorted(self._to_offer, key=lambda each: each[0]), []
+        for first in range(0, len(offered), self.batch_records):
+            batch = offered[first : first + self.batch_records]
+            self.sink.dispatch([record for _, record in batch]).addCallback(self._answered, batch)
+
+    def _answered(self, outcomes: Sequence[Outcome], batch: list[tuple[int, Record]]) -> None:
+        for (place, record), outcome in zip(batch, outcomes, strict=True):
+            if outcome == RECEIPT or isinstance(outcome, Rejected):
+                self.fates[record.payload.decode()] = outcome
+            else:
+                self.said.append(outcome)
+                self._to_offer.append((place, record))
+        if self._to_offer and not self._pausing:
+            self._pausing = True
+            self.reactor.callLater(LANE_PAUSE_S, self._dispatch)
+
+    def advance(self, seconds: float) -> None:
+        for _ in range(20):
+            self.reactor.advance(seconds / 20)
+
+    def restart(self, down_s: float) -> None:
+        """The broker dies, and is there again after a while."""
+        self.broker.go_away()
+        self.broker.holding = False
+        self.advance(down_s)
+        self.broker.away = False
+
+    def run(self, names: Iterable[str]) -> None:
+        """Offer one record a second, for as many names as there are."""
+        for name in names:
+            self.offer(name)
+            self.advance(1)
+
+    def refused(self) -> set[str]:
+        return {name for name, fate in self.fates.items() if isinstance(fate, Rejected)}
+
+
+class CulpritTests(SynchronousTestCase):
+    @settings(deadline=None, max_examples=60)
+    @given(
+        st.integers(1, 40),
+        st.sets(st.integers(0, 39), min_size=1, max_size=3),
+        st.booleans(),
+        st.sampled_from((1, 7, 1_000)),
+        st.sampled_from(((1, "3.1.1", None), (2, "3.1.1", None), (1, "5", None), (1, "5", 0x87), (2, "5", 0x87))),
+    )
+    def test_culprits_are_refused_and_all_others_pass(
+        self, count: int, places: set[int], resets: bool, batch_records: int, kind: tuple[int, str, int | None]
+    ) -> None:
+        qos, version, code = kind
+        gateway = Gateway(batch_records, qos=qos, protocol_version=version)
+        broker = gateway.broker
+        culprits = {str(place) for place in places if place < count}
+        broker.ends_over = {topic(name) for name in culprits}
+        broker.resets = resets
+        if code is not None:
+            broker.refusals = dict.fromkeys(broker.ends_over, code)
+        gateway.offer(*map(str, range(count)))
+        others = [f"later {number}" for number in range(60)]
+        gateway.run(others)
+        self.assertEqual(gateway.refused(), culprits)
+        self.assertEqual(set(gateway.fates), {*map(str, range(count)), *others})
+        self.assertEqual(gateway.sink.readiness(), Ready())
+
+    def test_says_which_and_why(self) -> None:
+        gateway = Gateway()
+        gateway.broker.ends_over = {topic("bad")}
+        gateway.offer("good", "bad", "other")
+        gateway.run("abcdefgh")
+        self.assertIn("the broker ends the session over it", str(gateway.fates["bad"]))
+        rejected = [event for event in gateway.log.fields_of("mqtt_publish_error") if event["kind"] == "Rejected"]
+        self.assertEqual([(event["vin"], event["record_type"]) for event in rejected], [(VIN, "alerts")])
+        self.assertEqual(gateway.refused(), {"bad"})
+        self.assertLessEqual(len(gateway.broker.connects), ENDS_TO_REJECT + 3)
+
+    def test_others_need_not_come_in_one_batch_with_it(self) -> None:
+        """They are sent before it also where a lane hands it over first, and are answered for before it is sent."""
+        gateway = Gateway(1)
+        gateway.broker.ends_over = {topic("bad")}
+        gateway.offer("bad")
+        gateway.advance(0.1)
+        gateway.offer("other")
+        gateway.advance(1)
+        self.assertEqual(gateway.fates, {"other": RECEIPT})
+
+    def test_full_speed_returns(self) -> None:
+        gateway = Gateway()
+        gateway.broker.ends_over = {topic("bad")}
+        gateway.offer("bad")
+        gateway.run("abcdefgh")
+        self.assertEqual(gateway.refused(), {"bad"})
+        gateway.run(map(str, range(10)))
+        gateway.broker.holding = True
+        gateway.offer(*[f"many {number}" for number in range(1_000)])
+        gateway.advance(0.1)
+        self.assertEqual(gateway.broker.highest_in_flight, 1_000)
+
+    def test_one_that_others_have_to_wait_for_is_answered_for_alone(self) -> None:
+        """Held against one record once, its next end is its own: others need not wait until the sink is connected again."""
+        gateway = Gateway()
+        gateway.broker.ends_over = {topic("bad")}
+        gateway.offer("bad")
+        gateway.advance(2.1)
+        first, second = gateway.said
+        self.assertIsInstance(first, NotConnected)
+        self.assertEqual(type(second), Retryable)
+        self.assertIn("it seems over this record", str(second))
+        self.assertEqual(gateway.sink.readiness(), Ready())
+
+    def test_broker_that_ends_every_session_refuses_nothing(self) -> None:
+        """As where the gateway's user may not publish at all: what no record passes is no record's fault."""
+        gateway = Gateway()
+        names = [str(number) for number in range(40)]
+        gateway.broker.ends_over = {topic(name) for name in names}
+        gateway.run(names)
+        self.assertEqual(gateway.fates, {})
+        gateway.broker.ends_over = set()
+        gateway.advance(20)
+        self.assertEqual({*gateway.fates.values()}, {RECEIPT})
+        self.assertEqual(set(gateway.fates), set(names))
+
+    def test_refusal_that_ends_no_session_is_held_against_none(self) -> None:
+        gateway = Gateway(protocol_version="5")
+        gateway.broker.refusals = {topic("denied"): 0x87}
+        gateway.offer("denied")
+        for number in range(3 * ENDS_TO_REJECT):
+            refusals = len(gateway.said)
+            gateway.offer(str(number))
+            while len(gateway.said) < refusals + 2:  # the second time without another beside it
+                gateway.reactor.advance(0.01)
+            gateway.advance(0.8 * LANE_PAUSE_S)
+            gateway.broker.connections[0].close(ConnectionError("moved to another node"))
+            gateway.advance(1)
+        self.assertEqual(gateway.refused(), set())
+
+    def test_reasons_of_mqtt_5_that_are_no_records_fault(self) -> None:
+        """Going down and taken over by another client are none; too large is."""
+        for code, refused in ((0x8B, set[str]()), (0x8E, set[str]()), (0x95, {"bad"})):
+            gateway = Gateway(protocol_version="5")
+            gateway.broker.ends_over = {topic("bad")}
+            gateway.broker.farewell = b"\xe0\x02" + bytes([code]) + b"\0"
+            gateway.offer("bad")
+            gateway.run(map(str, range(20)))
+            self.assertEqual(gateway.refused(), refused, hex(code))
+
+
+class RestartTests(SynchronousTestCase):
+    @settings(deadline=None, max_examples=150)
+    @given(
+        st.lists(
+            st.one_of(
+                st.tuples(st.just("offer"), st.integers(1, 5)),
+                st.tuples(st.just("advance"), st.sampled_from((0.0, 0.01, 0.3, 0.5, 1.0))),
+                st.tuples(st.just("hold"), st.just(0)),
+                st.tuples(st.just("release"), st.just(0)),
+                st.tuples(st.just("restart"), st.sampled_from((0.001, 0.3, 2.0))),
+            ),
+            max_size=60,
+        ),
+        st.sampled_from(("3.1.1", "5")),
+    )
+    def test_nothing_is_refused_or_lost_however_often_a_broker_restarts(
+        self, script: list[tuple[str, float]], version: str
+    ) -> None:
+        gateway = Gateway(protocol_version=version)
+        count = 0
+        for step, amount in script:
+            match step:
+                case "offer":
+                    gateway.offer(*[str(count + number) for number in range(int(amount))])
+                    count += int(amount)
+                case "advance":
+                    gateway.advance(amount)
+                case "hold":
+                    gateway.broker.holding = True
+                case "release":
+                    gateway.broker.release()
+                case _:
+                    gateway.restart(amount)
+        gateway.broker.release()
+        gateway.advance(30)
+        self.assertEqual({name for name, fate in gateway.fates.items() if fate == RECEIPT}, set(map(str, range(count))))
+
+    def test_restarts_over_one_record_again_and_again(self) -> None:
+        """The worst case: each time just that one is in flight, others pass in between, and the broker is back soon."""
+        gateway = Gateway()
+        gateway.broker.ends_over = {topic("unlucky")}
+        gateway.broker.dies = True
+        gateway.offer("unlucky")
+        for number in range(5 * ENDS_TO_REJECT):
+            gateway.advance(5)
+            self.assertTrue(gateway.broker.away, number)
+            gateway.broker.away = False
+            gateway.offer(f"lucky {number}")
+        gateway.broker.ends_over = set()
+        gateway.advance(30)
+        self.assertEqual(gateway.refused(), set())
+        self.assertEqual(len(gateway.fates), 1 + 5 * ENDS_TO_REJECT)
+
+    def test_two_fail_overs_over_one_record(self) -> None:
+        """Another node of the broker answers at once: seldom, and never as often as it takes."""
+        gateway = Gateway()
+        gateway.broker.ends_over = {topic("unlucky")}
+        gateway.offer("unlucky")
+        gateway.advance(0.1)
+        number = 0
+        while len(gateway.broker.connects) < 3:
+            gateway.run([f"lucky {number}"])
+            number += 1
+        gateway.broker.ends_over = set()
+        gateway.advance(5)
+        self.assertEqual(gateway.fates["unlucky"], RECEIPT)
+
+
+class CautionTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.caution = Caution(4)
+        self.one, self.other = make_mqtt_record(VIN), make_mqtt_record(VIN)
+
+    def test_is_over_once_records_go_at_full_speed_again(self) -> None:
+        self.assertFalse(self.caution.session_ended([self.one, self.other]))
+        self.caution.session_opened()
+        self.assertEqual((self.caution.active, self.caution.group_records), (True, 1))
+        for group_records, active in ((2, True), (4, False)):
+            self.caution.group_answered()
+            self.assertEqual((self.caution.active, self.caution.group_records), (active, group_records))
+
+    def test_nothing_is_held_against_records_that_were_under_way_together(self) -> None:
+        for _ in range(ENDS_TO_REJECT):
+            self.caution.session_ended([self.one, self.other])
+            self.caution.session_opened()
+            self.caution.confirmed(make_mqtt_record(VIN))
+        self.assertFalse(self.caution.suspects(self.one) or self.caution.suspects(self.other))
+
+    def test_lasts_while_something_is_held_against_a_record(self) -> None:
+        self.assertTrue(self.caution.session_ended([self.one]))
+        self.caution.session_opened()
+        for _ in range(4):
+            self.caution.group_answered()
+        self.assertTrue(self.caution.active)
+        self.caution.confirmed(self.one)
+        self.caution.group_answered()
+        self.assertFalse(self.caution.active)
+
+    def test_remembers_no_record_that_nobody_has_any_more(self) -> None:
+        self.caution.session_ended([self.one])
+        self.caution.session_opened()
+        del self.one
+        self.caution.group_records = 4
+        self.caution.group_answered()
+        self.assertFalse(self.caution.active)

@@ -1,0 +1,1 @@
+"""Helpers that the tests share: harnesses, brokers, vehicles. None is shipped."""

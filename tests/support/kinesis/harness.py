@@ -1,0 +1,100 @@
+"""The Kinesis sink over moto, behind a stub that makes faults."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from twisted.internet import threads
+
+from fleetgw.adapters.sinks.kinesis.client import BotoClient
+from fleetgw.adapters.sinks.kinesis.sink import KinesisSink
+from fleetgw.testing.dispatcher_harness import Received
+from fleetgw.testing.real_reactor import RealReactorHarness
+from tests.support.kinesis.fault_stub import FaultStub
+from tests.support.kinesis.moto import Moto, consume
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.domain.ports import IDispatcher
+
+
+@cache
+def the_moto() -> Moto:
+    """One for all tests: starting takes a second. Whoever calls this stops it."""
+    return Moto()
+
+
+class KinesisHarness(RealReactorHarness):
+    """Each test has streams of its own. The environment must hold ``moto.CREDENTIALS``."""
+
+    confirmed_metric = "kinesis_publish_total"
+    refused_metric = "kinesis_err"
+    refused_labels = ("V",)
+    refused_payload = bytes(1024 * 1024 + 1)
+
+    def __init__(self) -> None:
+        self.namespace = f"contract{uuid4().hex[:8]}"
+        self.moto = the_moto()
+        self.stub = FaultStub(self.moto.port)
+        self.reader = self.moto.client()
+
+    async def set_up(self) -> None:
+        """Make the streams."""
+        for record_type in self.record_types:
+            self.create(f"{self.namespace}_{record_type}")
+
+    def create(self, stream: str) -> None:
+        """Make one stream, of two shards."""
+        self.reader.create_stream(StreamName=stream, ShardCount=2)
+        self.reader.get_waiter("stream_exists").wait(StreamName=stream, WaiterConfig={"Delay": 1})
+
+    async def tear_down(self) -> None:
+        """Let go of the stub."""
+        self.stub.release()
+        self.stub.go_away()
+        self.reader.close()
+
+    def settings(self, *, timeout_s: float, bounded: bool) -> Mapping[str, object]:  # noqa: ARG002 it has no bound
+        """The section of a sink that goes by the stub."""
+        return {"override_host": f"http://{self.stub.address}", "delivery_timeout_s": timeout_s}
+
+    def make_sink(self, context: SinkContext) -> IDispatcher:
+        """The sink as users have it, but for the environment's stream names."""
+        return KinesisSink(context, BotoClient, environ={})
+
+    async def received(self, at_least: int) -> Sequence[Received]:
+        """Read the streams from the beginning."""
+        return await threads.deferToThread(self._received, at_least)
+
+    def _received(self, at_least: int) -> list[Received]:
+        deadline_s = time.monotonic() + 5
+        while True:
+            found = [
+                Received(record.partition_key, record.data)
+                for record_type in self.record_types
+                for record in consume(self.reader, f"{self.namespace}_{record_type}")
+            ]
+            if len(found) >= at_least or time.monotonic() > deadline_s:
+                return found
+            time.sleep(0.1)
+
+    async def hold(self) -> None:
+        """The stub does not answer."""
+        self.stub.hold()
+
+    async def release(self) -> None:
+        """It does."""
+        self.stub.release()
+
+    async def go_away(self) -> None:
+        """The stub is gone."""
+        self.stub.go_away()
+
+    async def come_back(self) -> None:
+        """It is back."""
+        self.stub.come_back()

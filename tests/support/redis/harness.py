@@ -1,0 +1,131 @@
+"""The Redis sink and a server, for the contract's tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fleetgw.adapters.sinks.redis import redis_sink
+from fleetgw.adapters.sinks.redis.sink import RedisSink
+from fleetgw.testing.dispatcher_contract import VINS
+from fleetgw.testing.dispatcher_harness import DispatcherHarness, InMemoryHarness, Received
+from fleetgw.testing.real_reactor import RealReactorHarness
+from tests.support.redis.memory import MEMORY_ADDRESS, DirectWorker, MemoryClusterView, MemoryRedis, ReactorClocks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from redis import Redis
+
+    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.domain.ports import IDispatcher
+    from tests.support.redis.servers import RedisServer
+    from tests.support.redis.subscriber import Subscriber
+
+PREFIX = "subscribers"
+LEASE_S = 10**9
+
+
+class RedisHarness(DispatcherHarness):
+    """What is the same over every server.
+
+    :ivar sets: whether vehicles have sets of subscribers, each with one that is of the vehicle's channel name; else each has
+        that channel.
+    """
+
+    confirmed_metric = "redis_publish_total"
+    refused_metric = "redis_err"
+    refused_labels = ("V",)
+    refused_payload = bytes(1_048_577)
+
+    def __init__(self, *, sets: bool) -> None:
+        super().__init__()
+        self.sets = sets
+
+    def publishing(self) -> dict[str, object]:
+        """The settings that say where to."""
+        return {"subscriber_set_prefix": PREFIX} if self.sets else {"publish_vin_topics": True}
+
+    def channels(self) -> list[str]:
+        """The channel of every vehicle and type of the contract."""
+        return [f"{self.namespace}_{kind}_{{{vin}}}" for kind in self.record_types for vin in VINS]
+
+
+class MemoryRedisHarness(RedisHarness, InMemoryHarness):
+    """In memory.
+
+    :ivar cluster: whether the server passes for a cluster.
+    """
+
+    def __init__(self, *, sets: bool, cluster: bool = False) -> None:
+        super().__init__(sets=sets)
+        self.cluster = cluster
+        self.server = MemoryRedis()
+        if sets:
+            for channel in self.channels():
+                self.server.sets[f"{PREFIX}_{channel}".encode()] = {channel.encode(): LEASE_S}
+
+    def settings(self, *, timeout_s: float, bounded: bool) -> Mapping[str, object]:  # noqa: ARG002  it has no bound
+        """As in a configuration."""
+        return {
+            "addrs": [str(MEMORY_ADDRESS)],
+            "publish_timeout": round(timeout_s * 1e9),
+            "cluster_mode": self.cluster,
+            **self.publishing(),
+        }
+
+    def make_sink(self, context: SinkContext) -> IDispatcher:
+        """Over connections in memory."""
+        server = self.server
+        clocks = ReactorClocks(context.reactor)
+        return RedisSink(context, server.make_pipe, lambda _settings: MemoryClusterView(server), DirectWorker, clocks)
+
+    async def received(self, at_least: int) -> Sequence[Received]:  # noqa: ARG002  all of it is there
+        """What was published."""
+        return [vehicle_of(channel, payload) for channel, payload in self.server.published]
+
+    async def hold(self) -> None:
+        """Answer nothing."""
+        self.server.hold()
+
+    async def release(self) -> None:
+        """Answer again."""
+        self.server.release()
+
+    async def go_away(self) -> None:
+        """End every connection."""
+        self.server.go_away()
+
+    async def come_back(self) -> None:
+        """Take connections again."""
+        self.server.come_back()
+
+
+class ServerHarness(RedisHarness, RealReactorHarness):
+    """Over servers that are processes."""
+
+    server: RedisServer
+    subscriber: Subscriber
+
+    def make_sink(self, context: SinkContext) -> IDispatcher:
+        """Make the sink as the gateway does."""
+        return redis_sink(context)
+
+    def client(self) -> Redis:
+        """redis-py's client, for what a subscriber does."""
+        return self.server.client()
+
+    def subscribe(self) -> None:
+        """Enter the vehicles' channels into their sets, where there are sets."""
+        if self.sets:
+            with self.client() as client:
+                for channel in self.channels():
+                    client.zadd(f"{PREFIX}_{channel}", {channel: LEASE_S * 100})
+
+    async def received(self, at_least: int) -> Sequence[Received]:
+        """What the subscriber got."""
+        return [vehicle_of(channel, payload) for channel, payload in self.subscriber.wait_for(at_least)]
+
+
+def vehicle_of(channel: bytes, payload: bytes) -> Received:
+    """The vehicle is the part of the channel's name in braces."""
+    return Received(channel.decode().partition("{")[2].removesuffix("}"), payload)
