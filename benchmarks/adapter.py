@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred
 from fleetgw.adapters.codec import RecordCodec
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
-from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.app.sinks import BUILT_IN
 from fleetgw.domain.ports import RECEIPT, IDispatcher, Outcome, Ready
 from fleetgw.domain.records import Envelope, MessageType, PeerIdentity, Record, Vehicle

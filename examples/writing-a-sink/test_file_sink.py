@@ -10,7 +10,7 @@ from typing import Any
 from fleetgw_file_sink import FileSink
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from fleetgw.adapters.sinks.context import ISinkReactor, SinkContext
+from fleetgw.adapters.sinks.support.context import ISinkReactor, SinkContext
 from fleetgw.domain.errors import ConfigurationError
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.dispatcher_harness import InMemoryHarness, Received

@@ -39,7 +39,7 @@ SLOW_TO_IMPORT = """
 import sys
 print("importing", file=sys.stderr, flush=True)
 sys.stdin.read()
-from fleetgw.adapters.sinks.memory import MemorySink as Sink
+from fleetgw.adapters.sinks.memory.sink import MemorySink as Sink
 """
 
 
@@ -89,7 +89,7 @@ class NameServerTests(ProcessCase):
         (self.folder / "hanging_sink.py").write_text(
             "import threading\n"
             "from concurrent.futures import ThreadPoolExecutor\n"
-            "from fleetgw.adapters.sinks.memory import MemorySink\n"
+            "from fleetgw.adapters.sinks.memory.sink import MemorySink\n"
             "class Sink(MemorySink):\n"
             "    def start(self):\n"
             "        ThreadPoolExecutor().submit(threading.Event().wait)\n"

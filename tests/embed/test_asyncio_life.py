@@ -87,7 +87,7 @@ class StartTests(AsyncioCase):
             hanging.set()
             return sink_started
 
-        with mock.patch("fleetgw.adapters.sinks.embedded.EmbeddedSink.start", side_effect=hang):
+        with mock.patch("fleetgw.adapters.sinks.embedded.sink.EmbeddedSink.start", side_effect=hang):
             starting = asyncio.ensure_future(gateway.start())
             await hanging.wait()
             just_before(sink_started)

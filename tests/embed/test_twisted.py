@@ -273,7 +273,7 @@ class TwistedGatewayTests(MemoryCase):
         ended: list[str] = []
         reactor.stop = lambda: ended.append("stop")
         gateway = TwistedGateway(self.config(port=4443), reactor=reactor)
-        with mock.patch("fleetgw.adapters.sinks.embedded.EmbeddedSink.start", side_effect=RuntimeError("broken")):
+        with mock.patch("fleetgw.adapters.sinks.embedded.sink.EmbeddedSink.start", side_effect=RuntimeError("broken")):
             starting = gateway.start()
         reactor.pump([0.1] * 200)
         failed = self.failureResultOf(starting, ConfigurationError)
@@ -283,7 +283,7 @@ class TwistedGatewayTests(MemoryCase):
     def test_a_start_that_is_given_up_leaves_nothing(self) -> None:
         reactor = ProgramReactor()
         gateway = TwistedGateway(self.config(port=4443), reactor=reactor)
-        with mock.patch("fleetgw.adapters.sinks.embedded.EmbeddedSink.start", return_value=Deferred()):
+        with mock.patch("fleetgw.adapters.sinks.embedded.sink.EmbeddedSink.start", return_value=Deferred()):
             starting = gateway.start()
         (door,) = reactor.doors
         self.assertEqual(door.numPorts, 1)

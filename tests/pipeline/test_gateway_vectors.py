@@ -16,8 +16,8 @@ from fleetgw.adapters.ingress.fast_frames import binary_frame_header
 from fleetgw.adapters.ingress.replies import ReplyFrames
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.metrics.null import NullMetrics
-from fleetgw.adapters.sinks.context import SinkContext
-from fleetgw.adapters.sinks.memory import MemorySink
+from fleetgw.adapters.sinks.memory.sink import MemorySink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.app.pipeline.gateway import Gateway
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import TypeRoutes

@@ -14,7 +14,7 @@ from unittest import TestCase
 
 from fleetgw.adapters.metrics.null import NullMetrics
 from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
-from fleetgw.adapters.sinks.logger import LoggerSink
+from fleetgw.adapters.sinks.logger.sink import LoggerSink
 from fleetgw.app.config import BUILT_IN_SINKS, parse_config
 from fleetgw.app.pipeline.gateway import RateLimit
 from fleetgw.app.service.composition import Parts, compose

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocol
     from twisted.internet.protocol import Factory
 
-    from fleetgw.adapters.sinks.memory import MemorySink
+    from fleetgw.adapters.sinks.memory.sink import MemorySink
 
 VIN = "5YJ3E1EA7KF000001"
 DOOR, STATUS, METRICS = 4443, 8080, 9090

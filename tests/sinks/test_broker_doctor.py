@@ -12,7 +12,6 @@ from botocore.exceptions import ClientError
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from fleetgw.adapters.logs.null import NullLog
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kafka import probe as kafka
 from fleetgw.adapters.sinks.kinesis import probe as kinesis
 from fleetgw.adapters.sinks.kinesis.client import BotoClient
@@ -20,6 +19,7 @@ from fleetgw.adapters.sinks.kinesis.settings import read_settings
 from fleetgw.adapters.sinks.mqtt import probe as mqtt
 from fleetgw.adapters.sinks.pubsub import probe as pubsub
 from fleetgw.adapters.sinks.redis import probe as redis
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import Finding, Verdict
 from fleetgw.simulator.certificates import make_authority, make_server
 from fleetgw.testing.sink_doubles import ReadableMetrics, ThreadlessReactor

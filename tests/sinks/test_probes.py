@@ -10,9 +10,9 @@ from unittest import TestCase
 import zmq
 
 from fleetgw.adapters.logs.null import NullLog
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.sqlite import probe as sqlite
 from fleetgw.adapters.sinks.sqlite.store import Store, StoreSettings
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.adapters.sinks.zmq import probe as zeromq
 from fleetgw.domain.ports import Finding, Verdict
 from fleetgw.testing.sink_doubles import ReadableMetrics, ThreadlessReactor

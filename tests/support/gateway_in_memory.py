@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from unittest import TestCase
 
-from fleetgw.adapters.sinks.memory import MemorySink
+from fleetgw.adapters.sinks.memory.sink import MemorySink
 from fleetgw.app.config import parse_config
 from fleetgw.app.service.composition import compose
 from fleetgw.simulator.certificates import Credential, make_authority, make_server, make_vehicle

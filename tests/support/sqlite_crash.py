@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Field, Payload
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.metrics.null import NullMetrics
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.sqlite.sink import SqliteSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import RECEIPT
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 

@@ -16,17 +16,17 @@ from fleetgw.domain.ports import IDispatcher
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.app.config.sections import Config
 
     SinkMaker = Callable[..., IDispatcher]  # called with a SinkContext; one takes more
 
 BUILT_IN = {
-    "embedded": "fleetgw.adapters.sinks.embedded:EmbeddedSink",
+    "embedded": "fleetgw.adapters.sinks.embedded.sink:EmbeddedSink",
     "kafka": "fleetgw.adapters.sinks.kafka:kafka_sink",
     "kinesis": "fleetgw.adapters.sinks.kinesis:kinesis_sink",
-    "logger": "fleetgw.adapters.sinks.logger:LoggerSink",
-    "memory": "fleetgw.adapters.sinks.memory:MemorySink",
+    "logger": "fleetgw.adapters.sinks.logger.sink:LoggerSink",
+    "memory": "fleetgw.adapters.sinks.memory.sink:MemorySink",
     "mqtt": "fleetgw.adapters.sinks.mqtt:mqtt_sink",
     "pubsub": "fleetgw.adapters.sinks.pubsub:pubsub_sink",
     "redis": "fleetgw.adapters.sinks.redis:redis_sink",

@@ -11,7 +11,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 
 from fleetgw.adapters.logs.python_logging import PythonLog
-from fleetgw.adapters.sinks.embedded import EmbeddedSink
+from fleetgw.adapters.sinks.embedded.sink import EmbeddedSink
 from fleetgw.app.service.composition import compose
 from fleetgw.app.service.gateway_service import GatewayService
 from fleetgw.embed.configuring import SINK, load

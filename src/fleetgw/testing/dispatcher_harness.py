@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from fleetgw.adapters.sinks.context import ISinkReactor, SinkContext
+    from fleetgw.adapters.sinks.support.context import ISinkReactor, SinkContext
     from fleetgw.domain.ports import IDispatcher
     from fleetgw.domain.records import Record
 

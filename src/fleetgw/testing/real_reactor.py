@@ -12,7 +12,7 @@ from fleetgw.testing.dispatcher_harness import DispatcherHarness
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fleetgw.adapters.sinks.context import ISinkReactor
+    from fleetgw.adapters.sinks.support.context import ISinkReactor
 
 
 def the_reactor() -> ISinkReactor:

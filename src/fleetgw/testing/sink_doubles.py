@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from fleetgw.adapters.metrics.series import label_values
-from fleetgw.adapters.sinks.context import ISinkReactor
+from fleetgw.adapters.sinks.support.context import ISinkReactor
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import ICounter, IGauge, ILog, IMetrics
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from fleetgw.adapters.sinks.context import SinkContext
-from fleetgw.adapters.sinks.embedded import EmbeddedSink
+from fleetgw.adapters.sinks.embedded.sink import EmbeddedSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import Rejected
 from fleetgw.domain.ports import IDispatcher
 from fleetgw.domain.records import Record

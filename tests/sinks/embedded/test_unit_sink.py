@@ -3,8 +3,8 @@
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.sinks.context import SinkContext
-from fleetgw.adapters.sinks.embedded import SLICE_S, EmbeddedSink
+from fleetgw.adapters.sinks.embedded.sink import SLICE_S, EmbeddedSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import Rejected, Retryable, Unheard
 from fleetgw.domain.ports import RECEIPT
 from fleetgw.domain.records import Record

@@ -7,10 +7,10 @@ from confluent_kafka import KafkaError, KafkaException
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
 from fleetgw.adapters.sinks.kafka.kafka_library import BrokerResponseError, KafkaConnectionError, KafkaTimeoutError
 from fleetgw.adapters.sinks.kafka.kafka_python import KafkaPythonSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import IDispatcher
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.dispatcher_harness import InMemoryHarness, Received

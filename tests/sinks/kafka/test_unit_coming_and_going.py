@@ -4,10 +4,10 @@ from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kafka import kafka_python
 from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
 from fleetgw.adapters.sinks.kafka.kafka_python import KafkaPythonSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 from tests.sinks.kafka import test_contract_scripted as scripted

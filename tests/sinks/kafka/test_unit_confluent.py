@@ -11,9 +11,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kafka import confluent
 from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import ConfigurationError, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, NotReady
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record

@@ -12,13 +12,13 @@ from confluent_kafka import KafkaError as ConfluentError
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.secrets import SecretFile, UnusableSecretFile
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kafka import kafka_library
 from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
 from fleetgw.adapters.sinks.kafka.kafka_library import IllegalStateError, KafkaError, KafkaTimeoutError
 from fleetgw.adapters.sinks.kafka.kafka_python import KafkaPythonSink
 from fleetgw.adapters.sinks.kafka.producers import let_go
 from fleetgw.adapters.sinks.kafka.properties import confluent_properties
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT, IReloadable, NotReady, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record

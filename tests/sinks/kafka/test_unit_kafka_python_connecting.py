@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable
 from unittest import TestCase
 
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kafka.connection_failures import ConnectionFailures
 from fleetgw.adapters.sinks.kafka.kafka_library import (
     KafkaConnectionError,
@@ -14,6 +13,7 @@ from fleetgw.adapters.sinks.kafka.kafka_library import (
     SaslAuthenticationFailedError,
 )
 from fleetgw.adapters.sinks.kafka.kafka_python import PROBE_INTERVAL_S, KafkaPythonSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import NotReady
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 

@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kinesis import kinesis_sink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import Retryable
 from fleetgw.domain.ports import IDispatcher, NotReady, Ready, Receipt
 from fleetgw.testing.dispatcher_contract import DispatcherContract

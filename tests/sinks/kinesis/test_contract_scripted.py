@@ -6,10 +6,10 @@ from functools import partial
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from fleetgw.adapters.delivery.watch import Unreachable
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kinesis.settings import KinesisSettings
 from fleetgw.adapters.sinks.kinesis.sink import KinesisSink
+from fleetgw.adapters.sinks.support.context import SinkContext
+from fleetgw.adapters.sinks.support.watch import Unreachable
 from fleetgw.domain.errors import DeliveryError
 from fleetgw.domain.ports import RECEIPT, IDispatcher, Outcome
 from fleetgw.domain.records import Record

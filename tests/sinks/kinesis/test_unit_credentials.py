@@ -9,11 +9,11 @@ from unittest import mock
 from botocore.awsrequest import AWSRequest, AWSResponse
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.delivery.watch import Unauthenticated
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kinesis.client import BotoClient
 from fleetgw.adapters.sinks.kinesis.settings import KinesisSettings, credential_files
 from fleetgw.adapters.sinks.kinesis.sink import KinesisSink
+from fleetgw.adapters.sinks.support.context import SinkContext
+from fleetgw.adapters.sinks.support.watch import Unauthenticated
 from fleetgw.domain.ports import RECEIPT, IReloadable, NotReady, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 

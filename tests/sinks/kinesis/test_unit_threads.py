@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.kinesis.settings import KinesisSettings
 from fleetgw.adapters.sinks.kinesis.sink import KinesisSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import RECEIPT, Outcome
 from fleetgw.domain.records import Record
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from twisted.trial.unittest import TestCase
 
-from fleetgw.adapters.sinks.context import SinkContext
-from fleetgw.adapters.sinks.logger import LoggerSink
+from fleetgw.adapters.sinks.logger.sink import LoggerSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import IDispatcher
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.dispatcher_harness import InMemoryHarness, Received

@@ -17,8 +17,8 @@ from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Value
 from fleetgw.adapters.logs.levels import Level
 from fleetgw.adapters.logs.lines import JsonLog
 from fleetgw.adapters.metrics.null import NullMetrics
-from fleetgw.adapters.sinks.context import SinkContext
-from fleetgw.adapters.sinks.logger import LoggerSink
+from fleetgw.adapters.sinks.logger.sink import LoggerSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import ConfigurationError, NotConnected
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Ready
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle

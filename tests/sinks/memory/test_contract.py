@@ -5,8 +5,8 @@ from unittest import TestCase as StdlibTestCase
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from fleetgw.adapters.sinks.context import SinkContext
-from fleetgw.adapters.sinks.memory import MemorySink
+from fleetgw.adapters.sinks.memory.sink import MemorySink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import ConfigurationError, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, IDispatcher
 from fleetgw.domain.records import Record

@@ -14,9 +14,9 @@ from uuid import uuid4
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import TestCase
 
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.mqtt import mqtt_sink
 from fleetgw.adapters.sinks.mqtt.sink import MqttSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Ready
 from fleetgw.domain.records import Record
 from fleetgw.simulator.certificates import make_authority, make_server, make_vehicle

@@ -5,8 +5,8 @@ from random import Random
 
 from twisted.trial.unittest import TestCase
 
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.mqtt.sink import MqttSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import IDispatcher
 from fleetgw.domain.records import Record
 from fleetgw.testing.dispatcher_contract import DispatcherContract

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.mqtt.caution import ENDS_TO_REJECT, Caution
 from fleetgw.adapters.sinks.mqtt.sink import MqttSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, Outcome, Ready
 from fleetgw.domain.records import Record

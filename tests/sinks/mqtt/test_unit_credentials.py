@@ -9,9 +9,9 @@ from zope.interface import alsoProvides
 from zope.interface.verify import verifyObject
 
 from fleetgw.adapters.secrets import SecretFile
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.mqtt.credentials import Credentials
 from fleetgw.adapters.sinks.mqtt.sink import MqttSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import FleetgwError
 from fleetgw.domain.ports import IHoldsCopies, IReloadable, Ready
 from fleetgw.simulator.certificates import make_authority, make_vehicle

@@ -6,9 +6,9 @@ from unittest import TestCase, mock
 from twisted.internet.interfaces import IReactorPluggableNameResolver
 from zope.interface import alsoProvides
 
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.mqtt.pauses import ReconnectPauses
 from fleetgw.adapters.sinks.mqtt.sink import MqttSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import RECEIPT, Ready
 from tests.sinks.mqtt.test_unit_sink import SETTINGS, VIN, MqttCase
 from tests.support.mqtt.harness import make_mqtt_record

@@ -10,12 +10,12 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Payload, Value
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.mqtt import mqtt_sink
 from fleetgw.adapters.sinks.mqtt.messages import Message, MessageWriter
 from fleetgw.adapters.sinks.mqtt.packets import publish_writer
 from fleetgw.adapters.sinks.mqtt.settings import read_settings
 from fleetgw.adapters.sinks.mqtt.sink import MqttSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import ConfigurationError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
 from fleetgw.domain.records import Record

@@ -15,9 +15,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.pubsub.publisher import GrpcPublisher
 from fleetgw.adapters.sinks.pubsub.sink import PubsubSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import Rejected, Retryable
 from fleetgw.domain.ports import IDispatcher, NotReady, Ready, Receipt
 from fleetgw.testing.dispatcher_contract import DispatcherContract

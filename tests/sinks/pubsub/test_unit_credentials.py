@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import grpc
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.delivery.watch import NeedsMending, Unauthenticated, Unreachable
 from fleetgw.adapters.sinks.pubsub.publisher import ATTRIBUTE_BYTES, _meaning, publish_request
 from fleetgw.adapters.sinks.pubsub.settings import credential_files
+from fleetgw.adapters.sinks.support.watch import NeedsMending, Unauthenticated, Unreachable
 from fleetgw.testing.sink_doubles import make_record
 
 

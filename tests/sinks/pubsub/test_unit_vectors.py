@@ -6,10 +6,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.pubsub.publisher import publish_request
 from fleetgw.adapters.sinks.pubsub.settings import PubsubSettings
 from fleetgw.adapters.sinks.pubsub.sink import PubsubSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import ConfigurationError
 from fleetgw.domain.ports import RECEIPT, Outcome
 from fleetgw.domain.records import Record

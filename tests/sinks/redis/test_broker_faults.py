@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from fleetgw.adapters.secrets import SecretFile
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.redis import redis_sink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable, Unheard
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Ready, Receipt
 from fleetgw.domain.records import Record

@@ -7,13 +7,13 @@ from hiredis import Reader
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetgw.adapters.delivery.under_way import BatchUnderWay
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.redis.cluster import read_slots
 from fleetgw.adapters.sinks.redis.conversation import MAX_SUBSCRIBERS, Conversation, LoggedOut, Misplaced, Moved
 from fleetgw.adapters.sinks.redis.names import Names
 from fleetgw.adapters.sinks.redis.parts import Part
 from fleetgw.adapters.sinks.redis.settings import Address
+from fleetgw.adapters.sinks.support.context import SinkContext
+from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 from tests.support.redis.memory import MANY_BYTES, MemoryRedis

@@ -2,10 +2,10 @@
 
 from unittest import TestCase
 
-from fleetgw.adapters.delivery.under_way import BatchUnderWay
 from fleetgw.adapters.sinks.redis.caution import Caution, Progress, Quarantined, Verdict
 from fleetgw.adapters.sinks.redis.conversation import LoggedOut
 from fleetgw.adapters.sinks.redis.parts import Part
+from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
 from fleetgw.domain.errors import DeliveryError, NotConnected
 from fleetgw.domain.ports import NotReady, Readiness, Ready
 from fleetgw.domain.records import Record

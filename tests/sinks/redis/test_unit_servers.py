@@ -15,7 +15,6 @@ from unittest.mock import patch
 from hiredis import Reader
 from redis.connection import Connection
 
-from fleetgw.adapters.delivery.under_way import BatchUnderWay
 from fleetgw.adapters.secrets import SecretFile
 from fleetgw.adapters.sinks.redis.cluster import RedisClusterView
 from fleetgw.adapters.sinks.redis.conversation import Conversation
@@ -25,6 +24,7 @@ from fleetgw.adapters.sinks.redis.pipe import ThreadedPipe
 from fleetgw.adapters.sinks.redis.servers import Node, OneOf, Refused, SentinelMaster, ServerConnection
 from fleetgw.adapters.sinks.redis.settings import Address, read_settings
 from fleetgw.adapters.sinks.redis.talk import Clocks
+from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
 from fleetgw.domain.errors import FleetgwError, NotConnected
 from fleetgw.simulator.certificates import make_authority, make_vehicle
 from fleetgw.testing.sink_doubles import make_record

@@ -11,12 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from fleetgw.adapters.secrets import SecretFile
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.redis import redis_sink
 from fleetgw.adapters.sinks.redis.caution import Quarantined
 from fleetgw.adapters.sinks.redis.conversation import Moved
 from fleetgw.adapters.sinks.redis.settings import Address, read_settings
 from fleetgw.adapters.sinks.redis.sink import RedisSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import ConfigurationError, FleetgwError, NotConnected, Rejected, Retryable, Unheard

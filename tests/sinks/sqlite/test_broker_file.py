@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import TestCase
 
-from fleetgw.adapters.sinks.context import SinkContext
 from fleetgw.adapters.sinks.sqlite.sink import GATHER_S, SqliteSink
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import Retryable
 from fleetgw.domain.ports import RECEIPT, Outcome, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.delivery.failure_log import FailureLog
-from fleetgw.adapters.delivery.numbers import PublishNumbers
-from fleetgw.adapters.delivery.requests import Busy, RefusedTogether, Requests
-from fleetgw.adapters.delivery.vehicle_queues import RequestLimits
+from fleetgw.adapters.sinks.support.failure_log import FailureLog
+from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.requests import Busy, RefusedTogether, Requests
+from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, Outcome
 from fleetgw.domain.records import Record

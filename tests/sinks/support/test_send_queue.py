@@ -3,7 +3,7 @@
 import socket
 from unittest import TestCase
 
-from fleetgw.adapters.send_queue import unacknowledged_bytes
+from fleetgw.adapters.sinks.support.send_queue import unacknowledged_bytes
 
 
 class SendQueueTests(TestCase):

@@ -4,8 +4,8 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.delivery.failure_log import FailureLog
-from fleetgw.adapters.delivery.watch import LOOK_MAX_S, DestinationWatch, Missing, NeedsMending, Unreachable
+from fleetgw.adapters.sinks.support.failure_log import FailureLog
+from fleetgw.adapters.sinks.support.watch import LOOK_MAX_S, DestinationWatch, Missing, NeedsMending, Unreachable
 from fleetgw.domain.ports import RECEIPT, NotReady, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
 

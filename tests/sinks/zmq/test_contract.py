@@ -11,7 +11,7 @@ import zmq
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.adapters.sinks.zmq.sink import ZmqSink
 from fleetgw.domain.ports import IDispatcher, Ready
 from fleetgw.domain.records import Record

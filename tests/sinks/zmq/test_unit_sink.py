@@ -16,7 +16,7 @@ import zmq
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
-from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.adapters.sinks.zmq import zmq_sink
 from fleetgw.adapters.sinks.zmq.admission import Admission
 from fleetgw.adapters.sinks.zmq.held_memory import MARK_BYTES

@@ -14,8 +14,8 @@ from tests.support.kafka.consumer import consume
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.adapters.sinks.kafka import Client
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.ports import IDispatcher
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import RECEIPT
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
 from tests.support.kafka.consumer import consume

@@ -19,7 +19,7 @@ from tests.support.kinesis.moto import Moto, consume
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.ports import IDispatcher
 
 

@@ -17,7 +17,7 @@ from tests.support.pubsub.subscriber import Subscriber
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.ports import IDispatcher
     from tests.support.pubsub.emulator import Emulator
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.ports import IDispatcher
     from tests.support.redis.servers import RedisServer
     from tests.support.redis.subscriber import Subscriber

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import ConfigurationError, Unheard
 from fleetgw.domain.ports import Receipt
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from fleetgw.adapters.diagnosis.findings import good, will_not_work
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.metrics.null import NullMetrics
-from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.app.doctor.checkup import Check
 from fleetgw.app.sinks import make_sink, settings_of, sink_maker
 from fleetgw.domain.errors import ConfigurationError
@@ -22,7 +22,7 @@ from fleetgw.domain.routing import build_routes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fleetgw.adapters.sinks.context import ISinkReactor
+    from fleetgw.adapters.sinks.support.context import ISinkReactor
     from fleetgw.app.config.sections import Config
     from fleetgw.domain.ports import IDispatcher
 

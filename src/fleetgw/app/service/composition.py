@@ -14,7 +14,7 @@ from fleetgw.adapters.ingress.tls import VehicleTlsFactory
 from fleetgw.adapters.ingress.tls_context import ReloadableContext, TlsFiles
 from fleetgw.adapters.metrics.null import NullMetrics
 from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
-from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.app.pipeline.gateway import Gateway, RateLimit
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import TypeRoutes
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorCore
 
     from fleetgw.adapters.listening.port import IListeningReactor
-    from fleetgw.adapters.sinks.context import ISinkReactor
+    from fleetgw.adapters.sinks.support.context import ISinkReactor
     from fleetgw.app.config.loading import LoadedConfig
     from fleetgw.app.config.sections import Config
     from fleetgw.domain.errors import Problem

@@ -14,7 +14,7 @@ from fleetgw.adapters.sinks.kafka.properties import ORDER_PROPERTIES, confluent_
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.support.context import SinkContext
 
 _ALONE = {"batch.num.messages": "1", "linger.ms": "0"}
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
     from twisted.internet.interfaces import IDelayedCall
 
-    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.records import Record
 
     Report = Callable[[Delivery, int, KafkaError | None, Message], None]

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
-from fleetgw.adapters.delivery import failure_log as delivery
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
+from fleetgw.adapters.sinks.support import failure_log as delivery
 from fleetgw.domain.errors import DeliveryError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, ILog, NotReady, Outcome, Readiness, Ready
 from fleetgw.domain.records import Record

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from fleetgw.adapters.delivery.results import Burst
-from fleetgw.adapters.serial_worker import SerialWorker, Worker
 from fleetgw.adapters.sinks.kafka.arguments import ProducerPlan, producer_plan
 from fleetgw.adapters.sinks.kafka.connection_failures import ConnectionFailures
 from fleetgw.adapters.sinks.kafka.credential_files import CredentialFiles
@@ -31,6 +29,8 @@ from fleetgw.adapters.sinks.kafka.kafka_library import (
 )
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
 from fleetgw.adapters.sinks.kafka.properties import read_properties
+from fleetgw.adapters.sinks.support.results import Burst
+from fleetgw.adapters.sinks.support.serial_worker import SerialWorker, Worker
 from fleetgw.domain.errors import DeliveryError, FleetgwError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, IDispatcher, IReloadable, NotReady, Outcome, Readiness, Ready
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall
 
-    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.records import Record
 
 PROBE_INTERVAL_S = 1.0

@@ -16,8 +16,8 @@ from botocore.exceptions import (
     SSOError,
 )
 
-from fleetgw.adapters.delivery.requests import Busy, RefusedTogether
-from fleetgw.adapters.delivery.watch import Missing, NeedsMending, Unauthenticated, Unreachable
+from fleetgw.adapters.sinks.support.requests import Busy, RefusedTogether
+from fleetgw.adapters.sinks.support.watch import Missing, NeedsMending, Unauthenticated, Unreachable
 from fleetgw.domain.ports import RECEIPT
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from fleetgw.adapters.sinks.kinesis.settings import read_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.ports import Finding, IDiagnosable
 
 _PORTS = {"http": 80, "https": 443}

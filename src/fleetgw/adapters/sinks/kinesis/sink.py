@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from fleetgw.adapters.delivery.failure_log import FailureLog
-from fleetgw.adapters.delivery.numbers import PublishNumbers
-from fleetgw.adapters.delivery.service import ServiceDelivery
-from fleetgw.adapters.delivery.vehicle_queues import RequestLimits
-from fleetgw.adapters.serial_worker import SerialWorker
 from fleetgw.adapters.sinks.kinesis.client import BotoClient
 from fleetgw.adapters.sinks.kinesis.settings import credential_files, read_settings
+from fleetgw.adapters.sinks.support.failure_log import FailureLog
+from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.serial_worker import SerialWorker
+from fleetgw.adapters.sinks.support.service import ServiceDelivery
+from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
 from fleetgw.domain.ports import IHoldsCopies, IPromptDispatcher, IReloadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from fleetgw.adapters.serial_worker import Worker
-    from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.adapters.sinks.kinesis.client import StreamClient
     from fleetgw.adapters.sinks.kinesis.settings import KinesisSettings
+    from fleetgw.adapters.sinks.support.context import SinkContext
+    from fleetgw.adapters.sinks.support.serial_worker import Worker
     from fleetgw.domain.errors import DeliveryError
     from fleetgw.domain.ports import Outcome, Readiness
     from fleetgw.domain.records import Record

@@ -14,8 +14,8 @@ from fleetgw.domain.errors import ConfigurationError, Problem
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 
-    from fleetgw.adapters.sinks.context import ISinkReactor
     from fleetgw.adapters.sinks.mqtt.settings import MqttSettings, TlsSettings
+    from fleetgw.adapters.sinks.support.context import ISinkReactor
 
 
 def broker_endpoint(name: str, settings: MqttSettings, reactor: ISinkReactor) -> IStreamClientEndpoint:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IStreamClientEndpoint
 
-    from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.adapters.sinks.mqtt.settings import MqttSettings
+    from fleetgw.adapters.sinks.support.context import SinkContext
 
 
 class Credentials:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from fleetgw.adapters.send_queue import unacknowledged_bytes
+from fleetgw.adapters.sinks.support.send_queue import unacknowledged_bytes
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import ITCPTransport

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.adapters.sinks.mqtt.settings import MqttSettings, TlsSettings
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.ports import Finding, IDiagnosable
 
 VERSION_TOPIC = "$SYS/broker/version"

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from fleetgw.adapters.delivery.failure_log import FailureLog
-from fleetgw.adapters.delivery.numbers import PublishNumbers
-from fleetgw.adapters.delivery.under_way import BatchUnderWay
 from fleetgw.adapters.sinks.mqtt.credentials import Credentials
 from fleetgw.adapters.sinks.mqtt.messages import MessageWriter
 from fleetgw.adapters.sinks.mqtt.one_protocol import OneProtocol
@@ -18,6 +15,9 @@ from fleetgw.adapters.sinks.mqtt.pauses import ReconnectPauses
 from fleetgw.adapters.sinks.mqtt.quarantine import Quarantine
 from fleetgw.adapters.sinks.mqtt.session import MqttSession, SessionEnd
 from fleetgw.adapters.sinks.mqtt.window import PublishWindow
+from fleetgw.adapters.sinks.support.failure_log import FailureLog
+from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
 from fleetgw.domain.errors import DeliveryError, FleetgwError, NotConnected, Retryable
 from fleetgw.domain.ports import IHoldsCopies, IPromptDispatcher, IReloadable, NotReady, Outcome, Readiness, Ready
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IProtocol, IStreamClientEndpoint
     from twisted.python.failure import Failure
 
-    from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.adapters.sinks.mqtt.session import BrokerLimits
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.records import Record
 
 PUBLISHES_PER_TURN = 2_000

@@ -13,11 +13,11 @@ from fleetgw.domain.ports import RECEIPT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from fleetgw.adapters.delivery.numbers import PublishNumbers
-    from fleetgw.adapters.delivery.under_way import BatchUnderWay
     from fleetgw.adapters.sinks.mqtt.messages import Message
     from fleetgw.adapters.sinks.mqtt.quarantine import Quarantine
     from fleetgw.adapters.sinks.mqtt.session import BrokerLimits
+    from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+    from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
     from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
-    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.ports import IDispatcher
 
 

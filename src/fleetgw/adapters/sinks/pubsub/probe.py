@@ -20,8 +20,8 @@ from fleetgw.adapters.sinks.pubsub.settings import read_settings
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.adapters.sinks.pubsub.settings import PubsubSettings
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.ports import Finding, IDiagnosable
 
 _SCOPES = ("https://www.googleapis.com/auth/pubsub",)

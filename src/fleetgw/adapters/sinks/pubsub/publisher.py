@@ -15,8 +15,8 @@ import grpc
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1.types import GetTopicRequest, PublishRequest, PublishResponse, PubsubMessage, Topic
 
-from fleetgw.adapters.delivery.requests import Busy, RefusedTogether
-from fleetgw.adapters.delivery.watch import Missing, NeedsMending, Unauthenticated, Unreachable
+from fleetgw.adapters.sinks.support.requests import Busy, RefusedTogether
+from fleetgw.adapters.sinks.support.watch import Missing, NeedsMending, Unauthenticated, Unreachable
 from fleetgw.domain.ports import RECEIPT
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from fleetgw.domain.errors import ConfigurationError, Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.support.context import SinkContext
 
 DELIVERY_TIMEOUT_S = 30.0
 MAX_RETRIES = 3

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fleetgw.domain.errors import Rejected
 
 if TYPE_CHECKING:
-    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.records import Record
 
 MAX_VIN_LENGTH = 128

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fleetgw.adapters.delivery.under_way import BatchUnderWay
+    from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
     from fleetgw.domain.errors import DeliveryError
     from fleetgw.domain.records import Record
 

@@ -21,8 +21,8 @@ from fleetgw.domain.errors import NotConnected
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.adapters.sinks.redis.settings import Address, Login, RedisSettings
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.ports import Finding, IDiagnosable
 
 CLOCK_TOLERANCE_S = 5

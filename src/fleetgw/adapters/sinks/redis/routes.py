@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall
 
-    from fleetgw.adapters.serial_worker import Worker
-    from fleetgw.adapters.sinks.context import ISinkReactor
     from fleetgw.adapters.sinks.redis.cluster import ClusterMap, ClusterView
     from fleetgw.adapters.sinks.redis.credentials import Access
     from fleetgw.adapters.sinks.redis.names import Names
     from fleetgw.adapters.sinks.redis.pipe import Pipe
     from fleetgw.adapters.sinks.redis.servers import FindServer
     from fleetgw.adapters.sinks.redis.settings import Address, RedisSettings
+    from fleetgw.adapters.sinks.support.context import ISinkReactor
+    from fleetgw.adapters.sinks.support.serial_worker import Worker
     from fleetgw.domain.ports import Readiness
     from fleetgw.domain.records import Record
 

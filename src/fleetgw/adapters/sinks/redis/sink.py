@@ -10,10 +10,6 @@ from weakref import WeakSet
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from fleetgw.adapters.delivery.failure_log import FailureLog
-from fleetgw.adapters.delivery.numbers import PublishNumbers
-from fleetgw.adapters.delivery.under_way import BatchUnderWay
-from fleetgw.adapters.serial_worker import SerialWorker
 from fleetgw.adapters.sinks.redis.caution import Quarantined
 from fleetgw.adapters.sinks.redis.cluster import RedisClusterView
 from fleetgw.adapters.sinks.redis.conversation import Moved
@@ -23,6 +19,10 @@ from fleetgw.adapters.sinks.redis.parts import Part
 from fleetgw.adapters.sinks.redis.pipe import ThreadedPipe
 from fleetgw.adapters.sinks.redis.routes import ClusterRoutes, DirectRoutes
 from fleetgw.adapters.sinks.redis.talk import Clocks
+from fleetgw.adapters.sinks.support.failure_log import FailureLog
+from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.serial_worker import SerialWorker
+from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
 from fleetgw.domain.errors import DeliveryError, NotConnected, Retryable, Unheard
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import RECEIPT, IDispatcher, IHoldsCopies, IReloadable, NotReady, Ready
@@ -30,13 +30,13 @@ from fleetgw.domain.ports import RECEIPT, IDispatcher, IHoldsCopies, IReloadable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fleetgw.adapters.serial_worker import Worker
-    from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.adapters.sinks.redis.cluster import ClusterView
     from fleetgw.adapters.sinks.redis.credentials import Access
     from fleetgw.adapters.sinks.redis.pipe import Pipe
     from fleetgw.adapters.sinks.redis.routes import Routes
     from fleetgw.adapters.sinks.redis.servers import FindServer
+    from fleetgw.adapters.sinks.support.context import SinkContext
+    from fleetgw.adapters.sinks.support.serial_worker import Worker
     from fleetgw.domain.ports import Outcome, Readiness
     from fleetgw.domain.records import Record
 

@@ -9,9 +9,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fleetgw.adapters.send_queue import unacknowledged_bytes
 from fleetgw.adapters.sinks.redis.caution import Progress
 from fleetgw.adapters.sinks.redis.conversation import Conversation
+from fleetgw.adapters.sinks.support.send_queue import unacknowledged_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

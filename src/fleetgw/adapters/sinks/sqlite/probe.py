@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fleetgw.adapters.sinks.context import SinkContext
     from fleetgw.adapters.sinks.sqlite.store import StoreSettings
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.ports import Finding, IDiagnosable
 
 _MB = 1_000_000

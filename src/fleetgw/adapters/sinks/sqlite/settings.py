@@ -9,7 +9,7 @@ from fleetgw.adapters.sinks.sqlite.store import StoreSettings
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
-    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.support.context import SinkContext
 
 DEFAULT_PATH = "fleetgw.sqlite3"
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from fleetgw.adapters.delivery.failure_log import FailureLog
-from fleetgw.adapters.delivery.numbers import PublishNumbers
-from fleetgw.adapters.serial_worker import SerialWorker, Worker
-from fleetgw.adapters.sinks.context import Answer
 from fleetgw.adapters.sinks.sqlite.settings import read_settings
 from fleetgw.adapters.sinks.sqlite.store import Store
 from fleetgw.adapters.sinks.sqlite.troubles import Trouble, trouble
+from fleetgw.adapters.sinks.support.context import Answer
+from fleetgw.adapters.sinks.support.failure_log import FailureLog
+from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.serial_worker import SerialWorker, Worker
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall
 
-    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.records import Record
 
 T = TypeVar("T")

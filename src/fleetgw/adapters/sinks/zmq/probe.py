@@ -15,7 +15,7 @@ from fleetgw.adapters.sinks.zmq.settings import read_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.adapters.sinks.zmq.settings import CurveKeys
     from fleetgw.domain.ports import Finding, IDiagnosable
 

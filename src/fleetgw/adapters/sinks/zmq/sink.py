@@ -10,8 +10,8 @@ from twisted.internet.task import LoopingCall
 from zmq.utils.monitor import recv_monitor_message
 from zope.interface import implementer
 
-from fleetgw.adapters.delivery.failure_log import FailureLog
-from fleetgw.adapters.delivery.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.failure_log import FailureLog
+from fleetgw.adapters.sinks.support.numbers import PublishNumbers
 from fleetgw.adapters.sinks.zmq.admission import Admission
 from fleetgw.adapters.sinks.zmq.connections import EVENTS, Connections
 from fleetgw.adapters.sinks.zmq.held_memory import MARK_BYTES, RECORD_BYTES, HeldMemory
@@ -24,7 +24,7 @@ from fleetgw.domain.ports import RECEIPT, IDispatcher, IReloadable, NotReady, Ou
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.errors import DeliveryError
     from fleetgw.domain.records import Record
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
-from fleetgw.adapters.delivery.requests import Requests
-from fleetgw.adapters.delivery.results import Burst
-from fleetgw.adapters.delivery.watch import DestinationWatch, Unauthenticated, Unreachable
+from fleetgw.adapters.sinks.support.requests import Requests
+from fleetgw.adapters.sinks.support.results import Burst
+from fleetgw.adapters.sinks.support.watch import DestinationWatch, Unauthenticated, Unreachable
 from fleetgw.adapters.watched_files import WatchedFiles
 from fleetgw.domain.errors import NotConnected, Retryable
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from fleetgw.adapters.delivery.failure_log import FailureLog
-    from fleetgw.adapters.delivery.numbers import PublishNumbers
-    from fleetgw.adapters.delivery.vehicle_queues import RequestLimits
-    from fleetgw.adapters.serial_worker import Worker
-    from fleetgw.adapters.sinks.context import SinkContext
+    from fleetgw.adapters.sinks.support.context import SinkContext
+    from fleetgw.adapters.sinks.support.failure_log import FailureLog
+    from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+    from fleetgw.adapters.sinks.support.serial_worker import Worker
+    from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
     from fleetgw.domain.errors import DeliveryError
     from fleetgw.domain.ports import Outcome, Readiness
     from fleetgw.domain.records import Record

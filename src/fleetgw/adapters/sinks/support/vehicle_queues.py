@@ -10,7 +10,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from fleetgw.adapters.delivery.under_way import BatchUnderWay
+    from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
     from fleetgw.domain.records import Record
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fleetgw.adapters.sinks.context import Answer
+from fleetgw.adapters.sinks.support.context import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
-from fleetgw.adapters.delivery.under_way import BatchUnderWay
-from fleetgw.adapters.delivery.vehicle_queues import Entry, VehicleQueues
+from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
+from fleetgw.adapters.sinks.support.vehicle_queues import Entry, VehicleQueues
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.expectation import Expectation
 from fleetgw.domain.ports import RECEIPT
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-    from fleetgw.adapters.delivery.failure_log import FailureLog
-    from fleetgw.adapters.delivery.numbers import PublishNumbers
-    from fleetgw.adapters.delivery.vehicle_queues import RequestLimits
+    from fleetgw.adapters.sinks.support.failure_log import FailureLog
+    from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+    from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
     from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
 

@@ -11,7 +11,7 @@ from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import Connectivi
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload, Value
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleError, VehicleErrors
 from fleetgw.adapters.codec.timestamps import epoch_s, rfc3339
-from fleetgw.adapters.sinks.context import SinkContext
+from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import ConfigurationError, NotConnected, Problem
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
 from fleetgw.domain.records import Record

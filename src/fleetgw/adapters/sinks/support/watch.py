@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-    from fleetgw.adapters.delivery.failure_log import FailureLog
+    from fleetgw.adapters.sinks.support.failure_log import FailureLog
     from fleetgw.domain.errors import DeliveryError
     from fleetgw.domain.ports import Outcome, Readiness
 
