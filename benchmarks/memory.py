@@ -87,7 +87,13 @@ def measure(config_file: Path, sink: str, kind: str) -> None:
     from fleetgw.domain.records import PeerIdentity, Vehicle
 
     class Link:
-        def send(self, replies: bytes) -> None:
+        def acknowledge(self, records: object) -> None:
+            pass
+
+        def acknowledge_unknown(self, txid: bytes) -> None:
+            pass
+
+        def reply_error(self, txid: bytes) -> None:
             pass
 
         def close(self, reason: str) -> None:

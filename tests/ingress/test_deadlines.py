@@ -1,6 +1,6 @@
 """A total deadline for each stage, on a clock that stands still but when told."""
 
-from fleetgw.adapters.ingress.connection import CLOSE_TIMEOUT_S
+from fleetgw.adapters.ingress.deadlines import CLOSE_TIMEOUT_S
 from fleetgw.domain.line_limit import LINES
 from tests.support.gateway_in_memory import GatewayCase
 from tests.support.raw_vehicle import UPGRADE, RawVehicle

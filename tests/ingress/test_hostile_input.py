@@ -6,7 +6,7 @@ import weakref
 from typing import Any
 from unittest import mock
 
-from fleetgw.adapters.ingress import autobahn_frames, connection
+from fleetgw.adapters.ingress import autobahn_frames, deadlines
 from fleetgw.adapters.ingress.autobahn_frames import MAX_FRAGMENTS, MAX_FRAMES_A_READ
 from fleetgw.adapters.ingress.tls import MAX_RECORDS_A_READ
 from tests.support.gateway_in_memory import GatewayCase
@@ -92,7 +92,7 @@ class HostileInputTests(GatewayCase):
             self.assertClosed(vehicle, 1008)
 
     def test_tiny_tls_records_in_one_read(self) -> None:
-        """They are decrypted before any turn is looked at: 64 KiB of them, on each of 100 connections, take 0.2 s."""
+        """They are decrypted one by one; the turn bounds the time, and this their number."""
         for count, is_cut in ((MAX_RECORDS_A_READ, False), (MAX_RECORDS_A_READ + 1, True)):
             vehicle = self.open_vehicle()
             tls: Any = vehicle.transport  # its own write would gather them in one record
@@ -105,7 +105,9 @@ class HostileInputTests(GatewayCase):
 
     def test_one_reader_for_all_pings_of_a_read(self) -> None:
         vehicle = self.open_vehicle()
-        with mock.patch.object(self.gateway.vehicles, "new_reader", wraps=self.gateway.vehicles.new_reader) as made:
+        with mock.patch.object(
+            self.gateway.vehicles.context, "new_reader", wraps=self.gateway.vehicles.context.new_reader
+        ) as made:
             vehicle.send((PING + EMPTY_MESSAGE) * 200)
         self.assertEqual(made.call_count, 1)
         self.assertEqual(vehicle.take().count(b"\x8a\x00"), 200)
@@ -230,7 +232,7 @@ class BrokenCoreTests(GatewayCase):
 
     def test_the_gateway_raises_at_the_upgrade(self) -> None:
         vehicle = self.gateway.connect(self.gateway.vehicle_tls())
-        with mock.patch.object(self.gateway.vehicles, "gateway") as broken:
+        with mock.patch.object(self.gateway.vehicles.context, "gateway") as broken:
             broken.connected.side_effect = ZeroDivisionError("oops")
             self.assertEqual(vehicle.upgrade(), b"")
         self.assertIsNotNone(vehicle.lost)
@@ -311,8 +313,8 @@ class NothingIsLeftTests(GatewayCase):
                 vehicle.cut()
                 vehicle.link.server.protocol = None  # type: ignore[assignment]  # the transport lives on with the client
             self.assertEqual([each() for each in watched if each() is not None], [])
-            self.assertEqual(len(gateway.vehicles._half_open), 0)
-            self.assertEqual(gateway.vehicles._per_vehicle, {})
+            self.assertEqual(len(gateway.vehicles.registry._half_open), 0)
+            self.assertEqual(gateway.vehicles.registry._per_vehicle, {})
         finally:
             gc.enable()
         self.assertLeavesNothing()
@@ -342,12 +344,12 @@ class NothingIsLeftTests(GatewayCase):
                     gateway.clock.advance(0.1)
                     vehicle.cut()
                     self.assertEqual(gateway.vehicles.connections, set(), (way, name))
-                    self.assertEqual(gateway.vehicles.open_connections, 0, (way, name))
+                    self.assertEqual(gateway.vehicles.registry.open_connections, 0, (way, name))
                     vehicle.link.server.protocol = None  # type: ignore[assignment]  # the transport lives on with the client
                     self.assertEqual([each() for each in left], [None] * 3, (way, name))
                 finally:
                     gc.enable()
                 if way == "abort":
                     gateway.vehicles.doStart()
-        self.assertEqual(connection.CLOSE_TIMEOUT_S, 5)
+        self.assertEqual(deadlines.CLOSE_TIMEOUT_S, 5)
         self.assertLeavesNothing()

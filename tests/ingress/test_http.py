@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetgw.adapters.ingress import http
-from fleetgw.adapters.ingress.connection import connection_id
+from fleetgw.adapters.ingress.upgrade import connection_id
 
 UPGRADE = (
     b"GET /x HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"

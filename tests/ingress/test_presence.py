@@ -7,8 +7,8 @@ from unittest import mock
 
 from twisted.internet.address import IPv4Address
 
-from fleetgw.adapters.ingress.connection import MAX_HEADER_CHARACTERS
-from fleetgw.adapters.ingress.factory import STRANGERS_LINES
+from fleetgw.adapters.ingress.events import STRANGERS_LINES
+from fleetgw.adapters.ingress.upgrade import MAX_HEADER_CHARACTERS
 from fleetgw.domain.line_limit import INTERVAL_S, LINES
 from tests.support.gateway_in_memory import VIN, GatewayCase
 from tests.support.raw_vehicle import UPGRADE
@@ -81,7 +81,7 @@ class PresenceTests(GatewayCase):
         self.open_vehicle()
 
     def test_the_default_lets_a_load_tool_use_one_certificate(self) -> None:
-        limits = self.start().vehicles.limits
+        limits = self.start().vehicles.context.limits
         self.assertGreaterEqual(limits.max_connections_per_vehicle, min(1024, limits.max_connections // 4))
         self.assertGreater(limits.max_connections, 0)
 

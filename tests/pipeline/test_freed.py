@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from fleetgw.adapters.codec.envelope import write_stream
 from fleetgw.adapters.ingress.connection import VehicleConnection
-from fleetgw.app.pipeline.gateway import Session
+from fleetgw.app.pipeline.session import Session
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import Outcome
 from fleetgw.domain.records import Record
@@ -103,7 +103,7 @@ class FreedTests(GatewayCase):
         watched = self.watch(vehicle)
         session = watched[1]()
         assert session is not None
-        session._gateway.wall_ns = lambda: 1 // 0
+        session._context.wall_ns = lambda: 1 // 0
         del session
         vehicle.send(frame(b"1"))
         vehicle.cut()

@@ -20,7 +20,8 @@ from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import Connectivi
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.ingress.fast_frames import binary_frame_header
 from fleetgw.adapters.ingress.replies import ReplyFrames
-from fleetgw.app.pipeline.gateway import Gateway, RateLimit, Session
+from fleetgw.app.pipeline.connected import RateLimit
+from fleetgw.app.pipeline.gateway import Gateway
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import OWN_LABELS, TypeRoutes
 from fleetgw.domain.delivery import BacklogLimits
@@ -35,6 +36,7 @@ from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from fleetgw.app.pipeline.session import Session
     from fleetgw.domain.ports import Outcome
 
 VIN = "5YJ3E1EA7KF000001"
@@ -83,12 +85,30 @@ class Link:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
+        self._frames = ReplyFrames()
 
-    def send(self, replies: bytes) -> None:
-        self.sent.append(replies)
+    def acknowledge(self, records: Sequence[Record]) -> None:
+        self.sent.append(self._frames.acks(records))
+
+    def acknowledge_unknown(self, txid: bytes) -> None:
+        self.sent.append(self._frames.ack("", txid))
+
+    def reply_error(self, txid: bytes) -> None:
+        self.sent.append(self._frames.error(txid))
 
     def close(self, reason: str) -> None:
         raise AssertionError(f"closed: {reason}")
+
+
+def answers(session: Session, messages: Sequence[bytes]) -> bytes:
+    """Give a session the messages of one read; the replies that left by its link at once."""
+    link = session._link
+    assert isinstance(link, Link)
+    sent_before = len(link.sent)
+    session.received(messages)
+    replies = link.sent[sent_before:]
+    del link.sent[sent_before:]
+    return b"".join(replies)
 
 
 @implementer(IDispatcher)
@@ -161,7 +181,6 @@ class GatewayCase(TestCase):
         self.gateway = Gateway(
             routes=TypeRoutes(build_routes(self.records, reliable or {}), self.lanes, self.metrics),
             codec=codec,
-            frames=ReplyFrames(),
             metrics=self.metrics,
             log=self.log,
             max_message_bytes=max_message_bytes,
@@ -190,7 +209,7 @@ class AcceptedTests(GatewayCase):
     def test_acked_once_every_lane_has_taken_it(self) -> None:
         self.records = {"V": ["kafka", "logger"]}
         session = self.session()
-        self.assertEqual(session.received([message("V", b"1"), message("V", b"2")]), acks("V", b"1", b"2"))
+        self.assertEqual(answers(session, [message("V", b"1"), message("V", b"2")]), acks("V", b"1", b"2"))
         self.dispatch()
         self.assertEqual((self.kafka.txids, self.logger.txids), ([b"1", b"2"], [b"1", b"2"]))
         self.kafka.answer(Retryable("down"))
@@ -200,7 +219,7 @@ class AcceptedTests(GatewayCase):
         for reliable in ({}, {"V": "kafka"}):
             self.kafka.records.clear()
             session = self.session(reliable)
-            session.received([message("V", bytes(1000), b"")] * 5)
+            answers(session, [message("V", bytes(1000), b"")] * 5)
             self.dispatch()
             self.assertEqual(len(self.kafka.records), 5)
             self.assertGreater(sum(record.cost_bytes for record in self.kafka.records), 5 * 2000)
@@ -208,7 +227,7 @@ class AcceptedTests(GatewayCase):
             self.assertEqual(held_bytes, sum(record.cost_bytes for record in self.kafka.records))
 
     def test_the_record_is_what_the_codec_made_of_it(self) -> None:
-        self.session().received([message("V", b"1")])
+        answers(self.session(), [message("V", b"1")])
         self.dispatch()
         record = self.kafka.records[0]
         sent = Payload.FromString(record.payload)
@@ -219,25 +238,25 @@ class AcceptedTests(GatewayCase):
         self.room["kafka"] = 2
         session = self.session()
         messages = [message("V", txid) for txid in (b"1", b"2", b"3")]
-        self.assertEqual(session.received(messages), acks("V", b"1", b"2"))
-        self.assertEqual(session.received([message("V", b"3")]), b"")
+        self.assertEqual(answers(session, messages), acks("V", b"1", b"2"))
+        self.assertEqual(answers(session, [message("V", b"3")]), b"")
         self.assertEqual(self.value("lane_refused_total", "kafka"), 2)
         self.assertEqual(self.value("record_total", "V"), 4)
         self.assertEqual(self.value("dispatch_total", "V"), 2)
         self.dispatch()
         self.kafka.answer()
-        self.assertEqual(session.received([message("V", b"3")]), acks("V", b"3"))
+        self.assertEqual(answers(session, [message("V", b"3")]), acks("V", b"3"))
 
     def test_one_full_queue_withholds_the_ack_and_starves_no_other_sink(self) -> None:
         self.records = {"V": ["kafka", "logger"]}
         self.room["kafka"] = 1
         session = self.session()
-        self.assertEqual(session.received([message("V", b"1"), message("V", b"2")]), acks("V", b"1"))
+        self.assertEqual(answers(session, [message("V", b"1"), message("V", b"2")]), acks("V", b"1"))
         self.dispatch()
         self.assertEqual((self.kafka.txids, self.logger.txids), ([b"1"], [b"1", b"2"]))
 
     def test_nothing_in_nothing_out(self) -> None:
-        self.assertEqual(self.session().received([]), b"")
+        self.assertEqual(answers(self.session(), []), b"")
 
 
 class ConfirmedTests(GatewayCase):
@@ -248,7 +267,7 @@ class ConfirmedTests(GatewayCase):
 
     def test_acked_when_the_source_has_confirmed(self) -> None:
         session = self.session(self.reliable)
-        self.assertEqual(session.received([message("V", b"1"), message("V", b"2")]), b"")
+        self.assertEqual(answers(session, [message("V", b"1"), message("V", b"2")]), b"")
         self.dispatch()
         self.logger.answer()
         self.assertEqual(self.link.sent, [])
@@ -260,7 +279,7 @@ class ConfirmedTests(GatewayCase):
 
     def test_types_that_settle_together_are_counted_apart(self) -> None:
         session = self.session(self.reliable)
-        self.assertEqual(session.received([message("V", b"1"), message("alerts", b"2"), message("errors", b"3", b"")]),
+        self.assertEqual(answers(session, [message("V", b"1"), message("alerts", b"2"), message("errors", b"3", b"")]),
                          acks("errors", b"3"))  # fmt: skip
         self.dispatch()
         self.kafka.answer()
@@ -269,7 +288,7 @@ class ConfirmedTests(GatewayCase):
 
     def test_another_sinks_failure_does_not_matter_once_it_has_taken_it(self) -> None:
         session = self.session(self.reliable)
-        session.received([message("V", b"1")])
+        answers(session, [message("V", b"1")])
         self.dispatch()
         self.logger.answer(Rejected("no"))
         self.kafka.answer()
@@ -278,7 +297,7 @@ class ConfirmedTests(GatewayCase):
     def test_not_acked_when_another_queue_had_no_room(self) -> None:
         self.room["logger"] = 1
         session = self.session(self.reliable)
-        session.received([message("V", b"1"), message("V", b"2")])
+        answers(session, [message("V", b"1"), message("V", b"2")])
         self.dispatch()
         self.assertEqual((self.kafka.txids, self.logger.txids), ([b"1", b"2"], [b"1"]))
         self.kafka.answer()
@@ -287,8 +306,8 @@ class ConfirmedTests(GatewayCase):
     def test_not_acked_when_no_other_queue_had_room(self) -> None:
         self.room["logger"] = 1
         session = self.session(self.reliable)
-        session.received([message("V", b"1")])
-        session.received([message("V", b"2")])
+        answers(session, [message("V", b"1")])
+        answers(session, [message("V", b"2")])
         self.dispatch()
         self.kafka.answer()
         self.assertEqual(self.link.sent, [acks("V", b"1")])
@@ -297,14 +316,14 @@ class ConfirmedTests(GatewayCase):
     def test_not_acked_when_the_source_itself_had_no_room(self) -> None:
         self.room.update(kafka=1, logger=2)
         session = self.session(self.reliable)
-        session.received([message("V", b"1"), message("V", b"2"), message("V", b"3")])
+        answers(session, [message("V", b"1"), message("V", b"2"), message("V", b"3")])
         self.dispatch()
         self.kafka.answer()
         self.assertEqual(self.link.sent, [acks("V", b"1")])
 
     def test_not_acked_when_refused_for_good_and_not_before_a_retry_has_worked(self) -> None:
         session = self.session(self.reliable)
-        session.received([message("V", b"1")])
+        answers(session, [message("V", b"1")])
         self.dispatch()
         self.kafka.answer(Retryable("down"))
         self.assertEqual(self.link.sent, [])
@@ -315,7 +334,7 @@ class ConfirmedTests(GatewayCase):
 
     def test_a_vehicle_that_has_gone_is_missed(self) -> None:
         session = self.session(self.reliable)
-        session.received([message("V", b"1"), message("V", b"2")])
+        answers(session, [message("V", b"1"), message("V", b"2")])
         self.dispatch()
         session.disconnected()
         self.kafka.answer()
@@ -330,7 +349,7 @@ class ConfirmedTests(GatewayCase):
         sessions = [gateway.connected(vehicle(f"VIN{number}"), link) for number, link in enumerate(links)]
         for txid in (b"1", b"2"):
             for number, session in enumerate(sessions):
-                session.received([message("V", b"%d-%s" % (number, txid))])
+                answers(session, [message("V", b"%d-%s" % (number, txid))])
         self.dispatch()
         self.assertEqual([record.vin for record in self.kafka.records], ["VIN0", "VIN1", "VIN2"] * 2)
         self.kafka.answer()
@@ -341,12 +360,12 @@ class ConfirmedTests(GatewayCase):
         old_link, new_link = Link(), Link()
         old = gateway.connected(vehicle(), old_link)
         new = gateway.connected(vehicle(), new_link)
-        old.received([message("V", b"old")])
-        new.received([message("V", b"new")])
+        answers(old, [message("V", b"old")])
+        answers(new, [message("V", b"new")])
         self.dispatch()
         self.kafka.answer()
         self.assertEqual((old_link.sent, new_link.sent), ([acks("V", b"old")], [acks("V", b"new")]))
-        new.received([message("V", b"new 2")])
+        answers(new, [message("V", b"new 2")])
         old.disconnected()
         self.dispatch()
         self.kafka.answer()
@@ -359,13 +378,13 @@ class RefusalTests(GatewayCase):
         self.gone_wrong = self.session()
 
     def test_unreadable(self) -> None:
-        self.assertEqual(self.gone_wrong.received([b"\xff" * 9]), error())
+        self.assertEqual(answers(self.gone_wrong, [b"\xff" * 9]), error())
         self.assertEqual(self.value("unexpected_record_err_total"), 1)
         fields = self.log.fields_of("unexpected_record")[0]
         self.assertEqual((fields["device_id"], fields["record_type"], fields["txid"]), (VIN, "", ""))
 
     def test_payload_that_does_not_parse(self) -> None:
-        self.assertEqual(self.gone_wrong.received([message("V", b"1", b"\xff")]), error(b"1"))
+        self.assertEqual(answers(self.gone_wrong, [message("V", b"1", b"\xff")]), error(b"1"))
         self.assertEqual(self.value("unexpected_record_err_total"), 1)
         self.assertEqual(self.value("record_total", "V"), 0)
         fields = self.log.fields_of("unexpected_record")[0]
@@ -373,36 +392,36 @@ class RefusalTests(GatewayCase):
 
     def test_ids_beyond_their_bound_get_an_error_reply_without_a_txid(self) -> None:
         for number, (record_type, txid, bound) in enumerate((("V", bytes(1025), "txid"), ("t" * 1025, b"1", "topic")), 1):
-            self.assertEqual(self.gone_wrong.received([message(record_type, txid)]), error())
+            self.assertEqual(answers(self.gone_wrong, [message(record_type, txid)]), error())
             self.assertEqual(self.value("record_beyond_bound_total", bound), 1)
             self.assertEqual(self.value("unexpected_record_err_total"), number)
             fields = self.log.fields_of("unexpected_record")[-1]
             self.assertEqual((fields["txid"], fields["error"]), ("", f"a {bound} of 1025 bytes; at most 1024 are taken"))
-        self.assertEqual(self.gone_wrong.received([message("V", bytes(1024))]), acks("V", bytes(1024)))
+        self.assertEqual(answers(self.gone_wrong, [message("V", bytes(1024))]), acks("V", bytes(1024)))
 
     def test_content_beyond_its_bound_gets_an_error_reply(self) -> None:
         payload = VehicleAlerts(alerts=[{"name": "n" * 257}]).SerializeToString()  # type: ignore[list-item]
-        self.assertEqual(self.gone_wrong.received([message("alerts", b"1", payload)]), error(b"1"))
+        self.assertEqual(answers(self.gone_wrong, [message("alerts", b"1", payload)]), error(b"1"))
         self.assertEqual(self.value("record_beyond_bound_total", "name"), 1)
-        self.assertEqual(self.gone_wrong.received([message("V", b"2", b"\xff")]), error(b"2"))
+        self.assertEqual(answers(self.gone_wrong, [message("V", b"2", b"\xff")]), error(b"2"))
         self.assertEqual(self.value("record_beyond_bound_total", "name"), 1)
 
     def test_a_long_sender_id_is_cut_in_the_log(self) -> None:
-        self.assertEqual(self.gone_wrong.received([message("free", b"1", b"", "s" * 5000)]), error(b"1"))
+        self.assertEqual(answers(self.gone_wrong, [message("free", b"1", b"", "s" * 5000)]), error(b"1"))
         cut = "s" * 128 + "... (5000 bytes)"
         self.assertEqual(self.log.fields_of("unexpected_sender_id")[0]["sender_id"], cut)
         self.assertIn(cut, str(self.log.fields_of("unexpected_record")[0]["error"]))
 
     def test_too_big(self) -> None:
         session = self.session(max_message_bytes=len(message("V", b"1")))
-        self.assertEqual(session.received([message("V", b"1")]), acks("V", b"1"))
-        self.assertEqual(session.received([message("V", b"12345")]), error())
+        self.assertEqual(answers(session, [message("V", b"1")]), acks("V", b"1"))
+        self.assertEqual(answers(session, [message("V", b"12345")]), error())
         self.assertEqual(self.value("record_too_big_total"), 1)
         self.assertEqual(self.value("unexpected_record_err_total"), 1)
 
     def test_unknown_message_types_are_acked_once_and_go_nowhere(self) -> None:
         ack = envelope_form.ack("V", b"42")
-        self.assertEqual(self.gone_wrong.received([ack, b"", bytes(20)]), acks("", b"42", b"", b""))
+        self.assertEqual(answers(self.gone_wrong, [ack, b"", bytes(20)]), acks("", b"42", b"", b""))
         self.assertEqual(self.value("unknown_message_type_error_total", "5"), 1)
         self.assertEqual(self.value("unknown_message_type_error_total", "0"), 2)
         self.assertEqual((self.value("record_total", ""), self.value("dispatch_total", "")), (3, 3))
@@ -412,40 +431,41 @@ class RefusalTests(GatewayCase):
 
     def test_unrouted_of_the_vehicle_itself_is_acked(self) -> None:
         for sender_id in (VIN, f"vehicle_device.{VIN}"):
-            self.assertEqual(self.gone_wrong.received([message("free", b"1", b"1234", sender_id)]), acks("free", b"1"))
+            self.assertEqual(answers(self.gone_wrong, [message("free", b"1", b"1234", sender_id)]), acks("free", b"1"))
         self.assertEqual((self.value("record_total", "free"), self.value("record_size_bytes_total", "free")), (2, 8))
         self.assertEqual(self.value("dispatch_total", "free"), 2)
 
     def test_unrouted_of_another_sender_is_refused(self) -> None:
         for sender_id in ("", "vehicle_device.X", f"other.{VIN}", f" {VIN}"):
-            self.assertEqual(self.gone_wrong.received([message("free", b"1", b"", sender_id)]), error(b"1"))
+            self.assertEqual(answers(self.gone_wrong, [message("free", b"1", b"", sender_id)]), error(b"1"))
         self.assertEqual(self.value("unauthorized_sender_id_total"), 4)
         self.assertEqual(self.value("unexpected_record_err_total"), 4)
         self.assertEqual(self.log.fields_of("unexpected_sender_id")[1]["sender_id"], "vehicle_device.X")
         self.assertEqual(self.value("record_total", "free"), 0)
 
     def test_routed_of_another_sender_is_taken_for_the_vehicles_own(self) -> None:
-        self.assertEqual(self.gone_wrong.received([message("V", b"1", sender_id="vehicle_device.X")]), acks("V", b"1"))
+        self.assertEqual(answers(self.gone_wrong, [message("V", b"1", sender_id="vehicle_device.X")]), acks("V", b"1"))
 
     def test_unrouted_is_parsed_all_the_same(self) -> None:
         self.records = {"custom": ["kafka"]}
         session = self.session()
-        self.assertEqual(session.received([message("V", b"1", b"\xff")]), error(b"1"))
-        self.assertEqual(session.received([message("V", b"2")]), acks("V", b"2"))
+        self.assertEqual(answers(session, [message("V", b"1", b"\xff")]), error(b"1"))
+        self.assertEqual(answers(session, [message("V", b"2")]), acks("V", b"2"))
         self.assertEqual(self.value("signal_count", "V"), 2)
 
     def test_record_types_and_txids_of_any_bytes(self) -> None:
         topics = [b"\xff\xfe", b"", b"a\x00b", b"+/#", "ä".encode()]
-        answers = b"".join(self.gone_wrong.received([message(topic, b"\xff\x00")]) for topic in topics)
+        replies = b"".join(answers(self.gone_wrong, [message(topic, b"\xff\x00")]) for topic in topics)
         types = [topic.decode("utf-8", "surrogateescape") for topic in topics]
-        self.assertEqual(answers, b"".join(acks(each, b"\xff\x00") for each in types))
-        self.assertEqual(self.gone_wrong.received([message(b"\xff", b"\xff", sender_id="\x00")]), error(b"\xff"))
+        self.assertEqual(replies, b"".join(acks(each, b"\xff\x00") for each in types))
+        self.assertEqual(answers(self.gone_wrong, [message(b"\xff", b"\xff", sender_id="\x00")]), error(b"\xff"))
 
 
 class MixedTests(GatewayCase):
     def test_replies_come_in_the_order_of_the_messages(self) -> None:
         session = self.session()
-        replies = session.received(
+        replies = answers(
+            session,
             [
                 message("V", b"1"),
                 message("V", b"2"),
@@ -457,7 +477,7 @@ class MixedTests(GatewayCase):
                 message("free", b"7"),
                 message("free", b"8", sender_id="X"),
                 message("custom", b"9"),
-            ]
+            ],
         )
         expected = [
             acks("V", b"1", b"2"),
@@ -482,7 +502,7 @@ class MixedTests(GatewayCase):
                 return super().read_record(record_type, envelope, vehicle, received_at_ms)
 
         session = self.session(codec=Brittle(transmit_decoded_records=False))
-        replies = session.received([message("V", b"1"), message("V", b"bad"), message("V", b"2")])
+        replies = answers(session, [message("V", b"1"), message("V", b"bad"), message("V", b"2")])
         self.assertEqual(replies, acks("V", b"1") + error(b"bad") + acks("V", b"2"))
         self.assertIn("RecursionError", str(self.log.fields_of("unexpected_record")[0]["error"]))
 
@@ -490,7 +510,7 @@ class MixedTests(GatewayCase):
     @given(st.lists(st.binary(max_size=120), max_size=6))
     def test_no_bytes_raise(self, messages: list[bytes]) -> None:
         session = self.session()
-        replies = session.received(messages)
+        replies = answers(session, messages)
         self.assertGreaterEqual(len(replies), 40 * len(messages))
 
     @settings(max_examples=150, deadline=None)
@@ -500,7 +520,7 @@ class MixedTests(GatewayCase):
         mutant = bytearray(message("V", b"1"))
         for _ in range(data.draw(st.integers(1, 4))):
             mutant[data.draw(st.integers(0, len(mutant) - 1))] = data.draw(st.integers(0, 255))
-        replies = session.received([bytes(mutant)])
+        replies = answers(session, [bytes(mutant)])
         self.assertEqual(replies[0], 0x82)
         self.assertEqual(replies, framed(replies[2:] if replies[1] < 126 else replies[4:]), "not one frame")
 
@@ -509,44 +529,44 @@ class RateLimitTests(GatewayCase):
     def test_over_the_limit_neither_acked_nor_dispatched_but_counted(self) -> None:
         session = self.session(rate_limit=RateLimit(3, 60))
         messages = [message("V", b"%d" % number) for number in range(5)]
-        self.assertEqual(session.received(messages), acks("V", b"0", b"1", b"2"))
+        self.assertEqual(answers(session, messages), acks("V", b"0", b"1", b"2"))
         self.dispatch()
         self.assertEqual(self.kafka.txids, [b"0", b"1", b"2"])
         self.assertEqual(self.value("rate_limit_exceeded_total", "other", "V"), 2)
         self.assertEqual(self.value("record_total", "V"), 3)
         self.clock.advance(20)
-        self.assertEqual(session.received([message("V", b"3"), message("V", b"4")]), acks("V", b"3"))
+        self.assertEqual(answers(session, [message("V", b"3"), message("V", b"4")]), acks("V", b"3"))
 
     def test_each_connection_has_its_own(self) -> None:
         gateway = self.make(rate_limit=RateLimit(1, 60))
         for number in range(3):
             session = gateway.connected(vehicle(f"VIN{number}"), Link())
-            self.assertEqual(session.received([message("V", b"1"), message("V", b"2")]), acks("V", b"1"))
+            self.assertEqual(answers(session, [message("V", b"1"), message("V", b"2")]), acks("V", b"1"))
 
     def test_labels_are_bounded(self) -> None:
         gateway = self.make(rate_limit=RateLimit(1, 60), tracked=[VIN])
         for number in range(20):
             session = gateway.connected(vehicle(f"VIN{number}"), Link())
-            session.received([message("V", b"1"), message("V", b"2"), message(f"free{number}", b"3")])
-        gateway.connected(vehicle(), Link()).received([message("V", b"1"), message("V", b"2")])
+            answers(session, [message("V", b"1"), message("V", b"2"), message(f"free{number}", b"3")])
+        answers(gateway.connected(vehicle(), Link()), [message("V", b"1"), message("V", b"2")])
         self.assertEqual(self.value("rate_limit_exceeded_total", "other", "V"), 20)
         self.assertEqual(self.value("rate_limit_exceeded_total", "other", "other"), 20)
         self.assertEqual(self.value("rate_limit_exceeded_total", VIN, "V"), 1)
 
     def test_a_flood_is_logged_once_until_a_record_passes(self) -> None:
         session = self.session(rate_limit=RateLimit(1, 60))
-        session.received([message("V", b"1")] * 50)
-        session.received([message("V", b"1")] * 50)
+        answers(session, [message("V", b"1")] * 50)
+        answers(session, [message("V", b"1")] * 50)
         self.assertEqual(len(self.log.fields_of("rate_limit_exceeded")), 1)
         self.clock.advance(60)
-        session.received([message("V", b"1")] * 50)
+        answers(session, [message("V", b"1")] * 50)
         self.assertEqual(len(self.log.fields_of("rate_limit_exceeded")), 2)
 
     def test_all_connections_of_a_vehicle_share_one_limit(self) -> None:
         gateway = self.make(rate_limit=RateLimit(10, 60))
         sessions = [gateway.connected(vehicle(), Link()) for _ in range(50)]
         for session in sessions:
-            session.received([message("V", b"%d" % number) for number in range(10)])
+            answers(session, [message("V", b"%d" % number) for number in range(10)])
         self.dispatch()
         self.assertEqual(len(self.kafka.records), 10)
 
@@ -554,14 +574,14 @@ class RateLimitTests(GatewayCase):
         gateway = self.make(rate_limit=RateLimit(10, 60))
         for _ in range(50):
             session = gateway.connected(vehicle(), Link())
-            session.received([message("V", b"%d" % number) for number in range(10)])
+            answers(session, [message("V", b"%d" % number) for number in range(10)])
             session.disconnected()
         self.dispatch()
         self.assertEqual(len(self.kafka.records), 10)
 
     def test_order_of_what_passes_and_what_is_refused(self) -> None:
         session = self.session(rate_limit=RateLimit(1, 60))
-        replies = session.received([message("V", b"1"), message("V", b"2"), b"\xff" * 9])
+        replies = answers(session, [message("V", b"1"), message("V", b"2"), b"\xff" * 9])
         self.assertEqual(replies, acks("V", b"1") + error())
 
 
@@ -574,7 +594,7 @@ class LogFloodTests(GatewayCase):
         sessions = [gateway.connected(vehicle(), self.link) for _ in range(5)]
         for _ in range(50):
             for session in sessions:
-                session.received(messages)
+                answers(session, messages)
             self.clock.advance(0.02)
         return sum(len(str(fields)) for _, _, fields in self.log.entries)
 
@@ -601,16 +621,16 @@ class LogFloodTests(GatewayCase):
 
     def test_what_was_left_out_is_said_with_the_next_line(self) -> None:
         session = self.session()
-        session.received([b""] * 100)
+        answers(session, [b""] * 100)
         self.clock.advance(10)
-        session.received([b""])
+        answers(session, [b""])
         lines = self.log.fields_of("unknown_message_type_error")
         self.assertEqual([fields.get("more_unwritten", 0) for fields in lines], [0] * LINES + [100 - LINES])
 
     def test_one_vehicles_flood_hides_no_other_vehicle(self) -> None:
         gateway = self.make()
-        gateway.connected(vehicle(), Link()).received([b""] * 1000)
-        gateway.connected(vehicle("ANOTHER"), Link()).received([b""])
+        answers(gateway.connected(vehicle(), Link()), [b""] * 1000)
+        answers(gateway.connected(vehicle("ANOTHER"), Link()), [b""])
         self.assertEqual(self.log.fields_of("unknown_message_type_error")[-1]["device_id"], "ANOTHER")
 
 
@@ -620,22 +640,22 @@ class SharingTests(GatewayCase):
     def test_one_vehicle_leaves_room_for_another(self) -> None:
         gateway = self.make()
         hostile, honest = (gateway.connected(vehicle(vin), Link()) for vin in ("HOSTILE", "HONEST"))
-        hostile.received([message("V", b"%d" % number) for number in range(2000)])
-        self.assertEqual(honest.received([message("V", b"1")]), acks("V", b"1"))
+        answers(hostile, [message("V", b"%d" % number) for number in range(2000)])
+        self.assertEqual(answers(honest, [message("V", b"1")]), acks("V", b"1"))
 
     def test_many_connections_of_one_vehicle_are_one_vehicle(self) -> None:
         gateway = self.make()
         sessions = [gateway.connected(vehicle(), Link()) for _ in range(10)]
         for session in sessions:
-            session.received([message("V", b"%d" % number) for number in range(60)])
+            answers(session, [message("V", b"%d" % number) for number in range(60)])
         self.assertEqual(self.value("lane_refused_total", "kafka"), 0, "it has the whole queue")
 
     def test_an_honest_record_is_handed_over_before_a_flood_that_came_first(self) -> None:
         gateway = self.make()
         hostile, honest = (gateway.connected(vehicle(vin), Link()) for vin in ("HOSTILE", "HONEST"))
         payload = Payload(data=[{"key": 4}] * 20).SerializeToString()  # type: ignore[list-item]
-        hostile.received([message("V", b"%d" % number, payload) for number in range(100)])
-        honest.received([message("V", b"honest")])
+        answers(hostile, [message("V", b"%d" % number, payload) for number in range(100)])
+        answers(honest, [message("V", b"honest")])
         while b"honest" not in self.kafka.txids:
             self.dispatch()
             self.kafka.answer()
@@ -652,8 +672,8 @@ class SharingTests(GatewayCase):
         self.room["logger"] = 1
         gateway = self.make({"V": "kafka"})
         session, _other = (gateway.connected(vehicle(vin), self.link) for vin in ("A", "B"))
-        session.received([message("V", b"1")])
-        session.received([message("V", b"2")])
+        answers(session, [message("V", b"1")])
+        answers(session, [message("V", b"2")])
         self.dispatch()
         self.kafka.answer()
         self.assertEqual(self.link.sent, [acks("V", b"1")])
@@ -663,7 +683,7 @@ class SharingTests(GatewayCase):
         gateway = self.make()
         first, second = (gateway.connected(vehicle(vin), Link()) for vin in ("A", "B"))
         second.disconnected()
-        first.received([message("V", b"%d" % number) for number in range(600)])
+        answers(first, [message("V", b"%d" % number) for number in range(600)])
         self.assertEqual(self.value("lane_refused_total", "kafka"), 0)
 
 
@@ -674,7 +694,7 @@ class UnknownValueTests(GatewayCase):
 
     def test_passes_and_is_counted_and_logged_whatever_the_sink(self) -> None:
         session = self.session()
-        self.assertEqual(session.received([message("V", b"1", self.PAYLOAD), message("V", b"2")]), acks("V", b"1", b"2"))
+        self.assertEqual(answers(session, [message("V", b"1", self.PAYLOAD), message("V", b"2")]), acks("V", b"1", b"2"))
         self.dispatch()
         self.assertEqual(self.kafka.txids, [b"1", b"2"])
         self.assertEqual(self.value("unknown_signal_value_total"), 1)
@@ -684,16 +704,16 @@ class UnknownValueTests(GatewayCase):
 
     def test_once_per_record_though_two_sinks_get_it(self) -> None:
         self.records = {"V": ["kafka", "logger"]}
-        self.session().received([message("V", b"1", self.PAYLOAD)])
+        answers(self.session(), [message("V", b"1", self.PAYLOAD)])
         self.assertEqual(self.value("unknown_signal_value_total"), 1)
 
     def test_a_flood_over_many_connections_is_no_flood_of_lines(self) -> None:
         gateway = self.make()
         for _ in range(10):
-            gateway.connected(vehicle(), self.link).received([message("V", b"1", self.PAYLOAD)] * 10)
+            answers(gateway.connected(vehicle(), self.link), [message("V", b"1", self.PAYLOAD)] * 10)
         self.assertEqual(len(self.log.fields_of("unknown_signal_value")), 1)
         self.clock.advance(10)
-        gateway.connected(vehicle(), self.link).received([message("V", b"1", self.PAYLOAD)])
+        answers(gateway.connected(vehicle(), self.link), [message("V", b"1", self.PAYLOAD)])
         self.assertEqual([fields["more_unwritten"] for fields in self.log.fields_of("unknown_signal_value")], [0, 99])
         self.assertEqual(self.value("unknown_signal_value_total"), 101)
 
@@ -747,7 +767,7 @@ class ConnectivityTests(GatewayCase):
         gateway = self.make()
         bad = Vehicle(PeerIdentity("vehicle_device", VIN), VIN, "id", "", "\udcff")
         session = gateway.connected(bad, self.link)
-        self.assertEqual(session.received([message("V", b"1")]), acks("V", b"1"))
+        self.assertEqual(answers(session, [message("V", b"1")]), acks("V", b"1"))
         session.disconnected()
         self.assertEqual(len(self.log.fields_of("connectivity_failed")), 2)
         self.assertEqual(self.value("num_connections"), 0)
@@ -765,7 +785,7 @@ class NumberTests(GatewayCase):
         gateway = self.make(tracked=[VIN])
         for vin in (VIN, "another"):
             session = gateway.connected(vehicle(vin), Link())
-            session.received([message("V", b"1"), message("V", b"2"), message("alerts", b"3"), message("custom", b"4")])
+            answers(session, [message("V", b"1"), message("V", b"2"), message("alerts", b"3"), message("custom", b"4")])
         self.assertEqual([self.value("record_total", each) for each in ("V", "alerts", "custom")], [4, 2, 2])
         size_bytes = len(V_PAYLOAD) + 2 + len(VIN)
         self.assertEqual(self.value("record_size_bytes_total", "V"), 2 * size_bytes + 2 * (len(V_PAYLOAD) + 2 + 7))
@@ -776,9 +796,9 @@ class NumberTests(GatewayCase):
 
     def test_hostile_record_types_make_no_end_of_labels_nor_of_totals(self) -> None:
         session = self.session()
-        session.received([message("x" * 65, b"1"), message("a\nb", b"1")])
+        answers(session, [message("x" * 65, b"1"), message("a\nb", b"1")])
         for number in range(3 * OWN_LABELS):
-            session.received([message(f"free{number}", b"1"), message(b"\xff%d" % number, b"1")])
+            answers(session, [message(f"free{number}", b"1"), message(b"\xff%d" % number, b"1")])
         labelled = [number for number in range(3 * OWN_LABELS) if self.value("record_total", f"free{number}")]
         self.assertEqual(labelled, list(range(OWN_LABELS)))
         self.assertEqual(self.value("record_total", "other"), 5 * OWN_LABELS + 2)
@@ -788,14 +808,14 @@ class NumberTests(GatewayCase):
         self.records = {"custom": ["kafka"]}
         session = self.session()
         for number in range(OWN_LABELS):
-            session.received([message(f"free{number}", b"1")])
-        session.received([message("V", b"1")])
+            answers(session, [message(f"free{number}", b"1")])
+        answers(session, [message("V", b"1")])
         self.assertEqual((self.value("record_total", "V"), self.value("signal_count", "V")), (1, 2))
 
     def test_record_types_are_bounded_in_what_is_logged_when_a_vehicle_goes(self) -> None:
         session = self.session()
         for number in range(3 * OWN_LABELS):
-            session.received([message(f"type {number}", b"1"), message("long" * 200 + str(number), b"2")])
+            answers(session, [message(f"type {number}", b"1"), message("long" * 200 + str(number), b"2")])
         session.disconnected()
         (fields,) = self.log.fields_of("socket_disconnected")
         self.assertLessEqual(len(fields), OWN_LABELS + 4)
@@ -804,8 +824,8 @@ class NumberTests(GatewayCase):
     def test_what_a_vehicle_sent_is_logged_when_it_goes(self) -> None:
         self.records = {"V": ["kafka"], "event": ["kafka"]}
         session = self.session()
-        session.received([message("V", b"1"), message("event", b"2", b"12"), message("self", b"3", b"123")])
-        session.received([message(b"\xff", b"4", b"1234"), envelope_form.ack("V", b"5")])
+        answers(session, [message("V", b"1"), message("event", b"2", b"12"), message("self", b"3", b"123")])
+        answers(session, [message(b"\xff", b"4", b"1234"), envelope_form.ack("V", b"5")])
         self.clock.advance(7.9)
         session.disconnected()
         size = len(V_PAYLOAD) + 2 + len(VIN)

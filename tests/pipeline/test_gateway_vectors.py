@@ -5,6 +5,7 @@ The deliberate differences are those of ``vectors/differences.json``, as in the 
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest import TestCase
@@ -23,7 +24,7 @@ from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.ports import IVehicleLink
-from fleetgw.domain.records import PeerIdentity, Vehicle
+from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 from fleetgw.domain.routing import build_routes
 from fleetgw.testing.sink_doubles import ThreadlessReactor
 
@@ -67,11 +68,21 @@ def replies_of(case: dict[str, Any]) -> bytes:
 
 
 @implementer(IVehicleLink)
-class SilentLink:
-    """Nothing is sent after the read: there is no reliable acknowledgement in these vectors."""
+class Link:
+    """A vehicle's side."""
 
-    def send(self, replies: bytes) -> None:
-        raise AssertionError(f"sent: {replies!r}")
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self._frames = ReplyFrames()
+
+    def acknowledge(self, records: Sequence[Record]) -> None:
+        self.sent.append(self._frames.acks(records))
+
+    def acknowledge_unknown(self, txid: bytes) -> None:
+        self.sent.append(self._frames.ack("", txid))
+
+    def reply_error(self, txid: bytes) -> None:
+        self.sent.append(self._frames.error(txid))
 
     def close(self, reason: str) -> None:
         raise AssertionError(f"closed: {reason}")
@@ -88,7 +99,6 @@ class SessionVectorTests(TestCase):
         gateway = Gateway(
             routes=TypeRoutes(build_routes({each: ["memory"] for each in types}, {}), {"memory": lane}, metrics),
             codec=RecordCodec(transmit_decoded_records=False),
-            frames=ReplyFrames(),
             metrics=metrics,
             log=log,
             max_message_bytes=1_000_000,
@@ -98,9 +108,15 @@ class SessionVectorTests(TestCase):
             wall_ns=lambda: 1_764_000_000_000_000_000,
         )
         vehicle = Vehicle(PeerIdentity("vehicle_device", FILE["device_id"]), FILE["device_id"], "id")
-        self.session = gateway.connected(vehicle, SilentLink())
+        self.link = Link()
+        self.session = gateway.connected(vehicle, self.link)
         self.reactor.advance(1)
         self.sink.received.clear()  # the record of the connection
+
+    def answers(self, *messages: bytes) -> bytes:
+        self.session.received(messages)
+        replies, self.link.sent = self.link.sent, []
+        return b"".join(replies)
 
     def dispatched(self) -> list[tuple[str, bytes, object]]:
         self.reactor.advance(0.005)
@@ -111,11 +127,11 @@ class SessionVectorTests(TestCase):
     def test_every_case_by_itself(self) -> None:
         for case in FILE["cases"]:
             with self.subTest(case["name"]):
-                self.assertEqual(self.session.received([message_of(case)]).hex(), replies_of(case).hex())
+                self.assertEqual(self.answers(message_of(case)).hex(), replies_of(case).hex())
                 self.assertEqual(self.dispatched(), dispatched_of(case))
 
     def test_all_cases_in_one_read(self) -> None:
         cases = FILE["cases"]
-        replies = self.session.received([message_of(case) for case in cases])
+        replies = self.answers(*map(message_of, cases))
         self.assertEqual(replies, b"".join(map(replies_of, cases)))
         self.assertEqual(self.dispatched(), [record for case in cases for record in dispatched_of(case)])

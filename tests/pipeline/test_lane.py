@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred
 from zope.interface import directlyProvides
 
-from fleetgw.app.pipeline.lane import COMPANY_RECORDS, PROMPT_COMPANY_RECORDS
+from fleetgw.app.pipeline.lane import EARLY_FLUSH_RECORDS, PROMPT_FLUSH_RECORDS
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable, Unheard
 from fleetgw.domain.memory_budget import MemoryBudget
@@ -32,13 +32,13 @@ class GatheringTests(LaneCase):
 
     def test_enough_company_leaves_with_the_reactors_turn(self) -> None:
         self.lane = self.make(BacklogLimits(1000, 100_000, 1000, 1000))
-        self.offer(*map(str, range(COMPANY_RECORDS - 1)))
+        self.offer(*map(str, range(EARLY_FLUSH_RECORDS - 1)))
         self.clock.advance(0)
         self.assertEqual(self.sink.txids, [])
         self.offer("one", "and another of the same turn")
         self.offer("and a third")
         self.clock.advance(0)
-        self.assertEqual([len(batch) for batch in self.sink.txids], [COMPANY_RECORDS + 2])
+        self.assertEqual([len(batch) for batch in self.sink.txids], [EARLY_FLUSH_RECORDS + 2])
 
     def test_the_more_is_under_way_the_more_is_company(self) -> None:
         self.lane = self.make(BacklogLimits(1000, 100_000, 1000, 1000))
@@ -73,7 +73,7 @@ class GatheringTests(LaneCase):
         self.offer("1", origin=self.origin)
         self.clock.advance(TIMING.gather_s)
         self.assertEqual(len(self.sink.txids), 3, "nobody waits longer than that")
-        self.offer(*map(str, range(COMPANY_RECORDS)), origin=self.origin)
+        self.offer(*map(str, range(EARLY_FLUSH_RECORDS)), origin=self.origin)
         self.clock.advance(0)
         self.assertEqual(len(self.sink.txids), 4, "nothing is left over of what was supposed before")
 
@@ -82,9 +82,9 @@ class GatheringTests(LaneCase):
         self.offer(*map(str, range(60)))
         self.clock.advance(0)
         self.sink.answer(0, RECEIPT)
-        self.offer(*map(str, range(COMPANY_RECORDS)))
+        self.offer(*map(str, range(EARLY_FLUSH_RECORDS)))
         self.clock.advance(0)
-        self.assertEqual([len(batch) for batch in self.sink.txids], [60, COMPANY_RECORDS])
+        self.assertEqual([len(batch) for batch in self.sink.txids], [60, EARLY_FLUSH_RECORDS])
 
     def test_a_prompt_sink_needs_little_company_whatever_is_under_way(self) -> None:
         directlyProvides(self.sink, IPromptDispatcher)
@@ -93,10 +93,10 @@ class GatheringTests(LaneCase):
             self.offer(*map(str, range(60)), origin=self.origin)
             self.clock.advance(0)
         self.sink.answer(0, RECEIPT)
-        self.offer(*map(str, range(PROMPT_COMPANY_RECORDS)))
+        self.offer(*map(str, range(PROMPT_FLUSH_RECORDS)))
         self.clock.advance(0)
-        self.assertEqual([len(batch) for batch in self.sink.txids], [60, 60, PROMPT_COMPANY_RECORDS])
-        self.offer(*map(str, range(PROMPT_COMPANY_RECORDS - 1)))
+        self.assertEqual([len(batch) for batch in self.sink.txids], [60, 60, PROMPT_FLUSH_RECORDS])
+        self.offer(*map(str, range(PROMPT_FLUSH_RECORDS - 1)))
         self.clock.advance(0.004)
         self.assertEqual(len(self.sink.txids), 3, "one by one records would cost it more")
         self.clock.advance(0.001)

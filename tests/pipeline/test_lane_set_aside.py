@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from fleetgw.app.pipeline.lane import COMPANY_RECORDS
+from fleetgw.app.pipeline.lane import EARLY_FLUSH_RECORDS
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT
@@ -98,7 +98,7 @@ class SetAsideTests(LaneCase):
 
     def test_held_back_records_are_no_company_for_those_that_flow(self) -> None:
         self.lane = self.make(BacklogLimits(1000, 100_000, 1000, 1000))
-        self.offer_of("A", "V", "refused", *map(str, range(COMPANY_RECORDS)))
+        self.offer_of("A", "V", "refused", *map(str, range(EARLY_FLUSH_RECORDS)))
         self.clock.advance(0)
         self.sink.answer(0, Retryable("later"))
         self.offer_of("B", "V", "b")

@@ -16,7 +16,7 @@ from fleetgw.adapters.metrics.null import NullMetrics
 from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
 from fleetgw.adapters.sinks.logger.sink import LoggerSink
 from fleetgw.app.config import BUILT_IN_SINKS, parse_config
-from fleetgw.app.pipeline.gateway import RateLimit
+from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.service.composition import Parts, compose
 from fleetgw.app.sinks import BUILT_IN
 from fleetgw.domain.errors import ConfigurationError
@@ -144,10 +144,10 @@ class BuiltInTests(CompositionCase):
             monitoring={"prometheus_metrics_port": 9090},
         )
         self.assertEqual(parts.gateway.rate_limit, RateLimit(5, 7))
-        self.assertEqual((parts.gateway.max_message_bytes, parts.vehicles.limits.ping_after_s), (1234, 3))
+        self.assertEqual((parts.gateway.max_message_bytes, parts.vehicles.context.limits.ping_after_s), (1234, 3))
         self.assertEqual(parts.gateway.tracked_vins, {"A"})
-        self.assertEqual(parts.vehicles.issuers.rules["Own CA"], FixedClientType("boat"))
-        self.assertIn("TeslaMotors", parts.vehicles.issuers.rules)
+        self.assertEqual(parts.vehicles.context.issuers.rules["Own CA"], FixedClientType("boat"))
+        self.assertIn("TeslaMotors", parts.vehicles.context.issuers.rules)
         self.assertIsInstance(parts.metrics, PrometheusMetrics)
         plain = self.compose()
         self.assertIsInstance(plain.metrics, NullMetrics)

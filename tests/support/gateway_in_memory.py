@@ -121,6 +121,6 @@ class GatewayCase(TestCase):
     def assertLeavesNothing(self) -> None:
         """No connection is left, and no timer but the watch over deadlines."""
         self.assertEqual(self.gateway.vehicles.connections, set())
-        self.assertEqual(self.gateway.vehicles.open_connections, 0)
+        self.assertEqual(self.gateway.vehicles.registry.open_connections, 0)
         self.gateway.clock.advance(0.1)  # the lanes' batches
         self.assertLessEqual(len(self.gateway.clock.getDelayedCalls()), 1)

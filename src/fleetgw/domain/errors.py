@@ -33,6 +33,25 @@ class MalformedPayload(PeerError):
     """The payload does not parse as its record type, or cannot be written as JSON. Answered with an error reply."""
 
 
+class MessageTooBig(PeerError):
+    """The message is longer than ``limits.max_message_bytes``. Answered with an error reply whose txid is empty."""
+
+
+class UnknownMessageType(PeerError):
+    """The envelope holds no Stream message. Acknowledged without a record type, so that the vehicle does not send it again.
+
+    :ivar message_type: the envelope's union tag.
+    """
+
+    def __init__(self, message_type: int) -> None:
+        super().__init__(f"no stream message: union tag {message_type}")
+        self.message_type = message_type
+
+
+class OtherSender(PeerError):
+    """A record of an unrouted type names another sender than the certificate. Answered with an error reply."""
+
+
 class Unauthorized(PeerError):
     """The certificate gives no identity that may stream telemetry. ``str()`` says why."""
 

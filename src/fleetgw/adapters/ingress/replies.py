@@ -1,30 +1,42 @@
-"""Replies as they go out: the codec's envelopes in WebSocket frames."""
+"""Replies on the wire: the codec's envelopes in WebSocket frames."""
 
-from zope.interface import implementer
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from fleetgw.adapters.codec.envelope import ack_parts, error_reply
 from fleetgw.adapters.ingress.fast_frames import binary_frame_header
-from fleetgw.domain.ports import IReplyFrames
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fleetgw.domain.records import Record
 
 CACHED_ACKS = 256
 CACHED_ACK_BYTES = 256
-"""How many pairs of record type and txid length are remembered, and how long both may be together; vehicles use a handful of
-short ones."""
+"""Cached pairs of record type and txid length, and the most bytes of such a pair; vehicles use a handful of short ones."""
 
 
-@implementer(IReplyFrames)
 class ReplyFrames:
-    """Makes an ack by putting the txid between two parts prepared per record type and txid length."""
+    """Frames replies. An acknowledgement is its txid between two parts, cached by record type and txid length."""
 
     def __init__(self) -> None:
         self._parts: dict[tuple[str, int], tuple[bytes, bytes]] = {}
 
+    def acks(self, records: Sequence[Record]) -> bytes:
+        """The framed acknowledgements of records, joined."""
+        known = self._parts
+        pieces: list[bytes] = []
+        for record in records:
+            txid = record.txid
+            head, tail = known.get((record.record_type, len(txid))) or self._prepare(record.record_type, len(txid))
+            pieces += (head, txid, tail)
+        return b"".join(pieces)
+
     def ack(self, record_type: str, txid: bytes) -> bytes:
-        """See ``IReplyFrames``."""
-        parts = self._parts.get((record_type, len(txid)))
-        if parts is None:
-            parts = self._prepare(record_type, len(txid))
-        return parts[0] + txid + parts[1]
+        """One framed acknowledgement."""
+        head, tail = self._parts.get((record_type, len(txid))) or self._prepare(record_type, len(txid))
+        return head + txid + tail
 
     def _prepare(self, record_type: str, txid_size_bytes: int) -> tuple[bytes, bytes]:
         head, tail = ack_parts(record_type.encode("utf-8", "surrogateescape"), txid_size_bytes)
@@ -34,6 +46,6 @@ class ReplyFrames:
         return parts
 
     def error(self, txid: bytes) -> bytes:
-        """See ``IReplyFrames``."""
+        """One framed error reply."""
         envelope = error_reply(txid)
         return binary_frame_header(len(envelope)) + envelope

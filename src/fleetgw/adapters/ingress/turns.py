@@ -1,7 +1,7 @@
-"""Turns of reading: what one vehicle sends keeps the reactor for a few milliseconds, then others are served.
+"""Turns of reading: one vehicle's bytes are decrypted and handled for some milliseconds, then other vehicles are served.
 
-A vehicle's time is that of all its connections together. Once it is used up, what else has been read of the vehicle waits
-until the reactor has looked at every other socket.
+All connections of a vehicle share one quantum. Once it is used up, their other bytes wait until the reactor has looked at
+every other socket, and their sockets are not read.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class Reader(Protocol):
     """A connection as a turn sees it."""
 
     def read_on(self) -> None:
-        """Handle what waits; may end the turn again."""
+        """Handle the bytes that wait; may end the turn again."""
 
 
 class Turn:
     """One vehicle's time.
 
-    :ivar left_s: of the quantum; a connection subtracts the time that it took to handle messages.
-    :ivar is_over: what comes must wait (``wait``).
+    :ivar left_s: of the quantum; a connection subtracts the time that it took to decrypt bytes and handle messages.
+    :ivar is_over: further bytes must wait (``wait``).
     """
 
     __slots__ = ("__weakref__", "_turns", "_waiting", "is_over", "left_s")

@@ -1,4 +1,4 @@
-"""A lane: one sink's bounded queue, gathering batches and trying again what can be tried again."""
+"""A lane: one sink's bounded queue. It gathers batches, hands them to the sink, and retries retryable records."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ if TYPE_CHECKING:
     from fleetgw.domain.records import Record
 
 
-COMPANY_RECORDS = 32
-"""What a batch costs by itself is little for each of so many records: they need not wait for more."""
+EARLY_FLUSH_RECORDS = 32
+"""Flush before the linger timeout once this many records wait: the cost of a batch is then small for each of them."""
 
-PROMPT_COMPANY_RECORDS = 8
-"""The same where ``IPromptDispatcher`` asks for it: one by one records would cost mqtt a third more."""
+PROMPT_FLUSH_RECORDS = 8
+"""The same for an ``IPromptDispatcher``: batches of one record would cost mqtt a third more."""
 
 TURN_S = 0.004
-"""How long batches are handed over one after another before the reactor serves others."""
+"""The longest time for which batches are handed over without a break for the reactor."""
 
 LOG_INTERVAL_S = 10.0
-"""How often it is logged, at most, that records were set aside or found no memory: each may fail at a time of its own."""
+"""The shortest time between two log events about records that were set aside, or that found no memory."""
 
 
 class AwaitsConfirmation(Protocol):
-    """Who is told when a sink has confirmed its records (the session of a vehicle)."""
+    """Receives a sink's confirmations (the session of a vehicle)."""
 
     def __hash__(self) -> int: ...
 
@@ -66,10 +66,10 @@ class AwaitsConfirmation(Protocol):
 class LaneTiming:
     """When a lane acts, in seconds.
 
-    :ivar gather_s: how long the first record of a batch waits for company.
+    :ivar gather_s: the linger timeout: the longest wait of a batch's first record.
     :ivar retry_initial_s: the pause after a first failure, of all or of what is set aside; doubled at each further one.
     :ivar retry_max_s: the longest pause.
-    :ivar drain_s: how long stopping the gateway may take for this lane's sake.
+    :ivar drain_s: the longest time that a stop of the gateway waits for this lane to drain.
     """
 
     gather_s: float
@@ -79,11 +79,11 @@ class LaneTiming:
 
 
 class Lane:
-    """Feeds one sink. Records go in by ``offer`` and come to rest by themselves.
+    """Feeds one sink. ``offer`` takes records; the lane hands them to the sink and settles their outcomes by itself.
 
     The end of a lane: ``drain``, ``close``, then its sink is stopped, then ``abandon``.
 
-    :ivar share: what the queue takes of the memory of all queues.
+    :ivar share: the queue's part of the memory of all queues.
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class Lane:
         """:param share: of the memory of all queues; by default without a bound."""
         self.sink = sink
         self._is_prompt = IPromptDispatcher.providedBy(sink)
+        self._flush_records = PROMPT_FLUSH_RECORDS if self._is_prompt else EARLY_FLUSH_RECORDS
         self.timing = timing
         self._clock = clock
         self._log = log
@@ -124,9 +125,9 @@ class Lane:
     def offer(self, records: Sequence[Record], size_bytes: int, origin: AwaitsConfirmation | None) -> int:
         """Take records into the queue.
 
-        :param size_bytes: what all of them cost (``Record.cost_bytes``).
-        :param origin: told when the sink has confirmed them; None when nobody waits.
-        :return: how many were taken, from the first on; the rest found the queue full and is not the lane's concern.
+        :param size_bytes: the sum of their ``Record.cost_bytes``.
+        :param origin: receives the sink's confirmations; None when nothing waits for them.
+        :return: the number of records taken, from the first on; the queue had no room for the rest.
         """
         taken = self._backlog.offer(records, size_bytes, origin)
         if taken < len(records):
@@ -135,7 +136,7 @@ class Lane:
             if self._pending_send is None:
                 self._send_in(self.timing.gather_s)
                 self._gathering = True
-            if self._gathering and self._has_company():
+            if self._gathering and self._backlog.waiting_records >= self._flush_records and self._fills_a_batch():
                 self._send_in(0)
         return taken
 
@@ -160,12 +161,10 @@ class Lane:
         if self._pending_send is None and self._backlog.has_more and not self._closed:
             self._send_in(0)
 
-    def _has_company(self) -> bool:
-        """Whether what waits is enough for a batch: as much as is under way, and as the vehicles are to send again."""
+    def _fills_a_batch(self) -> bool:
+        """Whether as many records wait as are in flight, and as the vehicles are expected to send next."""
         backlog = self._backlog
-        if self._is_prompt:
-            return backlog.waiting_records >= PROMPT_COMPANY_RECORDS
-        return backlog.waiting_records >= max(COMPANY_RECORDS, backlog.in_flight_records, self._expectation.records)
+        return self._is_prompt or backlog.waiting_records >= max(backlog.in_flight_records, self._expectation.records)
 
     @property
     def held_records(self) -> int:
@@ -173,7 +172,7 @@ class Lane:
         return self._backlog.held_records
 
     def drain(self) -> Deferred[None]:
-        """Try at once what waits for that; fires once nothing is held. Cancelling it changes nothing in the lane."""
+        """Retry at once every record that waits for a retry; fires once nothing is held. Cancelling it changes nothing."""
         self._backlog.hurry()
         if self._pause.is_on:
             self._pause.end()
@@ -196,10 +195,10 @@ class Lane:
         self._pending_send = self._pending_retry = None
 
     def abandon(self) -> int:
-        """Give up on all that is held, once the sink has stopped; returns how many records that were.
+        """Give up on every record held, once the sink has stopped; returns their number.
 
-        What a vehicle still waits for it will send again. The rest may be acknowledged: it is logged with its payload, as no
-        one else may have it. The queue's limits bound how much that is.
+        A vehicle sends a record again that it still waits for. The others may be acknowledged: they are logged with their
+        payload, as nothing else may hold a copy. The queue's limits bound their size.
         """
         lost = self._backlog.abandon()
         for record, origin in lost:
@@ -237,7 +236,7 @@ class Lane:
         self._plan_retry()
 
     def _plan_retry(self) -> None:
-        """Be there when the next of what is set aside may be tried again; those that are due together go together."""
+        """Schedule the retry of the records that are due next; those that are due together go together."""
         due_s = self._backlog.next_due_s
         if due_s is None:
             return

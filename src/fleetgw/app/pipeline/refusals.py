@@ -1,4 +1,4 @@
-"""Messages that make no record: counted, logged within bounds, and answered."""
+"""Messages that make no record: counted, and logged within bounds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from fleetgw.app.pipeline.routes import OTHER
+from fleetgw.domain.errors import MessageTooBig, OtherSender, PeerError, UnknownMessageType
 from fleetgw.domain.line_limit import TEXT_CHARACTERS, cut
 from fleetgw.domain.metrics import (
     RATE_LIMIT_EXCEEDED_TOTAL,
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fleetgw.app.pipeline.routes import TypeRoute
-    from fleetgw.domain.errors import PeerError
-    from fleetgw.domain.ports import ICounter, ILog, IMetrics, IReplyFrames
+    from fleetgw.domain.ports import ICounter, ILog, IMetrics
     from fleetgw.domain.records import Envelope, Vehicle
 
 _ERROR_CHARACTERS = 512
@@ -32,12 +32,11 @@ _BYTES_A_CHARACTER = 4
 
 @define
 class Refusals:
-    """Shared by all sessions, so that what is limited is limited for a vehicle.
+    """Counts and logs refused messages; shared by all sessions, so that log lines are bounded for each vehicle.
 
     :ivar tracked_vins: vehicles with numbers of their own.
     """
 
-    frames: IReplyFrames
     metrics: IMetrics
     log: ILog
     tracked_vins: frozenset[str]
@@ -55,19 +54,26 @@ class Refusals:
         self._unexpected_total = self.metrics.counter(UNEXPECTED_RECORD_ERR_TOTAL)
         self._other_sender_total = self.metrics.counter(UNAUTHORIZED_SENDER_ID_TOTAL)
 
-    def too_big(self, vehicle: Vehicle, message: bytes, limit: int) -> bytes:
-        """A message above ``limits.max_message_bytes``."""
-        self._too_big_total.add(1)
-        return self.unexpected(vehicle, f"message of {len(message)} bytes; at most {limit} are taken", None)
+    def refuse(self, vehicle: Vehicle, error: Exception, envelope: Envelope | None) -> None:
+        """Count and log a message that makes no record.
 
-    def fault(self, vehicle: Vehicle, error: PeerError, envelope: Envelope | None) -> bytes:
-        """A message that the codec refuses."""
-        if error.bound is not None:
-            self.metrics.counter(RECORD_BEYOND_BOUND_TOTAL, bound=error.bound).add(1)
-        return self.unexpected(vehicle, str(error), envelope)
-
-    def unexpected(self, vehicle: Vehicle, error: str, envelope: Envelope | None) -> bytes:
-        """A message that gets the error reply; ``envelope`` is None when it could not be read."""
+        :param envelope: None when it could not be read.
+        """
+        text = str(error)
+        match error:
+            case UnknownMessageType():
+                self._unknown_type(vehicle, error, envelope)
+                return
+            case OtherSender() if envelope is not None:
+                text = self._other_sender(vehicle, envelope)
+            case MessageTooBig():
+                self._too_big_total.add(1)
+            case PeerError(bound=str(bound)):
+                self.metrics.counter(RECORD_BEYOND_BOUND_TOTAL, bound=bound).add(1)
+            case PeerError():
+                pass
+            case _:
+                text = f"{type(error).__name__}: {error}"
         self._unexpected_total.add(1)
         txid, topic = (envelope.txid, envelope.topic) if envelope is not None else (b"", b"")
         self._vehicle_log.error(
@@ -75,15 +81,14 @@ class Refusals:
             vehicle.vin,
             lambda: {
                 "device_id": vehicle.vin,
-                "error": cut(error, _ERROR_CHARACTERS),
+                "error": cut(text, _ERROR_CHARACTERS),
                 "record_type": _text(topic),
                 "txid": _text(txid),
             },
         )
-        return self.frames.error(txid)
 
-    def other_sender(self, vehicle: Vehicle, envelope: Envelope) -> bytes:
-        """An unrouted record whose sender is not the certificate's."""
+    def _other_sender(self, vehicle: Vehicle, envelope: Envelope) -> str:
+        """Count and log a sender that is not the certificate's; returns both, for the log."""
         self._other_sender_total.add(1)
         expected, sender_id = vehicle.identity.sender_id, _text(envelope.sender_id)
         self._vehicle_log.error(
@@ -96,11 +101,10 @@ class Refusals:
                 "txid": _text(envelope.txid),
             },
         )
-        return self.unexpected(vehicle, f"the record's sender is {sender_id}, the certificate's {expected}", envelope)
+        return f"the record's sender is {sender_id}, the certificate's {expected}"
 
-    def unknown_type(self, vehicle: Vehicle, envelope: Envelope) -> bytes:
-        """Acknowledge a message of unknown kind, so that the vehicle does not send it for ever; it goes nowhere."""
-        message_type = envelope.message_type
+    def _unknown_type(self, vehicle: Vehicle, error: UnknownMessageType, envelope: Envelope | None) -> None:
+        message_type = error.message_type
         counter = self._unknown_types.get(message_type)
         if counter is None:
             counter = self.metrics.counter(UNKNOWN_MESSAGE_TYPE_ERROR_TOTAL, msg_type=str(message_type))
@@ -111,12 +115,11 @@ class Refusals:
             vehicle.vin,
             lambda: {
                 "device_id": vehicle.vin,
-                "error": f"no stream message: union tag {message_type}",
-                "msg_txid": _text(envelope.txid),
+                "error": str(error),
+                "msg_txid": _text(envelope.txid if envelope is not None else b""),
                 "msg_type": str(message_type),
             },
         )
-        return self.frames.ack("", envelope.txid)
 
     def over_rate_limit(self, vehicle: Vehicle, route: TypeRoute | None) -> None:
         """A record above the rate limit, which gets no answer."""

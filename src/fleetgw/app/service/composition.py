@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from fleetgw.adapters.codec.codec import MAX_JSON_BYTES, RecordCodec
-from fleetgw.adapters.ingress.factory import IngressLimits, VehicleFactory
-from fleetgw.adapters.ingress.replies import ReplyFrames
+from fleetgw.adapters.ingress.factory import VehicleFactory
+from fleetgw.adapters.ingress.limits import IngressLimits
 from fleetgw.adapters.ingress.tls import VehicleTlsFactory
 from fleetgw.adapters.ingress.tls_context import ReloadableContext, TlsFiles
 from fleetgw.adapters.metrics.null import NullMetrics
 from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
 from fleetgw.adapters.sinks.support.context import SinkContext
-from fleetgw.app.pipeline.gateway import Gateway, RateLimit
+from fleetgw.app.pipeline.connected import RateLimit
+from fleetgw.app.pipeline.gateway import Gateway
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.app.service.descriptors import capacity, descriptor_limit
@@ -74,14 +75,12 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) -> Parts:
     metrics: IMetrics = PrometheusMetrics() if config.monitoring.prometheus_metrics_port else NullMetrics()
     routes = build_routes(config.records, config.reliable_ack_sources)
     lanes = _make_lanes(config, routes, reactor, metrics, log)
-    frames = ReplyFrames()
     gateway = Gateway(
         routes=TypeRoutes(routes, lanes, metrics),
         codec=RecordCodec(
             transmit_decoded_records=config.transmit_decoded_records,
             max_json_bytes=max(MAX_JSON_BYTES, 2 * config.limits.max_message_bytes),
         ),
-        frames=frames,
         metrics=metrics,
         log=log,
         max_message_bytes=config.limits.max_message_bytes,

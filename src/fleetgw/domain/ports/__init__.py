@@ -18,7 +18,6 @@ from fleetgw.domain.ports.dispatch import Readiness as Readiness
 from fleetgw.domain.ports.dispatch import Ready as Ready
 from fleetgw.domain.ports.dispatch import Receipt as Receipt
 from fleetgw.domain.ports.ingress import IGateway as IGateway
-from fleetgw.domain.ports.ingress import IReplyFrames as IReplyFrames
 from fleetgw.domain.ports.ingress import ISession as ISession
 from fleetgw.domain.ports.ingress import IVehicleLink as IVehicleLink
 from fleetgw.domain.ports.observe import Finding as Finding

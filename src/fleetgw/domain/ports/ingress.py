@@ -1,4 +1,4 @@
-"""The ports between ingress and the gateway: connections, sessions, replies."""
+"""The ports between ingress and the gateway: links to vehicles, and sessions."""
 
 from __future__ import annotations
 
@@ -9,37 +9,34 @@ from zope.interface import Interface
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fleetgw.domain.records import Vehicle
+    from fleetgw.domain.records import Record, Vehicle
 
 
 class IVehicleLink(Interface):
-    """The gateway's hold on one connected vehicle; given by ingress."""
+    """The gateway's hold on one connected vehicle; given by ingress, which frames and writes every reply.
 
-    def send(replies: bytes) -> None:
-        """Write replies (framed by ``IReplyFrames``) at once. After the link has gone it does nothing."""
+    Replies leave in the order of the calls; those of one ``ISession.received`` leave in one write. After the connection has
+    gone, or has begun to close, every method does nothing. None of them raises.
+    """
+
+    def acknowledge(records: Sequence[Record]) -> None:
+        """Acknowledge one or more records, in order."""
+
+    def acknowledge_unknown(txid: bytes) -> None:
+        """Acknowledge a message of an unknown type: without a record type."""
+
+    def reply_error(txid: bytes) -> None:
+        """Answer a message with the error reply; ``txid`` is empty when it could not be read."""
 
     def close(reason: str) -> None:
-        """Say goodbye (WebSocket code 1001, ``reason`` of at most 123 bytes) and close."""
-
-
-class IReplyFrames(Interface):
-    """Replies as they go out on the wire: the codec's envelopes framed for the transport."""
-
-    def ack(record_type: str, txid: bytes) -> bytes:
-        """One framed acknowledgement."""
-
-    def error(txid: bytes) -> bytes:
-        """One framed error reply."""
+        """Begin the closing handshake: WebSocket code 1001, ``reason`` of at most 123 bytes."""
 
 
 class ISession(Interface):
-    """What one connection asks of the core; made by ``IGateway.connected``."""
+    """The core's side of one connection; made by ``IGateway.connected``."""
 
-    def received(messages: Sequence[bytes]) -> bytes:
-        """Take the whole WebSocket messages of one read, in order.
-
-        :return: the replies that are already due, framed and joined, to be written at once; may be empty.
-        """
+    def received(messages: Sequence[bytes]) -> None:
+        """Take the whole WebSocket messages of one read, in order. Replies that are due at once leave by the link."""
 
     def disconnected() -> None:
         """The connection has gone. Called once; nothing is called afterwards."""

@@ -1,0 +1,42 @@
+"""The state that all connections of vehicles share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from fleetgw.adapters.ingress.replies import ReplyFrames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fleetgw.adapters.ingress.autobahn_frames import FrameReader, ReaderHost
+    from fleetgw.adapters.ingress.events import IngressEvents
+    from fleetgw.adapters.ingress.limits import IngressLimits
+    from fleetgw.adapters.ingress.registry import ConnectionRegistry
+    from fleetgw.adapters.ingress.turns import Turns
+    from fleetgw.domain.identity import IssuerTable
+    from fleetgw.domain.ports import IGateway
+
+
+@define(eq=False)
+class ConnectionContext:
+    """Given to each connection.
+
+    :ivar issuers: the certificate authorities' rules of identity.
+    :ivar monotonic: seconds, never going back.
+    :ivar new_reader: makes an Autobahn reader for the frames that the fast path leaves.
+    :ivar is_paused: nothing is to be read from any vehicle.
+    """
+
+    gateway: IGateway
+    issuers: IssuerTable
+    limits: IngressLimits
+    monotonic: Callable[[], float]
+    turns: Turns
+    registry: ConnectionRegistry  # type: ignore[type-arg]  # of connections, which import this module
+    events: IngressEvents
+    new_reader: Callable[[ReaderHost], FrameReader]
+    replies: ReplyFrames = field(factory=ReplyFrames)
+    is_paused: bool = False

@@ -1,0 +1,115 @@
+"""The deadlines of one connection. Pure: told the time, answers with the step to take."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from fleetgw.adapters.ingress.limits import IngressLimits
+
+CLOSE_TIMEOUT_S = 5.0
+"""How long the peer may take to answer a close frame before the connection is cut."""
+
+
+class Stage(Enum):
+    """How far a connection has come."""
+
+    UPGRADE = 1
+    OPEN = 2
+    CLOSING = 3
+
+
+@frozen
+class Ping:
+    """Ping a silent peer."""
+
+
+@frozen
+class Cut:
+    """Cut the connection, and log ``event`` with the reason."""
+
+    event: str
+    reason: str
+
+
+@frozen
+class Close:
+    """Begin the closing handshake: a message was not complete in time."""
+
+    reason: str
+
+
+@frozen
+class Abort:
+    """Cut a connection that is closing already."""
+
+
+Step = Ping | Cut | Close | Abort
+
+
+class Deadlines:
+    """Watches one connection.
+
+    :ivar stage: the one that the connection is in.
+    :ivar stage_since: the monotonic time at which it began.
+    """
+
+    __slots__ = ("_pinged_at", "_unsent_since", "stage", "stage_since")
+
+    def __init__(self, now: float) -> None:
+        self.stage = Stage.UPGRADE
+        self.stage_since = now
+        self._pinged_at = 0.0
+        self._unsent_since: float | None = None
+
+    def enter(self, stage: Stage, now: float) -> None:
+        """The connection has come to a stage; harmless when it is in that stage already."""
+        if self.stage is not stage:
+            self.stage = stage
+            self.stage_since = now
+
+    def check(
+        self,
+        limits: IngressLimits,
+        now: float,
+        *,
+        heard_at: float,
+        unsent_bytes: int,
+        incomplete_since: float | None,
+    ) -> Step | None:
+        """Called about once a second.
+
+        :param heard_at: the time of the last read.
+        :param unsent_bytes: replies that the socket has not taken.
+        :param incomplete_since: the time at which the message that is being read began; None between messages.
+        :return: None when no deadline has passed.
+        """
+        if self.stage is Stage.CLOSING:
+            return Abort() if now - self.stage_since > CLOSE_TIMEOUT_S else None
+        if self.stage is Stage.UPGRADE:
+            if 0 < limits.handshake_timeout_s < now - self.stage_since:
+                return Cut("handshake_timeout", f"no upgrade within {limits.handshake_timeout_s:g} s")
+            return None
+        if 0 < limits.write_timeout_s < self._unsent_for_s(now, unsent_bytes):
+            return Cut("replies_not_read", f"replies could not be sent for {limits.write_timeout_s:g} s")
+        if incomplete_since is not None and 0 < limits.message_timeout_s < now - incomplete_since:
+            return Close(f"a message was not complete within {limits.message_timeout_s:g} s")
+        if self._pinged_at > heard_at:
+            if 0 < limits.ping_timeout_s < now - self._pinged_at:
+                return Cut("ping_timeout", f"silent for {now - heard_at:.0f} s")
+            return None
+        if 0 < limits.ping_after_s < now - heard_at:
+            self._pinged_at = now
+            return Ping()
+        return None
+
+    def _unsent_for_s(self, now: float, unsent_bytes: int) -> float:
+        """Seconds since a check first found unsent replies, of which some have been left ever since; 0 when none are."""
+        if not unsent_bytes:
+            self._unsent_since = None
+        elif self._unsent_since is None:
+            self._unsent_since = now
+        return 0.0 if self._unsent_since is None else now - self._unsent_since

@@ -1,0 +1,119 @@
+"""Log events and counters of ingress. Lines that strangers and vehicles cause are bounded in number."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING
+
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+
+from fleetgw.domain.line_limit import LineLimit
+from fleetgw.domain.metrics import SOCKET_ERR_TOTAL, TLS_HANDSHAKE_ERROR_TOTAL
+from fleetgw.domain.vehicle_log import VehicleLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.python.failure import Failure
+
+    from fleetgw.domain.ports import ILog, IMetrics
+
+STRANGERS_LINES = 20
+"""Log lines of one kind that strangers cause, in ten seconds."""
+
+REQUEST_LINES = 1000
+"""Likewise ``request_start`` and ``request_end``, which only the holder of a trusted certificate can cause."""
+
+HANDSHAKE_REASONS = (
+    "certificate has expired",
+    "certificate is not yet valid",
+    "certificate revoked",
+    "unable to get local issuer certificate",
+    "unsuitable certificate purpose",
+    "certificate verify failed",
+    "http request",
+    "no application protocol",
+    "no shared cipher",
+    "peer did not return a certificate",
+    "unsupported protocol",
+    "wrong version number",
+)
+"""Reasons of OpenSSL that are counted under their own name, the first that fits; all others under ``other``."""
+
+
+class IngressEvents:
+    """Logs and counts the events of all connections.
+
+    :param log_handshake_errors: whether failed handshakes are logged; they are counted in any case.
+    """
+
+    def __init__(
+        self, metrics: IMetrics, log: ILog, monotonic: Callable[[], float], *, log_handshake_errors: bool = True
+    ) -> None:
+        self._log = log
+        self._metrics = metrics
+        self._monotonic = monotonic
+        self._log_handshake_errors = log_handshake_errors
+        self._lines = LineLimit()
+        self._vehicle_log = VehicleLog(log, monotonic)
+        self._socket_err_total = metrics.counter(SOCKET_ERR_TOTAL)
+
+    def stranger_error(self, event: str, kind: str = "", **fields: object) -> None:
+        """Log an error that strangers can cause, at a bounded rate for each kind (of a closed set)."""
+        if (more := self._admit(f"{event} {kind}", STRANGERS_LINES)) is not None:
+            self._log.error(event, **fields, **more)
+
+    def request_started(self, fields: dict[str, object]) -> bool:
+        """Log the beginning of a request; returns whether it was logged, so that its end is to be logged."""
+        if (more := self._admit("request_start", REQUEST_LINES)) is None:
+            return False
+        self._log.info("request_start", **fields, **more)
+        return True
+
+    def request_ended(self, fields: dict[str, object], duration_s: float) -> None:
+        """Log the end of a request."""
+        self._log.info("request_end", duration_ms=round(duration_s * 1000), **fields)
+
+    def connected(self, vin: str, fields: dict[str, object]) -> None:
+        """A vehicle has finished its upgrade."""
+        self._vehicle_log.info("socket_connected", vin, lambda: fields)
+
+    def connection_cut(self, event: str, vin: str, remote: str, reason: str) -> None:
+        """A connection is cut, as it went beyond a limit."""
+        self._socket_err_total.add(1)
+        self._vehicle_log.warn(event, vin, lambda: {"device_id": vin, "remote_ip": remote, "error": reason})
+
+    def connection_failed(self, vin: str, error: Exception) -> None:
+        """The handling of a peer's bytes has raised an error."""
+        self._socket_err_total.add(1)
+        fields: dict[str, object] = {
+            "device_id": vin,
+            "error": f"{type(error).__name__}: {error}",
+            "traceback": "".join(traceback.format_exception(error)),
+        }
+        self._vehicle_log.error("connection_failed", vin, lambda: fields)
+
+    def handshake_lost(self, reason: Failure, problem: str, remote: str) -> None:
+        """A connection ended before its upgrade: count and log the reason, when TLS or the network failed it.
+
+        :param problem: OpenSSL's verdict on the peer's certificate, or empty.
+        """
+        if reason.check(ConnectionDone, ConnectionAborted, ConnectionLost):
+            return
+        text = _openssl_reason(reason) + (f": {problem}" if problem else "")
+        label = next((known for known in HANDSHAKE_REASONS if known in text), "other")
+        self._metrics.counter(TLS_HANDSHAKE_ERROR_TOTAL, reason=label).add(1)
+        if self._log_handshake_errors:
+            self.stranger_error("tls_handshake_error", label, error=text, remote_ip=remote)
+
+    def _admit(self, kind: str, lines: int) -> dict[str, int] | None:
+        unwritten = self._lines.admit(kind, "", self._monotonic(), lines)
+        return None if unwritten is None else {"more_unwritten": unwritten} if unwritten else {}
+
+
+def _openssl_reason(reason: Failure) -> str:
+    error = reason.value
+    errors = error.args[0] if error is not None and error.args else None
+    if isinstance(errors, list) and errors and isinstance(errors[-1], tuple):
+        return "; ".join(str(entry[-1]) for entry in errors)
+    return str(error) or type(error).__name__

@@ -1,0 +1,75 @@
+"""The frames of one open connection: whole data frames on the fast path, all others by Autobahn's reader."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fleetgw.adapters.ingress.fast_frames import BYTES_AT_ONCE, split_frames
+
+if TYPE_CHECKING:
+    from fleetgw.adapters.ingress.autobahn_frames import FrameReader, ReaderHost
+    from fleetgw.adapters.ingress.context import ConnectionContext
+    from fleetgw.domain.ports import ISession
+
+
+class Frames:
+    """Cuts a connection's bytes into messages.
+
+    :param host: the connection: gets the messages that Autobahn has read, and writes Autobahn's frames.
+    :ivar reader: Autobahn's; None while the connection stands between two messages and does not close.
+    :ivar incomplete_since: the time at which the message that is being read began; None between messages.
+    """
+
+    __slots__ = ("_context", "_host", "_session", "incomplete_since", "reader")
+
+    def __init__(self, context: ConnectionContext, host: ReaderHost, session: ISession) -> None:
+        self._context = context
+        self._host = host
+        self._session = session
+        self.reader: FrameReader | None = None
+        self.incomplete_since: float | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the closing handshake is over, or the peer broke the protocol."""
+        return self.reader is not None and self.reader.finished
+
+    def read(self, data: bytes, position: int, heard_at: float, until: float) -> int:
+        """Read until the vehicle's turn is over, and feed Autobahn only the frames that are its own.
+
+        :param position: of the first byte to read.
+        :param heard_at: the time at which the bytes came.
+        :param until: the end of the vehicle's turn.
+        :return: the position of the first byte not read.
+        """
+        reader = self.reader
+        if reader is not None:
+            reader.frames_this_read = 0
+        while position < len(data) and not (reader is not None and reader.closing) and self._context.monotonic() < until:
+            if reader is None or reader.idle:
+                self.incomplete_since = None
+                messages, position = split_frames(data, position, BYTES_AT_ONCE)
+                if messages:
+                    self._session.received(messages)
+                    continue
+            if reader is None:
+                self.reader = reader = self._context.new_reader(self._host)
+            size = reader.size_wanted
+            reader.feed(data[position : position + size])
+            position += size
+        if reader is None:
+            return position
+        if reader.closing:
+            if not reader.finished:
+                reader.feed(data[position:])
+            return len(data)
+        if reader.idle:
+            self.reader = self.incomplete_since = None
+        elif self.incomplete_since is None:
+            self.incomplete_since = heard_at
+        return position
+
+    def send_close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake."""
+        self.reader = self.reader or self._context.new_reader(self._host)
+        self.reader.send_close(code, reason)

@@ -1,0 +1,172 @@
+"""The upgrade of one connection: HTTP requests in, answers out, and at last the vehicle's identity."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import frozen
+
+from fleetgw.adapters.ingress import http
+from fleetgw.adapters.ingress.certificate import facts_from_der
+from fleetgw.domain.errors import Unauthorized
+from fleetgw.domain.identity import identify
+from fleetgw.domain.line_limit import cut
+from fleetgw.domain.records import Vehicle
+
+if TYPE_CHECKING:
+    from fleetgw.adapters.ingress.context import ConnectionContext
+    from fleetgw.adapters.ingress.http import Request
+    from fleetgw.domain.records import PeerIdentity
+
+MAX_HEADER_CHARACTERS = 256
+"""Of each header that is kept: log lines have it, and every record that waits for a sink may have a copy."""
+
+_UUID = re.compile(
+    r"(?:urn:uuid:)?([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\Z"
+    r"|\{([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\}\Z"
+    r"|([0-9a-f]{32})\Z",
+    re.IGNORECASE,
+)
+
+
+def connection_id(txid_header: str) -> str:
+    """The connection id that ``X-TXID`` asks for, or a fresh one when it is no UUID in one of the four usual forms."""
+    match = _UUID.match(txid_header)
+    return str(uuid.UUID(next(filter(None, match.groups())))) if match else str(uuid.uuid4())
+
+
+def _cut_short(text: str) -> str:
+    return cut(text, MAX_HEADER_CHARACTERS)
+
+
+class Peer(Protocol):
+    """The other end of a connection."""
+
+    @property
+    def peer_certificate(self) -> bytes:
+        """The verified certificate in DER."""
+
+
+@frozen
+class Upgraded:
+    """The identity behind an upgrade.
+
+    :ivar log_fields: of the event ``socket_connected``.
+    """
+
+    vehicle: Vehicle
+    log_fields: dict[str, object]
+
+
+@frozen
+class Answer:
+    """The answer to a request.
+
+    :ivar closes: whether the connection ends behind the response.
+    :ivar upgraded: None for every answer but ``101 Switching Protocols``.
+    """
+
+    response: bytes
+    closes: bool
+    upgraded: Upgraded | None = None
+
+
+class Upgrade:
+    """Reads the requests of one connection until one of them upgrades it.
+
+    :param remote: ``host:port`` of the peer.
+    """
+
+    __slots__ = ("_context", "_held", "_peer", "_remote", "_request", "_since")
+
+    def __init__(self, context: ConnectionContext, peer: Peer, remote: str) -> None:
+        self._context = context
+        self._peer = peer
+        self._remote = remote
+        self._held = b""
+        self._request: dict[str, object] | None = None  # whose beginning was logged
+        self._since = 0.0
+
+    def received(self, data: bytes, now: float) -> Answer | None:
+        """Take bytes; None while the request is not complete."""
+        searched_bytes = len(self._held)
+        self._held += data
+        try:
+            split = http.split_head(self._held, searched_bytes)
+            if split is None:
+                return None
+            head, rest = split
+            self._held = b""
+            request = http.parse_head(head)
+        except http.BadRequest as error:
+            self._held = b""
+            return Answer(error.response, closes=True)
+        self._begin(request, now)
+        if rest:
+            # a client waits for the answer; a second request hidden behind the first is never parsed
+            error_text = "bytes came before the request was answered"
+            self._context.events.stranger_error("websocket_promotion_error", error=error_text)
+            return Answer(http.refused(request, "400 Bad Request", closing=True), closes=True)
+        return self._answer(request)
+
+    def end(self, now: float) -> None:
+        """The request is over: it was answered, or the connection that it upgraded has gone."""
+        request, self._request = self._request, None
+        if request is not None:
+            self._context.events.request_ended(request, now - self._since)
+
+    def _begin(self, request: Request, now: float) -> None:
+        fields: dict[str, object] = {
+            "method": _cut_short(request.method),
+            "remote_ip": self._remote,
+            "urlPath": _cut_short(request.path),
+            "uuid": str(uuid.uuid4()),
+        }
+        self._since = now
+        if self._context.events.request_started(fields):
+            self._request = fields
+
+    def _answer(self, request: Request) -> Answer:
+        closing = http.closes(request)
+        key = request.websocket_key
+        if key is None:
+            if request.path == "/status":
+                return Answer(http.mtls_ok(request), closing)
+            return Answer(http.refused(request, "400 Bad Request", closing=closing), closing)
+        if request.method != "GET":
+            return Answer(http.refused(request, "405 Method Not Allowed", closing=closing), closing)
+        registry, events = self._context.registry, self._context.events
+        if not registry.takes_upgrade(self._remote):
+            return Answer(http.refused(request, "503 Service Unavailable", closing=True), closes=True)
+        try:
+            identity = identify(facts_from_der(self._peer.peer_certificate), self._context.issuers)
+        except Unauthorized as error:
+            registry.unauthorized()
+            events.stranger_error("extract_sender_id_err", error=str(error), remote_ip=self._remote)
+            return Answer(http.refused(request, "403 Forbidden", closing=True), closes=True)
+        if not registry.takes_upgrade_of(identity.device_id, self._remote):
+            return Answer(http.refused(request, "503 Service Unavailable", closing=True), closes=True)
+        return Answer(http.switching_protocols(key), closes=False, upgraded=_upgraded(request, identity))
+
+
+def _upgraded(request: Request, identity: PeerIdentity) -> Upgraded:
+    headers = request.headers
+    vehicle = Vehicle(
+        identity,
+        identity.device_id,
+        connection_id(headers.get("x-txid", "")),
+        _cut_short(headers.get("version", "")),
+        _cut_short(headers.get("x-network-interface", "")),
+    )
+    log_fields: dict[str, object] = {
+        "X-Forwarded-For": _cut_short(headers.get("x-forwarded-for", "")),
+        "method": request.method,
+        "network_interface": vehicle.network_interface,
+        "path": _cut_short(request.path),
+        "txid": vehicle.connection_id,
+        "user_agent": _cut_short(headers.get("user-agent", "")),
+        "device_id": vehicle.vin,
+    }
+    return Upgraded(vehicle, log_fields)

@@ -1,0 +1,114 @@
+"""The connected vehicles: counted, announced by connectivity records, and told apart for fair shares and rate limits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+
+from fleetgw.domain.metrics import NUM_CONNECTIONS
+from fleetgw.domain.ports import ConnectivityStatus
+from fleetgw.domain.rate_limit import VehicleBuckets
+from fleetgw.domain.vehicle_log import VehicleLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fleetgw.app.pipeline.routes import TypeRoutes
+    from fleetgw.domain.ports import IGauge, ILog, IMetrics, IRecordCodec
+    from fleetgw.domain.rate_limit import TokenBucket
+    from fleetgw.domain.records import Vehicle
+
+_NO_FIELD_OF_ITS_OWN = frozenset({"event", "self"})
+"""Record types whose name cannot be a field of a log event; their bytes are in its total."""
+
+
+@frozen
+class RateLimit:
+    """The most records of each vehicle in an interval, over all of its connections."""
+
+    message_limit: int
+    interval_s: float
+
+
+@define(eq=False)
+class ConnectedVehicles:
+    """Knows how many connections each vehicle has, and emits the connectivity records.
+
+    :ivar rate_limit: for each vehicle, None for no limit.
+    :ivar monotonic: seconds, never going back.
+    :ivar wall_ns: epoch nanoseconds.
+    """
+
+    routes: TypeRoutes
+    codec: IRecordCodec
+    metrics: IMetrics
+    log: ILog
+    rate_limit: RateLimit | None
+    monotonic: Callable[[], float]
+    wall_ns: Callable[[], int]
+    _vehicle_log: VehicleLog = field(init=False)
+    _num_connections: IGauge = field(init=False)
+    _buckets: VehicleBuckets | None = field(default=None, init=False)
+    _counts: Counter[str] = field(factory=Counter, init=False)
+    _connections: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._vehicle_log = VehicleLog(self.log, self.monotonic)
+        self._num_connections = self.metrics.gauge(NUM_CONNECTIONS)
+        if self.rate_limit is not None:
+            self._buckets = VehicleBuckets(self.rate_limit.message_limit, self.rate_limit.interval_s)
+
+    def add(self, vehicle: Vehicle) -> TokenBucket | None:
+        """A connection has begun. Emits the CONNECTED record; returns the vehicle's part of the rate limit."""
+        self._count(vehicle, 1)
+        self._announce(vehicle, ConnectivityStatus.CONNECTED)
+        return self._buckets.of(vehicle.vin, self.monotonic()) if self._buckets is not None else None
+
+    def remove(self, vehicle: Vehicle, connected_at: float, size_bytes: Mapping[str, int]) -> None:
+        """A connection has ended. Emits the DISCONNECTED record, and the event with the bytes that it brought.
+
+        :param connected_at: monotonic seconds.
+        :param size_bytes: payload bytes by the record type's label.
+        """
+        self._count(vehicle, -1)
+        self._announce(vehicle, ConnectivityStatus.DISCONNECTED)
+        totals: dict[str, object] = {
+            name: str(size) for name, size in size_bytes.items() if name not in _NO_FIELD_OF_ITS_OWN
+        }
+        totals |= {
+            "total": str(sum(size_bytes.values())),
+            "duration_sec": int(self.monotonic() - connected_at),
+            "device_id": vehicle.vin,
+        }
+        self._vehicle_log.info("socket_disconnected", vehicle.vin, lambda: totals)
+
+    def _count(self, vehicle: Vehicle, change: int) -> None:
+        counts, vin = self._counts, vehicle.vin
+        vehicles = len(counts)
+        counts[vin] += change
+        if not counts[vin]:
+            del counts[vin]
+            if self._buckets is not None:
+                self._buckets.leave(vin, self.monotonic())
+        self._connections += change
+        self._num_connections.set_to(self._connections)
+        if (vehicles > 1) != (len(counts) > 1):
+            for lane in self.routes.lanes:
+                lane.share_among_vehicles(is_shared=len(counts) > 1)
+
+    def _announce(self, vehicle: Vehicle, status: ConnectivityStatus) -> None:
+        route = self.routes.find(b"connectivity")
+        if route is None:
+            return
+        try:
+            record = self.codec.connectivity(vehicle, status, self.wall_ns())
+        except Exception as error:  # a header that no record can hold must not keep the vehicle out
+            fields: dict[str, object] = {"vin": vehicle.vin, "status": status.name, "error": str(error)}
+            self._vehicle_log.error("connectivity_failed", vehicle.vin, lambda: fields)
+            return
+        for lane in route.lanes:
+            if not lane.offer([record], record.cost_bytes, None):
+                fields = {"vin": vehicle.vin, "dispatcher": lane.sink.name, "status": status.name}
+                self._vehicle_log.error("connectivity_dropped", vehicle.vin, fields.copy)

@@ -1,0 +1,183 @@
+"""A session: the way of one connection's messages to the lanes, and of their acknowledgements back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define
+from zope.interface import implementer
+
+from fleetgw.domain.errors import MessageTooBig, OtherSender, UnknownMessageType
+from fleetgw.domain.ports import ISession
+from fleetgw.domain.records import MessageType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fleetgw.app.pipeline.connected import ConnectedVehicles
+    from fleetgw.app.pipeline.lane import Lane
+    from fleetgw.app.pipeline.refusals import Refusals
+    from fleetgw.app.pipeline.routes import TypeNumbers, TypeRoute, TypeRoutes
+    from fleetgw.app.pipeline.signals import SignalNumbers
+    from fleetgw.domain.ports import IRecordCodec, IVehicleLink
+    from fleetgw.domain.rate_limit import TokenBucket
+    from fleetgw.domain.records import Envelope, Record, Vehicle
+
+STREAM = MessageType.STREAM.value
+
+
+@define(eq=False)
+class SessionContext:
+    """The state that all sessions share.
+
+    :ivar refusals: counts and logs the messages that make no record.
+    :ivar max_message_bytes: a longer message is answered with the error reply.
+    :ivar monotonic: seconds, never going back.
+    :ivar wall_ns: epoch nanoseconds.
+    """
+
+    routes: TypeRoutes
+    codec: IRecordCodec
+    refusals: Refusals
+    signals: SignalNumbers
+    connected: ConnectedVehicles
+    max_message_bytes: int
+    monotonic: Callable[[], float]
+    wall_ns: Callable[[], int]
+
+
+@implementer(ISession)
+class Session:
+    """Takes one connection's messages, and acknowledges its records.
+
+    :ivar connected_at: monotonic seconds.
+    :ivar size_bytes: payload bytes of the records received, by the record type's label.
+    """
+
+    __slots__ = ("__weakref__", "_bucket", "_context", "_link", "connected_at", "size_bytes", "vehicle")
+
+    def __init__(self, context: SessionContext, vehicle: Vehicle, link: IVehicleLink, bucket: TokenBucket | None) -> None:
+        self.vehicle = vehicle
+        self.connected_at = context.monotonic()
+        self.size_bytes: dict[str, int] = {}
+        self._context = context
+        self._link: IVehicleLink | None = link
+        self._bucket = bucket
+
+    def received(self, messages: Sequence[bytes]) -> None:
+        """See ``ISession``. Consecutive records of one type go to their lanes together."""
+        context = self._context
+        codec, routes = context.codec, context.routes
+        read_envelope, read_record, find_route = codec.read_envelope, codec.read_record, routes.find
+        max_message_bytes = context.max_message_bytes
+        received_at_ms = context.wall_ns() // 1_000_000
+        vehicle, bucket = self.vehicle, self._bucket
+        now = context.monotonic() if bucket is not None else 0.0
+        run: list[Record] = []
+        run_route: TypeRoute | None = None
+        for message in messages:
+            envelope = None
+            try:
+                if len(message) > max_message_bytes:
+                    raise MessageTooBig(f"message of {len(message)} bytes; at most {max_message_bytes} are taken")
+                envelope = read_envelope(message)
+                route = find_route(envelope.topic)
+                if envelope.message_type != STREAM or not envelope.has_message:
+                    raise UnknownMessageType(envelope.message_type)
+                if bucket is not None and not bucket.take(now):
+                    context.refusals.over_rate_limit(vehicle, route)
+                    continue
+                if route is None:
+                    self._check_sender(envelope)
+                    route = routes.unrouted(envelope.topic)
+                record = read_record(route.record_type, envelope, vehicle, received_at_ms)
+            except Exception as error:  # a message that provokes an error is refused alone
+                if run_route is not None:
+                    self._accept(run_route, run)
+                    run_route = None
+                self._refuse(error, envelope)
+                continue
+            if route is not run_route:
+                if run_route is not None:
+                    self._accept(run_route, run)
+                run_route, run = route, []
+            run.append(record)
+        if run_route is not None:
+            self._accept(run_route, run)
+
+    def _accept(self, route: TypeRoute, records: list[Record]) -> None:
+        """Offer records of one type to their lanes, and acknowledge those that wait for no confirmation."""
+        size_bytes = cost_bytes = signals = 0
+        for record in records:
+            size_bytes += len(record.payload)
+            cost_bytes += record.cost_bytes
+            signals += record.signals
+            if record.unknown_values:
+                self._context.signals.note_unknown_values(record)
+        count = len(records)
+        numbers = route.numbers
+        self._count(numbers, count, size_bytes)
+        if signals:
+            self._context.signals.count(numbers, self.vehicle, signals)
+        for lane in route.lanes:
+            # a full queue does not keep the records from the other lanes
+            count = min(count, lane.offer(records, cost_bytes, None))
+        confirming = route.confirming
+        if confirming is not None:
+            if count == len(records):
+                count = confirming.offer(records, cost_bytes, self)
+            else:
+                count = self._offer_some(confirming, records, count)
+        elif count and self._link is not None:
+            self._link.acknowledge(records if count == len(records) else records[:count])
+        numbers.dispatch_total.add(count)
+
+    def _offer_some(self, confirming: Lane, records: list[Record], count: int) -> int:
+        # a record that another lane had no room for must stay unacknowledged, though this sink may have it
+        awaited, rest = records[:count], records[count:]
+        taken = confirming.offer(awaited, sum(record.cost_bytes for record in awaited), self)
+        if taken == count:
+            confirming.offer(rest, sum(record.cost_bytes for record in rest), None)
+        return taken
+
+    def _count(self, numbers: TypeNumbers, count: int, size_bytes: int) -> None:
+        numbers.record_total.add(count)
+        numbers.size_bytes_total.add(size_bytes)
+        self.size_bytes[numbers.label] = self.size_bytes.get(numbers.label, 0) + size_bytes
+
+    def confirmed(self, records: Sequence[Record]) -> None:
+        """See ``AwaitsConfirmation``: acknowledges the records, in one write."""
+        link = self._link
+        counts: dict[str, int] = {}
+        for record in records:
+            counts[record.record_type] = counts.get(record.record_type, 0) + 1
+        for record_type, count in counts.items():
+            numbers = self._context.routes.confirmed_numbers[record_type]
+            (numbers.reliable_ack if link is not None else numbers.reliable_ack_miss).add(count)
+            numbers.sink_total.add(count)
+        if link is not None:
+            link.acknowledge(records)
+
+    def disconnected(self) -> None:
+        """See ``ISession``. Confirmations that come later are counted as missed."""
+        self._link = None
+        self._context.connected.remove(self.vehicle, self.connected_at, self.size_bytes)
+
+    def _check_sender(self, envelope: Envelope) -> None:
+        identity, sender_id = self.vehicle.identity, envelope.sender_id
+        if sender_id not in (identity.sender_id.encode(), identity.device_id.encode()):
+            raise OtherSender("the record's sender is not the certificate's")
+
+    def _refuse(self, error: Exception, envelope: Envelope | None) -> None:
+        """Count, log and answer a message that makes no record."""
+        context, link = self._context, self._link
+        context.refusals.refuse(self.vehicle, error, envelope)
+        txid = envelope.txid if envelope is not None else b""
+        if isinstance(error, UnknownMessageType):
+            numbers = context.routes.unrouted(b"").numbers
+            self._count(numbers, 1, 0)
+            numbers.dispatch_total.add(1)
+            if link is not None:
+                link.acknowledge_unknown(txid)
+        elif link is not None:
+            link.reply_error(txid)
