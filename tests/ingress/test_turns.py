@@ -1,14 +1,18 @@
 """A vehicle's reads wait their turn: on a clock that each message moves on, and no other."""
 
 import gc
+from typing import Any
+from unittest import mock
 from weakref import ref
 
 from twisted.internet.task import Clock
 
 from fleetgw.adapters.codec import envelope as envelope_form
 from fleetgw.adapters.codec.codec import RecordCodec
+from fleetgw.adapters.ingress import tls as ingress_tls
 from fleetgw.adapters.ingress.connection import VehicleConnection
 from fleetgw.adapters.ingress.fast_frames import BYTES_AT_ONCE, MESSAGES_AT_ONCE
+from fleetgw.adapters.ingress.tls import RECORDS_AT_ONCE
 from fleetgw.adapters.ingress.turns import QUANTUM_ALONE_S, QUANTUM_S, Turns
 from fleetgw.domain.records import Envelope
 from fleetgw.simulator.vins import make_vin
@@ -34,13 +38,32 @@ class CostlyCodec(RecordCodec):
         return super().read_envelope(message)
 
 
+class CostlyOpenSsl:
+    """OpenSSL's functions; each TLS record takes the same time to decrypt, ``decrypted`` counts them."""
+
+    def __init__(self, clock: Clock, real: Any) -> None:
+        self.decrypted = 0
+        self._clock = clock
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def SSL_read(self, *arguments: Any) -> int:
+        size = int(self._real.SSL_read(*arguments))
+        if size > 0:
+            self.decrypted += 1
+            self._clock.rightNow += COST_S  # type: ignore[attr-defined]  # nothing that is due may run within a read
+        return size
+
+
 class TurnTests(GatewayCase):
     def setUp(self) -> None:
         super().setUp()
         gateway = self.start(log_level="error")
         self.codec = CostlyCodec(transmit_decoded_records=False)
         self.codec.clock = gateway.clock
-        gateway.parts.gateway.codec = self.codec
+        gateway.parts.gateway.sessions.codec = self.codec
         self.other = self.open_vehicle(HONEST)
 
     def handled(self) -> int:
@@ -125,6 +148,46 @@ class TurnTests(GatewayCase):
         self.assertEqual(sum(handled), 20 * MESSAGES_AT_ONCE)
         self.assertEqual(max(handled), MESSAGES_AT_ONCE)
 
+    def send_tiny_records(self, vehicle: RawVehicle, data: bytes) -> None:
+        """Each byte in a TLS record of its own; none is delivered yet."""
+        tls: Any = vehicle.transport  # whose own write would gather them in one record
+        for byte in data:
+            tls._tlsConnection.send(bytes([byte]))
+        tls._flushSendBIO()
+
+    def test_decryption_takes_time_of_the_turn(self) -> None:
+        """Over many connections of one vehicle, nothing is decrypted once the turn is over."""
+        vehicles = [self.open_vehicle(HOSTILE) for _ in range(10)]
+        openssl = CostlyOpenSsl(self.gateway.clock, ingress_tls._lib)
+        data = EMPTY_MESSAGE * 50
+        self.codec.cost_s = 0.0
+        for vehicle in vehicles:
+            self.send_tiny_records(vehicle, data)
+        decrypted, handled = [], 0
+        with mock.patch.object(ingress_tls, "_lib", openssl):
+            for _ in range(200):
+                handled += self.iterate(*vehicles)
+                decrypted.append(openssl.decrypted)
+                openssl.decrypted = 0
+        self.assertEqual((sum(decrypted), handled), (10 * len(data), 10 * 50))
+        self.assertLessEqual(max(decrypted) * COST_S, QUANTUM_S + RECORDS_AT_ONCE * COST_S)
+
+    def test_a_socket_with_encrypted_bytes_left_is_not_read(self) -> None:
+        vehicle, other = self.open_vehicle(HOSTILE), self.open_vehicle(HOSTILE)
+        self.codec.cost_s = 2 * QUANTUM_S
+        vehicle.transport.write(EMPTY_MESSAGE)
+        self.assertEqual(self.iterate(vehicle), 1)
+        self.assertTrue(vehicle.link.server.reading)
+        other.transport.write(EMPTY_MESSAGE)
+        other.transport._aggregator.flush()  # type: ignore[attr-defined]  # TLS's, which else waits for a timer
+        other.link.client.deliver(other.link.server)
+        self.assertEqual(self.handled(), 0)
+        self.assertFalse(other.link.server.reading)
+        self.assertEqual(self.connection(other)._unread, b"", "decrypted")
+        other.link.pump()
+        self.assertEqual(self.handled(), 1)
+        self.assertTrue(other.link.server.reading)
+
     def test_another_vehicle_is_served_in_every_iteration(self) -> None:
         hostile, honest = self.open_vehicle(HOSTILE), self.open_vehicle(HONEST)
         hostile.transport.write(EMPTY_MESSAGE * 1000)
@@ -186,7 +249,7 @@ class TurnTests(GatewayCase):
     def test_a_vehicle_that_connects_again_has_no_new_turn(self) -> None:
         vehicle = self.open_vehicle(HOSTILE)
         self.send(vehicle)
-        turns = self.gateway.vehicles.turns
+        turns = self.gateway.vehicles.context.turns
         self.assertTrue(turns.of(HOSTILE).is_over)
         vehicle.link.client.abortConnection()
         vehicle.link.client.deliver(vehicle.link.server)

@@ -9,6 +9,9 @@ from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from fleetgw.adapters.ingress.tls import VehicleTransport
+from fleetgw.adapters.ingress.vehicle_socket import READ_BYTES, read_buffer
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -24,8 +27,9 @@ _TURNS = 1000
 class MemoryTransport:
     """One end of a connection in memory.
 
-    What its protocol writes waits here until ``deliver``; a protocol that has paused gets nothing. As with sockets, nothing
-    is called back from within ``write``, ``loseConnection`` or ``abortConnection``.
+    Bytes that its protocol writes wait here until ``deliver``; a protocol that has paused gets none. As with sockets,
+    nothing is called back from within ``write``, ``loseConnection`` or ``abortConnection``. The gateway's protocol reads as
+    from a ``VehicleSocket``: from the shared buffer, at most ``READ_BYTES`` at a time.
     """
 
     def __init__(self, protocol: IProtocol, host: IPv4Address, peer: IPv4Address) -> None:
@@ -43,10 +47,8 @@ class MemoryTransport:
         """Move what was written here to ``other``'s protocol; close both ends when it is time. Whether anything happened."""
         moved = False
         if self._unsent and other.reading and not other.disconnected:
-            data = bytes(self._unsent)
-            self._unsent.clear()
+            other._read(self._unsent)
             self._let_produce()
-            other.protocol.dataReceived(data)
             moved = True
         elif self._unsent and other.disconnected:
             self._unsent.clear()
@@ -55,6 +57,18 @@ class MemoryTransport:
         other.lost(ConnectionLost() if isinstance(self._closing, ConnectionAborted) else ConnectionDone())
         self.lost(self._closing)
         return True
+
+    def _read(self, sent: bytearray) -> None:
+        """Take bytes from ``sent``, as one read of a socket does."""
+        if isinstance(self.protocol, VehicleTransport):
+            size = min(len(sent), READ_BYTES)
+            read_buffer[:size] = sent[:size]
+            del sent[:size]
+            self.protocol.bytes_read(size)
+        else:
+            data = bytes(sent)
+            sent.clear()
+            self.protocol.dataReceived(data)
 
     def lost(self, reason: Exception) -> None:
         """The connection has gone: tell the protocol, once."""
