@@ -51,7 +51,7 @@ def logged_events() -> dict[str, set[Path]]:
                 events.setdefault(event, set()).add(path)
             case ast.Call(ast.Attribute(attr="stranger_error"), [ast.Constant(event), *_]):
                 events.setdefault(event, set()).add(path)
-            case ast.Call(ast.Attribute(attr="_cut") | ast.Name("Cut"), [ast.Constant(event), _]):  # of a vehicle's connection
+            case ast.Call(ast.Attribute(attr="_cut") | ast.Name("Cut"), [ast.Constant(event), _]):  # of a connection
                 events.setdefault(event, set()).add(path)
             case ast.Call(ast.Name("write"), [ast.Constant(event)], [_, *_]):  # of librdkafka's log
                 events.setdefault(event, set()).add(path)
