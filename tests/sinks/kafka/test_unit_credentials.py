@@ -106,6 +106,22 @@ class ConfluentTests(CredentialCase):
         self.clock.pump([0.1] * 5)
         self.assertEqual(self.sink.readiness(), Ready())
 
+    def test_a_time_out_of_the_old_client_is_not_held_against_the_next(self) -> None:
+        """The next client is connected before its first statistics: these never say that there is no broker."""
+        self.broker.down = True
+
+        def replace(_: object) -> None:
+            self.password.write_text("second")
+            self.broker.down = False
+            self.sink.reload()
+
+        self.dispatch().addCallback(replace)
+        self.clock.pump([0.1] * 100)
+        self.assertIsInstance(self.sink.readiness(), NotReady)
+        self.clock.pump([0.1] * 10)
+        self.assertEqual(len(self.made), 2)
+        self.assertEqual(self.sink.readiness(), Ready())
+
     def test_a_file_that_cannot_be_used_leaves_the_old_client(self) -> None:
         self.password.write_text("")
         for _ in range(2):

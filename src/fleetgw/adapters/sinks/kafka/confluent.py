@@ -149,6 +149,7 @@ class ConfluentKafkaSink:
             self._answer_settled()
         if self._stopped is None:
             self._clients.take_over()
+            self._standing.client_changed()
 
     def _offer(self, producer: Producer, delivery: Delivery, indexes: Iterable[int], report: Report) -> None:
         """Hand some of a delivery's records to a client; what it refuses at once is settled at once."""
@@ -348,6 +349,7 @@ class ConfluentKafkaSink:
             return
         self._fatal = None
         self._clients.replace(fatal)
+        self._standing.client_changed()
 
     def _heard_error(self, error: KafkaError) -> None:
         self._failures.add(error.name(), f"{error.name()}: {error.str()}")

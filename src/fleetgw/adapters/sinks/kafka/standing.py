@@ -49,6 +49,16 @@ class Standing:
         """The client has been made; it connects by itself."""
         self._of_servers = NotReady(f"no broker of {self._servers} has answered yet")
 
+    def client_changed(self) -> None:
+        """Another client has taken over: errors and time-outs of the client before it say nothing about this one.
+
+        The last known readiness stays while it is good: it need not be lost when credentials rotate.
+        """
+        self._unconfirmed = self._all_down = False
+        self._cause = ""
+        if not self.has_broker:
+            self.started()
+
     def stopped(self) -> None:
         """The client has gone."""
         self._of_servers = NotReady("stopped")
