@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from confluent_kafka import KafkaError as ConfluentError
+from confluent_kafka import Producer
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.secrets import SecretFile, UnusableSecretFile
@@ -16,7 +17,7 @@ from fleetgw.adapters.sinks.kafka import kafka_library
 from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
 from fleetgw.adapters.sinks.kafka.kafka_library import IllegalStateError, KafkaError, KafkaTimeoutError
 from fleetgw.adapters.sinks.kafka.kafka_python import KafkaPythonSink
-from fleetgw.adapters.sinks.kafka.producers import let_go
+from fleetgw.adapters.sinks.kafka.producers import let_go, make_producer
 from fleetgw.adapters.sinks.kafka.properties import confluent_properties
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import NotConnected, Retryable
@@ -122,6 +123,21 @@ class ConfluentTests(CredentialCase):
         self.assertEqual(len(self.made), 2)
         self.assertEqual(self.sink.readiness(), Ready())
 
+    def test_without_a_broker_for_long_the_bootstrap_servers_are_asked_again(self) -> None:
+        """All brokers may have new addresses; not while there is one, and once a minute at most."""
+        self.clock.pump([1.0] * 200)
+        self.assertEqual(len(self.made), 1)
+        self.broker.down = True
+        self.clock.pump([0.25] * 4 * 59)
+        self.assertEqual(len(self.made), 1)
+        self.clock.pump([0.25] * 4 * 3)
+        self.assertEqual(len(self.made), 2)
+        self.clock.pump([0.25] * 4 * 57)
+        self.assertEqual(len(self.made), 2)
+        self.clock.pump([0.25] * 4 * 4)
+        self.assertEqual(len(self.made), 3)
+        self.assertEqual(self.made[0].conf["sasl.password"], self.made[2].conf["sasl.password"])
+
     def test_a_file_that_cannot_be_used_leaves_the_old_client(self) -> None:
         self.password.write_text("")
         for _ in range(2):
@@ -200,6 +216,16 @@ class DefaultTests(SynchronousTestCase):
         self.assertEqual(read(settings={})["reconnect.backoff.max.ms"], "500")
         self.assertEqual(read(settings={"reconnect.backoff.max.ms": 9000})["reconnect.backoff.max.ms"], "9000")
         self.assertNotIn("reconnect.backoff.max.ms", read(settings={"reconnect.backoff.ms": 2000}))
+
+    def test_the_known_brokers_are_kept_while_all_are_down_unless_told(self) -> None:
+        """librdkafka's ``rebootstrap`` would connect, and look for leaders, once a second only."""
+        read = partial(confluent_properties, "kafka", log=ReadableLog())
+        self.assertEqual(read(settings={})["metadata.recovery.strategy"], "none")
+        told = {"metadata.recovery.strategy": "rebootstrap"}
+        self.assertEqual(read(settings=told)["metadata.recovery.strategy"], "rebootstrap")
+
+    def test_the_client_takes_our_defaults(self) -> None:
+        make_producer(Producer, "kafka", confluent_properties("kafka", {}, ReadableLog()), {}, ReadableLog())
 
 
 class Future:

@@ -90,6 +90,11 @@ class Clients:
             let_go(before)
         return files, successor is not None
 
+    def bootstrap_again(self) -> None:
+        """Make a successor with the same properties, which asks the bootstrap servers for the brokers."""
+        if self._successor is None:
+            self._successor = self._made()
+
     def take_over(self) -> None:
         """Go on with the successor, if there is one."""
         if self._successor is not None:

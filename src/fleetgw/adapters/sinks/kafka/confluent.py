@@ -44,6 +44,9 @@ LOOK_INTERVAL_S = 0.25
 RELOAD_INTERVAL_S = 1.0
 """How often credentials are looked at while no broker can be reached."""
 
+BOOTSTRAP_AGAIN_S = 60.0
+"""A client without a broker for this time is replaced: all brokers may have new addresses (see ``METADATA_RECOVERY``)."""
+
 REMAKE_INTERVAL_S = 5.0
 """A producer that failed fatally lives at least so long before it is replaced."""
 
@@ -69,6 +72,7 @@ class ConfluentKafkaSink:
         self._failures = FailureLog(context.log, self._numbers, context.reactor)
         self._standing = Standing(self._clients.servers, self._topics)
         self._credentials_looked_at_s = 0.0
+        self._had_broker_at_s = -math.inf
         self._confirmed_at_s = -math.inf
         self._fatal: KafkaError | None = None
         self._suspects: list[tuple[Delivery, int]] = []
@@ -140,8 +144,18 @@ class ConfluentKafkaSink:
         except FleetgwError as error:
             self._failures.add("credentials", str(error))
 
+    def _look_at_broker(self) -> None:
+        """Without a broker, look for changed credentials, and ask the bootstrap servers again from time to time."""
+        now_s = self._context.reactor.seconds()
+        if self._standing.has_broker:
+            self._had_broker_at_s = now_s
+        elif self._stopped is None:
+            self._look_at_credentials()
+            if now_s - max(self._had_broker_at_s, self._clients.made_at_s) >= BOOTSTRAP_AGAIN_S:
+                self._clients.bootstrap_again()
+
     def _take_over(self) -> None:
-        """Go on with the client that has read the credentials again, when that can be."""
+        """Go on with the successor, when that can be."""
         if not self._clients.has_successor or self._stopped is not None or (self._open and self._standing.has_broker):
             return
         if self._open:
@@ -276,8 +290,7 @@ class ConfluentKafkaSink:
         self._answer_settled()
         if self._fatal is not None:
             self._replace_producer(self._fatal)
-        if not self._standing.has_broker and self._stopped is None:
-            self._look_at_credentials()
+        self._look_at_broker()
         self._take_over()
         if self._clients.in_use is None or self._tick is not None:
             return  # a caller stopped the sink, or dispatched, when it heard

@@ -16,6 +16,11 @@ is 10 s."""
 SETUP_MS = 5000
 """Time for one attempt to connect, the handshake included: one that hangs keeps the next from being made."""
 
+METADATA_RECOVERY = "none"
+"""Keep the known brokers while all of them are down. librdkafka's default, ``rebootstrap``, forgets them: it then connects
+and asks for the partitions' leaders on a timer of 1 s, and records leave up to 2 s after a broker is back. The sink makes a
+new client, which asks the bootstrap servers, when no broker was reached for long."""
+
 STATISTICS_MS = 500
 """How often a client tells whether it has a broker."""
 
@@ -86,4 +91,9 @@ def confluent_properties(section: str, settings: Mapping[str, object], log: ILog
         properties.setdefault("linger.ms", str(LINGER_MS))
     if not properties.keys() & _RECONNECT:
         properties["reconnect.backoff.max.ms"] = str(RECONNECT_MAX_MS)
-    return {"statistics.interval.ms": str(STATISTICS_MS), "socket.connection.setup.timeout.ms": str(SETUP_MS)} | properties
+    defaults = {
+        "metadata.recovery.strategy": METADATA_RECOVERY,
+        "socket.connection.setup.timeout.ms": str(SETUP_MS),
+        "statistics.interval.ms": str(STATISTICS_MS),
+    }
+    return defaults | properties
