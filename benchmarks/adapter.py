@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred
 
 from fleetgw.adapters.codec import RecordCodec
 from fleetgw.adapters.logs.null import NullLog
-from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
+from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.app.sinks import BUILT_IN
 from fleetgw.domain.ports import RECEIPT, IDispatcher, Outcome, Ready
@@ -58,7 +58,7 @@ def _vehicle(vin: str) -> Vehicle:
 
 def make_sink(name: str, settings: dict[str, object]) -> IDispatcher:
     any_reactor: Any = reactor
-    context = SinkContext(name, settings, NAMESPACE, ("V",), any_reactor, PrometheusMetrics(), NullLog())
+    context = SinkContext(name, settings, NAMESPACE, ("V",), any_reactor, MetricStore(), NullLog())
     module, _, maker = BUILT_IN[name].partition(":")
     made: IDispatcher = getattr(import_module(module), maker)(context)
     return made

@@ -12,10 +12,11 @@ class ZeroValueTests(ConfigCase):
     def test_zero_where_the_go_server_takes_it_for_left_out(self) -> None:
         config = self.load(
             rate_limit={"enabled": False, "message_interval_time": 0, "message_limit": 0},
-            monitoring={"statsd": {"host": "h:8125", "flush_period": 0}},
+            monitoring={"statsd": {"host": "h:8125", "flush_period": 0, "sample_rate": 0}},
         ).config
         assert config.monitoring.statsd is not None
         self.assertEqual((config.rate_limit.message_interval_time, config.monitoring.statsd.flush_period), (60, 100))
+        self.assertEqual(config.monitoring.statsd.sample_rate, 100)
 
     def test_a_limit_that_is_off_may_hold_anything(self) -> None:
         self.assertEqual(self.warned(rate_limit={"enabled": False, "message_limit": -5, "message_interval_time": -1}), [])
@@ -37,7 +38,7 @@ class ZeroValueTests(ConfigCase):
         for statsd in ({}, {"host": ""}, {"prefix": "x"}):
             with self.subTest(statsd=statsd):
                 (warning,) = self.warned(monitoring={"statsd": statsd})
-                self.assertRegex(warning, "^monitoring.statsd: is not yet available")
+                self.assertRegex(warning, "^monitoring.statsd.host: is missing: no metrics are sent")
 
     def test_an_empty_log_level_counts_as_left_out(self) -> None:
         loaded = self.load(log_level="")

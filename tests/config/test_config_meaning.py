@@ -65,7 +65,7 @@ class RouteTests(ConfigCase):
             ("redis", {"redis": {}}),
             ("dispatchers.mine", {"dispatchers": {"mine": {"class": "a:B"}}}),
             ("port", {"port": 0}),
-            ("monitoring.statsd", {"monitoring": {"statsd": {"host": "h:8125"}}}),
+            ("monitoring.statsd.host", {"monitoring": {"statsd": {"prefix": "x"}}}),
             ("airbrake", {"airbrake": {}}),
             ("monitoring.profiler_port", {"monitoring": {"profiler_port": 6060}}),
         ]

@@ -1,4 +1,4 @@
-"""Metrics: both adapters under the contract, and the text that Prometheus reads."""
+"""Metrics: both adapters under the contract, snapshots, and the text that Prometheus reads."""
 
 import json
 import re
@@ -9,7 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.metrics.null import NullMetrics
-from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
+from fleetgw.adapters.metrics.prometheus import PrometheusExporter
+from fleetgw.adapters.metrics.store import Family, MetricStore
 from fleetgw.domain import metrics as catalogue
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import IMetrics
@@ -23,9 +24,31 @@ class NullMetricsTests(MetricsContract, SynchronousTestCase):
         return NullMetrics()
 
 
-class PrometheusContractTests(MetricsContract, SynchronousTestCase):
+class MetricStoreTests(MetricsContract, SynchronousTestCase):
     def make_metrics(self) -> IMetrics:
-        return PrometheusMetrics()
+        return MetricStore()
+
+    def test_a_snapshot_has_every_series_by_name_of_metric(self) -> None:
+        store = MetricStore()
+        self.assertEqual(store.snapshot(), [])
+        store.gauge(MEASURED).set_to(2.5)
+        counter = store.counter(COUNTED, record_type="V", dispatcher="kafka")
+        store.counter(COUNTED, record_type="alerts", dispatcher="kafka")
+        counter.add(3)
+        taken = store.snapshot()
+        expected = [
+            Family(COUNTED, {("V", "kafka"): 3, ("alerts", "kafka"): 0}),
+            Family(MEASURED, {(): 2.5}),
+        ]
+        self.assertEqual(taken, expected)
+        counter.add(1)
+        self.assertEqual(taken, expected)  # a snapshot stays as it was taken
+
+    def test_hooks_run_before_each_snapshot(self) -> None:
+        store = MetricStore()
+        values = iter((1, 2))
+        store.before_export(lambda: store.gauge(MEASURED).set_to(next(values)))
+        self.assertEqual([family.series for _ in range(2) for family in store.snapshot()], [{(): 1}, {(): 2}])
 
 
 class CatalogueTests(SynchronousTestCase):
@@ -39,10 +62,11 @@ class CatalogueTests(SynchronousTestCase):
 
 class ExpositionTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.metrics = PrometheusMetrics(CollectorRegistry())
+        self.metrics = MetricStore()
+        self.exporter = PrometheusExporter(self.metrics, CollectorRegistry())
 
     def lines(self) -> list[str]:
-        return self.metrics.exposition().decode().splitlines()
+        return self.exporter.exposition().decode().splitlines()
 
     def test_nothing_is_shown_before_a_series_is_asked_for(self) -> None:
         self.assertEqual(self.lines(), [])
@@ -58,7 +82,7 @@ class ExpositionTests(SynchronousTestCase):
             for key, texts in sample.items():
                 if not (key.startswith("after") and texts):
                     continue
-                ours = PrometheusMetrics(CollectorRegistry())
+                ours = MetricStore()
                 texts = [line.replace("<n>", "1.5") for line in texts]
                 # Not prometheus-client's parser: it appends _total to names of counters.
                 for line in (line for line in texts if not line.startswith("#")):
@@ -69,7 +93,8 @@ class ExpositionTests(SynchronousTestCase):
                     else:
                         ours.gauge(metrics[name], **labels).set_to(json.loads(value))
                     compared.add(name)
-                lines = [line for line in ours.exposition().decode().split("\n") if line and not line.startswith("# HELP")]
+                text = PrometheusExporter(ours, CollectorRegistry()).exposition().decode()
+                lines = [line for line in text.split("\n") if line and not line.startswith("# HELP")]
                 self.assertEqual(lines, texts, key)
         self.assertGreaterEqual(compared, {"reliable_ack", "kafka_produce_total_bytes", "num_connections"})
 
@@ -106,8 +131,8 @@ class ExpositionTests(SynchronousTestCase):
         values = ['quo"te', "back\\slash", "line\nfeed", "\x05", "тип"]
         for value in values:
             self.metrics.counter(metric, type=value).add(1)
-        self.assertEqual(self.metrics.exposition().split(b"\n")[0], b"# HELP m a\\\\b\\nc")
-        (family,) = text_string_to_metric_families(self.metrics.exposition().decode())
+        self.assertEqual(self.exporter.exposition().split(b"\n")[0], b"# HELP m a\\\\b\\nc")
+        (family,) = text_string_to_metric_families(self.exporter.exposition().decode())
         self.assertEqual({sample.labels["type"] for sample in family.samples}, set(values))
 
     def test_a_label_that_was_no_utf8_is_shown(self) -> None:
@@ -128,9 +153,9 @@ class ExpositionTests(SynchronousTestCase):
     def test_process_and_collector_figures_come_by_default_from_a_registry_of_its_own(self) -> None:
         before = set(REGISTRY._names_to_collectors)
         for _ in range(2):  # twice: nothing global that a second gateway in the process would run into
-            metrics = PrometheusMetrics()
+            metrics = MetricStore()
             metrics.gauge(MEASURED)
-            text = metrics.exposition().decode()
+            text = PrometheusExporter(metrics).exposition().decode()
             families = {family.name for family in text_string_to_metric_families(text)}
             self.assertGreaterEqual(families, {"measured", "process_resident_memory_bytes", "python_gc_collections"})
         self.assertEqual(set(REGISTRY._names_to_collectors), before)

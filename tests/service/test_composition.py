@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, cast
 from unittest import TestCase
 
-from fleetgw.adapters.metrics.null import NullMetrics
-from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
+from fleetgw.adapters.metrics.runtime import RuntimeGauges
+from fleetgw.adapters.metrics.statsd import StatsdExporter
 from fleetgw.adapters.sinks.logger.sink import LoggerSink
 from fleetgw.app.config import BUILT_IN_SINKS, parse_config
 from fleetgw.app.pipeline.connected import RateLimit
@@ -141,16 +141,16 @@ class BuiltInTests(CompositionCase):
             limits={"max_message_bytes": 1234, "ping_after_s": 3},
             identity={"issuers": {"Own CA": "boat"}},
             vins_signal_tracking_enabled=["A"],
-            monitoring={"prometheus_metrics_port": 9090},
+            monitoring={"statsd": {"host": "[::1]:8125"}},
         )
         self.assertEqual(parts.gateway.rate_limit, RateLimit(5, 7))
         self.assertEqual((parts.gateway.max_message_bytes, parts.vehicles.context.limits.ping_after_s), (1234, 3))
         self.assertEqual(parts.gateway.tracked_vins, {"A"})
         self.assertEqual(parts.vehicles.context.issuers.rules["Own CA"], FixedClientType("boat"))
         self.assertIn("TeslaMotors", parts.vehicles.context.issuers.rules)
-        self.assertIsInstance(parts.metrics, PrometheusMetrics)
+        self.assertEqual([type(monitor) for monitor in parts.monitors], [RuntimeGauges, StatsdExporter])
         plain = self.compose()
-        self.assertIsInstance(plain.metrics, NullMetrics)
+        self.assertEqual([type(monitor) for monitor in plain.monitors], [RuntimeGauges])
         self.assertIsNone(plain.gateway.rate_limit)
 
 

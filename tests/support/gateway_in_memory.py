@@ -59,7 +59,6 @@ class GatewayInMemory:
         text: dict[str, object] = {
             "port": 4443,
             "tls": {"ca_file": "ca.crt", "server_cert": "server.crt", "server_key": "server.key"},
-            "monitoring": {"prometheus_metrics_port": 9273},
             "records": {"V": ["memory"]},
         }
         reactor: Any = self.clock  # composing asks for a clock and for threads only; sockets are the service's
@@ -86,13 +85,10 @@ class GatewayInMemory:
 
     def counted(self, name: str, **labels: str) -> float:
         """A metric's value; 0 when nobody has counted it."""
-        metrics: Any = self.parts.metrics  # Prometheus' own; its registry is asked as it stands
-        wanted = ",".join(f'{key}="{value}"' for key, value in labels.items())
-        line = f"{name}{{{wanted}}} " if wanted else f"{name} "
-        for shown in metrics.exposition().decode().splitlines():
-            if shown.startswith(line):
-                return float(shown.removeprefix(line))
-        return 0.0
+        for family in self.parts.metrics.snapshot():
+            if family.metric.name == name:
+                return family.series.get(tuple(labels.get(label, "") for label in family.metric.labels), 0)
+        return 0
 
     def close(self) -> None:
         """Cut every connection and stop watching."""

@@ -72,6 +72,13 @@ RELIABLE_ACK = _counter("reliable_ack", "Acknowledgements sent after a sink conf
 RELIABLE_ACK_MISS = _counter("reliable_ack_miss", "Confirmed records whose vehicle had gone.", "record_type", "dispatcher")
 UPTIME_SEC = _gauge("uptime_sec", "Seconds since the gateway started.")
 NUM_CONNECTIONS = _gauge("num_connections", "Connected vehicles.")
+NUM_GOROUTINE = _gauge("num_goroutine", "Threads of the process: Go's name for its nearest counterpart.")
+MEMORY_ALLOCATED_BYTES = _gauge("memory_allocated_bytes", "Resident memory of the process.")
+MEMORY_HEAP = _gauge("memory_heap", "Resident memory that is no mapped file, in bytes.")
+MEMORY_STACK = _gauge("memory_stack", "Stack of the main thread, in bytes.")
+GC_TOTAL_PAUSE = _gauge("gc_total_pause", "Milliseconds that the garbage collector has run.")
+GC_PAUSE_PER_SECOND = _gauge("gc_pause_per_second", "Milliseconds a second that the garbage collector runs.")
+GC_PER_SECOND = _gauge("gc_per_second", "Runs of the garbage collector a second.")
 LANE_REFUSED_TOTAL = _counter(
     "lane_refused_total", "Records that a full queue did not take; they were not acknowledged.", "dispatcher"
 )

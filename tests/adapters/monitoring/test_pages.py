@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
 
 from fleetgw.adapters.listening.refusals import Refusals
-from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
+from fleetgw.adapters.metrics.prometheus import PrometheusExporter
+from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.adapters.monitoring.pages import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS
 from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
 from fleetgw.domain.metrics import NUM_CONNECTIONS
@@ -90,15 +91,12 @@ class StatusSiteTests(SynchronousTestCase):
 
 class MetricsSiteTests(SynchronousTestCase):
     def test_the_text_is_made_for_each_request(self) -> None:
-        metrics = PrometheusMetrics()
+        metrics = MetricStore()
         counter = metrics.counter(COUNTED, record_type="V", dispatcher="kafka")
         open_connections = metrics.gauge(NUM_CONNECTIONS)
 
-        def exposition() -> bytes:
-            open_connections.set_to(3)
-            return metrics.exposition()
-
-        connection = Connection(metrics_site(exposition))
+        metrics.before_export(lambda: open_connections.set_to(3))
+        connection = Connection(metrics_site(PrometheusExporter(metrics).exposition))
         for total in (1, 2):
             counter.add(1)
             status_line, headers, body = connection.ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")

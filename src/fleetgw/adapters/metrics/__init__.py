@@ -1,1 +1,1 @@
-"""Where numbers go."""
+"""Metrics: one store of series, and the exporters that read it."""

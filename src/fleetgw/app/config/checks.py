@@ -63,14 +63,18 @@ def _check_old_keys(config: Config, findings: Findings, _surroundings: Surroundi
 
 def _check_monitoring(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
     not_available, fix = "is not yet available in this version: it has no effect", "remove it, or leave it for later"
-    for key in ("statsd", "profiler_port", "profiling_path"):
+    for key in ("profiler_port", "profiling_path"):
         if getattr(config.monitoring, key):
             findings.warn(f"monitoring.{key}", not_available, fix)
     if config.airbrake is not None:
         findings.warn("airbrake", not_available, fix)
         check_client_tls(config.airbrake.tls, "airbrake.tls", findings)
     statsd = config.monitoring.statsd
-    if statsd is not None and statsd.host and not is_host_and_port(statsd.host):
+    if statsd is not None and not statsd.host:
+        findings.warn(
+            "monitoring.statsd.host", "is missing: no metrics are sent", 'name the server, such as "127.0.0.1:8125"'
+        )
+    elif statsd is not None and not is_host_and_port(statsd.host):
         findings.refuse("monitoring.statsd.host", f"is {quoted([statsd.host])}", 'must be "host:port"')
 
 

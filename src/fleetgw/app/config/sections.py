@@ -5,14 +5,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field, structs
 
+from fleetgw.app.config.monitoring_sections import Monitoring
 from fleetgw.app.config.sink_sections import Airbrake, Embedded, Kinesis, Mqtt, Pubsub, Redis, Sqlite, Zmq
-from fleetgw.app.config.values import SECRET_FORMS, Natural, Pause, Port, Positive, Seconds, Whole
+from fleetgw.app.config.values import SECRET_FORMS, ZERO_IS_LEFT_OUT, Natural, Pause, Port, Positive, Seconds, Whole
 
 FREE_FORM = {"free_form": True}
 """Hint: an object whose members have no fixed names; secrets in it are told by their form or their name."""
-
-ZERO_IS_LEFT_OUT = {"as_left_out": (0,)}
-"""Hint: in the Go server 0 says what a key that is left out says."""
 
 LOG_LEVEL_ALIASES = {"warning": "warn", "fatal": "error", "panic": "error"}
 """Names that the Go server takes too; nothing here is more important than an error."""
@@ -58,28 +56,6 @@ class Logger(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The sink `logger`."""
 
     verbose: Annotated[bool, Meta(description="Wrap each value in an object that names its type.")] = False
-
-
-class Statsd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Metrics to a StatsD server. Not available in this version: read, checked and not used."""
-
-    host: Annotated[str, Meta(description="`host:port` of the server.")] = ""
-    prefix: Annotated[str, Meta(description="First part of every name.")] = ""
-    sample_rate: Annotated[int, Meta(ge=0, le=100, description="Percentage of the counts that are sent.")] = 100
-    flush_period: Annotated[
-        Natural, Meta(description="Milliseconds between sends; 0: the default.", extra=ZERO_IS_LEFT_OUT)
-    ] = 100
-
-
-class Monitoring(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Metrics and profiling."""
-
-    prometheus_metrics_port: Annotated[Port, Meta(description="Port of `GET /metrics`; 0: off.")] = 0
-    prometheus_metrics_host: Annotated[str, Meta(description="Address that `GET /metrics` listens on.")] = "127.0.0.1"
-    profiler_port: Annotated[Port, Meta(description="Port of the profiler; not available in this version, not used.")] = 0
-    profiler_host: Annotated[str, Meta(description="Address of the profiler; not available in this version, not used.")] = ""
-    profiling_path: Annotated[str, Meta(description="File for a trace; not available in this version, not used.")] = ""
-    statsd: Annotated[Statsd | None, Meta(description="Metrics to a StatsD server.")] = None
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

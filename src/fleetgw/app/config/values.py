@@ -29,6 +29,9 @@ SECRET_FORMS = {
 }
 """JSON Schema of a secret."""
 
+ZERO_IS_LEFT_OUT = {"as_left_out": (0,)}
+"""Hint: in the Go server 0 says what a key that is left out says."""
+
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(ge=0)]
 Pause = Annotated[float, Meta(ge=0.001)]

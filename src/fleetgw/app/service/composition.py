@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
@@ -12,8 +12,9 @@ from fleetgw.adapters.ingress.factory import VehicleFactory
 from fleetgw.adapters.ingress.limits import IngressLimits
 from fleetgw.adapters.ingress.tls import VehicleTlsFactory
 from fleetgw.adapters.ingress.tls_context import ReloadableContext, TlsFiles
-from fleetgw.adapters.metrics.null import NullMetrics
-from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
+from fleetgw.adapters.metrics.runtime import RuntimeGauges
+from fleetgw.adapters.metrics.statsd import StatsdExporter, StatsdSettings
+from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.pipeline.gateway import Gateway
@@ -31,11 +32,13 @@ from fleetgw.domain.ports import DEFAULT_MEMORY_WEIGHT, IHoldsCopies
 from fleetgw.domain.routing import build_routes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorCore
 
     from fleetgw.adapters.listening.port import IListeningReactor
+    from fleetgw.adapters.metrics.statsd import IStatsdReactor
     from fleetgw.adapters.sinks.support.context import ISinkReactor
     from fleetgw.app.config.loading import LoadedConfig
     from fleetgw.app.config.sections import Config
@@ -43,8 +46,18 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import IDispatcher, ILog, IMetrics
     from fleetgw.domain.routing import Route
 
-    class IGatewayReactor(ISinkReactor, IListeningReactor, IReactorCore):
+    class IGatewayReactor(ISinkReactor, IListeningReactor, IStatsdReactor, IReactorCore):
         """What a gateway asks of the reactor."""
+
+
+class IMonitor(Protocol):
+    """Watches the gateway while it runs."""
+
+    def start(self) -> Deferred[None]:
+        """Begin; never fails."""
+
+    def stop(self) -> Deferred[None]:
+        """End; harmless when it was not started; never fails."""
 
 
 @frozen
@@ -54,6 +67,7 @@ class Parts:
     :ivar lanes: by sink name.
     :ivar tls: what ``door`` takes certificates from.
     :ivar door: makes a TLS connection to ``vehicles`` for every socket.
+    :ivar monitors: watch the gateway: the first to start, the last to stop.
     """
 
     gateway: Gateway
@@ -61,7 +75,8 @@ class Parts:
     vehicles: VehicleFactory
     tls: ReloadableContext
     door: VehicleTlsFactory
-    metrics: IMetrics
+    metrics: MetricStore
+    monitors: Sequence[IMonitor]
     log: ILog
 
 
@@ -72,7 +87,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) -> Parts:
         that OpenSSL does not take.
     """
     config = loaded.config
-    metrics: IMetrics = PrometheusMetrics() if config.monitoring.prometheus_metrics_port else NullMetrics()
+    metrics = MetricStore()
     routes = build_routes(config.records, config.reliable_ack_sources)
     lanes = _make_lanes(config, routes, reactor, metrics, log)
     gateway = Gateway(
@@ -100,7 +115,19 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) -> Parts:
         log_handshake_errors=not loaded.suppress_tls_handshake_errors,
     )
     door = VehicleTlsFactory(tls, isClient=False, wrappedFactory=vehicles, clock=reactor)
-    return Parts(gateway, lanes, vehicles, tls, door, metrics, log)
+    return Parts(gateway, lanes, vehicles, tls, door, metrics, _make_monitors(config, metrics, reactor, log), log)
+
+
+def _make_monitors(config: Config, store: MetricStore, reactor: IGatewayReactor, log: ILog) -> list[IMonitor]:
+    monitors: list[IMonitor] = [RuntimeGauges(store, reactor.seconds)]
+    statsd = config.monitoring.statsd
+    if statsd is not None and statsd.host:
+        host, _, port = statsd.host.rpartition(":")
+        settings = StatsdSettings(
+            host.strip("[]"), int(port), statsd.prefix, statsd.sample_rate / 100, statsd.flush_period / 1000
+        )
+        monitors.append(StatsdExporter(store, settings, reactor, log))
+    return monitors
 
 
 def _make_lanes(

@@ -14,13 +14,12 @@ from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
 from fleetgw.adapters.listening.port import AcceptedSocket, listen
 from fleetgw.adapters.listening.refusals import Refusals
 from fleetgw.adapters.logs.lines import LineLog
-from fleetgw.adapters.metrics.prometheus import PrometheusMetrics
+from fleetgw.adapters.metrics.prometheus import PrometheusExporter
 from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
 from fleetgw.app.service.deadline import given_until
 from fleetgw.app.service.listening_errors import explain
 from fleetgw.app.service.reloading import CredentialReloader
 from fleetgw.domain.errors import ConfigurationError, Problem
-from fleetgw.domain.metrics import UPTIME_SEC
 from fleetgw.domain.ports import NotReady
 
 if TYPE_CHECKING:
@@ -72,7 +71,6 @@ class GatewayService(Service):
         self._look_at_sinks: IDelayedCall | None = None
         self._reloader = CredentialReloader(parts.tls, self._started, reactor, parts.log)
         self._stopping = False
-        self._started_at = 0.0
 
     def privilegedStartService(self) -> None:
         """Bind every port.
@@ -80,7 +78,6 @@ class GatewayService(Service):
         :raises ConfigurationError: a port cannot be bound; names its key.
         """
         config, reactor = self._config, self._reactor
-        self._started_at = reactor.seconds()
         vehicles = self._parts.vehicles
         self._door = self._bind(
             "port", config.host, config.port, self._parts.door, vehicles.refusals, VehicleSocket, vehicles.has_room
@@ -92,11 +89,13 @@ class GatewayService(Service):
             # on every address whatever ``host`` is, as the Go server: probes come from elsewhere than vehicles
             self._ports.append(self._bind("status_port", "", config.status_port, status, refusals))
         monitoring = config.monitoring
-        if isinstance(self._parts.metrics, PrometheusMetrics):
+        if monitoring.prometheus_metrics_port:
             refusals = self._refusals("metrics")
-            site = make_metrics_site(self._exposition, reactor, refusals)
+            site = make_metrics_site(PrometheusExporter(self._parts.metrics).exposition, reactor, refusals)
             host, port = monitoring.prometheus_metrics_host, monitoring.prometheus_metrics_port
             self._ports.append(self._bind("monitoring.prometheus_metrics_port", host, port, site, refusals))
+        for monitor in self._parts.monitors:
+            monitor.start()
 
     def _refusals(self, listener: str) -> Refusals:
         return Refusals(listener, self._parts.metrics, self.log, self._reactor.seconds)
@@ -120,12 +119,6 @@ class GatewayService(Service):
 
     def _is_up(self) -> bool:
         return not self._stopping
-
-    def _exposition(self) -> bytes:
-        metrics = self._parts.metrics
-        metrics.gauge(UPTIME_SEC).set_to(int(self._reactor.seconds() - self._started_at))
-        assert isinstance(metrics, PrometheusMetrics)  # noqa: S101  the page exists only then
-        return metrics.exposition()
 
     def startService(self) -> None:
         """Start the sinks once the reactor runs, then let vehicles in. A sink whose broker is down holds up nothing."""
@@ -247,6 +240,7 @@ class GatewayService(Service):
         self._wait_for_log_reader(began + drain_s - reactor.seconds())
         lost = sum(lane.abandon() for lane in lanes)
         await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
+        await DeferredList([monitor.stop() for monitor in reversed(self._parts.monitors)])
         unwritten = {"unwritten_log_lines": self.log.finish()} if isinstance(self.log, LineLog) else {}
         self.log.info("stopped_server", undelivered_records=lost, **unwritten)
 

@@ -1,0 +1,92 @@
+"""The series of one gateway, in memory. Exporters read them as a snapshot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+from zope.interface import implementer
+
+from fleetgw.adapters.metrics.series import label_values
+from fleetgw.domain.metrics import Kind, Metric
+from fleetgw.domain.ports import ICounter, IGauge, IMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+@implementer(ICounter)
+class _Counter:
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def add(self, amount: int) -> None:
+        self.value += amount
+
+
+@implementer(IGauge)
+class _Gauge:
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: float = 0
+
+    def set_to(self, value: float) -> None:
+        self.value = value
+
+
+@frozen
+class Family:
+    """All series of one metric at one moment.
+
+    :ivar series: the number by label values, which are in the order of ``metric.labels``; never empty.
+    """
+
+    metric: Metric
+    series: Mapping[tuple[str, ...], float]
+
+
+@implementer(IMetrics)
+class MetricStore:
+    """Keeps every series without locks: to be used on the reactor's thread only."""
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, Metric] = {}
+        self._counters: dict[str, dict[tuple[str, ...], _Counter]] = {}
+        self._gauges: dict[str, dict[tuple[str, ...], _Gauge]] = {}
+        self._hooks: list[Callable[[], None]] = []
+
+    def counter(self, metric: Metric, **labels: str) -> ICounter:
+        """The counter of ``metric`` with these labels; it is in the snapshot from now on, with 0 at first.
+
+        :raises ValueError: the metric is no counter, the labels are not the metric's, or another metric has its name.
+        """
+        values = label_values(metric, Kind.COUNTER, labels)
+        self._register(metric)
+        return self._counters.setdefault(metric.name, {}).setdefault(values, _Counter())
+
+    def gauge(self, metric: Metric, **labels: str) -> IGauge:
+        """As ``counter``, for gauges."""
+        values = label_values(metric, Kind.GAUGE, labels)
+        self._register(metric)
+        return self._gauges.setdefault(metric.name, {}).setdefault(values, _Gauge())
+
+    def before_export(self, hook: Callable[[], None]) -> None:
+        """Call ``hook`` before every snapshot: it sets gauges that are measured on demand, quickly, and never raises."""
+        self._hooks.append(hook)
+
+    def snapshot(self) -> Sequence[Family]:
+        """The current numbers, by metric name."""
+        for hook in self._hooks:
+            hook()
+        return [Family(metric, self._numbers(name)) for name, metric in sorted(self._metrics.items())]
+
+    def _numbers(self, name: str) -> Mapping[tuple[str, ...], float]:
+        series: Mapping[tuple[str, ...], _Counter | _Gauge] = self._counters.get(name) or self._gauges[name]
+        return {values: one.value for values, one in series.items()}
+
+    def _register(self, metric: Metric) -> None:
+        if self._metrics.setdefault(metric.name, metric) != metric:
+            raise ValueError(f"metric {metric.name} is there already, with another kind, help text or other labels")

@@ -1,0 +1,37 @@
+"""The sections of metrics and profiling."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from fleetgw.app.config.values import ZERO_IS_LEFT_OUT, Natural, Port
+
+
+class Statsd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The metrics to a StatsD server by UDP, beside Prometheus or alone."""
+
+    host: Annotated[str, Meta(description="`host:port` of the server; empty: off.")] = ""
+    prefix: Annotated[str, Meta(description="Stands before every name as it is, such as `fleet.`.")] = ""
+    sample_rate: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100,
+            description="Percentage of the counters' increments that are sent; the server is told and scales them; 0: all.",
+            extra=ZERO_IS_LEFT_OUT,
+        ),
+    ] = 100
+    flush_period: Annotated[
+        Natural, Meta(description="Milliseconds between sends; 0: the default.", extra=ZERO_IS_LEFT_OUT)
+    ] = 100
+
+
+class Monitoring(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Metrics and profiling."""
+
+    prometheus_metrics_port: Annotated[Port, Meta(description="Port of `GET /metrics`; 0: off.")] = 0
+    prometheus_metrics_host: Annotated[str, Meta(description="Address that `GET /metrics` listens on.")] = "127.0.0.1"
+    profiler_port: Annotated[Port, Meta(description="Port of the profiler; not available in this version, not used.")] = 0
+    profiler_host: Annotated[str, Meta(description="Address of the profiler; not available in this version, not used.")] = ""
+    profiling_path: Annotated[str, Meta(description="File for a trace; not available in this version, not used.")] = ""
+    statsd: Annotated[Statsd | None, Meta(description="Metrics to a StatsD server.")] = None
