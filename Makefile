@@ -94,10 +94,10 @@ $(VENV)/.python:
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/.python
 	@echo 'Installing fleetgw into $(VENV) (once, about half a minute) ...'
-	@$(BIN)/python -m pip install --quiet --editable .
+	@$(BIN)/python -m pip install --quiet --no-compile --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.python
 	@echo 'Installing fleetgw, its sinks and the development tools into $(VENV) (once, about a minute) ...'
-	@$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
+	@$(BIN)/python -m pip install --quiet --no-compile --editable '.[all]' --group dev
 	@touch $@ $(VENV)/.installed

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import re
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import get_args, get_origin
@@ -29,12 +30,14 @@ def load_generator() -> ModuleType:
     return module
 
 
+@cache
 def parsed_source() -> list[tuple[Path, ast.AST]]:
     """What runs in a gateway: every module's path below the source, and its parts."""
     paths = [path for path in SOURCE.rglob("*.py") if "testing" not in path.parts]
     return [(path.relative_to(SOURCE), node) for path in paths for node in ast.walk(ast.parse(path.read_text()))]
 
 
+@cache
 def logged_events() -> dict[str, set[Path]]:
     """Every event that the source logs under a name that stands there, and where."""
     events: dict[str, set[Path]] = {}
@@ -60,6 +63,7 @@ def logged_events() -> dict[str, set[Path]]:
     return events
 
 
+@cache
 def metric_names() -> set[str]:
     """Every metric that the source makes; where the name begins with a sink's, ``S`` stands for it."""
     names = set()

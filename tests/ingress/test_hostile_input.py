@@ -328,6 +328,9 @@ class NothingIsLeftTests(GatewayCase):
             "abort": lambda _: gateway.vehicles.abort_all(),
             "broken record": lambda vehicle: vehicle.link.client.write(b"\x17\x03\x03\x00\x20" + bytes(32)),
         }
+        gc.collect()
+        gc.freeze()  # the collections below look at this test's objects alone
+        self.addCleanup(gc.unfreeze)
         for way, leave in ways.items():
             for name, stage in self.stages().items():
                 gc.collect()

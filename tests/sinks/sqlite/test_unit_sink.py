@@ -88,6 +88,7 @@ class SinkTests(SynchronousTestCase):
 
     def test_a_disk_that_comes_and_goes_is_found_again_within_a_second(self) -> None:
         """Away 25 s, there 8 s, five times: records are committed in each time that it is there."""
+        self.sink._store.connect = lambda path, **options: sqlite3.connect(path, **{**options, "timeout": 0})
         self.work()
         for number in range(5):
             with closing(sqlite3.connect(self.path, isolation_level=None)) as other:

@@ -25,7 +25,7 @@ class Consumed(NamedTuple):
 def missing() -> str | None:
     """What moto lacks to be started here, for people; None when nothing is missing."""
     if importlib.util.find_spec("moto") is None or importlib.util.find_spec("flask") is None:
-        return "moto not found: pip install 'moto[server]'"
+        return "moto not found: pip install moto flask flask-cors"
     return None
 
 
