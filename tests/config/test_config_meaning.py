@@ -67,7 +67,8 @@ class RouteTests(ConfigCase):
             ("port", {"port": 0}),
             ("monitoring.statsd.host", {"monitoring": {"statsd": {"prefix": "x"}}}),
             ("airbrake", {"airbrake": {}}),
-            ("monitoring.profiler_port", {"monitoring": {"profiler_port": 6060}}),
+            ("monitoring.profiling_path", {"monitoring": {"profiling_path": "trace"}}),
+            ("monitoring.profiling_path", {"monitoring": {"profiler_port": 6060, "profiling_path": "/no/such/x"}}),
         ]
         for path, changes in cases:
             with self.subTest(path):

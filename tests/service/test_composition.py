@@ -14,6 +14,7 @@ from unittest import TestCase
 
 from fleetgw.adapters.metrics.runtime import RuntimeGauges
 from fleetgw.adapters.metrics.statsd import StatsdExporter
+from fleetgw.adapters.monitoring.profiler import Profiler
 from fleetgw.adapters.sinks.logger.sink import LoggerSink
 from fleetgw.app.config import BUILT_IN_SINKS, parse_config
 from fleetgw.app.pipeline.connected import RateLimit
@@ -148,9 +149,9 @@ class BuiltInTests(CompositionCase):
         self.assertEqual(parts.gateway.tracked_vins, {"A"})
         self.assertEqual(parts.vehicles.context.issuers.rules["Own CA"], FixedClientType("boat"))
         self.assertIn("TeslaMotors", parts.vehicles.context.issuers.rules)
-        self.assertEqual([type(monitor) for monitor in parts.monitors], [RuntimeGauges, StatsdExporter])
+        self.assertEqual([type(monitor) for monitor in parts.monitors], [RuntimeGauges, StatsdExporter, Profiler])
         plain = self.compose()
-        self.assertEqual([type(monitor) for monitor in plain.monitors], [RuntimeGauges])
+        self.assertEqual([type(monitor) for monitor in plain.monitors], [RuntimeGauges, Profiler])
         self.assertIsNone(plain.gateway.rate_limit)
 
 

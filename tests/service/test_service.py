@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import tempfile
 from datetime import UTC, datetime
 from functools import cache
@@ -160,11 +161,14 @@ class ServiceCase(TestCase):
         return InMemoryVehicle(self.parts.door, self.vehicle_credential, self.authority.certificate_pem(), self.reactor)
 
     def get(self, port: int, path: str) -> bytes:
+        return self.request(port, path).value()
+
+    def request(self, port: int, path: str) -> StringTransport:
         protocol = cast("IProtocol", self.reactor.ports[port].factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1)))
         transport = StringTransport()
         protocol.makeConnection(transport)
         protocol.dataReceived(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-        return transport.value()
+        return transport
 
     def events(self) -> list[str]:
         return [event for _, event, _ in self.log.entries]
@@ -280,6 +284,33 @@ class StartTests(ServiceCase):
     def test_pages_only_where_they_are_configured(self) -> None:
         self.make(status_port=0, monitoring={}).privilegedStartService()
         self.assertEqual(list(self.reactor.ports), [DOOR])
+
+    def test_the_profiler_listens_on_loopback_and_a_profile_ends_with_the_gateway(self) -> None:
+        service = self.start(monitoring={"profiler_port": 6060})
+        self.assertEqual(self.reactor.ports[6060].interface, "127.0.0.1")
+        self.assertIn(("info", "profiler_started", {"port": 6060}), self.log.entries)
+        self.assertIn(b" 200 OK", self.get(6060, "/gc_stats"))
+        profile = self.request(6060, "/debug/pprof/profile?seconds=300")
+        self.assertEqual(profile.value(), b"")
+        service.stopService()
+        self.reactor.advance(1)
+        self.assertIn(b" 503 ", profile.value())
+
+    def test_statsd_has_the_last_numbers_when_the_gateway_has_stopped(self) -> None:
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(server.close)
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(10)
+        host = f"127.0.0.1:{server.getsockname()[1]}"
+        service = self.start(monitoring={"statsd": {"host": host, "prefix": "ft.", "flush_period": 60000}})
+        vehicle = self.vehicle()
+        vehicle.connect()
+        vehicle.advance(1)
+        stopped = service.stopService()
+        vehicle.pump()
+        vehicle.advance(0.1)
+        self.assertTrue(stopped.called)
+        self.assertIn(b"\nft.memory_publish_total,record_type=connectivity:2|c\n", server.recv(65536))
 
     def test_status_and_uptime(self) -> None:
         self.reactor.advance(1000)

@@ -8,7 +8,13 @@ from threading import Thread
 from typing import Any, cast
 
 from twisted.internet.base import ReactorBase
+from twisted.internet.interfaces import IReactorThreads, IReactorTime
 from twisted.python.threadpool import ThreadPool
+
+
+class IThreadedReactor(IReactorTime, IReactorThreads):
+    """Timers, and work in threads."""
+
 
 POOL_THREADS = 10
 """As many as Twisted's own pool has."""

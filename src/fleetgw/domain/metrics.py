@@ -55,7 +55,7 @@ SOCKET_ERR_TOTAL = _counter("socket_err_total", "Connections that ended with an 
 TLS_HANDSHAKE_ERROR_TOTAL = _counter("tls_handshake_error_total", "TLS handshakes that failed.", "reason")
 CONNECTIONS_REFUSED_TOTAL = _counter(
     "connections_refused_total",
-    "Connections refused: by listener (vehicles, status, metrics) and reason.",
+    "Connections refused: by listener (vehicles, status, metrics, profiler) and reason.",
     "listener",
     "reason",
 )

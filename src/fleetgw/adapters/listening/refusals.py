@@ -38,7 +38,7 @@ class Pause(Enum):
 class Refusals:
     """Counts and logs for one listener.
 
-    :param listener: ``vehicles``, ``status`` or ``metrics``.
+    :param listener: ``vehicles``, ``status``, ``metrics`` or ``profiler``.
     :param monotonic: seconds, never going back.
     """
 

@@ -17,14 +17,10 @@ from fleetgw.domain.metrics import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from twisted.internet.interfaces import IReactorThreads, IReactorTime
-
     from fleetgw.adapters.metrics.store import MetricStore
+    from fleetgw.adapters.own_reactor import IThreadedReactor
     from fleetgw.domain.metrics import Metric
     from fleetgw.domain.ports import ILog
-
-    class IStatsdReactor(IReactorTime, IReactorThreads):
-        """The reactor interfaces that the exporter uses."""
 
 
 DATAGRAM_BYTES = 1432
@@ -121,7 +117,7 @@ class StatsdExporter:
     A server that is down, or whose name is unknown, is logged once, and so is its return. Sending goes on meanwhile.
     """
 
-    def __init__(self, store: MetricStore, settings: StatsdSettings, reactor: IStatsdReactor, log: ILog) -> None:
+    def __init__(self, store: MetricStore, settings: StatsdSettings, reactor: IThreadedReactor, log: ILog) -> None:
         self._store = store
         self._settings = settings
         self._reactor = reactor

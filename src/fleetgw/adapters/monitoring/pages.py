@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from attrs import frozen
+from twisted.internet.defer import CancelledError
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.web import http
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from fleetgw.adapters.listening.presence import Presence
 from fleetgw.adapters.listening.refusals import Refusal
@@ -16,10 +18,13 @@ from fleetgw.adapters.listening.refusals import Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IAddress, IReactorTime
     from twisted.python.failure import Failure
 
     from fleetgw.adapters.listening.refusals import Refusals
+
+_log = Logger()
 
 REQUEST_TIMEOUT_S = 10
 """Time for a request to arrive as a whole, from the connection or its first byte on."""
@@ -28,26 +33,25 @@ IDLE_TIMEOUT_S = 60
 """Time that a connection may stay idle between two requests."""
 
 MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS = 64, 16
-"""Of one site, in all and per IPv4 address or IPv6 /64 network."""
+"""Of one site, in all and per IPv4 address or IPv6 /64 network, unless it says otherwise."""
 
 TEXT = b"text/plain; charset=utf-8"
 
 
 @frozen
-class Page:
-    """One page.
+class Answer:
+    """What a page answers a request with."""
 
-    :ivar render: makes the body; called per request, must not block.
-    :ivar content_type: of the body.
-    :ivar is_available: asked per request; while it says no, the answer is 503.
-    """
-
-    render: Callable[[], bytes]
+    body: bytes
+    code: int = http.OK
     content_type: bytes = TEXT
-    is_available: Callable[[], bool] = lambda: True
 
 
-_NOT_FOUND = Page(lambda: b"404 page not found\n")
+Query: TypeAlias = "Mapping[str, str]"
+"""The parameters of a request by name, the first of each."""
+
+Page: TypeAlias = "Callable[[Query], Answer | Deferred[Answer]]"
+"""Called for each request, whatever its method; must not block. The Deferred is cancelled when the client leaves."""
 
 
 class _Pages(Resource):
@@ -59,18 +63,57 @@ class _Pages(Resource):
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Twisted
         self._pages = pages
 
-    def render(self, request: Request) -> bytes:
+    def render(self, request: Request) -> bytes | int:
         """The page of the request's path, or 404."""
-        headers = request.responseHeaders
-        headers.setRawHeaders(b"Server", [b"fleetgw"])
-        page = self._pages.get(request.path, _NOT_FOUND)
-        if page is _NOT_FOUND:
-            request.setResponseCode(http.NOT_FOUND)
-            headers.setRawHeaders(b"X-Content-Type-Options", [b"nosniff"])
-        if not page.is_available():
-            request.setResponseCode(http.SERVICE_UNAVAILABLE)
-        headers.setRawHeaders(b"Content-Type", [page.content_type])
-        return page.render()
+        request.responseHeaders.setRawHeaders(b"Server", [b"fleetgw"])
+        page = self._pages.get(request.path)
+        if page is None:
+            request.responseHeaders.setRawHeaders(b"X-Content-Type-Options", [b"nosniff"])
+            return _begin(request, _NOT_FOUND)
+        answer = page(_query(request))
+        if isinstance(answer, Answer):
+            return _begin(request, answer)
+        _answer_later(request, answer)
+        return NOT_DONE_YET
+
+
+_NOT_FOUND = Answer(b"404 page not found\n", http.NOT_FOUND)
+
+
+def _query(request: Request) -> Query:
+    return {name.decode("utf-8", "replace"): first.decode("utf-8", "replace") for name, (first, *_) in request.args.items()}
+
+
+def _begin(request: Request, answer: Answer) -> bytes:
+    """Set code and type; return the body."""
+    request.setResponseCode(answer.code)
+    request.responseHeaders.setRawHeaders(b"Content-Type", [answer.content_type])
+    return answer.body
+
+
+def _answer_later(request: Request, awaited: Deferred[Answer]) -> None:
+    client_has_left = False
+
+    def left(_reason: Failure) -> None:
+        nonlocal client_has_left
+        client_has_left = True
+        awaited.cancel()
+
+    def failed(reason: Failure) -> Answer:
+        if reason.check(CancelledError):
+            return Answer(b"ended early\n", http.SERVICE_UNAVAILABLE)
+        _log.failure("A page failed", reason)
+        return Answer(b"internal error\n", http.INTERNAL_SERVER_ERROR)
+
+    def write(answer: Answer) -> None:
+        if not client_has_left:
+            body = _begin(request, answer)
+            request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
+            request.write(body)
+            request.finish()
+
+    request.notifyFinish().addErrback(left)
+    awaited.addErrback(failed).addCallback(write)
 
 
 class _BodilessRequest(Request):
@@ -130,7 +173,14 @@ class PageSite(Site):
 
     protocol = _Channel  # type: ignore[assignment]  # Twisted declares only its own wrapper, which is for HTTP/2
 
-    def __init__(self, pages: Mapping[bytes, Page], reactor: IReactorTime, refusals: Refusals) -> None:
+    def __init__(
+        self,
+        pages: Mapping[bytes, Page],
+        reactor: IReactorTime,
+        refusals: Refusals,
+        max_connections: int = MAX_CONNECTIONS,
+        max_connections_per_address: int = MAX_CONNECTIONS_PER_ADDRESS,
+    ) -> None:
         """Serve ``pages`` by path (``b"/status"``); ``reactor`` times the connections out."""
         super().__init__(  # type: ignore[no-untyped-call]  # untyped in Twisted
             _Pages(pages),
@@ -138,7 +188,7 @@ class PageSite(Site):
             timeout=REQUEST_TIMEOUT_S,
             reactor=reactor,
         )
-        self.connections: Presence[_Channel] = Presence(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS)
+        self.connections: Presence[_Channel] = Presence(max_connections, max_connections_per_address)
         self._refusals = refusals
 
     def buildProtocol(self, addr: IAddress | None) -> _Channel | None:  # type: ignore[override]  # Twisted's says always

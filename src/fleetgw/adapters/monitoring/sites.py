@@ -3,23 +3,21 @@
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.web import http
 from twisted.web.server import Site
 
 from fleetgw.adapters.listening.refusals import Refusals
-from fleetgw.adapters.monitoring.pages import Page, PageSite
+from fleetgw.adapters.monitoring.pages import Answer, PageSite
 
 _EXPOSITION = b"text/plain; version=0.0.4; charset=utf-8"
+_SERVING, _STOPPING = Answer(b"ok"), Answer(b"stopping", http.SERVICE_UNAVAILABLE)
 
 
 def make_status_site(is_serving: Callable[[], bool], reactor: IReactorTime, refusals: Refusals) -> Site:
     """``GET /status`` answers 200 ``ok``, and 503 ``stopping`` once ``is_serving`` says no."""
-    page = Page(lambda: b"ok" if is_serving() else b"stopping", is_available=is_serving)
-    return PageSite({b"/status": page}, reactor, refusals)
+    return PageSite({b"/status": lambda _: _SERVING if is_serving() else _STOPPING}, reactor, refusals)
 
 
 def make_metrics_site(exposition: Callable[[], bytes], reactor: IReactorTime, refusals: Refusals) -> Site:
-    """``GET /metrics`` answers what ``exposition`` gives: Prometheus' text format 0.0.4 (``PrometheusMetrics.exposition``).
-
-    Gauges that are known only when somebody looks are set in a function around it.
-    """
-    return PageSite({b"/metrics": Page(exposition, _EXPOSITION)}, reactor, refusals)
+    """``GET /metrics`` answers with ``exposition`` (``PrometheusExporter.exposition``), made for each request."""
+    return PageSite({b"/metrics": lambda _: Answer(exposition(), content_type=_EXPOSITION)}, reactor, refusals)

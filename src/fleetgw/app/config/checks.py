@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable
+from os import W_OK, access
+from pathlib import Path
 
 from attrs import frozen
 
@@ -62,20 +64,27 @@ def _check_old_keys(config: Config, findings: Findings, _surroundings: Surroundi
 
 
 def _check_monitoring(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
-    not_available, fix = "is not yet available in this version: it has no effect", "remove it, or leave it for later"
-    for key in ("profiler_port", "profiling_path"):
-        if getattr(config.monitoring, key):
-            findings.warn(f"monitoring.{key}", not_available, fix)
-    if config.airbrake is not None:
-        findings.warn("airbrake", not_available, fix)
-        check_client_tls(config.airbrake.tls, "airbrake.tls", findings)
-    statsd = config.monitoring.statsd
+    monitoring, statsd = config.monitoring, config.monitoring.statsd
     if statsd is not None and not statsd.host:
         findings.warn(
             "monitoring.statsd.host", "is missing: no metrics are sent", 'name the server, such as "127.0.0.1:8125"'
         )
     elif statsd is not None and not is_host_and_port(statsd.host):
         findings.refuse("monitoring.statsd.host", f"is {quoted([statsd.host])}", 'must be "host:port"')
+    if monitoring.profiling_path and not monitoring.profiler_port:
+        findings.warn("monitoring.profiling_path", "has no effect without a profiler", "set monitoring.profiler_port too")
+    if monitoring.profiling_path and not access(Path(monitoring.profiling_path).parent, W_OK):
+        findings.warn(
+            "monitoring.profiling_path", f"cannot be written: {quoted([monitoring.profiling_path])}", "make its folder"
+        )
+
+
+def _check_airbrake(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+    if config.airbrake is not None:
+        findings.warn(
+            "airbrake", "is not yet available in this version: it has no effect", "remove it, or leave it for later"
+        )
+        check_client_tls(config.airbrake.tls, "airbrake.tls", findings)
 
 
 def _check_limits(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
@@ -116,7 +125,8 @@ CHECKS = (
     _Check(_check_rate_limit, ("rate_limit",)),
     _Check(_check_vins, ("vins_signal_tracking_enabled",)),
     _Check(_check_old_keys, ()),
-    _Check(_check_monitoring, ("monitoring", "airbrake")),
+    _Check(_check_monitoring, ("monitoring",)),
+    _Check(_check_airbrake, ("airbrake",)),
     _Check(_check_limits, ("limits",)),
     _Check(_check_issuers, ("identity",)),
 )

@@ -12,7 +12,12 @@ from fleetgw.app.config.sections import Config
 def check_listeners(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
     """Addresses are addresses, and no two listeners want the same port of the same address."""
     monitoring = config.monitoring
-    for path, host in (("host", config.host), ("monitoring.prometheus_metrics_host", monitoring.prometheus_metrics_host)):
+    hosts = (
+        ("host", config.host),
+        ("monitoring.prometheus_metrics_host", monitoring.prometheus_metrics_host),
+        ("monitoring.profiler_host", monitoring.profiler_host),
+    )
+    for path, host in hosts:
         if not _is_host(host):
             findings.refuse(
                 path, f"{quoted([host])} is no address", 'must be an IP address or a name, such as "0.0.0.0", without a port'

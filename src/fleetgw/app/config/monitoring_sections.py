@@ -31,7 +31,16 @@ class Monitoring(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     prometheus_metrics_port: Annotated[Port, Meta(description="Port of `GET /metrics`; 0: off.")] = 0
     prometheus_metrics_host: Annotated[str, Meta(description="Address that `GET /metrics` listens on.")] = "127.0.0.1"
-    profiler_port: Annotated[Port, Meta(description="Port of the profiler; not available in this version, not used.")] = 0
-    profiler_host: Annotated[str, Meta(description="Address of the profiler; not available in this version, not used.")] = ""
-    profiling_path: Annotated[str, Meta(description="File for a trace; not available in this version, not used.")] = ""
+    profiler_port: Annotated[Port, Meta(description="Port of the profiler; 0: off.")] = 0
+    profiler_host: Annotated[
+        str,
+        Meta(
+            description="Address that the profiler listens on. Everyone who reaches it can read the program's state.",
+            extra={"as_left_out": ("",)},
+        ),
+    ] = "127.0.0.1"
+    profiling_path: Annotated[
+        str,
+        Meta(description="File that `/live_profiler` writes, relative to the working directory; empty: that page is off."),
+    ] = ""
     statsd: Annotated[Statsd | None, Meta(description="Metrics to a StatsD server.")] = None

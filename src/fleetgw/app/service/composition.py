@@ -15,6 +15,7 @@ from fleetgw.adapters.ingress.tls_context import ReloadableContext, TlsFiles
 from fleetgw.adapters.metrics.runtime import RuntimeGauges
 from fleetgw.adapters.metrics.statsd import StatsdExporter, StatsdSettings
 from fleetgw.adapters.metrics.store import MetricStore
+from fleetgw.adapters.monitoring.profiler import Profiler
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.pipeline.gateway import Gateway
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorCore
 
     from fleetgw.adapters.listening.port import IListeningReactor
-    from fleetgw.adapters.metrics.statsd import IStatsdReactor
+    from fleetgw.adapters.own_reactor import IThreadedReactor
     from fleetgw.adapters.sinks.support.context import ISinkReactor
     from fleetgw.app.config.loading import LoadedConfig
     from fleetgw.app.config.sections import Config
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import IDispatcher, ILog, IMetrics
     from fleetgw.domain.routing import Route
 
-    class IGatewayReactor(ISinkReactor, IListeningReactor, IStatsdReactor, IReactorCore):
+    class IGatewayReactor(ISinkReactor, IListeningReactor, IThreadedReactor, IReactorCore):
         """What a gateway asks of the reactor."""
 
 
@@ -76,6 +77,7 @@ class Parts:
     tls: ReloadableContext
     door: VehicleTlsFactory
     metrics: MetricStore
+    profiler: Profiler
     monitors: Sequence[IMonitor]
     log: ILog
 
@@ -115,19 +117,21 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) -> Parts:
         log_handshake_errors=not loaded.suppress_tls_handshake_errors,
     )
     door = VehicleTlsFactory(tls, isClient=False, wrappedFactory=vehicles, clock=reactor)
-    return Parts(gateway, lanes, vehicles, tls, door, metrics, _make_monitors(config, metrics, reactor, log), log)
+    runtime = RuntimeGauges(metrics, reactor.seconds)
+    profiler = Profiler(runtime.pauses, config.monitoring.profiling_path, reactor, log)
+    monitors: list[IMonitor] = [runtime, *_make_exporters(config, metrics, reactor, log), profiler]
+    return Parts(gateway, lanes, vehicles, tls, door, metrics, profiler, monitors, log)
 
 
-def _make_monitors(config: Config, store: MetricStore, reactor: IGatewayReactor, log: ILog) -> list[IMonitor]:
-    monitors: list[IMonitor] = [RuntimeGauges(store, reactor.seconds)]
+def _make_exporters(config: Config, store: MetricStore, reactor: IGatewayReactor, log: ILog) -> list[IMonitor]:
     statsd = config.monitoring.statsd
     if statsd is not None and statsd.host:
         host, _, port = statsd.host.rpartition(":")
         settings = StatsdSettings(
             host.strip("[]"), int(port), statsd.prefix, statsd.sample_rate / 100, statsd.flush_period / 1000
         )
-        monitors.append(StatsdExporter(store, settings, reactor, log))
-    return monitors
+        return [StatsdExporter(store, settings, reactor, log)]
+    return []
 
 
 def _make_lanes(

@@ -15,6 +15,7 @@ from fleetgw.adapters.listening.port import AcceptedSocket, listen
 from fleetgw.adapters.listening.refusals import Refusals
 from fleetgw.adapters.logs.lines import LineLog
 from fleetgw.adapters.metrics.prometheus import PrometheusExporter
+from fleetgw.adapters.monitoring.profiler import make_profiler_site
 from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
 from fleetgw.app.service.deadline import given_until
 from fleetgw.app.service.listening_errors import explain
@@ -94,6 +95,11 @@ class GatewayService(Service):
             site = make_metrics_site(PrometheusExporter(self._parts.metrics).exposition, reactor, refusals)
             host, port = monitoring.prometheus_metrics_host, monitoring.prometheus_metrics_port
             self._ports.append(self._bind("monitoring.prometheus_metrics_port", host, port, site, refusals))
+        if monitoring.profiler_port:
+            refusals = self._refusals("profiler")
+            site = make_profiler_site(self._parts.profiler, reactor, refusals)
+            host, port = monitoring.profiler_host, monitoring.profiler_port
+            self._ports.append(self._bind("monitoring.profiler_port", host, port, site, refusals))
         for monitor in self._parts.monitors:
             monitor.start()
 
@@ -126,6 +132,8 @@ class GatewayService(Service):
         self.log.info("starting_server", host=self._config.host, port=self._config.port)
         if self._config.status_port:
             self.log.info("status_server_configured", port=self._config.status_port)
+        if self._config.monitoring.profiler_port:
+            self.log.info("profiler_started", port=self._config.monitoring.profiler_port)
         self._reactor.callWhenRunning(lambda: Deferred.fromCoroutine(self._open()))
 
     def opened(self) -> Deferred[None]:

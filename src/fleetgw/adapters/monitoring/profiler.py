@@ -1,0 +1,199 @@
+"""The profiler port: the Go server's paths, with the figures of a Python process."""
+
+from __future__ import annotations
+
+import gc
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.web import http
+
+from fleetgw.adapters.monitoring.cpu_sampler import CpuSampler
+from fleetgw.adapters.monitoring.inspection import memory_summary, thread_stacks
+from fleetgw.adapters.monitoring.pages import Answer, PageSite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from twisted.internet.interfaces import IReactorTime
+    from twisted.web.server import Site
+
+    from fleetgw.adapters.listening.refusals import Refusals
+    from fleetgw.adapters.metrics.runtime import CollectionPauses
+    from fleetgw.adapters.monitoring.pages import Page, Query
+    from fleetgw.adapters.own_reactor import IThreadedReactor
+    from fleetgw.domain.ports import ILog
+
+
+MAX_CONNECTIONS = 8
+"""Connections to the port, from whichever address."""
+
+PROFILE_S, MAX_PROFILE_S = 30, 300
+"""Seconds of a CPU profile: by default, and at most."""
+
+MAX_MODE_CHARACTERS = 64
+"""Characters of a mode of the live profiler."""
+
+FILE_WRITTEN_WITHIN_S = 2.0
+"""How long the stop of the gateway waits for the file of the live profiler."""
+
+CPU_MODE = "cpu"
+
+_JSON = b"application/json"
+_INDEX = b"""\
+/debug/pprof/profile?seconds=30  CPU profile, as collapsed stacks
+/debug/pprof/heap                memory
+/debug/pprof/threads             stacks of all threads
+/gc_stats                        garbage collection
+/live_profiler?mode=cpu          CPU profile into monitoring.profiling_path until another mode is set
+"""
+_BUSY = Answer(b"another request of this kind is under way\n", http.SERVICE_UNAVAILABLE)
+
+
+class Profiler:
+    """Looks into the running process on request; it costs nothing until it is asked.
+
+    :param profiling_path: the file of the live profiler; empty: there is none.
+    :ivar pages: by path.
+    """
+
+    def __init__(
+        self,
+        pauses: CollectionPauses,
+        profiling_path: str,
+        reactor: IThreadedReactor,
+        log: ILog,
+        sampler: Callable[[Callable[[str], None]], CpuSampler] = CpuSampler,
+    ) -> None:
+        self._pauses = pauses
+        self._profiling_path = profiling_path
+        self._reactor = reactor
+        self._log = log
+        self._sampler = sampler
+        self._profile_under_way: Deferred[Answer] | None = None
+        self._inspecting = False
+        self._mode = ""
+        self._live: CpuSampler | None = None
+        self._written: Deferred[None] = succeed(None)
+        self.pages: Mapping[bytes, Page] = {
+            b"/gc_stats": self._gc_stats,
+            b"/live_profiler": self._live_profiler,
+            b"/debug/pprof/": lambda _: Answer(_INDEX),
+            b"/debug/pprof/profile": self._profile,
+            b"/debug/pprof/heap": lambda _: self._inspect(memory_summary),
+            b"/debug/pprof/threads": lambda _: self._inspect(thread_stacks),
+        }
+
+    def start(self) -> Deferred[None]:
+        """Nothing runs until a request comes. Fires at once."""
+        return succeed(None)
+
+    def stop(self) -> Deferred[None]:
+        """End every profile; fires when the live profiler's file is written, or after a moment. Never fails."""
+        if self._profile_under_way is not None:
+            self._profile_under_way.cancel()
+        self._set_mode("")
+        waiter: Deferred[None] = Deferred()
+        self._written.chainDeferred(waiter)
+        waiter.addTimeout(FILE_WRITTEN_WITHIN_S, self._reactor)
+        return waiter.addErrback(lambda _timed_out: None)
+
+    def _gc_stats(self, _query: Query) -> Answer:
+        pauses = self._pauses
+        last = datetime.fromtimestamp(pauses.last_end_ns / 1e9, UTC).isoformat() if pauses.last_end_ns else None
+        stats = {
+            "LastGC": last,
+            "NumGC": pauses.count,
+            "PauseTotal": pauses.total_ns,
+            "Generations": gc.get_stats(),
+        }
+        return _json(stats)
+
+    def _live_profiler(self, query: Query) -> Answer:
+        if not self._profiling_path:
+            return _json({"error": "monitoring.profiling_path is not configured"}, http.NOT_ALLOWED)
+        mode = query.get("mode", "")
+        if not 0 < len(mode) <= MAX_MODE_CHARACTERS:
+            return _json({"error": f"say which mode, such as mode={CPU_MODE}"}, http.BAD_REQUEST)
+        if mode == self._mode:
+            return _json({"mode": mode}, http.NOT_MODIFIED)
+        self._set_mode(mode)
+        return _json({"mode": mode})
+
+    def _set_mode(self, mode: str) -> None:
+        self._mode = mode
+        live, self._live = self._live, None
+        if live is not None:
+            live.end()
+        if mode == CPU_MODE:
+            written: Deferred[None] = Deferred()
+            self._written = written
+            self._live = self._sampler(lambda text: self._write(text, written))
+
+    def _write(self, text: str, written: Deferred[None]) -> None:
+        """Write the file; in the sampler's thread."""
+        error = ""
+        try:
+            Path(self._profiling_path).write_text(text, encoding="utf-8", errors="replace")
+        except OSError as problem:
+            error = str(problem)
+        self._reactor.callFromThread(self._report, error, written)
+
+    def _report(self, error: str, written: Deferred[None]) -> None:
+        if error:
+            self._log.error("profiling_file_error", error=error)
+        written.callback(None)
+
+    def _profile(self, query: Query) -> Answer | Deferred[Answer]:
+        text = query.get("seconds", str(PROFILE_S))
+        if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= MAX_PROFILE_S):
+            return Answer(f"seconds must be from 1 to {MAX_PROFILE_S}\n".encode(), http.BAD_REQUEST)
+        if self._profile_under_way is not None:
+            return _BUSY
+
+        def end(_answer: Deferred[Answer]) -> None:
+            timer.cancel()
+            sampler.end()
+
+        def sampled(collapsed: str) -> None:
+            self._profile_under_way = None
+            if not answer.called:  # else the client has gone
+                answer.callback(Answer(collapsed.encode("utf-8", "replace")))
+
+        answer: Deferred[Answer] = Deferred(end)
+        self._profile_under_way = answer
+        sampler = self._sampler(lambda collapsed: self._reactor.callFromThread(sampled, collapsed))
+        timer = self._reactor.callLater(int(text), sampler.end)
+        return answer
+
+    def _inspect(self, inspection: Callable[[], str]) -> Answer | Deferred[Answer]:
+        if self._inspecting:
+            return _BUSY
+        self._inspecting = True
+        answer: Deferred[Answer] = Deferred()
+
+        def inspect() -> None:
+            try:
+                made = Answer(inspection().encode("utf-8", "replace"))
+            except Exception as error:  # a figure that this system does not have, say: the client is told
+                made = Answer(f"{type(error).__name__}: {error}\n".encode(), http.INTERNAL_SERVER_ERROR)
+            self._reactor.callFromThread(inspected, made)
+
+        def inspected(made: Answer) -> None:
+            self._inspecting = False
+            answer.callback(made)
+
+        self._reactor.callInThread(inspect)
+        return answer
+
+
+def make_profiler_site(profiler: Profiler, reactor: IReactorTime, refusals: Refusals) -> Site:
+    """Serve the profiler's pages."""
+    return PageSite(profiler.pages, reactor, refusals, MAX_CONNECTIONS, MAX_CONNECTIONS)
+
+
+def _json(content: object, code: int = http.OK) -> Answer:
+    return Answer(json.dumps(content).encode(), code, _JSON)
