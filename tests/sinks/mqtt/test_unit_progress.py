@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleError, VehicleErrors
 from fleetgw.adapters.sinks.mqtt import quarantine
-from fleetgw.adapters.sinks.mqtt.sink import BYTES_ALONE_S, MqttSink
+from fleetgw.adapters.sinks.mqtt.progress import BYTES_ALONE_S
+from fleetgw.adapters.sinks.mqtt.sink import MqttSink
 from fleetgw.domain.errors import NotConnected, Rejected
 from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
 from fleetgw.domain.records import Record

@@ -11,7 +11,7 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from attrs import frozen
+from attrs import evolve, frozen
 from OpenSSL import SSL
 from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
@@ -90,6 +90,7 @@ class SessionEnd:
     :ivar wrong_credentials: as it does not take who we say we are.
     :ivar taken_over: the broker has said that another client has taken it over.
     :ivar stalled: we cut it, as a record was not confirmed in time.
+    :ivar lasted_s: seconds since the broker accepted the session; None when it never did.
     """
 
     reason: str
@@ -98,6 +99,7 @@ class SessionEnd:
     wrong_credentials: bool = False
     taken_over: bool = False
     stalled: bool = False
+    lasted_s: float | None = None
 
 
 class SessionOwner(Protocol):
@@ -120,16 +122,15 @@ class _Wire:
     """The socket that paho sees: what it sends goes to Twisted's transport, what it reads is one packet at a time."""
 
     def __init__(self, transport: IConnection, outgoing: Outgoing) -> None:
-        self._transport: IConnection | None = transport
-        self._outgoing: Outgoing | None = outgoing
+        self._transport = transport
+        self._outgoing = outgoing
         self._received = b""
 
     def feed(self, packet: bytes) -> None:
         self._received += packet
 
     def send(self, buffer: bytes | bytearray) -> int:
-        if self._outgoing is not None:
-            self._outgoing.write(bytes(buffer))
+        self._outgoing.write(bytes(buffer))
         return len(buffer)
 
     def recv(self, buffer_size: int) -> bytes:
@@ -139,12 +140,7 @@ class _Wire:
         return received
 
     def close(self) -> None:
-        if self._transport is not None:
-            self._transport.loseConnection()
-
-    def forget(self) -> None:
-        """The connection has gone: paho keeps this for ever, but not what was to be sent over it."""
-        self._transport = self._outgoing = None
+        self._transport.loseConnection()
 
     def fileno(self) -> int:
         return -1
@@ -192,7 +188,7 @@ class MqttSession(TwistedProtocol):
         self._owner = owner
         self._clock = clock
         self._left_over = b""
-        self._opened = False
+        self._opened_at_s: float | None = None
         self._wrote = False
         self._end: SessionEnd | None = None
         self._outgoing: Outgoing | None = None
@@ -233,7 +229,7 @@ class MqttSession(TwistedProtocol):
         self._wrote = False
         received = self._left_over + data
         try:
-            if not self._opened and received[0] != CONNACK:
+            if self._opened_at_s is None and received[0] != CONNACK:
                 raise ProtocolError(f"it begins with {received[:20]!r}")
             acknowledgements, received = read_plain_pubacks(received)
             packets, self._left_over = read_packets(received)
@@ -302,12 +298,13 @@ class MqttSession(TwistedProtocol):
             if call is not None and call.active():
                 call.cancel()
         end = self._end or SessionEnd(f"the connection was lost: {_said(reason)}", over_a_packet=True)
+        if self._opened_at_s is not None:
+            end = evolve(end, lasted_s=self._clock.seconds() - self._opened_at_s)
         self._break_cycles()
         self._owner.session_ended(end)
 
     def _break_cycles(self) -> None:
         """Free the unsent bytes now: full collections are rare, and these may be megabytes for each lost connection."""
-        self._wire.forget()
         self._client.on_connect = self._client.on_disconnect = None
         self._keep_alive = self._read_pause = self._outgoing = None
         below: Any = self._connection  # Any: no interface tells of what is below
@@ -346,7 +343,7 @@ class MqttSession(TwistedProtocol):
             refused = name not in _UNAVAILABLE
             self._cut(SessionEnd(f"the broker refuses us: {name}", refused=refused, wrong_credentials=wrong))
             return
-        self._opened = True
+        self._opened_at_s = self._clock.seconds()
         self._owner.session_opened(
             BrokerLimits(
                 getattr(properties, "ReceiveMaximum", 0xFFFF),

@@ -1,0 +1,78 @@
+"""The states of the connection, and events that come at an unusual moment."""
+
+from collections.abc import Sequence
+
+from fleetgw.domain.errors import NotConnected
+from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
+from tests.sinks.mqtt.test_unit_sink import VIN, MqttCase
+from tests.support.mqtt.harness import make_mqtt_record
+
+
+class ConnectionTests(MqttCase):
+    def test_records_are_turned_away_before_the_start_and_after_the_stop(self) -> None:
+        sink = self.make()
+        (before,) = self.successResultOf(sink.dispatch([make_mqtt_record(VIN)]))
+        self.assertEqual(str(before), "the MQTT sink is not running")
+        self.assertEqual(sink.reload(), [])
+        self.successResultOf(sink.stop())
+        (after,) = self.successResultOf(sink.dispatch([make_mqtt_record(VIN)]))
+        self.assertEqual(str(after), "the MQTT sink is not running")
+        self.assertEqual(sink.readiness(), NotReady("stopped"))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_a_dispatch_within_the_answer_of_a_lost_session_is_turned_away(self) -> None:
+        """The connection has its next state by then, so that the dispatch shortens the pause."""
+        sink = self.started(connect_retry_interval_ms=600_000)
+        self.broker.holding = True
+        again: list[Sequence[Outcome]] = []
+
+        def dispatch_again(outcomes: Sequence[Outcome]) -> None:
+            again.append(outcomes)
+            if len(again) < 3:
+                sink.dispatch([make_mqtt_record(VIN)]).addCallback(dispatch_again)
+
+        sink.dispatch([make_mqtt_record(VIN)]).addCallback(dispatch_again)
+        self.advance(0.01)
+        self.broker.go_away()
+        self.assertEqual([type(outcome) for outcomes in again for outcome in outcomes], [NotConnected] * 3)
+        self.broker.away = self.broker.holding = False
+        self.advance(1.1)
+        self.assertEqual(sink.readiness(), Ready())
+        self.assertEqual(self.dispatch(sink, make_mqtt_record(VIN)), [RECEIPT])
+
+    def test_a_stop_while_connecting_sends_the_records_that_wait(self) -> None:
+        sink = self.make()
+        self.successResultOf(sink.start())
+        answer = sink.dispatch([make_mqtt_record(VIN)])
+        stopped = sink.stop()
+        self.advance(0.1)
+        self.assertEqual(self.successResultOf(answer), [RECEIPT])
+        self.successResultOf(stopped)
+        self.assertEqual(sink.readiness(), NotReady("stopped"))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_changed_credentials_and_records_are_welcome_in_every_state(self) -> None:
+        sink = self.make(disconnect_timeout_ms=1000)
+        self.broker.holding = True
+
+        def disturb() -> None:
+            sink.reload()
+            sink.dispatch([make_mqtt_record(VIN)])
+
+        disturb()
+        sink.start()
+        disturb()
+        self.advance(0.01)
+        disturb()
+        self.broker.go_away()
+        disturb()
+        self.broker.away = False
+        self.advance(1.1)
+        disturb()
+        stopped = sink.stop()
+        disturb()
+        self.broker.go_away()
+        disturb()
+        self.advance(0.01)
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
