@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from fleetgw.adapters.sinks.mqtt.caution import ENDS_TO_REJECT, Caution
 from fleetgw.adapters.sinks.mqtt.packets import is_failure, publish_writer
+from fleetgw.adapters.sinks.mqtt.poison_records import ENDS_TO_REJECT, PoisonRecordDetector
 from fleetgw.domain.errors import DeliveryError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT
 
@@ -96,7 +96,7 @@ class PublishWindow:
         self._in_flight_limit = IN_FLIGHT_LIMIT
         self._numbers = numbers
         self._failed = failed
-        self._caution = Caution(IN_FLIGHT_LIMIT)
+        self._detector = PoisonRecordDetector(IN_FLIGHT_LIMIT)
         self._quarantine = quarantine
         self._turn_bytes_left = 0
         self._waiting: deque[tuple[BatchUnderWay, int]] = deque()
@@ -140,11 +140,11 @@ class PublishWindow:
         """Whether there is something to send, and the broker would take it."""
         if len(self._in_flight) >= self._in_flight_limit:
             return False
-        if self._sending or not self._caution.active:
+        if self._sending or not self._detector.active:
             return bool(self._sending or self._waiting)
         if self._begun:
             return self._room_in_group > 0 and bool(self._waiting)
-        return bool(self._waiting) or (bool(self._apart) and (self._caution.takes_others or self._suspect_may_go))
+        return bool(self._waiting) or (bool(self._apart) and (self._detector.takes_others or self._suspect_may_go))
 
     @property
     def holds_back(self) -> bool:
@@ -159,7 +159,7 @@ class PublishWindow:
         """A new session: its limits, and nothing in flight."""
         self._in_flight_limit = min(IN_FLIGHT_LIMIT, limits.in_flight)
         self._packet_size_limit_bytes = min(self._own_packet_size_limit_bytes, limits.packet_size_bytes)
-        self._caution.session_opened()
+        self._detector.session_opened()
         waiting, self._waiting = self._waiting, deque()
         self._line_up(waiting)
 
@@ -169,11 +169,11 @@ class PublishWindow:
         self._line_up((batch, index) for index in range(len(batch.batch)))
 
     def _line_up(self, places: Iterable[tuple[BatchUnderWay, int]]) -> None:
-        if not self._caution.active:
+        if not self._detector.active:
             self._waiting.extend(places)
             return
         for batch, index in places:
-            line = self._apart if self._caution.suspects(batch.batch[index]) else self._waiting
+            line = self._apart if self._detector.suspects(batch.batch[index]) else self._waiting
             line.append((batch, index))
 
     def next_packets(self, most: int, written_bytes: int = 0) -> bytes:
@@ -197,15 +197,15 @@ class PublishWindow:
 
     def _next_publication(self) -> _Publication | None:
         """Start with the next record; None when it cannot be sent, or there is nothing to send of it."""
-        batch, index = self._next_in_group() if self._caution.active else self._waiting.popleft()
+        batch, index = self._next_in_group() if self._detector.active else self._waiting.popleft()
         record = batch.batch[index]
         self._turn_bytes_left -= len(record.payload)
         if self._quarantine and (left_s := self._quarantine.left_s(record)) > 0:
             self._settle(batch, index, Retryable(f"this vehicle's {record.record_type} are set aside for {left_s:.0f} s"))
             return None
         try:
-            if self._caution.active and self._caution.condemns(record):
-                self._caution.forget(record)
+            if self._detector.active and self._detector.condemns(record):
+                self._detector.forget(record)
                 self._quarantine.poisoned(record)
                 raise Rejected(f"the broker ends the session over it, as it did {ENDS_TO_REJECT} times; it takes others")
             messages = self._messages(record)
@@ -228,12 +228,12 @@ class PublishWindow:
     def _next_in_group(self) -> tuple[BatchUnderWay, int]:
         if self._begun:
             self._room_in_group -= 1
-        elif self._apart and (self._caution.takes_others or not self._waiting):
+        elif self._apart and (self._detector.takes_others or not self._waiting):
             self._room_in_group = 0
             self._suspect_may_go = False
             return self._apart.popleft()
         else:
-            self._room_in_group = self._caution.group_records - 1
+            self._room_in_group = self._detector.group_records - 1
         return self._waiting.popleft()
 
     def _check_size(self, messages: Sequence[Message]) -> None:
@@ -286,12 +286,12 @@ class PublishWindow:
                 else:
                     self._settle(publication.batch, publication.index, publication.error)
         if self._refused is not None and not is_failure(acknowledgements[-1][1]):
-            self._caution.forget(self._refused)
+            self._detector.forget(self._refused)
             self._refused = None
         while begun and not begun[0].unconfirmed:
             begun.popleft()
-        if self._caution.active and oldest is not None and not begun and not self._apart:
-            self._caution.group_answered()
+        if self._detector.active and oldest is not None and not begun and not self._apart:
+            self._detector.group_answered()
         return oldest is not None and oldest.unconfirmed < left
 
     def give_up_overtaken(self, error: Retryable) -> bool:
@@ -316,10 +316,10 @@ class PublishWindow:
 
     def _confirm(self, publication: _Publication) -> None:
         record = publication.batch.batch[publication.index]
-        if self._caution.active:
-            if self._caution.suspects(record):
+        if self._detector.active:
+            if self._detector.suspects(record):
                 self._quarantine.passed(record)
-            self._caution.confirmed(record)
+            self._detector.confirmed(record)
         self._numbers.published(record.record_type, publication.count, publication.size_bytes)
         self._settle(publication.batch, publication.index, RECEIPT)
 
@@ -342,7 +342,7 @@ class PublishWindow:
         if stalled:
             self._stall(error)
         elif not by_broker:
-            self._caution.attempt_failed()
+            self._detector.attempt_failed()
         elif None not in self._in_flight.values():
             at_once = self._suspect(error, silent_s)
         self._refused = None
@@ -357,18 +357,18 @@ class PublishWindow:
         if oldest is None:
             return
         record = oldest.batch.batch[oldest.index]
-        if self._caution.session_stalled(record):
+        if self._detector.session_stalled(record):
             self._quarantine.stalled(record)
             what = f"{error}, over this record and not over others: its vehicle's {record.record_type} are set aside"
             self._settle(oldest.batch, oldest.index, Retryable(what))
 
     def _suspect(self, error: NotConnected, silent_s: float) -> bool:
         if self._refused is not None and silent_s < REFUSAL_TO_END_S:
-            return self._caution.session_ended([self._refused])
+            return self._detector.session_ended([self._refused])
         under_way = {each.batch.batch[each.index]: each for each in self._begun if each.unconfirmed}
-        at_once = self._caution.session_ended(under_way)
+        at_once = self._detector.session_ended(under_way)
         for record, publication in under_way.items():
-            if self._caution.suspects(record):  # that others can be sent again does not hang on it
+            if self._detector.suspects(record):  # that others can be sent again does not hang on it
                 self._settle(publication.batch, publication.index, Retryable(f"{error}, it seems over this record"))
         return at_once
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.sinks.mqtt.caution import ENDS_TO_REJECT, Caution
+from fleetgw.adapters.sinks.mqtt.poison_records import ENDS_TO_REJECT, PoisonRecordDetector
 from fleetgw.adapters.sinks.mqtt.sink import MqttSink
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
@@ -273,40 +273,40 @@ class RestartTests(SynchronousTestCase):
         self.assertEqual(gateway.fates["unlucky"], RECEIPT)
 
 
-class CautionTests(SynchronousTestCase):
+class PoisonRecordDetectorTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.caution = Caution(4)
+        self.detector = PoisonRecordDetector(4)
         self.one, self.other = make_mqtt_record(VIN), make_mqtt_record(VIN)
 
     def test_is_over_once_records_go_at_full_speed_again(self) -> None:
-        self.assertFalse(self.caution.session_ended([self.one, self.other]))
-        self.caution.session_opened()
-        self.assertEqual((self.caution.active, self.caution.group_records), (True, 1))
+        self.assertFalse(self.detector.session_ended([self.one, self.other]))
+        self.detector.session_opened()
+        self.assertEqual((self.detector.active, self.detector.group_records), (True, 1))
         for group_records, active in ((2, True), (4, False)):
-            self.caution.group_answered()
-            self.assertEqual((self.caution.active, self.caution.group_records), (active, group_records))
+            self.detector.group_answered()
+            self.assertEqual((self.detector.active, self.detector.group_records), (active, group_records))
 
     def test_nothing_is_held_against_records_that_were_under_way_together(self) -> None:
         for _ in range(ENDS_TO_REJECT):
-            self.caution.session_ended([self.one, self.other])
-            self.caution.session_opened()
-            self.caution.confirmed(make_mqtt_record(VIN))
-        self.assertFalse(self.caution.suspects(self.one) or self.caution.suspects(self.other))
+            self.detector.session_ended([self.one, self.other])
+            self.detector.session_opened()
+            self.detector.confirmed(make_mqtt_record(VIN))
+        self.assertFalse(self.detector.suspects(self.one) or self.detector.suspects(self.other))
 
     def test_lasts_while_something_is_held_against_a_record(self) -> None:
-        self.assertTrue(self.caution.session_ended([self.one]))
-        self.caution.session_opened()
+        self.assertTrue(self.detector.session_ended([self.one]))
+        self.detector.session_opened()
         for _ in range(4):
-            self.caution.group_answered()
-        self.assertTrue(self.caution.active)
-        self.caution.confirmed(self.one)
-        self.caution.group_answered()
-        self.assertFalse(self.caution.active)
+            self.detector.group_answered()
+        self.assertTrue(self.detector.active)
+        self.detector.confirmed(self.one)
+        self.detector.group_answered()
+        self.assertFalse(self.detector.active)
 
     def test_remembers_no_record_that_nobody_has_any_more(self) -> None:
-        self.caution.session_ended([self.one])
-        self.caution.session_opened()
+        self.detector.session_ended([self.one])
+        self.detector.session_opened()
         del self.one
-        self.caution.group_records = 4
-        self.caution.group_answered()
-        self.assertFalse(self.caution.active)
+        self.detector.group_records = 4
+        self.detector.group_answered()
+        self.assertFalse(self.detector.active)

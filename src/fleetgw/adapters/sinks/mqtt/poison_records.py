@@ -1,17 +1,17 @@
-"""Over which record does the broker end sessions? No I/O and no clock.
+"""Finds the poison record: the one over which the broker ends sessions. No I/O and no clock.
 
-In MQTT 3.1.1 a broker ends the connection over a message that it does not take (too large, a topic that it forbids), and
-does not say over which. Offered again with the others, that one would end session after session. So after such an end they
-go one at a time, then two, then four, and so on up to full speed: the one that ends sessions is soon alone.
+In MQTT 3.1.1 a broker that does not accept a message (too large, a forbidden topic) ends the connection and gives no reason.
+Offered again with the others, that message would end session after session. After such an end the records therefore go one
+at a time, then two, then four, and so on up to full speed: the poison record is soon alone in flight.
 
-A broker that restarts, or a network that breaks, ends sessions too. What is held against a record is therefore only an end
+A broker that restarts, or a network that breaks, ends sessions too. An end counts against a record only if
 
-- with that record alone under way, or as the last one that the broker has refused,
-- after which the broker let us in again at the first attempt, at once: it had not gone away,
-- and before which it has confirmed another record since the last such end: it takes others.
+- that record alone was in flight, or was the last one that the broker refused,
+- the broker accepted the next session at the first attempt, at once: it had not gone away,
+- the broker has confirmed another record since the last such end: it accepts others.
 
-A record that is not confirmed in time stalls all that are behind it. Its session is cut, and held against it likewise, but
-it is never refused for that: after some such sessions its ordering key is set aside.
+A record that is not confirmed in time blocks all records behind it. Its session is cut, and the cut counts against it in the
+same way, but such a record is never refused: after some such sessions its ordering key is quarantined.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from fleetgw.domain.records import Record
 
 ENDS_TO_REJECT = 3
-"""So many sessions a record may end."""
+"""Sessions that a record may end before it is refused for good."""
 
 STALLS_TO_SET_ASIDE = 2
 """Sessions in which a record may stay unconfirmed while others are confirmed, before its ordering key is set aside."""
 
 
-class Caution:
-    """How much may go at once, and what is held against which record.
+class PoisonRecordDetector:
+    """Counts the sessions that each record has ended, and says how many records may be in flight together.
 
     :ivar active: since a session was ended, until records have gone at full speed again and nothing is held against any.
     :ivar group_records: how many may be under way together; the next ones wait for the answers to all of them.
