@@ -260,7 +260,7 @@ class TurnTests(GatewayCase):
         for _ in range(3):
             self.send(vehicle)
         self.gateway.vehicles.pause()
-        for _ in range(20):
+        for _ in range(100):
             self.iterate(vehicle)
         self.assertFalse(vehicle.link.server.reading)
         self.gateway.vehicles.close_all("going away")
