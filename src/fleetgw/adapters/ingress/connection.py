@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 GOING_AWAY = 1001
 INTERNAL_ERROR = 1011
 
+_OPEN = Stage.OPEN  # looked up once: an attribute of an Enum costs as much as a call
+
 _PING = b"\x89\x00"
 
 
@@ -145,7 +147,7 @@ class VehicleConnection(Protocol):
     @property
     def vehicle(self) -> Vehicle | None:
         """The connected vehicle; None before the upgrade and from the goodbye on."""
-        return self._vehicle if self._deadlines.stage is Stage.OPEN else None
+        return self._vehicle if self._deadlines.stage is _OPEN else None
 
     @property
     def connected_s(self) -> float:
@@ -178,22 +180,22 @@ class VehicleConnection(Protocol):
 
     def acknowledge(self, records: Sequence[Record]) -> None:
         """See ``IVehicleLink``."""
-        if self._deadlines.stage is Stage.OPEN:
+        if self._deadlines.stage is _OPEN:
             self.write(self._context.replies.acks(records))
 
     def acknowledge_unknown(self, txid: bytes) -> None:
         """See ``IVehicleLink``."""
-        if self._deadlines.stage is Stage.OPEN:
+        if self._deadlines.stage is _OPEN:
             self.write(self._context.replies.ack("", txid))
 
     def reply_error(self, txid: bytes) -> None:
         """See ``IVehicleLink``."""
-        if self._deadlines.stage is Stage.OPEN:
+        if self._deadlines.stage is _OPEN:
             self.write(self._context.replies.error(txid))
 
     def close(self, reason: str, code: int = GOING_AWAY) -> None:
         """See ``IVehicleLink``."""
-        if self._deadlines.stage is Stage.OPEN and self._frames is not None:
+        if self._deadlines.stage is _OPEN and self._frames is not None:
             self._frames.send_close(code, reason)
             self._enter(Stage.CLOSING)
         elif self._deadlines.stage is Stage.UPGRADE:
@@ -239,7 +241,7 @@ class VehicleConnection(Protocol):
     def _broken(self, error: Exception) -> None:
         self._context.events.connection_failed(self._device_id, error)
         writes, self._writes = self._writes, None
-        if self._deadlines.stage is Stage.OPEN:
+        if self._deadlines.stage is _OPEN:
             self.write(b"".join(writes or ()))
             self.close("internal error", INTERNAL_ERROR)
         else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fleetgw.app.pipeline.connected import ConnectedVehicles
     from fleetgw.app.pipeline.lane import Lane
     from fleetgw.app.pipeline.refusals import Refusals
-    from fleetgw.app.pipeline.routes import TypeNumbers, TypeRoute, TypeRoutes
+    from fleetgw.app.pipeline.routes import TypeRoute, TypeRoutes
     from fleetgw.app.pipeline.signals import SignalNumbers
     from fleetgw.domain.ports import IRecordCodec, IVehicleLink
     from fleetgw.domain.rate_limit import TokenBucket
@@ -116,12 +116,17 @@ class Session:
                 self._context.signals.note_unknown_values(record)
         count = len(records)
         numbers = route.numbers
-        self._count(numbers, count, size_bytes)
+        numbers.record_total.add(count)
+        numbers.size_bytes_total.add(size_bytes)
+        sizes, label = self.size_bytes, numbers.label
+        sizes[label] = sizes.get(label, 0) + size_bytes
         if signals:
             self._context.signals.count(numbers, self.vehicle, signals)
         for lane in route.lanes:
             # a full queue does not keep the records from the other lanes
-            count = min(count, lane.offer(records, cost_bytes, None))
+            taken = lane.offer(records, cost_bytes, None)
+            if taken < count:
+                count = taken
         confirming = route.confirming
         if confirming is not None:
             if count == len(records):
@@ -139,11 +144,6 @@ class Session:
         if taken == count:
             confirming.offer(rest, sum(record.cost_bytes for record in rest), None)
         return taken
-
-    def _count(self, numbers: TypeNumbers, count: int, size_bytes: int) -> None:
-        numbers.record_total.add(count)
-        numbers.size_bytes_total.add(size_bytes)
-        self.size_bytes[numbers.label] = self.size_bytes.get(numbers.label, 0) + size_bytes
 
     def confirmed(self, records: Sequence[Record]) -> None:
         """See ``AwaitsConfirmation``: acknowledges the records, in one write."""
@@ -175,8 +175,9 @@ class Session:
         txid = envelope.txid if envelope is not None else b""
         if isinstance(error, UnknownMessageType):
             numbers = context.routes.unrouted(b"").numbers
-            self._count(numbers, 1, 0)
+            numbers.record_total.add(1)
             numbers.dispatch_total.add(1)
+            self.size_bytes.setdefault(numbers.label, 0)
             if link is not None:
                 link.acknowledge_unknown(txid)
         elif link is not None:
