@@ -90,8 +90,8 @@ class VehicleConnection(Protocol):
         except Exception as error:  # an error that a peer's bytes provoke ends this connection alone
             self._broken(error)
         if turn is not None:
-            turn.left_s -= self._context.monotonic() - began_at
-            if turn.left_s <= 0 or self._unread:
+            turn.left_s = left_s = turn.left_s + began_at - self._context.monotonic()
+            if left_s <= 0 or self._unread:
                 turn.end()
 
     def wait(self) -> None:

@@ -25,6 +25,9 @@ class ReplyFrames:
 
     def acks(self, records: Sequence[Record]) -> bytes:
         """The framed acknowledgements of records, joined."""
+        if len(records) == 1:
+            record = records[0]
+            return self.ack(record.record_type, record.txid)
         known = self._parts
         pieces: list[bytes] = []
         for record in records:

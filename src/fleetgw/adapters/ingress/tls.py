@@ -99,7 +99,8 @@ class VehicleTransport(TLSMemoryBIOProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Take encrypted bytes."""
         if not self._heard and data.startswith(HTTP_METHODS):
-            self._send(NOT_TLS)
+            if self.transport is not None:
+                self.transport.write(NOT_TLS)
             self._tlsShutdownFinished(Failure(SSL.Error([("SSL routines", "", "http request")])))
         else:
             super().dataReceived(data)
@@ -157,16 +158,14 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         if self._ssl is None:
             super()._flushSendBIO()
             return
+        socket = self._socket
         while (size := _lib.BIO_read(self._from_ssl, _buffer, _BUFFER_BYTES)) > 0:
-            self._send(_bytes(_buffer, size)[:])
+            if socket is not None:
+                socket.send_now(_bytes(_buffer, size)[:])
+            elif self.transport is not None:
+                self.transport.write(_bytes(_buffer, size)[:])
             if size < _BUFFER_BYTES:
                 return
-
-    def _send(self, encrypted: bytes) -> None:
-        if self._socket is not None:
-            self._socket.send_now(encrypted)
-        elif self.transport is not None:
-            self.transport.write(encrypted)
 
     def write(self, data: bytes) -> None:
         """Encrypt and send."""

@@ -61,4 +61,5 @@ class VehicleSocket(AcceptedSocket):
     @property
     def unsent_bytes(self) -> int:
         """Bytes that wait for the socket."""
-        return int(self._tempDataLen + len(self.dataBuffer) - self.offset)
+        unsent: int = self._tempDataLen + len(self.dataBuffer) - self.offset
+        return unsent
