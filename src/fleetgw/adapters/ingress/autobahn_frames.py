@@ -1,4 +1,4 @@
-"""Everything that is not a whole data frame: control frames, fragments, partial frames, violations, the closing handshake.
+"""All but whole data frames: control frames, fragments, partial frames, violations, the closing handshake.
 
 Autobahn reads these. A reader is made when the first such byte comes and dropped once it stands between two messages again,
 so that an idle vehicle costs nothing here.
@@ -21,7 +21,7 @@ MAX_FRAMES_A_READ = 1024
 
 
 class ReaderHost(Protocol):
-    """What a reader needs of its connection; also the transport that Autobahn writes to."""
+    """The connection, to its reader; also the transport that Autobahn writes to."""
 
     def write(self, data: bytes) -> None:
         """Send bytes after those written before."""
@@ -31,7 +31,7 @@ class ReaderHost(Protocol):
 
 
 class _Quiet:
-    """Autobahn's log: nothing. The connection logs what an operator needs, once."""
+    """Autobahn's log, discarded: the connection logs each event for an operator once."""
 
     def debug(self, *_args: object, **_fields: object) -> None:
         pass
@@ -57,7 +57,7 @@ class FrameReader(WebSocketServerProtocol):
         super().__init__()
         self.factory = factory
         self._host = host
-        self.transport = host  # type: ignore[assignment]  # Autobahn calls what ``ReaderHost`` names and no more
+        self.transport = host  # type: ignore[assignment]  # Autobahn calls the methods of ``ReaderHost`` alone
         self.maxFramePayloadSize = self.maxMessagePayloadSize = max_frame_bytes
         self._connectionMade()
         self.state = self.STATE_OPEN

@@ -10,11 +10,11 @@ from fleetgw.domain.errors import Unauthorized
 from fleetgw.domain.identity import CertificateFacts
 
 MAX_REASON_CHARACTERS = 200
-"""Of what cryptography says of a certificate that it cannot read."""
+"""The most characters of an error of cryptography about an unreadable certificate."""
 
 
 def facts_from_der(der: bytes) -> CertificateFacts:
-    """Read what the identity rules need from a verified leaf certificate.
+    """Read the facts for the identity rules from a verified leaf certificate.
 
     :raises Unauthorized: the certificate cannot be read.
     """

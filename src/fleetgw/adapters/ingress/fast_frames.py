@@ -1,4 +1,4 @@
-"""The fast path: whole data frames are taken apart here, everything else is left to Autobahn."""
+"""The fast path: parses whole data frames; all other bytes are left to Autobahn."""
 
 import sys
 
@@ -11,7 +11,7 @@ BYTES_AT_ONCE = 16_384
 
 
 def split_frames(data: bytes, position: int, most_bytes: int = sys.maxsize) -> tuple[list[bytes], int]:
-    """Take whole messages from the front of what was received, until ``MESSAGES_AT_ONCE`` or ``most_bytes`` is reached.
+    """Take whole messages from the front of the bytes received, until ``MESSAGES_AT_ONCE`` or ``most_bytes`` is reached.
 
     A frame is taken when it is a complete, final, masked binary frame with no reserved bit, whose length is below 64 KiB
     and written in its shortest form. The first frame that is anything else ends the taking.

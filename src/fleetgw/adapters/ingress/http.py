@@ -1,6 +1,6 @@
 """The HTTP side of an upgrade: requests read, responses made. Pure.
 
-Status codes, headers and bodies are those of the Go server, so that whatever watches it keeps working.
+Status codes, headers and bodies are those of the Go server, so that monitoring made for it keeps working.
 """
 
 import base64
@@ -59,7 +59,7 @@ def _is_key(key: str) -> bool:
 
 
 class BadRequest(Exception):
-    """What was sent is no request that can be answered; ``response`` is what to send before closing."""
+    """The bytes are not a request that can be answered; ``response`` is to be sent before closing."""
 
     def __init__(self, status: str) -> None:
         super().__init__(status)
@@ -69,7 +69,7 @@ class BadRequest(Exception):
 
 
 def split_head(received: bytes, searched_bytes: int) -> tuple[bytes, bytes] | None:
-    """Cut what was received behind the request's head; None while the head is not complete.
+    """Split the received bytes behind the request's head; None while the head is not complete.
 
     :param searched_bytes: how many were there at the last call: a head in a thousand pieces is searched once.
     :raises BadRequest: the head is longer than ``MAX_HEAD_BYTES``.
@@ -154,4 +154,4 @@ def closes(request: Request) -> bool:
 
 
 NOT_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
-"""What plain HTTP on the TLS port is answered with."""
+"""The answer to plain HTTP on the TLS port."""

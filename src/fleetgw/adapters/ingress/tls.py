@@ -1,8 +1,8 @@
 """TLS for vehicles: a transport with a short hot path.
 
 The handshake, shutdown and every error are Twisted's (``TLSMemoryBIOProtocol``). Two things are our own, for records in and
-acks out: all TLS records of one read are handed over together, and what is written goes to the socket at once where that
-takes it. They call OpenSSL through the bindings that pyOpenSSL itself calls, one call where pyOpenSSL makes five.
+acks out: all TLS records of one read are handed over together, and writes go to the socket at once where that
+takes them. They call OpenSSL through the bindings that pyOpenSSL itself calls, one call where pyOpenSSL makes five.
 Decryption takes time of the vehicle's turn: once that is over, bytes stay encrypted until the next turn.
 """
 
@@ -34,7 +34,7 @@ _bytes = _ffi.buffer
 _read_buffer = _ffi.from_buffer(read_buffer)
 _SSL_ERROR_WANT_READ = 2  # openssl/ssl.h
 _RECORD_BYTES = 1 << 14
-"""What one ``SSL_write`` takes at most (RFC 8446, section 5.1)."""
+"""The most bytes of one ``SSL_write`` (RFC 8446, section 5.1)."""
 
 MAX_RECORDS_A_READ = 1024
 """TLS records that are decrypted for one read: with more of them in 64 KiB, each has less than 42 bytes."""
@@ -200,14 +200,14 @@ class VehicleTransport(TLSMemoryBIOProtocol):
 
     @property
     def certificate_problem(self) -> str:
-        """What OpenSSL has against the peer's certificate, in its words; empty when nothing."""
+        """OpenSSL's error about the peer's certificate, empty when there is none."""
         result = _lib.SSL_get_verify_result(self._ssl) if self._ssl is not None else 0
         return _ffi.string(_lib.X509_verify_cert_error_string(result)).decode() if result else ""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Let go of OpenSSL's objects."""
         if not self._lostTLSConnection:
-            # no close_notify came; whatever else did has been read
+            # no close_notify came
             self._lostTLSConnection = True
             self._reason = self._reason or Failure(CONNECTION_LOST)
         super().connectionLost(reason)

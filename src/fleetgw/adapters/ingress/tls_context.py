@@ -94,7 +94,7 @@ def _read_authorities(file: Path) -> Bundle:
 
 @contextmanager
 def _naming(key: str, file: Path, fix: str) -> Iterator[None]:
-    """Have what goes wrong with ``file`` say which file it is, and why it cannot be used."""
+    """Turn an error about ``file`` into a ``ConfigurationError`` that names the file and the reason."""
     try:
         with file.open("rb"):  # OpenSSL's own errors do not always say why a file cannot be opened
             yield
@@ -134,7 +134,7 @@ def _is_signed_by_namesake(namesakes: Namesakes, signed: crypto.X509, depth: int
         certificate = signed.to_cryptography()
         sharing = namesakes.get(certificate.issuer.public_bytes(), ())
         return any(_may_issue(each, depth) and _has_signed(each, certificate) for each in sharing)
-    except Exception:  # a stranger chooses the bytes; what cannot be read was signed by nobody
+    except Exception:  # a stranger chooses the bytes; an unreadable certificate has no signer
         return False
 
 

@@ -53,7 +53,7 @@ class Turn:
         self._waiting.append(reader)
 
     def _begin(self) -> None:
-        # what a turn took beyond its quantum is taken off the next ones
+        # time that a turn took beyond its quantum is subtracted from the next ones
         quantum_s = self._turns.quantum_s
         self.left_s = min(quantum_s, self.left_s + quantum_s)
         self.is_over = False

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 READ_BYTES = 1 << 16
 read_buffer = bytearray(READ_BYTES)
-"""What the last read of any socket brought; valid only while ``bytes_read`` runs."""
+"""The bytes of the last read of any socket; valid only while ``bytes_read`` runs."""
 
 
 class ReadsFromBuffer(Protocol):
@@ -26,7 +26,7 @@ class ReadsFromBuffer(Protocol):
 class VehicleSocket(AcceptedSocket):
     """A server's socket to a vehicle. A fresh 64 KiB object for each read, as Twisted makes, costs more than the read."""
 
-    def __init__(self, *args: Any) -> None:  # those of Twisted's ``Server``, whom a ``Port`` calls
+    def __init__(self, *args: Any) -> None:  # those of Twisted's ``Server``, which a ``Port`` makes
         super().__init__(*args)
         self.setTcpNoDelay(True)
         self.setTcpKeepAlive(True)
@@ -46,7 +46,7 @@ class VehicleSocket(AcceptedSocket):
         return None
 
     def send_now(self, data: bytes) -> None:
-        """Write to the socket at once what it takes; the rest, or all of it behind what waits already, in Twisted's way."""
+        """Write at once as many bytes as the socket takes; the others, or all behind unsent bytes, by Twisted's buffer."""
         if not self._tempDataBuffer and not self.dataBuffer and self.connected and not self.disconnecting:
             try:
                 sent = self.socket.send(data)

@@ -67,7 +67,7 @@ class LaneTiming:
     """When a lane acts, in seconds.
 
     :ivar gather_s: the linger timeout: the longest wait of a batch's first record.
-    :ivar retry_initial_s: the pause after a first failure, of all or of what is set aside; doubled at each further one.
+    :ivar retry_initial_s: the pause after a first failure, of the lane or a record set aside; doubled at each further one.
     :ivar retry_max_s: the longest pause.
     :ivar drain_s: the longest time that a stop of the gateway waits for this lane to drain.
     """
@@ -186,7 +186,7 @@ class Lane:
         return waiter
 
     def close(self) -> None:
-        """Take nothing more and hand nothing more to the sink; what is in flight may still settle."""
+        """Take no more records and hand none to the sink; those in flight may still settle."""
         self._closed = True
         self._backlog.close()
         for call in (self._pending_send, self._pending_retry):

@@ -1,4 +1,4 @@
-"""A lane's pause while its destination is out of reach: as long as the backoff says, or until the sink is ready again."""
+"""A lane's pause while its destination cannot be reached: until the backoff ends it, or the sink is ready again."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import IDispatcher
 
 LOOK_EVERY_S = 0.5
-"""How often a pause looks whether the sink is ready again; nothing looks while nothing pauses."""
+"""The interval at which a pause checks whether the sink is ready again."""
 
 
 class Pause:
-    """Decides when a sink that could not reach its destination is tried again.
+    """Decides when a lane retries a sink that could not reach its destination.
 
-    A pause ends early once the sink turns from not ready to ready. A try that was made while the sink was not ready, and
-    still is when it has failed, never reached the destination: it does not make the next pause longer.
+    A pause ends early once the sink turns from not ready to ready. An attempt during
+    which the sink was never ready did not reach the destination: it does not make the next pause longer.
 
     :ivar is_on: whether the lane pauses.
     """
@@ -36,7 +36,7 @@ class Pause:
         self._was_ready = self._is_ready()
 
     def begin(self, now_s: float, chance: float) -> tuple[float, bool]:
-        """The destination is out of reach: how long the pause is at most, and whether the try had a chance.
+        """The destination cannot be reached: returns the longest pause, and whether the attempt could have reached it.
 
         :param chance: a random number in [0, 1).
         """
@@ -48,23 +48,25 @@ class Pause:
         return pause_s, reached
 
     def next_look_s(self, now_s: float) -> float:
-        """Seconds until the sink is looked at again, or tried; 0 when it is to be tried now."""
+        """Seconds until the next check of the sink, or the next attempt; 0 for an attempt now."""
         was_ready, self._was_ready = self._was_ready, self._is_ready()
         if self._was_ready and not was_ready:
             return 0.0
         return max(0.0, min(LOOK_EVERY_S, self._until_s - now_s))
 
     def end(self) -> None:
-        """Try at once, and begin again with the shortest pause."""
+        """Retry at once, and begin again with the shortest pause."""
         self.is_on = False
         self._backoff.succeeded()
 
     def succeeded(self) -> None:
-        """Something has reached the destination: the next pause is the shortest."""
+        """A record has reached the destination: the next pause is the shortest."""
         self._backoff.succeeded()
 
     def _is_ready(self) -> bool:
         try:
             return isinstance(self._sink.readiness(), Ready)
-        except Exception:  # a third party's, which the port forbids; the backoff goes on as if nothing was known
+        except (
+            Exception
+        ):  # a third party's, which the port forbids: as if the sink were ready, so that the backoff alone decides
             return True

@@ -135,7 +135,7 @@ class Refusals:
 
 
 def _text(content: bytes) -> str:
-    """Bytes that a vehicle has chosen, as text that a log line can bear."""
+    """Bytes that a vehicle has chosen, as text of bounded length for a log line."""
     if len(content) <= TEXT_CHARACTERS:
         return content.decode("utf-8", "replace")
     text = content[: TEXT_CHARACTERS * _BYTES_A_CHARACTER].decode("utf-8", "replace")[:TEXT_CHARACTERS]

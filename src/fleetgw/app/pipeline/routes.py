@@ -1,4 +1,4 @@
-"""A record type's route made ready for the hot path: its lanes, and its numbers looked up once."""
+"""The routes of record types, made ready for the hot path: each with its lanes and metrics looked up once."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from fleetgw.domain.routing import Route
 
 OTHER = "other"
-"""The label of everything that gets none of its own."""
+"""The label of every record type without a label of its own."""
 
 OWN_LABELS = 64
-"""How many unrouted record types get a metric label of their own, and how long it may be."""
+"""The most unrouted record types with a metric label of their own, and the most characters of such a label."""
 
 
 @define(eq=False)
 class TypeNumbers:
-    """What is counted for every record type.
+    """The metrics of one record type.
 
     :ivar label: the record type, or ``other``.
-    :ivar signals: what ``signal_count`` shows.
+    :ivar signals: the value of ``signal_count``.
     """
 
     label: str
@@ -50,7 +50,7 @@ class TypeNumbers:
 
 @define(eq=False)
 class ConfirmedNumbers:
-    """What is counted where a sink's confirmation is acknowledged."""
+    """The metrics of a record type that a sink's confirmation acknowledges."""
 
     reliable_ack: ICounter
     reliable_ack_miss: ICounter
@@ -59,10 +59,10 @@ class ConfirmedNumbers:
 
 @define(eq=False)
 class TypeRoute:
-    """Where the records of one type go.
+    """The lanes of one record type.
 
-    :ivar lanes: those whose taking a record is enough.
-    :ivar confirming: the lane whose sink must confirm before a record is acknowledged, None when none need.
+    :ivar lanes: a record is acknowledged without their sinks' confirmation.
+    :ivar confirming: the lane whose sink must confirm a record before it is acknowledged; None when there is none.
     """
 
     record_type: str
@@ -96,7 +96,7 @@ class TypeRoutes:
         self._other_numbers = self._numbers(OTHER)
 
     def unrouted(self, topic: bytes) -> TypeRoute:
-        """A route that leads nowhere, for a type with none. Numbers are bounded whatever vehicles send."""
+        """A route without lanes, for an unrouted type. The number of metric labels is bounded."""
         known = self._unrouted.get(topic)
         if known is not None:
             return known

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ConnectivityStatus(Enum):
-    """What a connectivity record reports."""
+    """The two kinds of connectivity record."""
 
     CONNECTED = 1
     DISCONNECTED = 2

@@ -25,7 +25,7 @@ class Receipt:
 RECEIPT = Receipt()
 
 Outcome = Receipt | DeliveryError
-"""What became of one record: a receipt, or ``Retryable`` / ``NotConnected`` / ``Rejected`` with the reason."""
+"""The outcome of one record: a receipt, or ``Retryable`` / ``NotConnected`` / ``Rejected`` with the reason."""
 
 
 @frozen
@@ -35,7 +35,7 @@ class Ready:
 
 @frozen
 class NotReady:
-    """The sink cannot deliver now. ``reason`` is for people: what is wrong, and where."""
+    """The sink cannot deliver now. ``reason`` is for people: the fault and its place."""
 
     reason: str
 
@@ -55,8 +55,8 @@ class IDispatcher(Interface):
         """Begin to work. Called once, before the first ``dispatch``.
 
         Fires as soon as ``dispatch`` may be called, whether or not the destination can be reached: a sink whose broker is
-        down starts, reports ``NotReady`` and keeps trying by itself. Fails with ``ConfigurationError`` only, for what no
-        amount of trying can mend. Cancelling it leaves the sink as if never started.
+        down starts, reports ``NotReady`` and keeps trying by itself. Fails with ``ConfigurationError`` only, for an
+        error that no retry can mend. Cancelling it leaves the sink as if never started.
         """
 
     def dispatch(batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
@@ -71,15 +71,15 @@ class IDispatcher(Interface):
 
         Calls may overlap: the next batch may come before the last one's outcomes. Before ``start`` has fired and after
         ``stop`` was called every outcome is ``NotConnected``. Never fails and never raises: any error becomes outcomes.
-        Never blocks. Cancelling the Deferred does nothing: what is under way stays under way. Every call's Deferred
+        Never blocks. Cancelling the Deferred does nothing: the records stay in flight. Every call's Deferred
         fires within a bounded time (the sink's own delivery time-out).
         """
 
     def stop() -> Deferred[None]:
-        """Settle what is under way and let go of every resource. Called once, after ``start`` has fired.
+        """Settle the records in flight and release every resource. Called once, after ``start`` has fired.
 
-        Deferreds of earlier ``dispatch`` calls fire before this one does. Cancelling it gives up on what is still under way
-        (its outcomes are ``Retryable``) and releases the resources at once. Never fails.
+        Deferreds of earlier ``dispatch`` calls fire before this one does. Cancelling it gives up on the records in flight
+        (their outcomes are ``Retryable``) and releases the resources at once. Never fails.
         """
 
     def readiness() -> Readiness:
@@ -116,5 +116,5 @@ class IHoldsCopies(Interface):
 
     memory_weight = Attribute(
         """Bytes of memory for each byte of ``Record.cost_bytes`` while a record is with the sink, at least 1: the record
-        itself, and what the sink and its client make of it. A sink that does not say is taken to make one copy (2.0)."""
+        itself, and the copies that the sink and its client make. A sink that does not say makes one (2.0)."""
     )

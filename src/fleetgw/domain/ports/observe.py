@@ -65,7 +65,7 @@ class ILog(Interface):
 
 
 class Verdict(Enum):
-    """What a finding means for the operator."""
+    """The meaning of a finding for the operator."""
 
     GOOD = "ok"
     WORTH_A_LOOK = "warning"
@@ -74,10 +74,10 @@ class Verdict(Enum):
 
 @frozen
 class Finding:
-    """One thing found out about a destination or a certificate.
+    """One fact about a destination or a certificate.
 
-    :ivar what: what is so, for people; holds no secret.
-    :ivar fix: what to do about it, empty where there is nothing to do.
+    :ivar what: the fact, for people; holds no secret.
+    :ivar fix: the remedy, empty where none is needed.
     """
 
     verdict: Verdict
@@ -86,13 +86,13 @@ class Finding:
 
 
 class IDiagnosable(Interface):
-    """What can be asked for a diagnosis. Optional for a sink; ``fleetgw doctor`` asks it in place of starting the sink."""
+    """Makes a diagnosis. Optional for a sink; ``fleetgw doctor`` asks for it in place of starting the sink."""
 
     def diagnose() -> Deferred[Sequence[Finding]]:
         """Look at the destination, and leave nothing behind there.
 
-        Called at most once, on what was never started and never will be.
+        Called at most once, on a sink that is never started.
 
-        :return: fires with what was found, in the order it was looked at; never fails. Cancelling it fires it at once with
-            what has been found so far.
+        :return: fires with the findings, in the order of the checks; never fails. Cancelling it fires it at once with the
+            findings so far.
         """
