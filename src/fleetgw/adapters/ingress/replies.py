@@ -25,10 +25,12 @@ class ReplyFrames:
 
     def acks(self, records: Sequence[Record]) -> bytes:
         """The framed acknowledgements of records, joined."""
-        if len(records) == 1:
-            record = records[0]
-            return self.ack(record.record_type, record.txid)
         known = self._parts
+        if len(records) == 1:  # the usual case of a vehicle that sends record by record
+            record = records[0]
+            txid = record.txid
+            head, tail = known.get((record.record_type, len(txid))) or self._prepare(record.record_type, len(txid))
+            return head + txid + tail
         pieces: list[bytes] = []
         for record in records:
             txid = record.txid
