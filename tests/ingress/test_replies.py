@@ -2,6 +2,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.codec import envelope
 from fleetgw.adapters.ingress.replies import CACHED_ACK_BYTES, CACHED_ACKS, ReplyFrames
+from fleetgw.testing.sink_doubles import make_record
 
 
 class ReplyFramesTests(SynchronousTestCase):
@@ -18,6 +19,13 @@ class ReplyFramesTests(SynchronousTestCase):
             for _ in range(2):
                 self.assertEqual(self.frames.ack("V", txid), header + envelope.ack("V", txid))
         self.assertEqual(self.frames.error(b""), b"\x82\x7e\x00\x9c" + envelope.error_reply(b""))
+
+    def test_acknowledgements_of_records_in_order(self) -> None:
+        records = [
+            make_record(txid=f"tx-{number}", record_type=each) for number, each in enumerate(["V", "alerts", "V"] * 2)
+        ]
+        for some in (records, records[:1], records[1:2]):
+            self.assertEqual(self.frames.acks(some), b"".join(self.frames.ack(each.record_type, each.txid) for each in some))
 
     def test_what_is_remembered_is_bounded(self) -> None:
         for number in range(2 * CACHED_ACKS):
