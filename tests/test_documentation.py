@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.app.config import Config
-from fleetgw.app.config.wording import bare
+from fleetgw.adapters.settings.wording import bare
 from fleetgw.app.sinks import BUILT_IN
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -2,7 +2,7 @@
 
 import json
 
-from fleetgw.app.config.foreign_keys import OLD_KEYS
+from fleetgw.adapters.settings.keys import OLD_KEYS
 from tests.support.config_case import ConfigCase
 
 NOT_ROUTED = {"records": {"V": ["logger"]}, "namespace": "n"}

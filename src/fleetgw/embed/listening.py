@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Field
-from fleetgw.app.config.findings import nearest, quoted
+from fleetgw.adapters.settings.findings import nearest, quoted
 from fleetgw.domain.errors import Retryable, Unheard
 from fleetgw.embed.record import Record
 

@@ -5,7 +5,7 @@ from fleetgw.app.config.routes import AVAILABLE_SINKS, BUILT_IN_SINKS
 from fleetgw.app.config.schema import json_schema
 from fleetgw.app.config.sections import Config
 from fleetgw.app.config.showing import as_settings, effective_config, render_effective, render_problems, secrets_in
-from fleetgw.app.config.values import Secret
+from fleetgw.adapters.settings.values import Secret
 
 __all__ = [
     "AVAILABLE_SINKS",

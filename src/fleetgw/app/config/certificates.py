@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from fleetgw.adapters.certificate_bundle import read_bundle
 from fleetgw.adapters.openssl_reasons import reason_of
-from fleetgw.app.config.files import read_regular_file
-from fleetgw.app.config.findings import Findings, Surroundings
-from fleetgw.app.config.secrets import reason
+from fleetgw.adapters.settings.files import read_regular_file
+from fleetgw.adapters.settings.findings import Findings, Surroundings
+from fleetgw.adapters.settings.secrets import reason
 from fleetgw.app.config.sections import Config, Tls
 from fleetgw.app.config.sink_sections import ClientTls
 from fleetgw.app.config.vehicle_authorities import check_vehicle_authorities

@@ -8,7 +8,7 @@ from pathlib import Path
 from attrs import frozen
 
 from fleetgw.app.config.certificates import check_client_tls, check_server_certificates
-from fleetgw.app.config.findings import Findings, Surroundings, member, quoted
+from fleetgw.adapters.settings.findings import Findings, Surroundings, member, quoted
 from fleetgw.app.config.listeners import check_listeners
 from fleetgw.app.config.routes import (
     check_dispatchers,

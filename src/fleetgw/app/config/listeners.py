@@ -5,7 +5,7 @@ import re
 from itertools import combinations
 
 from fleetgw.adapters.listening.sockets import is_every_address, unbracketed
-from fleetgw.app.config.findings import Findings, Surroundings, quoted
+from fleetgw.adapters.settings.findings import Findings, Surroundings, quoted
 from fleetgw.app.config.sections import Config
 
 

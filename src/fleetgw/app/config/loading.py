@@ -9,13 +9,13 @@ from attrs import frozen
 from msgspec import structs
 
 from fleetgw.app.config.checks import check
-from fleetgw.app.config.converting import Converter
-from fleetgw.app.config.findings import Findings, Surroundings, quoted
+from fleetgw.adapters.settings.converting import Converter
+from fleetgw.adapters.settings.findings import Findings, Surroundings, quoted
 from fleetgw.app.config.reading import read_json
 from fleetgw.app.config.routes import AVAILABLE_SINKS
-from fleetgw.app.config.secrets import reason
+from fleetgw.adapters.settings.secrets import reason
 from fleetgw.app.config.sections import Config
-from fleetgw.app.config.values import Secret
+from fleetgw.adapters.settings.values import Secret
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})

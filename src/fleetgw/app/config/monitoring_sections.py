@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from fleetgw.app.config.values import ZERO_IS_LEFT_OUT, Natural, Port
+from fleetgw.adapters.settings.values import ZERO_IS_LEFT_OUT, Natural, Port
 
 
 class Statsd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

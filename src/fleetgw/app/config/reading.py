@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from typing import NoReturn
 
-from fleetgw.app.config.findings import Findings, member
-from fleetgw.app.config.foreign_keys import is_comment
+from fleetgw.adapters.settings.findings import Findings, member
+from fleetgw.adapters.settings.keys import is_comment
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 

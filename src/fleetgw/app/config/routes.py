@@ -2,7 +2,7 @@
 
 import re
 
-from fleetgw.app.config.findings import Findings, Surroundings, did_you_mean, member, nearest, quoted
+from fleetgw.adapters.settings.findings import Findings, Surroundings, did_you_mean, member, nearest, quoted
 from fleetgw.app.config.sections import Config
 from fleetgw.domain.records import RECORD_TYPES
 

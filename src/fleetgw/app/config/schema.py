@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from fleetgw.app.config.foreign_keys import COMMENT_PATTERN
+from fleetgw.adapters.settings.keys import COMMENT_PATTERN
 from fleetgw.app.config.sections import Config
-from fleetgw.app.config.values import SECRET_FORMS, Secret
-from fleetgw.app.config.wording import bare, type_name
+from fleetgw.adapters.settings.values import SECRET_FORMS, Secret
+from fleetgw.adapters.settings.wording import bare, type_name
 
 BEGIN = "<!-- reference: begin; written by python -m fleetgw.app.config FILE -->"
 END = "<!-- reference: end -->"

@@ -7,7 +7,7 @@ from msgspec import Meta, Struct, field, structs
 
 from fleetgw.app.config.monitoring_sections import Monitoring
 from fleetgw.app.config.sink_sections import Airbrake, Embedded, Kinesis, Mqtt, Pubsub, Redis, Sqlite, Zmq
-from fleetgw.app.config.values import SECRET_FORMS, ZERO_IS_LEFT_OUT, Natural, Pause, Port, Positive, Seconds, Whole
+from fleetgw.adapters.settings.values import SECRET_FORMS, ZERO_IS_LEFT_OUT, Natural, Pause, Port, Positive, Seconds, Whole
 
 FREE_FORM = {"free_form": True}
 """Hint: an object whose members have no fixed names; secrets in it are told by their form or their name."""

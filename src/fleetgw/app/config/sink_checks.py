@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 from fleetgw.app.config.certificates import check_client_tls
-from fleetgw.app.config.files import read_regular_file
-from fleetgw.app.config.findings import Findings, Surroundings, quoted
-from fleetgw.app.config.kafka_properties import check_kafka
+from fleetgw.adapters.settings.files import read_regular_file
+from fleetgw.adapters.settings.findings import Findings, Surroundings, quoted
+from fleetgw.adapters.sinks.kafka.checks import check_kafka
 from fleetgw.app.config.routes import routed_sinks
-from fleetgw.app.config.secrets import reason
+from fleetgw.adapters.settings.secrets import reason
 from fleetgw.app.config.sections import Config
 
 _MILLISECOND_NS = 1_000_000

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from fleetgw.app.config.values import Natural, Pause, Positive, Seconds, Secret
+from fleetgw.adapters.settings.values import Natural, Pause, Positive, Seconds, Secret
 
 Nanoseconds = Annotated[int, Meta(ge=0)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from fleetgw.app.config.findings import Findings, quoted
+from fleetgw.adapters.settings.findings import Findings, quoted
 from fleetgw.app.config.sections import Config
 from fleetgw.domain.identity import DEFAULT_ISSUERS
 

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import msgspec
 from attrs import frozen
 
-from fleetgw.app.config.findings import Findings, Surroundings, member, quoted
-from fleetgw.app.config.foreign_keys import OLD_KEYS, what_is_meant
-from fleetgw.app.config.secrets import read_secret, with_secrets
-from fleetgw.app.config.values import Secret
-from fleetgw.app.config.wording import bare, hint, shown, type_name
+from fleetgw.adapters.settings.findings import Findings, Surroundings, member, quoted
+from fleetgw.adapters.settings.keys import OLD_KEYS, what_is_meant
+from fleetgw.adapters.settings.secrets import read_secret, with_secrets
+from fleetgw.adapters.settings.values import Secret
+from fleetgw.adapters.settings.wording import bare, hint, shown, type_name
 
 S = TypeVar("S", bound=msgspec.Struct)
 

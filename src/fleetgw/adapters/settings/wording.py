@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from fleetgw.adapters.masking import masked
-from fleetgw.app.config.findings import quoted
-from fleetgw.app.config.secrets import FORMS
-from fleetgw.app.config.values import Secret
+from fleetgw.adapters.settings.findings import quoted
+from fleetgw.adapters.settings.secrets import FORMS
+from fleetgw.adapters.settings.values import Secret
 
 
 def bare(kind: Any) -> Any:  # a type annotation of any form

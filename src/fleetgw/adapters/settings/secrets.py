@@ -4,8 +4,8 @@ from typing import Any
 
 from fleetgw.adapters.secrets import SecretFile, UnusableSecretFile
 from fleetgw.adapters.secrets import reason as reason
-from fleetgw.app.config.findings import Findings, Surroundings, member
-from fleetgw.app.config.values import Secret, is_secret_name
+from fleetgw.adapters.settings.findings import Findings, Surroundings, member
+from fleetgw.adapters.settings.values import Secret, is_secret_name
 
 FORMS = 'must be text, {"env": "NAME"} or {"file": "path"}'
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 
-from fleetgw.app.config.findings import did_you_mean, quoted
+from fleetgw.adapters.settings.findings import did_you_mean, quoted
 
 _RELIABLE_ACK = 'use reliable_ack_sources, such as {"V": "kafka"}, and remove it'
 _FOR_A_SCRIPT = "remove it, or keep it for the script that checks a server's certificate"

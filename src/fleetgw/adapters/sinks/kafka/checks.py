@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import TypeGuard
 
-from fleetgw.app.config.findings import Findings, Surroundings, member, nearest, quoted
+from fleetgw.adapters.settings.findings import Findings, Surroundings, member, nearest, quoted
 from fleetgw.app.config.sections import Config
-from fleetgw.app.config.values import Secret
-from fleetgw.app.config.wording import shown
+from fleetgw.adapters.settings.values import Secret
+from fleetgw.adapters.settings.wording import shown
 
 BROKERS = ("bootstrap.servers", "metadata.broker.list", "test.mock.num.brokers")
 
