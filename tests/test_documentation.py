@@ -11,8 +11,8 @@ from typing import get_args, get_origin
 from msgspec import Struct, structs
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.app.config import Config
 from fleetgw.adapters.settings.wording import bare
+from fleetgw.app.config import Config
 from fleetgw.app.sinks import BUILT_IN
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,10 +10,10 @@ from unittest import TestCase
 import msgspec
 
 from fleetgw.adapters.masking import is_secret_name, masked
-from fleetgw.app.config import LoadedConfig, effective_config, render_effective, render_problems, secrets_in
-from fleetgw.app.config.sections import Config
 from fleetgw.adapters.settings.values import Secret
 from fleetgw.adapters.settings.wording import bare
+from fleetgw.app.config import LoadedConfig, effective_config, render_effective, render_problems, secrets_in
+from fleetgw.app.config.sections import Config
 from fleetgw.app.doctor.report import refusal_as_json
 from fleetgw.domain.errors import ConfigurationError
 from tests.support.config_case import ConfigCase

@@ -6,11 +6,7 @@ import json
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-from msgspec import structs
-
 from fleetgw.app.config import BUILT_IN_SINKS, Config, check_config, parse_config
-from fleetgw.app.config.sections import LaneOverride
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.domain.records import RECORD_TYPES
 
@@ -33,24 +29,14 @@ def load(config: Mapping[str, object] | Config, environ: Mapping[str, str], base
     :raises ConfigurationError: it cannot work; carries every problem found.
     """
     if isinstance(config, Config):
-        return _one_by_one(check_config(config, environ, available_sinks=BUILT_IN_SINKS))
+        return check_config(config, environ, available_sinks=BUILT_IN_SINKS)
     members = {"records": {record_type: [SINK] for record_type in RECORD_TYPES}, **config}
     try:
         text = json.dumps(members, default=_plain)
     except (TypeError, ValueError, RecursionError) as error:
         problem = Problem("", f"cannot be written as JSON: {error}", "use what JSON has, and Path")
         raise ConfigurationError([problem]) from error
-    return _one_by_one(parse_config(text, environ, base_dir, available_sinks=BUILT_IN_SINKS))
-
-
-def _one_by_one(loaded: LoadedConfig) -> LoadedConfig:
-    """Unless told otherwise, have each record dispatched alone: a batch is acknowledged when the last of it is done with."""
-    delivery = loaded.config.delivery
-    lane = delivery.sinks.get(SINK, LaneOverride())
-    if lane.batch_records is not None:
-        return loaded
-    sinks = {**delivery.sinks, SINK: structs.replace(lane, batch_records=1)}
-    return evolve(loaded, config=structs.replace(loaded.config, delivery=structs.replace(delivery, sinks=sinks)))
+    return parse_config(text, environ, base_dir, available_sinks=BUILT_IN_SINKS)
 
 
 def _plain(value: object) -> object:

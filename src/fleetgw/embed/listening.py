@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Field
-from fleetgw.adapters.settings.findings import nearest, quoted
+from fleetgw.adapters.settings.spelling import did_you_mean, quoted
 from fleetgw.domain.errors import Retryable, Unheard
 from fleetgw.embed.record import Record
 
@@ -68,8 +68,7 @@ def make_filter(vin: Names, record_type: Names, field: Names) -> Filter:
     vins, record_types, fields = _names(vin), _names(record_type), _names(field)
     for name in sorted(fields or ()):
         if name not in Field.keys() and not name.isdigit():  # noqa: SIM118  no mapping
-            near = nearest(name, Field.keys())
-            hint = f"did you mean {quoted([near])}?" if near else "see Field of protos/vehicle_data.proto"
+            hint = did_you_mean(name, Field.keys(), "see Field of protos/vehicle_data.proto")
             raise ValueError(f"there is no field {quoted([name])}; {hint}")
     if fields is not None:
         if record_types is not None and record_types != {"V"}:

@@ -1,22 +1,40 @@
 """Plain JSON values -> sections, value by value, so that every problem is found and has a path."""
 
+import os
 import typing
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 from attrs import frozen
 
-from fleetgw.adapters.settings.findings import Findings, Surroundings, member, quoted
-from fleetgw.adapters.settings.keys import OLD_KEYS, what_is_meant
+from fleetgw.adapters.settings.findings import Findings, member
+from fleetgw.adapters.settings.keys import advice, is_comment
 from fleetgw.adapters.settings.secrets import read_secret, with_secrets
-from fleetgw.adapters.settings.values import Secret
+from fleetgw.adapters.settings.spelling import quoted
+from fleetgw.adapters.settings.surroundings import Surroundings
+from fleetgw.adapters.settings.values import Secret, Settings
 from fleetgw.adapters.settings.wording import bare, hint, shown, type_name
+from fleetgw.domain.errors import ConfigurationError
 
-S = TypeVar("S", bound=msgspec.Struct)
+S = TypeVar("S", bound=Settings)
 
 UNUSABLE: Any = object()  # stands for a value of any type that could not be read
+
+
+def typed(kind: type[S], settings: Mapping[str, object], path: str) -> S:
+    """A section from plain settings whose secrets are resolved, as a sink is handed them.
+
+    :param path: of the section, for errors.
+    :raises ConfigurationError: a setting is unknown, of the wrong type or out of range; names each.
+    """
+    findings = Findings()
+    section = Converter(findings, Surroundings(os.environ, Path(), datetime.now(UTC))).section(kind, settings, path)
+    if findings.problems:
+        raise ConfigurationError(findings.problems)
+    return section
 
 
 @frozen
@@ -57,17 +75,19 @@ class Converter:
         note = self.findings.refuse if hint(kind, "null_refused") else self.findings.warn
         note(path, "is null, which counts as left out", _left_out(kind))
 
-    def _known_members(self, kind: type[msgspec.Struct], members: Mapping[str, object], path: str) -> dict[str, object]:
-        known = {field.encode_name for field in msgspec.structs.fields(kind)}
+    def _known_members(self, kind: type[Settings], members: Mapping[str, object], path: str) -> dict[str, object]:
+        known = frozenset(field.encode_name for field in msgspec.structs.fields(kind))
         given: dict[str, object] = {}
         for key, value in members.items():
+            if is_comment(key) and key not in known:
+                continue
             name = key if key in known else key.lower()
             where = member(path, key)
             if name not in known:
-                if (fix := OLD_KEYS.get(where.lower())) is not None:
+                if (fix := kind.old_keys.get(key.lower())) is not None:
                     self.findings.warn(where, "is an old key and has no effect", fix)
                 else:
-                    self.findings.refuse(where, "is not a key of the configuration", what_is_meant(path, key, known))
+                    self.findings.refuse(where, "is not a key of the configuration", advice(kind, key, known))
             elif name != key and (name in members or name in given):
                 self.findings.refuse(where, f"is the same key as {quoted([name])}", "keep one of them")
             else:
@@ -84,9 +104,9 @@ class Converter:
         if plain is Secret:
             secret = read_secret(value, path, self.findings, self.surroundings)
             return UNUSABLE if secret is None else secret
-        if plain is Path and isinstance(value, str):
-            return self._file(kind, value, path)
-        if isinstance(plain, type) and issubclass(plain, msgspec.Struct) and isinstance(value, dict):
+        if plain is Path and isinstance(value, str | Path):
+            return self._file(kind, str(value), path)
+        if isinstance(plain, type) and issubclass(plain, Settings) and isinstance(value, dict):
             return self.section(plain, value, path)
         if origin is dict and isinstance(value, dict):
             settings = with_secrets(value, path, self.findings, self.surroundings) if hint(kind, "free_form") else value
@@ -94,7 +114,7 @@ class Converter:
                 self.findings.refuse_value(path, "is one secret", f"must be {type_name(kind)}; give its values as secrets")
                 return UNUSABLE
             return self._members(typing.get_args(plain)[1], settings, path)
-        if origin is tuple and isinstance(value, list):
+        if origin is tuple and isinstance(value, list | tuple):
             items = [self._value(typing.get_args(plain)[0], each, f"{path}[{index}]") for index, each in enumerate(value)]
             return tuple(item for item in items if item is not UNUSABLE)
         return self._leaf(kind, value, path)

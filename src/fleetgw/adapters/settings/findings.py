@@ -1,34 +1,12 @@
-"""What is found while a configuration is read, and the world that it is read in."""
+"""The problems and warnings that are found while a configuration is read."""
 
-import difflib
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
-from pathlib import Path
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from fleetgw.adapters.masking import masked
 from fleetgw.domain.errors import Problem
-
-
-@frozen
-class Surroundings:
-    """What a configuration's meaning depends on besides its text.
-
-    :ivar environ: the environment variables.
-    :ivar base_dir: the folder that relative paths start from.
-    :ivar now: the time, for the expiry of certificates.
-    :ivar available_sinks: the built-in sinks that may be routed to.
-    :ivar installed_sinks: the names of third parties' sinks that are installed (entry points).
-    """
-
-    environ: Mapping[str, str]
-    base_dir: Path
-    now: datetime
-    available_sinks: frozenset[str]
-    installed_sinks: frozenset[str]
 
 
 @define
@@ -75,24 +53,3 @@ def member(path: str, key: str) -> str:
     if not re.fullmatch(r"[\w-]+", key):
         return f"{path}[{json.dumps(key)}]"
     return f"{path}.{key}" if path else key
-
-
-def quoted(names: Iterable[str]) -> str:
-    """Names as in a sentence: ``"a", "b"``."""
-    return ", ".join(json.dumps(name) for name in names)
-
-
-def nearest(name: str, known: Collection[str], likeness: float = 0.6) -> str | None:
-    """The known name that ``name`` is probably meant to be, or None.
-
-    :param likeness: how much of the two must agree, from 0 to 1.
-    """
-    by_lower_case = {each.lower(): each for each in known}
-    matches = difflib.get_close_matches(name.lower(), by_lower_case, 1, likeness)
-    return by_lower_case[matches[0]] if matches else None
-
-
-def did_you_mean(name: str, known: Collection[str]) -> str:
-    """What to do about an unknown name: the near miss, or the list of what is known."""
-    near = nearest(name, known)
-    return f"did you mean {quoted([near])}?" if near else f"known: {quoted(sorted(known))}"

@@ -4,7 +4,8 @@ from typing import Any
 
 from fleetgw.adapters.secrets import SecretFile, UnusableSecretFile
 from fleetgw.adapters.secrets import reason as reason
-from fleetgw.adapters.settings.findings import Findings, Surroundings, member
+from fleetgw.adapters.settings.findings import Findings, member
+from fleetgw.adapters.settings.surroundings import Surroundings
 from fleetgw.adapters.settings.values import Secret, is_secret_name
 
 FORMS = 'must be text, {"env": "NAME"} or {"file": "path"}'
@@ -25,6 +26,8 @@ def read_secret(value: object, path: str, findings: Findings, surroundings: Surr
 
 def _secret(value: object, path: str, findings: Findings, surroundings: Surroundings) -> Secret | None:
     match value:
+        case Secret():
+            return value  # resolved already; it may know its file
         case str():
             return Secret(value)
         case {"env": str(name), **rest} if not rest:

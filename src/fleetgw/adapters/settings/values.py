@@ -1,8 +1,9 @@
-"""The kinds of value that sections are made of."""
+"""The base of sections, and the kinds of value that they are made of."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from fleetgw.adapters.masking import is_secret_name as is_secret_name
 from fleetgw.adapters.secrets import MASK as MASK
@@ -29,8 +30,32 @@ SECRET_FORMS = {
 }
 """JSON Schema of a secret."""
 
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of a section: each field is a key, ``Annotated`` with its type, range and description.
+
+    It is the only place with the key's default and checks. The JSON Schema, the reference, the conversion of a file and its error messages are all made from it.
+
+    :cvar old_keys: keys in lower case that are accepted with a warning and have no effect, and what to do about each.
+    :cvar near_keys: names in other programs' style, in lower case, and the key that is probably meant.
+    """
+
+    old_keys: ClassVar[Mapping[str, str]] = {}
+    near_keys: ClassVar[Mapping[str, str]] = {}
+
+
+OLD_RELIABLE_ACK = {"reliable_ack": 'use reliable_ack_sources, such as {"V": "kafka"}, and remove it'}
+"""The old key of many sections."""
+
+FREE_FORM = {"free_form": True}
+"""Hint: an object whose members have no fixed names; secrets in it are told by their form or their name."""
+
 ZERO_IS_LEFT_OUT = {"as_left_out": (0,)}
-"""Hint: in the Go server 0 says what a key that is left out says."""
+"""Hint: 0 says what a key that is left out says."""
+
+EMPTY_IS_LEFT_OUT = {"as_left_out": ("",)}
+"""Hint: so does empty text."""
+
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(ge=0)]
@@ -38,3 +63,5 @@ Pause = Annotated[float, Meta(ge=0.001)]
 Positive = Annotated[int, Meta(ge=1)]
 Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1, extra={"in_words": "a whole number"})]
 Natural = Annotated[int, Meta(ge=0)]
+Nanoseconds = Annotated[int, Meta(ge=0)]
+Setting = Annotated[object, Meta(extra_json_schema={"description": "Any JSON value; a secret may be named as everywhere."})]

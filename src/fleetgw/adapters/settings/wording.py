@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from fleetgw.adapters.masking import masked
-from fleetgw.adapters.settings.findings import quoted
 from fleetgw.adapters.settings.secrets import FORMS
+from fleetgw.adapters.settings.spelling import quoted
 from fleetgw.adapters.settings.values import Secret
 
 
@@ -23,9 +23,15 @@ def bare(kind: Any) -> Any:  # a type annotation of any form
 
 
 def hint(kind: Any, name: str) -> Any:  # a type annotation of any form; a hint of any type
-    """A hint that a type carries in its ``Meta.extra``, None where there is none."""
-    hints = (each.extra for each in typing.get_args(kind) if isinstance(each, msgspec.Meta) and each.extra)
-    return next((extra[name] for extra in hints if name in extra), None)
+    """A hint that a type carries in its ``Meta.extra``, the outermost one; None where there is none."""
+    arguments = typing.get_args(kind)
+    for each in arguments:
+        if isinstance(each, msgspec.Meta) and each.extra and name in each.extra:
+            return each.extra[name]
+    inner = arguments[0] if typing.get_origin(kind) is typing.Annotated else kind
+    if type(None) not in typing.get_args(inner):
+        return hint(inner, name) if typing.get_origin(inner) is typing.Annotated else None
+    return next((found for each in typing.get_args(inner) if (found := hint(each, name)) is not None), None)
 
 
 def range_of(kind: Any) -> tuple[float | None, float | None]:  # a type annotation of any form

@@ -1,44 +1,33 @@
 """The meaning of a configuration: which checks there are, and what each relies on."""
 
-import re
 from collections.abc import Callable
 from os import W_OK, access
 from pathlib import Path
 
 from attrs import frozen
 
-from fleetgw.app.config.certificates import check_client_tls, check_server_certificates
-from fleetgw.adapters.settings.findings import Findings, Surroundings, member, quoted
+from fleetgw.adapters.settings.addresses import is_host_and_port
+from fleetgw.adapters.settings.certificate_files import check_client_tls
+from fleetgw.adapters.settings.findings import Findings, member
+from fleetgw.adapters.settings.spelling import quoted
+from fleetgw.app.config.certificates import check_server_certificates
 from fleetgw.app.config.listeners import check_listeners
 from fleetgw.app.config.routes import (
     check_dispatchers,
     check_lanes,
+    check_namespace,
     check_reliable_ack_sources,
     check_routes,
     check_unused_sections,
-    routed_sinks,
 )
 from fleetgw.app.config.sections import Config
-from fleetgw.app.config.sink_checks import check_sinks, is_host_and_port
+from fleetgw.app.config.sink_checks import check_sinks
+from fleetgw.app.config.sinks import GatewaySurroundings
 
 MAX_TRACKED_VINS = 20
-_KAFKA_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")  # Kafka's own rule for topic names
 
 
-def _check_namespace(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
-    if not config.namespace and routed_sinks(config) - {"embedded", "logger", "memory", "sqlite"}:
-        record_type = next(iter(config.records))
-        findings.warn("namespace", f'is empty: topics are called "_{record_type}" and so on', 'name one, such as "fleet"')
-    for record_type, sinks in config.records.items():
-        if "kafka" in sinks and not _KAFKA_TOPIC.fullmatch(topic := f"{config.namespace}_{record_type}"):
-            findings.refuse(
-                member("records", record_type),
-                f"its Kafka topic would be {quoted([topic])}",
-                "namespace and type may hold letters, digits, dots, dashes and underscores, together at most 248 characters",
-            )
-
-
-def _check_rate_limit(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+def _check_rate_limit(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
     limit = config.rate_limit
     if not limit.enabled:
         return
@@ -50,20 +39,20 @@ def _check_rate_limit(config: Config, findings: Findings, _surroundings: Surroun
         findings.refuse("rate_limit.message_interval_time", what, "must be at least 1 second")
 
 
-def _check_vins(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+def _check_vins(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
     count = len(set(config.vins_signal_tracking_enabled))
     if count > MAX_TRACKED_VINS:
         findings.refuse("vins_signal_tracking_enabled", f"names {count} VINs", f"must name at most {MAX_TRACKED_VINS}")
 
 
-def _check_old_keys(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+def _check_old_keys(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
     if config.use_default_eng_ca:
         what = "has no effect: no authorities are built in"
         fix = "have the engineering authorities in tls.ca_file (fleetgw fetch-ca FILE --append --eng), and remove it"
         findings.warn("use_default_eng_ca", what, fix)
 
 
-def _check_monitoring(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+def _check_monitoring(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
     monitoring, statsd = config.monitoring, config.monitoring.statsd
     if statsd is not None and not statsd.host:
         findings.warn(
@@ -79,7 +68,7 @@ def _check_monitoring(config: Config, findings: Findings, _surroundings: Surroun
         )
 
 
-def _check_airbrake(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+def _check_airbrake(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
     if config.airbrake is not None:
         findings.warn(
             "airbrake", "is not yet available in this version: it has no effect", "remove it, or leave it for later"
@@ -87,7 +76,7 @@ def _check_airbrake(config: Config, findings: Findings, _surroundings: Surroundi
         check_client_tls(config.airbrake.tls, "airbrake.tls", findings)
 
 
-def _check_limits(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+def _check_limits(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
     limits = config.limits
     if limits.max_frame_bytes < limits.max_message_bytes:
         findings.refuse(
@@ -95,7 +84,7 @@ def _check_limits(config: Config, findings: Findings, _surroundings: Surrounding
         )
 
 
-def _check_issuers(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+def _check_issuers(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
     for issuer, client_type in config.identity.issuers.items():
         path = member("identity.issuers", issuer)
         if not issuer:
@@ -108,7 +97,7 @@ def _check_issuers(config: Config, findings: Findings, _surroundings: Surroundin
 class _Check:
     """One check, and the parts of the configuration that it cannot do without."""
 
-    run: Callable[[Config, Findings, Surroundings], None]
+    run: Callable[[Config, Findings, GatewaySurroundings], None]
     needs: tuple[str, ...]
 
 
@@ -116,12 +105,12 @@ CHECKS = (
     _Check(check_listeners, ("host", "port", "status_port", "monitoring")),
     _Check(check_server_certificates, ()),
     _Check(check_routes, ("records", "dispatchers")),
-    _Check(check_reliable_ack_sources, ("records", "reliable_ack_sources", "mqtt.qos", "sqlite")),
+    _Check(check_reliable_ack_sources, ("records", "reliable_ack_sources")),
     _Check(check_dispatchers, ("records", "dispatchers")),
     _Check(check_unused_sections, ("records",)),
     _Check(check_sinks, ("records",)),
     _Check(check_lanes, ("records", "delivery")),
-    _Check(_check_namespace, ("records", "namespace")),
+    _Check(check_namespace, ("records", "namespace")),
     _Check(_check_rate_limit, ("rate_limit",)),
     _Check(_check_vins, ("vins_signal_tracking_enabled",)),
     _Check(_check_old_keys, ()),
@@ -132,7 +121,7 @@ CHECKS = (
 )
 
 
-def check(config: Config, findings: Findings, surroundings: Surroundings) -> None:
+def check(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
     """Run every check whose parts could be read, noting what is wrong in ``findings``."""
     for each in CHECKS:
         if all(map(findings.usable, each.needs)):

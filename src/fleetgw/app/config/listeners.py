@@ -5,7 +5,9 @@ import re
 from itertools import combinations
 
 from fleetgw.adapters.listening.sockets import is_every_address, unbracketed
-from fleetgw.adapters.settings.findings import Findings, Surroundings, quoted
+from fleetgw.adapters.settings.findings import Findings
+from fleetgw.adapters.settings.spelling import quoted
+from fleetgw.adapters.settings.surroundings import Surroundings
 from fleetgw.app.config.sections import Config
 
 

@@ -2,27 +2,35 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import entry_points
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 from msgspec import structs
 
-from fleetgw.app.config.checks import check
 from fleetgw.adapters.settings.converting import Converter
-from fleetgw.adapters.settings.findings import Findings, Surroundings, quoted
-from fleetgw.app.config.reading import read_json
-from fleetgw.app.config.routes import AVAILABLE_SINKS
+from fleetgw.adapters.settings.environment import with_environment
+from fleetgw.adapters.settings.findings import Findings
 from fleetgw.adapters.settings.secrets import reason
+from fleetgw.adapters.settings.spelling import quoted
+from fleetgw.adapters.settings.values import Settings
+from fleetgw.adapters.sinks.registry import installed_sinks
+from fleetgw.app.config.checks import check
+from fleetgw.app.config.dispatchers import Dispatcher, is_place
+from fleetgw.app.config.reading import read_json
 from fleetgw.app.config.sections import Config
-from fleetgw.adapters.settings.values import Secret
+from fleetgw.app.config.showing import as_settings
+from fleetgw.app.config.sinks import (
+    AVAILABLE_SINKS,
+    ConfiguredSink,
+    GatewaySurroundings,
+    routed_sinks,
+    settings_path,
+    sink_type,
+)
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-
-ENTRY_POINT_GROUP = "fleetgw.dispatchers"
-"""The entry-point group by which installed packages add sinks."""
 
 
 @frozen
@@ -92,18 +100,59 @@ def check_config(
 
 def _surroundings(
     environ: Mapping[str, str], base_dir: Path, available_sinks: frozenset[str], now: datetime | None
-) -> Surroundings:
-    installed_sinks = frozenset(entry_points(group=ENTRY_POINT_GROUP).names)
-    return Surroundings(environ, base_dir, now or datetime.now(UTC), available_sinks, installed_sinks)
+) -> GatewaySurroundings:
+    return GatewaySurroundings(environ, base_dir, now or datetime.now(UTC), available_sinks, installed_sinks(), {})
 
 
-def _checked(config: Config, findings: Findings, surroundings: Surroundings) -> LoadedConfig:
+def _checked(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> LoadedConfig:
     environ = surroundings.environ
-    check(config, findings, surroundings)
+    sinks = _sinks(config, findings, surroundings)
+    check(config, findings, evolve(surroundings, sinks=sinks))
     suppress = _read_flag("SUPPRESS_TLS_HANDSHAKE_ERROR_LOGGING", environ, findings)
     if findings.problems:
         raise ConfigurationError(findings.problems)
-    return LoadedConfig(_with_environment(config, environ), tuple(findings.warnings), suppress)
+    return LoadedConfig(
+        with_environment(_with_typed_dispatchers(config, sinks), environ), tuple(findings.warnings), suppress
+    )
+
+
+def _sinks(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> dict[str, ConfiguredSink]:
+    """Find the types of the sinks that are used, and have third parties' settings typed.
+
+    A type that cannot be imported is a problem; a name that leads to none is left to ``check_routes``.
+    """
+    sinks = {}
+    for name in dict.fromkeys([*config.dispatchers, *sorted(routed_sinks(config))]):
+        built_in, dispatcher = name in surroundings.installed.built_in, config.dispatchers.get(name, Dispatcher())
+        named = dispatcher.class_ is not None and is_place(dispatcher.class_)
+        if not (built_in or named or (dispatcher.class_ is None and name in surroundings.installed.third_party)):
+            continue
+        path = settings_path(name)
+        try:
+            found = sink_type(name, config, surroundings.installed)
+        except ConfigurationError as error:
+            findings.problems += error.problems
+            continue
+        settings = getattr(config, name) if built_in else dispatcher.settings
+        if not built_in and _is_section(found.settings):
+            settings = Converter(findings, surroundings).section(found.settings, settings, path)
+            settings = with_environment(settings, surroundings.environ)
+        sinks[name] = ConfiguredSink(found, path, settings if findings.usable(path) else None)
+    return sinks
+
+
+def _is_section(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Settings)
+
+
+def _with_typed_dispatchers(config: Config, sinks: Mapping[str, ConfiguredSink]) -> Config:
+    """Put in third parties' settings as their types read them, defaults filled in."""
+    dispatchers = dict(config.dispatchers)
+    for name, sink in sinks.items():
+        if sink.path != name and isinstance(sink.settings, Settings):
+            settings = as_settings(sink.settings)
+            dispatchers[name] = structs.replace(dispatchers.get(name, Dispatcher()), settings=settings)
+    return structs.replace(config, dispatchers=dispatchers)
 
 
 def _read_flag(name: str, environ: Mapping[str, str], findings: Findings) -> bool:
@@ -112,12 +161,3 @@ def _read_flag(name: str, environ: Mapping[str, str], findings: Findings) -> boo
     if value not in _TRUE | _FALSE:
         findings.refuse(name, f"the environment variable is {quoted([value])}", "set it to true or false, or not at all")
     return value in _TRUE
-
-
-def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
-    """Put in the secrets that the environment gives: they win over the file's, as in the Go server."""
-    if config.redis and (password := environ.get("REDIS_PASSWORD")):
-        config = structs.replace(config, redis=structs.replace(config.redis, password=Secret(password)))
-    if config.airbrake and (key := environ.get("AIRBRAKE_PROJECT_KEY")):
-        config = structs.replace(config, airbrake=structs.replace(config.airbrake, project_key=Secret(key)))
-    return config

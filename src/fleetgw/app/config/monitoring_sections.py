@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-from fleetgw.adapters.settings.values import ZERO_IS_LEFT_OUT, Natural, Port
+from fleetgw.adapters.settings.values import ZERO_IS_LEFT_OUT, Natural, Port, Settings
 
 
-class Statsd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Statsd(Settings, frozen=True, kw_only=True):
     """The metrics to a StatsD server by UDP, beside Prometheus or alone."""
 
     host: Annotated[str, Meta(description="`host:port` of the server; empty: off.")] = ""
@@ -26,7 +26,7 @@ class Statsd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 100
 
 
-class Monitoring(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Monitoring(Settings, frozen=True, kw_only=True):
     """Metrics and profiling."""
 
     prometheus_metrics_port: Annotated[Port, Meta(description="Port of `GET /metrics`; 0: off.")] = 0

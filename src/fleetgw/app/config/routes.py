@@ -1,27 +1,15 @@
 """Does what ``records`` and ``reliable_ack_sources`` say make sense?"""
 
-import re
-
-from fleetgw.adapters.settings.findings import Findings, Surroundings, did_you_mean, member, nearest, quoted
+from fleetgw.adapters.settings.findings import Findings, member
+from fleetgw.adapters.settings.spelling import did_you_mean, is_it, nearest, quoted
+from fleetgw.adapters.sinks.sink_type import Confirmation, Confirms, ConfirmsLess, ConfirmsNothing
+from fleetgw.app.config.dispatchers import is_place
 from fleetgw.app.config.sections import Config
+from fleetgw.app.config.sinks import GatewaySurroundings, routed_sinks
 from fleetgw.domain.records import RECORD_TYPES
 
-SINKS_WITH_SECTION = ("kafka", "kinesis", "pubsub", "zmq", "mqtt", "redis")
-"""Built-in sinks that cannot work without their section."""
 
-BUILT_IN_SINKS = frozenset({*SINKS_WITH_SECTION, "embedded", "logger", "memory", "sqlite"})
-"""Those that there are when the gateway runs inside a program."""
-
-AVAILABLE_SINKS = BUILT_IN_SINKS - {"embedded"}
-"""Those that there are when it runs by itself."""
-
-
-def routed_sinks(config: Config) -> frozenset[str]:
-    """The names of all sinks that records are routed to."""
-    return frozenset(sink for sinks in config.records.values() for sink in sinks)
-
-
-def check_routes(config: Config, findings: Findings, surroundings: Surroundings) -> None:
+def check_routes(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
     """Every record type has sinks, and every sink exists and is configured."""
     if not config.records:
         findings.refuse(
@@ -33,7 +21,7 @@ def check_routes(config: Config, findings: Findings, surroundings: Surroundings)
         if not record_type:
             findings.refuse(path, "is a record type without a name", f"name one, such as {quoted(RECORD_TYPES)}")
         elif record_type not in RECORD_TYPES and meant is not None:
-            findings.warn(path, "is taken as a type of your own", f"did you mean {quoted([meant])}?")
+            findings.warn(path, "is taken as a type of your own", is_it(meant))
         if not sinks:
             findings.refuse(path, "has no sinks", 'name at least one, such as ["logger"], or remove the type')
         for index, sink in enumerate(sinks):
@@ -43,55 +31,71 @@ def check_routes(config: Config, findings: Findings, surroundings: Surroundings)
                 _check_sink(sink, f"{path}[{index}]", config, findings, surroundings)
 
 
-def _check_sink(sink: str, path: str, config: Config, findings: Findings, surroundings: Surroundings) -> None:
-    third_party = surroundings.installed_sinks | config.dispatchers.keys()
-    if sink == "embedded" and sink not in surroundings.available_sinks:
-        what = 'the sink "embedded" is for a gateway that runs inside a program of yours, which this one does not'
+def _check_sink(sink: str, path: str, config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
+    built_in = surroundings.installed.built_in
+    third_party = surroundings.installed.third_party.keys() | config.dispatchers.keys()
+    if sink in built_in and built_in[sink].embedded_only and sink not in surroundings.available_sinks:
+        what = f"the sink {quoted([sink])} is for a gateway that runs inside a program of yours, which this one does not"
         findings.refuse(
             path, what, f"see docs/embedding.md, or name another: {quoted(sorted(surroundings.available_sinks))}"
         )
-    elif sink in SINKS_WITH_SECTION and getattr(config, sink) is None and findings.usable(sink):
+    elif sink in built_in and getattr(config, sink) is None and findings.usable(sink):
         findings.refuse(path, f"routes to {quoted([sink])}, which is not configured", f"add the section {quoted([sink])}")
-    elif sink not in BUILT_IN_SINKS | third_party:
+    elif sink not in built_in.keys() | third_party:
         known = surroundings.available_sinks | third_party
         near = nearest(sink, known)
-        fix = f"did you mean {quoted([near])}? Known: " if near else "known: "
+        fix = f"{is_it(near)} Known: " if near else "known: "
         findings.refuse(path, f"there is no sink {quoted([sink])}", fix + quoted(sorted(known)))
 
 
-def check_unused_sections(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+def check_unused_sections(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
     """Sections of sinks that nothing is routed to are worth a word."""
     routed = routed_sinks(config)
-    for sink in SINKS_WITH_SECTION:
-        if getattr(config, sink) is not None and sink not in routed:
-            findings.warn(sink, "is configured, but nothing is routed to it", "route records to it, or remove it")
+    for name, sink in surroundings.installed.built_in.items():
+        if sink.needs_section and getattr(config, name) is not None and name not in routed:
+            findings.warn(name, "is configured, but nothing is routed to it", "route records to it, or remove it")
 
 
-def check_reliable_ack_sources(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+def check_namespace(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
+    """There is a namespace where sinks name their destinations after it."""
+    used = [surroundings.sinks[name] for name in routed_sinks(config) & surroundings.sinks.keys()]
+    if not config.namespace and any(sink.type.names_destinations for sink in used):
+        record_type = next(iter(config.records))
+        findings.warn("namespace", f'is empty: topics are called "_{record_type}" and so on', 'name one, such as "fleet"')
+
+
+def check_reliable_ack_sources(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
     """Each source is one of its type's sinks and can confirm."""
     for record_type, sink in config.reliable_ack_sources.items():
         path = member("reliable_ack_sources", record_type)
-        candidates = [each for each in config.records.get(record_type, ()) if each != "logger"]
+        confirmations = {each: _confirmation(each, surroundings) for each in (*config.records.get(record_type, ()), sink)}
+        candidates = [
+            each for each in config.records.get(record_type, ()) if not isinstance(confirmations[each], ConfirmsNothing)
+        ]
+        confirmation = confirmations[sink]
         if record_type == "connectivity":
             findings.refuse(
                 path, "connectivity records come from the gateway: nobody waits for an acknowledgement", "remove it"
             )
         elif record_type not in config.records:
             findings.refuse(path, "is a record type without a route", did_you_mean(record_type, config.records.keys()))
-        elif sink == "logger":
-            findings.refuse(path, "the logger confirms nothing", _name_one_of(candidates))
+        elif isinstance(confirmation, ConfirmsNothing):
+            findings.refuse(path, confirmation.what, _name_one_of(candidates))
         elif sink not in candidates:
             findings.refuse(
                 path,
                 f"{quoted([sink])} is not among the sinks of {member('records', record_type)}",
                 _name_one_of(candidates),
             )
-        elif sink == "zmq" or (sink == "mqtt" and config.mqtt is not None and config.mqtt.qos == 0):
-            what = "zmq" if sink == "zmq" else "mqtt with qos 0"
-            findings.warn(path, f"{what} confirms no more than that the socket has taken a record", _name_one_of(candidates))
-        elif sink == "sqlite" and config.sqlite.synchronous == "normal":
-            what = "a power cut may lose what sqlite has confirmed, as sqlite.synchronous is normal"
-            findings.warn(path, what, 'set sqlite.synchronous to "full"')
+        elif isinstance(confirmation, ConfirmsLess):
+            findings.warn(path, confirmation.what, confirmation.fix or _name_one_of(candidates))
+
+
+def _confirmation(name: str, surroundings: GatewaySurroundings) -> Confirmation:
+    sink = surroundings.sinks.get(name)
+    if sink is None or sink.settings is None:  # which is a problem by itself
+        return Confirms()
+    return sink.type.confirmation(sink.settings)
 
 
 def _name_one_of(sinks: list[str]) -> str:
@@ -102,25 +106,25 @@ def _name_one_of(sinks: list[str]) -> str:
     )
 
 
-def check_dispatchers(config: Config, findings: Findings, surroundings: Surroundings) -> None:
-    """Third parties' sinks have names of their own and something that makes them. They are not imported here."""
+def check_dispatchers(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
+    """Third parties' sinks have names of their own and a type."""
     routed = routed_sinks(config)
     for name, dispatcher in config.dispatchers.items():
         path = member("dispatchers", name)
-        if not name or name in BUILT_IN_SINKS:
+        if not name or name in surroundings.installed.built_in:
             findings.refuse(path, "is the name of a built-in sink" if name else "has no name", "choose another name")
-        elif dispatcher.class_ is None and name not in surroundings.installed_sinks:
-            installed = quoted(sorted(surroundings.installed_sinks)) or "none"
+        elif dispatcher.class_ is None and name not in surroundings.installed.third_party:
+            installed = quoted(sorted(surroundings.installed.third_party)) or "none"
             findings.refuse(
                 path, "has no class, and no installed package adds a sink of this name", f"installed: {installed}"
             )
-        elif dispatcher.class_ is not None and not re.fullmatch(r"[\w.]+:[\w.]+", dispatcher.class_):
-            findings.refuse(f"{path}.class", f"is {quoted([dispatcher.class_])}", 'must be "module:Class"')
+        elif dispatcher.class_ is not None and not is_place(dispatcher.class_):
+            findings.refuse(f"{path}.class", f"is {quoted([dispatcher.class_])}", 'must be "module:NAME"')
         elif name not in routed:
             findings.warn(path, "is configured, but nothing is routed to it", "route records to it, or remove it")
 
 
-def check_lanes(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
+def check_lanes(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
     """Overrides are for sinks that are routed, and pauses grow."""
     routed = routed_sinks(config)
     for name in config.delivery.sinks:

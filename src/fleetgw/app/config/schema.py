@@ -2,6 +2,7 @@
 
 import json
 import typing
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import msgspec
 
 from fleetgw.adapters.settings.keys import COMMENT_PATTERN
-from fleetgw.app.config.sections import Config
 from fleetgw.adapters.settings.values import SECRET_FORMS, Secret
 from fleetgw.adapters.settings.wording import bare, type_name
+from fleetgw.adapters.sinks.registry import AnySinkType, installed_sinks, load
+from fleetgw.app.config.sections import Config
+from fleetgw.domain.errors import ConfigurationError
 
 BEGIN = "<!-- reference: begin; written by python -m fleetgw.app.config FILE -->"
 END = "<!-- reference: end -->"
@@ -20,11 +23,28 @@ END = "<!-- reference: end -->"
 def json_schema() -> dict[str, object]:
     """The JSON Schema (2020-12) of a configuration file."""
     schema = deepcopy(msgspec.json.schema(Config, schema_hook=_schema_of))  # it shares the schema of secrets with others
+    for name, entry_point in installed_sinks().third_party.items():
+        with suppress(ConfigurationError):  # one that cannot be imported has no settings to show
+            _add_third_party(schema["$defs"], name, load(entry_point, name))
     _allow_comments(schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Configuration of fleetgw",
         **schema,
+    }
+
+
+def _add_third_party(definitions: Any, name: str, sink: AnySinkType) -> None:  # parts of a JSON Schema
+    """Let ``dispatchers`` say what the settings of an installed sink are."""
+    (settings,), sections = msgspec.json.schema_components(
+        [sink.settings], schema_hook=_schema_of, ref_template=f"#/$defs/{name}.{{name}}"
+    )
+    definitions.update({f"{name}.{section}": each for section, each in deepcopy(sections).items()})
+    dispatcher = deepcopy(definitions["Dispatcher"])
+    dispatcher["properties"]["settings"] = {"description": sink.meaning or f"The sink `{name}`.", **settings}
+    definitions[f"{name}.Dispatcher"] = dispatcher
+    definitions["Config"]["properties"]["dispatchers"].setdefault("properties", {})[name] = {
+        "$ref": f"#/$defs/{name}.Dispatcher"
     }
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 
 from fleetgw.adapters.masking import masked
+from fleetgw.adapters.settings.values import MASK, Secret, is_secret_name
 from fleetgw.adapters.terminal_text import escaped, json_text
 from fleetgw.app.config.sections import Config
-from fleetgw.adapters.settings.values import MASK, Secret, is_secret_name
 from fleetgw.domain.errors import Problem
 
 _RED, _YELLOW, _BOLD, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[1m", "\x1b[0m"

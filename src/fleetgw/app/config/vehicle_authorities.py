@@ -7,7 +7,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from fleetgw.adapters.settings.findings import Findings, quoted
+from fleetgw.adapters.settings.findings import Findings
+from fleetgw.adapters.settings.spelling import quoted
 from fleetgw.app.config.sections import Config
 from fleetgw.domain.identity import DEFAULT_ISSUERS
 

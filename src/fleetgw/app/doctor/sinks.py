@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -13,29 +12,19 @@ from fleetgw.adapters.diagnosis.findings import good, will_not_work
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.metrics.null import NullMetrics
 from fleetgw.adapters.sinks.support.context import SinkContext
+from fleetgw.app.config.sinks import settings_of, sink_type
 from fleetgw.app.doctor.checkup import Check
-from fleetgw.app.sinks import make_sink, settings_of, sink_maker
+from fleetgw.app.sinks import make_sink
 from fleetgw.domain.errors import ConfigurationError
 from fleetgw.domain.ports import Finding, IDiagnosable, NotReady
 from fleetgw.domain.routing import build_routes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from fleetgw.adapters.sinks.support.context import ISinkReactor
     from fleetgw.app.config.sections import Config
     from fleetgw.domain.ports import IDispatcher
-
-PROBES = {
-    "kafka": "fleetgw.adapters.sinks.kafka.probe:kafka_probe",
-    "kinesis": "fleetgw.adapters.sinks.kinesis.probe:kinesis_probe",
-    "mqtt": "fleetgw.adapters.sinks.mqtt.probe:mqtt_probe",
-    "pubsub": "fleetgw.adapters.sinks.pubsub.probe:pubsub_probe",
-    "redis": "fleetgw.adapters.sinks.redis.probe:redis_probe",
-    "sqlite": "fleetgw.adapters.sinks.sqlite.probe:sqlite_probe",
-    "zmq": "fleetgw.adapters.sinks.zmq.probe:zmq_probe",
-}
-"""What looks at the destination of a built-in sink, made from the sink's context. It is loaded for the doctor only."""
 
 READY_WITHIN_S = 5.0
 LOOK_INTERVAL_S = 0.1
@@ -56,13 +45,12 @@ def sink_checks(config: Config, reactor: ISinkReactor) -> list[Check]:
 
 def _how_to_look(name: str, config: Config, context: SinkContext) -> IDiagnosable:
     try:
-        sink = make_sink(sink_maker(name, config), context)  # also where there is a probe: does it take its settings?
+        kind = sink_type(name, config)
+        sink = make_sink(kind, context, config)  # also where there is a probe: does it take its settings?
         if IDiagnosable.providedBy(sink):
             return cast("IDiagnosable", sink)
-        if name in PROBES and name not in config.dispatchers:
-            module, _, function = PROBES[name].partition(":")
-            make_probe: Callable[[SinkContext], IDiagnosable] = getattr(import_module(module), function)
-            return make_probe(context)
+        if kind.make_probe is not None:
+            return kind.make_probe(context)
     except ConfigurationError as error:
         return Known(_problems(error))
     return Trial(sink, context.reactor)

@@ -18,12 +18,13 @@ from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.adapters.monitoring.profiler import Profiler
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.app.pipeline.connected import RateLimit
+from fleetgw.app.config.sinks import settings_of, sink_type
 from fleetgw.app.pipeline.gateway import Gateway
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.app.service.descriptors import capacity, descriptor_limit
 from fleetgw.app.service.memory_ceiling import MIB, ceiling_mib
-from fleetgw.app.sinks import make_sink, settings_of, sink_maker
+from fleetgw.app.sinks import make_sink
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import ConfigurationError
 from fleetgw.domain.identity import DEFAULT_ISSUERS, ByExtendedKeyUsage, FixedClientType, IssuerTable
@@ -146,11 +147,12 @@ def _make_lanes(
         record_types = tuple(record_type for record_type, route in routes.items() if name in route.sinks)
         context = SinkContext(name, settings_of(name, config), config.namespace, record_types, reactor, metrics, log)
         try:
-            sink = make_sink(sink_maker(name, config), context)
+            kind = sink_type(name, config)
+            sink = make_sink(kind, context, config)
         except ConfigurationError as error:
             problems += error.problems
             continue
-        settings = config.delivery.lane(name)
+        settings = config.delivery.lane(name, kind.lane)
         lanes[name] = Lane(
             sink,
             BacklogLimits(settings.queue_records, settings.queue_bytes, settings.in_flight_records, settings.batch_records),

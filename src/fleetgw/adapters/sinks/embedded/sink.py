@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from fleetgw.adapters.settings.converting import typed
+from fleetgw.adapters.sinks.embedded.settings import Embedded
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
 from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from fleetgw.domain.records import Record
 
     Receiver = Callable[[Record], Deferred[None] | None]
-
-DEFAULT_LISTENER_TIMEOUT_S = 30.0
-DEFAULT_ATTEMPTS = 5
 
 SLICE_S = 0.01
 """How long, in one turn of the reactor, records are handed over."""
@@ -82,8 +81,8 @@ class EmbeddedSink:
         self.name = context.name
         self._context = context
         self.receiver: Receiver | None = None
-        self._timeout_s = cast("float", context.settings.get("listener_timeout_s", DEFAULT_LISTENER_TIMEOUT_S))
-        self._attempts = cast("int", context.settings.get("attempts", DEFAULT_ATTEMPTS))
+        settings = typed(Embedded, context.settings, context.name)
+        self._timeout_s, self._attempts = settings.listener_timeout_s, settings.attempts
         self._reactor = context.reactor
         self._numbers = PublishNumbers(
             context.metrics, "embedded", "Records that the program's listeners have taken.", context.record_types

@@ -1,10 +1,13 @@
 """Is the ``kafka`` section one that librdkafka takes?"""
 
+import re
 from collections.abc import Mapping
 from typing import TypeGuard
 
-from fleetgw.adapters.settings.findings import Findings, Surroundings, member, nearest, quoted
-from fleetgw.app.config.sections import Config
+from fleetgw.adapters.settings.checking import SettingsCheck
+from fleetgw.adapters.settings.findings import member
+from fleetgw.adapters.settings.spelling import did_you_mean, quoted
+from fleetgw.adapters.settings.surroundings import Surroundings
 from fleetgw.adapters.settings.values import Secret
 from fleetgw.adapters.settings.wording import shown
 
@@ -39,38 +42,47 @@ COMMON_PROPERTIES = frozenset(
 )
 """What a misspelled name is probably meant to be."""
 
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")  # Kafka's own rule for topic names
 _PROBE = "fleetgw.probe"
 _NOT_PROBED = frozenset({"plugin.library.paths"})  # naming it would load the libraries
 
 
-def check_kafka(config: Config, findings: Findings, surroundings: Surroundings) -> None:
+def check_kafka(settings: Mapping[str, object], check: SettingsCheck) -> None:
     """Values are plain, brokers are named, files exist; names and values are right by librdkafka's own word."""
-    settings = config.kafka or {}
+    _check_topics(check)
     if not settings.keys() & set(BROKERS):
-        findings.refuse("kafka", "names no brokers", 'add "bootstrap.servers", such as "kafka-1:9092,kafka-2:9092"')
+        check.refuse("", "names no brokers", 'add "bootstrap.servers", such as "kafka-1:9092,kafka-2:9092"')
     plain = {}
     for name, value in settings.items():
-        path = member("kafka", name)
+        path = check.at_property(name)
         if not _is_plain(value):
             fix = f"write {quoted([','.join(value)])}" if _is_texts(value) else "must be text, a number, true or false"
-            findings.refuse(path, f"is {shown(value)}", fix)
+            check.findings.refuse(path, f"is {shown(value)}", fix)
         elif name.startswith("go."):
-            findings.warn(path, "belongs to the Go client: it has no effect here", "remove it")
+            check.findings.warn(path, "belongs to the Go client: it has no effect here", "remove it")
         else:
             plain[name] = value
             if isinstance(value, float) and not value.is_integer():
-                findings.warn(path, f"is {value}: the fraction is cut off", f"write {int(value)}")
-            if name.endswith(".location") and isinstance(value, str) and not _exists(value, name, surroundings):
-                findings.refuse(path, f"{value} does not exist", "name a file that does")
-    if config.kafka_client != "kafka-python":
+                check.findings.warn(path, f"is {value}: the fraction is cut off", f"write {int(value)}")
+            if name.endswith(".location") and isinstance(value, str) and not _exists(value, name, check.surroundings):
+                check.findings.refuse(path, f"{value} does not exist", "name a file that does")
+    if check.further.get("kafka_client") != "kafka-python":
         for name, fault in librdkafka_faults(plain).items():
-            near = nearest(name, COMMON_PROPERTIES) if fault.startswith("No such") else None
-            fix = (
-                f"did you mean {quoted([near])}?"
-                if near
-                else "see librdkafka's list of properties, the section for producers"
+            fix = "see librdkafka's list of properties, the section for producers"
+            unknown = fault.startswith("No such")
+            check.findings.refuse(
+                check.at_property(name), fault, did_you_mean(name, COMMON_PROPERTIES, fix) if unknown else fix
             )
-            findings.refuse(member("kafka", name), fault, fix)
+
+
+def _check_topics(check: SettingsCheck) -> None:
+    for record_type in check.record_types:
+        if not _TOPIC.fullmatch(topic := f"{check.namespace}_{record_type}"):
+            check.findings.refuse(
+                member("records", record_type),
+                f"its Kafka topic would be {quoted([topic])}",
+                "namespace and type may hold letters, digits, dots, dashes and underscores, together at most 248 characters",
+            )
 
 
 def librdkafka_faults(settings: Mapping[str, object]) -> dict[str, str]:

@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003  msgspec reads the annotations of sections
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from attrs import frozen
+from msgspec import Meta
+
+from fleetgw.adapters.settings.converting import typed
+from fleetgw.adapters.settings.values import OLD_RELIABLE_ACK, Natural, Pause, Positive, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fleetgw.adapters.sinks.support.context import SinkContext
 
-MAX_RETRIES = 3
-"""What the Go server's AWS library does without ``max_retries``."""
 
-DELIVERY_TIMEOUT_S = 30.0
-MAX_REQUESTS = 4
-MAX_RECORD_KIB = 1024
+class Kinesis(Settings):
+    """Amazon Kinesis. Credentials and region come from the usual AWS places."""
+
+    old_keys: ClassVar[Mapping[str, str]] = OLD_RELIABLE_ACK
+    near_keys: ClassVar[Mapping[str, str]] = dict.fromkeys(("endpoint", "endpoint_url", "host"), "override_host")
+
+    max_retries: Annotated[
+        Natural,
+        Meta(
+            description="How often a record that the stream had no room for is sent again; -1: the default, "
+            "as of the Go server's AWS library.",
+            extra={"as_left_out": (-1,)},
+        ),
+    ] = 3
+    override_host: Annotated[
+        str | None, Meta(description="Endpoint in place of Amazon's: a URL, or `host:port` for HTTPS.")
+    ] = None
+    streams: Annotated[
+        dict[str, str],
+        Meta(
+            description="Record type to stream name; default `<namespace>_<record type>`. The environment variable "
+            "`KINESIS_STREAM_<TYPE>`, the type in capitals, wins over it."
+        ),
+    ] = {}
+    max_requests: Annotated[Positive, Meta(description="Requests under way at a time, for each stream.")] = 4
+    max_record_kib: Annotated[
+        Positive, Meta(description="Largest record, in KiB, that the streams take: payload and partition key.")
+    ] = 1024
+    delivery_timeout_s: Annotated[Pause, Meta(description="Seconds that a record may wait for its confirmation.")] = 30
 
 
 @frozen
@@ -42,17 +69,6 @@ class KinesisSettings:
     region: str | None = None
 
 
-def stream_names(context: SinkContext, environ: Mapping[str, str]) -> dict[str, str]:
-    """Stream by record type: ``KINESIS_STREAM_<TYPE>``, else the configuration's, else ``<namespace>_<record type>``."""
-    configured = context.settings.get("streams")
-    by_type = configured if isinstance(configured, dict) else {}
-    return {
-        record_type: environ.get(f"KINESIS_STREAM_{record_type.upper()}")
-        or str(by_type.get(record_type) or context.destination(record_type))
-        for record_type in context.record_types
-    }
-
-
 def credential_files(environ: Mapping[str, str]) -> list[Path]:
     """The files that boto3 reads when a client is made, whether they are there or not."""
     names = {
@@ -65,26 +81,28 @@ def credential_files(environ: Mapping[str, str]) -> list[Path]:
 
 
 def read_settings(context: SinkContext, environ: Mapping[str, str]) -> KinesisSettings:
-    """Read the section."""
-    settings = context.settings
+    """Read the section.
+
+    :raises ConfigurationError: a setting is unknown, of the wrong type or out of range.
+    """
+    section = typed(Kinesis, context.settings, context.name)
     return KinesisSettings(
-        streams=stream_names(context, environ),
-        endpoint_url=_endpoint_url(settings),
-        max_retries=int(_number(settings, "max_retries", MAX_RETRIES)),
-        max_requests=int(_number(settings, "max_requests", MAX_REQUESTS)),
-        max_record_bytes=int(_number(settings, "max_record_kib", MAX_RECORD_KIB)) * 1024,
-        delivery_timeout_s=_number(settings, "delivery_timeout_s", DELIVERY_TIMEOUT_S),
+        streams={
+            record_type: environ.get(f"KINESIS_STREAM_{record_type.upper()}")
+            or section.streams.get(record_type)
+            or context.destination(record_type)
+            for record_type in context.record_types
+        },
+        endpoint_url=_endpoint_url(section.override_host or ""),
+        max_retries=section.max_retries,
+        max_requests=section.max_requests,
+        max_record_bytes=section.max_record_kib * 1024,
+        delivery_timeout_s=section.delivery_timeout_s,
         region=environ.get("AWS_REGION") or None,
     )
 
 
-def _endpoint_url(settings: Mapping[str, object]) -> str | None:
-    endpoint = str(settings.get("override_host") or "")
+def _endpoint_url(endpoint: str) -> str | None:
     if not endpoint or "://" in endpoint:
         return endpoint or None
     return f"https://{endpoint}"  # as the Go server's AWS library does
-
-
-def _number(settings: Mapping[str, object], key: str, default: float) -> float:
-    value = settings.get(key)
-    return value if isinstance(value, (int, float)) else default

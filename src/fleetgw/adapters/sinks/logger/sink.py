@@ -11,8 +11,10 @@ from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import Connectivi
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload, Value
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleError, VehicleErrors
 from fleetgw.adapters.codec.timestamps import epoch_s, rfc3339
+from fleetgw.adapters.settings.converting import typed
+from fleetgw.adapters.sinks.logger.settings import Logger
 from fleetgw.adapters.sinks.support.context import SinkContext
-from fleetgw.domain.errors import ConfigurationError, NotConnected, Problem
+from fleetgw.domain.errors import NotConnected
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
 from fleetgw.domain.records import Record
 
@@ -95,9 +97,7 @@ class LoggerSink:
 
         :raises ConfigurationError: ``verbose`` is no bool.
         """
-        verbose = context.settings.get("verbose", False)
-        if not isinstance(verbose, bool):
-            raise ConfigurationError([Problem(f"{context.name}.verbose", f"is {verbose!r}", "must be true or false")])
+        verbose = typed(Logger, context.settings, context.name).verbose
         self.name = context.name
         self._log = context.log
         self._readers = _readers(_TIRES, verbose=verbose)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from fleetgw.adapters.settings.converting import typed
+from fleetgw.adapters.sinks.memory.settings import Memory
 from fleetgw.adapters.sinks.support.context import Answer
-from fleetgw.domain.errors import ConfigurationError, NotConnected, Problem, Retryable
+from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
 
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 
 PUBLISH_TOTAL = Metric("memory_publish_total", Kind.COUNTER, "Records that the memory sink has kept.", ("record_type",))
 ERR = Metric("memory_err", Kind.COUNTER, "Records that the memory sink did not keep.")
-
-_DEFAULTS = {"capacity": 10_000, "timeout_s": 30}
 
 _NOT_RUNNING = NotConnected("the memory sink is not running")
 _FULL = Retryable("the memory sink holds as many records as it may")
@@ -56,8 +56,8 @@ class MemorySink:
     def __init__(self, context: SinkContext) -> None:
         self.name = context.name
         self._context = context
-        self._capacity = _positive(context, "capacity")
-        self._timeout_s = _positive(context, "timeout_s")
+        settings = typed(Memory, context.settings, context.name)
+        self._capacity, self._timeout_s = settings.capacity, settings.timeout_s
         self.received: deque[Record] = deque(maxlen=self._capacity)
         self.verdict: Callable[[Record], DeliveryError | None] = _takes_all
         self._clock = context.reactor
@@ -168,12 +168,3 @@ class MemorySink:
 
 def _takes_all(_record: Record) -> DeliveryError | None:
     return None
-
-
-def _positive(context: SinkContext, key: str) -> int:
-    value = context.settings.get(key, _DEFAULTS[key])
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigurationError(
-            [Problem(f"{context.name}.{key}", f"{value!r} is no count", "give a whole number from 1 on")]
-        )
-    return value

@@ -2,17 +2,90 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Mapping  # noqa: TC003  msgspec reads the annotations of sections
+from pathlib import Path  # noqa: TC003  as above
+from typing import Annotated, ClassVar, Literal
 
 from attrs import field, frozen
+from msgspec import Meta
 
+from fleetgw.adapters.settings.client_tls import ClientTls
+from fleetgw.adapters.settings.converting import typed
+from fleetgw.adapters.settings.values import (
+    OLD_RELIABLE_ACK,
+    ZERO_IS_LEFT_OUT,
+    Natural,
+    Positive,
+    Secret,
+    Settings,
+)
 from fleetgw.adapters.sinks.mqtt.broker_url import WHAT_IS_RIGHT, UnusableBroker, read_broker
 from fleetgw.adapters.sinks.mqtt.packets import PACKET_SIZE_LIMIT_BYTES
 from fleetgw.domain.errors import ConfigurationError, Problem
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+
+class Mqtt(Settings):
+    """An MQTT broker."""
+
+    old_keys: ClassVar[Mapping[str, str]] = OLD_RELIABLE_ACK
+    near_keys: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("host", "url", "server", "brokers", "address"), "broker"),
+        **dict.fromkeys(("topic", "topic_prefix", "base_topic"), "topic_base"),
+        "user": "username",
+        "pass": "password",
+        "retain": "retained",
+        **dict.fromkeys(("keepalive", "keep_alive"), "keep_alive_seconds"),
+    }
+
+    broker: Annotated[
+        str,
+        Meta(
+            description="`host:port` of the broker; `mqtts://host:port` for TLS, `ws://` or `wss://host:port/path` for "
+            "MQTT over WebSocket."
+        ),
+    ] = ""
+    client_id: Annotated[str, Meta(description="Client id; empty: the broker chooses.")] = ""
+    username: Annotated[str, Meta(description="User name, where the broker asks for one.")] = ""
+    password: Annotated[Secret | None, Meta(description="Password, where the broker asks for one.")] = None
+    tls: Annotated[
+        ClientTls | None,
+        Meta(description="TLS towards the broker; left out: none, or with `mqtts://` the system's authorities."),
+    ] = None
+    protocol_version: Annotated[
+        Literal["3.1.1", "5"], Meta(description="Version of MQTT. With 5 the broker says why it does not take a message.")
+    ] = "3.1.1"
+    max_packet_bytes: Annotated[
+        Positive | None, Meta(description="Largest message that the broker takes; with MQTT 5 it says so itself.")
+    ] = None
+    topic_base: Annotated[str, Meta(description="First part of every topic: `<topic_base>/<vin>/v/<field>`.")] = ""
+    qos: Annotated[Literal[0, 1, 2], Meta(description="Quality of service of every publish.")] = 0
+    retained: Annotated[bool, Meta(description="Ask the broker to keep the last message of every topic.")] = False
+    connect_timeout_ms: Annotated[
+        Natural, Meta(description="Milliseconds that connecting may take; 0: the default.", extra=ZERO_IS_LEFT_OUT)
+    ] = 30_000
+    publish_timeout_ms: Annotated[
+        Natural,
+        Meta(
+            description="Milliseconds in which the broker has to confirm a record, from when its messages have left; "
+            "a second more for each 64 KiB of them. 0: the default.",
+            extra=ZERO_IS_LEFT_OUT,
+        ),
+    ] = 2_500
+    disconnect_timeout_ms: Annotated[
+        Natural,
+        Meta(description="Milliseconds to wait for work in flight when closing; 0: the default.", extra=ZERO_IS_LEFT_OUT),
+    ] = 250
+    connect_retry_interval_ms: Annotated[
+        Natural,
+        Meta(
+            description="Longest pause between attempts to connect, in milliseconds; while records wait for a broker that "
+            "cannot be reached: 1000 at most. 0: the default.",
+            extra=ZERO_IS_LEFT_OUT,
+        ),
+    ] = 10_000
+    keep_alive_seconds: Annotated[
+        Natural, Meta(description="Seconds between keep-alives; 0: the default.", extra=ZERO_IS_LEFT_OUT)
+    ] = 30
 
 
 @frozen
@@ -69,50 +142,30 @@ def read_settings(name: str, settings: Mapping[str, object]) -> MqttSettings:
     :param name: of the section, for errors.
     :raises ConfigurationError: the broker's address cannot be one.
     """
+    section = typed(Mqtt, settings, name)
     try:
-        broker = read_broker(str(settings.get("broker", "")))
+        broker = read_broker(section.broker)
     except UnusableBroker as error:
         raise ConfigurationError(
             [Problem(f"{name}.broker", f"is no address of a broker: {error}", WHAT_IS_RIGHT)]
         ) from error
-    tls = settings.get("tls")
-    files: Mapping[str, str | Path | None] = tls if isinstance(tls, dict) else {}
-    password = settings.get("password")
+    tls = section.tls or (ClientTls() if broker.is_tls else None)
     return MqttSettings(
         host=broker.host,
         port=broker.port,
         websocket_path=broker.path if broker.is_websocket else None,
-        tls=TlsSettings(_path(files, "ca_file"), _path(files, "server_cert"), _path(files, "server_key"))
-        if tls is not None or broker.is_tls
-        else None,
-        is_mqtt5=settings.get("protocol_version") == "5",
-        client_id=str(settings.get("client_id", "")),
-        username=str(settings.get("username", "")) if broker.username is None else broker.username,
-        password=broker.password or (None if password is None else str(password)),  # as in the Go server, the URL wins
-        topic_base=str(settings.get("topic_base", "")),
-        qos=_number(settings, "qos", 0),
-        retained=bool(settings.get("retained", False)),
-        packet_size_limit_bytes=_number(settings, "max_packet_bytes", PACKET_SIZE_LIMIT_BYTES),
-        connect_timeout_s=_time(settings, "connect_timeout_ms", 30_000) / 1000,
-        publish_timeout_s=_time(settings, "publish_timeout_ms", 2_500) / 1000,
-        disconnect_timeout_s=_time(settings, "disconnect_timeout_ms", 250) / 1000,
-        connect_retry_interval_s=_time(settings, "connect_retry_interval_ms", 10_000) / 1000,
-        keep_alive_s=_time(settings, "keep_alive_seconds", 30),
+        tls=None if tls is None else TlsSettings(tls.ca_file, tls.server_cert, tls.server_key),
+        is_mqtt5=section.protocol_version == "5",
+        client_id=section.client_id,
+        username=section.username if broker.username is None else broker.username,
+        password=broker.password or section.password,  # as in the Go server, the URL wins
+        topic_base=section.topic_base,
+        qos=section.qos,
+        retained=section.retained,
+        packet_size_limit_bytes=section.max_packet_bytes or PACKET_SIZE_LIMIT_BYTES,
+        connect_timeout_s=section.connect_timeout_ms / 1000,
+        publish_timeout_s=section.publish_timeout_ms / 1000,
+        disconnect_timeout_s=section.disconnect_timeout_ms / 1000,
+        connect_retry_interval_s=section.connect_retry_interval_ms / 1000,
+        keep_alive_s=section.keep_alive_seconds,
     )
-
-
-def _path(files: Mapping[str, str | Path | None], key: str) -> Path | None:
-    value = files.get(key)
-    return Path(value) if value else None
-
-
-def _number(settings: Mapping[str, object], key: str, default: int) -> int:
-    value = settings.get(key, default)
-    if not isinstance(value, int):
-        raise ConfigurationError([Problem(f"mqtt.{key}", f"is {value!r}", "must be a whole number")])
-    return value
-
-
-def _time(settings: Mapping[str, object], key: str, default: int) -> int:
-    """Zero is the default, as in the Go server."""
-    return _number(settings, key, default) or default

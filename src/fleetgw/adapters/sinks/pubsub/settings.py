@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003  msgspec reads the annotations of sections
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from attrs import frozen
+from msgspec import Meta
 
+from fleetgw.adapters.settings.converting import typed
+from fleetgw.adapters.settings.values import OLD_RELIABLE_ACK, Pause, Positive, Settings
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fleetgw.adapters.sinks.support.context import SinkContext
 
-DELIVERY_TIMEOUT_S = 30.0
 MAX_RETRIES = 3
 MAX_REQUESTS = 4
 MAX_ORDERED_REQUESTS = 64
 ENDPOINT = "pubsub.googleapis.com:443"
+
+
+class Pubsub(Settings):
+    """Google Cloud Pub/Sub."""
+
+    old_keys: ClassVar[Mapping[str, str]] = OLD_RELIABLE_ACK
+    near_keys: ClassVar[Mapping[str, str]] = dict.fromkeys(("project", "project_id", "gcp_project"), "gcp_project_id")
+
+    gcp_project_id: Annotated[str, Meta(description="The project that owns the topics.")] = ""
+    ordering_by_vehicle: Annotated[
+        bool,
+        Meta(description="Give each message its vehicle as ordering key; subscriptions must ask for message ordering too."),
+    ] = False
+    endpoint: Annotated[
+        str | None,
+        Meta(description="`host:port` in place of `pubsub.googleapis.com:443`, such as that of a region."),
+    ] = None
+    max_requests: Annotated[
+        Positive | None,
+        Meta(description="Requests under way at a time, for each topic; default 4, with `ordering_by_vehicle` 64."),
+    ] = None
+    delivery_timeout_s: Annotated[Pause, Meta(description="Seconds that a record may wait for its confirmation.")] = 30
 
 
 @frozen
@@ -56,24 +79,22 @@ def read_settings(context: SinkContext, environ: Mapping[str, str]) -> PubsubSet
 
     :raises ConfigurationError: there is no project, or the environment names an emulator and credentials.
     """
-    settings = context.settings
-    project = str(settings.get("gcp_project_id") or "")
-    if not project:
+    section = typed(Pubsub, context.settings, context.name)
+    if not section.gcp_project_id:
         fix = "name the project that owns the topics"
         raise ConfigurationError([Problem(f"{context.name}.gcp_project_id", "is missing", fix)])
     emulator = environ.get("PUBSUB_EMULATOR_HOST") or None
     if emulator and environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
         what = "both PUBSUB_EMULATOR_HOST and GOOGLE_APPLICATION_CREDENTIALS are set"
         raise ConfigurationError([Problem(context.name, what, "unset one of these environment variables")])
-    ordering = bool(settings.get("ordering_by_vehicle", False))
-    requests = settings.get("max_requests")
-    timeout_s = settings.get("delivery_timeout_s")
+    ordering = section.ordering_by_vehicle
+    project = section.gcp_project_id
     return PubsubSettings(
         project=project,
         topics={kind: f"projects/{project}/topics/{context.destination(kind)}" for kind in context.record_types},
         emulator=emulator,
-        endpoint=str(settings.get("endpoint") or ENDPOINT),
+        endpoint=section.endpoint or ENDPOINT,
         ordering=ordering,
-        max_requests=requests if isinstance(requests, int) else MAX_ORDERED_REQUESTS if ordering else MAX_REQUESTS,
-        delivery_timeout_s=timeout_s if isinstance(timeout_s, (int, float)) else DELIVERY_TIMEOUT_S,
+        max_requests=section.max_requests or (MAX_ORDERED_REQUESTS if ordering else MAX_REQUESTS),
+        delivery_timeout_s=section.delivery_timeout_s,
     )

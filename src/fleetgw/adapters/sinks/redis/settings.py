@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping  # noqa: TC003  msgspec reads the annotations of sections
+from typing import Annotated, ClassVar, NamedTuple
 
 from attrs import field, frozen
+from msgspec import Meta
 
+from fleetgw.adapters.settings.client_tls import ClientTls  # noqa: TC001  msgspec reads the annotations of sections
+from fleetgw.adapters.settings.converting import typed
+from fleetgw.adapters.settings.values import OLD_RELIABLE_ACK, Nanoseconds, Natural, Secret, Settings
 from fleetgw.domain.errors import ConfigurationError, Problem
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _NS_PER_S = 1_000_000_000
 
@@ -21,6 +23,86 @@ CONNECT_TIMEOUT_S = 5.0
 
 _WITHOUT_MEANING = ("min_idle_conns", "max_idle_conns", "pool_timeout")
 """Pool settings of the Go server that have nothing to bound here: all connections are kept, and nobody waits for one."""
+
+
+class RedisPool(Settings):
+    """The connections to Redis. A time of zero or less is no limit of its own."""
+
+    pool_size: Annotated[
+        Natural | None, Meta(description="Connections to each server; default, and with 0: 1, which all vehicles share.")
+    ] = None
+    min_idle_conns: Annotated[Natural | None, Meta(description="Has no effect: connections are kept.")] = None
+    max_idle_conns: Annotated[Natural | None, Meta(description="Has no effect: connections are kept.")] = None
+    max_active_conns: Annotated[
+        Natural | None, Meta(description="Connections to each server, at most; 0: as `pool_size` says.")
+    ] = None
+    read_timeout: Annotated[
+        int | None,
+        Meta(description="Nanoseconds to wait for an answer; the shorter of it and `publish_timeout` counts."),
+    ] = None
+    write_timeout: Annotated[int | None, Meta(description="As `read_timeout`: a write ends with its answer.")] = None
+    pool_timeout: Annotated[int | None, Meta(description="Has no effect: nobody waits for a connection.")] = None
+    conn_max_idle_time: Annotated[
+        int | None, Meta(description="Nanoseconds without a record after which a connection is replaced.")
+    ] = None
+    conn_max_lifetime: Annotated[int | None, Meta(description="Nanoseconds after which a connection is replaced.")] = None
+
+
+class RedisSentinel(Settings):
+    """Redis Sentinel, which knows the master. `redis.addrs` are the sentinels then; they use the TLS of `redis.tls` too."""
+
+    master_name: Annotated[str, Meta(description="What the sentinels call the servers.")] = ""
+    username: Annotated[str, Meta(description="User name for the sentinels themselves, where they ask for one.")] = ""
+    password: Annotated[Secret | None, Meta(description="Password for the sentinels themselves.")] = None
+
+
+class Redis(Settings):
+    """Redis: one server, a master that sentinels know, or a cluster."""
+
+    old_keys: ClassVar[Mapping[str, str]] = OLD_RELIABLE_ACK
+    near_keys: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("host", "url", "address", "servers"), "addrs"),
+        "user": "username",
+        "database": "db",
+    }
+
+    addrs: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Servers, `host:port` each. Several: the cluster that they are nodes of, else the first that "
+            "answers and is no replica. With `sentinel`, the sentinels; with `cluster_mode`, some nodes of the cluster."
+        ),
+    ] = ()
+    username: Annotated[str, Meta(description="User name, where the server asks for one.")] = ""
+    password: Annotated[
+        Secret | None,
+        Meta(
+            description="Password; the environment variable `REDIS_PASSWORD` wins over it.",
+            extra={"environment": "REDIS_PASSWORD"},
+        ),
+    ] = None
+    db: Annotated[Natural, Meta(description="Number of the database.")] = 0
+    tls: Annotated[ClientTls | None, Meta(description="TLS towards Redis; left out: none.")] = None
+    override_tls_server_name: Annotated[
+        str | bool | None,
+        Meta(description="Name that every server's certificate must carry; `true`: the host of the first address."),
+    ] = None
+    pool: Annotated[RedisPool | None, Meta(description="The pool of connections.")] = None
+    publish_timeout: Annotated[
+        Nanoseconds | None, Meta(description="Nanoseconds that one publish may take; default, and with 0: five seconds.")
+    ] = None
+    cluster_mode: Annotated[
+        bool, Meta(description="The addresses are nodes of one cluster; left out: the gateway finds out.")
+    ] = False
+    sentinel: Annotated[
+        RedisSentinel | None, Meta(description="The addresses are sentinels; left out: they are servers.")
+    ] = None
+    publish_vin_topics: Annotated[
+        bool, Meta(description="Publish to the channel `<namespace>_<record type>_{<vin>}` of each vehicle.")
+    ] = False
+    subscriber_set_prefix: Annotated[
+        str, Meta(description="Publish to the live members of the sorted set `<prefix>_<namespace>_<record type>_{<vin>}`.")
+    ] = ""
 
 
 class Address(NamedTuple):
@@ -80,47 +162,41 @@ def read_settings(name: str, settings: Mapping[str, object]) -> RedisSettings:
     :param name: of the sink, for messages.
     :raises ConfigurationError: it cannot work.
     """
-    pool = _section(settings, "pool")
-    sentinel = _section(settings, "sentinel")
-    addresses = _addresses(name, settings.get("addrs"))
-    cluster = bool(settings.get("cluster_mode"))
-    vin_topics, set_prefix = bool(settings.get("publish_vin_topics")), _text(settings, "subscriber_set_prefix") or ""
-    if not (vin_topics or set_prefix):
+    section = typed(Redis, settings, name)
+    pool, sentinel = section.pool or RedisPool(), section.sentinel
+    addresses = _addresses(name, section.addrs)
+    if not (section.publish_vin_topics or section.subscriber_set_prefix):
         what = "has neither publish_vin_topics nor subscriber_set_prefix: no record would be published"
         raise _problem(name, what, "set one of them, or both")
-    if cluster and sentinel:
+    if section.cluster_mode and sentinel:
         raise _problem(f"{name}.sentinel", "a cluster has no sentinels", "remove it, or cluster_mode")
-    limits = [limit for key in ("pool_size", "max_active_conns") if (limit := _count(pool, key)) and limit > 0]
-    answer_limits = [
-        limit
-        for limit in (_seconds(settings, "publish_timeout"), _seconds(pool, "read_timeout"), _seconds(pool, "write_timeout"))
-        if limit
-    ]
-    answer_timeout_s = min(answer_limits, default=ANSWER_TIMEOUT_S)
+    limits = [limit for limit in (pool.pool_size, pool.max_active_conns) if limit]
+    times = (section.publish_timeout, pool.read_timeout, pool.write_timeout)
+    answer_timeout_s = min([time_s for time_s in map(_seconds, times) if time_s], default=ANSWER_TIMEOUT_S)
     return RedisSettings(
         addresses=addresses,
-        login=Login(_text(settings, "username"), _text(settings, "password")),
-        db=_count(settings, "db") or 0,
-        tls=_tls(name, settings),
-        server_name=_server_name(settings, addresses),
-        sentinel_master=_text(sentinel, "master_name"),
-        sentinel_login=Login(_text(sentinel, "username"), _text(sentinel, "password")),
-        cluster=cluster,
+        login=Login(section.username or None, section.password or None),
+        db=section.db,
+        tls=_tls(name, section.tls),
+        server_name=_server_name(section, addresses),
+        sentinel_master=(sentinel.master_name or None) if sentinel else None,
+        sentinel_login=Login(sentinel.username or None, sentinel.password or None) if sentinel else Login(None, None),
+        cluster=section.cluster_mode,
         connections=min(limits, default=1),
         connect_timeout_s=min(CONNECT_TIMEOUT_S, answer_timeout_s),
         answer_timeout_s=answer_timeout_s,
-        max_age_s=_seconds(pool, "conn_max_lifetime"),
-        max_idle_s=_seconds(pool, "conn_max_idle_time"),
-        vin_topics=vin_topics,
-        set_prefix=set_prefix,
-        without_meaning=tuple(f"{name}.pool.{key}" for key in _WITHOUT_MEANING if pool.get(key)),
+        max_age_s=_seconds(pool.conn_max_lifetime),
+        max_idle_s=_seconds(pool.conn_max_idle_time),
+        vin_topics=section.publish_vin_topics,
+        set_prefix=section.subscriber_set_prefix,
+        without_meaning=tuple(f"{name}.pool.{key}" for key in _WITHOUT_MEANING if getattr(pool, key)),
     )
 
 
-def _addresses(name: str, given: object) -> tuple[Address, ...]:
+def _addresses(name: str, given: tuple[str, ...]) -> tuple[Address, ...]:
     addresses = []
-    for text in given if isinstance(given, (list, tuple)) else ():
-        host, colon, port = str(text).rpartition(":")
+    for text in given:
+        host, colon, port = text.rpartition(":")
         if not colon or not port.isdecimal():
             raise _problem(f"{name}.addrs", f"{text!r} is no address", "must be host:port")
         addresses.append(Address(host.removeprefix("[").removesuffix("]") or "localhost", int(port)))
@@ -129,52 +205,34 @@ def _addresses(name: str, given: object) -> tuple[Address, ...]:
     return tuple(addresses)
 
 
-def _tls(name: str, settings: Mapping[str, object]) -> ssl.SSLContext | None:
+def _tls(name: str, section: ClientTls | None) -> ssl.SSLContext | None:
     """A context with the certificates as their files hold them now."""
-    if settings.get("tls") is None:
+    if section is None:
         return None
-    tls = _section(settings, "tls")
-    ca_file, certificate, key = (_text(tls, key) for key in ("ca_file", "server_cert", "server_key"))
-    files = f"ca_file {ca_file}"
+    files = f"ca_file {section.ca_file}"
     try:
-        context = ssl.create_default_context(cafile=ca_file)
+        context = ssl.create_default_context(cafile=section.ca_file)
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as in Go, an intermediate may be all that is trusted
-        if certificate:
-            files = f"server_cert {certificate}, server_key {key}"
-            context.load_cert_chain(certificate, key)
+        if section.server_cert:
+            files = f"server_cert {section.server_cert}, server_key {section.server_key}"
+            context.load_cert_chain(section.server_cert, section.server_key)
     except OSError as error:  # ssl.SSLError is one
         what = f"cannot be used: {files}: {error.strerror or error}"
         raise _problem(f"{name}.tls", what, "name PEM files that belong together") from error
     return context
 
 
-def _server_name(settings: Mapping[str, object], addresses: tuple[Address, ...]) -> str | None:
+def _server_name(section: Redis, addresses: tuple[Address, ...]) -> str | None:
     """A name, or true for the first address's, as the Go server has it."""
-    given = settings.get("override_tls_server_name")
+    given = section.override_tls_server_name
     if isinstance(given, bool):
         return addresses[0].host if given else None
-    return _text(settings, "override_tls_server_name")
+    return given or None
 
 
-def _section(settings: Mapping[str, object], key: str) -> Mapping[str, object]:
-    section = settings.get(key)
-    return section if isinstance(section, dict) else {}
-
-
-def _text(settings: Mapping[str, object], key: str) -> str | None:
-    value = settings.get(key)
-    return None if value is None else str(value) or None
-
-
-def _count(settings: Mapping[str, object], key: str) -> int | None:
-    value = settings.get(key)
-    return value if isinstance(value, int) else None
-
-
-def _seconds(settings: Mapping[str, object], key: str) -> float | None:
-    """Nanoseconds to seconds; None for what is left out, zero or negative (no limit)."""
-    value = _count(settings, key)
-    return value / _NS_PER_S if value is not None and value > 0 else None
+def _seconds(nanoseconds: int | None) -> float | None:
+    """None for a time that is left out, zero or negative (no limit)."""
+    return nanoseconds / _NS_PER_S if nanoseconds is not None and nanoseconds > 0 else None
 
 
 def _problem(path: str, what: str, fix: str) -> ConfigurationError:

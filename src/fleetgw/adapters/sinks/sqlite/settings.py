@@ -1,12 +1,15 @@
-"""The sink's section, read."""
+"""The section ``sqlite``, and the settings of the store that are made from it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from fleetgw.adapters.sinks.sqlite.store import StoreSettings
-from fleetgw.domain.errors import ConfigurationError, Problem
+from attrs import frozen
+from msgspec import Meta
+
+from fleetgw.adapters.settings.converting import typed
+from fleetgw.adapters.settings.values import Natural, Pause, Seconds, Settings
 
 if TYPE_CHECKING:
     from fleetgw.adapters.sinks.support.context import SinkContext
@@ -14,34 +17,53 @@ if TYPE_CHECKING:
 DEFAULT_PATH = "fleetgw.sqlite3"
 
 
+class Sqlite(Settings):
+    """One SQLite file, the embedded default: no broker needed. Every key has a default."""
+
+    path: Annotated[
+        Path | None,
+        Meta(
+            description="The file; made where it does not exist, its folder is not. "
+            "Default: `fleetgw.sqlite3` in the working directory."
+        ),
+    ] = None
+    retention_days: Annotated[Seconds, Meta(description="Days that a record is kept; 0: no limit.")] = 0
+    max_size_mb: Annotated[
+        Natural, Meta(description="Megabytes (10^6 bytes) that the file may hold, then the oldest records go; 0: no limit.")
+    ] = 4096
+    synchronous: Annotated[
+        Literal["full", "normal"],
+        Meta(description="`full`: what is confirmed survives a power cut; `normal`: faster, it may lose the last commits."),
+    ] = "full"
+    write_timeout_s: Annotated[Pause, Meta(description="Seconds that a record may wait for its commit.")] = 30
+
+
+@frozen
+class StoreSettings:
+    """What of the configuration concerns the file.
+
+    :ivar retention_days: how old a record may get; 0: any age.
+    :ivar max_size_mb: how much the file may hold, in 10^6 bytes; 0: any amount.
+    :ivar write_timeout_s: how long a record may take to be committed; also how long another program's lock is waited for.
+    """
+
+    path: Path
+    synchronous: str
+    retention_days: float
+    max_size_mb: float
+    write_timeout_s: float
+
+
 def read_settings(context: SinkContext) -> StoreSettings:
     """Every setting has a default: a sink without a section works.
 
-    :raises ConfigurationError: a setting is of the wrong type or out of range.
+    :raises ConfigurationError: a setting is unknown, of the wrong type or out of range.
     """
-    problems: list[Problem] = []
-
-    def number(key: str, default: float) -> float:
-        value = context.settings.get(key, default)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-            return value
-        problems.append(Problem(f"{context.name}.{key}", f"is {value!r}", "must be a number from 0 on"))
-        return default
-
-    path = context.settings.get("path", DEFAULT_PATH)
-    if not isinstance(path, str | Path) or not str(path):
-        problems.append(Problem(f"{context.name}.path", f"is {path!r}", "must name a file"))
-        path = DEFAULT_PATH
-    synchronous = context.settings.get("synchronous", "full")
-    if synchronous not in ("full", "normal"):
-        problems.append(Problem(f"{context.name}.synchronous", f"is {synchronous!r}", 'must be "full" or "normal"'))
-    settings = StoreSettings(
-        path=Path(path),
-        synchronous=str(synchronous),
-        retention_days=number("retention_days", 0),
-        max_size_mb=number("max_size_mb", 4096),
-        write_timeout_s=number("write_timeout_s", 30),
+    section = typed(Sqlite, context.settings, context.name)
+    return StoreSettings(
+        path=section.path or Path(DEFAULT_PATH),
+        synchronous=section.synchronous,
+        retention_days=section.retention_days,
+        max_size_mb=section.max_size_mb,
+        write_timeout_s=section.write_timeout_s,
     )
-    if problems:
-        raise ConfigurationError(problems)
-    return settings

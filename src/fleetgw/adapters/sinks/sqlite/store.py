@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from fleetgw.adapters.sinks.sqlite.latest import LatestSignals
 from fleetgw.adapters.sinks.sqlite.rows import Rows
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from fleetgw.adapters.sinks.sqlite.settings import StoreSettings
     from fleetgw.domain.records import Record
 
 LATEST_EVERY_S = 1.0
@@ -39,22 +40,6 @@ _REASON_CHARACTERS = 300
 _LOCK_SLICE_S = 0.1
 _DAY_MS = 86_400_000
 _MB = 1_000_000
-
-
-@frozen
-class StoreSettings:
-    """What of the configuration concerns the file.
-
-    :ivar retention_days: how old a record may get; 0: any age.
-    :ivar max_size_mb: how much the file may hold, in 10^6 bytes; 0: any amount.
-    :ivar write_timeout_s: how long a record may take to be committed; also how long another program's lock is waited for.
-    """
-
-    path: Path
-    synchronous: str
-    retention_days: float
-    max_size_mb: float
-    write_timeout_s: float
 
 
 @define

@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping  # noqa: TC003  msgspec reads the annotations of sections
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, ClassVar
 
 from attrs import field, frozen
+from msgspec import Meta
 
+from fleetgw.adapters.settings.converting import typed
+from fleetgw.adapters.settings.values import OLD_RELIABLE_ACK, Positive, Settings
 from fleetgw.domain.errors import ConfigurationError, Problem
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-HIGH_WATER_BYTES = 33_554_432
 _KEY_LENGTH = 40
+
+
+class Zmq(Settings):
+    """A ZeroMQ PUB socket."""
+
+    old_keys: ClassVar[Mapping[str, str]] = OLD_RELIABLE_ACK
+    near_keys: ClassVar[Mapping[str, str]] = dict.fromkeys(("address", "bind", "url", "endpoint"), "addr")
+
+    addr: Annotated[str, Meta(description="Where to bind, such as `tcp://127.0.0.1:5284`.")] = ""
+    server_key_json_path: Annotated[
+        Path | None, Meta(description="JSON file with the z85 keys `secret` and `public`; turns CURVE on.")
+    ] = None
+    allowed_public_keys_json_path: Annotated[
+        Path | None, Meta(description="JSON file with a list of the z85 public keys of the clients let in.")
+    ] = None
+    verbose: Annotated[bool, Meta(description="Log the socket's events.")] = False
+    high_water_mark: Annotated[
+        Positive, Meta(description="Records kept for a subscriber that is slow; it misses what comes beyond.")
+    ] = 1_000
+    high_water_bytes: Annotated[
+        Positive,
+        Meta(description="Bytes kept for all slow subscribers together; beyond, the slowest are cut and miss records."),
+    ] = 33_554_432
 
 
 @frozen
@@ -59,17 +82,13 @@ def read_settings(name: str, settings: Mapping[str, object]) -> ZmqSettings:
     :param name: of the section, for errors.
     :raises ConfigurationError: there is no address, or a file holds no keys.
     """
-    addr = settings.get("addr")
-    if not isinstance(addr, str) or not addr:
+    section = typed(Zmq, settings, name)
+    if not section.addr:
         fix = 'must be an address to bind to, such as "tcp://127.0.0.1:5284"'
         raise ConfigurationError([Problem(f"{name}.addr", "is missing", fix)])
-    marks = []
-    for key, default in (("high_water_mark", 1_000), ("high_water_bytes", HIGH_WATER_BYTES)):
-        mark = settings.get(key, default)
-        if not isinstance(mark, int) or mark < 1:
-            raise ConfigurationError([Problem(f"{name}.{key}", f"is {mark!r}", "must be a whole number from 1 on")])
-        marks.append(mark)
-    return ZmqSettings(addr, _curve(name, settings), bool(settings.get("verbose", False)), *marks)
+    return ZmqSettings(
+        section.addr, _curve(name, section), section.verbose, section.high_water_mark, section.high_water_bytes
+    )
 
 
 def key_files(settings: Mapping[str, object]) -> list[Path]:
@@ -78,20 +97,20 @@ def key_files(settings: Mapping[str, object]) -> list[Path]:
     return [Path(str(name)) for name in names if name]
 
 
-def _curve(name: str, settings: Mapping[str, object]) -> CurveKeys | None:
-    own, clients = settings.get("server_key_json_path"), settings.get("allowed_public_keys_json_path")
-    if not own:
+def _curve(name: str, section: Zmq) -> CurveKeys | None:
+    own, clients = section.server_key_json_path, section.allowed_public_keys_json_path
+    if own is None:
         return None
     try:
-        pair = json.loads(Path(str(own)).read_text("utf-8"))
+        pair = json.loads(own.read_text("utf-8"))
         public, secret = _key(pair["public"]), _key(pair["secret"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         fix = 'must be a JSON file {"public": "...", "secret": "..."} with z85 keys of 40 characters'
         raise _unusable(f"{name}.server_key_json_path", own, fix) from error
-    if not clients:
+    if clients is None:
         return CurveKeys(public, secret, None)
     try:
-        return CurveKeys(public, secret, frozenset(map(_key, json.loads(Path(str(clients)).read_text("utf-8")))))
+        return CurveKeys(public, secret, frozenset(map(_key, json.loads(clients.read_text("utf-8")))))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         fix = "must be a JSON file with a list of z85 keys of 40 characters"
         raise _unusable(f"{name}.allowed_public_keys_json_path", clients, fix) from error
@@ -104,5 +123,5 @@ def _key(text: str) -> bytes:
     return key
 
 
-def _unusable(path: str, file: object, fix: str) -> ConfigurationError:
+def _unusable(path: str, file: Path, fix: str) -> ConfigurationError:
     return ConfigurationError([Problem(path, f"{file} cannot be read or holds no keys", fix)])

@@ -1,0 +1,16 @@
+"""The section ``tls`` of a sink that is a client of a server."""
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
+from fleetgw.adapters.settings.values import Settings
+
+
+class ClientTls(Settings):
+    """TLS towards a server that we are a client of."""
+
+    ca_file: Annotated[Path | None, Meta(description="PEM file of the authorities that the server is verified with.")] = None
+    server_cert: Annotated[Path | None, Meta(description="PEM file of our own (client) certificate.")] = None
+    server_key: Annotated[Path | None, Meta(description="PEM file of that certificate's private key.")] = None

@@ -1,0 +1,24 @@
+"""The settings of the bounded queue before one sink, where they differ from the general ones."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from fleetgw.adapters.settings.values import Pause, Positive, Seconds, Settings
+
+
+class LaneOverride(Settings):
+    """What differs for one sink from the rest of `delivery`."""
+
+    queue_records: Annotated[Positive | None, Meta(description="As in `delivery`.")] = None
+    queue_bytes: Annotated[Positive | None, Meta(description="As in `delivery`.")] = None
+    in_flight_records: Annotated[Positive | None, Meta(description="As in `delivery`.")] = None
+    batch_records: Annotated[Positive | None, Meta(description="As in `delivery`.")] = None
+    gather_ms: Annotated[Seconds | None, Meta(description="As in `delivery`.")] = None
+    retry_initial_s: Annotated[Pause | None, Meta(description="As in `delivery`.")] = None
+    retry_max_s: Annotated[Seconds | None, Meta(description="As in `delivery`.")] = None
+    drain_timeout_s: Annotated[Seconds | None, Meta(description="As in `delivery`.")] = None
+
+
+AS_IN_GENERAL = LaneOverride()
+"""Nothing differs."""

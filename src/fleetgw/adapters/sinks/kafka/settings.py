@@ -1,0 +1,24 @@
+"""The section ``kafka``: librdkafka's own property names, so its members have no fixed names."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from fleetgw.adapters.settings.values import FREE_FORM, SECRET_FORMS
+
+KafkaValue = Annotated[
+    object,
+    Meta(
+        extra_json_schema={"anyOf": [{"type": "number"}, {"type": "boolean"}, *SECRET_FORMS["anyOf"]]},
+        extra={"in_words": "text, a number, true or false, or a secret"},
+    ),
+]
+
+KafkaProperties = Annotated[dict[str, KafkaValue], Meta(extra=FREE_FORM)]
+
+Client = Literal["confluent-kafka", "kafka-python"]
+
+KafkaClient = Annotated[
+    Client | None,
+    Meta(description="The library that the sink `kafka` uses; default: `confluent-kafka` when installed."),
+]

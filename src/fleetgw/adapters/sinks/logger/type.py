@@ -1,0 +1,13 @@
+"""The declaration of the sink ``logger``."""
+
+from fleetgw.adapters.sinks.logger.settings import Logger
+from fleetgw.adapters.sinks.sink_type import ConfirmsNothing, SinkType, imported
+
+LOGGER = SinkType(
+    name="logger",
+    settings=Logger,
+    make=imported("fleetgw.adapters.sinks.logger.sink:LoggerSink"),
+    meaning="The sink `logger`.",
+    names_destinations=False,
+    confirmation=lambda _: ConfirmsNothing("the logger confirms nothing"),
+)

@@ -1,0 +1,66 @@
+"""The sinks that are installed, built-in and third parties' alike: by the entry points of one group."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from attrs import frozen
+
+from fleetgw.adapters.settings.spelling import quoted
+from fleetgw.adapters.sinks.sink_type import SinkType
+from fleetgw.domain.errors import ConfigurationError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+AnySinkType: TypeAlias = SinkType[Any]  # each has settings of its own
+
+ENTRY_POINT_GROUP = "fleetgw.sinks"
+"""An entry point of it has the name of a sink and names its ``SinkType``."""
+
+_OURS = "fleetgw.adapters.sinks."
+
+
+@frozen
+class Installed:
+    """The sinks of one installation.
+
+    :ivar built_in: by name.
+    :ivar third_party: the entry points of those of other packages, by name; they are loaded when they are needed.
+    """
+
+    built_in: Mapping[str, AnySinkType]
+    third_party: Mapping[str, EntryPoint]
+
+
+@cache
+def built_in_sinks() -> Mapping[str, AnySinkType]:
+    """Our own sinks. Imports each one's declaration, and no client library."""
+    ours = [each for each in entry_points(group=ENTRY_POINT_GROUP) if each.value.startswith(_OURS)]
+    return {each.name: load(each, f"entry point {each.name}") for each in sorted(ours)}
+
+
+def installed_sinks() -> Installed:
+    """The sinks that are installed now; of a name that is built in, the built-in one."""
+    built_in = built_in_sinks()
+    found = entry_points(group=ENTRY_POINT_GROUP)
+    return Installed(built_in, {each.name: each for each in found if each.name not in built_in})
+
+
+def load(entry_point: EntryPoint, path: str) -> AnySinkType:
+    """Import a sink's declaration.
+
+    :param path: in the configuration, for errors.
+    :raises ConfigurationError: it cannot be imported, or is none.
+    """
+    try:
+        found = entry_point.load()
+    except Exception as error:  # a module may raise anything while it is imported
+        what = f"{entry_point.value} cannot be imported: {type(error).__name__}: {error}"
+        raise ConfigurationError([Problem(path, what, "install the package, or correct module:NAME")]) from error
+    if not isinstance(found, SinkType):
+        what = f"{quoted([entry_point.value])} is no SinkType"
+        raise ConfigurationError([Problem(path, what, "name one; see docs/writing-a-sink.md")])
+    return found
