@@ -8,7 +8,6 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ from twisted.internet.defer import Deferred
 from fleetgw.adapters.codec import RecordCodec
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.metrics.store import MetricStore
+from fleetgw.adapters.sinks.registry import built_in_sinks
 from fleetgw.adapters.sinks.support.context import SinkContext
-from fleetgw.app.sinks import BUILT_IN
 from fleetgw.domain.ports import RECEIPT, IDispatcher, Outcome, Ready
 from fleetgw.domain.records import Envelope, MessageType, PeerIdentity, Record, Vehicle
 from fleetgw.simulator.payloads import DriveReporter
@@ -59,9 +58,7 @@ def _vehicle(vin: str) -> Vehicle:
 def make_sink(name: str, settings: dict[str, object]) -> IDispatcher:
     any_reactor: Any = reactor
     context = SinkContext(name, settings, NAMESPACE, ("V",), any_reactor, MetricStore(), NullLog())
-    module, _, maker = BUILT_IN[name].partition(":")
-    made: IDispatcher = getattr(import_module(module), maker)(context)
-    return made
+    return built_in_sinks()[name].make(context)
 
 
 async def deliver(sink: IDispatcher, batches: Sequence[Sequence[Record]]) -> None:

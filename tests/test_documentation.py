@@ -12,8 +12,7 @@ from msgspec import Struct, structs
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.settings.wording import bare
-from fleetgw.app.config import Config
-from fleetgw.app.sinks import BUILT_IN
+from fleetgw.app.config import BUILT_IN_SINKS, Config
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "fleetgw"
@@ -127,8 +126,8 @@ class PagesTests(SynchronousTestCase):
     def test_lists_sinks(self) -> None:
         table = (ROOT / "README.md").read_text().partition("## Sinks")[2].partition("\n## ")[0]
         here = dict(re.findall(r"^\| \[`(\w+)`\]\((\S+)\) \|", table, re.MULTILINE))
-        self.assertEqual(sorted(here), sorted(BUILT_IN))
-        pages = {name: f"docs/sinks/{name}.md" for name in BUILT_IN}
+        self.assertEqual(sorted(here), sorted(BUILT_IN_SINKS))
+        pages = {name: f"docs/sinks/{name}.md" for name in BUILT_IN_SINKS}
         elsewhere = {"embedded": "docs/embedding.md", "memory": "docs/writing-a-sink.md#a-sink-for-tests"}
         self.assertEqual(here, pages | elsewhere)
 

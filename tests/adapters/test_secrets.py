@@ -2,7 +2,7 @@
 
 from fleetgw.adapters.secrets import SecretFile, UnusableSecretFile, secret_files, with_secrets_read_again
 from fleetgw.app.config import effective_config
-from fleetgw.app.sinks import settings_of
+from fleetgw.app.config.sinks import settings_of
 from tests.support.config_case import ConfigCase
 
 
@@ -18,7 +18,12 @@ class SecretFileTests(ConfigCase):
             records={"V": ["mine"]},
             redis={"password": {"file": "redis"}},
             kafka={"bootstrap.servers": "k:9092", "sasl.password": {"file": "redis"}},
-            dispatchers={"mine": {"class": "a.b:C", "settings": {"list": [{"deep": {"file": "token"}}], "user": "u"}}},
+            dispatchers={
+                "mine": {
+                    "class": "tests.support.free_form_sink:SINK",
+                    "settings": {"list": [{"deep": {"file": "token"}}], "user": "u"},
+                }
+            },
         ).config
         self.assertNotIn("first", str(effective_config(config)))
         return {name: settings_of(name, config) for name in ("redis", "kafka", "mine")}

@@ -25,13 +25,14 @@ from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 from fleetgw.adapters.diagnosis.network import look_at_each, reach, shake_hands, split_address, who_answers
+from fleetgw.adapters.sinks.registry import built_in_sinks
 from fleetgw.app.config import parse_config
-from fleetgw.app.config.sections import Config, Limits
+from fleetgw.app.config.limits import Limits
+from fleetgw.app.config.sections import Config
 from fleetgw.app.doctor.checkup import Check, Diagnosis, examine
 from fleetgw.app.doctor.host import clock_findings, host_checks, memory_findings, open_file_findings, port_findings
 from fleetgw.app.doctor.report import as_json, print_table, without_secrets
-from fleetgw.app.doctor.sinks import PROBES, READY_WITHIN_S, Trial, sink_checks
-from fleetgw.app.sinks import BUILT_IN
+from fleetgw.app.doctor.sinks import READY_WITHIN_S, Trial, sink_checks
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.domain.ports import Finding, IDiagnosable, IDispatcher, NotReady, Ready, Verdict
 from fleetgw.simulator.certificate_folder import CertificateFolder
@@ -467,8 +468,9 @@ class SinkChecksTests(HostTestCase):
         self.assertIsInstance(checks["sink memory"], Trial)
         self.assertIsInstance(checks["sink sqlite"], BlockingProbe)
 
-    def test_every_probe_is_of_a_sink(self) -> None:
-        self.assertEqual(PROBES.keys() - BUILT_IN.keys(), set())
+    def test_every_sink_with_a_destination_has_a_probe(self) -> None:
+        without = {name for name, sink in built_in_sinks().items() if sink.make_probe is None}
+        self.assertEqual(without, {"embedded", "logger", "memory"})
 
     def test_probes_can_be_made(self) -> None:
         sections = {
@@ -482,10 +484,11 @@ class SinkChecksTests(HostTestCase):
             self.assertIsInstance(checks[f"sink {name}"], BlockingProbe, name)
 
     def test_third_party_that_cannot_be_imported(self) -> None:
-        checks = self.checks(records={"V": ["mine"]}, dispatchers={"mine": {"class": "no_such_module:Sink"}})
-        (finding,) = self.successResultOf(checks["sink mine"].diagnose())
-        self.assertEqual(finding.verdict, BAD)
-        self.assertIn("dispatchers.mine.class: no_such_module:Sink cannot be imported", finding.what)
+        """It is refused with the configuration, before anything is looked at."""
+        with self.assertRaises(ConfigurationError) as caught:
+            self.loaded(records={"V": ["mine"]}, dispatchers={"mine": {"class": "no_such_module:SINK"}})
+        (problem,) = caught.exception.problems
+        self.assertIn("dispatchers.mine.class: no_such_module:SINK cannot be imported", str(problem))
 
 
 class ReportTests(SynchronousTestCase):

@@ -25,7 +25,7 @@ EVERY_SECTION: dict[str, Any] = {  # whatever JSON holds
     "kinesis": {"streams": {"V": "s"}},
     "airbrake": {"tls": {"ca_file": "ca.crt"}},
     "monitoring": {"prometheus_metrics_port": 9273, "statsd": {"host": "s:1"}},
-    "dispatchers": {"mine": {"class": "a:B", "settings": {"key": {"env": "PW"}}}},
+    "dispatchers": {"mine": {"class": "tests.support.free_form_sink:SINK", "settings": {"key": {"env": "PW"}}}},
     "delivery": {"sinks": {"kafka": {"batch_records": 1}}},
     "identity": {"issuers": {"X": {"by_extended_key_usage": True}, "Y": "vehicle_device"}},
     "limits": {},

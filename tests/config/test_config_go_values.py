@@ -2,8 +2,12 @@
 
 import json
 
-from fleetgw.adapters.settings.keys import OLD_KEYS
+from fleetgw.adapters.sinks.registry import built_in_sinks
+from fleetgw.app.config import Config
 from tests.support.config_case import ConfigCase
+
+SECTIONS = {name: each.settings for name, each in built_in_sinks().items() if isinstance(each.settings, type)}
+OLD_KEYS = [*Config.old_keys, *(f"{name}.{key}" for name, section in SECTIONS.items() for key in section.old_keys)]
 
 NOT_ROUTED = {"records": {"V": ["logger"]}, "namespace": "n"}
 
@@ -48,7 +52,7 @@ class ZeroValueTests(ConfigCase):
     def test_retries_of_minus_one_are_the_aws_librarys_default(self) -> None:
         config = self.load(**NOT_ROUTED, kinesis={"max_retries": -1}).config
         assert config.kinesis is not None
-        self.assertIsNone(config.kinesis.max_retries)
+        self.assertEqual(config.kinesis.max_retries, 3)
 
     def test_a_kinesis_endpoint_without_a_scheme_is_https(self) -> None:
         for endpoint in ("localhost:4566", "127.0.0.1", "[::1]:4566"):
@@ -73,7 +77,7 @@ class ZeroValueTests(ConfigCase):
 class OldKeyTests(ConfigCase):
     def test_every_old_key_is_warned_of_whatever_it_holds(self) -> None:
         self.assertGreaterEqual(
-            OLD_KEYS.keys(), {"reliable_ack", "reliable_ack_workers", "pubsub.reliable_ack", "json_log_handler"}
+            set(OLD_KEYS), {"reliable_ack", "reliable_ack_workers", "pubsub.reliable_ack", "json_log_handler"}
         )
         for path in OLD_KEYS:
             section, _, key = path.rpartition(".")
@@ -157,7 +161,9 @@ class CommentTests(ConfigCase):
     def test_a_third_partys_settings_are_its_own(self) -> None:
         settings = {"_id": 1, "deep": [{"//": 2}]}
         config = self.load(
-            records={"V": ["mine"]}, namespace="n", dispatchers={"mine": {"class": "a:B", "_why": 1, "settings": settings}}
+            records={"V": ["mine"]},
+            namespace="n",
+            dispatchers={"mine": {"class": "tests.support.free_form_sink:SINK", "_why": 1, "settings": settings}},
         ).config
         self.assertEqual(config.dispatchers["mine"].settings, settings)
 

@@ -1,6 +1,6 @@
 """Whether a configuration makes sense: what is refused, and what is only warned of."""
 
-from importlib.metadata import EntryPoint, EntryPoints
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from unittest import mock
 
 from fleetgw.app.config import parse_config
@@ -11,7 +11,9 @@ from tests.support.config_case import NOW, ConfigCase
 class RouteTests(ConfigCase):
     def test_sinks_that_do_not_exist(self) -> None:
         self.assertEqual(
-            self.refused(records={"V": ["kafak", "stdout"]}, dispatchers={"mine": {"class": "a:B"}}),
+            self.refused(
+                records={"V": ["kafak", "stdout"]}, dispatchers={"mine": {"class": "tests.support.free_form_sink:SINK"}}
+            ),
             [
                 'records.V[0]: there is no sink "kafak"; did you mean "kafka"? Known: '
                 '"embedded", "kafka", "kinesis", "logger", "memory", "mine", "mqtt", "pubsub", "redis", "sqlite", "zmq"',
@@ -63,7 +65,7 @@ class RouteTests(ConfigCase):
             ("records.v", {"records": {"v": ["logger"]}}),
             ("records.conectivity", {"records": {"conectivity": ["logger"]}}),
             ("redis", {"redis": {}}),
-            ("dispatchers.mine", {"dispatchers": {"mine": {"class": "a:B"}}}),
+            ("dispatchers.mine", {"dispatchers": {"mine": {"class": "tests.support.free_form_sink:SINK"}}}),
             ("port", {"port": 0}),
             ("monitoring.statsd.host", {"monitoring": {"statsd": {"prefix": "x"}}}),
             ("airbrake", {"airbrake": {}}),
@@ -96,20 +98,22 @@ class RouteTests(ConfigCase):
         self.assertIn('its Kafka topic would be "n s_V"', self.refused(namespace="n s", **kafka)[0])
 
     def test_third_party_sinks_from_installed_packages(self) -> None:
-        installed = EntryPoints([EntryPoint("theirs", "their.module:Sink", "fleetgw.dispatchers")])
-        with mock.patch("fleetgw.app.config.loading.entry_points", lambda group: installed.select(group=group)):
+        theirs = EntryPoint("theirs", "tests.support.free_form_sink:SINK", "fleetgw.sinks")
+        installed = EntryPoints([*entry_points(group="fleetgw.sinks"), theirs])
+        with mock.patch("fleetgw.adapters.sinks.registry.entry_points", lambda group: installed.select(group=group)):
             self.assertEqual(self.warned(records={"V": ["theirs"]}, namespace="n"), [])
             self.assertEqual(
                 self.warned(records={"V": ["theirs"]}, namespace="n", dispatchers={"theirs": {"settings": {"a": 1}}}), []
             )
         self.assertEqual(
             self.refused(
-                records={"V": ["theirs"]}, dispatchers={"theirs": {}, "kafka": {"class": "a:B"}, "bad": {"class": "a.B"}}
+                records={"V": ["theirs"]},
+                dispatchers={"theirs": {}, "kafka": {"class": "tests.support.free_form_sink:SINK"}, "bad": {"class": "a.B"}},
             ),
             [
                 "dispatchers.theirs: has no class, and no installed package adds a sink of this name; installed: none",
                 "dispatchers.kafka: is the name of a built-in sink; choose another name",
-                'dispatchers.bad.class: is "a.B"; must be "module:Class"',
+                'dispatchers.bad.class: is "a.B"; must be "module:NAME"',
             ],
         )
 

@@ -189,7 +189,10 @@ class SecretTests(ConfigCase):
                 "client.id": {"env": "PW"},
             },
             dispatchers={
-                "mine": {"class": "a.b:C", "settings": {"url": "u", "list": [{"env": "PW"}], "deep": {"api_token": "t"}}}
+                "mine": {
+                    "class": "tests.support.free_form_sink:SINK",
+                    "settings": {"url": "u", "list": [{"env": "PW"}], "deep": {"api_token": "t"}},
+                }
             },
         ).config
         assert config.kafka is not None
@@ -206,10 +209,11 @@ class SecretTests(ConfigCase):
 
     def test_a_missing_secret_in_settings_has_its_path(self) -> None:
         problems = self.refused(
-            kafka={"sasl.password": {"env": "NONE"}}, dispatchers={"m": {"class": "a:B", "settings": {"k": [{"env": "N"}]}}}
+            kafka={"sasl.password": {"env": "NONE"}},
+            dispatchers={"m": {"class": "tests.support.free_form_sink:SINK", "settings": {"k": [{"env": "N"}]}}},
         )
         self.assertEqual(
-            [problem.split(": ")[0] for problem in problems], ['kafka["sasl.password"]', "dispatchers.m.settings.k[0]"]
+            [problem.split(": ")[0] for problem in problems], ["dispatchers.m.settings.k[0]", 'kafka["sasl.password"]']
         )
 
     def test_a_whole_section_is_no_secret(self) -> None:
@@ -217,5 +221,8 @@ class SecretTests(ConfigCase):
             (problem,) = self.refused(environ={"PW": "x"}, kafka={"env": "PW"}, records={"V": ["logger"]})
             self.assertRegex(problem, "^kafka: is one secret; must be an object")
         with self.subTest("settings"):
-            (problem,) = self.refused(environ={"PW": "x"}, dispatchers={"m": {"class": "a:B", "settings": {"env": "PW"}}})
+            (problem,) = self.refused(
+                environ={"PW": "x"},
+                dispatchers={"m": {"class": "tests.support.free_form_sink:SINK", "settings": {"env": "PW"}}},
+            )
             self.assertRegex(problem, "^dispatchers.m.settings: is one secret; must be an object")

@@ -44,7 +44,7 @@ SECTIONS: dict[str, Any] = {  # whatever JSON holds
     "kinesis": {"streams": {"V": "s"}},
     "airbrake": {"host": "h"},
     "monitoring": {"statsd": {"host": "s:1"}},
-    "dispatchers": {"mine": {"class": "a:B", "settings": {}}},
+    "dispatchers": {"mine": {"class": "tests.support.free_form_sink:SINK", "settings": {}}},
 }
 
 

@@ -31,7 +31,12 @@ class EffectiveTests(ConfigCase):
             redis={"password": secret},
             mqtt={"password": {"env": "PW"}},
             airbrake={"project_key": secret},
-            dispatchers={"mine": {"class": "a:B", "settings": {"url": {"env": "PW"}, "password": secret, "n": 1}}},
+            dispatchers={
+                "mine": {
+                    "class": "tests.support.free_form_sink:SINK",
+                    "settings": {"url": {"env": "PW"}, "password": secret, "n": 1},
+                }
+            },
         ).config
         shown: Any = effective_config(config)  # whatever JSON holds
         self.assertNotIn(secret, json.dumps(shown))
@@ -39,7 +44,8 @@ class EffectiveTests(ConfigCase):
         self.assertEqual(shown["kafka"]["sasl.password"], "********")
         self.assertEqual(shown["kafka"]["bootstrap.servers"], "k:1")
         self.assertEqual(
-            shown["dispatchers"]["mine"], {"class": "a:B", "settings": {"url": "********", "password": "********", "n": 1}}
+            shown["dispatchers"]["mine"],
+            {"class": "tests.support.free_form_sink:SINK", "settings": {"url": "********", "password": "********", "n": 1}},
         )
         self.assertEqual(shown["limits"]["ping_after_s"], 25)
         self.assertEqual(shown["tls"]["ca_file"], f"{self.folder}/ca.crt")
@@ -47,7 +53,7 @@ class EffectiveTests(ConfigCase):
 
     def test_secrets_in_settings_are_masked_in_any_form(self) -> None:
         given = {"api_tokens": ["a", {"b": "c"}], "password": 12345, "use_token": True, "plain": ["d", 5]}
-        config = self.load(dispatchers={"mine": {"class": "a:B", "settings": given}}).config
+        config = self.load(dispatchers={"mine": {"class": "tests.support.free_form_sink:SINK", "settings": given}}).config
         shown: Any = effective_config(config)  # whatever JSON holds
         masked = {
             "api_tokens": ["********", {"b": "********"}],

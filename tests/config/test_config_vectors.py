@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest import TestCase
 
-from fleetgw.app.config import parse_config
-from fleetgw.app.config.routes import BUILT_IN_SINKS
+from fleetgw.app.config import BUILT_IN_SINKS, parse_config
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.simulator.certificates import make_authority, make_server
 

@@ -16,10 +16,10 @@ from fleetgw.adapters.metrics.runtime import RuntimeGauges
 from fleetgw.adapters.metrics.statsd import StatsdExporter
 from fleetgw.adapters.monitoring.profiler import Profiler
 from fleetgw.adapters.sinks.logger.sink import LoggerSink
+from fleetgw.adapters.sinks.registry import built_in_sinks
 from fleetgw.app.config import BUILT_IN_SINKS, parse_config
 from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.service.composition import Parts, compose
-from fleetgw.app.sinks import BUILT_IN
 from fleetgw.domain.errors import ConfigurationError
 from fleetgw.domain.identity import FixedClientType
 from fleetgw.domain.ports import NotReady
@@ -29,7 +29,11 @@ from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
 MODULE = """
 from twisted.internet.defer import succeed
 from zope.interface import implementer
+from fleetgw.adapters.sinks.sink_type import SinkType
 from fleetgw.domain.ports import IDispatcher, IHoldsCopies, NotReady, RECEIPT
+
+def declared(make):
+    return SinkType(name="mine", settings=dict[str, object], make=make)
 
 @implementer(IDispatcher)
 class Sink:
@@ -50,7 +54,7 @@ class Heavy(Sink):
     memory_weight = 4
 
 class Outer:
-    Inner = Sink
+    Inner = declared(Sink)
 
 class NoSink:
     def __init__(self, context):
@@ -64,6 +68,8 @@ class Nameless(Sink):
 class Broken(Sink):
     def __init__(self, context):
         raise KeyError("colour")
+
+Sink, Heavy, NoSink, Nameless, Broken = map(declared, (Sink, Heavy, NoSink, Nameless, Broken))
 """
 
 COMPOSE_AND_TELL = """
@@ -117,7 +123,9 @@ class CompositionCase(TestCase):
 
 class BuiltInTests(CompositionCase):
     def test_the_configuration_knows_the_sinks_that_there_are(self) -> None:
-        self.assertEqual(BUILT_IN.keys(), BUILT_IN_SINKS)
+        sinks = Path(__file__).resolve().parents[2] / "src" / "fleetgw" / "adapters" / "sinks"
+        self.assertEqual({path.parent.name for path in sinks.glob("*/type.py")}, BUILT_IN_SINKS)
+        self.assertEqual({name: each.name for name, each in built_in_sinks().items()}, {n: n for n in BUILT_IN_SINKS})
 
     def test_one_lane_a_sink_with_its_own_settings_and_limits(self) -> None:
         parts = self.compose(
@@ -190,7 +198,7 @@ class ThirdPartyTests(CompositionCase):
         info = self.folder / "third_party-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[fleetgw.dispatchers]\nmine = {self.module}:Sink\n")
+        (info / "entry_points.txt").write_text(f"[fleetgw.sinks]\nmine = {self.module}:Sink\n")
         importlib.invalidate_caches()
         parts = self.compose(records={"V": ["mine"]}, reliable_ack_sources={"V": "mine"})
         self.assertEqual(parts.lanes["mine"].sink.readiness(), NotReady("None"))
@@ -203,7 +211,7 @@ class ThirdPartyTests(CompositionCase):
             "Nameless": "calls itself 'somebody'",
             "Broken": "KeyError: 'colour'",
             "Missing": "cannot be imported: AttributeError",
-            "Outer": "cannot be made: TypeError",
+            "Outer": "is no SinkType",
         }
         for attribute, what in wrong.items():
             with self.subTest(attribute):
@@ -238,8 +246,11 @@ class ImportTests(CompositionCase):
         packages, sinks = (set(line.split()) for line in result.stdout.splitlines())
         unwanted = {"confluent_kafka", "kafka", "boto3", "botocore", "grpc", "paho", "zmq", "redis", "hypothesis", "pytest"}
         self.assertEqual(packages & unwanted, set())
+        below = {module.removeprefix("fleetgw.adapters.sinks").lstrip(".") for module in sinks}
+        declarations = {module for module in below if module.rpartition(".")[2] in {"type", "settings", "checks"}}
+        self.assertGreaterEqual(declarations, {f"{name}.type" for name in BUILT_IN_SINKS})
         self.assertEqual(
-            {module for module in sinks if not module.startswith("fleetgw.adapters.sinks.support")},
-            {f"fleetgw.adapters.sinks{module}" for module in ("", ".logger", ".logger.sink")},
-            "and no other sink's module",
+            {module for module in below - declarations - BUILT_IN_SINKS if not module.startswith("support")},
+            {"", "registry", "sink_type", "logger.sink", "mqtt.broker_url", "mqtt.packets", "mqtt.topics"},
+            "and nothing else of any other sink",
         )

@@ -3,7 +3,7 @@
 from resource import RLIM_INFINITY, RLIMIT_NOFILE
 from unittest import TestCase, mock
 
-from fleetgw.app.config.sections import Limits
+from fleetgw.app.config.limits import Limits
 from fleetgw.app.service import descriptors
 from fleetgw.app.service.descriptors import MOST_DESCRIPTORS, Capacity, capacity, descriptors_for, raise_descriptor_limit
 

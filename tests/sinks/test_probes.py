@@ -11,7 +11,8 @@ import zmq
 
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.sinks.sqlite import probe as sqlite
-from fleetgw.adapters.sinks.sqlite.store import Store, StoreSettings
+from fleetgw.adapters.sinks.sqlite.settings import StoreSettings
+from fleetgw.adapters.sinks.sqlite.store import Store
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.adapters.sinks.zmq import probe as zeromq
 from fleetgw.domain.ports import Finding, Verdict

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from unittest import TestCase
 
-from fleetgw.app.config import LoadedConfig, parse_config
-from fleetgw.app.config.routes import BUILT_IN_SINKS
+from fleetgw.app.config import BUILT_IN_SINKS, LoadedConfig, parse_config
 from fleetgw.domain.errors import ConfigurationError
 from fleetgw.simulator.certificates import make_authority, make_server
 

@@ -16,7 +16,8 @@ from unittest import TestCase, mock
 from fleetgw.adapters.codec.generated import vehicle_data_pb2 as pb
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
 from fleetgw.adapters.sinks.sqlite.reading import CannotRead, Signal
-from fleetgw.adapters.sinks.sqlite.store import Store, StoreSettings
+from fleetgw.adapters.sinks.sqlite.settings import StoreSettings
+from fleetgw.adapters.sinks.sqlite.store import Store
 from fleetgw.cli import main
 from fleetgw.cli.plotting import lines, to_curve
 from fleetgw.cli.query import moment_ms

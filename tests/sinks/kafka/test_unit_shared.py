@@ -4,12 +4,12 @@ import sys
 from unittest import TestCase
 from unittest.mock import patch
 
-from fleetgw.adapters.sinks.kafka import kafka_sink
 from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
 from fleetgw.adapters.sinks.kafka.failures import FailureLog, MissingTopics, delivery_error
 from fleetgw.adapters.sinks.kafka.kafka_python import KafkaPythonSink
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
 from fleetgw.adapters.sinks.kafka.properties import read_properties
+from fleetgw.adapters.sinks.kafka.type import kafka_sink
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import ConfigurationError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, NotReady, Ready

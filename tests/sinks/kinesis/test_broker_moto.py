@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
-from fleetgw.adapters.sinks.kinesis import kinesis_sink
+from fleetgw.adapters.sinks.kinesis.type import KINESIS
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import Retryable
 from fleetgw.domain.ports import IDispatcher, NotReady, Ready, Receipt
@@ -215,7 +215,7 @@ class ConsumerTests(MotoTestCase):
                 settings = {**harness.settings(timeout_s=10, bounded=False), "streams": group[0]["streams"]}
                 types = tuple({case["type"] for case in group})
                 with patch.dict(os.environ, group[0]["env"]):
-                    sink = kinesis_sink(
+                    sink = KINESIS.make(
                         SinkContext("kinesis", settings, namespace, types, harness.reactor, ReadableMetrics(), ReadableLog())
                     )
                 await sink.start()

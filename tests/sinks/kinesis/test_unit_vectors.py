@@ -10,7 +10,7 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.sinks.kinesis.client import BotoClient
-from fleetgw.adapters.sinks.kinesis.settings import KinesisSettings, stream_names
+from fleetgw.adapters.sinks.kinesis.settings import KinesisSettings, read_settings
 from fleetgw.adapters.sinks.kinesis.sink import KinesisSink
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import RECEIPT
@@ -130,4 +130,4 @@ class VectorTests(SynchronousTestCase):
                 ReadableMetrics(),
                 ReadableLog(),
             )
-            self.assertEqual(stream_names(context, case["env"]), case["resolved"], case["name"])
+            self.assertEqual(read_settings(context, case["env"]).streams, case["resolved"], case["name"])

@@ -170,7 +170,7 @@ class LifeTests(SynchronousTestCase):
     def test_verbose_that_is_no_bool_is_named(self) -> None:
         with self.assertRaises(ConfigurationError) as caught:
             make_sink({"verbose": "yes"})
-        self.assertEqual(str(caught.exception), "logger.verbose: is 'yes'; must be true or false")
+        self.assertEqual(str(caught.exception), 'logger.verbose: is "yes" (text); must be true or false')
 
 
 class ExampleTests(SynchronousTestCase):

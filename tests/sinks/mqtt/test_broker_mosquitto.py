@@ -14,8 +14,8 @@ from uuid import uuid4
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import TestCase
 
-from fleetgw.adapters.sinks.mqtt import mqtt_sink
 from fleetgw.adapters.sinks.mqtt.sink import MqttSink
+from fleetgw.adapters.sinks.mqtt.type import MQTT
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Ready
 from fleetgw.domain.records import Record
@@ -118,7 +118,7 @@ class MosquittoCase(TestCase):
     def make(self, port: int, **settings: object) -> IDispatcher:
         settings = {"broker": f"127.0.0.1:{port}", "topic_base": "t", "qos": 1, "connect_retry_interval_ms": 200} | settings
         types = ("V", "alerts", "errors", "connectivity")
-        return mqtt_sink(SinkContext("mqtt", settings, "ns", types, the_reactor(), self.metrics, self.log))
+        return MQTT.make(SinkContext("mqtt", settings, "ns", types, the_reactor(), self.metrics, self.log))
 
     async def started(self, port: int, **settings: object) -> IDispatcher:
         sink = self.make(port, **settings)

@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Payload, Value
-from fleetgw.adapters.sinks.mqtt import mqtt_sink
 from fleetgw.adapters.sinks.mqtt.messages import Message, MessageWriter
 from fleetgw.adapters.sinks.mqtt.packets import publish_writer
 from fleetgw.adapters.sinks.mqtt.settings import read_settings
 from fleetgw.adapters.sinks.mqtt.sink import MqttSink
+from fleetgw.adapters.sinks.mqtt.type import MQTT
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import ConfigurationError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
@@ -564,7 +564,7 @@ class SettingsTests(MqttCase):
         ):
             for name in kept:
                 del sys.modules[name]
-            mqtt_sink(SinkContext("mqtt", SETTINGS, "ns", ("V",), self.reactor, self.metrics, self.log))
+            MQTT.make(SinkContext("mqtt", SETTINGS, "ns", ("V",), self.reactor, self.metrics, self.log))
 
 
 def packet_size(message: Message, *, is_mqtt5: bool) -> int:

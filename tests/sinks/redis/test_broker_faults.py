@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from fleetgw.adapters.secrets import SecretFile
-from fleetgw.adapters.sinks.redis import redis_sink
+from fleetgw.adapters.sinks.redis.type import REDIS
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable, Unheard
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Ready, Receipt
@@ -62,7 +62,7 @@ class RedisCase(TestCase):
         section = {"addrs": [address], **(settings or VIN_TOPICS)}
         if "subscriber_set_prefix" not in section:
             section |= VIN_TOPICS
-        sink = redis_sink(SinkContext("redis", section, "ns", ("V",), the_reactor(), self.metrics, self.log))
+        sink = REDIS.make(SinkContext("redis", section, "ns", ("V",), the_reactor(), self.metrics, self.log))
         await sink.start()
         self.addCleanup(sink.stop)
         return sink

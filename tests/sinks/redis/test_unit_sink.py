@@ -11,11 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from fleetgw.adapters.secrets import SecretFile
-from fleetgw.adapters.sinks.redis import redis_sink
 from fleetgw.adapters.sinks.redis.caution import Quarantined
 from fleetgw.adapters.sinks.redis.conversation import Moved
 from fleetgw.adapters.sinks.redis.settings import Address, read_settings
 from fleetgw.adapters.sinks.redis.sink import RedisSink
+from fleetgw.adapters.sinks.redis.type import REDIS
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.domain.delivery import BacklogLimits
@@ -105,7 +105,7 @@ class SettingsTests(StdlibTestCase):
                 for name in own:
                     del sys.modules[name]
                 with self.assertRaisesRegex(ConfigurationError, r"pip install 'fleetgw\[redis\]'"):
-                    redis_sink(
+                    REDIS.make(
                         SinkContext("redis", USUAL, "ns", ("V",), ThreadlessReactor(), ReadableMetrics(), ReadableLog())
                     )
 

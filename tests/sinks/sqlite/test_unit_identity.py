@@ -16,7 +16,8 @@ from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
 from fleetgw.adapters.sinks.sqlite import schema
 from fleetgw.adapters.sinks.sqlite.content_hash import content_hash, record_hash
 from fleetgw.adapters.sinks.sqlite.reading import open_file
-from fleetgw.adapters.sinks.sqlite.store import Store, StoreSettings
+from fleetgw.adapters.sinks.sqlite.settings import StoreSettings
+from fleetgw.adapters.sinks.sqlite.store import Store
 from fleetgw.domain.ports import RECEIPT
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from unittest import TestCase
 
 from fleetgw.adapters.codec.generated import vehicle_data_pb2 as pb
-from fleetgw.adapters.sinks.sqlite.store import Store, StoreSettings
+from fleetgw.adapters.sinks.sqlite.settings import StoreSettings
+from fleetgw.adapters.sinks.sqlite.store import Store
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 
 ROOT = Path(__file__).parents[3]

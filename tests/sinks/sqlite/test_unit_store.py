@@ -20,7 +20,8 @@ from fleetgw.adapters.sinks.sqlite import schema
 from fleetgw.adapters.sinks.sqlite.reading import CannotRead, RecordFile, open_file
 from fleetgw.adapters.sinks.sqlite.rows import read_signals
 from fleetgw.adapters.sinks.sqlite.schema import ForeignFile
-from fleetgw.adapters.sinks.sqlite.store import Store, StoreSettings
+from fleetgw.adapters.sinks.sqlite.settings import StoreSettings
+from fleetgw.adapters.sinks.sqlite.store import Store
 from fleetgw.adapters.sinks.sqlite.troubles import FileReplaced, trouble
 from fleetgw.domain.errors import Rejected
 from fleetgw.domain.ports import RECEIPT, ConnectivityStatus

@@ -17,12 +17,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
 from fleetgw.adapters.sinks.support.context import SinkContext
-from fleetgw.adapters.sinks.zmq import zmq_sink
 from fleetgw.adapters.sinks.zmq.admission import Admission
 from fleetgw.adapters.sinks.zmq.held_memory import MARK_BYTES
 from fleetgw.adapters.sinks.zmq.probe import look
 from fleetgw.adapters.sinks.zmq.settings import CurveKeys
 from fleetgw.adapters.sinks.zmq.sink import ZmqSink
+from fleetgw.adapters.sinks.zmq.type import ZMQ
 from fleetgw.domain.errors import ConfigurationError, Rejected
 from fleetgw.domain.ports import RECEIPT, IReloadable, NotReady, Outcome, Ready
 from fleetgw.domain.records import Record
@@ -389,4 +389,4 @@ class SettingsTests(ZmqCase):
         ):
             for name in hidden:
                 del sys.modules[name]
-            zmq_sink(self.context())
+            ZMQ.make(self.context())

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from fleetgw.adapters.sinks.kafka import kafka_sink
+from fleetgw.adapters.sinks.kafka.type import kafka_sink
 from fleetgw.testing.dispatcher_harness import Received
 from fleetgw.testing.real_reactor import RealReactorHarness
 from tests.support.kafka.consumer import consume
@@ -14,7 +14,7 @@ from tests.support.kafka.consumer import consume
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fleetgw.adapters.sinks.kafka import Client
+    from fleetgw.adapters.sinks.kafka.settings import Client
     from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.ports import IDispatcher
 

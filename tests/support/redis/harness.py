@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fleetgw.adapters.sinks.redis import redis_sink
 from fleetgw.adapters.sinks.redis.sink import RedisSink
+from fleetgw.adapters.sinks.redis.type import REDIS
 from fleetgw.testing.dispatcher_contract import VINS
 from fleetgw.testing.dispatcher_harness import DispatcherHarness, InMemoryHarness, Received
 from fleetgw.testing.real_reactor import RealReactorHarness
@@ -108,7 +108,7 @@ class ServerHarness(RedisHarness, RealReactorHarness):
 
     def make_sink(self, context: SinkContext) -> IDispatcher:
         """Make the sink as the gateway does."""
-        return redis_sink(context)
+        return REDIS.make(context)
 
     def client(self) -> Redis:
         """redis-py's client, for what a subscriber does."""

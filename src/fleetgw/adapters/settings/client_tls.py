@@ -8,7 +8,7 @@ from msgspec import Meta
 from fleetgw.adapters.settings.values import Settings
 
 
-class ClientTls(Settings):
+class ClientTls(Settings, frozen=True, kw_only=True):
     """TLS towards a server that we are a client of."""
 
     ca_file: Annotated[Path | None, Meta(description="PEM file of the authorities that the server is verified with.")] = None

@@ -7,7 +7,7 @@ from msgspec import Meta
 from fleetgw.adapters.settings.values import Pause, Positive, Seconds, Settings
 
 
-class LaneOverride(Settings):
+class LaneOverride(Settings, frozen=True, kw_only=True):
     """What differs for one sink from the rest of `delivery`."""
 
     queue_records: Annotated[Positive | None, Meta(description="As in `delivery`.")] = None

@@ -34,7 +34,8 @@ SECRET_FORMS = {
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Base of a section: each field is a key, ``Annotated`` with its type, range and description.
 
-    It is the only place with the key's default and checks. The JSON Schema, the reference, the conversion of a file and its error messages are all made from it.
+    It is the only place with the key's default and checks. The JSON Schema, the reference, the conversion of a file and its
+    error messages are all made from it.
 
     :cvar old_keys: keys in lower case that are accepted with a warning and have no effect, and what to do about each.
     :cvar near_keys: names in other programs' style, in lower case, and the key that is probably meant.

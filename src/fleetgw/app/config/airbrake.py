@@ -8,7 +8,7 @@ from fleetgw.adapters.settings.client_tls import ClientTls
 from fleetgw.adapters.settings.values import Secret, Settings
 
 
-class Airbrake(Settings):
+class Airbrake(Settings, frozen=True, kw_only=True):
     """Error reports to an Airbrake server. Not available in this version: read, checked and not used."""
 
     host: Annotated[str, Meta(description="URL of the server.")] = ""

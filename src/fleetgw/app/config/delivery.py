@@ -8,7 +8,7 @@ from fleetgw.adapters.settings.lane import AS_IN_GENERAL, LaneOverride
 from fleetgw.adapters.settings.values import Pause, Positive, Seconds, Settings
 
 
-class LaneSettings(Settings):
+class LaneSettings(Settings, frozen=True, kw_only=True):
     """The queue before one sink."""
 
     queue_records: Positive
@@ -21,7 +21,7 @@ class LaneSettings(Settings):
     drain_timeout_s: Seconds
 
 
-class Delivery(Settings):
+class Delivery(Settings, frozen=True, kw_only=True):
     """The bounded queue before each sink. A record that finds it full is not acknowledged; the vehicle resends it."""
 
     queue_records: Annotated[

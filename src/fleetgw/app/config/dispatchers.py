@@ -8,14 +8,12 @@ from msgspec import Meta, field
 from fleetgw.adapters.settings.values import FREE_FORM, Setting, Settings
 
 
-class Dispatcher(Settings):
+class Dispatcher(Settings, frozen=True, kw_only=True):
     """A third party's sink."""
 
     class_: Annotated[
         str | None,
-        Meta(
-            description="`module:NAME` of its `SinkType`; left out: the entry point of this name in the group `fleetgw.sinks`."
-        ),
+        Meta(description="`module:NAME` of its `SinkType`; left out: the entry point of this name in `fleetgw.sinks`."),
     ] = field(default=None, name="class")
     settings: Annotated[
         dict[str, Setting], Meta(description="As its `SinkType` declares them; secrets resolved.", extra=FREE_FORM)

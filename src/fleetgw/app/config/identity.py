@@ -7,13 +7,13 @@ from msgspec import Meta
 from fleetgw.adapters.settings.values import Settings
 
 
-class ByExtendedKeyUsage(Settings):
+class ByExtendedKeyUsage(Settings, frozen=True, kw_only=True):
     """Take the client type from the certificate's extended key usages, as for the default issuers."""
 
     by_extended_key_usage: Annotated[Literal[True], Meta(description="Always `true`.")]
 
 
-class Identity(Settings):
+class Identity(Settings, frozen=True, kw_only=True):
     """Whose certificates make a vehicle."""
 
     issuers: Annotated[

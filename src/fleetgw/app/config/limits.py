@@ -8,7 +8,7 @@ from msgspec import Meta
 from fleetgw.adapters.settings.values import ZERO_IS_LEFT_OUT, Natural, Positive, Seconds, Settings, Whole
 
 
-class RateLimit(Settings):
+class RateLimit(Settings, frozen=True, kw_only=True):
     """Records that one vehicle may send, over all its connections. A record above that is neither acked nor dispatched."""
 
     near_keys: ClassVar[Mapping[str, str]] = dict.fromkeys(
@@ -22,7 +22,7 @@ class RateLimit(Settings):
     ] = 60
 
 
-class Limits(Settings):
+class Limits(Settings, frozen=True, kw_only=True):
     """What one vehicle may ask of the gateway. A time of 0 is no limit."""
 
     handshake_timeout_s: Annotated[Seconds, Meta(description="Seconds for the TLS handshake and the upgrade together.")] = (

@@ -121,7 +121,9 @@ def _sinks(config: Config, findings: Findings, surroundings: GatewaySurroundings
 
     A type that cannot be imported is a problem; a name that leads to none is left to ``check_routes``.
     """
-    sinks = {}
+    sinks: dict[str, ConfiguredSink] = {}
+    if not (findings.usable("records") and findings.usable("dispatchers")):
+        return sinks
     for name in dict.fromkeys([*config.dispatchers, *sorted(routed_sinks(config))]):
         built_in, dispatcher = name in surroundings.installed.built_in, config.dispatchers.get(name, Dispatcher())
         named = dispatcher.class_ is not None and is_place(dispatcher.class_)

@@ -22,7 +22,7 @@ LOG_LEVEL_ALIASES = {"warning": "warn", "fatal": "error", "panic": "error"}
 _FOR_A_SCRIPT = "remove it, or keep it for the script that checks a server's certificate"
 
 
-class GatewayConfig(Settings, kw_only=True):
+class GatewayConfig(Settings, frozen=True, kw_only=True):
     """The whole configuration."""
 
     old_keys: ClassVar[Mapping[str, str]] = {

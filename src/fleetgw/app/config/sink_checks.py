@@ -9,7 +9,7 @@ from fleetgw.app.config.sinks import GatewaySurroundings, further_of, routed_sin
 
 def check_sinks(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
     """Have every routed sink's type check its settings; no two hold the same exclusively."""
-    holders: dict[Exclusive, str] = {}
+    holders = dict[Exclusive, str]()
     for name in sorted(routed_sinks(config) & surroundings.sinks.keys()):
         sink = surroundings.sinks[name]
         if sink.settings is None:

@@ -18,10 +18,11 @@ def sink_sections(types: Iterable[AnySinkType]) -> Iterator[tuple[str, Any, Any]
     A section that its sink cannot work without is None until it is given.
     """
     for each in types:
+        section: Any = each.settings  # an annotation
         if each.needs_section:
-            yield each.name, Annotated[each.settings | None, Meta(description=each.meaning)], None
+            yield each.name, Annotated[section | None, Meta(description=each.meaning)], None
         else:
-            annotation = Annotated[each.settings, Meta(description=each.meaning, extra={"null_refused": True})]
-            yield each.name, annotation, field(default_factory=each.settings)
+            annotation = Annotated[section, Meta(description=each.meaning, extra={"null_refused": True})]
+            yield each.name, annotation, field(default_factory=section)
         for key, kind in each.further_keys.items():
             yield key, kind, None

@@ -9,7 +9,7 @@ from msgspec import Meta
 from fleetgw.adapters.settings.values import Settings
 
 
-class Tls(Settings):
+class Tls(Settings, frozen=True, kw_only=True):
     """The port that vehicles connect to: TLS 1.2 or later, client certificates required."""
 
     near_keys: ClassVar[Mapping[str, str]] = {

@@ -14,7 +14,7 @@ from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_ce
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 from fleetgw.adapters.listening.sockets import bind_listener
 from fleetgw.adapters.machine_memory import memory_limit_bytes
-from fleetgw.app.config.sections import Limits
+from fleetgw.app.config.limits import Limits
 from fleetgw.app.doctor.checkup import Check
 from fleetgw.app.service.descriptors import capacity, descriptors_for
 from fleetgw.app.service.listening_errors import explain

@@ -17,8 +17,8 @@ from fleetgw.adapters.metrics.statsd import StatsdExporter, StatsdSettings
 from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.adapters.monitoring.profiler import Profiler
 from fleetgw.adapters.sinks.support.context import SinkContext
-from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.config.sinks import settings_of, sink_type
+from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.pipeline.gateway import Gateway
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import TypeRoutes

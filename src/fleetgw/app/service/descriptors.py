@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from fleetgw.app.config.sections import Limits
+    from fleetgw.app.config.limits import Limits
 
 MOST_DESCRIPTORS = 1_048_576
 """More are neither asked for nor counted on, whatever the limit."""

@@ -7,7 +7,7 @@ from msgspec import Meta
 from fleetgw.adapters.settings.values import Natural, Pause, Settings
 
 
-class Embedded(Settings):
+class Embedded(Settings, frozen=True, kw_only=True):
     """The listeners of a program that runs the gateway inside itself. Every key has a default."""
 
     listener_timeout_s: Annotated[

@@ -4,7 +4,7 @@ from fleetgw.adapters.settings.lane import LaneOverride
 from fleetgw.adapters.sinks.embedded.settings import Embedded
 from fleetgw.adapters.sinks.sink_type import SinkType, imported
 
-EMBEDDED = SinkType(
+EMBEDDED: SinkType[Embedded] = SinkType(
     name="embedded",
     settings=Embedded,
     make=imported("fleetgw.adapters.sinks.embedded.sink:EmbeddedSink"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.sinks.support.context import SinkContext
 
 
-class Kinesis(Settings):
+class Kinesis(Settings, frozen=True, kw_only=True):
     """Amazon Kinesis. Credentials and region come from the usual AWS places."""
 
     old_keys: ClassVar[Mapping[str, str]] = OLD_RELIABLE_ACK

@@ -3,7 +3,7 @@
 from fleetgw.adapters.sinks.logger.settings import Logger
 from fleetgw.adapters.sinks.sink_type import ConfirmsNothing, SinkType, imported
 
-LOGGER = SinkType(
+LOGGER: SinkType[Logger] = SinkType(
     name="logger",
     settings=Logger,
     make=imported("fleetgw.adapters.sinks.logger.sink:LoggerSink"),

@@ -7,7 +7,7 @@ from msgspec import Meta
 from fleetgw.adapters.settings.values import Positive, Settings
 
 
-class Memory(Settings):
+class Memory(Settings, frozen=True, kw_only=True):
     """The sink `memory`, for tests."""
 
     capacity: Annotated[

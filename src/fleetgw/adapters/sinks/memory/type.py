@@ -3,7 +3,7 @@
 from fleetgw.adapters.sinks.memory.settings import Memory
 from fleetgw.adapters.sinks.sink_type import SinkType, imported
 
-MEMORY = SinkType(
+MEMORY: SinkType[Memory] = SinkType(
     name="memory",
     settings=Memory,
     make=imported("fleetgw.adapters.sinks.memory.sink:MemorySink"),

@@ -24,7 +24,7 @@ from fleetgw.adapters.sinks.mqtt.packets import PACKET_SIZE_LIMIT_BYTES
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 
-class Mqtt(Settings):
+class Mqtt(Settings, frozen=True, kw_only=True):
     """An MQTT broker."""
 
     old_keys: ClassVar[Mapping[str, str]] = OLD_RELIABLE_ACK

@@ -22,7 +22,7 @@ MAX_ORDERED_REQUESTS = 64
 ENDPOINT = "pubsub.googleapis.com:443"
 
 
-class Pubsub(Settings):
+class Pubsub(Settings, frozen=True, kw_only=True):
     """Google Cloud Pub/Sub."""
 
     old_keys: ClassVar[Mapping[str, str]] = OLD_RELIABLE_ACK

@@ -25,7 +25,7 @@ _WITHOUT_MEANING = ("min_idle_conns", "max_idle_conns", "pool_timeout")
 """Pool settings of the Go server that have nothing to bound here: all connections are kept, and nobody waits for one."""
 
 
-class RedisPool(Settings):
+class RedisPool(Settings, frozen=True, kw_only=True):
     """The connections to Redis. A time of zero or less is no limit of its own."""
 
     pool_size: Annotated[
@@ -48,7 +48,7 @@ class RedisPool(Settings):
     conn_max_lifetime: Annotated[int | None, Meta(description="Nanoseconds after which a connection is replaced.")] = None
 
 
-class RedisSentinel(Settings):
+class RedisSentinel(Settings, frozen=True, kw_only=True):
     """Redis Sentinel, which knows the master. `redis.addrs` are the sentinels then; they use the TLS of `redis.tls` too."""
 
     master_name: Annotated[str, Meta(description="What the sentinels call the servers.")] = ""
@@ -56,7 +56,7 @@ class RedisSentinel(Settings):
     password: Annotated[Secret | None, Meta(description="Password for the sentinels themselves.")] = None
 
 
-class Redis(Settings):
+class Redis(Settings, frozen=True, kw_only=True):
     """Redis: one server, a master that sentinels know, or a cluster."""
 
     old_keys: ClassVar[Mapping[str, str]] = OLD_RELIABLE_ACK

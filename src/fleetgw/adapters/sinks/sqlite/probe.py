@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fleetgw.adapters.sinks.sqlite.store import StoreSettings
+    from fleetgw.adapters.sinks.sqlite.settings import StoreSettings
     from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.ports import Finding, IDiagnosable
 

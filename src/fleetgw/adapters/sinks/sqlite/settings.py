@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DEFAULT_PATH = "fleetgw.sqlite3"
 
 
-class Sqlite(Settings):
+class Sqlite(Settings, frozen=True, kw_only=True):
     """One SQLite file, the embedded default: no broker needed. Every key has a default."""
 
     path: Annotated[

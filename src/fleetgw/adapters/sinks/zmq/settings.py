@@ -17,7 +17,7 @@ from fleetgw.domain.errors import ConfigurationError, Problem
 _KEY_LENGTH = 40
 
 
-class Zmq(Settings):
+class Zmq(Settings, frozen=True, kw_only=True):
     """A ZeroMQ PUB socket."""
 
     old_keys: ClassVar[Mapping[str, str]] = OLD_RELIABLE_ACK
