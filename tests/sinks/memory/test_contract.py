@@ -99,6 +99,7 @@ class MemorySinkTests(SynchronousTestCase):
 class MemorySinkSettingsTests(StdlibTestCase):
     def test_settings_that_are_no_counts_are_refused(self) -> None:
         for key in ("capacity", "timeout_s"):
-            for value in (0, -1, "many", None, True):
+            MemorySink(context(**{key: None}))  # which the configuration takes for left out
+            for value in (0, -1, "many", True):
                 with self.subTest(key=key, value=value), self.assertRaisesRegex(ConfigurationError, f"memory.{key}"):
                     MemorySink(context(**{key: value}))
