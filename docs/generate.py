@@ -12,6 +12,7 @@ from pkgutil import walk_packages
 import fleetgw.domain.metrics as domain_metrics
 from fleetgw.adapters import sinks
 from fleetgw.domain.metrics import Metric
+from tests.support import wire_examples
 
 DOCS = Path(__file__).resolve().parent
 VECTORS = DOCS.parent / "tests" / "vectors"
@@ -60,7 +61,15 @@ def example(name: str) -> str:
     return f"```{LANGUAGES[path.suffix]}\n{path.read_text().rstrip()}\n```"
 
 
-PARTS = {"differences": differences, "metrics": metrics}
+PARTS = {
+    "differences": differences,
+    "metrics": metrics,
+    "wire_upgrade": wire_examples.upgrade,
+    "wire_frames": wire_examples.frames,
+    "wire_record": wire_examples.record,
+    "wire_ack": wire_examples.ack,
+    "wire_error": wire_examples.error_reply,
+}
 
 
 def complete(page: str) -> str:

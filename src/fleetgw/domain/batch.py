@@ -54,7 +54,7 @@ class Settlement(Generic[OriginT]):
     """The meaning of a batch's outcomes.
 
     :ivar due: the confirmed records that each origin waits for, in order.
-    :ivar refused: the records to put aside for good.
+    :ivar refused: the records that become dead letters.
     :ivar retried_records: number of records to retry.
     :ivar retry_reason: why the last of those is, None when none is.
     :ivar not_connected: why the sink as a whole gets nothing now, None when it may get more.

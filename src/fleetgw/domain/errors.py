@@ -83,7 +83,7 @@ class Rejected(DeliveryError):
 class Unheard(Rejected):
     """The destination passes records on without keeping them, and nobody was there to get this one.
 
-    Not delivered, and nothing is wrong: it is neither tried again nor put aside. A vehicle that waits for the
+    Not delivered, and nothing is wrong: it is neither retried nor a dead letter. A vehicle that waits for the
     acknowledgement sends it again.
     """
 

@@ -90,7 +90,7 @@ class DispatcherHarness:
     async def received(self, at_least: int) -> Sequence[Received]:
         """What the destination has got, in its own order, within a vehicle at least.
 
-        :param at_least: records to wait for, in vain for a bounded time; the caller compares.
+        :param at_least: records to wait for, for a bounded time; the caller compares.
         """
         raise NotImplementedError
 

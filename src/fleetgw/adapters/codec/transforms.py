@@ -16,7 +16,7 @@ MILLISECONDS_FROM = 315_576_000_000
 """From so many seconds on an alert's time is taken as milliseconds."""
 
 # Looking at every datum costs more than decoding the record. These two searches over the record, in the encoding that
-# protobuf itself writes, tell whether there can be anything to rewrite; they may say yes in vain, never no in error.
+# protobuf itself writes, tell whether there may be anything to rewrite: they may match too much, but miss nothing.
 # A datum's key 21 (Location), then its value, which begins with a string:
 location_text = re.compile(rb"\x08\x15\x12[\x80-\xff]{0,4}[\x00-\x7f]\n").search
 # The middle of every scientific number; cheap, since a point is a rare byte:

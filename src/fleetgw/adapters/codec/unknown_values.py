@@ -27,7 +27,7 @@ _LONG_TAGS = b"|".join(
 """Two bytes each: the search has taken the first, when a glance at it has told that it is no short tag."""
 
 # A datum's key, the size of its value, and no tag of a known case: protobuf writes what it does not know last. As the
-# searches of ``transforms`` it may say yes in vain, never no in error; but key 0 is not written, and not looked for.
+# searches of ``transforms`` it may match where there is nothing, but misses nothing; key 0 is never written, nor searched.
 unknown_value = re.compile(
     rb"\x08[\x80-\xff]*[\x00-\x7f]\x12[\x80-\xff]*[\x01-\x7f][^" + _SHORT_TAGS + rb"](?!" + _LONG_TAGS + rb")"
 ).search

@@ -9,7 +9,7 @@ _USUAL_LONGEST_S = 0.1  # an outage teaches nothing about the time after it
 
 
 class PollPace:
-    """Learns how long reports take: a look at that time finds most of them, where a fixed pace looks in vain or too late."""
+    """Adaptive polling: estimates how long reports take. A fixed interval polls too early or too late."""
 
     def __init__(self) -> None:
         self._usual_s = POLL_SHORTEST_S
