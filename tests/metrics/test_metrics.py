@@ -15,6 +15,7 @@ from fleetgw.domain import metrics as catalogue
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import IMetrics
 from tests.support.metrics_contract import COUNTED, MEASURED, MetricsContract
+from tests.test_documentation import metric_names
 
 VECTORS = json.loads((Path(__file__).resolve().parents[1] / "vectors" / "metrics.json").read_text())
 
@@ -58,6 +59,12 @@ class CatalogueTests(SynchronousTestCase):
         shared = ours.keys() & go.keys()
         self.assertGreater(len(shared), 12)
         self.assertEqual({name: ours[name] for name in shared}, {name: go[name] for name in shared})
+
+    def test_every_metric_of_the_go_server_is_there(self) -> None:
+        made = metric_names()
+        sinks = ("kafka", "kinesis", "pubsub", "zmq", "mqtt", "redis")
+        ours = {name.replace("S", sink, 1) if name.startswith("S_") else name for name in made for sink in sinks}
+        self.assertEqual({case["name"] for case in VECTORS["cases"]} - ours, set())
 
 
 class ExpositionTests(SynchronousTestCase):

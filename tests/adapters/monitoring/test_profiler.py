@@ -202,6 +202,7 @@ class InspectionTests(ProfilerCase):
     def test_heap(self) -> None:
         body = self.body("/debug/pprof/heap")
         self.assertRegex(body, r"(?m)^VmRSS \d+$")
+        self.assertRegex(body, r"(?m)^frozen_objects \d+$")
         self.assertRegex(body, r"(?m)^gc generation 2: waiting=\d+ collections=\d+")
         self.assertRegex(body, r"(?m)^\d+ builtins\.dict$")
 

@@ -23,6 +23,7 @@ def memory_summary() -> str:
     """Resident memory, Python's allocator and garbage collector, and the types with most objects."""
     lines = [f"{name} {number}" for name, number in process_status().items()]
     lines.append(f"allocated_blocks {sys.getallocatedblocks()}")
+    lines.append(f"frozen_objects {gc.get_freeze_count()}")  # of the start: the collector leaves them out
     counts, stats = gc.get_count(), gc.get_stats()
     for generation, (count, stat) in enumerate(zip(counts, stats, strict=True)):
         figures = " ".join(f"{name}={number}" for name, number in stat.items())

@@ -1,0 +1,1 @@
+"""A StatsD server for tests, as a process."""
