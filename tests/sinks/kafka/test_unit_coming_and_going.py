@@ -4,7 +4,7 @@ from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.sinks.kafka import kafka_python
+from fleetgw.adapters.sinks.kafka import producer_thread
 from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
 from fleetgw.adapters.sinks.kafka.kafka_python import KafkaPythonSink
 from fleetgw.adapters.sinks.support.context import SinkContext
@@ -47,7 +47,7 @@ class ComingAndGoingTests(SynchronousTestCase):
         self.check(ConfluentKafkaSink(self.context, partial(scripted.ScriptedConfluentProducer, self.broker, self.clock)))
 
     def test_kafka_python_says_so_before_its_records_time_out(self) -> None:
-        self.patch(kafka_python, "_answers", lambda _server: not self.broker.down)
+        self.patch(producer_thread, "answers", lambda _server: not self.broker.down)
         settings = {**SETTINGS, "message.timeout.ms": 300_000}
         context = SinkContext("kafka", settings, "ns", ("V",), self.clock, ReadableMetrics(), self.log)
         make = partial(scripted.ScriptedKafkaPythonProducer, self.broker, self.clock)
@@ -64,6 +64,6 @@ class ComingAndGoingTests(SynchronousTestCase):
         self.assertIsInstance(sink.readiness(), Ready)
 
     def test_kafka_python(self) -> None:
-        self.patch(kafka_python, "_answers", lambda _server: not self.broker.down)
+        self.patch(producer_thread, "answers", lambda _server: not self.broker.down)
         make = partial(scripted.ScriptedKafkaPythonProducer, self.broker, self.clock)
         self.check(KafkaPythonSink(self.context, make, scripted.InlineWorker))

@@ -32,6 +32,12 @@ class ProducerPlan:
     max_records: int
     max_bytes: int
 
+    @property
+    def servers(self) -> list[str]:
+        """The bootstrap servers, each ``host:port``."""
+        servers: list[str] = self.arguments.get("bootstrap_servers", ["localhost:9092"])
+        return servers
+
 
 def _text(value: str) -> str:
     return value

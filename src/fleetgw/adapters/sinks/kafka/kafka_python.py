@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +10,6 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from fleetgw.adapters.sinks.kafka.arguments import ProducerPlan, producer_plan
-from fleetgw.adapters.sinks.kafka.connection_failures import ConnectionFailures
 from fleetgw.adapters.sinks.kafka.credential_files import CredentialFiles
 from fleetgw.adapters.sinks.kafka.deliveries import NOT_RUNNING, Delivery
 from fleetgw.adapters.sinks.kafka.failures import MISSING_TOPIC_CODES, FailureLog, MissingTopics, delivery_error
@@ -28,8 +25,8 @@ from fleetgw.adapters.sinks.kafka.kafka_library import (
     made_producer,
 )
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
+from fleetgw.adapters.sinks.kafka.producer_thread import CLOSE_TIMEOUT_S, NoLeaderKnown, ProducerThread, said
 from fleetgw.adapters.sinks.kafka.properties import read_properties
-from fleetgw.adapters.sinks.support.results import Burst
 from fleetgw.adapters.sinks.support.serial_worker import SerialWorker, Worker
 from fleetgw.domain.errors import DeliveryError, FleetgwError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, IDispatcher, IReloadable, NotReady, Outcome, Readiness, Ready
@@ -45,52 +42,22 @@ if TYPE_CHECKING:
 PROBE_INTERVAL_S = 1.0
 """How often a broker is looked for while none is known to answer."""
 
-PROBE_TIMEOUT_S = 1.0
-
 SILENCE_S = 2.0
 """Records are under way and none is confirmed for so long: the library says nothing of a connection that it makes anew."""
-
-CLOSE_TIMEOUT_S = 2.0
 
 _CONNECTION_ERRORS = (KafkaConnectionError, NodeNotReadyError, MetadataEmptyBrokerList, IllegalStateError)
 
 _READY = Ready()
 
 
-class _NothingKnown(KafkaTimeoutError):  # type: ignore[misc]  # kafka-python has no types
-    """No broker has told who leads the topic: it is missing, or none can be asked."""
-
-
 _FULL = Retryable("the queue to Kafka is full")
-
-# An application that sets up no logging would get the library's warnings on standard error, outside of the gateway's log.
-logging.getLogger("kafka").addHandler(logging.NullHandler())
-
-
-def _no_flush(timeout: float | None = None) -> None:
-    """Stand in for ``flush`` when nothing is to be waited for."""
-
-
-def _answers(server: str) -> bool:
-    """Whether something takes connections at ``host:port``."""
-    host, _, port = server.rpartition(":")
-    try:
-        socket.create_connection((host or server, int(port or 9092)), PROBE_TIMEOUT_S).close()
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}"  # Kafka's say it themselves
 
 
 @implementer(IDispatcher, IReloadable)
 class KafkaPythonSink:
     """Produces what ``ConfluentKafkaSink`` produces, from the same section.
 
-    Three threads: the reactor's, the sink's own (``_look``, ``_send``, ``_close`` run there) and kafka-python's network
-    thread (``_hear``). Results reach the reactor by ``_heard``, all else by ``reactor.callFromThread``.
+    Everything here runs on the reactor's thread; see ``ProducerThread`` for the rest.
 
     :param context: settings are librdkafka properties.
     :param make_producer: makes the client from its arguments, for tests.
@@ -105,11 +72,10 @@ class KafkaPythonSink:
     ) -> None:
         self.name = context.name
         self._context = context
-        self._make_producer = make_producer
         self._make_worker = make_worker
         self._credentials = CredentialFiles(context.settings)
         self._plan = self._planned(context.settings)
-        self._servers: list[str] = self._plan.arguments.get("bootstrap_servers", ["localhost:9092"])
+        self._servers = ",".join(self._plan.servers)
         self._topics = {record_type: context.destination(record_type) for record_type in context.record_types}
         self._numbers = KafkaNumbers(context.metrics, context.record_types)
         self._failures = FailureLog(context.log, self._numbers, context.reactor)
@@ -124,22 +90,17 @@ class KafkaPythonSink:
         self._confirmed_at_s = -math.inf
         self._waiting_since_s = math.inf  # the first of those under way came, or the last one was confirmed
         self._stopped: Deferred[None] | None = None
-        self._producer: Any = None  # kafka-python has no types; touched on the sink's thread only
         self._looking = False
-        self._connection_failures = ConnectionFailures()  # as the producer
-        self._no_broker = f"no broker of {','.join(self._servers)} has answered yet"  # as the producer
-        self._unknown_until_s: dict[str, float] = {}
-        self._heard: Burst[tuple[Delivery, int, Exception | None]] = Burst(context.reactor, self._settle_heard)
+        self._thread = ProducerThread(self._plan, self._topics, context.reactor, make_producer, self)
 
     def start(self) -> Deferred[None]:
         """Start the sink's thread; it connects now or later."""
-        servers = ",".join(self._servers)
-        self._readiness = NotReady(self._no_broker)
+        self._readiness = NotReady(f"no broker of {self._servers} has answered yet")
         self._worker = self._make_worker(f"fleetgw-{self.name}")
         self._looking = True
-        self._worker.do(self._look)
+        self._worker.do(self._thread.look)
         self._probe = self._context.reactor.callLater(PROBE_INTERVAL_S, self._look_for_broker)
-        self._context.log.info("kafka_registered", client="kafka-python", servers=servers)
+        self._context.log.info("kafka_registered", client="kafka-python", servers=self._servers)
         return succeed(None)
 
     def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
@@ -163,7 +124,7 @@ class KafkaPythonSink:
             if not self._open:
                 self._waiting_since_s = self._context.reactor.seconds()
             self._open.add(delivery)
-            self._worker.do(partial(self._send, delivery, taken))
+            self._worker.do(partial(self._thread.send, delivery, taken))
         else:
             delivery.finish(self._numbers)
         return delivery.answer
@@ -172,9 +133,9 @@ class KafkaPythonSink:
         """See ``IReloadable``. The sink's thread makes another client once the old one has sent what it has."""
         files, plan = self._credentials.reload(self._planned)
         if plan is not None and self._worker is not None:
-            self._plan = plan
+            self._plan = self._thread.plan = plan
             self._looking = True
-            self._worker.do(self._renew)
+            self._worker.do(self._thread.renew)
         return files
 
     def _planned(self, settings: Mapping[str, object]) -> ProducerPlan:
@@ -184,6 +145,7 @@ class KafkaPythonSink:
     def stop(self) -> Deferred[None]:
         """Wait for what is under way, then close the client. Ends at the latest with the delivery time-out."""
         self._stopped = Deferred(self._give_up)
+        self._thread.stopping = True
         if self._probe is not None:
             self._probe.cancel()
             self._probe = None
@@ -196,101 +158,12 @@ class KafkaPythonSink:
         """By the last delivery, or the last look for a broker; and by the last word on each topic."""
         return self._missing.readiness(self._readiness)
 
-    # On the sink's thread
+    # As the owner of the producer's thread
 
-    def _look(self) -> None:
-        """Make the client if there is none; else see whether a broker takes connections."""
-        if self._producer is not None:
-            if any(map(_answers, self._servers)):
-                self._call_reactor(self._saw_broker)
-            else:
-                self._call_reactor(self._saw_nobody)
-        elif self._stopped is None:
-            try:
-                with self._connection_failures:
-                    self._producer = self._make_producer(**self._plan.arguments)
-            except Exception as error:  # of any kind: the next look tries again
-                self._no_broker = self._connection_failures.reason or _said(error)
-                self._call_reactor(partial(self._saw_no_broker, self._no_broker))
-            else:
-                self._call_reactor(self._saw_broker)
-        self._call_reactor(self._looked)
-
-    def _renew(self) -> None:
-        self._close_producer(CLOSE_TIMEOUT_S)
-        self._look()
-
-    def _send(self, delivery: Delivery, indexes: list[int]) -> None:
-        for index in indexes:
-            record = delivery.batch[index]
-            report = partial(self._hear, delivery, index)
-            try:
-                future = self._sent(record)
-            except Exception as error:  # whatever it is, it becomes the record's outcome
-                report(error)
-            else:
-                future.add_callback(lambda _metadata, report=report: report(None))
-                future.add_errback(report)
-
-    def _sent(self, record: Record) -> Any:  # kafka-python has no types
-        if self._producer is None:
-            raise KafkaConnectionError(self._no_broker)
-        topic = self._topics[record.record_type]
-        clock = self._context.reactor
-        if clock.seconds() < self._unknown_until_s.get(topic, 0):
-            raise _NothingKnown(topic)
-        vin = record.vehicle.vin.encode()
-        try:
-            return self._producer.send(
-                topic,
-                value=record.payload,
-                key=vin,
-                headers=[
-                    ("device_client_version", record.vehicle.device_client_version.encode()),
-                    ("receivedat", b"%d" % record.received_at_ms),
-                    ("timestamp", b"0"),
-                    ("txid", record.txid),
-                    ("txtype", record.record_type.encode()),
-                    ("version", b"0"),
-                    ("vin", vin),
-                ],
-            )
-        except KafkaTimeoutError as error:
-            # the others of this topic must not wait as long again, one after the other
-            self._unknown_until_s[topic] = clock.seconds() + PROBE_INTERVAL_S
-            raise _NothingKnown(topic) from error
-
-    def _close(self, timeout_s: float) -> None:
-        self._close_producer(timeout_s)
-        self._call_reactor(self._closed)
-
-    def _close_producer(self, timeout_s: float) -> None:
-        producer, self._producer = self._producer, None
-        if producer is None:
-            return
-        if timeout_s:
-            try:
-                producer.close(timeout=timeout_s)
-            except KafkaError as error:  # it could not be flushed, and was left open: what is under way would stay with it
-                self._call_reactor(partial(self._failures.add, "close", _said(error)))
-            else:
-                return
-        producer.flush = _no_flush  # close() begins with it
-        producer.close(timeout=0.0)
-
-    # On any thread
-
-    def _hear(self, delivery: Delivery, index: int, error: Exception | None) -> None:
-        self._heard.add((delivery, index, error))
-
-    def _call_reactor(self, call: Callable[[], None]) -> None:
-        self._context.reactor.callFromThread(call)
-
-    # On the reactor's thread
-
-    def _settle_heard(self, heard: list[tuple[Delivery, int, Exception | None]]) -> None:
+    def settle_reports(self, reports: list[tuple[Delivery, int, Exception | None]]) -> None:
+        """See ``ProducerOwner``."""
         settled = []
-        for delivery, index, error in heard:
+        for delivery, index, error in reports:
             if delivery not in self._open:
                 continue  # given up
             delivery.outcomes[index] = RECEIPT if error is None else self._outcome(error, delivery.batch[index])
@@ -299,7 +172,7 @@ class KafkaPythonSink:
             self._open_bytes -= len(delivery.batch[index].payload)
             if not delivery.unsettled:
                 settled.append(delivery)
-        if self._stopped is None and any(error is None for _, _, error in heard):
+        if self._stopped is None and any(error is None for _, _, error in reports):
             self._confirmed_at_s = self._waiting_since_s = self._context.reactor.seconds()
             self._readiness = _READY
             self._unconfirmed = False
@@ -321,9 +194,9 @@ class KafkaPythonSink:
         return None
 
     def _outcome(self, error: Exception, record: Record) -> DeliveryError:
-        reason = _said(error)
+        reason = said(error)
         self._failures.add(type(error).__name__, reason)
-        if isinstance(error, _NothingKnown) and isinstance(self._readiness, Ready):
+        if isinstance(error, NoLeaderKnown) and isinstance(self._readiness, Ready):
             self._missing.add(record.record_type, reason)  # as the broker was there when last seen
             return Retryable(reason)
         if isinstance(error, SaslAuthenticationFailedError):
@@ -351,7 +224,7 @@ class KafkaPythonSink:
 
     def _lost(self, reason: str) -> None:
         if self._stopped is None:
-            self._readiness = NotReady(f"{','.join(self._servers)}: {reason}")
+            self._readiness = NotReady(f"{self._servers}: {reason}")
 
     def _look_for_broker(self) -> None:
         self._probe = None
@@ -360,7 +233,7 @@ class KafkaPythonSink:
             self._look_at_credentials()
         if self._worker is not None and in_doubt and not self._looking:
             self._looking = True  # a look may take longer than the time between two: they must not heap up
-            self._worker.do(self._look)
+            self._worker.do(self._thread.look)
         self._look_again()
 
     def _hears_nothing(self) -> bool:
@@ -374,25 +247,33 @@ class KafkaPythonSink:
         except FleetgwError as error:
             self._failures.add("credentials", str(error))
 
-    def _looked(self) -> None:
+    def looked(self) -> None:
+        """See ``ProducerOwner``."""
         self._looking = False
 
     def _look_again(self) -> None:
         if self._stopped is None and self._probe is None:
             self._probe = self._context.reactor.callLater(PROBE_INTERVAL_S, self._look_for_broker)
 
-    def _saw_broker(self) -> None:
+    def saw_broker(self) -> None:
+        """See ``ProducerOwner``."""
         if self._stopped is None and not self._unconfirmed:
             self._readiness = _READY
 
-    def _saw_nobody(self) -> None:
+    def saw_no_listener(self) -> None:
+        """See ``ProducerOwner``."""
         self._unconfirmed = False  # there was no broker: one that is there next is another matter
         if isinstance(self._readiness, Ready):
-            self._saw_no_broker("no broker takes connections")
+            self.could_not_connect("no broker takes connections")
 
-    def _saw_no_broker(self, reason: str) -> None:
+    def could_not_connect(self, reason: str) -> None:
+        """See ``ProducerOwner``."""
         self._failures.add("connect", reason)
         self._lost(reason)
+
+    def could_not_flush(self, reason: str) -> None:
+        """See ``ProducerOwner``."""
+        self._failures.add("close", reason)
 
     def _give_up(self, stopped: Deferred[None]) -> None:
         """Stopping was cancelled."""
@@ -405,12 +286,13 @@ class KafkaPythonSink:
 
     def _release(self, timeout_s: float) -> None:
         if self._worker is not None:
-            self._worker.do(partial(self._close, timeout_s))
+            self._worker.do(partial(self._thread.close, timeout_s))
             self._worker.quit()
             self._worker = None
             if self._looking and self._stopped is not None and not self._stopped.called:
                 self._stopped.callback(None)  # a look may wait for a name server; nothing is left to be sent
 
-    def _closed(self) -> None:
+    def closed(self) -> None:
+        """See ``ProducerOwner``."""
         if self._stopped is not None and not self._stopped.called:
             self._stopped.callback(None)

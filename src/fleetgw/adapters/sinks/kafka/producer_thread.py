@@ -1,0 +1,190 @@
+"""The part of the kafka-python sink that blocks: making, feeding and closing the client, on the sink's own thread."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fleetgw.adapters.sinks.kafka.connection_failures import ConnectionFailures
+from fleetgw.adapters.sinks.kafka.kafka_library import KafkaConnectionError, KafkaError, KafkaTimeoutError
+from fleetgw.adapters.sinks.support.results import Burst
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fleetgw.adapters.sinks.kafka.arguments import ProducerPlan
+    from fleetgw.adapters.sinks.kafka.deliveries import Delivery
+    from fleetgw.adapters.sinks.support.context import ISinkReactor
+    from fleetgw.domain.records import Record
+
+    Report = tuple[Delivery, int, Exception | None]
+
+PROBE_TIMEOUT_S = 1.0
+
+UNKNOWN_TOPIC_PAUSE_S = 1.0
+"""Records of a topic without a known leader fail at once for this time: each of them would block the thread."""
+
+CLOSE_TIMEOUT_S = 2.0
+
+# An application that sets up no logging would get the library's warnings on standard error, outside of the gateway's log.
+logging.getLogger("kafka").addHandler(logging.NullHandler())
+
+
+class NoLeaderKnown(KafkaTimeoutError):  # type: ignore[misc]  # kafka-python has no types
+    """No broker has told who leads the topic: it is missing, or none can be asked."""
+
+
+def said(error: Exception) -> str:
+    """The text of an error, for people; Kafka's errors name their kind themselves."""
+    return str(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}"
+
+
+def answers(server: str) -> bool:
+    """Whether something takes connections at ``host:port``."""
+    host, _, port = server.rpartition(":")
+    try:
+        socket.create_connection((host or server, int(port or 9092)), PROBE_TIMEOUT_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _no_flush(timeout: float | None = None) -> None:
+    """Stand in for ``flush`` when nothing is to be waited for."""
+
+
+class ProducerOwner(Protocol):
+    """Receives the thread's findings, on the reactor's thread."""
+
+    def settle_reports(self, reports: list[Report]) -> None:
+        """Records were confirmed (None), or failed."""
+
+    def saw_broker(self) -> None:
+        """A client was made, or a broker takes connections."""
+
+    def saw_no_listener(self) -> None:
+        """No broker takes connections."""
+
+    def could_not_connect(self, reason: str) -> None:
+        """No client could be made."""
+
+    def looked(self) -> None:
+        """``look`` or ``renew`` is done."""
+
+    def could_not_flush(self, reason: str) -> None:
+        """The client was closed with records that it had not sent."""
+
+    def closed(self) -> None:
+        """``close`` is done."""
+
+
+class ProducerThread:
+    """Every method but the constructor runs on the sink's thread; kafka-python calls ``_hear`` on its network thread.
+
+    :ivar plan: how to make the next client.
+    :ivar stopping: make no further client.
+    """
+
+    def __init__(
+        self,
+        plan: ProducerPlan,
+        topics: Mapping[str, str],
+        reactor: ISinkReactor,
+        make_producer: Callable[..., Any],  # Any: kafka-python has no types
+        owner: ProducerOwner,
+    ) -> None:
+        self.plan = plan
+        self.stopping = False
+        self._topics = topics
+        self._reactor = reactor
+        self._make_producer = make_producer
+        self._owner = owner
+        self._producer: Any = None  # kafka-python has no types
+        self._connection_failures = ConnectionFailures()
+        self._no_broker = f"no broker of {','.join(plan.servers)} has answered yet"
+        self._unknown_until_s: dict[str, float] = {}  # by topic
+        self._reports: Burst[Report] = Burst(reactor, owner.settle_reports)
+
+    def look(self) -> None:
+        """Make the client if there is none; else see whether a broker takes connections."""
+        if self._producer is not None:
+            found = any(map(answers, self.plan.servers))
+            self._reactor.callFromThread(self._owner.saw_broker if found else self._owner.saw_no_listener)
+        elif not self.stopping:
+            try:
+                with self._connection_failures:
+                    self._producer = self._make_producer(**self.plan.arguments)
+            except Exception as error:  # of any kind: the next look tries again
+                self._no_broker = self._connection_failures.reason or said(error)
+                self._reactor.callFromThread(self._owner.could_not_connect, self._no_broker)
+            else:
+                self._reactor.callFromThread(self._owner.saw_broker)
+        self._reactor.callFromThread(self._owner.looked)
+
+    def renew(self) -> None:
+        """Make another client."""
+        self._close_producer(CLOSE_TIMEOUT_S)
+        self.look()
+
+    def send(self, delivery: Delivery, indexes: list[int]) -> None:
+        """Hand records to the client; it reports on each."""
+        for index in indexes:
+            record = delivery.batch[index]
+            report = partial(self._hear, delivery, index)
+            try:
+                future = self._sent(record)
+            except Exception as error:  # whatever it is, it becomes the record's outcome
+                report(error)
+            else:
+                future.add_callback(lambda _metadata, report=report: report(None))
+                future.add_errback(report)
+
+    def _sent(self, record: Record) -> Any:  # kafka-python has no types
+        if self._producer is None:
+            raise KafkaConnectionError(self._no_broker)
+        topic = self._topics[record.record_type]
+        if self._reactor.seconds() < self._unknown_until_s.get(topic, 0):
+            raise NoLeaderKnown(topic)
+        vin = record.vehicle.vin.encode()
+        try:
+            return self._producer.send(
+                topic,
+                value=record.payload,
+                key=vin,
+                headers=[
+                    ("device_client_version", record.vehicle.device_client_version.encode()),
+                    ("receivedat", b"%d" % record.received_at_ms),
+                    ("timestamp", b"0"),
+                    ("txid", record.txid),
+                    ("txtype", record.record_type.encode()),
+                    ("version", b"0"),
+                    ("vin", vin),
+                ],
+            )
+        except KafkaTimeoutError as error:
+            self._unknown_until_s[topic] = self._reactor.seconds() + UNKNOWN_TOPIC_PAUSE_S
+            raise NoLeaderKnown(topic) from error
+
+    def _hear(self, delivery: Delivery, index: int, error: Exception | None) -> None:
+        self._reports.add((delivery, index, error))
+
+    def close(self, timeout_s: float) -> None:
+        """Close the client, once it has sent its records or ``timeout_s`` have passed."""
+        self._close_producer(timeout_s)
+        self._reactor.callFromThread(self._owner.closed)
+
+    def _close_producer(self, timeout_s: float) -> None:
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        if timeout_s:
+            try:
+                producer.close(timeout=timeout_s)
+            except KafkaError as error:  # it could not be flushed, and was left open: what is under way would stay with it
+                self._reactor.callFromThread(self._owner.could_not_flush, said(error))
+            else:
+                return
+        producer.flush = _no_flush  # close() begins with it
+        producer.close(timeout=0.0)
