@@ -16,6 +16,7 @@ from fleetgw.adapters.sinks.kafka.kafka_python import PROBE_INTERVAL_S, KafkaPyt
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import NotReady
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
+from tests.sinks.kafka.test_unit_credentials import FakeProducer
 
 LIBRARY = logging.getLogger("kafka.net.manager")
 REFUSED = SaslAuthenticationFailedError("Invalid username or password")
@@ -32,7 +33,9 @@ class FailuresTests(TestCase):
         quiet = logging.NullHandler()
         logging.getLogger("kafka").addHandler(quiet)
         self.addCleanup(logging.getLogger("kafka").removeHandler, quiet)
-        self.failures = ConnectionFailures()
+        self.refusals: list[str] = []
+        self.failures = ConnectionFailures(self.refusals.append)
+        self.addCleanup(self.failures.unfollow)
 
     def test_the_one_that_says_most_is_kept(self) -> None:
         with self.failures:
@@ -53,7 +56,21 @@ class FailuresTests(TestCase):
             other.start()
             other.join()
         say(REFUSED)
-        self.assertEqual(self.failures.reason, "")
+        self.assertEqual((self.failures.reason, self.refusals), ("", []))
+
+    def test_a_client_that_was_made_is_heard_until_it_goes(self) -> None:
+        """It says why it is refused when it connects again; that a broker has gone is no refusal."""
+        with self.failures:
+            pass
+        self.failures.follow(threading.get_ident())
+        say(KafkaConnectionError("socket disconnected"), REFUSED)
+        say(KafkaConnectionError("Handshake failed: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"))
+        say(KafkaConnectionError("Handshake failed: [Errno 104] Connection reset by peer"))
+        self.failures.unfollow()
+        say(REFUSED)
+        self.assertEqual(len(self.refusals), 2)
+        self.assertIn("Invalid username or password", self.refusals[0])
+        self.assertIn("certificate verify failed", self.refusals[1])
 
 
 class LazyWorker:
@@ -87,12 +104,15 @@ class ReadinessTests(TestCase):
             "kafka", {"bootstrap.servers": "broker:1"}, "ns", ("V",), self.reactor, ReadableMetrics(), ReadableLog()
         )
         self.makes: list[None] = []
-        self.sink = KafkaPythonSink(context, self.refuse, self.make_worker)
+        self.accepts = False
+        self.sink = KafkaPythonSink(context, self.make_producer, self.make_worker)
         self.sink.start()
         (self.worker,) = self.workers
 
-    def refuse(self, **_: object) -> None:
+    def make_producer(self, **_: object) -> FakeProducer:
         self.makes.append(None)
+        if self.accepts:
+            return FakeProducer({})
         say(REFUSED, KafkaConnectionError("socket disconnected"))
         raise KafkaTimeoutError("Unable to bootstrap")
 
@@ -112,6 +132,18 @@ class ReadinessTests(TestCase):
         self.worker.work()
         self.reactor.advance(0)
         self.assertIn("Invalid username or password", self.reason())
+
+    def test_a_client_that_is_refused_later_says_why_before_records_time_out(self) -> None:
+        """And a broker that takes connections is no better news; the next client's acceptance is."""
+        self.accepts = True
+        self.worker.work()
+        self.reactor.advance(0)
+        self.assertEqual(self.reason(), "ready")
+        self.sink.was_refused(str(REFUSED))
+        self.sink.saw_listener()
+        self.assertIn("Invalid username or password", self.reason())
+        self.sink.made_client()
+        self.assertEqual(self.reason(), "ready")
 
     def test_looks_do_not_heap_up(self) -> None:
         """One may take longer than the time between two."""

@@ -1,6 +1,7 @@
 """What is used of kafka-python, imported without the deprecation warnings that its own code earns when it is loaded."""
 
 import warnings
+from threading import Thread
 from typing import Any  # kafka-python has no types
 
 with warnings.catch_warnings():
@@ -41,6 +42,12 @@ def made_producer(**arguments: object) -> Any:  # as above
         raise
 
 
+def network_thread(producer: Any) -> int | None:  # as above
+    """The identifier of a producer's own thread; it connects, and logs why it cannot."""
+    sender = getattr(producer, "_sender", None)
+    return sender.ident if isinstance(sender, Thread) else None
+
+
 __all__ = [
     "BrokerResponseError",
     "IllegalStateError",
@@ -58,4 +65,5 @@ __all__ = [
     "has_zstd",
     "made_producer",
     "murmur2",
+    "network_thread",
 ]

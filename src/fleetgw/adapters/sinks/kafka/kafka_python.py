@@ -255,7 +255,17 @@ class KafkaPythonSink:
         if self._stopped is None and self._probe is None:
             self._probe = self._context.reactor.callLater(PROBE_INTERVAL_S, self._look_for_broker)
 
-    def saw_broker(self) -> None:
+    def made_client(self) -> None:
+        """See ``ProducerOwner``."""
+        self._unconfirmed = False  # a time-out of the client before it says nothing about this one
+        self.saw_listener()
+
+    def was_refused(self, reason: str) -> None:
+        """See ``ProducerOwner``."""
+        self._unconfirmed = True
+        self.could_not_connect(reason)
+
+    def saw_listener(self) -> None:
         """See ``ProducerOwner``."""
         if self._stopped is None and not self._unconfirmed:
             self._readiness = _READY

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fleetgw.adapters.sinks.kafka.connection_failures import ConnectionFailures
-from fleetgw.adapters.sinks.kafka.kafka_library import KafkaConnectionError, KafkaError, KafkaTimeoutError
+from fleetgw.adapters.sinks.kafka.kafka_library import KafkaConnectionError, KafkaError, KafkaTimeoutError, network_thread
 from fleetgw.adapters.sinks.support.results import Burst
 
 if TYPE_CHECKING:
@@ -61,14 +61,20 @@ class ProducerOwner(Protocol):
     def settle_reports(self, reports: list[Report]) -> None:
         """Records were confirmed (None), or failed."""
 
-    def saw_broker(self) -> None:
-        """A client was made, or a broker takes connections."""
+    def made_client(self) -> None:
+        """A client was made: a broker has let it in."""
+
+    def saw_listener(self) -> None:
+        """A broker takes connections."""
 
     def saw_no_listener(self) -> None:
         """No broker takes connections."""
 
     def could_not_connect(self, reason: str) -> None:
         """No client could be made."""
+
+    def was_refused(self, reason: str) -> None:
+        """A broker has refused a client that was made, over its credentials or TLS."""
 
     def looked(self) -> None:
         """``look`` or ``renew`` is done."""
@@ -102,7 +108,7 @@ class ProducerThread:
         self._make_producer = make_producer
         self._owner = owner
         self._producer: Any = None  # kafka-python has no types
-        self._connection_failures = ConnectionFailures()
+        self._connection_failures = ConnectionFailures(partial(reactor.callFromThread, owner.was_refused))
         self._no_broker = f"no broker of {','.join(plan.servers)} has answered yet"
         self._unknown_until_s: dict[str, float] = {}  # by topic
         self._reports: Burst[Report] = Burst(reactor, owner.settle_reports)
@@ -111,7 +117,7 @@ class ProducerThread:
         """Make the client if there is none; else see whether a broker takes connections."""
         if self._producer is not None:
             found = any(map(answers, self.plan.servers))
-            self._reactor.callFromThread(self._owner.saw_broker if found else self._owner.saw_no_listener)
+            self._reactor.callFromThread(self._owner.saw_listener if found else self._owner.saw_no_listener)
         elif not self.stopping:
             try:
                 with self._connection_failures:
@@ -120,7 +126,8 @@ class ProducerThread:
                 self._no_broker = self._connection_failures.reason or said(error)
                 self._reactor.callFromThread(self._owner.could_not_connect, self._no_broker)
             else:
-                self._reactor.callFromThread(self._owner.saw_broker)
+                self._connection_failures.follow(network_thread(self._producer))
+                self._reactor.callFromThread(self._owner.made_client)
         self._reactor.callFromThread(self._owner.looked)
 
     def renew(self) -> None:
@@ -179,6 +186,7 @@ class ProducerThread:
         producer, self._producer = self._producer, None
         if producer is None:
             return
+        self._connection_failures.unfollow()
         if timeout_s:
             try:
                 producer.close(timeout=timeout_s)

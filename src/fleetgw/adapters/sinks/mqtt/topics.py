@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from fleetgw.adapters.codec.payload import MAX_NAME_LEVELS
 from fleetgw.domain.errors import Rejected
 
 _NON_CHARACTERS = "\ufdd0-\ufdef" + "".join(
@@ -20,8 +21,9 @@ def topic_part(name: str) -> str:
     return NOT_IN_TOPICS.sub("_", name)
 
 
-NAME_LEVELS_LIMIT = 33
-"""Levels that a vehicle's name may make in a topic: the codec lets 32 slashes pass. mosquitto ends the session above 200."""
+NAME_LEVELS_LIMIT = MAX_NAME_LEVELS + 1
+"""Levels that a vehicle's name may make in a topic: one more than the slashes that the codec accepts. mosquitto ends the
+session above 200."""
 
 NAME_SIZE_LIMIT_BYTES = 1_024
 """UTF-8 bytes of a vehicle's name in a topic. MQTT allows 65,535 in all, some brokers less."""
