@@ -125,7 +125,7 @@ class PlainTransport:
         self.sent = b""
         self.ended = False
         self.heard_at = 0.0
-        self.unsent_bytes = 0
+        self.has_unsent = False
 
     def write(self, data: bytes) -> None:
         if self.ended:

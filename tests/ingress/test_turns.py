@@ -38,19 +38,16 @@ class CostlyCodec(RecordCodec):
         return super().read_envelope(message)
 
 
-class CostlyOpenSsl:
-    """OpenSSL's functions; each TLS record takes the same time to decrypt, ``decrypted`` counts them."""
+class CostlyDecryption:
+    """``SSL_read``; each TLS record takes the same time to decrypt, ``decrypted`` counts them."""
 
     def __init__(self, clock: Clock, real: Any) -> None:
         self.decrypted = 0
         self._clock = clock
         self._real = real
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-    def SSL_read(self, *arguments: Any) -> int:
-        size = int(self._real.SSL_read(*arguments))
+    def __call__(self, *arguments: Any) -> int:
+        size = int(self._real(*arguments))
         if size > 0:
             self.decrypted += 1
             self._clock.rightNow += COST_S  # type: ignore[attr-defined]  # nothing that is due may run within a read
@@ -158,17 +155,17 @@ class TurnTests(GatewayCase):
     def test_decryption_takes_time_of_the_turn(self) -> None:
         """Over many connections of one vehicle, nothing is decrypted once the turn is over."""
         vehicles = [self.open_vehicle(HOSTILE) for _ in range(10)]
-        openssl = CostlyOpenSsl(self.gateway.clock, ingress_tls._lib)
+        decryption = CostlyDecryption(self.gateway.clock, ingress_tls._ssl_read)
         data = EMPTY_MESSAGE * 50
         self.codec.cost_s = 0.0
         for vehicle in vehicles:
             self.send_tiny_records(vehicle, data)
         decrypted, handled = [], 0
-        with mock.patch.object(ingress_tls, "_lib", openssl):
+        with mock.patch.object(ingress_tls, "_ssl_read", decryption):
             for _ in range(200):
                 handled += self.iterate(*vehicles)
-                decrypted.append(openssl.decrypted)
-                openssl.decrypted = 0
+                decrypted.append(decryption.decrypted)
+                decryption.decrypted = 0
         self.assertEqual((sum(decrypted), handled), (10 * len(data), 10 * 50))
         self.assertLessEqual(max(decrypted) * COST_S, QUANTUM_S + RECORDS_AT_ONCE * COST_S)
 

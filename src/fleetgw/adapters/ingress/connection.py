@@ -174,9 +174,10 @@ class VehicleConnection(Protocol):
             self._writes.append(data)
         elif data:
             self.transport.write(data)
-            unsent_bytes = self.transport.unsent_bytes
-            if unsent_bytes > self._context.limits.max_pending_reply_bytes:
-                self._cut("replies_not_read", f"{unsent_bytes} bytes of replies are waiting")
+            if self.transport.has_unsent:
+                unsent_bytes = self.transport.unsent_bytes
+                if unsent_bytes > self._context.limits.max_pending_reply_bytes:
+                    self._cut("replies_not_read", f"{unsent_bytes} bytes of replies are waiting")
 
     def acknowledge(self, records: Sequence[Record]) -> None:
         """See ``IVehicleLink``."""

@@ -32,6 +32,10 @@ _BUFFER_BYTES = 1 << 18
 _buffer = _ffi.new("char[]", _BUFFER_BYTES)
 _bytes = _ffi.buffer
 _read_buffer = _ffi.from_buffer(read_buffer)
+# looked up once: an attribute of a cffi library costs a third of the call
+_ssl_read, _ssl_write, _bio_read, _bio_write = _lib.SSL_read, _lib.SSL_write, _lib.BIO_read, _lib.BIO_write
+_bio_pending = _lib.BIO_get_mem_data
+_NULL = _ffi.NULL
 _SSL_ERROR_WANT_READ = 2  # openssl/ssl.h
 _RECORD_BYTES = 1 << 14
 """The most bytes of one ``SSL_write`` (RFC 8446, section 5.1)."""
@@ -60,10 +64,12 @@ class VehicleTransport(TLSMemoryBIOProtocol):
 
     :ivar heard_at: the monotonic time at which the decryption of the last read began.
     :ivar turn: the vehicle's; None before the upgrade.
+    :ivar has_unsent: the socket did not take all bytes of the last write.
     """
 
     heard_at = 0.0
     turn: Turn | None = None
+    has_unsent = False
 
     # the socket below when it is a real one; an in-memory transport is read from and written to in Twisted's way
     _socket: VehicleSocket | None = None
@@ -91,7 +97,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
     def bytes_read(self, size: int) -> None:
         """See ``ReadsFromBuffer``."""
         if self._handshakeDone and self._ssl is not None:
-            _lib.BIO_write(self._into_ssl, _read_buffer, size)
+            _bio_write(self._into_ssl, _read_buffer, size)
             self._flushReceiveBIO()
         else:
             self.dataReceived(bytes(memoryview(read_buffer)[:size]))
@@ -116,8 +122,8 @@ class VehicleTransport(TLSMemoryBIOProtocol):
             cast("Inside", self.wrappedProtocol).wait()
             return
         self.heard_at = began_at = self._monotonic()
-        size = _lib.SSL_read(ssl, _buffer, _BUFFER_BYTES)
-        if size > 0 and not _lib.BIO_get_mem_data(self._into_ssl, _ffi.NULL):
+        size = _ssl_read(ssl, _buffer, _BUFFER_BYTES)
+        if size > 0 and not _bio_pending(self._into_ssl, _NULL):
             self.wrappedProtocol.dataReceived(_bytes(_buffer, size)[:])
             return
         chunks = []
@@ -130,7 +136,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
                 self.wrappedProtocol.dataReceived(b"".join(chunks))  # which ends the turn
                 cast("Inside", self.wrappedProtocol).wait()
                 return
-            size = _lib.SSL_read(ssl, _buffer, _BUFFER_BYTES)
+            size = _ssl_read(ssl, _buffer, _BUFFER_BYTES)
         wants_more = _lib.SSL_get_error(ssl, size) == _SSL_ERROR_WANT_READ
         if chunks:
             self.wrappedProtocol.dataReceived(b"".join(chunks))
@@ -159,9 +165,9 @@ class VehicleTransport(TLSMemoryBIOProtocol):
             super()._flushSendBIO()
             return
         socket = self._socket
-        while (size := _lib.BIO_read(self._from_ssl, _buffer, _BUFFER_BYTES)) > 0:
+        while (size := _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)) > 0:
             if socket is not None:
-                socket.send_now(_bytes(_buffer, size)[:])
+                self.has_unsent = not socket.send_now(_bytes(_buffer, size)[:])
             elif self.transport is not None:
                 self.transport.write(_bytes(_buffer, size)[:])
             if size < _BUFFER_BYTES:
@@ -177,7 +183,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
             or self.disconnecting
         ):
             super().write(data)
-        elif _lib.SSL_write(self._ssl, data, len(data)) == len(data):
+        elif _ssl_write(self._ssl, data, len(data)) == len(data):
             self._flushSendBIO()
         else:
             super().write(data)

@@ -45,8 +45,11 @@ class VehicleSocket(AcceptedSocket):
         reader.bytes_read(size)
         return None
 
-    def send_now(self, data: bytes) -> None:
-        """Write at once as many bytes as the socket takes; the others, or all behind unsent bytes, by Twisted's buffer."""
+    def send_now(self, data: bytes) -> bool:
+        """Write at once as many bytes as the socket takes; the others, or all behind unsent bytes, by Twisted's buffer.
+
+        :return: whether the socket has taken all of them.
+        """
         if not self._tempDataBuffer and not self.dataBuffer and self.connected and not self.disconnecting:
             try:
                 sent = self.socket.send(data)
@@ -54,9 +57,10 @@ class VehicleSocket(AcceptedSocket):
                 pass
             else:
                 if sent == len(data):
-                    return
+                    return True
                 data = data[sent:]
         self.write(data)
+        return False
 
     @property
     def unsent_bytes(self) -> int:
