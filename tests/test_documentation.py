@@ -1,6 +1,7 @@
 """The pages say what is so."""
 
 import ast
+import importlib
 import importlib.util
 import re
 from functools import cache
@@ -122,6 +123,17 @@ class PagesTests(SynchronousTestCase):
             for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text())
         }
         self.assertEqual([path.name for path in PAGES if path not in targets and path.name not in FRONT], [])
+
+    def test_what_is_shipped_for_tests_is_promised(self) -> None:
+        page = (ROOT / "docs" / "writing-a-sink.md").read_text().partition("## The modules of `fleetgw.testing`")[2]
+        promised = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", page.partition("\n## ")[0], re.MULTILINE))
+        shipped = {
+            path.relative_to(SOURCE / "testing").with_suffix("").as_posix() for path in (SOURCE / "testing").rglob("*.py")
+        }
+        self.assertEqual(promised.keys(), shipped - {"__init__"})
+        for module, content in promised.items():
+            for name in re.findall(r"`(\w+)`", content):
+                self.assertTrue(hasattr(importlib.import_module(f"fleetgw.testing.{module}"), name), (module, name))
 
     def test_lists_sinks(self) -> None:
         table = (ROOT / "README.md").read_text().partition("## Sinks")[2].partition("\n## ")[0]
