@@ -86,7 +86,7 @@ class LineTests(SynchronousTestCase):
     def test_json_lines_of_the_go_server(self) -> None:
         """Written from their own fields, lines come out as the Go server's."""
         for text in json.loads((VECTORS / "logger.json").read_text())["json_log_lines"]:
-            expected = json.loads(re.sub(r"<(epoch_s|n)>", "17", text)) | {"time": "2025-11-24T16:00:00Z"}
+            expected = json.loads(re.sub(r"<(epoch_s|n)>", "17", text)) | {"time": "2025-11-24T16:00:00.900Z"}
             own = ("activity", "context", "level", "msg", "time")
             fields = {name: value for name, value in expected.items() if name not in own}
             line = self.line(JsonLog, expected["level"], expected["msg"], **fields)
@@ -129,7 +129,7 @@ class LineTests(SynchronousTestCase):
                 "context": "fleet-telemetry",
                 "level": "error",
                 "msg": "e",
-                "time": "2025-11-24T16:00:00Z",
+                "time": "2025-11-24T16:00:00.900Z",
                 "not_utf8": "\ufffd\ufffd ok",
                 "nan": "NaN",
                 "infinities": ["Infinity", {"deep": "-Infinity"}],
@@ -215,7 +215,7 @@ class LineTests(SynchronousTestCase):
             log.info("e")
             clock.advance(0.6)
         times = [json.loads(line)["time"] for line in stream.getvalue().splitlines()]
-        self.assertEqual(times, ["1970-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1970-01-01T00:00:01Z"])
+        self.assertEqual(times, ["1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00.600Z", "1970-01-01T00:00:01.200Z"])
 
 
 class _Interrupted:

@@ -195,7 +195,10 @@ class StartTests(ServiceCase):
         self.reactor.run()
         self.assertEqual(self.journal, ["start memory", "start logger", f"read {DOOR}"])
         self.assertEqual(service.port, DOOR)
-        self.assertTrue({"starting_server", "status_server_configured", "server_listening"} <= set(self.events()))
+        self.assertTrue(
+            {"starting_server", "status_server_configured", "custom_ca_file_appened", "server_listening"}
+            <= set(self.events())
+        )
 
     def test_probes_reach_the_status_port_at_every_address(self) -> None:
         self.make(host="10.0.0.1").privilegedStartService()

@@ -19,7 +19,8 @@ SETTINGS = {"bootstrap.servers": "127.0.0.1:1", "message.timeout.ms": 2000}
 class ComingAndGoingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.broker, self.log = ThreadlessReactor(), scripted.Broker(), ReadableLog()
-        self.context = SinkContext("kafka", SETTINGS, "ns", ("V",), self.clock, ReadableMetrics(), self.log)
+        self.metrics = ReadableMetrics()
+        self.context = SinkContext("kafka", SETTINGS, "ns", ("V",), self.clock, self.metrics, self.log)
 
     def pass_time(self, seconds: float) -> None:
         self.clock.pump([STEP_S] * round(seconds / STEP_S))
@@ -43,8 +44,16 @@ class ComingAndGoingTests(SynchronousTestCase):
         self.assertLess(len(self.log.fields_of("kafka_err")), 5 * 3 * 4, "kinds of errors, each once in ten seconds")
         sink.stop()
 
+    def confluent(self) -> IDispatcher:
+        return ConfluentKafkaSink(self.context, partial(scripted.ScriptedConfluentProducer, self.broker, self.clock))
+
+    def kafka_python(self) -> IDispatcher:
+        self.patch(producer_thread, "answers", lambda _server: not self.broker.down)
+        make = partial(scripted.ScriptedKafkaPythonProducer, self.broker, self.clock)
+        return KafkaPythonSink(self.context, make, scripted.InlineWorker)
+
     def test_confluent(self) -> None:
-        self.check(ConfluentKafkaSink(self.context, partial(scripted.ScriptedConfluentProducer, self.broker, self.clock)))
+        self.check(self.confluent())
 
     def test_kafka_python_says_so_before_its_records_time_out(self) -> None:
         self.patch(producer_thread, "answers", lambda _server: not self.broker.down)
@@ -64,6 +73,41 @@ class ComingAndGoingTests(SynchronousTestCase):
         self.assertIsInstance(sink.readiness(), Ready)
 
     def test_kafka_python(self) -> None:
-        self.patch(producer_thread, "answers", lambda _server: not self.broker.down)
-        make = partial(scripted.ScriptedKafkaPythonProducer, self.broker, self.clock)
-        self.check(KafkaPythonSink(self.context, make, scripted.InlineWorker))
+        self.check(self.kafka_python())
+
+    def test_a_broker_that_is_away_counts_only_while_there_is_something_to_send(self) -> None:
+        for make, notices_while_idle in ((self.confluent, True), (self.kafka_python, False)):
+            self.setUp()
+            sink = make()
+            self.successResultOf(sink.start())
+            for self.broker.down in (True, False, True):
+                self.pass_time(30)
+            self.assertEqual(self.metrics.value("kafka_err"), 0, "nothing is to be sent")
+            self.assertEqual(bool(self.log.fields_of("kafka_err")), notices_while_idle)
+            lost = sink.dispatch([make_record()])
+            self.pass_time(5)
+            self.assertNotEqual(self.successResultOf(lost), [RECEIPT])
+            self.assertGreater(self.metrics.value("kafka_err"), 0)
+            sink.stop()
+
+    def test_the_queue_is_shown_in_the_go_servers_parts(self) -> None:
+        for make in (self.confluent, self.kafka_python):
+            self.setUp()
+            sink = make()
+            self.successResultOf(sink.start())
+            self.broker.held = True
+            answer = sink.dispatch([make_record(), make_record()])
+            self.pass_time(0.1)
+            shown = {kind: self.metrics.value("kafka_produce_queue_size", kind) for kind in ("buffer", "events", "total")}
+            self.assertEqual(shown, {"buffer": 2, "events": 0, "total": 2})
+            self.broker.held = False
+            self.pass_time(1)
+            self.assertEqual(self.successResultOf(answer), [RECEIPT] * 2)
+            self.assertEqual(self.metrics.value("kafka_produce_queue_size", "total"), 0)
+            sink.stop()
+
+    def test_registrations_name_the_namespace(self) -> None:
+        for sink in (self.confluent(), self.kafka_python()):
+            self.successResultOf(sink.start())
+            sink.stop()
+        self.assertEqual([fields["namespace"] for fields in self.log.fields_of("kafka_registered")], ["ns", "ns"])

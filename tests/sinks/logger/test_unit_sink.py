@@ -105,7 +105,7 @@ class LineTests(SynchronousTestCase):
             '{"activity":true,"context":"fleet-telemetry","data":{"CreatedAt":"2025-11-24T16:00:00Z","IsResend":false,'
             '"VehicleSpeed":1.5,"Vin":"ABTDEFGHJKLMNPRST"},"level":"info","metadata":{"device_client_version":"1.2.3",'
             '"receivedat":"1764000000123","timestamp":"0","txid":"tx-1","txtype":"V","version":"0","vin":"ABTDEFGHJKLMNPRST"},'
-            '"msg":"record_payload","time":"1970-01-01T00:00:00Z","vin":"ABTDEFGHJKLMNPRST"}\n',
+            '"msg":"record_payload","time":"1970-01-01T00:00:00.000Z","vin":"ABTDEFGHJKLMNPRST"}\n',
         )
 
     def test_custom_type_that_is_not_utf8(self) -> None:

@@ -150,8 +150,10 @@ class FaultTests(TestCase):
         async with Attempt() as attempt:
             topics = {f"projects/contract/topics/{attempt.context.destination(kind)}" for kind in ("V", "alerts")}
             self.assertEqual(attempt.server.topics.keys(), topics)
-            self.assertEqual({entry["topic"] for entry in attempt.log.fields_of("pubsub_topic_created")}, topics)
-            self.assertEqual(len(attempt.log.fields_of("pubsub_registered")), 1)
+            created = {(entry["topic_name"], entry["txType"]) for entry in attempt.log.fields_of("pubsub_topic_created")}
+            self.assertEqual(created, {(attempt.context.destination(kind), kind) for kind in ("V", "alerts")})
+            (registered,) = attempt.log.fields_of("pubsub_registered")
+            self.assertEqual(registered["namespace"], attempt.context.namespace)
             self.assertEqual(attempt.sink.readiness(), Ready())
             attempt.server.topics.clear()
             self.assertIsInstance((await attempt.sink.dispatch([make_record()]))[0], Retryable)

@@ -140,6 +140,24 @@ class SinkTests(SinkCase):
         self.assertEqual(self.metrics.value("redis_publish_total_bytes", "V"), 14)
         self.assertEqual(self.metrics.value("redis_err", "V"), 0)
 
+    def test_published_channels_are_counted_as_in_the_go_server(self) -> None:
+        """22 records, each to a subscriber's channel and to the vehicle's, are 44."""
+        sink = self.sink(publish_vin_topics=True, subscriber_set_prefix="subs")
+        self.server.sets[b"subs_" + CHANNEL] = {b"theirs": 2e12}
+        self.assertEqual(self.outcomes(sink, *[VIN] * 22), [RECEIPT] * 22)
+        self.assertEqual(len(self.server.published), 44)
+        self.assertEqual(self.metrics.value("redis_publish_total", "V"), 44)
+        self.assertEqual(
+            self.metrics.value("redis_publish_total_bytes", "V"), sum(len(payload) for _, payload in self.server.published)
+        )
+
+    def test_its_registration_has_the_go_servers_fields(self) -> None:
+        self.sink(publish_vin_topics=True, subscriber_set_prefix="subs")
+        (event,) = self.log.fields_of("redis_registered")
+        self.assertLessEqual(
+            {"namespace": "ns", "publish_vin_topics": True, "subscriber_set_prefix": "subs"}.items(), event.items()
+        )
+
     def test_in_a_cluster_a_client_of_another_node_listens(self) -> None:
         self.server.listens = lambda _channel: False
         self.server.elsewhere = {CHANNEL}
@@ -171,6 +189,7 @@ class SinkTests(SinkCase):
             (outcome,) = self.outcomes(sink, VIN)
             self.assertIsInstance(outcome, NotConnected)
         self.assertEqual(len(self.log.fields_of("redis_err")), 1)
+        self.assertEqual(self.log.fields_of("redis_err")[0]["kind"], "NotConnected", "a kind of error, and no address")
         self.assertEqual(self.metrics.value("redis_err", "V"), 50)
         self.assertEqual(sink.readiness(), NotReady("memory:6379: it is down"))
 

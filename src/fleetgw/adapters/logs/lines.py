@@ -66,7 +66,7 @@ class LineLog(ABC):
         self._lost = 0
         self._lost_in_all = 0
         self._second = -1
-        self._time = ""
+        self._second_text = ""
         self.debug_enabled = level <= Level.DEBUG
         self.info_enabled = level <= Level.INFO
 
@@ -125,17 +125,25 @@ class LineLog(ABC):
         fields["context"] = _CONTEXT
         fields["level"] = level.text
         fields["msg"] = event
-        fields["time"] = self._now()
+        fields["time"] = self._time(self._seconds())
         if level is Level.INFO:
             fields["activity"] = True
         return fields
 
-    def _now(self) -> str:
-        second = int(self._seconds())
+    def _to_the_second(self, now_s: float) -> str:
+        """Such as ``2026-11-27T05:18:42``."""
+        second = int(now_s)
         if second != self._second:
             self._second = second
-            self._time = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return self._time
+            self._second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return self._second_text
+
+    @abstractmethod
+    def _time(self, now_s: float) -> str:
+        """The member ``time``: RFC 3339, UTC.
+
+        :param now_s: epoch seconds.
+        """
 
     @abstractmethod
     def _line(self, members: dict[str, object]) -> bytes:
@@ -144,8 +152,11 @@ class LineLog(ABC):
 
 class JsonLog(LineLog):
     """One JSON object per line, keys sorted: ``activity`` (info events only), ``context``, ``level``, ``msg``, ``time``
-    (RFC 3339, UTC, seconds) and the event's fields. A field of one of these names is written as ``fields.<name>``.
+    (RFC 3339, UTC, milliseconds) and the event's fields. A field of one of these names is written as ``fields.<name>``.
     """
+
+    def _time(self, now_s: float) -> str:
+        return f"{self._to_the_second(now_s)}.{int(now_s * 1000) % 1000:03d}Z"
 
     def _line(self, members: dict[str, object]) -> bytes:
         return to_json(members) + b"\n"
@@ -156,6 +167,9 @@ class TextLog(LineLog):
 
     Of a key every character that no plain word has is written as ``\\u`` and four digits: a key cannot look like two fields.
     """
+
+    def _time(self, now_s: float) -> str:
+        return f"{self._to_the_second(now_s)}Z"
 
     def _line(self, members: dict[str, object]) -> bytes:
         head = [_pair(name, members.pop(name)) for name in ("time", "level", "msg")]

@@ -134,6 +134,8 @@ class GatewayService(Service):
             self.log.info("status_server_configured", port=self._config.status_port)
         if self._config.monitoring.profiler_port:
             self.log.info("profiler_started", port=self._config.monitoring.profiler_port)
+        # a name as the Go server spells it, which log searches know
+        self.log.info("custom_ca_file_appened", ca_file_path=str(self._config.tls.ca_file))
         self._reactor.callWhenRunning(lambda: Deferred.fromCoroutine(self._open()))
 
     def opened(self) -> Deferred[None]:

@@ -91,7 +91,12 @@ class ConfluentKafkaSink:
         self._clients.start({"error_cb": self._heard_error, "stats_cb": self._standing.heard_statistics})
         self._standing.started()
         self._tick = self._context.reactor.callLater(IDLE_POLL_INTERVAL_S, self._poll)
-        self._context.log.info("kafka_registered", client="confluent-kafka", servers=self._clients.servers)
+        self._context.log.info(
+            "kafka_registered",
+            namespace=self._context.namespace,
+            client="confluent-kafka",
+            servers=self._clients.servers,
+        )
 
     def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
         """Hand records to librdkafka; their reports come back through ``_poll``."""
@@ -286,8 +291,8 @@ class ConfluentKafkaSink:
         self._tick = None
         self._hear()
         self._try_alone()
-        self._numbers.queue_size.set_to(sum(map(len, self._clients.all())))
         self._answer_settled()
+        self._numbers.queued(sum(each.unsettled for each in self._open), sum(len(each.batch) for each in self._open))
         if self._fatal is not None:
             self._replace_producer(self._fatal)
         self._look_at_broker()
@@ -365,5 +370,5 @@ class ConfluentKafkaSink:
         self._standing.client_changed()
 
     def _heard_error(self, error: KafkaError) -> None:
-        self._failures.add(error.name(), f"{error.name()}: {error.str()}")
+        self._failures.add(error.name(), f"{error.name()}: {error.str()}", counts=bool(self._open) or error.fatal())
         self._standing.heard_error(error)

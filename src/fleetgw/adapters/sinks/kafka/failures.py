@@ -62,17 +62,18 @@ class MissingTopics:
 
 
 class FailureLog:
-    """Counts every error, and logs each kind as ``delivery.FailureLog`` does."""
+    """Counts errors, and logs each kind as ``delivery.FailureLog`` does."""
 
     def __init__(self, log: ILog, numbers: KafkaNumbers, clock: IReactorTime) -> None:
         self._log = delivery.FailureLog(log, "kafka_err", clock)
         self._numbers = numbers
 
-    def add(self, kind: str, reason: str) -> None:
+    def add(self, kind: str, reason: str, *, counts: bool = True) -> None:
         """Note one error.
 
         :param kind: of a closed set, such as the name of an error code.
         :param reason: for people.
+        :param counts: whether it stands in the way of a record: a broker that is away while there is none does not count.
         """
-        self._numbers.errors.add(1)
+        self._numbers.errors.add(counts)
         self._log.add(kind=kind, reason=reason)

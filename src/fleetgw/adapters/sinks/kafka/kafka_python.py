@@ -100,7 +100,9 @@ class KafkaPythonSink:
         self._looking = True
         self._worker.do(self._thread.look)
         self._probe = self._context.reactor.callLater(PROBE_INTERVAL_S, self._look_for_broker)
-        self._context.log.info("kafka_registered", client="kafka-python", servers=self._servers)
+        self._context.log.info(
+            "kafka_registered", namespace=self._context.namespace, client="kafka-python", servers=self._servers
+        )
         return succeed(None)
 
     def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
@@ -119,11 +121,11 @@ class KafkaPythonSink:
                 self._open_bytes += len(record.payload)
                 taken.append(index)
         delivery.count_produced(self._numbers)
-        self._numbers.queue_size.set_to(self._open_records)
         if taken:
             if not self._open:
                 self._waiting_since_s = self._context.reactor.seconds()
             self._open.add(delivery)
+            self._note_queue()
             self._worker.do(partial(self._thread.send, delivery, taken))
         else:
             delivery.finish(self._numbers)
@@ -176,13 +178,16 @@ class KafkaPythonSink:
             self._confirmed_at_s = self._waiting_since_s = self._context.reactor.seconds()
             self._readiness = _READY
             self._unconfirmed = False
-        self._numbers.queue_size.set_to(self._open_records)
+        self._open.difference_update(settled)
+        self._note_queue()
         for delivery in settled:
-            self._open.discard(delivery)
             self._missing.settled(delivery.batch, delivery.outcomes)
             delivery.finish(self._numbers)
         if settled and not self._open and self._stopped is not None:
             self._release(CLOSE_TIMEOUT_S)
+
+    def _note_queue(self) -> None:
+        self._numbers.queued(self._open_records, sum(len(delivery.batch) for delivery in self._open))
 
     def _refusal(self, record: Record) -> DeliveryError | None:
         if record.record_type not in self._topics:
@@ -278,7 +283,7 @@ class KafkaPythonSink:
 
     def could_not_connect(self, reason: str) -> None:
         """See ``ProducerOwner``."""
-        self._failures.add("connect", reason)
+        self._failures.add("connect", reason, counts=bool(self._open))
         self._lost(reason)
 
     def could_not_flush(self, reason: str) -> None:

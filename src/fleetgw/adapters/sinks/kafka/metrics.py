@@ -14,8 +14,15 @@ PRODUCE_ACK_TOTAL = Metric("kafka_produce_ack_total", Kind.COUNTER, "Records con
 PRODUCE_ACK_TOTAL_BYTES = Metric(
     "kafka_produce_ack_total_bytes", Kind.COUNTER, "Payload bytes confirmed by Kafka.", ("record_type",)
 )
-ERR = Metric("kafka_err", Kind.COUNTER, "Records that Kafka did not take, and errors of the Kafka client.")
-PRODUCE_QUEUE_SIZE = Metric("kafka_produce_queue_size", Kind.GAUGE, "Records waiting for Kafka.", ("type",))
+ERR = Metric(
+    "kafka_err", Kind.COUNTER, "Records that Kafka did not take, and errors of its client while it had any to send."
+)
+PRODUCE_QUEUE_SIZE = Metric(
+    "kafka_produce_queue_size",
+    Kind.GAUGE,
+    "Records with the Kafka client: waiting for their report (buffer), reported on but not answered yet (events), total.",
+    ("type",),
+)
 
 Totals = tuple[tuple[str, int, int], ...]
 """Record type, number of records, payload bytes; a type once."""
@@ -35,12 +42,13 @@ class KafkaNumbers:
     """The sink's series, looked up once.
 
     :ivar errors: counts ``kafka_err``.
-    :ivar queue_size: records handed to the client and not settled yet.
     """
 
     def __init__(self, metrics: IMetrics, record_types: Iterable[str]) -> None:
         self.errors = metrics.counter(ERR)
-        self.queue_size = metrics.gauge(PRODUCE_QUEUE_SIZE, type="records")
+        self._buffer, self._events, self._total = (
+            metrics.gauge(PRODUCE_QUEUE_SIZE, type=kind) for kind in ("buffer", "events", "total")
+        )
         self._series = {
             record_type: (
                 metrics.counter(PRODUCE_TOTAL, record_type=record_type),
@@ -50,6 +58,16 @@ class KafkaNumbers:
             )
             for record_type in record_types
         }
+
+    def queued(self, waiting: int, total: int) -> None:
+        """Set the size of the queue.
+
+        :param waiting: records without a report.
+        :param total: records that have not been answered.
+        """
+        self._buffer.set_to(waiting)
+        self._events.set_to(total - waiting)
+        self._total.set_to(total)
 
     def produced(self, added: Totals) -> None:
         """Count records that the client has taken."""

@@ -101,7 +101,13 @@ class PubsubSink:
         settings = self._settings
         self._delivery.start(self._make_worker(f"fleetgw-{self.name}"))
         server = settings.emulator or settings.endpoint
-        self._context.log.info("pubsub_registered", project=settings.project, server=server, topics=dict(settings.topics))
+        self._context.log.info(
+            "pubsub_registered",
+            namespace=self._context.namespace,
+            project=settings.project,
+            server=server,
+            topics=dict(settings.topics),
+        )
         return succeed(None)
 
     def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
@@ -122,7 +128,13 @@ class PubsubSink:
 
     def _log_created(self, topic: str) -> None:
         """On the thread that looks."""
-        self._context.reactor.callFromThread(self._context.log.info, "pubsub_topic_created", topic=topic)
+        record_type = next(kind for kind, name in self._settings.topics.items() if name == topic)
+        self._context.reactor.callFromThread(
+            self._context.log.info,
+            "pubsub_topic_created",
+            topic_name=self._context.destination(record_type),
+            txType=record_type,
+        )
 
     def _count_not_connected(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         if isinstance(outcomes[0], (NotConnected, Missing)):

@@ -112,7 +112,9 @@ class _Publishes:
         self._heard += 1
         if self._heard == len(channels) or _is_too_large(reply):
             self._expected.popleft()
-            if self._error is None and not self._receivers:
+            if self._error is None and self._receivers:
+                part.channel_counts[place] = len(channels)
+            elif self._error is None:
                 part.channels[place] = channels
             part.results[place] = self._error or self._receivers
             self._heard = self._receivers = 0

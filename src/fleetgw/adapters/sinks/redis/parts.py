@@ -19,9 +19,10 @@ class Part:
     :ivar indexes: where each record stands in the batch.
     :ivar results: of each record: how many clients received it, or why it was not published; None while neither is known.
     :ivar channels: of each record that no client received, by place in the part: the channels it was published to.
+    :ivar channel_counts: of each record that clients received, by place in the part: how many channels it was published to.
     """
 
-    __slots__ = ("batch", "channels", "indexes", "records", "results")
+    __slots__ = ("batch", "channel_counts", "channels", "indexes", "records", "results")
 
     def __init__(self, batch: BatchUnderWay, indexes: Sequence[int], records: Sequence[Record]) -> None:
         self.batch = batch
@@ -29,6 +30,7 @@ class Part:
         self.records = records
         self.results: list[int | DeliveryError | None] = [None] * len(records)
         self.channels: dict[int, list[bytes]] = {}
+        self.channel_counts: dict[int, int] = {}
 
     def fail(self, error: DeliveryError) -> None:
         """Let this be the result of every record that has none."""
@@ -47,4 +49,5 @@ class Part:
         part = Part(self.batch, [self.indexes[place] for place in places], [self.records[place] for place in places])
         part.results = [self.results[place] for place in places]
         part.channels = {new: self.channels[old] for new, old in enumerate(places) if old in self.channels}
+        part.channel_counts = {new: self.channel_counts[old] for new, old in enumerate(places) if old in self.channel_counts}
         return part

@@ -28,7 +28,7 @@ from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import RECEIPT, IDispatcher, IHoldsCopies, IReloadable, NotReady, Ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fleetgw.adapters.sinks.redis.cluster import ClusterView
     from fleetgw.adapters.sinks.redis.credentials import Access
@@ -83,7 +83,7 @@ class RedisSink:
         self._credentials = Credentials(context.name, context.settings, self._read_again, self._unusable)
         self._settings = self._credentials.current()
         self._names = Names(context, vin_topics=self._settings.vin_topics, set_prefix=self._settings.set_prefix)
-        published = "Records that clients of Redis received."
+        published = "Channels that records were published to, of records that clients of Redis received."
         self._numbers = PublishNumbers(context.metrics, "redis", published, context.record_types)
         self._no_receiver = {
             record_type: context.metrics.counter(NO_RECEIVER_TOTAL, record_type=record_type)
@@ -119,7 +119,14 @@ class RedisSink:
             self._routes.start()
         servers = ",".join(map(str, settings.addresses))
         mode = "cluster" if settings.cluster else "single" if settings.sentinel_master is None else "sentinel"
-        self._context.log.info("redis_registered", servers=servers, mode=mode)
+        self._context.log.info(
+            "redis_registered",
+            namespace=self._context.namespace,
+            publish_vin_topics=settings.vin_topics,
+            subscriber_set_prefix=settings.set_prefix,
+            servers=servers,
+            mode=mode,
+        )
         return succeed(None)
 
     def reload(self) -> Sequence[str]:
@@ -272,7 +279,7 @@ class RedisSink:
         if isinstance(readiness, Ready):
             self._trouble = None  # of another connection's time
         else:
-            self._note_failure(readiness.reason)
+            self._failures.add(NotConnected.__name__, readiness.reason)
             if self._cluster is not None:
                 self._cluster.doubt()
 
@@ -294,26 +301,28 @@ class RedisSink:
         under_way = part.batch
         if under_way not in self._open:
             return  # given up
-        published: dict[str, list[int]] = {}
-        reasons: set[str] = set()
+        published: dict[str, tuple[int, int]] = {}  # channels and payload bytes, by record type
+        errors: dict[str, DeliveryError] = {}  # by reason
         for place, (index, record, result) in enumerate(zip(part.indexes, part.records, part.results, strict=True)):
             outcome: Outcome
             if isinstance(result, DeliveryError):
                 outcome = self._of_this_record(record, result)
-                reasons.add(str(result))
+                errors[str(result)] = result
                 self._numbers.failed(record.record_type)
                 if isinstance(result, Moved):
                     self._moved()
             elif result or not listened.isdisjoint(part.channels.get(place, ())):
                 outcome = RECEIPT
-                published.setdefault(record.record_type, []).append(len(record.payload))
+                channels = part.channel_counts.get(place) or len(part.channels[place])
+                count, size_bytes = published.get(record.record_type, (0, 0))
+                published[record.record_type] = count + channels, size_bytes + channels * len(record.payload)
             else:
                 outcome = _NO_RECEIVER
                 self._no_receiver[record.record_type].add(1)
             under_way.settle(index, outcome)
-        for record_type, sizes in published.items():
-            self._numbers.published(record_type, len(sizes), sum(sizes))
-        self._note_trouble(part, reasons)
+        for record_type, (count, size_bytes) in published.items():
+            self._numbers.published(record_type, count, size_bytes)
+        self._note_trouble(part, errors)
         self._finish(under_way)
 
     def _of_this_record(self, record: Record, error: DeliveryError) -> DeliveryError:
@@ -334,14 +343,12 @@ class RedisSink:
         else:
             self._turn_to_cluster()
 
-    def _note_trouble(self, part: Part, reasons: set[str]) -> None:
-        for reason in reasons:
-            self._note_failure(reason)
-        errors = [result for result in part.results if isinstance(result, Retryable)]
-        self._trouble = NotReady(str(errors[-1])) if errors and not isinstance(errors[-1], NotConnected) else None
-
-    def _note_failure(self, reason: str) -> None:
-        self._failures.add(reason.partition(" ")[0], reason)  # the first word is Redis's error code, or an address
+    def _note_trouble(self, part: Part, errors: Mapping[str, DeliveryError]) -> None:
+        for reason, error in errors.items():
+            self._failures.add(_kind_of(error), reason)
+        retryable = [result for result in part.results if isinstance(result, Retryable)]
+        last = retryable[-1] if retryable else None
+        self._trouble = NotReady(str(last)) if last is not None and not isinstance(last, NotConnected) else None
 
     def _finish(self, under_way: BatchUnderWay) -> None:
         if under_way.unsettled:
@@ -388,3 +395,9 @@ class RedisSink:
     def _end_when_closed(self) -> None:
         if self._released and not self._closing and self._stopped is not None and not self._stopped.called:
             self._stopped.callback(None)
+
+
+def _kind_of(error: DeliveryError) -> str:
+    """Redis's error code, such as ``NOPERM``, or the error's place in the tree."""
+    code = str(error).partition(" ")[0]
+    return code if code.isalpha() and code.isupper() else type(error).__name__
