@@ -68,7 +68,7 @@ class RouteTests(ConfigCase):
             ("dispatchers.mine", {"dispatchers": {"mine": {"class": "tests.support.free_form_sink:SINK"}}}),
             ("port", {"port": 0}),
             ("monitoring.statsd.host", {"monitoring": {"statsd": {"prefix": "x"}}}),
-            ("airbrake", {"airbrake": {}}),
+            ("airbrake.project_key", {"airbrake": {}}),
             ("monitoring.profiling_path", {"monitoring": {"profiling_path": "trace"}}),
             ("monitoring.profiling_path", {"monitoring": {"profiler_port": 6060, "profiling_path": "/no/such/x"}}),
         ]
@@ -88,6 +88,13 @@ class RouteTests(ConfigCase):
                 namespace="n", records={"V": ["mqtt"]}, mqtt=mqtt | {"qos": qos}, reliable_ack_sources={"V": "mqtt"}
             )
             self.assertEqual([warning.split(":")[0] for warning in warnings], expected)
+
+    def test_airbrake(self) -> None:
+        whole = {"host": "https://errors.example/errbit", "project_id": 1, "project_key": "k"}
+        self.assertEqual(self.warned(airbrake=whole), [])
+        for host in ("errors.example", "ftp://errors.example", "https://", "https://a b"):
+            (problem,) = self.refused(airbrake=whole | {"host": host})
+            self.assertTrue(problem.startswith("airbrake.host: is "), problem)
 
     def test_no_namespace_matters_to_sinks_with_topics(self) -> None:
         kafka = {"kafka": {"bootstrap.servers": "k:1"}, "records": {"V": ["kafka"]}}

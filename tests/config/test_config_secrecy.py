@@ -42,7 +42,7 @@ SECTIONS: dict[str, Any] = {  # whatever JSON holds
     "zmq": {"addr": "tcp://*:1"},
     "pubsub": {"gcp_project_id": "p"},
     "kinesis": {"streams": {"V": "s"}},
-    "airbrake": {"host": "h"},
+    "airbrake": {"host": "https://h"},
     "monitoring": {"statsd": {"host": "s:1"}},
     "dispatchers": {"mine": {"class": "tests.support.free_form_sink:SINK", "settings": {}}},
 }

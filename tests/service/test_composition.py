@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
-from unittest import TestCase
+from unittest import TestCase, mock
 
+from fleetgw.adapters.errors.airbrake import AirbrakeReporter
+from fleetgw.adapters.errors.null import NullReporter
 from fleetgw.adapters.metrics.runtime import RuntimeGauges
 from fleetgw.adapters.metrics.statsd import StatsdExporter
 from fleetgw.adapters.monitoring.profiler import Profiler
@@ -119,6 +121,34 @@ class CompositionCase(TestCase):
         with self.assertRaises(ConfigurationError) as caught:
             self.compose(**changes)
         return [str(problem) for problem in caught.exception.problems]
+
+
+class AirbrakeTests(CompositionCase):
+    def parts(self, environ: dict[str, str], **section: object) -> tuple[Parts, ReadableLog]:
+        log = ReadableLog()
+        loaded = parse_config(self.text(airbrake=section), environ, self.folder)
+        return compose(loaded, cast("Any", ThreadlessReactor()), log), log  # nothing is sent before the start
+
+    def test_errors_of_every_part_are_written_and_reported(self) -> None:
+        parts, log = self.parts({}, project_id=1, project_key="k")
+        self.assertIsInstance(parts.errors, AirbrakeReporter)
+        with mock.patch.object(AirbrakeReporter, "report") as report:
+            for event, part in (("a", parts.log), ("b", parts.lanes["logger"]._log), ("c", parts.gateway.log)):
+                part.error(event, error="why")
+        self.assertEqual([call.args for call in report.call_args_list], [(event, {"error": "why"}) for event in "abc"])
+        self.assertEqual([event for level, event, _ in log.entries if level == "error"], ["a", "b", "c"])
+
+    def test_it_is_said_where_the_key_is_from(self) -> None:
+        _, log = self.parts({}, project_key="k")
+        self.assertEqual(log.fields_of("airbrake_configured"), [{"source": "config_file"}])
+        _, log = self.parts({"AIRBRAKE_PROJECT_KEY": "k"})
+        expected = {"source": "environment_variable", "env_key": "AIRBRAKE_PROJECT_KEY"}
+        self.assertEqual(log.fields_of("airbrake_configured"), [expected])
+
+    def test_without_a_key_nothing_is_reported(self) -> None:
+        parts, log = self.parts({}, project_id=1)
+        self.assertIsInstance(parts.errors, NullReporter)
+        self.assertEqual(log.fields_of("airbrake_configured"), [])
 
 
 class BuiltInTests(CompositionCase):

@@ -1,5 +1,6 @@
 """The meaning of a configuration: which checks there are, and what each relies on."""
 
+import re
 from collections.abc import Callable
 from os import W_OK, access
 from pathlib import Path
@@ -10,6 +11,7 @@ from fleetgw.adapters.settings.addresses import is_host_and_port
 from fleetgw.adapters.settings.certificate_files import check_client_tls
 from fleetgw.adapters.settings.findings import Findings, member
 from fleetgw.adapters.settings.spelling import quoted
+from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.config.certificates import check_server_certificates
 from fleetgw.app.config.listeners import check_listeners
 from fleetgw.app.config.routes import (
@@ -25,6 +27,7 @@ from fleetgw.app.config.sink_checks import check_sinks
 from fleetgw.app.config.sinks import GatewaySurroundings
 
 MAX_TRACKED_VINS = 20
+_HTTP_URL = re.compile(r"https?://[^\s/]+(/\S*)?")
 
 
 def _check_rate_limit(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
@@ -68,12 +71,16 @@ def _check_monitoring(config: Config, findings: Findings, _surroundings: Gateway
         )
 
 
-def _check_airbrake(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
-    if config.airbrake is not None:
-        findings.warn(
-            "airbrake", "is not yet available in this version: it has no effect", "remove it, or leave it for later"
-        )
-        check_client_tls(config.airbrake.tls, "airbrake.tls", findings)
+def _check_airbrake(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
+    airbrake = config.airbrake
+    if airbrake is None:
+        return
+    if not airbrake.project_key and not surroundings.environ.get(KEY_VARIABLE):
+        fix = f"give the project's key, in the file or by {KEY_VARIABLE}; or remove the section"
+        findings.warn("airbrake.project_key", "is missing: no errors are reported", fix)
+    if airbrake.host and not _HTTP_URL.fullmatch(airbrake.host):
+        findings.refuse("airbrake.host", f"is {quoted([airbrake.host])}", 'must be a URL, such as "https://errors.example"')
+    check_client_tls(airbrake.tls, "airbrake.tls", findings)
 
 
 def _check_limits(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:

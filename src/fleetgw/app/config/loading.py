@@ -14,6 +14,7 @@ from fleetgw.adapters.settings.secrets import reason
 from fleetgw.adapters.settings.spelling import quoted
 from fleetgw.adapters.settings.values import Settings
 from fleetgw.adapters.sinks.registry import installed_sinks
+from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.config.checks import check
 from fleetgw.app.config.dispatchers import Dispatcher, is_place
 from fleetgw.app.config.reading import read_json
@@ -40,11 +41,13 @@ class LoadedConfig:
     :ivar config: typed, defaults filled in, secrets resolved, paths absolute.
     :ivar warnings: what somebody should look at all the same.
     :ivar suppress_tls_handshake_errors: whether the environment asks to keep TLS handshake errors out of the log.
+    :ivar airbrake_key_is_from_environment: whether ``airbrake.project_key`` is the one of the environment.
     """
 
     config: Config
     warnings: tuple[Problem, ...]
     suppress_tls_handshake_errors: bool = False
+    airbrake_key_is_from_environment: bool = False
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> LoadedConfig:
@@ -112,7 +115,10 @@ def _checked(config: Config, findings: Findings, surroundings: GatewaySurroundin
     if findings.problems:
         raise ConfigurationError(findings.problems)
     return LoadedConfig(
-        with_environment(_with_typed_dispatchers(config, sinks), environ), tuple(findings.warnings), suppress
+        with_environment(_with_typed_dispatchers(config, sinks), environ),
+        tuple(findings.warnings),
+        suppress,
+        airbrake_key_is_from_environment=config.airbrake is not None and bool(environ.get(KEY_VARIABLE)),
     )
 
 

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import frozen
 
 from fleetgw.adapters.codec.codec import MAX_JSON_BYTES, RecordCodec
+from fleetgw.adapters.errors.null import NullReporter
 from fleetgw.adapters.ingress.factory import VehicleFactory
 from fleetgw.adapters.ingress.limits import IngressLimits
 from fleetgw.adapters.ingress.tls import VehicleTlsFactory
 from fleetgw.adapters.ingress.tls_context import ReloadableContext, TlsFiles
+from fleetgw.adapters.logs.reporting import ReportingLog
 from fleetgw.adapters.metrics.runtime import RuntimeGauges
 from fleetgw.adapters.metrics.statsd import StatsdExporter, StatsdSettings
 from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.adapters.monitoring.profiler import Profiler
 from fleetgw.adapters.sinks.support.context import SinkContext
+from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.config.sinks import settings_of, sink_type
 from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.pipeline.gateway import Gateway
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
     from fleetgw.app.config.loading import LoadedConfig
     from fleetgw.app.config.sections import Config
     from fleetgw.domain.errors import Problem
-    from fleetgw.domain.ports import IDispatcher, ILog, IMetrics
+    from fleetgw.domain.ports import IDispatcher, IErrorReporter, ILog, IMetrics
     from fleetgw.domain.routing import Route
 
     class IGatewayReactor(ISinkReactor, IListeningReactor, IThreadedReactor, IReactorCore):
@@ -70,6 +73,9 @@ class Parts:
     :ivar tls: what ``door`` takes certificates from.
     :ivar door: makes a TLS connection to ``vehicles`` for every socket.
     :ivar monitors: watch the gateway: the first to start, the last to stop.
+    :ivar errors: starts before and stops after everything else that logs.
+    :ivar log: where events go; it hands errors to ``errors``, too.
+    :ivar written_log: the log beneath it.
     """
 
     gateway: Gateway
@@ -80,16 +86,21 @@ class Parts:
     metrics: MetricStore
     profiler: Profiler
     monitors: Sequence[IMonitor]
+    errors: IErrorReporter
     log: ILog
+    written_log: ILog
 
 
-def compose(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) -> Parts:
+def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -> Parts:
     """Make every part.
 
+    :param written_log: where log events go.
     :raises ConfigurationError: what only making the parts can show: a sink that cannot be imported or made, a certificate
         that OpenSSL does not take.
     """
     config = loaded.config
+    reporter = _make_reporter(loaded, reactor, written_log)
+    log = ReportingLog(written_log, reporter)
     metrics = MetricStore()
     routes = build_routes(config.records, config.reliable_ack_sources)
     lanes = _make_lanes(config, routes, reactor, metrics, log)
@@ -121,7 +132,26 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) -> Parts:
     runtime = RuntimeGauges(metrics, reactor.seconds)
     profiler = Profiler(runtime.pauses, config.monitoring.profiling_path, reactor, log)
     monitors: list[IMonitor] = [runtime, *_make_exporters(config, metrics, reactor, log), profiler]
-    return Parts(gateway, lanes, vehicles, tls, door, metrics, profiler, monitors, log)
+    return Parts(gateway, lanes, vehicles, tls, door, metrics, profiler, monitors, reporter, log, written_log)
+
+
+def _make_reporter(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) -> IErrorReporter:
+    section = loaded.config.airbrake
+    if section is None or not section.project_key:
+        return NullReporter()
+    from twisted.web.client import Agent  # Twisted's HTTP client, which takes a tenth of a second to import
+
+    from fleetgw.adapters.errors.airbrake import CONNECT_TIMEOUT_S, AirbrakeProject, AirbrakeReporter
+    from fleetgw.adapters.errors.server_tls import ServerTls
+
+    tls = section.tls
+    policy = ServerTls() if tls is None else ServerTls(tls.ca_file, tls.server_cert, tls.server_key)
+    project = AirbrakeProject(section.host, section.project_id, section.project_key, section.environment)
+    if loaded.airbrake_key_is_from_environment:
+        log.info("airbrake_configured", source="environment_variable", env_key=KEY_VARIABLE)
+    else:
+        log.info("airbrake_configured", source="config_file")
+    return AirbrakeReporter(project, Agent(reactor, policy, CONNECT_TIMEOUT_S), reactor, log)
 
 
 def _make_exporters(config: Config, store: MetricStore, reactor: IGatewayReactor, log: ILog) -> list[IMonitor]:

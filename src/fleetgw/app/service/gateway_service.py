@@ -100,7 +100,7 @@ class GatewayService(Service):
             site = make_profiler_site(self._parts.profiler, reactor, refusals)
             host, port = monitoring.profiler_host, monitoring.profiler_port
             self._ports.append(self._bind("monitoring.profiler_port", host, port, site, refusals))
-        for monitor in self._parts.monitors:
+        for monitor in (self._parts.errors, *self._parts.monitors):
             monitor.start()
 
     def _refusals(self, listener: str) -> Refusals:
@@ -251,13 +251,16 @@ class GatewayService(Service):
         lost = sum(lane.abandon() for lane in lanes)
         await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
         await DeferredList([monitor.stop() for monitor in reversed(self._parts.monitors)])
-        unwritten = {"unwritten_log_lines": self.log.finish()} if isinstance(self.log, LineLog) else {}
+        await self._parts.errors.stop()
+        written = self._parts.written_log
+        unwritten = {"unwritten_log_lines": written.finish()} if isinstance(written, LineLog) else {}
         self.log.info("stopped_server", undelivered_records=lost, **unwritten)
 
     def _wait_for_log_reader(self, left_s: float) -> None:
         """Dead letters may be the last copies of their records: from now on the log may wait for a reader that is slow."""
-        if isinstance(self.log, LineLog):
-            self.log.wait_for_reader(min(LOG_READER_MAX_S, max(LOG_READER_MIN_S, left_s)))
+        written = self._parts.written_log
+        if isinstance(written, LineLog):
+            written.wait_for_reader(min(LOG_READER_MAX_S, max(LOG_READER_MIN_S, left_s)))
 
     async def _drained(self, lanes: Iterable[Lane], began: float, share: float) -> None:
         """Wait for every lane to be empty, each for no more than its ``share`` of its own time."""

@@ -77,7 +77,7 @@ class GatewayProcess(MultiService):
     def setServiceParent(self, parent: IServiceCollection) -> None:
         """``parent`` is twistd's application, which is asked for an observer before it makes one."""
         application: Any = parent  # a Componentized too, which its interface does not say
-        application.setComponent(ILogObserver, TwistedLogObserver(self._log))
+        application.setComponent(ILogObserver, TwistedLogObserver(self._gateway.log))
         super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
@@ -122,7 +122,9 @@ class GatewayProcess(MultiService):
         try:
             self._stream.reopen()
         except OSError as error:
-            self._log.error("log_not_reopened", error=f"{self._stream.path}: {error.strerror}; the old file stays in use")
+            self._gateway.log.error(
+                "log_not_reopened", error=f"{self._stream.path}: {error.strerror}; the old file stays in use"
+            )
         else:
             self._log.info("log_reopened")
 

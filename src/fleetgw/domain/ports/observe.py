@@ -9,7 +9,7 @@ from attrs import frozen
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -62,6 +62,25 @@ class ILog(Interface):
 
     def error(event: str, **fields: object) -> None:
         """Write an event that somebody should look at now. Pass an exception as ``error=str(e)``."""
+
+
+class IErrorReporter(Interface):
+    """A service that errors are reported to, besides the log."""
+
+    def start() -> Deferred[None]:
+        """Begin to report, with the errors that have been handed over already. Fires at once; the server may be down."""
+
+    def report(event: str, fields: Mapping[str, object]) -> None:
+        """Report an error event, as ``ILog.error`` is given it. Never blocks, never raises; may be called on any thread.
+
+        Like errors may become one report with their number.
+        """
+
+    def stop() -> Deferred[None]:
+        """Report the errors that wait, in a bounded time, and end. Called once, after ``start``. Never fails.
+
+        Cancelling it gives up on them. Errors that come later are dropped.
+        """
 
 
 class Verdict(Enum):

@@ -1,0 +1,1 @@
+"""Where errors are reported, besides the log."""

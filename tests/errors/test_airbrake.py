@@ -1,0 +1,276 @@
+"""The Airbrake reporter: its pace and patience over a scripted client, and its requests at a server over TLS."""
+
+import json
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.x509.oid import NameOID
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectError
+from twisted.internet.ssl import Certificate, CertificateOptions, trustRootFromCertificates
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.client import Agent, ResponseDone
+from twisted.web.iweb import IAgent
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from fleetgw.adapters.errors.airbrake import LAST_NOTICES_S, REQUEST_TIMEOUT_S, AirbrakeProject, AirbrakeReporter
+from fleetgw.adapters.errors.null import NullReporter
+from fleetgw.adapters.errors.server_tls import ServerTls
+from fleetgw.adapters.logs.reporting import ReportingLog
+from fleetgw.adapters.secrets import Secret, SecretFile
+from fleetgw.domain.ports import IErrorReporter, ILog
+from fleetgw.simulator.certificates import make_authority, make_server, make_vehicle
+from fleetgw.testing.real_reactor import the_reactor
+from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
+from tests.support.log_contract import LogContract
+
+PROJECT = AirbrakeProject("https://errors.example/", 7, Secret("the-key"), "staging")
+
+
+class Answer:
+    """A response without a body."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def deliverBody(self, protocol: Any) -> None:
+        protocol.connectionLost(Failure(ResponseDone()))
+
+
+@implementer(IAgent)
+class ScriptedAgent:
+    """Answers as a test says.
+
+    :ivar code: of the answer; None refuses the connection, 0 never answers.
+    :ivar requests: the parameters of each notice: its event and its count.
+    """
+
+    def __init__(self) -> None:
+        self.code: int | None = 201
+        self.requests: list[tuple[str, int]] = []
+        self.asked: list[tuple[bytes, bytes, Any]] = []
+        self.bodies: list[Any] = []
+
+    def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Deferred[Any]:
+        self.asked.append((method, uri, headers))
+        written: list[bytes] = []
+        bodyProducer.startProducing(type("Consumer", (), {"write": lambda _self, data: written.append(data)})())
+        body = json.loads(b"".join(written))
+        self.bodies.append(body)
+        self.requests.append((body["errors"][0]["message"], body["params"]["count"]))
+        if self.code is None:
+            return fail(ConnectError())
+        return succeed(Answer(self.code)) if self.code else Deferred()
+
+
+class PaceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.agent, self.clock, self.log = ScriptedAgent(), ThreadlessReactor(), ReadableLog()
+        self.reporter = AirbrakeReporter(PROJECT, self.agent, self.clock, self.log)
+        self.successResultOf(self.reporter.start())
+
+    def report(self, event: str = "e", **fields: object) -> None:
+        self.reporter.report(event, fields)
+        self.clock.advance(0)
+
+    def test_both_adapters_provide_the_port(self) -> None:
+        verifyObject(IErrorReporter, self.reporter)
+        verifyObject(IErrorReporter, NullReporter())
+
+    def test_the_first_error_is_reported_at_once(self) -> None:
+        self.report("kafka_err", error="why")
+        ((method, uri, headers),) = self.agent.asked
+        self.assertEqual((method, uri), (b"POST", b"https://errors.example/api/v3/projects/7/notices"))
+        self.assertEqual(headers.getRawHeaders(b"Authorization"), [b"Bearer the-key"])
+        self.assertEqual(headers.getRawHeaders(b"Content-Type"), [b"application/json"])
+        self.assertEqual(self.agent.bodies[0]["params"]["error"], "why")
+
+    def test_like_errors_are_at_most_one_notice_a_second_with_their_number(self) -> None:
+        for _ in range(30):
+            for _ in range(10):
+                self.report()
+            self.clock.advance(0.1)
+        self.clock.advance(2)
+        self.assertLessEqual(len(self.agent.requests), 5)
+        self.assertEqual(sum(count for _, count in self.agent.requests), 300)
+
+    def test_unlike_errors_do_not_wait_for_each_other(self) -> None:
+        self.reporter.report("a", {})
+        self.reporter.report("b", {"kind": "x"})
+        self.reporter.report("b", {"kind": "y"})
+        self.clock.advance(0)
+        self.assertEqual(self.agent.requests, [("a", 1), ("b", 1), ("b", 1)])
+
+    def test_a_server_that_is_away_is_said_once_and_gets_the_errors_later(self) -> None:
+        self.agent.code = None
+        for _ in range(100):
+            self.report()
+            self.clock.advance(0.1)
+        self.assertEqual(len(self.log.fields_of("airbrake_err")), 1)
+        self.assertLess(len(self.agent.requests), 10, "attempts become rarer")
+        self.agent.code, self.agent.requests = 201, []
+        self.clock.pump([1] * 60)
+        self.assertEqual(self.agent.requests, [("e", 100)])
+
+    def test_a_busy_server_gets_the_error_later(self) -> None:
+        for code in (429, 503):
+            self.agent.code, self.agent.requests = code, []
+            self.report()
+            self.agent.code = 201
+            self.clock.pump([1] * 60)
+            self.assertEqual([count for _, count in self.agent.requests], [1, 1], code)
+
+    def test_a_notice_that_the_server_refuses_is_not_sent_again(self) -> None:
+        self.agent.code = 401
+        self.reporter.report("a", {})
+        self.reporter.report("b", {})
+        self.clock.advance(0)
+        self.agent.code = 201
+        self.clock.pump([1] * 60)
+        self.assertEqual(self.agent.requests, [("a", 1), ("b", 1)])
+        (said,) = self.log.fields_of("airbrake_err")
+        self.assertIn("answered 401", str(said["error"]))
+
+    def test_a_server_that_never_answers_is_given_up(self) -> None:
+        self.agent.code = 0
+        self.report()
+        self.clock.advance(REQUEST_TIMEOUT_S)
+        self.assertIn("no answer within 10 seconds", str(self.log.fields_of("airbrake_err")[0]["error"]))
+
+    def test_stopping_sends_the_last_errors(self) -> None:
+        self.report("a")
+        self.report("b")
+        self.successResultOf(self.reporter.stop())
+        self.assertEqual(self.agent.requests, [("a", 1), ("b", 1)])
+        self.report("c")
+        self.assertEqual(len(self.agent.requests), 2)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stopping_waits_for_a_slow_server_in_bounds(self) -> None:
+        self.agent.code = 0
+        self.report("a")
+        stopped = self.reporter.stop()
+        self.assertNoResult(stopped)
+        self.clock.advance(LAST_NOTICES_S)
+        self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_key_in_a_file_may_be_replaced(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "key")
+            file.write_text("old\n")
+            project = AirbrakeProject("", 7, SecretFile.read(file), "")
+            reporter = AirbrakeReporter(project, self.agent, self.clock, self.log)
+            reporter.start()
+            file.write_text("new\n")
+            reporter.report("e", {})
+            self.clock.advance(0)
+        ((_, uri, headers),) = self.agent.asked
+        self.assertEqual(headers.getRawHeaders(b"Authorization"), [b"Bearer new"])
+        self.assertEqual(uri, b"https://api.airbrake.io/api/v3/projects/7/notices")
+        self.successResultOf(reporter.stop())
+
+
+class ReportingLogTests(LogContract, SynchronousTestCase):
+    def make_log(self) -> ILog:
+        return ReportingLog(ReadableLog(), NullReporter())
+
+    make_broken_log = make_log
+
+    def test_errors_alone_are_reported_and_everything_is_written(self) -> None:
+        reported: list[tuple[str, object]] = []
+        reporter = NullReporter()
+        self.patch(reporter, "report", lambda event, fields: reported.append((event, fields)))
+        written = ReadableLog()
+        log = ReportingLog(written, reporter)
+        for method in (log.debug, log.info, log.warn, log.error):
+            method("e", number=1)
+        self.assertEqual(reported, [("e", {"number": 1})])
+        self.assertEqual([level for level, _, _ in written.entries], ["debug", "info", "warn", "error"])
+
+
+class Receiver(Resource):
+    """An Airbrake server.
+
+    :ivar notices: who sent each (the common name of the certificate), its path, its headers and its body.
+    """
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notices: list[tuple[str, str, str | None, Any]] = []
+
+    def render_POST(self, request: Request) -> bytes:
+        certificate = request.transport.getHandle().get_peer_certificate(as_cryptography=True)
+        peer = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+        body = json.loads(request.content.read())
+        self.notices.append((peer, request.path.decode(), request.getHeader("authorization"), body))
+        request.setResponseCode(201)
+        return b'{"id":"1","url":""}'
+
+
+class OverTlsTests(TestCase):
+    timeout = 30
+
+    def setUp(self) -> None:
+        now = datetime.now(UTC)
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        authority = make_authority(now, 30)
+        server, client = make_server(authority, ["127.0.0.1"], now, 30), make_vehicle(authority, "GATEWAY", now, 30)
+        for name, content in {
+            "ca.crt": authority.certificate_pem(),
+            "client.crt": client.certificate_pem(),
+            "client.key": client.key_pem(),
+            "other-ca.crt": make_authority(now, 30, "other").certificate_pem(),
+        }.items():
+            (self.folder / name).write_bytes(content)
+        trusted = trustRootFromCertificates([Certificate.loadPEM(authority.certificate_pem())])
+        options = CertificateOptions(
+            privateKey=server.key,
+            certificate=server.certificate,
+            trustRoot=trusted,  # type: ignore[arg-type]
+        )
+        self.receiver, self.log = Receiver(), ReadableLog()
+        reactor: Any = the_reactor()
+        self.port = reactor.listenSSL(0, Site(self.receiver), options, interface="127.0.0.1")
+        self.addCleanup(self.port.stopListening)
+
+    def reporter(self, ca_file: str) -> AirbrakeReporter:
+        reactor: Any = the_reactor()
+        tls = ServerTls(self.folder / ca_file, self.folder / "client.crt", self.folder / "client.key")
+        project = AirbrakeProject(f"https://127.0.0.1:{self.port.getHost().port}", 7, Secret("the-key"), "staging")
+        return AirbrakeReporter(project, Agent(reactor, tls), reactor, self.log)
+
+    def test_a_notice_arrives_from_our_certificate(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._a_notice_arrives())
+
+    async def _a_notice_arrives(self) -> None:
+        reporter = self.reporter("ca.crt")
+        reporter.report("kafka_err", {"error": "why"})
+        await reporter.start()
+        await reporter.stop()
+        ((peer, path, authorization, body),) = self.receiver.notices
+        self.assertEqual((peer, path), ("GATEWAY", "/api/v3/projects/7/notices"))
+        self.assertEqual(authorization, "Bearer the-key")
+        self.assertEqual(body["errors"][0]["message"], "kafka_err")
+        self.assertEqual(self.log.entries, [])
+
+    def test_a_server_of_another_authority_gets_nothing(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._a_server_of_another_authority())
+
+    async def _a_server_of_another_authority(self) -> None:
+        reporter = self.reporter("other-ca.crt")
+        reporter.report("kafka_err", {"error": "why"})
+        await reporter.start()
+        await reporter.stop()
+        self.assertEqual(self.receiver.notices, [])
+        self.assertIn("certificate verify failed", str(self.log.fields_of("airbrake_err")[0]["error"]))

@@ -1,0 +1,69 @@
+"""The queue of errors, and the notices that they become."""
+
+import json
+from typing import Any
+from unittest import TestCase
+
+from fleetgw.adapters.errors.notice import MAX_BODY_BYTES, NoticeWriter
+from fleetgw.adapters.errors.queue import ErrorQueue, WaitingError
+
+
+def notice(event: str, count: int = 1, **fields: object) -> Any:
+    return json.loads(NoticeWriter("staging").write(WaitingError(event, fields, count)))
+
+
+class NoticeTests(TestCase):
+    def test_fields_of_the_api(self) -> None:
+        written = notice("kafka_err", 3, error="broker away", kind="_TRANSPORT", more_unwritten=2)
+        self.assertEqual(written["errors"], [{"type": "kafka_err", "message": "kafka_err", "backtrace": []}])
+        self.assertEqual(
+            written["params"],
+            {"log_type": "error", "count": 3, "error": "broker away", "kind": "_TRANSPORT", "more_unwritten": 2},
+        )
+        context = written["context"]
+        self.assertEqual((context["environment"], context["severity"]), ("staging", "error"))
+        self.assertEqual(context["notifier"]["name"], "fleetgw")
+        for name in ("version", "hostname", "os", "language"):
+            self.assertTrue(context[name], name)
+
+    def test_no_password_and_no_payload_leaves(self) -> None:
+        text = json.dumps(notice("dead_letter", error="https://user:hunter2@host/ failed", payload_base64="c2VjcmV0"))
+        self.assertNotIn("hunter2", text)
+        self.assertNotIn("c2VjcmV0", text)
+
+    def test_any_field_is_written_within_the_servers_limit(self) -> None:
+        large = {f"field{number}": "x" * 20_000 for number in range(20)}
+        body = NoticeWriter("").write(WaitingError("e", {"error": "why", **large, "odd": object()}))
+        self.assertLess(len(body), MAX_BODY_BYTES)
+        self.assertEqual(json.loads(body)["params"], {"log_type": "error", "error": "why", "count": 1})
+
+
+class QueueTests(TestCase):
+    def test_like_errors_are_one_with_a_count(self) -> None:
+        queue = ErrorQueue()
+        self.assertTrue(queue.add(WaitingError("e", {"kind": "a", "error": "first"})))
+        self.assertFalse(queue.add(WaitingError("e", {"kind": "b"})))
+        self.assertFalse(queue.add(WaitingError("e", {"kind": "a", "error": "second"})))
+        self.assertEqual(
+            queue.take_all(),
+            [WaitingError("e", {"kind": "a", "error": "second"}, 2), WaitingError("e", {"kind": "b"}, 1)],
+        )
+        self.assertEqual(queue.take_all(), [])
+
+    def test_a_full_queue_drops_and_counts(self) -> None:
+        queue = ErrorQueue(capacity=2)
+        for event in ("a", "b", "c", "d", "a"):
+            queue.add(WaitingError(event, {}))
+        self.assertEqual([(each.event, each.count) for each in queue.take_all()], [("a", 2), ("b", 1)])
+        self.assertEqual((queue.take_dropped(), queue.take_dropped()), (2, 0))
+
+    def test_errors_that_are_put_back_come_first_and_join_like_ones(self) -> None:
+        queue = ErrorQueue(capacity=2)
+        queue.add(WaitingError("a", {"error": "old"}))
+        queue.add(WaitingError("b", {}))
+        taken = queue.take_all()
+        queue.add(WaitingError("c", {}))
+        queue.add(WaitingError("a", {"error": "new"}))
+        queue.put_back(taken)
+        self.assertEqual(queue.take_all(), [WaitingError("a", {"error": "new"}, 2), WaitingError("b", {}, 1)])
+        self.assertEqual(queue.take_dropped(), 1)
