@@ -1,4 +1,4 @@
-"""Bounds the log lines about one vehicle. Pure: told the time."""
+"""Bounds the log lines of one kind, and about one vehicle. Pure: takes the time as an argument."""
 
 from attrs import define, field
 
@@ -24,7 +24,9 @@ class _Window:
 
 @define
 class LineLimit:
-    """Decides for each line whether it is written.
+    """Decides for each line whether it is written: the one limit of all log lines that others can cause.
+
+    A kind may have a number of its own (1: "once in ten seconds"), and lines about no vehicle have ``vin`` empty.
 
     :ivar max_tracked: the bound on the table.
     """

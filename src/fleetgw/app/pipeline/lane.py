@@ -15,7 +15,7 @@ from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.delivery import Backlog
 from fleetgw.domain.errors import Retryable, Unheard
 from fleetgw.domain.expectation import Expectation
-from fleetgw.domain.line_limit import cut
+from fleetgw.domain.line_limit import LineLimit, cut
 from fleetgw.domain.memory_budget import unbounded_share
 from fleetgw.domain.metrics import (
     DEAD_LETTER_TOTAL,
@@ -48,9 +48,6 @@ PROMPT_FLUSH_RECORDS = 8
 
 TURN_S = 0.004
 """The longest time for which batches are handed over without a break for the reactor."""
-
-LOG_INTERVAL_S = 10.0
-"""The shortest time between two log events about records that were set aside, or that found no memory."""
 
 
 class AwaitsConfirmation(Protocol):
@@ -113,7 +110,7 @@ class Lane:
         self._gathering = False
         self._expectation = Expectation()
         self._closed = False
-        self._logged_aside_at_s = self._logged_away_at_s = self._logged_memory_at_s = -LOG_INTERVAL_S
+        self._lines = LineLimit()
         self._draining: list[Deferred[None]] = []
         self._refused_total = metrics.counter(LANE_REFUSED_TOTAL, dispatcher=sink.name)
         self._refused_for_memory_total = metrics.counter(LANE_REFUSED_FOR_MEMORY_TOTAL, dispatcher=sink.name)
@@ -145,9 +142,7 @@ class Lane:
         if not self._backlog.short_of_memory:
             return
         self._refused_for_memory_total.add(count)
-        now_s = self._clock.seconds()
-        if now_s - self._logged_memory_at_s >= LOG_INTERVAL_S:
-            self._logged_memory_at_s = now_s
+        if self._lines.admit("memory", "", self._clock.seconds(), 1) is not None:
             self._log.warn(
                 "memory_ceiling_reached",
                 dispatcher=self.sink.name,
@@ -290,14 +285,12 @@ class Lane:
         now_s = self._clock.seconds()
         pause_s, had_a_chance = self._pause.begin(now_s, self._random.random())
         self._send_in(min(pause_s, LOOK_EVERY_S))
-        if had_a_chance or now_s - self._logged_away_at_s >= LOG_INTERVAL_S:
-            self._logged_away_at_s = now_s
+        unwritten = self._lines.admit("away", "", now_s, 1)
+        if had_a_chance or unwritten is not None:
             self._log.warn("dispatch_retry", dispatcher=self.sink.name, error=str(reason), pause_s=pause_s)
 
     def _log_aside(self, settlement: Settlement[AwaitsConfirmation]) -> None:
-        now_s = self._clock.seconds()
-        if now_s - self._logged_aside_at_s >= LOG_INTERVAL_S:
-            self._logged_aside_at_s = now_s
+        if self._lines.admit("set aside", "", self._clock.seconds(), 1) is not None:
             self._log.warn(
                 "dispatch_retry",
                 dispatcher=self.sink.name,

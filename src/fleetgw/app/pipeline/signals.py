@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from fleetgw.domain.line_limit import LineLimit
 from fleetgw.domain.metrics import UNKNOWN_SIGNAL_VALUE_TOTAL, VIN_SIGNAL_COUNT
 
 if TYPE_CHECKING:
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from fleetgw.app.pipeline.routes import TypeNumbers
     from fleetgw.domain.ports import ICounter, ILog, IMetrics
     from fleetgw.domain.records import Record, Vehicle
-
-UNKNOWN_VALUES_LOG_INTERVAL_S = 10.0
-"""Newer vehicles send values of unknown kinds with every record: at most one event in this interval, over all vehicles."""
 
 
 @define(eq=False)
@@ -33,8 +30,7 @@ class SignalNumbers:
     monotonic: Callable[[], float]
     _unknown_values: ICounter = field(init=False)
     _vin_signals: dict[tuple[str, str], int] = field(factory=dict, init=False)
-    _logged_at: float = field(default=-math.inf, init=False)
-    _unwritten: int = field(default=0, init=False)
+    _lines: LineLimit = field(factory=LineLimit, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._unknown_values = self.metrics.counter(UNKNOWN_SIGNAL_VALUE_TOTAL)
@@ -49,16 +45,16 @@ class SignalNumbers:
             self.metrics.gauge(VIN_SIGNAL_COUNT, record_type=numbers.label, vin=vehicle.vin).set_to(total)
 
     def note_unknown_values(self, record: Record) -> None:
-        """Count a record with values of an unknown kind, and log one now and then. The record passes all the same."""
+        """Count a record with values of an unknown kind. The record passes all the same.
+
+        Newer vehicles send such values with every record: one line at a time over all vehicles.
+        """
         self._unknown_values.add(1)
-        now = self.monotonic()
-        if now - self._logged_at < UNKNOWN_VALUES_LOG_INTERVAL_S:
-            self._unwritten += 1
-            return
-        self.log.warn(
-            "unknown_signal_value",
-            vin=record.vin,
-            signals=list(record.unknown_values),
-            more_unwritten=self._unwritten,
-        )
-        self._logged_at, self._unwritten = now, 0
+        unwritten = self._lines.admit("unknown_signal_value", "", self.monotonic(), 1)
+        if unwritten is not None:
+            self.log.warn(
+                "unknown_signal_value",
+                vin=record.vin,
+                signals=list(record.unknown_values),
+                more_unwritten=unwritten,
+            )

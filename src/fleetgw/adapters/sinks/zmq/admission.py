@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import zmq
 from zmq.utils import z85
 
+from fleetgw.domain.line_limit import LineLimit
+
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
@@ -17,9 +19,8 @@ _ENDPOINT = "inproc://zeromq.zap.01"
 _VERSION = b"1.0"
 
 
-LOG_INTERVAL_S = 10.0
 LOGGED_KEYS = 10
-"""So many refused keys are named in ten seconds."""
+"""So many refused keys are named in one interval of ``LineLimit``."""
 
 
 class Admission:
@@ -32,8 +33,7 @@ class Admission:
         self._keys = keys
         self._log = log
         self._clock = clock
-        self._logged: set[str] = set()
-        self._logged_since_s = clock.seconds()
+        self._lines = LineLimit(max_tracked=LOGGED_KEYS - 1)  # all further keys share one line
         self._questions = context.socket(zmq.REP)
         self._questions.setsockopt(zmq.LINGER, 0)
         self._questions.bind(_ENDPOINT)
@@ -67,13 +67,8 @@ class Admission:
             self._questions.send_multipart((_VERSION, request, *status, b"", b""))
 
     def _log_refused(self, address: str, key: str) -> None:
-        """Each key once in ten seconds, and so many keys: a client that is refused asks again many times a second."""
-        now_s = self._clock.seconds()
-        if now_s - self._logged_since_s >= LOG_INTERVAL_S:
-            self._logged_since_s = now_s
-            self._logged.clear()
-        if key not in self._logged and len(self._logged) < LOGGED_KEYS:
-            self._logged.add(key)
+        """Log each key once in an interval: a client that is refused asks again many times a second."""
+        if self._lines.admit("refused", key, self._clock.seconds(), 1) is not None:
             self._log.warn("zmq_client_refused", address=address, public_key=key)
 
     def close(self) -> None:
