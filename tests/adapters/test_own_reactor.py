@@ -1,15 +1,17 @@
 """Twisted's reactor on monotonic time, and without waiting for threads that hang."""
 
 import asyncio
+import os
 import threading
 import time
 from typing import Any
 from unittest import TestCase, mock
 
+from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
 
-from fleetgw.adapters.own_reactor import leave_busy_threads_behind, run_on_monotonic_time
+from fleetgw.adapters.own_reactor import call_readers_directly, leave_busy_threads_behind, run_on_monotonic_time
 from fleetgw.embed.loop_reactor import hold_reactor, release_reactor
 
 DAY_S = 86_400.0
@@ -75,6 +77,55 @@ class MonotonicTimeTests(TestCase):
         clock = Clock()
         run_on_monotonic_time(clock)
         self.assertEqual(clock.seconds(), 0)
+
+
+class _Reader:
+    """A pipe with a byte in it."""
+
+    def __init__(self, *, broken: bool) -> None:
+        self.descriptor, self._other_end = os.pipe()
+        os.write(self._other_end, b"x")
+        self._broken = broken
+        self.reads = self.log_contexts = 0
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+    def logPrefix(self) -> str:
+        self.log_contexts += 1
+        return "reader"
+
+    def doRead(self) -> None:
+        self.reads += 1
+        if self._broken:
+            raise OSError("broken")
+
+    def connectionLost(self, reason: object) -> None:
+        raise ValueError(f"broken again: {reason}")
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+        os.close(self._other_end)
+
+
+class DirectCallTests(TestCase):
+    def test_readers_are_called_without_a_log_context_and_one_that_breaks_harms_no_other(self) -> None:
+        reactor: Any = EPollReactor()  # its insides are looked at
+        self.addCleanup(reactor.waker.connectionLost, None)
+        readers = [_Reader(broken=True), _Reader(broken=False), _Reader(broken=True)]
+        call_readers_directly(reactor)
+        for reader in readers:
+            self.addCleanup(reader.close)
+            reactor.addReader(reader)
+        reactor.doIteration(0)
+        reactor.doIteration(0)
+        self.assertEqual([(reader.reads, reader.log_contexts) for reader in readers], [(1, 0), (2, 0), (1, 0)])
+        reactor.removeAll()
+
+    def test_other_reactors_stay_as_they_are(self) -> None:
+        clock = Clock()
+        call_readers_directly(clock)
+        self.assertFalse(hasattr(clock, "doIteration"))
 
 
 class EmbeddedTests(TestCase):

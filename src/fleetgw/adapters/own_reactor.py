@@ -1,7 +1,8 @@
-"""Adapts Twisted's reactor to a gateway: a monotonic clock, and an end that does not wait for busy threads."""
+"""Adapts Twisted's reactor to a gateway: a monotonic clock, direct calls, and an end that does not wait for busy threads."""
 
 from __future__ import annotations
 
+import sys
 import time
 from functools import partial
 from threading import Thread
@@ -9,6 +10,7 @@ from typing import Any, cast
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IReactorThreads, IReactorTime
+from twisted.python import log
 from twisted.python.threadpool import ThreadPool
 
 
@@ -38,6 +40,33 @@ def run_on_monotonic_time(reactor: object) -> None:
     for timer in [*inside._pendingTimedCalls, *inside._newTimedCalls]:
         timer.time += shift_s
         timer.seconds = time.monotonic
+
+
+def call_readers_directly(reactor: object) -> None:
+    """Have an epoll reactor call its readers and writers without a log context around each call.
+
+    The context names the connection in Twisted's own log lines, which no log of ours shows, and takes about a microsecond of
+    the twenty that a record takes. Other reactors stay as they are.
+    """
+    if sys.platform != "linux":  # where there is no epoll, and the import fails
+        return
+    from twisted.internet.epollreactor import EPollReactor
+
+    if not isinstance(reactor, EPollReactor):
+        return
+    inside: Any = reactor  # its poller is private, and a method is replaced
+    poll, selectables, read_or_write = inside._poller.poll, inside._selectables, inside._doReadOrWrite
+
+    def poll_once(timeout_s: float | None) -> None:
+        for descriptor, event in poll(-1 if timeout_s is None else timeout_s, len(selectables)):
+            selectable = selectables.get(descriptor)
+            if selectable is not None:
+                try:
+                    read_or_write(selectable, descriptor, event)
+                except Exception:  # one connection's trouble is not the others'
+                    log.err()
+
+    inside.doPoll = inside.doIteration = poll_once
 
 
 class UnawaitedThreadPool(ThreadPool):

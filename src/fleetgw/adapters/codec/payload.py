@@ -47,6 +47,7 @@ WASTED_BYTES = 256
 still does: it is parsed again, so that it takes no more memory than the record costs."""
 
 _parse_data = Payload.FromString
+_serialise_data = Payload.SerializeToString  # a look-up on the message would search its fields first
 
 
 # Any: the stubs know generated classes only.
@@ -102,7 +103,7 @@ def _data(payload: bytes, vin: str) -> Decoded:
     if signals > MAX_ELEMENTS:
         _look_at_elements(signals)
     message.vin = vin
-    serialised = message.SerializeToString()
+    serialised = _serialise_data(message)
     if len(serialised) < len(payload) - WASTED_BYTES:
         message = _parse_data(serialised)
     unknown = signals_of_unknown_kind(message) if unknown_value(serialised) else ()
@@ -112,7 +113,7 @@ def _data(payload: bytes, vin: str) -> Decoded:
             rewrite_location(message)
         if exponent:
             rewrite_scientific(message)
-        serialised = message.SerializeToString()
+        serialised = _serialise_data(message)
     return message, serialised, signals, signals, unknown
 
 

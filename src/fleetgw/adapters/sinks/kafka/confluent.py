@@ -174,8 +174,12 @@ class ConfluentKafkaSink:
         """Hand some of a delivery's records to a client; what it refuses at once is settled at once."""
         batch = delivery.batch
         topics = self._topics
+        received_at_ms, received_at = -1, b""
         for index in indexes:
             record = batch[index]
+            if record.received_at_ms != received_at_ms:  # the same for all records of one read
+                received_at_ms = record.received_at_ms
+                received_at = b"%d" % received_at_ms
             vehicle = record.vehicle
             vin = vehicle.vin
             try:
@@ -191,7 +195,7 @@ class ConfluentKafkaSink:
                     0,
                     [
                         ("device_client_version", vehicle.device_client_version),
-                        ("receivedat", b"%d" % record.received_at_ms),
+                        ("receivedat", received_at),
                         ("timestamp", b"0"),
                         ("txid", record.txid),
                         ("txtype", record.record_type),
