@@ -36,7 +36,8 @@ class RecordCodec:
         """
         self._as_json = transmit_decoded_records
         self._max_json_bytes = max_json_bytes
-        self.read_envelope = EnvelopeReader().read
+
+    read_envelope = staticmethod(EnvelopeReader().read)  # vehicles' layouts are the same for every codec
 
     def read_record(self, record_type: str, envelope: Envelope, vehicle: Vehicle, received_at_ms: int) -> Record:
         """See ``IRecordCodec``."""
