@@ -195,6 +195,20 @@ class ExporterTests(SynchronousTestCase):
         self.reactor.pump([1] * 3)
         self.assertEqual(self.received()[0], "ft.m:5|c")
 
+    def test_a_name_that_is_not_found_again_leaves_the_address_in_use(self) -> None:
+        self.start()
+
+        def fail(_host: str, _port: int) -> socket.socket:
+            raise OSError("no such name")
+
+        self.patch(statsd, "_connected", fail)
+        self.reactor.pump([1] * 62)
+        self.counter.add(1)
+        self.reactor.advance(1)
+        while "ft.m:1|c" not in self.received():  # the gauge of every ten seconds comes first
+            pass
+        self.assertEqual(self.events(), [])
+
     def test_a_socket_that_comes_after_the_stop_is_closed(self) -> None:
         made: list[socket.socket] = []
         real = statsd._connected

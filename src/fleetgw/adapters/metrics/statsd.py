@@ -180,9 +180,13 @@ class StatsdExporter:
         try:
             made = _connected(self._settings.host, self._settings.port)
         except OSError as error:
-            self._reactor.callFromThread(self._failed, error)
+            self._reactor.callFromThread(self._look_up_failed, error)
         else:
             self._reactor.callFromThread(self._replace_socket, made)
+
+    def _look_up_failed(self, error: OSError) -> None:
+        if self._socket is None:  # else the address that is known goes on being used
+            self._failed(error)
 
     def _replace_socket(self, made: socket.socket | None) -> None:
         if made is not None and not self._timer.running:
