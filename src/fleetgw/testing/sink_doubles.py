@@ -8,10 +8,9 @@ from attrs import define, field
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from fleetgw.adapters.metrics.series import label_values
+from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.adapters.sinks.support.context import ISinkReactor
-from fleetgw.domain.metrics import Kind, Metric
-from fleetgw.domain.ports import ICounter, IGauge, ILog, IMetrics
+from fleetgw.domain.ports import ILog
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 
 if TYPE_CHECKING:
@@ -40,49 +39,16 @@ class ThreadlessReactor(Clock):
         """There is no pool to size."""
 
 
-@define
-class _Series:
-    value: float = 0
-
-
-@implementer(ICounter)
-class _Counter(_Series):
-    def add(self, amount: int) -> None:
-        self.value += amount
-
-
-@implementer(IGauge)
-class _Gauge(_Series):
-    def set_to(self, value: float) -> None:
-        self.value = value
-
-
-@implementer(IMetrics)
-class ReadableMetrics:
+class ReadableMetrics(MetricStore):
     """Metrics that a test asks for their numbers."""
-
-    def __init__(self) -> None:
-        self._counters: dict[tuple[str, ...], _Counter] = {}
-        self._gauges: dict[tuple[str, ...], _Gauge] = {}
-
-    def counter(self, metric: Metric, **labels: str) -> ICounter:
-        """A counter that ``value`` reads."""
-        values = label_values(metric, Kind.COUNTER, labels)
-        return self._counters.setdefault((metric.name, *values), _Counter())
-
-    def gauge(self, metric: Metric, **labels: str) -> IGauge:
-        """A gauge that ``value`` reads."""
-        values = label_values(metric, Kind.GAUGE, labels)
-        return self._gauges.setdefault((metric.name, *values), _Gauge())
 
     def value(self, name: str, *label_values: str) -> float:
         """The number of a series; 0 when nobody has asked for the series.
 
         :param label_values: in the order of the metric's labels.
         """
-        key = (name, *label_values)
-        series = self._counters.get(key) or self._gauges.get(key)
-        return 0 if series is None else series.value
+        series = (family.series for family in self.snapshot() if family.metric.name == name)
+        return next(series, {}).get(label_values, 0)
 
 
 @implementer(ILog)
