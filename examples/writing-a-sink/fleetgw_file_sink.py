@@ -9,7 +9,8 @@ from pathlib import Path
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from fleetgw.adapters.sinks.support.context import Answer, SinkContext
+from fleetgw.adapters.sinks.support.context import SinkContext
+from fleetgw.adapters.sinks.support.dispatch import Answer
 from fleetgw.domain.errors import ConfigurationError, DeliveryError, NotConnected, Problem, Rejected, Retryable
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready, Receipt

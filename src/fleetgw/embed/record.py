@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from fleetgw.adapters.codec.datum import FIELD_NAMES, READERS, JsonValue
-from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import Audience, VehicleAlerts
-from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
+from fleetgw.adapters.codec.enum_names import audience_names, status_name
+from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
+from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import VehicleConnectivity
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload, Value
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     Message = Payload | VehicleAlerts | VehicleErrors | VehicleConnectivity
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_AUDIENCES = {number: name for name, number in Audience.items()}
-_STATUSES = {number: name for name, number in ConnectivityEvent.items()}
 
 
 @frozen
@@ -125,7 +124,7 @@ class Record:
                 alert.name,
                 _time(alert.started_at) if alert.HasField("started_at") else None,
                 _time(alert.ended_at) if alert.HasField("ended_at") else None,
-                tuple(_AUDIENCES.get(number) or str(number) for number in alert.audiences),
+                tuple(audience_names(alert)),
             )
             for alert in self.message.alerts
         ]
@@ -148,7 +147,7 @@ class Record:
         message = self.message
         if not isinstance(message, VehicleConnectivity):
             return None
-        status = _STATUSES.get(message.status) or str(message.status)
+        status = status_name(message)
         return Connectivity(status, message.connection_id, message.network_interface)
 
 

@@ -41,6 +41,13 @@ def make_sink(settings: dict[str, object], level: Level = Level.INFO) -> tuple[L
     return LoggerSink(SinkContext("logger", settings, "ns", ("V",), clock, NullMetrics(), log)), stream
 
 
+def start(sink: LoggerSink, stream: io.BytesIO) -> None:
+    """Start a sink, and drop its own line about that."""
+    sink.start()
+    stream.seek(0)
+    stream.truncate()
+
+
 def lines_of(stream: io.BytesIO) -> Lines:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
@@ -48,7 +55,7 @@ def lines_of(stream: io.BytesIO) -> Lines:
 def written(case: dict[str, Any], *, verbose: bool) -> dict[str, Any]:
     """Data of the record's line, and the other events, as the vectors put them."""
     sink, stream = make_sink({"verbose": verbose})
-    sink.start()
+    start(sink, stream)
     sink.dispatch([record_of(case)])
     *others, line = lines_of(stream)
     if line["msg"] != "record_payload":
@@ -98,7 +105,7 @@ class LineTests(SynchronousTestCase):
     def test_whole_line(self) -> None:
         case = next(case for case in CASES if case["name"] == "no tire location, VIN T in 3rd place")
         sink, stream = make_sink({})
-        sink.start()
+        start(sink, stream)
         sink.dispatch([record_of(case)])
         self.assertEqual(
             stream.getvalue().decode(),
@@ -112,7 +119,7 @@ class LineTests(SynchronousTestCase):
         vehicle = Vehicle(PeerIdentity("vehicle_device", "VIN1"), "VIN1", "c")
         record = Record(b"\xff".decode("utf-8", "surrogateescape"), b"\xfe", vehicle, b"12345", 1, None, 0)
         sink, stream = make_sink({})
-        sink.start()
+        start(sink, stream)
         self.assertEqual(self.successResultOf(sink.dispatch([record])), [RECEIPT])
         (line,) = lines_of(stream)
         self.assertEqual(line["data"], {"Type": "\ufffd", "SizeBytes": 5})
@@ -145,7 +152,7 @@ class LifeTests(SynchronousTestCase):
 
     def test_receipts_once_written_in_order(self) -> None:
         sink, stream = make_sink({})
-        self.successResultOf(sink.start())
+        start(sink, stream)
         self.assertEqual(sink.readiness(), Ready())
         self.assertEqual(self.outcomes(sink), [RECEIPT] * 3)
         self.assertEqual([line["data"] for line in lines_of(stream)], [case["plain"] for case in CASES[:3]])
@@ -154,7 +161,7 @@ class LifeTests(SynchronousTestCase):
         sink, stream = make_sink({})
         self.assertIsInstance(sink.readiness(), NotReady)
         self.assertEqual([type(outcome) for outcome in self.outcomes(sink)], [NotConnected] * 3)
-        self.successResultOf(sink.start())
+        start(sink, stream)
         self.successResultOf(sink.stop())
         self.assertIsInstance(sink.readiness(), NotReady)
         self.assertEqual([type(outcome) for outcome in self.outcomes(sink)], [NotConnected] * 3)
@@ -162,7 +169,7 @@ class LifeTests(SynchronousTestCase):
 
     def test_receipts_without_any_work_when_the_level_leaves_records_out(self) -> None:
         sink, stream = make_sink({}, Level.WARN)
-        self.successResultOf(sink.start())
+        start(sink, stream)
         self.records[0].content = self.records[0].vehicle = None  # nothing looks at the record
         self.assertEqual(self.outcomes(sink), [RECEIPT] * 3)
         self.assertEqual(stream.getvalue(), b"")
@@ -177,7 +184,7 @@ class ExampleTests(SynchronousTestCase):
     def test_the_example_shows_records(self) -> None:
         """And leaves out whatever else is in the log, or among its lines."""
         sink, stream = make_sink({})
-        sink.start()
+        start(sink, stream)
         signals = next(case for case in CASES if case["name"] == "no tire location, VIN T in 3rd place")
         alerts = next(case for case in CASES if case["type"] == "alerts" and case["plain"])
         stream.write(b"Traceback: no line of the gateway's\n12\n")

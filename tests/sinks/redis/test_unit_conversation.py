@@ -13,7 +13,7 @@ from fleetgw.adapters.sinks.redis.names import Names
 from fleetgw.adapters.sinks.redis.parts import Part
 from fleetgw.adapters.sinks.redis.settings import Address
 from fleetgw.adapters.sinks.support.context import SinkContext
-from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
+from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 from tests.support.redis.memory import MANY_BYTES, MemoryRedis
@@ -30,7 +30,7 @@ def names(*, vin_topics: bool = True, set_prefix: str = "subs") -> Names:
 
 def part(*vins: int, payload: bytes = b"payload") -> Part:
     records = [make_record(f"VIN{vin}", payload=payload + b" %d" % place) for place, vin in enumerate(vins)]
-    return Part(BatchUnderWay(records), range(len(records)), records)
+    return Part(Dispatch(records), range(len(records)), records)
 
 
 def say(conversation: Conversation, *parts: Part) -> bytes:

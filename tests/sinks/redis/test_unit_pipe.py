@@ -5,7 +5,7 @@ from unittest import TestCase
 from fleetgw.adapters.sinks.redis.caution import Caution, Progress, Quarantined, Verdict
 from fleetgw.adapters.sinks.redis.conversation import LoggedOut
 from fleetgw.adapters.sinks.redis.parts import Part
-from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
+from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.domain.errors import DeliveryError, NotConnected
 from fleetgw.domain.ports import NotReady, Readiness, Ready
 from fleetgw.domain.records import Record
@@ -51,7 +51,7 @@ class PipeCase(TestCase):
         return results
 
     def part(self, records: list[Record]) -> Part:
-        return Part(BatchUnderWay(records), range(len(records)), records)
+        return Part(Dispatch(records), range(len(records)), records)
 
     def records(self, count: int, **large: int) -> list[Record]:
         """Records of as many vehicles; ``v3=1000``: that of the vehicle 3 has so many bytes."""

@@ -24,7 +24,7 @@ from fleetgw.adapters.sinks.redis.pipe import ThreadedPipe
 from fleetgw.adapters.sinks.redis.servers import Node, OneOf, Refused, SentinelMaster, ServerConnection
 from fleetgw.adapters.sinks.redis.settings import Address, read_settings
 from fleetgw.adapters.sinks.redis.talk import Clocks
-from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
+from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.domain.errors import FleetgwError, NotConnected
 from fleetgw.simulator.certificates import make_authority, make_vehicle
 from fleetgw.testing.sink_doubles import make_record
@@ -305,7 +305,7 @@ class LostConnectionsTests(TestCase):
             connection = OneOf(access)()
             taken = connection.take_socket()
             taken.shutdown(socket.SHUT_RD)
-            pipe.submit(Part(BatchUnderWay([record]), [0], [record]))
+            pipe.submit(Part(Dispatch([record]), [0], [record]))
             with patch.object(pipe, "_pause"):
                 pipe._converse(connection)
             connection.disconnect()

@@ -12,9 +12,9 @@ from zope.interface import implementer
 
 from fleetgw.adapters.settings.converting import typed
 from fleetgw.adapters.sinks.embedded.settings import Embedded
+from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
-from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
 from fleetgw.domain.errors import DeliveryError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
 
@@ -36,7 +36,7 @@ _NOBODY = NotConnected("no program listens")
 _GIVEN_UP = Retryable("the gateway stopped before the listener was done")
 
 
-class _Batch(BatchUnderWay):
+class _Batch(Dispatch):
     """One ``dispatch``. ``handed`` has the records that are with the receiver, by index."""
 
     __slots__ = ("deadline", "handed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers, totals
-from fleetgw.adapters.sinks.support.context import Answer
+from fleetgw.adapters.sinks.support.dispatch import Answer
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT, Outcome
 

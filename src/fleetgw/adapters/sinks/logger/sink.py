@@ -1,195 +1,42 @@
 """The ``logger`` sink: every record as one log line."""
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
 
-from twisted.internet import defer
-from zope.interface import implementer
+from typing import TYPE_CHECKING
 
-from fleetgw.adapters.codec.datum import FIELD_NAMES, READERS, JsonValue, Reader
-from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import Audience, VehicleAlert, VehicleAlerts
-from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
-from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload, Value
-from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleError, VehicleErrors
-from fleetgw.adapters.codec.timestamps import epoch_s, rfc3339
 from fleetgw.adapters.settings.converting import typed
+from fleetgw.adapters.sinks.logger.data import RecordData
 from fleetgw.adapters.sinks.logger.settings import Logger
-from fleetgw.adapters.sinks.support.context import SinkContext
-from fleetgw.domain.errors import NotConnected
-from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
-from fleetgw.domain.records import Record
+from fleetgw.adapters.sinks.support.base_sink import BaseSink
+from fleetgw.domain.ports import RECEIPT
 
-_AUDIENCES = {number: name for name, number in Audience.items()}
-_STATUSES = {number: name for name, number in ConnectivityEvent.items()}
-
-_TIRES = {
-    "FrontLeft": "front_left",
-    "FrontRight": "front_right",
-    "RearLeft": "rear_left",
-    "RearRight": "rear_right",
-}
-_SEMI_TIRES = {
-    "FrontLeft": "front_left",
-    "FrontRight": "front_right",
-    "SemiMiddleAxleLeft": "rear_left",
-    "SemiMiddleAxleRight": "rear_right",
-    "SemiMiddleAxleLeft2": "semi_middle_axle_left_2",
-    "SemiMiddleAxleRight2": "semi_middle_axle_right_2",
-    "SemiRearAxleLeft": "semi_rear_axle_left",
-    "SemiRearAxleRight": "semi_rear_axle_right",
-    "SemiRearAxleLeft2": "semi_rear_axle_left_2",
-    "SemiRearAxleRight2": "semi_rear_axle_right_2",
-}
-_TYPE_NAMES = {
-    "cable_type_value": "chargingCableType",
-    "charge_unit_preference_value": "chargeUnit",
-    "charging_value": "chargingValue",
-    "boolean_value": "booleanValue",
-    "door_value": "doorValue",
-    "double_value": "doubleValue",
-    "fast_charger_value": "fastChargerType",
-    "float_value": "floatValue",
-    "int_value": "intValue",
-    "location_value": "locationValue",
-    "long_value": "longValue",
-    "powershare_state_value": "powershareStatus",
-    "shift_state_value": "shiftStateValue",
-    "string_value": "stringValue",
-}
-"""What verbose lines call the cases of ``Value`` whose name there is not the field's name without ``_value``."""
+if TYPE_CHECKING:
+    from fleetgw.adapters.sinks.support.context import SinkContext
+    from fleetgw.adapters.sinks.support.dispatch import Dispatch
 
 
-def _tires(members: Mapping[str, str]) -> Reader:
-    def read(value: Value) -> JsonValue:
-        tires = value.tire_location_value
-        return {name: getattr(tires, member) for name, member in members.items()}
-
-    return read
-
-
-def _type_name(case: str) -> str:
-    head, *tail = case.removesuffix("_value").split("_")
-    return _TYPE_NAMES.get(case) or head + "".join(map(str.capitalize, tail))
-
-
-def _named(case: str, reader: Reader) -> Reader:
-    name = _type_name(case)
-    return lambda value: {name: reader(value)}
-
-
-def _readers(tires: Mapping[str, str], *, verbose: bool) -> dict[str, Reader]:
-    readers = {**READERS, "tire_location_value": _tires(tires)}
-    if verbose:
-        return {case: _named(case, reader) for case, reader in readers.items()} | {"invalid": lambda _: {"invalid": True}}
-    return readers | {"invalid": lambda _: "<invalid>"}
-
-
-@implementer(IDispatcher)
-class LoggerSink:
+class LoggerSink(BaseSink):
     """Writes the log line ``record_payload`` per record: ``vin``, ``metadata`` and ``data``, the decoded record.
 
     A record counts as delivered once it is written, or when the log level leaves such lines out. Settings: ``verbose``
-    (bool): each signal's value is wrapped in an object that names its type, as in ``{"stringValue": "on"}``.
-    A custom type's data are its type and its size.
+    (bool): see ``RecordData``.
     """
+
+    takes_any_type = True
 
     def __init__(self, context: SinkContext) -> None:
         """Make the sink.
 
         :raises ConfigurationError: ``verbose`` is no bool.
         """
+        super().__init__(context)
         verbose = typed(Logger, context.settings, context.name).verbose
-        self.name = context.name
         self._log = context.log
-        self._readers = _readers(_TIRES, verbose=verbose)
-        self._semi_readers = _readers(_SEMI_TIRES, verbose=verbose)
-        self._running = False
+        self._data = RecordData(context.log, verbose=verbose)
 
-    def start(self) -> defer.Deferred[None]:
-        """Fires at once."""
-        self._running = True
-        return defer.succeed(None)
-
-    def dispatch(self, batch: Sequence[Record]) -> defer.Deferred[Sequence[Outcome]]:
+    def deliver(self, dispatch: Dispatch) -> None:
         """Write one line per record; the outcomes are there at once."""
-        if not self._running:
-            return defer.succeed([NotConnected(f"{self.name} is not running")] * len(batch))
         if self._log.info_enabled:
-            for record in batch:
-                self._log.info("record_payload", vin=record.vin, metadata=record.metadata(), data=self._data(record))
-        return defer.succeed([RECEIPT] * len(batch))
-
-    def stop(self) -> defer.Deferred[None]:
-        """Fires at once: nothing is ever under way."""
-        self._running = False
-        return defer.succeed(None)
-
-    def readiness(self) -> Readiness:
-        """Ready while started."""
-        return Ready() if self._running else NotReady(f"{self.name} is not running")
-
-    def _data(self, record: Record) -> object:
-        match record.content:
-            case Payload() as payload:
-                return self._signals(payload, record.vin)
-            case VehicleAlerts() as alerts:
-                return [_alert(alert) for alert in alerts.alerts]
-            case VehicleErrors() as errors:
-                return [_error(error) for error in errors.errors]
-            case VehicleConnectivity() as connectivity:
-                return _connectivity(connectivity)
-            case _:
-                return {"Type": record.record_type, "SizeBytes": len(record.payload)}
-
-    def _signals(self, payload: Payload, vin: str) -> dict[str, JsonValue]:
-        # The fourth character tells a semi, whose axles have names of their own.
-        readers = self._semi_readers if vin[3:4] == "T" else self._readers
-        data: dict[str, JsonValue] = {
-            "Vin": payload.vin,
-            "CreatedAt": rfc3339(payload.created_at),
-            "IsResend": payload.is_resend,
-        }
-        not_set, unknown = 0, set()
-        for datum in payload.data:
-            value = datum.value
-            case = value.WhichOneof("value")
-            # The Go server, too, gives all signals that the schema does not know the empty name.
-            name = FIELD_NAMES.get(datum.key, "")
-            if case is not None:
-                data[name] = readers[case](value)
-            elif datum.HasField("value"):
-                unknown.add(name)
-            else:
-                not_set += 1
-        # One line per record, where the Go server writes one per signal: a record may hold half a million of them.
-        if unknown:
-            self._log.info("unknown_payload_value_data_type", vin=vin, names=sorted(unknown))
-        if not_set:
-            self._log.info("unknown_payload_data_type", vin=vin, count=not_set)
-        return data
-
-
-def _alert(alert: VehicleAlert) -> dict[str, object]:
-    names = [_AUDIENCES.get(number) or str(number) for number in alert.audiences]
-    data: dict[str, object] = {"Name": alert.name, "Audiences": names or None}
-    if alert.HasField("started_at"):
-        data["StartedAt"] = epoch_s(alert.started_at)
-    if alert.HasField("ended_at"):
-        data["EndedAt"] = epoch_s(alert.ended_at)
-    return data
-
-
-def _error(error: VehicleError) -> dict[str, object]:
-    data: dict[str, object] = {"Name": error.name, "Body": error.body, "Tags": dict(error.tags) or None}
-    if error.HasField("created_at"):
-        data["CreatedAt"] = epoch_s(error.created_at)
-    return data
-
-
-def _connectivity(connectivity: VehicleConnectivity) -> dict[str, object]:
-    return {
-        "Vin": connectivity.vin,
-        "ConnectionID": connectivity.connection_id,
-        "NetworkInterface": connectivity.network_interface,
-        "Status": _STATUSES.get(connectivity.status) or str(connectivity.status),
-        "CreatedAt": epoch_s(connectivity.created_at),
-    }
+            for record in dispatch.batch:
+                self._log.info("record_payload", vin=record.vin, metadata=record.metadata(), data=self._data.of(record))
+        self.settle_rest(dispatch, RECEIPT)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from fleetgw.adapters.codec.datum import FIELD_NAMES, READERS
-from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import Audience, VehicleAlerts
-from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
+from fleetgw.adapters.codec.enum_names import audience_names, status_name
+from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
+from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import VehicleConnectivity
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload, Value
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
 from fleetgw.adapters.codec.json_form import double_text
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from fleetgw.adapters.sinks.mqtt.json_text import Json
     from fleetgw.domain.records import Record
 
-_AUDIENCES = {number: name for name, number in Audience.items()}
-_STATUSES = {number: name for name, number in ConnectivityEvent.items()}
 
 MESSAGES_LIMIT = 10_000
 """Messages that are made of one record, and elements that are looked at for them: signals; alerts and their audiences;
@@ -200,7 +199,7 @@ def _alerts(base: str, alerts: VehicleAlerts) -> list[Message]:
 
 
 def _alert(alert: VehicleAlert) -> dict[str, Json]:
-    data: dict[str, Json] = {"Audiences": [_AUDIENCES.get(number) or str(number) for number in alert.audiences] or None}
+    data: dict[str, Json] = {"Audiences": audience_names(alert) or None}
     if alert.HasField("started_at"):
         data["StartedAt"] = rfc3339(alert.started_at)
     if alert.HasField("ended_at"):
@@ -222,6 +221,6 @@ def _connectivity(topic: str, event: VehicleConnectivity) -> Message:
     data: dict[str, Json] = {
         "ConnectionId": event.connection_id,
         "CreatedAt": rfc3339(event.created_at),
-        "Status": _STATUSES.get(event.status) or str(event.status),
+        "Status": status_name(event),
     }
     return Message(topic.encode(), json_text(data).encode())

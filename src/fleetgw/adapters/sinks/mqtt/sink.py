@@ -13,9 +13,9 @@ from fleetgw.adapters.sinks.mqtt.messages import MessageWriter
 from fleetgw.adapters.sinks.mqtt.progress import Progress
 from fleetgw.adapters.sinks.mqtt.quarantine import Quarantine
 from fleetgw.adapters.sinks.mqtt.window import PublishWindow
+from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
-from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
 from fleetgw.domain.errors import DeliveryError, NotConnected, Retryable
 from fleetgw.domain.ports import IHoldsCopies, IPromptDispatcher, IReloadable, NotReady, Outcome, Readiness
 
@@ -94,7 +94,7 @@ class MqttSink:
             return succeed([self._turned_away(record) for record in batch])
         if self._window.is_idle:
             self._progress.answered()
-        under_way = BatchUnderWay(batch)
+        under_way = Dispatch(batch)
         self._window.add(under_way)
         self._pump()
         return under_way.answer

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from fleetgw.adapters.sinks.mqtt.messages import Message
     from fleetgw.adapters.sinks.mqtt.quarantine import Quarantine
     from fleetgw.adapters.sinks.mqtt.session import BrokerLimits
+    from fleetgw.adapters.sinks.support.dispatch import Dispatch
     from fleetgw.adapters.sinks.support.numbers import PublishNumbers
-    from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
     from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
 
@@ -59,7 +59,7 @@ class _Publication:
 
     __slots__ = ("batch", "count", "end_bytes", "error", "index", "size_bytes", "unconfirmed", "unsent")
 
-    def __init__(self, batch: BatchUnderWay, index: int, messages: Sequence[Message]) -> None:
+    def __init__(self, batch: Dispatch, index: int, messages: Sequence[Message]) -> None:
         self.batch = batch
         self.index = index
         self.unsent = list(reversed(messages))
@@ -99,8 +99,8 @@ class PublishWindow:
         self._detector = PoisonRecordDetector(IN_FLIGHT_LIMIT)
         self._quarantine = quarantine
         self._turn_bytes_left = 0
-        self._waiting: deque[tuple[BatchUnderWay, int]] = deque()
-        self._apart: deque[tuple[BatchUnderWay, int]] = deque()  # those under suspicion
+        self._waiting: deque[tuple[Dispatch, int]] = deque()
+        self._apart: deque[tuple[Dispatch, int]] = deque()  # those under suspicion
         self._suspect_may_go = False
         self._room_in_group = 0
         self._refused: Record | None = None  # where the broker's last answer was a refusal
@@ -108,8 +108,8 @@ class PublishWindow:
         self._in_flight: dict[int, _Publication | None] = {}  # None: given up, but the identifier is the broker's still
         self._begun: deque[_Publication] = deque()
         self._last_identifier = 0
-        self._settled: list[BatchUnderWay] = []
-        self._open: set[BatchUnderWay] = set()
+        self._settled: list[Dispatch] = []
+        self._open: set[Dispatch] = set()
 
     @property
     def is_idle(self) -> bool:
@@ -163,12 +163,12 @@ class PublishWindow:
         waiting, self._waiting = self._waiting, deque()
         self._line_up(waiting)
 
-    def add(self, batch: BatchUnderWay) -> None:
+    def add(self, batch: Dispatch) -> None:
         """Have a batch wait for its turn."""
         self._open.add(batch)
         self._line_up((batch, index) for index in range(len(batch.batch)))
 
-    def _line_up(self, places: Iterable[tuple[BatchUnderWay, int]]) -> None:
+    def _line_up(self, places: Iterable[tuple[Dispatch, int]]) -> None:
         if not self._detector.active:
             self._waiting.extend(places)
             return
@@ -225,7 +225,7 @@ class PublishWindow:
             self._begun.append(publication)
         return publication
 
-    def _next_in_group(self) -> tuple[BatchUnderWay, int]:
+    def _next_in_group(self) -> tuple[Dispatch, int]:
         if self._begun:
             self._room_in_group -= 1
         elif self._apart and (self._detector.takes_others or not self._waiting):
@@ -323,7 +323,7 @@ class PublishWindow:
         self._numbers.published(record.record_type, publication.count, publication.size_bytes)
         self._settle(publication.batch, publication.index, RECEIPT)
 
-    def _settle(self, batch: BatchUnderWay, index: int, outcome: Outcome) -> None:
+    def _settle(self, batch: Dispatch, index: int, outcome: Outcome) -> None:
         if isinstance(outcome, DeliveryError):
             self._failed(batch.batch[index], outcome)
         if batch.settle(index, outcome):
@@ -384,7 +384,7 @@ class PublishWindow:
                 if not batch.is_settled(index):
                     self._settle(batch, index, error)
 
-    def take_settled(self) -> list[BatchUnderWay]:
+    def take_settled(self) -> list[Dispatch]:
         """The batches whose every record has an outcome, once."""
         settled, self._settled = self._settled, []
         return settled

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
+    from fleetgw.adapters.sinks.support.dispatch import Dispatch
     from fleetgw.domain.errors import DeliveryError
     from fleetgw.domain.records import Record
 
@@ -24,7 +24,7 @@ class Part:
 
     __slots__ = ("batch", "channel_counts", "channels", "indexes", "records", "results")
 
-    def __init__(self, batch: BatchUnderWay, indexes: Sequence[int], records: Sequence[Record]) -> None:
+    def __init__(self, batch: Dispatch, indexes: Sequence[int], records: Sequence[Record]) -> None:
         self.batch = batch
         self.indexes = indexes
         self.records = records

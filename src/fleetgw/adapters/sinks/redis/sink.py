@@ -19,10 +19,10 @@ from fleetgw.adapters.sinks.redis.parts import Part
 from fleetgw.adapters.sinks.redis.pipe import ThreadedPipe
 from fleetgw.adapters.sinks.redis.routes import ClusterRoutes, DirectRoutes
 from fleetgw.adapters.sinks.redis.talk import Clocks
+from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
 from fleetgw.adapters.sinks.support.serial_worker import SerialWorker
-from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
 from fleetgw.domain.errors import DeliveryError, NotConnected, Retryable, Unheard
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import RECEIPT, IDispatcher, IHoldsCopies, IReloadable, NotReady, Ready
@@ -99,8 +99,8 @@ class RedisSink:
         self._trouble: NotReady | None = None
         self._routes: Routes | None = None
         self._cluster: ClusterRoutes | None = None
-        self._open: set[BatchUnderWay] = set()
-        self._waiting: list[BatchUnderWay] = []
+        self._open: set[Dispatch] = set()
+        self._waiting: list[Dispatch] = []
         self._stopped: Deferred[None] | None = None
         self._closing: set[Pipe | ClusterRoutes] = set()
         self._released = False
@@ -138,7 +138,7 @@ class RedisSink:
         routes = self._routes
         if routes is None or self._stopped is not None:
             return succeed([_NOT_RUNNING] * len(batch))
-        under_way = BatchUnderWay(batch)
+        under_way = Dispatch(batch)
         self._open.add(under_way)
         if routes.found:
             self._route(under_way, routes)
@@ -247,7 +247,7 @@ class RedisSink:
             self._alone[find_server] = self._new_pipe(find_server, alone=True)
         return self._alone[find_server]
 
-    def _route(self, under_way: BatchUnderWay, routes: Routes) -> None:
+    def _route(self, under_way: Dispatch, routes: Routes) -> None:
         """Hand records to the threads of the connections that they take."""
         batch = under_way.batch
         indexes_by_pipe: dict[Pipe, list[int]] = {}
@@ -350,7 +350,7 @@ class RedisSink:
         last = retryable[-1] if retryable else None
         self._trouble = NotReady(str(last)) if last is not None and not isinstance(last, NotConnected) else None
 
-    def _finish(self, under_way: BatchUnderWay) -> None:
+    def _finish(self, under_way: Dispatch) -> None:
         if under_way.unsettled:
             return
         self._open.discard(under_way)

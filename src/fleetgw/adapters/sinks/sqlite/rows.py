@@ -8,8 +8,9 @@ import msgspec
 from attrs import define, field
 
 from fleetgw.adapters.codec.datum import FIELD_NAMES, READERS
-from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import Audience, VehicleAlerts
-from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
+from fleetgw.adapters.codec.enum_names import audience_names, status_name
+from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
+from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import VehicleConnectivity
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
 from fleetgw.adapters.codec.signals import SignalReader
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
 CREDIBLE_AHEAD_MS = 3_600_000
 """A vehicle's clock may be so far ahead of ours; a later time would stay the latest for ever, so ours is taken."""
-
-_AUDIENCES = {number: name for name, number in Audience.items()}
-_STATUSES = {number: name for name, number in ConnectivityEvent.items()}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -67,7 +65,7 @@ class Rows:
             case VehicleErrors():
                 self.error += _error_cells(record, content, vehicle_id)
             case VehicleConnectivity():
-                status = _STATUSES.get(content.status) or str(content.status)
+                status = status_name(content)
                 self.connectivity_event += (
                     vehicle_id,
                     _credible_ms(content.created_at, received_at_ms),
@@ -101,7 +99,7 @@ def _alert_cells(record: Record, content: VehicleAlerts, vehicle_id: int) -> lis
             started_at_ms = reported_at_ms
             occurrence = content_hash(record.txid, str(index), alert.SerializeToString())
         ended_at_ms = _any_ms(alert.ended_at) if alert.HasField("ended_at") else None
-        audiences = _text([_AUDIENCES.get(number) or str(number) for number in alert.audiences])
+        audiences = _text(audience_names(alert))
         cells += (vehicle_id, alert.name, started_at_ms, ended_at_ms, audiences, received_at_ms, occurrence)
     return cells
 

@@ -8,28 +8,27 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
-from zope.interface import implementer
+from twisted.internet.defer import Deferred
 
 from fleetgw.adapters.sinks.sqlite.settings import read_settings
 from fleetgw.adapters.sinks.sqlite.store import Store
 from fleetgw.adapters.sinks.sqlite.troubles import Trouble, trouble
-from fleetgw.adapters.sinks.support.context import Answer
+from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
 from fleetgw.adapters.sinks.support.serial_worker import SerialWorker, Worker
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.errors import NotConnected, Retryable
-from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
+from fleetgw.domain.ports import NotReady, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from twisted.internet.interfaces import IDelayedCall
 
     from fleetgw.adapters.sinks.support.context import SinkContext
-    from fleetgw.domain.records import Record
+    from fleetgw.adapters.sinks.support.dispatch import Dispatch
 
 T = TypeVar("T")
 
@@ -47,25 +46,8 @@ GATHER_S = 0.002
 COMMIT_BYTES = 16_000_000
 """One commit begins with no more records than take so much memory: their rows take as much again."""
 
-_NOT_RUNNING = NotConnected("the sqlite sink is not running")
-_GIVEN_UP = Retryable("the sqlite sink stopped before the record was committed")
-_READY = Ready()
 
-
-class _UnderWay:
-    """One ``dispatch``."""
-
-    __slots__ = ("answer", "batch", "deadline", "size_bytes")
-
-    def __init__(self, batch: Sequence[Record]) -> None:
-        self.batch = batch
-        self.size_bytes = sum([record.cost_bytes for record in batch])
-        self.answer = Answer()
-        self.deadline: IDelayedCall | None = None
-
-
-@implementer(IDispatcher)
-class SqliteSink:
+class SqliteSink(BaseSink):
     """Writes records into one SQLite file. A receipt means: committed, and the disk has it.
 
     One job at a time runs on the sink's own thread; all state here belongs to the reactor's thread.
@@ -84,80 +66,68 @@ class SqliteSink:
 
         :raises ConfigurationError: a setting is not what it must be.
         """
-        self.name = context.name
-        self._context = context
         self._make_worker = make_worker
         self._settings = read_settings(context)
-        self._record_types = frozenset(context.record_types)
+        numbers = PublishNumbers(context.metrics, "sqlite", "Records committed to the file.", context.record_types)
+        super().__init__(context, timeout_s=self._settings.write_timeout_s, numbers=numbers)
         self._path: Path = self._settings.path
         self._store = Store(self._settings, connect, lambda: self._gave_up)
-        self._numbers = PublishNumbers(context.metrics, "sqlite", "Records committed to the file.", context.record_types)
         self._failures = FailureLog(context.log, "sqlite_err", context.reactor)
         self._backoff = Backoff(0.5, PROBE_MAX_S)
         self._random = Random()  # noqa: S311  jitter needs no secrecy
-        self._readiness: Readiness = NotReady("not started")
         self._worker: Worker | None = None
         self._busy = False
-        self._waiting: list[_UnderWay] = []
-        self._writing: list[_UnderWay] = []
+        self._waiting: list[Dispatch] = []
+        self._writing: list[Dispatch] = []
         self._trims = False
         self._wrote_last = False
         self._timers: dict[str, IDelayedCall] = {}
-        self._stopped: Deferred[None] | None = None
         self._gave_up = False
 
-    def start(self) -> Deferred[None]:
+    def open(self) -> None:
         """Start the sink's thread, which opens the file now or later."""
         self._worker = self._make_worker(f"fleetgw-{self.name}")
-        self._readiness = NotReady(f"{self._path} is being opened")
+        self.destination.not_ready(f"{self._path} is being opened")
         self._context.log.info("sqlite_registered", path=str(self._path), sqlite_version=sqlite3.sqlite_version)
         self._run(self._store.open, self._looked)
         self._later("care", CARE_INTERVAL_S, self._care)
         self._trims = True
-        return succeed(None)
 
-    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
+    def deliver(self, dispatch: Dispatch) -> None:
         """Have records committed, together with all that is waiting when the thread is free."""
-        if self._worker is None or self._stopped is not None:
-            return succeed([_NOT_RUNNING] * len(batch))
-        if not self._record_types.issuperset([record.record_type for record in batch]):
-            return self._dispatch_routed(batch)
-        under_way = _UnderWay(batch)
-        under_way.deadline = self._context.reactor.callLater(self._settings.write_timeout_s, self._time_out, under_way)
-        self._waiting.append(under_way)
+        self._waiting.append(dispatch)
         self._next()
-        return under_way.answer
 
-    def _dispatch_routed(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
-        """Have those records committed whose types are routed here."""
-        outcomes: list[Outcome] = [self._context.not_routed(record.record_type) for record in batch]
-        indexes = [index for index, record in enumerate(batch) if record.record_type in self._record_types]
-        answer = Answer()
+    def timed_out(self, dispatch: Dispatch) -> None:
+        """See ``BaseSink``. A commit that ends later is not heard: writing the records again does no harm."""
+        if dispatch in self._waiting:
+            self._waiting.remove(dispatch)
+        reason = f"{self._path}: nothing was committed within {self._settings.write_timeout_s:g} s"
+        self._stuck(Trouble("TIMEOUT", reason, reopen=False))
+        self.settle_rest(dispatch, Retryable(reason))
 
-        def merge(routed: Sequence[Outcome]) -> None:
-            for index, outcome in zip(indexes, routed, strict=True):
-                outcomes[index] = outcome
-            answer.callback(outcomes)
-
-        if not indexes:
-            return succeed(outcomes)
-        self.dispatch([batch[index] for index in indexes]).addCallback(merge)
-        return answer
-
-    def stop(self) -> Deferred[None]:
-        """Commit what is waiting, close the file."""
-        self._stopped = Deferred(self._give_up)
+    def stopping(self) -> None:
+        """Commit what is waiting."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
         self._trims = False
-        self._readiness = NotReady("stopped")
         self._next()
-        return self._stopped
 
-    def readiness(self) -> Readiness:
-        """By the last commit, or the last look at the file."""
-        return self._readiness
+    def abandon(self) -> None:
+        """Stopping was cancelled: the thread commits nothing more."""
+        self._gave_up = True
+        self._waiting, self._writing = [], []
+
+    def close(self) -> Deferred[None] | None:
+        """Close the file, and let the thread end."""
+        worker, closed = self._worker, Deferred[None]()
+        if worker is None:
+            return None
+        self._run(self._store.close, lambda _: closed.callback(None))
+        self._worker = None
+        worker.quit()
+        return closed
 
     # One job at a time
 
@@ -174,14 +144,12 @@ class SqliteSink:
             self._writing = self._fitting()
             records = [record for each in self._writing for record in each.batch]
             self._run(partial(self._store.write, records), self._wrote)
-        elif self._stopped is not None:
-            self._release()
 
-    def _fitting(self) -> list[_UnderWay]:
+    def _fitting(self) -> list[Dispatch]:
         """Take of what waits as much as one commit may hold; at least one batch."""
         size_bytes = count = 0
         for count, each in enumerate(self._waiting, 1):  # noqa: B007  how many fit
-            size_bytes += each.size_bytes
+            size_bytes += sum([record.cost_bytes for record in each.batch])
             if size_bytes >= COMMIT_BYTES:
                 break
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
@@ -220,7 +188,7 @@ class SqliteSink:
         start = 0
         for each in writing:
             end = start + len(each.batch)
-            self._settle(each, result[start:end])
+            self.settle_all(each, result[start:end])
             start = end
 
     def _looked(self, result: Trouble | None) -> None:
@@ -260,73 +228,20 @@ class SqliteSink:
         self._next()
 
     def _probe(self) -> None:
-        if isinstance(self._readiness, NotReady):
+        if isinstance(self.readiness(), NotReady):
             if self._busy:
                 self._later("probe", self._backoff.initial_s, self._probe)
             else:
                 self._run(self._store.probe, self._looked)
 
-    def _time_out(self, under_way: _UnderWay) -> None:
-        under_way.deadline = None
-        if under_way in self._waiting:
-            self._waiting.remove(under_way)
-        reason = f"{self._path}: nothing was committed within {self._settings.write_timeout_s:g} s"
-        self._stuck(Trouble("TIMEOUT", reason, reopen=False))
-        self._settle(under_way, [Retryable(reason)] * len(under_way.batch))
-
-    # What became of it
+    # The state of the file
 
     def _works(self) -> None:
         self._backoff.succeeded()
-        if self._stopped is None:
-            self._readiness = _READY
+        self.destination.ready()
 
     def _stuck(self, found: Trouble) -> None:
         self._failures.add(found.kind, found.reason)
+        self.destination.not_ready(found.reason)
         if self._stopped is None:
-            self._readiness = NotReady(found.reason)
             self._later("probe", self._backoff.failed(self._random.random()), self._probe)
-
-    def _settle(self, under_way: _UnderWay, outcomes: list[Outcome]) -> None:
-        if under_way.answer.called:
-            return  # it has timed out: whether it was committed is known too late, and writing it again does no harm
-        if under_way.deadline is not None:
-            under_way.deadline.cancel()
-        self._count(under_way.batch, outcomes)
-        under_way.answer.callback(outcomes)
-
-    def _count(self, batch: Sequence[Record], outcomes: list[Outcome]) -> None:
-        types = [record.record_type for record in batch]
-        for record_type in dict.fromkeys(types):
-            sizes = [
-                len(record.payload)
-                for record, outcome in zip(batch, outcomes, strict=True)
-                if outcome is RECEIPT and record.record_type == record_type
-            ]
-            self._numbers.published(record_type, len(sizes), sum(sizes))
-            failed = types.count(record_type) - len(sizes)
-            if failed:
-                self._numbers.failed(record_type, failed)
-
-    # The end
-
-    def _release(self) -> None:
-        self._run(self._store.close, lambda _: self._end())
-        self._worker, worker = None, self._worker
-        if worker is not None:
-            worker.quit()
-
-    def _end(self) -> None:
-        if self._stopped is not None and not self._stopped.called:
-            self._stopped.callback(None)
-
-    def _give_up(self, stopped: Deferred[None]) -> None:
-        """Stopping was cancelled."""
-        self._gave_up = True
-        abandoned = self._waiting + self._writing
-        self._waiting, self._writing = [], []
-        for each in abandoned:
-            self._settle(each, [_GIVEN_UP] * len(each.batch))
-        if self._worker is not None:
-            self._release()
-        stopped.callback(None)

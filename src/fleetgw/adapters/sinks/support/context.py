@@ -1,20 +1,19 @@
-"""What every sink is made from."""
+"""The context that every sink is made from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorThreads, IReactorTime
 from zope.interface import Interface
 
 from fleetgw.domain.errors import Rejected
-from fleetgw.domain.ports import ILog, IMetrics, Outcome
+from fleetgw.domain.ports import ILog, IMetrics
 
 _SHOWN_TYPE_CHARACTERS = 64
 
 
 class ISinkReactor(IReactorTime, IReactorThreads, Interface):
-    """What a sink may ask of the reactor: timers, and callbacks from its own threads."""
+    """The part of the reactor that a sink may use: timers, and callbacks from its own threads."""
 
 
 @frozen
@@ -45,10 +44,3 @@ class SinkContext:
     def not_routed(self, record_type: str) -> Rejected:
         """The outcome of a record whose type is not among ``record_types``: every sink gives the same."""
         return Rejected(f"{record_type[:_SHOWN_TYPE_CHARACTERS]!r} is not routed to {self.name}")
-
-
-class Answer(Deferred[Sequence[Outcome]]):
-    """What ``dispatch`` returns while records are under way: as the port asks, cancelling it does nothing."""
-
-    def cancel(self) -> None:
-        """Leave what is under way alone."""

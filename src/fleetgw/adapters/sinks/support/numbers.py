@@ -1,22 +1,24 @@
-"""The numbers that most sinks count; names are what dashboards of the Go server already use."""
+"""The counters of most sinks; dashboards of the Go server already use these names."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from fleetgw.domain.metrics import Kind, Metric
+from fleetgw.domain.ports import RECEIPT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from fleetgw.domain.ports import IMetrics
+    from fleetgw.domain.ports import IMetrics, Outcome
+    from fleetgw.domain.records import Record
 
 
 class PublishNumbers:
     """``<sink>_publish_total``, ``<sink>_publish_total_bytes`` and ``<sink>_err`` by record type, looked up once.
 
     :param sink: first part of the names, such as ``mqtt``.
-    :param published: what is counted, for people, as in ``Messages that the broker has confirmed.``
+    :param published: the help text of the first, such as ``Messages that the broker has confirmed.``
     """
 
     def __init__(self, metrics: IMetrics, sink: str, published: str, record_types: Iterable[str]) -> None:
@@ -39,3 +41,17 @@ class PublishNumbers:
         """Count records that were not taken, likewise."""
         if record_type in self._series:
             self._series[record_type][2].add(count)
+
+    def count(self, batch: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+        """Count a whole dispatch.
+
+        :param outcomes: in the order of the batch.
+        """
+        sizes: dict[str, list[int]] = {}
+        for record, outcome in zip(batch, outcomes, strict=True):
+            if outcome is RECEIPT:
+                sizes.setdefault(record.record_type, []).append(len(record.payload))
+            else:
+                self.failed(record.record_type)
+        for record_type, published in sizes.items():
+            self.published(record_type, len(published), sum(published))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
-from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
+from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.adapters.sinks.support.vehicle_queues import Entry, VehicleQueues
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.expectation import Expectation
@@ -101,7 +101,7 @@ class Requests:
         by_name = {name: _Destination(name, limits) for name in names}
         self._destinations = {record_type: by_name[name] for record_type, name in destinations.items()}
         self._confirmed_at_s = -math.inf
-        self._open: dict[BatchUnderWay, tuple[IDelayedCall, list[Entry]]] = {}
+        self._open: dict[Dispatch, tuple[IDelayedCall, list[Entry]]] = {}
         self._pauses: set[IDelayedCall] = set()
         self._idle: Deferred[None] | None = None
         self._begun = False
@@ -115,7 +115,7 @@ class Requests:
 
     def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
         """See ``IDispatcher.dispatch``. Before ``begin`` records wait."""
-        under_way = BatchUnderWay(batch)
+        under_way = Dispatch(batch)
         entries: list[Entry] = []
         touched: dict[_Destination, None] = {}
         company = self._limits.records
@@ -191,7 +191,7 @@ class Requests:
 
     def _take_outcomes(self, destination: _Destination, entries: list[Entry], outcomes: Sequence[Outcome]) -> None:
         destination.requests -= 1
-        finished: list[BatchUnderWay] = []
+        finished: list[Dispatch] = []
         published: dict[str, list[int]] = {}
         again: list[Entry] = []
         for entry, outcome in zip(entries, outcomes, strict=True):
@@ -247,7 +247,7 @@ class Requests:
         pause = self._clock.callLater(pause_s, rested)
         self._pauses.add(pause)
 
-    def _expire(self, under_way: BatchUnderWay) -> None:
+    def _expire(self, under_way: Dispatch) -> None:
         _, entries = self._open[under_way]
         timeout_s = self._limits.timeout_s
         outcome: Retryable = NotConnected(f"no answer within {timeout_s:g} s")
@@ -255,18 +255,18 @@ class Requests:
             outcome = Retryable(f"no answer within {timeout_s:g} s, while others were confirmed")
         self._abandon(under_way, entries, outcome)
 
-    def _abandon(self, under_way: BatchUnderWay, entries: list[Entry], outcome: Retryable) -> None:
+    def _abandon(self, under_way: Dispatch, entries: list[Entry], outcome: Retryable) -> None:
         for entry in entries:
             if not under_way.is_settled(entry.index):
                 self._destinations[entry.record.record_type].queues.forget(entry)
                 self._fail(under_way, entry.index, entry.record, outcome)
         self._close(under_way)
 
-    def _finish(self, under_way: BatchUnderWay) -> None:
+    def _finish(self, under_way: Dispatch) -> None:
         self._open[under_way][0].cancel()
         self._close(under_way)
 
-    def _close(self, under_way: BatchUnderWay) -> None:
+    def _close(self, under_way: Dispatch) -> None:
         del self._open[under_way]
         under_way.answer_now()
         if self._idle is not None and not self._open and not self._idle.called:
@@ -282,7 +282,7 @@ class Requests:
                 destination.gathering.cancel()
                 destination.gathering = None
 
-    def _fail(self, under_way: BatchUnderWay, index: int, record: Record, outcome: Retryable | Rejected) -> None:
+    def _fail(self, under_way: Dispatch, index: int, record: Record, outcome: Retryable | Rejected) -> None:
         self._count_failure(record, outcome)
         under_way.settle(index, outcome)
 

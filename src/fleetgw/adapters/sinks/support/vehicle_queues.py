@@ -10,7 +10,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from fleetgw.adapters.sinks.support.under_way import BatchUnderWay
+    from fleetgw.adapters.sinks.support.dispatch import Dispatch
     from fleetgw.domain.records import Record
 
 
@@ -47,7 +47,7 @@ class Entry:
 
     __slots__ = ("attempts", "batch", "company", "index", "record")
 
-    def __init__(self, batch: BatchUnderWay, index: int, record: Record, company: int) -> None:
+    def __init__(self, batch: Dispatch, index: int, record: Record, company: int) -> None:
         self.batch = batch
         self.index = index
         self.record = record

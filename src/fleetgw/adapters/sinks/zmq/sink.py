@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import zmq
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from zmq.utils.monitor import recv_monitor_message
 from zope.interface import implementer
 
+from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
 from fleetgw.adapters.sinks.zmq.admission import Admission
@@ -17,14 +18,15 @@ from fleetgw.adapters.sinks.zmq.connections import EVENTS, Connections
 from fleetgw.adapters.sinks.zmq.held_memory import MARK_BYTES, RECORD_BYTES, HeldMemory
 from fleetgw.adapters.sinks.zmq.settings import key_files, read_settings
 from fleetgw.adapters.watched_files import WatchedFiles
-from fleetgw.domain.errors import ConfigurationError, NotConnected, Problem, Retryable
+from fleetgw.domain.errors import ConfigurationError, Problem, Retryable
 from fleetgw.domain.metrics import Kind, Metric
-from fleetgw.domain.ports import RECEIPT, IDispatcher, IReloadable, NotReady, Outcome, Readiness, Ready
+from fleetgw.domain.ports import RECEIPT, IReloadable, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fleetgw.adapters.sinks.support.context import SinkContext
+    from fleetgw.adapters.sinks.support.dispatch import Dispatch
     from fleetgw.domain.errors import DeliveryError
     from fleetgw.domain.records import Record
 
@@ -44,27 +46,26 @@ PATIENCE_S = 0.5
 LINGER_MS = 500
 """How long what subscribers have not fetched yet may keep the socket when stopping."""
 
-_NOT_RUNNING = NotConnected("the ZMQ sink is not running")
 _NO_ROOM = Retryable("subscribers that read too slowly make the library hold high_water_bytes")
-_READY = Ready()
 
 
-@implementer(IDispatcher, IReloadable)
-class ZmqSink:
+@implementer(IReloadable)
+class ZmqSink(BaseSink):
     """Sends two frames per record: the topic ``<namespace>_<record type>``, and the payload.
 
-    Delivered means that the socket has taken the record: who subscribes later, or reads too slowly, misses it.
+    Delivered means that the socket has taken the record: a client that subscribes later, or reads too slowly, misses it.
     """
 
+    takes_any_type = True  # it logs the record types that it rejects
+
     def __init__(self, context: SinkContext) -> None:
-        self.name = context.name
-        self._context = context
+        super().__init__(context)
         self._key_files = WatchedFiles(key_files(context.settings))
         self._settings = read_settings(context.name, context.settings)
         self._reactor = context.reactor
         self._log = context.log
         self._failures = FailureLog(context.log, "zmq_dispatch_error", context.reactor)
-        self._numbers = PublishNumbers(context.metrics, "zmq", "Records that the socket took.", context.record_types)
+        self._published = PublishNumbers(context.metrics, "zmq", "Records that the socket took.", context.record_types)
         self._topics = {
             record_type: context.destination(record_type).encode("utf-8", "surrogateescape")
             for record_type in context.record_types
@@ -82,11 +83,11 @@ class ZmqSink:
         self._tending = LoopingCall(self._tend)
         self._tending.clock = context.reactor
 
-    def start(self) -> Deferred[None]:
-        """Bind the socket. Fails with ``ConfigurationError`` when it cannot be bound."""
-        return Deferred.fromCoroutine(self._start())
+    def open(self) -> None:
+        """Bind the socket.
 
-    async def _start(self) -> None:
+        :raises ConfigurationError: it cannot be bound.
+        """
         self._sockets: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         publisher = self._sockets.socket(zmq.PUB)
         publisher.setsockopt(zmq.SNDHWM, self._settings.high_water_mark)
@@ -112,12 +113,14 @@ class ZmqSink:
         self._socket = publisher
         self._tending.start(TEND_INTERVAL_S, now=False)
         self._log.info("zmq_bound", addr=self._settings.addr, curve=curve is not None)
+        self.destination.ready()
 
-    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
+    def deliver(self, dispatch: Dispatch) -> None:
         """Hand records to the socket; the outcomes are there at once."""
-        publisher = self._socket
-        if publisher is None:
-            return succeed([_NOT_RUNNING] * len(batch))
+        if self._socket is not None:
+            self.settle_all(dispatch, self._publish(self._socket, dispatch.batch))
+
+    def _publish(self, publisher: zmq.Socket[bytes], batch: Sequence[Record]) -> Sequence[Outcome]:
         outcomes: list[Outcome] = []
         sizes: dict[str, list[int]] = {}
         for record in batch:
@@ -145,8 +148,8 @@ class ZmqSink:
             else:
                 sizes[record_type] = [len(topic) + len(record.payload)]
         for record_type, taken in sizes.items():
-            self._numbers.published(record_type, len(taken), sum(taken))
-        return succeed(outcomes)
+            self._published.published(record_type, len(taken), sum(taken))
+        return outcomes
 
     def _send_marked(self, publisher: zmq.Socket[bytes], topic: bytes, record: Record) -> None:
         """Send so that the library tells when it has let go of the record: its memory is the record's."""
@@ -163,7 +166,7 @@ class ZmqSink:
         self._unmarked_bytes -= len(record.payload) + RECORD_BYTES
         if self._full_since_s is None:
             self._full_since_s = self._reactor.seconds()
-        self._numbers.failed(record.record_type)
+        self._published.failed(record.record_type)
         self._failures.add("full", str(_NO_ROOM), record_type=record.record_type)
         return _NO_ROOM
 
@@ -206,24 +209,18 @@ class ZmqSink:
         outcome: DeliveryError = Retryable(f"the socket did not take it: {error!r}")
         if record.record_type not in self._topics:
             outcome = self._context.not_routed(record.record_type)
-        self._numbers.failed(record.record_type)
+        self._published.failed(record.record_type)
         self._failures.add(type(error).__name__, str(outcome))
         return outcome
 
-    def stop(self) -> Deferred[None]:
+    def close(self) -> Deferred[None] | None:
         """Close the socket; fires when subscribers have fetched what waits, half a second later at most."""
         if self._socket is None:
-            return succeed(None)
+            return None
         self._close()
-        stopped: Deferred[None] = Deferred(lambda cancelled: cancelled.callback(None))
-        self._reactor.callInThread(self._terminate, stopped)
-        return stopped
-
-    def readiness(self) -> Readiness:
-        """Ready while the socket is bound."""
-        if self._unbound:
-            return NotReady(f"{self._endpoint} is being bound again")
-        return NotReady(str(_NOT_RUNNING)) if self._socket is None else _READY
+        closed: Deferred[None] = Deferred()
+        self._reactor.callInThread(self._terminate, closed)
+        return closed
 
     def reload(self) -> Sequence[str]:
         """See ``IReloadable``. Allowed clients count from the next one on; with keys of our own, all connect again.
@@ -246,6 +243,7 @@ class ZmqSink:
         """Cut all subscribers, who connect again."""
         publisher.unbind(self._endpoint)
         self._unbound = True
+        self.destination.not_ready(f"{self._endpoint} is being bound again")
         self._bind_again(publisher)
 
     def _bind_again(self, publisher: zmq.Socket[bytes]) -> None:
@@ -256,6 +254,7 @@ class ZmqSink:
             self._failures.add("bind", f"{self._endpoint} cannot be bound again: {error.strerror}")
         else:
             self._unbound = False
+            self.destination.ready()
 
     def _close(self) -> None:
         if self._tending.running:
@@ -271,10 +270,10 @@ class ZmqSink:
             self._socket.close()
             self._socket = None
 
-    def _terminate(self, stopped: Deferred[None]) -> None:
+    def _terminate(self, closed: Deferred[None]) -> None:
         """Wait for the socket's last bytes; runs in a thread, as it blocks."""
         self._sockets.term()
-        self._reactor.callFromThread(_fire, stopped)
+        self._reactor.callFromThread(closed.callback, None)
 
     def _tend(self) -> None:
         """Look after what nobody waits for urgently: polled, as ZMQ's descriptors tell of changes only."""
@@ -291,8 +290,3 @@ class ZmqSink:
             self._log.info("zmq_socket_event", socket_event=str(zmq.Event(event["event"]).name).lower(), endpoint=endpoint)
         if self._full_since_s is not None and self._socket is not None and not self._unbound:
             self._relieve(self._socket, self._full_since_s)
-
-
-def _fire(stopped: Deferred[None]) -> None:
-    if not stopped.called:
-        stopped.callback(None)

@@ -1,0 +1,196 @@
+"""The life of a sink, from start to stop: everything but the way to its destination."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, fail, succeed
+from zope.interface import implementer
+
+from fleetgw.adapters.sinks.support.destination import Destination
+from fleetgw.adapters.sinks.support.dispatch import Answer, Dispatch
+from fleetgw.domain.errors import ConfigurationError, NotConnected, Retryable
+from fleetgw.domain.ports import RECEIPT, IDispatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted.internet.interfaces import IDelayedCall
+
+    from fleetgw.adapters.sinks.support.context import SinkContext
+    from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+    from fleetgw.domain.ports import Outcome, Readiness
+    from fleetgw.domain.records import Record
+
+
+@implementer(IDispatcher)
+class BaseSink(ABC):
+    """Refuses records while not running, keeps the dispatches under way, and drains or gives them up when it stops.
+
+    A subclass gives ``deliver``, and where it needs them ``open``, ``close`` and ``abandon``. It tells the state of its
+    destination to ``destination``. All of it happens on the reactor's thread.
+
+    :cvar takes_any_type: deliver records of types that are not routed to the sink, too; otherwise they are rejected.
+    :ivar destination: the known state of the destination; not ready until the subclass says otherwise.
+    :param timeout_s: a dispatch has its answer within this time; None for a subclass that sees to it itself.
+    :param numbers: counts every outcome; None counts nothing.
+    """
+
+    takes_any_type = False
+
+    def __init__(
+        self, context: SinkContext, *, timeout_s: float | None = None, numbers: PublishNumbers | None = None
+    ) -> None:
+        self.name = context.name
+        self.destination = Destination(context)
+        self._context = context
+        self._timeout_s = timeout_s
+        self._numbers = numbers
+        self._record_types = frozenset(context.record_types)
+        self._not_running = NotConnected(f"the {context.name} sink is not running")
+        self._given_up = Retryable(f"the {context.name} sink stopped before the record was delivered")
+        self._running = False
+        self._under_way: dict[Dispatch, IDelayedCall | None] = {}
+        self._stopped: Deferred[None] | None = None
+        self._closed = False
+
+    # For a subclass to give
+
+    def open(self) -> None:
+        """Begin to work, as ``IDispatcher.start`` asks; here the destination counts as reached.
+
+        :raises ConfigurationError: for a setting that no retry can help.
+        """
+        self.destination.ready()
+
+    @abstractmethod
+    def deliver(self, dispatch: Dispatch) -> None:
+        """Begin to deliver records, and call ``settle``, ``settle_all`` or ``settle_rest``, now or later. Must not raise.
+
+        :param dispatch: holds records of routed types only, unless ``takes_any_type``.
+        """
+
+    def stopping(self) -> None:
+        """Nothing is dispatched any more; dispatches under way may still settle."""
+
+    def abandon(self) -> None:
+        """Drop all that is under way: its outcomes are given by ``BaseSink`` right afterwards."""
+
+    def close(self) -> Deferred[None] | None:
+        """Release every resource, once nothing is under way; a Deferred is waited for unless stopping is cancelled."""
+
+    # For a subclass to call
+
+    def settle(self, dispatch: Dispatch, index: int, outcome: Outcome) -> None:
+        """Note a record's outcome; its first one stays."""
+        if dispatch in self._under_way and dispatch.settle(index, outcome):
+            self._finish(dispatch)
+
+    def settle_all(self, dispatch: Dispatch, outcomes: Sequence[Outcome]) -> None:
+        """Note the outcomes of all records of a dispatch; does nothing where it has been answered, as after a timeout."""
+        if dispatch in self._under_way:
+            dispatch.settle_all(outcomes)
+            self._finish(dispatch)
+
+    def settle_rest(self, dispatch: Dispatch, outcome: Outcome) -> None:
+        """Give every record without an outcome this one."""
+        if dispatch in self._under_way:
+            dispatch.settle_rest(outcome)
+            self._finish(dispatch)
+
+    def timed_out(self, dispatch: Dispatch) -> None:
+        """A dispatch was not settled in time; here its records get ``Destination.unanswered``."""
+        self.settle_rest(dispatch, self.destination.unanswered(self._timeout_s or 0.0))
+
+    # As a dispatcher
+
+    def start(self) -> Deferred[None]:
+        """Begin to take records; see ``open``."""
+        try:
+            self.open()
+        except ConfigurationError:
+            return fail()
+        self._running = True
+        return succeed(None)
+
+    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
+        """Deliver records; see ``deliver``."""
+        if not self._running:
+            return succeed([self._not_running] * len(batch))
+        if not self.takes_any_type and not self._record_types.issuperset([record.record_type for record in batch]):
+            return self._dispatch_routed(batch)
+        dispatch = Dispatch(batch)
+        self._under_way[dispatch] = None
+        self.deliver(dispatch)
+        if self._timeout_s is not None and dispatch in self._under_way:
+            self._under_way[dispatch] = self._context.reactor.callLater(self._timeout_s, self._time_out, dispatch)
+        return dispatch.answer
+
+    def stop(self) -> Deferred[None]:
+        """Take no more, and wait for what is under way; cancelling gives it up."""
+        if self._stopped is not None and self._stopped.called:
+            return succeed(None)
+        self._running = False
+        self.destination.stopped()
+        self._stopped = Deferred(lambda _: self._give_up())
+        self.stopping()
+        self._close_when_settled()
+        return self._stopped
+
+    def readiness(self) -> Readiness:
+        """The known state of the destination."""
+        return self.destination.readiness
+
+    def _dispatch_routed(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
+        """Deliver the records whose types are routed here, and reject the others."""
+        outcomes: list[Outcome] = [self._context.not_routed(record.record_type) for record in batch]
+        indexes = [index for index, record in enumerate(batch) if record.record_type in self._record_types]
+        if not indexes:
+            return succeed(outcomes)
+        answer = Answer()
+
+        def merge(routed: Sequence[Outcome]) -> None:
+            for index, outcome in zip(indexes, routed, strict=True):
+                outcomes[index] = outcome
+            answer.callback(outcomes)
+
+        self.dispatch([batch[index] for index in indexes]).addCallback(merge)
+        return answer
+
+    def _time_out(self, dispatch: Dispatch) -> None:
+        self._under_way[dispatch] = None
+        self.timed_out(dispatch)
+
+    def _finish(self, dispatch: Dispatch) -> None:
+        deadline = self._under_way.pop(dispatch)
+        if deadline is not None:
+            deadline.cancel()
+        outcomes = dispatch.outcomes()
+        if RECEIPT in outcomes:
+            self.destination.confirmed()
+        if self._numbers is not None:
+            self._numbers.count(dispatch.batch, outcomes)
+        dispatch.answer_now()
+        self._close_when_settled()
+
+    def _close_when_settled(self) -> None:
+        if self._stopped is None or self._closed or self._under_way:
+            return
+        self._closed = True
+        closed = self.close()
+        if closed is None:
+            self._end()
+        else:
+            closed.addCallback(lambda _: self._end())
+
+    def _end(self) -> None:
+        if self._stopped is not None and not self._stopped.called:
+            self._stopped.callback(None)
+
+    def _give_up(self) -> None:
+        self.abandon()
+        for dispatch in [*self._under_way]:
+            self.settle_rest(dispatch, self._given_up)
+        self._close_when_settled()
+        self._end()

@@ -1,0 +1,81 @@
+"""The known state of a sink's destination."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from fleetgw.domain.errors import NotConnected, Retryable
+from fleetgw.domain.line_limit import LineLimit
+from fleetgw.domain.ports import NotReady, Readiness, Ready
+
+if TYPE_CHECKING:
+    from fleetgw.adapters.sinks.support.context import SinkContext
+
+_READY = Ready()
+
+
+class Destination:
+    """Keeps a sink's readiness, and logs each change of it: ``sink_ready`` and ``sink_not_ready``.
+
+    A destination that comes and goes quickly does not flood the log: see ``LineLimit``. Stopping the sink logs nothing.
+
+    :ivar readiness: as last seen; the answer to ``IDispatcher.readiness``.
+    """
+
+    def __init__(self, context: SinkContext) -> None:
+        self.readiness: Readiness = NotReady("not started")
+        self._name = context.name
+        self._log = context.log
+        self._clock = context.reactor
+        self._limit = LineLimit()
+        self._confirmed_at_s = -math.inf
+        self._stopped = False
+
+    def ready(self) -> None:
+        """The destination can be reached."""
+        self.update(_READY)
+
+    def not_ready(self, reason: str) -> None:
+        """The destination cannot be reached.
+
+        :param reason: for people; holds no secret.
+        """
+        self.update(NotReady(reason))
+
+    def update(self, readiness: Readiness) -> None:
+        """Take the state as it is now; does nothing after ``stopped``."""
+        if self._stopped:
+            return
+        before, self.readiness = self.readiness, readiness
+        if type(before) is type(readiness):
+            return
+        event = "sink_ready" if isinstance(readiness, Ready) else "sink_not_ready"
+        unwritten = self._limit.admit(event, "", self._clock.seconds())
+        if unwritten is None:
+            return
+        more = {"more_unwritten": unwritten} if unwritten else {}
+        if isinstance(readiness, NotReady):
+            self._log.warn("sink_not_ready", dispatcher=self._name, error=readiness.reason, **more)
+        else:
+            self._log.info("sink_ready", dispatcher=self._name, **more)
+
+    def stopped(self) -> None:
+        """The sink stops: it stays not ready."""
+        self.readiness = NotReady("stopped")
+        self._stopped = True
+
+    def confirmed(self) -> None:
+        """The destination has confirmed a record."""
+        self._confirmed_at_s = self._clock.seconds()
+
+    def unanswered(self, timeout_s: float, reason: str = "") -> Retryable:
+        """The outcome of a record that the destination has not answered in time.
+
+        ``NotConnected``; or ``Retryable`` where other records were confirmed in the second half of that time, because then
+        it is this record that does not pass.
+        """
+        reason = reason or f"no answer within {timeout_s:g} s"
+        if self._confirmed_at_s > self._clock.seconds() - timeout_s / 2:
+            return Retryable(f"{reason}, while others were confirmed")
+        return NotConnected(reason)

@@ -1,0 +1,70 @@
+"""One call of ``IDispatcher.dispatch`` under way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fleetgw.domain.ports import Outcome
+    from fleetgw.domain.records import Record
+
+
+class Answer(Deferred["Sequence[Outcome]"]):
+    """The Deferred of a dispatch under way: as the port asks, cancelling it does nothing."""
+
+    def cancel(self) -> None:
+        """Leave what is under way alone."""
+
+
+class Dispatch:
+    """A batch under way: an outcome for each record, and the answer once the last is known.
+
+    :ivar batch: its records.
+    :ivar unsettled: the number of records without an outcome.
+    :ivar answer: the Deferred that ``dispatch`` returns.
+    """
+
+    __slots__ = ("_outcomes", "answer", "batch", "unsettled")
+
+    def __init__(self, batch: Sequence[Record]) -> None:
+        self.batch = batch
+        self.unsettled = len(batch)
+        self.answer = Answer()
+        self._outcomes: list[Outcome | None] = [None] * len(batch)
+
+    def settle(self, index: int, outcome: Outcome) -> bool:
+        """Note a record's outcome; its first one stays. Returns whether it was the last record without one."""
+        if self._outcomes[index] is not None:
+            return False
+        self._outcomes[index] = outcome
+        self.unsettled -= 1
+        return not self.unsettled
+
+    def settle_rest(self, outcome: Outcome) -> None:
+        """Give every record that has no outcome this one."""
+        self._outcomes = [outcome if known is None else known for known in self._outcomes]
+        self.unsettled = 0
+
+    def settle_all(self, outcomes: Sequence[Outcome]) -> None:
+        """Note the outcomes of all records, none of which has one yet.
+
+        :param outcomes: in the order of the batch.
+        """
+        self._outcomes = [*outcomes]
+        self.unsettled = 0
+
+    def is_settled(self, index: int) -> bool:
+        """Whether a record has its outcome."""
+        return self._outcomes[index] is not None
+
+    def answer_now(self) -> None:
+        """Fire the answer, once every record has an outcome. The caller may dispatch again before this returns."""
+        self.answer.callback(self.outcomes())
+
+    def outcomes(self) -> Sequence[Outcome]:
+        """The outcomes that are known by now, in the order of the batch."""
+        return [outcome for outcome in self._outcomes if outcome is not None]
