@@ -281,6 +281,6 @@ class ImportTests(CompositionCase):
         self.assertGreaterEqual(declarations, {f"{name}.type" for name in BUILT_IN_SINKS})
         self.assertEqual(
             {module for module in below - declarations - BUILT_IN_SINKS if not module.startswith("support")},
-            {"", "registry", "sink_type", "logger.sink", "mqtt.broker_url", "mqtt.packets", "mqtt.topics"},
+            {"", "registry", "sink_type", "logger.data", "logger.sink", "mqtt.broker_url", "mqtt.packets", "mqtt.topics"},
             "and nothing else of any other sink",
         )
