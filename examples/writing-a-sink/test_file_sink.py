@@ -10,8 +10,7 @@ from typing import Any
 from fleetgw_file_sink import FileSink
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from fleetgw.adapters.sinks.support.context import ISinkReactor, SinkContext
-from fleetgw.domain.errors import ConfigurationError
+from fleetgw.sinkapi import ConfigurationError, ISinkReactor, SinkContext
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.dispatcher_harness import InMemoryHarness, Received
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor
@@ -32,7 +31,7 @@ class SlowDisk(ThreadlessReactor):
 
 
 class FileHarness(InMemoryHarness):
-    confirmed_metric = "file_written_total"
+    confirmed_metric = "file_publish_total"
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,5 +82,5 @@ class FileSinkTests(DispatcherContract, TestCase):
 class SettingsTests(SynchronousTestCase):
     def test_path_is_needed(self) -> None:
         context = SinkContext("file", {}, "fleet", ("V",), ThreadlessReactor(), ReadableMetrics(), ReadableLog())
-        with self.assertRaisesRegex(ConfigurationError, r"dispatchers\.file\.settings\.path: is None; name the file"):
+        with self.assertRaisesRegex(ConfigurationError, "file.path: is missing; must be the path of a file"):
             FileSink(context)

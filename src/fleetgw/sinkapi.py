@@ -1,0 +1,110 @@
+"""The one module that sinks of other packages import.
+
+Every name in ``__all__`` is stable: between two releases with the same first number, no name is taken away or changes its
+meaning, its arguments or its results. Names may be added. Everything else in ``fleetgw``, except ``fleetgw.testing``, may
+change at any time. docs/writing-a-sink.md explains the names in the order in which a sink needs them.
+"""
+
+from msgspec import Meta
+
+from fleetgw.adapters.secrets import Secret, SecretFile
+from fleetgw.adapters.settings.checking import SettingsCheck
+from fleetgw.adapters.settings.client_tls import ClientTls
+from fleetgw.adapters.settings.converting import typed
+from fleetgw.adapters.settings.lane import LaneOverride
+from fleetgw.adapters.settings.values import Natural, Pause, Port, Positive, Seconds, Settings
+from fleetgw.adapters.sinks.sink_type import (
+    Confirmation,
+    Confirms,
+    ConfirmsLess,
+    ConfirmsNothing,
+    Exclusive,
+    SinkType,
+    imported,
+)
+from fleetgw.adapters.sinks.support.base_sink import BaseSink
+from fleetgw.adapters.sinks.support.blocking_sink import BlockingSink
+from fleetgw.adapters.sinks.support.context import ISinkReactor, SinkContext
+from fleetgw.adapters.sinks.support.destination import Destination
+from fleetgw.adapters.sinks.support.dispatch import Dispatch
+from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.watched_files import WatchedFiles
+from fleetgw.domain.errors import ConfigurationError, DeliveryError, NotConnected, Problem, Rejected, Retryable
+from fleetgw.domain.metrics import Kind, Metric
+from fleetgw.domain.ports import (
+    RECEIPT,
+    Finding,
+    ICounter,
+    IDiagnosable,
+    IDispatcher,
+    IGauge,
+    IHoldsCopies,
+    ILog,
+    IMetrics,
+    IPromptDispatcher,
+    IReloadable,
+    NotReady,
+    Outcome,
+    Readiness,
+    Ready,
+    Receipt,
+    Verdict,
+)
+from fleetgw.domain.records import Record
+
+__all__ = [
+    "RECEIPT",
+    "BaseSink",
+    "BlockingSink",
+    "ClientTls",
+    "ConfigurationError",
+    "Confirmation",
+    "Confirms",
+    "ConfirmsLess",
+    "ConfirmsNothing",
+    "DeliveryError",
+    "Destination",
+    "Dispatch",
+    "Exclusive",
+    "Finding",
+    "ICounter",
+    "IDiagnosable",
+    "IDispatcher",
+    "IGauge",
+    "IHoldsCopies",
+    "ILog",
+    "IMetrics",
+    "IPromptDispatcher",
+    "IReloadable",
+    "ISinkReactor",
+    "Kind",
+    "LaneOverride",
+    "Meta",
+    "Metric",
+    "Natural",
+    "NotConnected",
+    "NotReady",
+    "Outcome",
+    "Pause",
+    "Port",
+    "Positive",
+    "Problem",
+    "PublishNumbers",
+    "Readiness",
+    "Ready",
+    "Receipt",
+    "Record",
+    "Rejected",
+    "Retryable",
+    "Seconds",
+    "Secret",
+    "SecretFile",
+    "Settings",
+    "SettingsCheck",
+    "SinkContext",
+    "SinkType",
+    "Verdict",
+    "WatchedFiles",
+    "imported",
+    "typed",
+]
