@@ -54,9 +54,6 @@ FREE_FORM = {"free_form": True}
 ZERO_IS_LEFT_OUT = {"as_left_out": (0,)}
 """Hint: 0 says what a key that is left out says."""
 
-EMPTY_IS_LEFT_OUT = {"as_left_out": ("",)}
-"""Hint: so does empty text."""
-
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(ge=0)]

@@ -137,7 +137,7 @@ def _sinks(config: Config, findings: Findings, surroundings: GatewaySurroundings
             continue
         path = settings_path(name)
         try:
-            found = sink_type(name, config, surroundings.installed)
+            found = sink_type(name, config)
         except ConfigurationError as error:
             findings.problems += error.problems
             continue

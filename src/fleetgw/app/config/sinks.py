@@ -58,21 +58,20 @@ def routed_sinks(config: Config) -> frozenset[str]:
     return frozenset(sink for sinks in config.records.values() for sink in sinks)
 
 
-def sink_type(name: str, config: Config, installed: Installed | None = None) -> AnySinkType:
+def sink_type(name: str, config: Config) -> AnySinkType:
     """Find the type of the sink called ``name``: built in, named as ``module:NAME``, or an installed entry point.
 
     :raises ConfigurationError: it cannot be found or imported.
     """
-    installed = installed or installed_sinks()
+    if name in BUILT_IN_SINKS:
+        return built_in_sinks()[name]
     dispatcher = config.dispatchers.get(name)
-    if name in installed.built_in:
-        return installed.built_in[name]
     if dispatcher is not None and dispatcher.class_ is not None:
         return load(EntryPoint(name, dispatcher.class_, ENTRY_POINT_GROUP), f"{member('dispatchers', name)}.class")
-    if name in installed.third_party:
-        return load(installed.third_party[name], member("dispatchers", name))
+    if (entry_point := installed_sinks().third_party.get(name)) is not None:
+        return load(entry_point, member("dispatchers", name))
     raise ConfigurationError(
-        [Problem("records", f"no sink is called {name}", f"use one of {', '.join(sorted(installed.built_in))}")]
+        [Problem("records", f"no sink is called {name}", f"use one of {', '.join(sorted(BUILT_IN_SINKS))}")]
     )
 
 
