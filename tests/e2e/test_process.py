@@ -35,6 +35,12 @@ def hang(host, *arguments, **options):
 socket.getaddrinfo = hang
 """
 
+DECLARATION = """
+from fleetgw.adapters.sinks.sink_type import SinkType
+
+TYPE = SinkType(name="mine", settings=dict[str, object], make=Sink)
+"""
+
 SLOW_TO_IMPORT = """
 import sys
 print("importing", file=sys.stderr, flush=True)
@@ -94,9 +100,9 @@ class NameServerTests(ProcessCase):
             "    def start(self):\n"
             "        ThreadPoolExecutor().submit(threading.Event().wait)\n"
             "        threading.Thread(target=threading.Event().wait).start()\n"
-            "        return super().start()\n"
+            "        return super().start()\n" + DECLARATION
         )
-        sink = {"mine": {"class": "hanging_sink:Sink"}}
+        sink = {"mine": {"class": "hanging_sink:TYPE"}}
         environ = {"PYTHONPATH": str(self.folder)}
         with GatewayProcess(self.folder, environ, records={"V": ["mine"]}, dispatchers=sink) as gateway:
             gateway.wait_for("server_listening")
@@ -106,8 +112,8 @@ class NameServerTests(ProcessCase):
 class EarlySignalTests(ProcessCase):
     def importing(self, *wrapper: str) -> GatewayProcess:
         """A gateway that is still importing the client library of a sink; it goes on when its input ends."""
-        (self.folder / "slow_sink.py").write_text(SLOW_TO_IMPORT)
-        sink = {"mine": {"class": "slow_sink:Sink"}}
+        (self.folder / "slow_sink.py").write_text(SLOW_TO_IMPORT + DECLARATION)
+        sink = {"mine": {"class": "slow_sink:TYPE"}}
         environ = {"PYTHONPATH": str(self.folder)}
         return GatewayProcess(self.folder, environ, wrapper=wrapper, records={"V": ["mine"]}, dispatchers=sink)
 

@@ -32,6 +32,11 @@ class Sink:
         raise NotImplementedError
     def readiness(self):
         return NotReady("never")
+
+
+from fleetgw.adapters.sinks.sink_type import SinkType
+
+TYPE = SinkType(name="mine", settings=dict[str, object], make=Sink)
 """
 
 
@@ -86,7 +91,7 @@ class RefusalTests(FolderCase):
 
     def test_a_sink_that_cannot_start_ends_with_1_and_its_reason(self) -> None:
         (self.folder / "sink_that_cannot_start.py").write_text(SINK_THAT_CANNOT_START)
-        sink = {"mine": {"class": "sink_that_cannot_start:Sink"}}
+        sink = {"mine": {"class": "sink_that_cannot_start:TYPE"}}
         environ = {"PYTHONPATH": os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])}
         with GatewayProcess(self.folder, environ, records={"V": ["mine"]}, dispatchers=sink) as gateway:
             self.assertEqual(gateway.wait(), 1, gateway.output())
