@@ -16,7 +16,8 @@ from twisted.trial.unittest import TestCase
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
 from fleetgw.adapters.secrets import SecretFile
-from fleetgw.adapters.sinks.kafka import Client, kafka_sink
+from fleetgw.adapters.sinks.kafka.settings import Client
+from fleetgw.adapters.sinks.kafka.type import kafka_sink
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.domain.delivery import BacklogLimits
