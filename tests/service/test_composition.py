@@ -174,6 +174,21 @@ class BuiltInTests(CompositionCase):
         assert alerts is not None
         self.assertEqual((alerts.lanes, alerts.confirming), ((parts.lanes["memory"],), None))
 
+    def test_more_connections_than_file_descriptors_allow_are_said(self) -> None:
+        for configured, said in ((619, 1), (618, 0), (0, 0)):
+            log = ReadableLog()
+            loaded = parse_config(self.text(limits={"max_connections": configured}), {}, self.folder)
+            with mock.patch("fleetgw.app.service.composition.descriptor_limit", return_value=1024):
+                parts = compose(loaded, cast("Any", ThreadlessReactor()), log)  # nothing listens here
+            self.assertEqual(parts.vehicles.context.limits.max_connections, 618)
+            warnings = log.fields_of("configuration_warning")
+            self.assertEqual(len(warnings), said)
+            for warning in warnings:
+                self.assertEqual(warning["key"], "limits.max_connections")
+                self.assertEqual(
+                    warning["warning"], "is 619, but 1024 file descriptors leave room for 618; set LimitNOFILE=1026"
+                )
+
     def test_limits_issuers_and_metrics(self) -> None:
         parts = self.compose(
             rate_limit={"enabled": True, "message_limit": 5, "message_interval_time": 7},

@@ -1,4 +1,4 @@
-"""The gateway's life on a reactor in memory, with vehicles over real TLS in memory."""
+"""The life of a gateway on a reactor in memory, with vehicles over real TLS in memory."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING, Any, cast
 from unittest import TestCase, mock
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from zope.interface import alsoProvides
 
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
 from fleetgw.adapters.logs.lines import JsonLog
 from fleetgw.app.config import parse_config
+from fleetgw.app.service import process
 from fleetgw.app.service.composition import Parts, compose
-from fleetgw.app.service.gateway_service import READY_WITHIN_S, GatewayService
+from fleetgw.app.service.life import GatewayLife
+from fleetgw.app.service.process import GatewayProcess
 from fleetgw.app.service.reloading import LOOK_EVERY_S
 from fleetgw.app.service.service_maker import Options, makeService
+from fleetgw.app.service.sink_runner import READY_WITHIN_S
 from fleetgw.domain.errors import ConfigurationError, FleetgwError, Problem
 from fleetgw.domain.ports import IReloadable
 from fleetgw.simulator.certificates import Credential, make_authority, make_server, make_vehicle
@@ -127,7 +131,7 @@ class ServiceCase(TestCase):
         (self.folder / "server.crt").write_bytes(server.certificate_pem())
         (self.folder / "server.key").write_bytes(server.key_pem())
 
-    def make(self, **changes: object) -> GatewayService:
+    def make(self, **changes: object) -> GatewayLife:
         config = {
             "port": DOOR,
             "status_port": STATUS,
@@ -141,8 +145,16 @@ class ServiceCase(TestCase):
         self.memory = cast("MemorySink", self.parts.lanes["memory"].sink)
         for name, lane in self.parts.lanes.items():
             self.follow(name, lane.sink)
-        self.service = GatewayService(self.parts, loaded.config, cast("Any", self.reactor))
-        return self.service
+        lines = self.log if isinstance(self.log, JsonLog) else None
+        self.life = GatewayLife(self.parts, cast("Any", self.reactor), lines)
+        return self.life
+
+    def begin(self, life: GatewayLife) -> list[object]:
+        """Bind and start; the result of the start will be in the list."""
+        ended: list[object] = []
+        life.bind()
+        life.start().addBoth(ended.append)
+        return ended
 
     def follow(self, name: str, sink: Any) -> None:  # an instance whose methods are replaced
         """Have a sink's start and stop in the journal."""
@@ -150,12 +162,11 @@ class ServiceCase(TestCase):
         sink.start = lambda: self.journal.append(f"start {name}") or start()
         sink.stop = lambda: self.journal.append(f"stop {name}") or stop()
 
-    def start(self, **changes: object) -> GatewayService:
-        service = self.make(**changes)
-        service.privilegedStartService()
-        service.startService()
+    def start(self, **changes: object) -> GatewayLife:
+        life = self.make(**changes)
+        self.begin(life)
         self.reactor.run()
-        return service
+        return life
 
     def vehicle(self) -> InMemoryVehicle:
         return InMemoryVehicle(self.parts.door, self.vehicle_credential, self.authority.certificate_pem(), self.reactor)
@@ -186,42 +197,40 @@ class ServiceCase(TestCase):
 
 class StartTests(ServiceCase):
     def test_ports_first_then_sinks_then_vehicles(self) -> None:
-        service = self.make()
-        service.privilegedStartService()
+        life = self.make()
+        life.bind()
         self.assertEqual(sorted(self.reactor.ports), [DOOR, STATUS, METRICS])
         self.assertFalse(self.reactor.ports[DOOR].reading)
-        service.startService()
+        life.start()
         self.assertEqual(self.journal, [])
         self.reactor.run()
-        self.assertEqual(self.journal, ["start memory", "start logger", f"read {DOOR}"])
-        self.assertEqual(service.port, DOOR)
+        self.assertEqual(self.journal, ["read 8080", "read 9090", "start memory", "start logger", f"read {DOOR}"])
+        self.assertEqual(life.port, DOOR)
         self.assertTrue(
             {"starting_server", "status_server_configured", "custom_ca_file_appened", "server_listening"}
             <= set(self.events())
         )
 
     def test_probes_reach_the_status_port_at_every_address(self) -> None:
-        self.make(host="10.0.0.1").privilegedStartService()
+        self.make(host="10.0.0.1").bind()
         self.assertEqual(self.reactor.ports[DOOR].interface, "10.0.0.1")
         self.assertEqual(self.reactor.ports[STATUS].interface, "")
         self.assertEqual(self.reactor.ports[METRICS].interface, "127.0.0.1")
 
     def test_no_door_before_the_last_sink_may_be_dispatched_to(self) -> None:
-        service = self.make()
+        life = self.make()
         started: Deferred[None] = Deferred()
         self.memory.start = lambda: started  # type: ignore[method-assign]  # to hold it
-        service.privilegedStartService()
-        service.startService()
+        self.begin(life)
         self.reactor.run()
         self.assertFalse(self.reactor.ports[DOOR].reading)
         started.callback(None)
         self.assertTrue(self.reactor.ports[DOOR].reading)
 
     def test_a_sink_that_is_not_ready_holds_up_nothing_and_is_named(self) -> None:
-        service = self.make()
+        life = self.make()
         self.memory.go_away("no broker")
-        service.privilegedStartService()
-        service.startService()
+        self.begin(life)
         self.reactor.run()
         self.assertTrue(self.reactor.ports[DOOR].reading)
         self.assertEqual(self.log.fields_of("sink_not_ready"), [])
@@ -236,39 +245,32 @@ class StartTests(ServiceCase):
         vehicle.advance(31)
         self.assertEqual(vehicle.acked, [b"1"])
 
-    def test_a_sink_that_cannot_start_ends_the_process_with_its_reasons(self) -> None:
+    def test_a_sink_that_cannot_start_fails_the_start_with_its_reasons(self) -> None:
         problems = [Problem("memory.a", "is wrong", "set it right"), Problem("memory.b", "is too", "set it too")]
-        failures: list[tuple[Exception, str]] = [
-            (ConfigurationError(problems), "is wrong"),
-            (RuntimeError("a bug"), "RuntimeError: a bug"),
+        failures: list[tuple[Exception, str, int]] = [
+            (ConfigurationError(problems), "is wrong", 2),
+            (RuntimeError("a bug"), "RuntimeError: a bug", 1),
         ]
-        for error, reason in failures:
+        for error, reason, count in failures:
             with self.subTest(reason):
                 self.reactor, self.log = ServiceReactor(), ReadableLog()
                 self.journal = self.reactor.journal
-                service = self.make()
+                life = self.make()
                 self.memory.start = lambda error=error: fail(error)  # type: ignore[method-assign, misc]  # a double
-                service.privilegedStartService()
-                service.startService()
-                self.assertEqual((self.reactor.stops, service.exit_status), (0, 0))
+                ended = self.begin(life)
+                self.assertEqual(ended, [])
                 self.reactor.run()
-                self.assertEqual((self.reactor.stops, service.exit_status), (1, 1))
+                (failure,) = ended
+                self.assertIsInstance(failure, Failure)
+                raised = cast("ConfigurationError", cast("Failure", failure).value)
+                self.assertEqual(len(raised.problems), count)
                 self.assertFalse(self.reactor.ports[DOOR].reading)
                 self.assertEqual(self.log.fields_of("sink_start_failed")[0]["error"], reason)
-                stopped = service.stopService()
+                stopped = life.stop()
                 self.assertTrue(self.stopped_within(stopped, 1))
                 self.assertEqual([each for each in self.journal if each.startswith("stop m")], [], "never started")
                 self.assertIn("stop logger", self.journal)
-
-    def test_a_start_that_raises_is_no_different(self) -> None:
-        def start() -> Deferred[None]:
-            raise RuntimeError("a bug")
-
-        service = self.make()
-        self.memory.start = start  # type: ignore[method-assign]  # a double
-        service.startService()
-        self.reactor.run()
-        self.assertEqual((self.reactor.stops, service.exit_status), (1, 1))
+                self.assertEqual(self.reactor.stops, 0, "the reactor is the program's")
 
     def test_a_port_that_is_taken_is_named_by_its_key(self) -> None:
         keys = {DOOR: "port", STATUS: "status_port", METRICS: "monitoring.prometheus_metrics_port"}
@@ -277,7 +279,7 @@ class StartTests(ServiceCase):
                 self.reactor = ServiceReactor()
                 self.reactor.taken = {number}
                 with self.assertRaises(ConfigurationError) as caught:
-                    self.make().privilegedStartService()
+                    self.make().bind()
                 (problem,) = caught.exception.problems
                 self.assertEqual(problem.path, key)
                 self.assertIn(str(number), problem.what)
@@ -285,17 +287,17 @@ class StartTests(ServiceCase):
                 self.assertIn(f"sport = :{number}", problem.fix)
 
     def test_pages_only_where_they_are_configured(self) -> None:
-        self.make(status_port=0, monitoring={}).privilegedStartService()
+        self.make(status_port=0, monitoring={}).bind()
         self.assertEqual(list(self.reactor.ports), [DOOR])
 
     def test_the_profiler_listens_on_loopback_and_a_profile_ends_with_the_gateway(self) -> None:
-        service = self.start(monitoring={"profiler_port": 6060})
+        life = self.start(monitoring={"profiler_port": 6060})
         self.assertEqual(self.reactor.ports[6060].interface, "127.0.0.1")
         self.assertIn(("info", "profiler_started", {"port": 6060}), self.log.entries)
         self.assertIn(b" 200 OK", self.get(6060, "/gc_stats"))
         profile = self.request(6060, "/debug/pprof/profile?seconds=300")
         self.assertEqual(profile.value(), b"")
-        service.stopService()
+        life.stop()
         self.reactor.advance(1)
         self.assertIn(b" 503 ", profile.value())
 
@@ -305,11 +307,11 @@ class StartTests(ServiceCase):
         server.bind(("127.0.0.1", 0))
         server.settimeout(10)
         host = f"127.0.0.1:{server.getsockname()[1]}"
-        service = self.start(monitoring={"statsd": {"host": host, "prefix": "ft.", "flush_period": 60000}})
+        life = self.start(monitoring={"statsd": {"host": host, "prefix": "ft.", "flush_period": 60000}})
         vehicle = self.vehicle()
         vehicle.connect()
         vehicle.advance(1)
-        stopped = service.stopService()
+        stopped = life.stop()
         vehicle.pump()
         vehicle.advance(0.1)
         self.assertTrue(stopped.called)
@@ -327,14 +329,14 @@ class StartTests(ServiceCase):
 
 class StopTests(ServiceCase):
     def test_the_whole_order(self) -> None:
-        service = self.start()
+        life = self.start()
         vehicle = self.vehicle()
         vehicle.connect()
         vehicle.advance(1)
         self.memory.hold()
         vehicle.send("V", b"", b"1")
         vehicle.advance(0.1)
-        stopped = service.stopService()
+        stopped = life.stop()
 
         # not ready, not listening, not reading
         self.assertIn(b" 503 ", self.get(STATUS, "/status").splitlines()[0])
@@ -365,15 +367,15 @@ class StopTests(ServiceCase):
         self.assertEqual(self.log.fields_of("stopping_server"), [{"connections": 1}])
 
     def test_at_once_when_nothing_is_there(self) -> None:
-        stopped = self.start().stopService()
+        stopped = self.start().stop()
         self.assertTrue(stopped.called)
 
     def test_nothing_is_left_on_the_clock(self) -> None:
-        service = self.start()
+        life = self.start()
         vehicle = self.vehicle()
         vehicle.connect()
         vehicle.advance(1)
-        stopped = service.stopService()
+        stopped = life.stop()
         vehicle.pump()
         vehicle.advance(0.1)
         self.assertTrue(stopped.called)
@@ -381,14 +383,14 @@ class StopTests(ServiceCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_a_hung_sink_holds_the_stop_up_to_the_deadline_and_no_longer(self) -> None:
-        service = self.start()
+        life = self.start()
         vehicle = self.vehicle()
         vehicle.connect()
         vehicle.advance(1)
         self.memory.hold()
         vehicle.send("V", b"", b"1")
         vehicle.advance(0.1)
-        stopped = service.stopService()
+        stopped = life.stop()
         vehicle.advance(7.9)
         self.assertIsNone(vehicle.closed)
         vehicle.advance(0.2)
@@ -436,7 +438,7 @@ class StopTests(ServiceCase):
                     self.memory.hold()
                 vehicle.send("V", b"", b"1")
                 vehicle.advance(0.1)
-                self.service.stopService()
+                self.life.stop()
                 for _ in range(101):
                     vehicle.advance(drain_s / 100)
                 (waited_s,) = [each for each in happened if isinstance(each, float)]
@@ -447,13 +449,13 @@ class StopTests(ServiceCase):
                 self.assertEqual(stream.last["unwritten_log_lines"], 2 + stream.dead_letters)
 
     def test_a_hung_sink_costs_no_other_sink_its_disconnected_records(self) -> None:
-        service = self.start(records={"V": ["memory"], "connectivity": ["memory", "logger"]})
+        life = self.start(records={"V": ["memory"], "connectivity": ["memory", "logger"]})
         vehicle = self.vehicle()
         vehicle.connect()
         vehicle.advance(1)
         self.memory.hold()
         vehicle.send("V", b"", b"1")
-        service.stopService()
+        life.stop()
         for _ in range(100):
             vehicle.advance(0.1)
         statuses = [fields["data"]["Status"] for fields in self.log.fields_of("record_payload")]
@@ -464,9 +466,9 @@ class StopTests(ServiceCase):
             def cancel(self) -> None:
                 pass
 
-        service = self.start()
+        life = self.start()
         self.memory.stop = Stubborn  # type: ignore[method-assign]  # a double
-        stopped = service.stopService()
+        stopped = life.stop()
         self.assertFalse(self.stopped_within(stopped, 9.9))
         self.assertTrue(self.stopped_within(stopped, 0.2))
 
@@ -477,19 +479,19 @@ class StopTests(ServiceCase):
         for stop in (broken, lambda: fail(RuntimeError("a bug"))):
             self.reactor, self.log = ServiceReactor(), ReadableLog()
             self.journal = self.reactor.journal
-            service = self.start()
+            life = self.start()
             self.memory.stop = stop  # type: ignore[method-assign]  # a double
-            self.assertTrue(service.stopService().called)
+            self.assertTrue(life.stop().called)
             self.assertIn("stop logger", self.journal)
             self.assertIn("a bug", str(self.log.fields_of("sink_stop_failed")[0]["error"]))
 
     def test_a_vehicle_that_does_not_answer_the_goodbye_is_cut(self) -> None:
-        service = self.start()
+        life = self.start()
         vehicle = self.vehicle()
         vehicle.connect()
         vehicle.advance(1)
         vehicle.stop_reading()
-        stopped = service.stopService()
+        stopped = life.stop()
         vehicle.advance(1.9)
         self.assertFalse(stopped.called)
         vehicle.advance(0.2)
@@ -498,14 +500,14 @@ class StopTests(ServiceCase):
         self.assertEqual(self.statuses()[-1], ConnectivityEvent.DISCONNECTED)
 
     def test_the_longest_drain_of_a_lane_counts(self) -> None:
-        service = self.start(delivery={"drain_timeout_s": 1, "sinks": {"memory": {"drain_timeout_s": 20}}})
+        life = self.start(delivery={"drain_timeout_s": 1, "sinks": {"memory": {"drain_timeout_s": 20}}})
         vehicle = self.vehicle()
         vehicle.connect()
         vehicle.advance(1)
         self.memory.hold()
         vehicle.send("V", b"", b"1")
         vehicle.advance(0.1)
-        stopped = service.stopService()
+        stopped = life.stop()
         vehicle.advance(15)
         self.assertFalse(stopped.called)
         self.memory.release()
@@ -515,14 +517,14 @@ class StopTests(ServiceCase):
         self.assertTrue(stopped.called)
 
     def test_acked_records_in_flight_are_dead_letters_when_the_sink_gives_up(self) -> None:
-        service = self.start(reliable_ack_sources={}, records={"V": ["memory"]})
+        life = self.start(reliable_ack_sources={}, records={"V": ["memory"]})
         vehicle = self.vehicle()
         vehicle.connect()
         self.memory.hold()
         vehicle.send("V", b"", b"acked")
         vehicle.advance(0.1)
         self.assertEqual(vehicle.acked, [b"acked"])
-        stopped = service.stopService()
+        stopped = life.stop()
         for _ in range(110):
             vehicle.advance(0.1)
         self.assertTrue(stopped.called)
@@ -533,12 +535,11 @@ class StopTests(ServiceCase):
 
     def test_stopping_while_a_sink_still_starts(self) -> None:
         cancelled: list[object] = []
-        service = self.make()
+        life = self.make()
         self.memory.start = lambda: Deferred(cancelled.append)  # type: ignore[method-assign]  # a double
-        service.privilegedStartService()
-        service.startService()
+        self.begin(life)
         self.reactor.run()
-        stopped = service.stopService()
+        stopped = life.stop()
         self.assertTrue(stopped.called)
         self.assertEqual(len(cancelled), 1)
         self.assertNotIn("stop memory", self.journal)
@@ -546,8 +547,94 @@ class StopTests(ServiceCase):
         self.assertNotIn(f"read {DOOR}", self.journal)
         self.assertEqual((self.log.fields_of("sink_start_failed"), self.reactor.stops), ([], 0))
 
+    def test_stopping_before_the_reactor_runs(self) -> None:
+        life = self.make()
+        ended = self.begin(life)
+        self.assertTrue(life.stop().called)
+        self.assertTrue(cast("Failure", ended[0]).check(CancelledError))
+        self.reactor.run()
+        self.assertNotIn("start memory", self.journal)
+
+    def test_a_start_that_is_given_up_ends_what_has_begun(self) -> None:
+        cancelled: list[object] = []
+        life = self.make()
+        self.memory.start = lambda: Deferred(cancelled.append)  # type: ignore[method-assign]  # a double
+        ended: list[object] = []
+        life.bind()
+        starting = life.start().addBoth(ended.append)
+        self.reactor.run()
+        starting.cancel()
+        self.assertEqual(len(cancelled), 1)
+        self.assertTrue(cast("Failure", ended[0]).check(CancelledError))
+        self.assertFalse(self.reactor.ports[DOOR].reading)
+
+
+class ProcessTests(ServiceCase):
+    """The gateway under twistd. What would change this very process is replaced."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for name in ("early_signals", "signal", "gc", "_before_threads_are_awaited"):
+            patched = mock.patch.object(process, name)
+            setattr(self, name, patched.start())
+            self.addCleanup(patched.stop)
+
+    def process(self, **changes: object) -> GatewayProcess:
+        self.make(**changes)
+        log = mock.Mock(wraps=self.log, finish=lambda: 0)
+        return GatewayProcess(self.life, log, mock.Mock(), cast("Any", self.reactor), {})
+
+    def exit_status(self) -> int:
+        called: Any = self._before_threads_are_awaited  # type: ignore[attr-defined]  # a double of ``setUp``
+        ((_, status),) = [call.args for call in called.call_args_list]
+        return int(status)
+
+    def test_a_stop_that_was_asked_for_ends_with_0(self) -> None:
+        service = self.process()
+        service.privilegedStartService()
+        service.startService()
+        self.reactor.run()
+        self.assertEqual(self.life.port, DOOR)
+        self.assertTrue(service.stopService().called)
+        self.assertEqual((self.exit_status(), self.reactor.stops), (0, 0))
+
+    def test_a_gateway_that_cannot_start_ends_the_process_with_1(self) -> None:
+        def broken() -> Deferred[None]:
+            raise RuntimeError("a bug")
+
+        for start in (broken, lambda: fail(ConfigurationError([Problem("a", "b", "c")]))):
+            self.reactor = ServiceReactor()
+            self._before_threads_are_awaited.reset_mock()  # type: ignore[attr-defined]  # a double
+            service = self.process()
+            self.memory.start = start  # type: ignore[method-assign]  # a double
+            service.privilegedStartService()
+            service.startService()
+            self.assertEqual((self.reactor.stops, service.exit_status), (0, 0))
+            self.reactor.run()
+            self.assertEqual((self.reactor.stops, service.exit_status), (1, 1))
+            self.assertTrue(self.stopped_within(service.stopService(), 1))
+            self.assertEqual(self.exit_status(), 1)
+
+    def test_an_error_that_nobody_foresaw_ends_it_too_and_is_logged(self) -> None:
+        service = self.process()
+        service.privilegedStartService()
+        with mock.patch.object(self.life, "start") as start:
+            start.return_value = fail(KeyError("a bug"))
+            service.startService()
+        self.assertEqual((self.reactor.stops, service.exit_status), (1, 1))
+        self.assertIn("a bug", str(self.log.fields_of("cannot_start")))
+
+    def test_a_stop_while_sinks_start_is_no_failure(self) -> None:
+        service = self.process()
+        self.memory.start = Deferred  # type: ignore[method-assign]  # a double
+        service.privilegedStartService()
+        service.startService()
+        self.reactor.run()
+        self.assertTrue(service.stopService().called)
+        self.assertEqual((self.exit_status(), self.reactor.stops), (0, 0))
+
     def test_to_end_twice_is_harmless(self) -> None:
-        service = self.start()
+        service = self.process()
         service.end()
         service.end()
         self.assertEqual(self.reactor.stops, 2)
@@ -560,14 +647,14 @@ class ReloadTests(ServiceCase):
         return vehicle.connect()
 
     def test_good_files_serve_new_connections_and_old_ones_live_on(self) -> None:
-        service = self.start()
+        life = self.start()
         old = self.vehicle()
         old.connect()
         now = datetime.now(UTC)
         stranger = make_authority(now, 30, "Stranger")
         self.write_certificates(make_server(stranger, ["localhost"], now, 30))
         self.assertTrue(self.certificate_of_new_connection())
-        service.reload_certificates()
+        life.reload_certificates()
         self.assertFalse(self.certificate_of_new_connection())
         self.assertEqual(self.events().count("certificates_reloaded"), 1)
         self.assertTrue(old.is_open)
@@ -576,25 +663,25 @@ class ReloadTests(ServiceCase):
         self.assertEqual(old.acked, [b"1"])
 
     def test_bad_files_keep_the_old_ones(self) -> None:
-        service = self.start()
+        life = self.start()
         for name in ("server.crt", "server.key", "ca.crt"):
             with self.subTest(name):
                 self.write_certificates(self.server)
                 (self.folder / name).write_bytes(b"nothing of use")
-                service.reload_certificates()
+                life.reload_certificates()
                 self.assertTrue(self.certificate_of_new_connection())
                 (self.folder / name).unlink()
-                service.reload_certificates()
+                life.reload_certificates()
                 self.assertTrue(self.certificate_of_new_connection())
         self.assertEqual(self.events().count("certificates_not_reloaded"), 6)
         self.assertTrue(all(fields["error"] for fields in self.log.fields_of("certificates_not_reloaded")))
 
     def test_what_cannot_be_used_is_named_with_the_reason(self) -> None:
-        service = self.start()
+        life = self.start()
         (self.folder / "server.crt").write_bytes(b"nothing of use")
-        service.reload_certificates()
+        life.reload_certificates()
         (self.folder / "server.crt").unlink()
-        service.reload_certificates()
+        life.reload_certificates()
         errors = [str(fields["error"]) for fields in self.log.fields_of("certificates_not_reloaded")]
         for error, reason in zip(errors, ("no start line", "No such file or directory"), strict=True):
             self.assertIn(str(self.folder / "server.crt"), error)
@@ -614,7 +701,7 @@ class ReloadTests(ServiceCase):
         self.assertIn(str(self.folder / "server.key"), cast("Any", fields["files"]))
 
     def test_the_sinks_that_have_files_are_asked_too(self) -> None:
-        service = self.make()
+        life = self.make()
         answers: list[Any] = [
             ["client.key"],
             [],
@@ -633,22 +720,21 @@ class ReloadTests(ServiceCase):
 
         cast("Any", self.memory).reload = reload
         alsoProvides(self.memory, IReloadable)
-        service.privilegedStartService()
-        service.startService()
+        self.begin(life)
         self.reactor.advance(LOOK_EVERY_S)
-        service.reload_certificates()
+        life.reload_certificates()
         self.assertEqual(asked, [], "not before the sink has started")
         self.reactor.run()
-        service.reload_certificates()
+        life.reload_certificates()
         self.assertEqual(self.log.fields_of("credentials_reloaded"), [{"dispatcher": "memory", "files": ["client.key"]}])
         for _ in range(3):
             self.reactor.advance(LOOK_EVERY_S)
         self.assertEqual(
             self.log.fields_of("credentials_not_reloaded"), [{"dispatcher": "memory", "error": "client.key: empty"}]
         )
-        service.reload_certificates()
+        life.reload_certificates()
         self.assertEqual(self.events().count("credentials_reloaded"), 2)
-        service.stopService()
+        life.stop()
         self.reactor.advance(10 * LOOK_EVERY_S)
         self.assertEqual((len(asked), answers), (5, []), "not once it stops")
 

@@ -84,7 +84,7 @@ class Gateway(EmbeddedGateway):
     async def reload_certificates(self) -> None:
         """Read certificates and sinks' credentials again, for new connections; a bad file is logged and changes nothing."""
         if self._made is not None:
-            self._made.service.reload_certificates()
+            self._made.life.reload_certificates()
 
     async def __aenter__(self) -> Self:
         await self.start()

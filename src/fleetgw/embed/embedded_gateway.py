@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 from fleetgw.adapters.logs.python_logging import PythonLog
 from fleetgw.adapters.sinks.embedded.sink import EmbeddedSink
 from fleetgw.app.service.composition import compose
-from fleetgw.app.service.gateway_service import GatewayService
+from fleetgw.app.service.life import GatewayLife
 from fleetgw.embed.configuring import SINK, load
 from fleetgw.embed.listening import Listeners, Listening, make_filter
 from fleetgw.embed.reading import Records, Surroundings, Unread
@@ -48,20 +48,13 @@ class Connection:
     connected_s: float
 
 
-class _Service(GatewayService):
-    """The gateway's life, inside a program."""
-
-    def end(self) -> None:
-        """Leave the reactor alone: the program is not the gateway's to end."""
-
-
 @frozen
 class _Made:
     """A gateway in pieces."""
 
     loaded: LoadedConfig
     parts: Parts
-    service: _Service
+    life: GatewayLife
 
 
 class EmbeddedGateway:
@@ -176,7 +169,7 @@ class EmbeddedGateway:
     @property
     def port(self) -> int:
         """The port that vehicles connect to, as bound; 0 while there is none."""
-        return self._made.service.port if self._made is not None else 0
+        return self._made.life.port if self._made is not None else 0
 
     def _make(self, reactor: IGatewayReactor) -> _Made:
         """Read the configuration and make every part: reads files and imports libraries, so it may run in a thread.
@@ -185,29 +178,27 @@ class EmbeddedGateway:
         """
         loaded = load(self._config, os.environ, Path(self._base_dir or Path.cwd()))
         parts = compose(loaded, reactor, self._log)
-        return _Made(loaded, parts, _Service(parts, loaded.config, reactor))
+        return _Made(loaded, parts, GatewayLife(parts, reactor))
 
     async def _open(self, made: _Made, reactor: IGatewayReactor) -> None:
         """Start what was made; on an error, all of it is stopped."""
         for warning in made.loaded.warnings:
             self._log.warn("configuration_warning", key=warning.path, warning=f"{warning.what}; {warning.fix}")
-        config, service = made.loaded.config, made.service
+        config, life = made.loaded.config, made.life
         self._listeners.open([record_type for record_type, sinks in config.records.items() if SINK in sinks])
         lane = made.parts.lanes.get(SINK)
         if lane is not None and isinstance(lane.sink, EmbeddedSink):
             lane.sink.receiver = self._listeners.receive
         try:
-            service.privilegedStartService()
-            opened = service.opened()
-            service.startService()
-            await opened
+            life.bind()
+            await life.start()
         except BaseException:
-            await service.stopService()
+            await life.stop()
             raise
         self._made, self._reactor = made, reactor
 
     def _stop(self, *, in_haste: bool) -> Deferred[None]:
-        """End in order, as ``GatewayService`` does; harmless when it does not run.
+        """End in order, as ``GatewayLife`` does; harmless when it does not run.
 
         :param in_haste: do not wait for readers.
         """
@@ -215,7 +206,7 @@ class EmbeddedGateway:
             return succeed(None)
         if in_haste:
             self._stop_readers()
-        stopped = self._made.service.stopService()
+        stopped = self._made.life.stop()
         return stopped.addCallback(lambda _: self._stop_readers())
 
     def _stop_readers(self) -> None:

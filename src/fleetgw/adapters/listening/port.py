@@ -188,9 +188,8 @@ def listen(
 
     :raises CannotListenError: with the error of the socket.
     """
-    if not IReactorFDSet.providedBy(reactor):  # it has ports of its own, such as those in memory
+    if not IReactorFDSet.providedBy(reactor):  # it has ports and transports of its own, such as those in memory
         made = reactor.listenTCP(number, factory, backlog=BACKLOG, interface=host)  # type: ignore[arg-type]  # Twisted's type wants its Factory
-        made.transport = transport  # type: ignore[attr-defined]  # as above
         return cast("Port", made)
     try:
         listener = bind_listener(host, number, BACKLOG)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import define, frozen
 
 from fleetgw.adapters.codec.codec import MAX_JSON_BYTES, RecordCodec
 from fleetgw.adapters.errors.null import NullReporter
@@ -13,11 +13,15 @@ from fleetgw.adapters.ingress.factory import VehicleFactory
 from fleetgw.adapters.ingress.limits import IngressLimits
 from fleetgw.adapters.ingress.tls import VehicleTlsFactory
 from fleetgw.adapters.ingress.tls_context import ReloadableContext, TlsFiles
+from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
+from fleetgw.adapters.listening.refusals import Refusals
 from fleetgw.adapters.logs.reporting import ReportingLog
+from fleetgw.adapters.metrics.prometheus import PrometheusExporter
 from fleetgw.adapters.metrics.runtime import RuntimeGauges
 from fleetgw.adapters.metrics.statsd import StatsdExporter, StatsdSettings
 from fleetgw.adapters.metrics.store import MetricStore
-from fleetgw.adapters.monitoring.profiler import Profiler
+from fleetgw.adapters.monitoring.profiler import Profiler, make_profiler_site
+from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.config.sinks import settings_of, sink_type
@@ -25,7 +29,8 @@ from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.pipeline.gateway import Gateway
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import TypeRoutes
-from fleetgw.app.service.descriptors import capacity, descriptor_limit
+from fleetgw.app.service.descriptors import capacity, descriptor_limit, descriptors_for
+from fleetgw.app.service.listeners import Listener
 from fleetgw.app.service.memory_ceiling import MIB, ceiling_mib
 from fleetgw.app.sinks import make_sink
 from fleetgw.domain.delivery import BacklogLimits
@@ -39,30 +44,31 @@ from fleetgw.domain.routing import build_routes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorCore
 
     from fleetgw.adapters.listening.port import IListeningReactor
     from fleetgw.adapters.own_reactor import IThreadedReactor
     from fleetgw.adapters.sinks.support.context import ISinkReactor
+    from fleetgw.app.config.limits import Limits
     from fleetgw.app.config.loading import LoadedConfig
     from fleetgw.app.config.sections import Config
+    from fleetgw.app.service.life import Life
     from fleetgw.domain.errors import Problem
     from fleetgw.domain.ports import IDispatcher, IErrorReporter, ILog, IMetrics
     from fleetgw.domain.routing import Route
 
     class IGatewayReactor(ISinkReactor, IListeningReactor, IThreadedReactor, IReactorCore):
-        """What a gateway asks of the reactor."""
+        """The reactor interfaces that a gateway uses."""
 
 
-class IMonitor(Protocol):
-    """Watches the gateway while it runs."""
+@define
+class Serving:
+    """Whether the gateway serves, as its status page says.
 
-    def start(self) -> Deferred[None]:
-        """Begin; never fails."""
+    :ivar is_on: false from the moment that it begins to stop.
+    """
 
-    def stop(self) -> Deferred[None]:
-        """End; harmless when it was not started; never fails."""
+    is_on: bool = True
 
 
 @frozen
@@ -70,12 +76,13 @@ class Parts:
     """A gateway in pieces, made and connected, nothing started.
 
     :ivar lanes: by sink name.
-    :ivar tls: what ``door`` takes certificates from.
+    :ivar tls: the source of ``door``'s certificates.
     :ivar door: makes a TLS connection to ``vehicles`` for every socket.
+    :ivar entrance: the port of ``door``.
+    :ivar pages: the ports of the pages for status, metrics and profiler, as far as they are configured.
     :ivar monitors: watch the gateway: the first to start, the last to stop.
     :ivar errors: starts before and stops after everything else that logs.
     :ivar log: where events go; it hands errors to ``errors``, too.
-    :ivar written_log: the log beneath it.
     """
 
     gateway: Gateway
@@ -83,12 +90,13 @@ class Parts:
     vehicles: VehicleFactory
     tls: ReloadableContext
     door: VehicleTlsFactory
+    entrance: Listener
+    pages: Sequence[Listener]
+    serving: Serving
     metrics: MetricStore
-    profiler: Profiler
-    monitors: Sequence[IMonitor]
+    monitors: Sequence[Life]
     errors: IErrorReporter
     log: ILog
-    written_log: ILog
 
 
 def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -> Parts:
@@ -102,6 +110,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     reporter = _make_reporter(loaded, reactor, written_log)
     log = ReportingLog(written_log, reporter)
     metrics = MetricStore()
+    serving = Serving()
     routes = build_routes(config.records, config.reliable_ack_sources)
     lanes = _make_lanes(config, routes, reactor, metrics, log)
     gateway = Gateway(
@@ -122,17 +131,20 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     vehicles = VehicleFactory(
         gateway,
         _issuers(config),
-        _ingress_limits(config),
+        _ingress_limits(config.limits, log),
         reactor,
         metrics,
         log,
         log_handshake_errors=not loaded.suppress_tls_handshake_errors,
     )
     door = VehicleTlsFactory(tls, isClient=False, wrappedFactory=vehicles, clock=reactor)
+    refusals = vehicles.refusals
+    entrance = Listener("port", config.host, config.port, door, refusals, reactor, log, VehicleSocket, vehicles.has_room)
     runtime = RuntimeGauges(metrics, reactor.seconds)
     profiler = Profiler(runtime.pauses, config.monitoring.profiling_path, reactor, log)
-    monitors: list[IMonitor] = [runtime, *_make_exporters(config, metrics, reactor, log), profiler]
-    return Parts(gateway, lanes, vehicles, tls, door, metrics, profiler, monitors, reporter, log, written_log)
+    monitors: list[Life] = [runtime, *_make_exporters(config, metrics, reactor, log), profiler]
+    pages = _make_pages(config, serving, metrics, profiler, reactor, log)
+    return Parts(gateway, lanes, vehicles, tls, door, entrance, pages, serving, metrics, monitors, reporter, log)
 
 
 def _make_reporter(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) -> IErrorReporter:
@@ -154,7 +166,7 @@ def _make_reporter(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) ->
     return AirbrakeReporter(project, Agent(reactor, policy, CONNECT_TIMEOUT_S), reactor, log)
 
 
-def _make_exporters(config: Config, store: MetricStore, reactor: IGatewayReactor, log: ILog) -> list[IMonitor]:
+def _make_exporters(config: Config, store: MetricStore, reactor: IGatewayReactor, log: ILog) -> list[Life]:
     statsd = config.monitoring.statsd
     if statsd is not None and statsd.host:
         host, _, port = statsd.host.rpartition(":")
@@ -163,6 +175,30 @@ def _make_exporters(config: Config, store: MetricStore, reactor: IGatewayReactor
         )
         return [StatsdExporter(store, settings, reactor, log)]
     return []
+
+
+def _make_pages(
+    config: Config, serving: Serving, store: MetricStore, profiler: Profiler, reactor: IGatewayReactor, log: ILog
+) -> list[Listener]:
+    pages: list[Listener] = []
+    if config.status_port:
+        refusals = Refusals("status", store, log, reactor.seconds)
+        status = make_status_site(lambda: serving.is_on, reactor, refusals)
+        event = "status_server_configured"
+        # on every address whatever ``host`` is, as the Go server: probes come from elsewhere than vehicles
+        pages.append(Listener("status_port", "", config.status_port, status, refusals, reactor, log, started_event=event))
+    monitoring = config.monitoring
+    if monitoring.prometheus_metrics_port:
+        refusals = Refusals("metrics", store, log, reactor.seconds)
+        site = make_metrics_site(PrometheusExporter(store).exposition, reactor, refusals)
+        key, host = "monitoring.prometheus_metrics_port", monitoring.prometheus_metrics_host
+        pages.append(Listener(key, host, monitoring.prometheus_metrics_port, site, refusals, reactor, log))
+    if monitoring.profiler_port:
+        refusals = Refusals("profiler", store, log, reactor.seconds)
+        site = make_profiler_site(profiler, reactor, refusals)
+        key, host, port = "monitoring.profiler_port", monitoring.profiler_host, monitoring.profiler_port
+        pages.append(Listener(key, host, port, site, refusals, reactor, log, started_event="profiler_started"))
+    return pages
 
 
 def _make_lanes(
@@ -215,9 +251,13 @@ def _rate_limit(config: Config) -> RateLimit | None:
     return RateLimit(section.message_limit, section.message_interval_time) if section.enabled else None
 
 
-def _ingress_limits(config: Config) -> IngressLimits:
-    limits = config.limits
-    room = capacity(limits, descriptor_limit())
+def _ingress_limits(limits: Limits, log: ILog) -> IngressLimits:
+    descriptors = descriptor_limit()
+    room = capacity(limits, descriptors)
+    if limits.max_connections > room.connections:
+        needed = descriptors_for(limits.max_connections, limits.max_half_open)
+        reason = f"is {limits.max_connections}, but {descriptors} file descriptors leave room for {room.connections}"
+        log.warn("configuration_warning", key="limits.max_connections", warning=f"{reason}; set LimitNOFILE={needed}")
     return IngressLimits(
         limits.handshake_timeout_s,
         limits.message_timeout_s,

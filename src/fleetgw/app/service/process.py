@@ -13,7 +13,9 @@ from contextlib import suppress
 from signal import SIGHUP, SIGINT, SIGTERM, SIGUSR1
 from typing import TYPE_CHECKING, Any
 
-from twisted.application.service import MultiService
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import ILogObserver
 
 from fleetgw.adapters.logs.log_file import AppendedLogFile
@@ -27,10 +29,11 @@ if TYPE_CHECKING:
 
     from twisted.application.service import IServiceCollection
     from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
 
     from fleetgw.adapters.logs.lines import ILineStream, LineLog
     from fleetgw.app.service.composition import IGatewayReactor
-    from fleetgw.app.service.gateway_service import GatewayService
+    from fleetgw.app.service.life import GatewayLife
 
 COULD_NOT_START = 1
 LOG_LINES_LOST = 3
@@ -50,64 +53,80 @@ class _CannotStart(SystemExit, Exception):
         return self._problems
 
 
-class GatewayProcess(MultiService):
-    """twistd's log observer is ours, and so are the signals and the exit status.
+class GatewayProcess(Service):
+    """A gateway as twistd's service. Signals, twistd's log observer and the exit status are the gateway's own.
 
-    :param stream: what ``log`` writes to.
+    :param stream: the destination of ``log``.
     :param twistd_options: twistd's own.
+
+    :ivar exit_status: of the process: 0, or 1 when the gateway could not start.
     """
 
     def __init__(
         self,
-        gateway: GatewayService,
+        life: GatewayLife,
         log: LineLog,
         stream: ILineStream,
         reactor: IGatewayReactor,
         twistd_options: MutableMapping[str, object],
     ) -> None:
-        super().__init__()
-        self._gateway = gateway
+        self.exit_status = 0
+        self._life = life
         self._log = log
         self._stream = stream
         self._reactor = reactor
         self._twistd_options = twistd_options
-        gateway.setServiceParent(self)
         self._take_signals()
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
         """``parent`` is twistd's application, which is asked for an observer before it makes one."""
         application: Any = parent  # a Componentized too, which its interface does not say
-        application.setComponent(ILogObserver, TwistedLogObserver(self._gateway.log))
+        application.setComponent(ILogObserver, TwistedLogObserver(self._life.log))
         super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
         """A port that is taken ends the process with a line that says so, in place of a traceback."""
         restrict_pid_file(self._twistd_options)
         try:
-            super().privilegedStartService()
+            self._life.bind()
         except ConfigurationError as error:
             for problem in error.problems:
                 self._log.error("cannot_start", key=problem.path, error=problem.what, fix=problem.fix)
             raise _CannotStart(error) from error
 
     def startService(self) -> None:
-        """Start; the signals stay ours though the reactor sets handlers of its own as it starts.
+        """Start the gateway; end the process where it cannot start.
 
-        Its own would have twistd kill itself by the same signal in the end; a stop that was asked for ends with 0.
+        The signals stay ours, though the reactor installs handlers of its own as it starts: with those twistd would end
+        itself by the same signal, and a stop that was asked for is to end with 0.
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, self._receivers)
         self._reactor.callWhenRunning(self._take_signals_back)
         super().startService()
+        self._life.start().addErrback(self._not_started)
         _tune_garbage_collection()
+
+    def _not_started(self, failure: Failure) -> None:
+        if failure.check(CancelledError):  # the gateway stops already
+            return
+        if not failure.check(ConfigurationError):  # those have been logged one by one
+            self._log.error("cannot_start", error=failure.getTraceback())
+        self.exit_status = COULD_NOT_START
+        self.end()
+
+    def end(self) -> None:
+        """Have the process end in order; harmless when it is ending already."""
+        with suppress(ReactorNotRunning):
+            self._reactor.stop()
 
     def _take_signals(self) -> None:
         def on_reactor(called: Any) -> Any:  # a handler may come between any two instructions
             return lambda: self._reactor.callFromThread(called)
 
         self._receivers = {
-            SIGTERM: on_reactor(self._gateway.end),
-            SIGINT: on_reactor(self._gateway.end),
-            SIGHUP: on_reactor(self._gateway.reload_certificates),
+            SIGTERM: on_reactor(self.end),
+            SIGINT: on_reactor(self.end),
+            SIGHUP: on_reactor(self._life.reload_certificates),
             SIGUSR1: on_reactor(self._reopen_log),
         }
         early_signals.hand_over(self._receivers)
@@ -122,19 +141,19 @@ class GatewayProcess(MultiService):
         try:
             self._stream.reopen()
         except OSError as error:
-            self._gateway.log.error(
+            self._life.log.error(
                 "log_not_reopened", error=f"{self._stream.path}: {error.strerror}; the old file stays in use"
             )
         else:
             self._log.info("log_reopened")
 
-    def stopService(self) -> Deferred[list[None]]:
-        """Stop the gateway, and have the process end soon after the reactor, with the status that says how it went."""
-        stopped: Deferred[list[None]] = super().stopService()
-        return stopped.addBoth(self._stopped)
+    def stopService(self) -> Deferred[None]:
+        """Stop the gateway; the process ends soon after the reactor, with its exit status."""
+        super().stopService()
+        return self._life.stop().addBoth(self._stopped)
 
-    def _stopped(self, result: list[None]) -> list[None]:
-        status = self._gateway.exit_status
+    def _stopped(self, result: None) -> None:
+        status = self.exit_status
         if unwritten := self._log.finish():
             _say(f"fleetgw: {unwritten} log lines could not be written, the last ones; dead letters may be among them")
             status = status or LOG_LINES_LOST

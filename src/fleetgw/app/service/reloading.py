@@ -1,8 +1,10 @@
-"""Credentials that are replaced while the gateway runs: read again on request, and looked at every minute."""
+"""Reads certificates and credentials again that are replaced while the gateway runs: on request, and every minute."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, succeed
 
 from fleetgw.domain.ports import IReloadable
 
@@ -11,33 +13,34 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-    from fleetgw.app.pipeline.lane import Lane
+    from fleetgw.app.service.sink_runner import SinkRunner
     from fleetgw.domain.ports import ILog
 
 LOOK_EVERY_S = 60.0
 
 
 class CredentialReloader:
-    """Asks the TLS context and every sink that provides ``IReloadable`` to read again what has changed."""
+    """Asks the TLS context, and every started sink that provides ``IReloadable``, to read changed files again."""
 
-    def __init__(self, tls: IReloadable, lanes: Iterable[Lane], clock: IReactorTime, log: ILog) -> None:
-        """``lanes`` are those whose sinks have started, at any time."""
+    def __init__(self, tls: IReloadable, runners: Iterable[SinkRunner], clock: IReactorTime, log: ILog) -> None:
         self._tls = tls
-        self._lanes = lanes
+        self._runners = runners
         self._clock = clock
         self._log = log
         self._next_look: IDelayedCall | None = None
         self._failures: dict[str, str] = {}
 
-    def start(self) -> None:
-        """Look every minute from now on."""
+    def start(self) -> Deferred[None]:
+        """Look at the files every minute from now on."""
         self._next_look = self._clock.callLater(LOOK_EVERY_S, self._look)
+        return succeed(None)
 
-    def stop(self) -> None:
-        """Look no more; harmless when it has not started."""
+    def stop(self) -> Deferred[None]:
+        """Look at the files no more; harmless when it has not started."""
         if self._next_look is not None:
             self._next_look.cancel()
             self._next_look = None
+        return succeed(None)
 
     def reload(self) -> None:
         """Read again what has changed. Says so, and says again what cannot be used."""
@@ -53,7 +56,7 @@ class CredentialReloader:
         self._reload_sinks()
 
     def _reload_sinks(self) -> None:
-        for sink in [lane.sink for lane in self._lanes]:
+        for sink in [runner.sink for runner in self._runners if runner.is_started]:
             if IReloadable.providedBy(sink):
                 reloadable: IReloadable = IReloadable(sink)
                 if files := self._read_again(sink.name, reloadable, "credentials_not_reloaded", dispatcher=sink.name):

@@ -1,4 +1,4 @@
-"""What ``twistd fleetgw`` runs."""
+"""Makes the service that ``twistd fleetgw`` runs, from the command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fleetgw.app.config import load_config, render_effective, render_problems
 from fleetgw.app.service import early_signals
 from fleetgw.app.service.composition import compose
 from fleetgw.app.service.descriptors import raise_descriptor_limit
-from fleetgw.app.service.gateway_service import GatewayService
+from fleetgw.app.service.life import GatewayLife
 from fleetgw.app.service.log_output import make_log, open_log_stream
 from fleetgw.app.service.memory_ceiling import with_ceiling
 from fleetgw.app.service.pid_file import settle_pid_file
@@ -97,8 +97,7 @@ def makeService(options: Options) -> IService:
         _give_up(f"the log cannot be opened: {error}")
     except KeyboardInterrupt:  # loading the clients of some sinks takes seconds
         sys.exit(early_signals.INTERRUPTED)
-    gateway = GatewayService(parts, loaded.config, reactor)
-    return GatewayProcess(gateway, log, stream, reactor, options.parent or {})
+    return GatewayProcess(GatewayLife(parts, reactor, log), log, stream, reactor, options.parent or {})
 
 
 def _reactor() -> IGatewayReactor:
