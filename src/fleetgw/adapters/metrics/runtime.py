@@ -82,27 +82,28 @@ class RuntimeGauges:
         self.pauses = CollectionPauses()
         self._store = store
         self._monotonic = monotonic
-        self._started_s = self._measured_s = 0.0
+        self._started_s = 0.0
+        self._measured_s: float | None = None
         self._count = self._total_ns = 0
 
     def start(self) -> Deferred[None]:
         """Begin to count the uptime, and to set the gauges. Fires at once; never fails."""
         self.pauses.start()
-        self._started_s = self._measured_s = self._monotonic()
-        self._measure(0.0)
+        self._started_s = self._monotonic()
         self._store.before_export(self._before_export)
         return succeed(None)
 
     def stop(self) -> Deferred[None]:
         """End to count. Fires at once; never fails."""
         self.pauses.stop()
+        self._store.forget_hook(self._before_export)
         return succeed(None)
 
     def _before_export(self) -> None:
         now = self._monotonic()
         self._store.gauge(UPTIME_SEC).set_to(int(now - self._started_s))
-        if now - self._measured_s >= MEASURE_AGAIN_S:
-            self._measure(now - self._measured_s)
+        if self._measured_s is None or now - self._measured_s >= MEASURE_AGAIN_S:
+            self._measure(now - (self._started_s if self._measured_s is None else self._measured_s))
             self._measured_s = now
 
     def _measure(self, elapsed_s: float) -> None:

@@ -77,6 +77,11 @@ class MetricStore:
         """Call ``hook`` before every snapshot: it sets gauges that are measured on demand, quickly, and never raises."""
         self._hooks.append(hook)
 
+    def forget_hook(self, hook: Callable[[], None]) -> None:
+        """Call ``hook`` no more; harmless when it is not called."""
+        if hook in self._hooks:
+            self._hooks.remove(hook)
+
     def snapshot(self) -> Sequence[Family]:
         """The current numbers, by metric name."""
         for hook in self._hooks:
