@@ -195,7 +195,7 @@ class BuiltInTests(CompositionCase):
             limits={"max_message_bytes": 1234, "ping_after_s": 3},
             identity={"issuers": {"Own CA": "boat"}},
             vins_signal_tracking_enabled=["A"],
-            monitoring={"statsd": {"host": "[::1]:8125"}},
+            monitoring={"statsd": {"host": "[::1]:8125"}, "profiler_port": 6060},
         )
         self.assertEqual(parts.gateway.rate_limit, RateLimit(5, 7))
         self.assertEqual((parts.gateway.max_message_bytes, parts.vehicles.context.limits.ping_after_s), (1234, 3))
@@ -204,7 +204,7 @@ class BuiltInTests(CompositionCase):
         self.assertIn("TeslaMotors", parts.vehicles.context.issuers.rules)
         self.assertEqual([type(monitor) for monitor in parts.monitors], [RuntimeGauges, StatsdExporter, Profiler])
         plain = self.compose()
-        self.assertEqual([type(monitor) for monitor in plain.monitors], [RuntimeGauges, Profiler])
+        self.assertEqual([type(monitor) for monitor in plain.monitors], [RuntimeGauges])
         self.assertIsNone(plain.gateway.rate_limit)
 
 

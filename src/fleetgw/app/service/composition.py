@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.sinks.support.context import ISinkReactor
     from fleetgw.app.config.limits import Limits
     from fleetgw.app.config.loading import LoadedConfig
+    from fleetgw.app.config.monitoring_sections import Monitoring
     from fleetgw.app.config.sections import Config
     from fleetgw.app.service.life import Life
     from fleetgw.domain.errors import Problem
@@ -141,9 +142,12 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     refusals = vehicles.refusals
     entrance = Listener("port", config.host, config.port, door, refusals, reactor, log, VehicleSocket, vehicles.has_room)
     runtime = RuntimeGauges(metrics, reactor.seconds)
-    profiler = Profiler(runtime.pauses, config.monitoring.profiling_path, reactor, log)
-    monitors: list[Life] = [runtime, *_make_exporters(config, metrics, reactor, log), profiler]
-    pages = _make_pages(config, serving, metrics, profiler, reactor, log)
+    monitors: list[Life] = [runtime, *_make_exporters(config, metrics, reactor, log)]
+    pages = _make_pages(config, serving, metrics, reactor, log)
+    if config.monitoring.profiler_port:
+        profiler = Profiler(runtime.pauses, config.monitoring.profiling_path, reactor, log)
+        monitors.append(profiler)
+        pages.append(_make_profiler_page(config.monitoring, profiler, metrics, reactor, log))
     return Parts(gateway, lanes, vehicles, tls, door, entrance, pages, serving, metrics, monitors, reporter, log)
 
 
@@ -177,9 +181,7 @@ def _make_exporters(config: Config, store: MetricStore, reactor: IGatewayReactor
     return []
 
 
-def _make_pages(
-    config: Config, serving: Serving, store: MetricStore, profiler: Profiler, reactor: IGatewayReactor, log: ILog
-) -> list[Listener]:
+def _make_pages(config: Config, serving: Serving, store: MetricStore, reactor: IGatewayReactor, log: ILog) -> list[Listener]:
     pages: list[Listener] = []
     if config.status_port:
         refusals = Refusals("status", store, log, reactor.seconds)
@@ -193,12 +195,16 @@ def _make_pages(
         site = make_metrics_site(PrometheusExporter(store).exposition, reactor, refusals)
         key, host = "monitoring.prometheus_metrics_port", monitoring.prometheus_metrics_host
         pages.append(Listener(key, host, monitoring.prometheus_metrics_port, site, refusals, reactor, log))
-    if monitoring.profiler_port:
-        refusals = Refusals("profiler", store, log, reactor.seconds)
-        site = make_profiler_site(profiler, reactor, refusals)
-        key, host, port = "monitoring.profiler_port", monitoring.profiler_host, monitoring.profiler_port
-        pages.append(Listener(key, host, port, site, refusals, reactor, log, started_event="profiler_started"))
     return pages
+
+
+def _make_profiler_page(
+    monitoring: Monitoring, profiler: Profiler, store: MetricStore, reactor: IGatewayReactor, log: ILog
+) -> Listener:
+    refusals = Refusals("profiler", store, log, reactor.seconds)
+    site = make_profiler_site(profiler, reactor, refusals)
+    key, host, port = "monitoring.profiler_port", monitoring.profiler_host, monitoring.profiler_port
+    return Listener(key, host, port, site, refusals, reactor, log, started_event="profiler_started")
 
 
 def _make_lanes(
