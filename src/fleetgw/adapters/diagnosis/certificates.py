@@ -1,59 +1,60 @@
-"""What there is to say about certificates."""
+"""Findings of the doctor about certificates."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
-from fleetgw.adapters.certificate_bundle import read_bundle
+from fleetgw.adapters.certificate_files import (
+    UnusableCertificateFile,
+    Validity,
+    check_pair,
+    read_authorities,
+    read_certificates,
+    read_private_key,
+    validity,
+)
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from fleetgw.domain.ports import Finding
 
-RENEW_WITHIN = timedelta(days=30)
-
 
 def own_certificate_findings(certificate: Path, key: Path, now: datetime | None = None) -> Iterator[Finding]:
     """A certificate that we show to others: its dates, its chain, whether the key is its own."""
-    chain = yield from _read(certificate)
-    if not chain:
+    try:
+        chain = read_certificates(certificate)
+    except UnusableCertificateFile as error:
+        yield will_not_work(error.what, error.fix)
         return
     yield from certificate_findings(chain, certificate.name, now)
     yield from _chain_findings(chain, certificate.name)
     try:
-        private_key = load_pem_private_key(key.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        yield will_not_work(f"{key} cannot be used: {error}", "must be a PEM file with a private key, not encrypted")
-        return
-    spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    try:
-        certified = chain[0].public_key().public_bytes(*spki)
-    except (ValueError, UnsupportedAlgorithm):
-        yield will_not_work(
-            f"{certificate.name} is for a key of a kind that is not known", "use EC P-256, or RSA of 2048 bits"
-        )
-        return
-    if private_key.public_key().public_bytes(*spki) == certified:
-        yield good(f"{key.name} is its key")
+        check_pair(chain[0], certificate, read_private_key(key), key)
+    except UnusableCertificateFile as error:
+        yield will_not_work(error.what, error.fix)
     else:
-        yield will_not_work(f"{key} is not the key of {certificate.name}", "name the key that the certificate was made for")
+        yield good(f"{key.name} is its key")
 
 
 def authorities_findings(file: Path, now: datetime | None = None) -> Iterator[Finding]:
     """A file of authorities that others are verified with."""
-    authorities = yield from _read_authorities(file)
-    if not authorities:
+    try:
+        bundle = read_authorities(file)
+    except UnusableCertificateFile as error:
+        yield will_not_work(error.what, error.fix)
         return
+    for block in bundle.unreadable:
+        yield worth_a_look(f"{file.name}: {block}", "replace or remove it; the others of the file are used")
+    authorities = bundle.certificates
     now = now or datetime.now(UTC)
     expired = [_name(each) for each in authorities if each.not_valid_after_utc < now]
     left = [each for each in authorities if each.not_valid_after_utc >= now]
@@ -71,40 +72,18 @@ def certificate_findings(chain: Sequence[x509.Certificate], name: str, now: date
     """Whom a certificate is for, who says so, and until when."""
     now = now or datetime.now(UTC)
     certificate = chain[0]
-    ends, begins = certificate.not_valid_after_utc, certificate.not_valid_before_utc
     what = f"{name}: for {subjects(certificate)}, issued by {issuer(certificate)}, {_until(certificate, now)}"
-    if ends < now:
-        yield will_not_work(what, "renew it, or set this machine's clock if that is wrong")
-    elif begins > now:
-        what = f"{name}: not valid before {begins:%Y-%m-%d %H:%M} UTC, this clock says {now:%Y-%m-%d %H:%M}"
-        yield will_not_work(what, "set this machine's clock, or use a certificate that is valid now")
-    elif ends - now < RENEW_WITHIN:
-        yield worth_a_look(what, "renew it soon")
-    else:
-        yield good(what)
-
-
-def _read_authorities(file: Path) -> Generator[Finding, None, Sequence[x509.Certificate]]:
-    try:
-        bundle = read_bundle(file.read_bytes())
-    except OSError as error:
-        yield will_not_work(f"{file} cannot be read: {error.strerror}", "name a file that this user can read")
-        return ()
-    if not bundle.certificates:
-        yield will_not_work(f"{file} holds no readable certificate", "must be a PEM file (BEGIN CERTIFICATE)")
-    for block in bundle.unreadable:
-        yield worth_a_look(f"{file.name}: {block}", "replace or remove it; the others of the file are used")
-    return bundle.certificates
-
-
-def _read(file: Path) -> Generator[Finding, None, list[x509.Certificate]]:
-    try:
-        return x509.load_pem_x509_certificates(file.read_bytes())
-    except OSError as error:
-        yield will_not_work(f"{file} cannot be read: {error.strerror}", "name a file that this user can read")
-    except (ValueError, x509.InvalidVersion):
-        yield will_not_work(f"{file} holds no readable certificate", "must be a PEM file (BEGIN CERTIFICATE)")
-    return []
+    match validity(certificate, now):
+        case Validity.EXPIRED:
+            yield will_not_work(what, "renew it, or set this machine's clock if that is wrong")
+        case Validity.NOT_YET_VALID:
+            begins = certificate.not_valid_before_utc
+            what = f"{name}: not valid before {begins:%Y-%m-%d %H:%M} UTC, this clock says {now:%Y-%m-%d %H:%M}"
+            yield will_not_work(what, "set this machine's clock, or use a certificate that is valid now")
+        case Validity.EXPIRES_SOON:
+            yield worth_a_look(what, "renew it soon")
+        case Validity.VALID:
+            yield good(what)
 
 
 def _chain_findings(chain: Sequence[x509.Certificate], name: str) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from zope.interface import implementer
 
 from fleetgw.adapters.certificate_bundle import read_bundle
+from fleetgw.adapters.certificate_files import Validity, validity
 from fleetgw.adapters.ingress.certificate import is_for_clients
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.openssl_reasons import reason_of
@@ -212,9 +213,10 @@ class ReloadableContext:
         certificate = self._context_certificate()
         begins, ends, now = certificate.not_valid_before_utc, certificate.not_valid_after_utc, self.now()
         not_valid = ""
-        if now < begins:
+        judged = validity(certificate, now)
+        if judged is Validity.NOT_YET_VALID:
             not_valid = f"the certificate is not valid before {begins:%Y-%m-%d %H:%M:%S} UTC; this clock says {now:%Y-%m-%d}"
-        elif now > ends:
+        elif judged is Validity.EXPIRED:
             not_valid = f"the certificate expired on {ends:%Y-%m-%d %H:%M:%S} UTC"
         if bool(not_valid) != bool(self._not_valid):
             file = str(self.files.server_cert)

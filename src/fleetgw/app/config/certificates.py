@@ -1,23 +1,18 @@
 """Can the certificates of the vehicles' port be used?"""
 
 from collections.abc import Sequence
-from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 
 from cryptography import x509
 
-from fleetgw.adapters.certificate_bundle import read_bundle
-from fleetgw.adapters.settings.certificate_files import check_pair, read_certificates
-from fleetgw.adapters.settings.files import read_regular_file
+from fleetgw.adapters.certificate_files import Validity, read_authorities, validity
+from fleetgw.adapters.settings.certificate_files import check_certificate_and_key, refused
 from fleetgw.adapters.settings.findings import Findings
 from fleetgw.adapters.settings.surroundings import Surroundings
 from fleetgw.app.config.sections import Config
 from fleetgw.app.config.tls import Tls
 from fleetgw.app.config.vehicle_authorities import check_vehicle_authorities
 from fleetgw.domain.errors import ConfigurationError
-
-EXPIRY_WARNING = timedelta(days=30)
 
 
 def check_server_certificates(config: Config, findings: Findings, surroundings: Surroundings) -> None:
@@ -28,7 +23,7 @@ def check_server_certificates(config: Config, findings: Findings, surroundings: 
         if findings.usable("identity"):
             check_vehicle_authorities(config, authorities, findings)
     if findings.usable("tls.server_cert") and findings.usable("tls.server_key"):
-        chain = check_pair(tls.server_cert, tls.server_key, "tls", findings)
+        chain = check_certificate_and_key(tls.server_cert, tls.server_key, "tls", findings)
         if chain:
             _check_expiry(chain[0], findings, surroundings)
     if findings.usable("tls") and not findings.refuses("tls"):
@@ -51,30 +46,29 @@ def _check_context(tls: Tls, findings: Findings) -> None:
 
 def _read_authorities(file: Path, path: str, findings: Findings) -> Sequence[x509.Certificate]:
     """The certificates that the gateway takes from a file; none, and a problem, when there are none."""
-    with suppress(OSError):
-        bundle = read_bundle(read_regular_file(file))
-        if bundle.certificates:
-            for block in bundle.unreadable:
-                findings.warn(path, f"{file}: {block}", "replace or remove it; the others of the file are used")
-            return bundle.certificates
-    if not read_certificates(file, path, findings):
-        return ()
-    fix = "must be a PEM file with at least one certificate (BEGIN CERTIFICATE)"
-    findings.refuse(path, f"{file} holds no certificate that can be used", fix)
+    with refused(path, findings):
+        bundle = read_authorities(file)
+        for block in bundle.unreadable:
+            findings.warn(path, f"{file}: {block}", "replace or remove it; the others of the file are used")
+        return bundle.certificates
     return ()
 
 
 def _check_expiry(certificate: x509.Certificate, findings: Findings, surroundings: Surroundings) -> None:
-    path, renew = "tls.server_cert", "renew it"
+    path = "tls.server_cert"
     try:
-        ends, begins = certificate.not_valid_after_utc, certificate.not_valid_before_utc
+        judged = validity(certificate, surroundings.now)
     except ValueError:
         findings.refuse(path, "the certificate has no dates that can be read", "use one that has")
         return
-    if ends < surroundings.now:
-        findings.warn(path, f"the certificate expired on {ends:%Y-%m-%d}: no vehicle connects", renew)
-    elif begins > surroundings.now:
-        what = f"the certificate is not valid before {begins:%Y-%m-%d %H:%M} UTC: no vehicle connects"
-        findings.warn(path, what, "use one that is, or set the clock")
-    elif ends - surroundings.now < EXPIRY_WARNING:
-        findings.warn(path, f"the certificate expires on {ends:%Y-%m-%d}", renew)
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    match judged:
+        case Validity.EXPIRED:
+            findings.warn(path, f"the certificate expired on {ends:%Y-%m-%d}: no vehicle connects", "renew it")
+        case Validity.NOT_YET_VALID:
+            what = f"the certificate is not valid before {begins:%Y-%m-%d %H:%M} UTC: no vehicle connects"
+            findings.warn(path, what, "use one that is, or set the clock")
+        case Validity.EXPIRES_SOON:
+            findings.warn(path, f"the certificate expires on {ends:%Y-%m-%d}", "renew it")
+        case Validity.VALID:
+            pass
