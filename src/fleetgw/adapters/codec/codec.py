@@ -3,7 +3,7 @@
 from google.protobuf.message import DecodeError
 from zope.interface import implementer
 
-from fleetgw.adapters.codec.envelope_layouts import EnvelopeReader
+from fleetgw.adapters.codec import envelope as wire
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
 from fleetgw.adapters.codec.json_form import to_json
 from fleetgw.adapters.codec.payload import DECODERS, Content
@@ -37,7 +37,7 @@ class RecordCodec:
         self._as_json = transmit_decoded_records
         self._max_json_bytes = max_json_bytes
 
-    read_envelope = staticmethod(EnvelopeReader().read)  # vehicles' layouts are the same for every codec
+    read_envelope = staticmethod(wire.read)
 
     def read_record(self, record_type: str, envelope: Envelope, vehicle: Vehicle, received_at_ms: int) -> Record:
         """See ``IRecordCodec``."""

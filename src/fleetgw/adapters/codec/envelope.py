@@ -106,47 +106,6 @@ def read(message: bytes, max_id_bytes: int = MAX_ID_BYTES) -> Envelope:
     )
 
 
-Span = tuple[int, int]
-"""Where a part of a message begins and ends."""
-
-
-def usual_places(message: bytes) -> tuple[list[Span], list[Span], list[Span]] | None:
-    """Where ``read`` looks in a message that it reads on the short road.
-
-    :return: the places of txid, topic, sender id and payload; of all content, these included; and of the structure, that is
-        of every byte that decides where content stands. None for a message of another layout.
-    :raises struct.error: a place lies outside the message.
-    """
-    (root,) = _u32(message, 0)
-    if root < len(_USUAL_ENVELOPE) or message[root - 14 : root + 4] != _USUAL_ENVELOPE:
-        return None
-    message_id, stream, tag, topic, txid = _usual_envelope(message, root + 4)
-    message_id, stream, topic, txid = message_id + root + 4, stream + root + 8, topic + root + 16, txid + root + 20
-    if tag != STREAM:
-        return None
-    if message[stream - 14 : stream + 4] == _USUAL_STREAM:
-        table, numbers = stream + 4, [(stream + 16, stream + 20)]
-        structure = [(stream - 14, stream + 16), (stream + 20, stream + 24)]
-    elif message[stream - 16 : stream + 4] == _USUAL_STREAM_DELIVERED:
-        table, numbers = stream + 16, [(stream + 4, stream + 12), (stream + 28, stream + 32)]
-        structure = [(stream - 16, stream + 4), (stream + 12, stream + 28), (stream + 32, stream + 36)]
-    else:
-        return None
-    device_id, device_type, payload, sender_id = _usual_stream(message, table)
-    vectors = [
-        txid,
-        topic,
-        sender_id + table + 16,
-        payload + table + 8,
-        message_id,
-        device_type + table + 4,
-        device_id + table,
-    ]
-    content = [(at + 4, at + 4 + _u32(message, at)[0]) for at in vectors]
-    structure += [(0, 4), (root - 14, root + 24), *((at, at + 4) for at in vectors)]
-    return content[:4], content + numbers, structure
-
-
 def _read_any(message: bytes, max_id_bytes: int = MAX_ID_BYTES) -> Envelope:
     """Read a message of any layout; the same contract as ``read``."""
     if not message:
