@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
     from fleetgw.adapters.sinks.support.context import SinkContext
-    from fleetgw.domain.records import Record
+    from fleetgw.domain.records import Record, Vehicle
 
     Report = Callable[[Delivery, int, KafkaError | None, Message], None]
 
@@ -174,14 +174,16 @@ class ConfluentKafkaSink:
         """Hand some of a delivery's records to a client; what it refuses at once is settled at once."""
         batch = delivery.batch
         topics = self._topics
-        received_at_ms, received_at = -1, b""
+        vehicle: Vehicle | None = None
+        received_at_ms = -1
         for index in indexes:
             record = batch[index]
-            if record.received_at_ms != received_at_ms:  # the same for all records of one read
-                received_at_ms = record.received_at_ms
-                received_at = b"%d" % received_at_ms
-            vehicle = record.vehicle
-            vin = vehicle.vin
+            if record.vehicle is not vehicle or record.received_at_ms != received_at_ms:  # the same for all of one read
+                vehicle, received_at_ms = record.vehicle, record.received_at_ms
+                vin = vehicle.vin
+                version_header = ("device_client_version", vehicle.device_client_version)
+                time_header = ("receivedat", b"%d" % received_at_ms)
+                vin_header = ("vin", vin)
             try:
                 # By position, a tenth cheaper: topic, value, key, partition, callback, its other name on_delivery (read
                 # only when the first is absent), timestamp (0: now), headers.
@@ -194,13 +196,13 @@ class ConfluentKafkaSink:
                     None,
                     0,
                     [
-                        ("device_client_version", vehicle.device_client_version),
-                        ("receivedat", received_at),
+                        version_header,
+                        time_header,
                         ("timestamp", b"0"),
                         ("txid", record.txid),
                         ("txtype", record.record_type),
                         ("version", b"0"),
-                        ("vin", vin),
+                        vin_header,
                     ],
                 )
             except Exception as error:  # whatever it is, it becomes the record's outcome
