@@ -10,6 +10,7 @@ from unittest import TestCase, mock
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.own_reactor import call_readers_directly, leave_busy_threads_behind, run_on_monotonic_time
 from fleetgw.embed.loop_reactor import hold_reactor, release_reactor
@@ -108,7 +109,7 @@ class _Reader:
         os.close(self._other_end)
 
 
-class DirectCallTests(TestCase):
+class DirectCallTests(SynchronousTestCase):
     def test_readers_are_called_without_a_log_context_and_one_that_breaks_harms_no_other(self) -> None:
         reactor: Any = EPollReactor()  # its insides are looked at
         self.addCleanup(reactor.waker.connectionLost, None)
@@ -120,6 +121,7 @@ class DirectCallTests(TestCase):
         reactor.doIteration(0)
         reactor.doIteration(0)
         self.assertEqual([(reader.reads, reader.log_contexts) for reader in readers], [(1, 0), (2, 0), (1, 0)])
+        self.assertEqual(len(self.flushLoggedErrors(OSError, ValueError)), 4)
         reactor.removeAll()
 
     def test_other_reactors_stay_as_they_are(self) -> None:
