@@ -50,6 +50,11 @@ class LineLimit:
         unwritten, window.unwritten = window.unwritten, 0
         return unwritten
 
+    def fields(self, kind: str, vin: str, now_s: float, lines: int = LINES) -> dict[str, int] | None:
+        """As ``admit``: None, else the field ``more_unwritten`` of the line, left out when it would be 0."""
+        unwritten = self.admit(kind, vin, now_s, lines)
+        return None if unwritten is None else {"more_unwritten": unwritten} if unwritten else {}
+
     def _new_window(self, kind: str, vin: str, now_s: float) -> _Window:
         if len(self._windows) >= self.max_tracked and now_s - self._pruned_at_s >= INTERVAL_S:
             self._pruned_at_s = now_s

@@ -46,5 +46,4 @@ class VehicleLog:
             self.log.error(event, **fields(), **more)
 
     def _admit(self, event: str, vin: str, lines: int = LINES) -> dict[str, int] | None:
-        unwritten = self._limit.admit(event, vin, self.monotonic(), lines)
-        return None if unwritten is None else {"more_unwritten": unwritten} if unwritten else {}
+        return self._limit.fields(event, vin, self.monotonic(), lines)

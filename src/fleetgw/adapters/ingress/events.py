@@ -107,8 +107,7 @@ class IngressEvents:
             self.stranger_error("tls_handshake_error", label, error=text, remote_ip=remote)
 
     def _admit(self, kind: str, lines: int) -> dict[str, int] | None:
-        unwritten = self._lines.admit(kind, "", self._monotonic(), lines)
-        return None if unwritten is None else {"more_unwritten": unwritten} if unwritten else {}
+        return self._lines.fields(kind, "", self._monotonic(), lines)
 
 
 def _openssl_reason(reason: Failure) -> str:

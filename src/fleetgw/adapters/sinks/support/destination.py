@@ -51,10 +51,9 @@ class Destination:
         if type(before) is type(readiness):
             return
         event = "sink_ready" if isinstance(readiness, Ready) else "sink_not_ready"
-        unwritten = self._limit.admit(event, "", self._clock.seconds())
-        if unwritten is None:
+        more = self._limit.fields(event, "", self._clock.seconds())
+        if more is None:
             return
-        more = {"more_unwritten": unwritten} if unwritten else {}
         if isinstance(readiness, NotReady):
             self._log.warn("sink_not_ready", dispatcher=self._name, error=readiness.reason, **more)
         else:
