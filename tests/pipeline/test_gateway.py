@@ -19,7 +19,6 @@ from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.ingress.fast_frames import binary_frame_header
-from fleetgw.adapters.ingress.replies import ReplyFrames
 from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.pipeline.gateway import Gateway
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
@@ -27,11 +26,12 @@ from fleetgw.app.pipeline.routes import OWN_LABELS, TypeRoutes
 from fleetgw.domain.delivery import BacklogLimits
 from fleetgw.domain.errors import Rejected, Retryable
 from fleetgw.domain.line_limit import LINES
-from fleetgw.domain.ports import RECEIPT, IDispatcher, IGateway, ISession, IVehicleLink, Readiness, Ready
+from fleetgw.domain.ports import RECEIPT, IDispatcher, IGateway, ISession, Readiness, Ready
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 from fleetgw.domain.routing import build_routes
 from fleetgw.domain.vehicle_shares import VEHICLE_BYTES
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
+from tests.support.recording_link import Link
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,27 +77,6 @@ def acks(record_type: str, *txids: bytes) -> bytes:
 
 def error(txid: bytes = b"") -> bytes:
     return framed(envelope_form.error_reply(txid))
-
-
-@implementer(IVehicleLink)
-class Link:
-    """A vehicle's side."""
-
-    def __init__(self) -> None:
-        self.sent: list[bytes] = []
-        self._frames = ReplyFrames()
-
-    def acknowledge(self, records: Sequence[Record]) -> None:
-        self.sent.append(self._frames.acks(records))
-
-    def acknowledge_unknown(self, txid: bytes) -> None:
-        self.sent.append(self._frames.ack("", txid))
-
-    def reply_error(self, txid: bytes) -> None:
-        self.sent.append(self._frames.error(txid))
-
-    def close(self, reason: str) -> None:
-        raise AssertionError(f"closed: {reason}")
 
 
 def answers(session: Session, messages: Sequence[bytes]) -> bytes:

@@ -5,16 +5,12 @@ The deliberate differences are those of ``vectors/differences.json``, as in the 
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest import TestCase
 
-from zope.interface import implementer
-
 from fleetgw.adapters.codec.codec import RecordCodec
 from fleetgw.adapters.ingress.fast_frames import binary_frame_header
-from fleetgw.adapters.ingress.replies import ReplyFrames
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.metrics.null import NullMetrics
 from fleetgw.adapters.sinks.memory.sink import MemorySink
@@ -23,10 +19,10 @@ from fleetgw.app.pipeline.gateway import Gateway
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.domain.delivery import BacklogLimits
-from fleetgw.domain.ports import IVehicleLink
-from fleetgw.domain.records import PeerIdentity, Record, Vehicle
+from fleetgw.domain.records import PeerIdentity, Vehicle
 from fleetgw.domain.routing import build_routes
 from fleetgw.testing.sink_doubles import ThreadlessReactor
+from tests.support.recording_link import Link
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 FILE: dict[str, Any] = json.loads((VECTORS / "envelopes.json").read_text())
@@ -65,27 +61,6 @@ def replies_of(case: dict[str, Any]) -> bytes:
     once = not ACKED_ONCE.isdisjoint(case["log_events"])
     replies = case["replies"][:1] if once else case["replies"]
     return b"".join(framed(bytes.fromhex(reply)) for reply in replies)
-
-
-@implementer(IVehicleLink)
-class Link:
-    """A vehicle's side."""
-
-    def __init__(self) -> None:
-        self.sent: list[bytes] = []
-        self._frames = ReplyFrames()
-
-    def acknowledge(self, records: Sequence[Record]) -> None:
-        self.sent.append(self._frames.acks(records))
-
-    def acknowledge_unknown(self, txid: bytes) -> None:
-        self.sent.append(self._frames.ack("", txid))
-
-    def reply_error(self, txid: bytes) -> None:
-        self.sent.append(self._frames.error(txid))
-
-    def close(self, reason: str) -> None:
-        raise AssertionError(f"closed: {reason}")
 
 
 class SessionVectorTests(TestCase):

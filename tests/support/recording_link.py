@@ -1,0 +1,37 @@
+"""The link of a session whose replies a test looks at."""
+
+from collections.abc import Sequence
+
+from zope.interface import implementer
+
+from fleetgw.adapters.ingress.replies import ReplyFrames
+from fleetgw.domain.ports import IVehicleLink
+from fleetgw.domain.records import Record
+
+
+@implementer(IVehicleLink)
+class Link:
+    """A vehicle's side: keeps the frames of all replies.
+
+    :ivar sent: each reply, framed, in order.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self._frames = ReplyFrames()
+
+    def acknowledge(self, records: Sequence[Record]) -> None:
+        """See ``IVehicleLink``."""
+        self.sent.append(self._frames.acks(records))
+
+    def acknowledge_unknown(self, txid: bytes) -> None:
+        """See ``IVehicleLink``."""
+        self.sent.append(self._frames.ack("", txid))
+
+    def reply_error(self, txid: bytes) -> None:
+        """See ``IVehicleLink``."""
+        self.sent.append(self._frames.error(txid))
+
+    def close(self, reason: str) -> None:
+        """No test of the pipeline has its link closed."""
+        raise AssertionError(f"closed: {reason}")
