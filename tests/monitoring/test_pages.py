@@ -23,7 +23,7 @@ from tests.support.metrics_contract import COUNTED
 
 CASES = [
     case
-    for case in json.loads((Path(__file__).resolve().parents[2] / "vectors" / "stream.json").read_text())["cases"]
+    for case in json.loads((Path(__file__).resolve().parents[1] / "vectors" / "stream.json").read_text())["cases"]
     if case["name"].startswith(("status port: ", "metrics port: "))
 ]
 

@@ -22,7 +22,7 @@ from fleetgw.adapters.monitoring.profiler import (
     make_profiler_site,
 )
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
-from tests.adapters.monitoring.test_pages import Connection, refusals
+from tests.monitoring.test_pages import Connection, refusals
 
 
 class MemorySampler:
