@@ -7,7 +7,7 @@ from attrs import define, field, frozen
 
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.records import Record
-from fleetgw.domain.set_aside import Entry
+from fleetgw.domain.retry_queue import Entry
 
 OriginT = TypeVar("OriginT")
 

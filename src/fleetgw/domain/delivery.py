@@ -14,7 +14,7 @@ from fleetgw.domain.errors import NotConnected, Rejected, Retryable, forget_fram
 from fleetgw.domain.memory_budget import Share, unbounded_share
 from fleetgw.domain.ports import RECEIPT, Outcome, Receipt
 from fleetgw.domain.records import Record, count_within
-from fleetgw.domain.set_aside import Entry, SetAside
+from fleetgw.domain.retry_queue import Entry, SetAside
 from fleetgw.domain.vehicle_shares import VEHICLE_BYTES, Holding, VehicleShares
 
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from fleetgw.domain.set_aside import lot_of
+from fleetgw.domain.retry_queue import lot_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fleetgw.domain.records import Record
-    from fleetgw.domain.set_aside import Lot
+    from fleetgw.domain.retry_queue import Lot
 
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 600.0
