@@ -10,7 +10,7 @@ from fleetgw.domain.delivery import Backlog, BacklogLimits, Batch, Settlement
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.memory_budget import MemoryBudget
 from fleetgw.domain.ports import RECEIPT, Outcome, Receipt
-from fleetgw.domain.records import PeerIdentity, Record, Vehicle
+from fleetgw.domain.records import PeerIdentity, Record, Vehicle, ordering_key
 
 LIMITS = BacklogLimits(queue_records=12, queue_bytes=60, in_flight_records=6, batch_records=4)
 VEHICLES = [Vehicle(PeerIdentity("vehicle_device", vin), vin, vin) for vin in ("A", "B", "C")]
@@ -41,10 +41,6 @@ def number_of(record: Record) -> int:
     return int(record.txid)
 
 
-def lot_of(record: Record) -> tuple[str, str]:
-    return record.vin, record.record_type
-
-
 class BacklogMachine(RuleBasedStateMachine):
     """Every record that was taken is known to the model as waiting, in flight or settled; numbers are the order taken in."""
 
@@ -63,7 +59,7 @@ class BacklogMachine(RuleBasedStateMachine):
         self.settled: set[int] = set()
         self.may_go_again: set[int] = set()
         self.handed_out: list[int] = []
-        self.refused_lots: set[tuple[str, str]] = set()
+        self.blocked_keys: set[tuple[str, str]] = set()
 
     def in_flight(self) -> list[int]:
         return [number_of(each) for batch in self.flying for each in batch.records]
@@ -87,7 +83,7 @@ class BacklogMachine(RuleBasedStateMachine):
         assert room_bytes >= self.budget.guaranteed_bytes - self.share.held_bytes
         taken = self.backlog.offer(records, sum(sizes), origin)
         assert sum(sizes[:taken]) <= room_bytes, "more than there is memory for"
-        if not self.refused_lots:
+        if not self.blocked_keys:
             fitting = [
                 count
                 for count in range(len(sizes) + 1)
@@ -111,7 +107,7 @@ class BacklogMachine(RuleBasedStateMachine):
         batch = self.backlog.next_batch()
         room = LIMITS.in_flight_records - len(self.in_flight())
         if batch is None:
-            held_up = {number for number in self.waiting if lot_of(self.records[number]) in self.refused_lots}
+            held_up = {number for number in self.waiting if ordering_key(self.records[number]) in self.blocked_keys}
             assert room == 0 or self.waiting == held_up, "what nothing stands in the way of does not flow"
             return
         numbers = [number_of(each) for each in batch.records]
@@ -122,12 +118,12 @@ class BacklogMachine(RuleBasedStateMachine):
             older = {
                 number
                 for number in self.waiting.difference(numbers[:place])
-                if number < number_of(each) and lot_of(self.records[number]) == lot_of(each)
+                if number < number_of(each) and ordering_key(self.records[number]) == ordering_key(each)
             }
             assert not older, "an older one of its vehicle and type was left behind"
         for number in numbers:
             assert number in self.may_go_again or number not in self.handed_out, "twice without a reason"
-        if not self.refused_lots:
+        if not self.blocked_keys:
             assert numbers == sorted(self.waiting)[: len(numbers)], "not the oldest, in order"
         self.may_go_again.difference_update(numbers)
         self.waiting.difference_update(numbers)
@@ -171,13 +167,13 @@ class BacklogMachine(RuleBasedStateMachine):
         self.waiting.update(again)
         self.may_go_again.update(again)
         for number in again:
-            if number not in lost or batch.was_aside:
-                self.refused_lots.add(lot_of(self.records[number]))
+            if number not in lost or batch.from_retry_queue:
+                self.blocked_keys.add(ordering_key(self.records[number]))
         self.forget_what_flows()
 
     def forget_what_flows(self) -> None:
-        """A lot of which nothing is held any more has nothing in its way."""
-        self.refused_lots &= {lot_of(each) for each in self.held()}
+        """An ordering key of which no record is held is not blocked."""
+        self.blocked_keys &= {ordering_key(each) for each in self.held()}
 
     @rule(passed_s=st.floats(0, PAUSE_MAX_S))
     def time_passes(self, passed_s: float) -> None:
@@ -186,13 +182,13 @@ class BacklogMachine(RuleBasedStateMachine):
         assert self.backlog.next_due_s is None or self.backlog.next_due_s > self.now_s
 
     @rule()
-    def hurry(self) -> None:
-        self.backlog.hurry()
+    def retry_now(self) -> None:
+        self.backlog.retry_now()
         assert self.backlog.next_due_s is None
 
     @rule()
     def all_goes_well_for_a_while(self) -> None:
-        """Everything is delivered then, each lot in order, and nothing is in anything's way any more."""
+        """All records are delivered, each ordering key's in order, and no ordering key stays blocked."""
         while self.flying:
             batch = self.flying.pop()
             self.take_outcomes(batch, [RECEIPT] * len(batch.records), 0.0)
@@ -204,13 +200,13 @@ class BacklogMachine(RuleBasedStateMachine):
                 batch = self.flying.pop()
                 self.take_outcomes(batch, [RECEIPT] * len(batch.records), 0.0)
         assert not self.waiting, "something stays for ever"
-        by_lot: dict[tuple[str, str], list[int]] = {}
+        by_key: dict[tuple[str, str], list[int]] = {}
         for number in self.handed_out[first:]:
-            by_lot.setdefault(lot_of(self.records[number]), []).append(number)
-        assert all(numbers == sorted(numbers) for numbers in by_lot.values())
+            by_key.setdefault(ordering_key(self.records[number]), []).append(number)
+        assert all(numbers == sorted(numbers) for numbers in by_key.values())
         assert not self.backlog.has_more
         assert self.backlog.next_due_s is None
-        assert self.backlog.set_aside_records == 0
+        assert self.backlog.retry_queue_records == 0
 
     @precondition(lambda self: self.flying)
     @rule(more=st.sampled_from([-1, 1]))
@@ -234,7 +230,7 @@ class BacklogMachine(RuleBasedStateMachine):
         assert self.share.held_bytes == self.backlog.held_bytes
         assert self.share.memory_bytes + self.other.memory_bytes <= BUDGET_BYTES
         assert self.backlog.in_flight_records == len(flying) <= LIMITS.in_flight_records
-        assert self.backlog.held_records - self.backlog.set_aside_records <= LIMITS.queue_records
+        assert self.backlog.held_records - self.backlog.retry_queue_records <= LIMITS.queue_records
         for record_type in RECORD_TYPES:
             of_type = self.held(record_type)
             assert len(of_type) <= LIMITS.queue_records
@@ -242,9 +238,9 @@ class BacklogMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_waits_is_seen(self) -> None:
-        if not self.refused_lots:
+        if not self.blocked_keys:
             assert self.backlog.has_more == bool(self.waiting)
-            assert self.backlog.set_aside_records == 0
+            assert self.backlog.retry_queue_records == 0
 
     def teardown(self) -> None:
         """Closed, it takes and gives nothing; then everything held is given up on, once, in order."""
@@ -302,7 +298,7 @@ class BacklogTests(TestCase):
         self.backlog.offer([record(2, 1, record_type="alerts")], 1, None)
         self.backlog.offer([record(3, 1, VEHICLES[1])], 1, None)
         self.assertEqual(self.handed_out(), [[2, 3]])
-        self.assertEqual(self.backlog.set_aside_records, 2)
+        self.assertEqual(self.backlog.retry_queue_records, 2)
 
     def test_the_oldest_goes_first_and_alone_and_the_others_once_it_has_passed(self) -> None:
         self.backlog.offer([record(number, 1) for number in range(3)], 3, None)
@@ -316,7 +312,7 @@ class BacklogTests(TestCase):
         self.settle(probe, RECEIPT)
         self.assertEqual(self.handed_out(), [[2, 3]])
 
-    def test_refused_again_while_the_others_follow_the_lot_pauses_again(self) -> None:
+    def test_a_failure_while_the_others_follow_pauses_the_ordering_key_again(self) -> None:
         self.backlog.offer([record(number, 1) for number in range(8)], 8, None)
         self.settle(self.hand_out(), Retryable("later"))
         self.assertEqual(self.handed_out(), [])
@@ -356,7 +352,7 @@ class BacklogTests(TestCase):
         self.backlog.offer([record(0, 1)], 1, None)
         self.settle(self.hand_out(), Retryable("later"))
         for _ in range(3):
-            self.backlog.hurry()
+            self.backlog.retry_now()
             self.settle(self.hand_out(), Retryable("later"))
         self.assertEqual(self.backlog.next_due_s, PAUSE_INITIAL_S)
 
@@ -366,12 +362,12 @@ class BacklogTests(TestCase):
             self.backlog.offer([record(number, 1, vehicle)], 1, None)
             self.settle(self.hand_out(), Retryable("later"))
         self.backlog.offer([record(number, 1, VEHICLES[1]) for number in range(5, 11)], 6, None)
-        self.backlog.hurry()
+        self.backlog.retry_now()
         order = []
         for _ in range(4):
             batch = self.hand_out()
             order.append([number_of(each) for each in batch.records])
-            self.settle(batch, Retryable("later") if batch.was_aside else RECEIPT)
+            self.settle(batch, Retryable("later") if batch.from_retry_queue else RECEIPT)
         self.assertEqual(order, [[0, 1, 2, 3], [5, 6, 7, 8], [4], [9, 10]])
 
     def test_one_types_refused_records_leave_the_room_of_another(self) -> None:
@@ -381,7 +377,7 @@ class BacklogTests(TestCase):
             batch = self.backlog.next_batch()
             if batch is not None:
                 self.settle(batch, Retryable("later"))
-        self.assertEqual(self.backlog.set_aside_records, LIMITS.queue_records)
+        self.assertEqual(self.backlog.retry_queue_records, LIMITS.queue_records)
         others = [record(number, 1, record_type="alerts") for number in range(100, 100 + LIMITS.queue_records + 1)]
         self.assertEqual(self.backlog.offer(others, len(others), None), LIMITS.queue_records)
 

@@ -12,7 +12,7 @@ from fleetgw.domain import vehicle_shares
 from fleetgw.domain.delivery import Backlog, BacklogLimits, Batch
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, Outcome
-from fleetgw.domain.records import PeerIdentity, Record, Vehicle
+from fleetgw.domain.records import PeerIdentity, Record, Vehicle, ordering_key
 from fleetgw.domain.vehicle_shares import Holding, VehicleShares
 
 SHARE = 250
@@ -25,10 +25,6 @@ OUTCOMES = st.sampled_from([RECEIPT, RECEIPT, Retryable("later"), NotConnected("
 
 def record(number: int, vehicle: Vehicle, cost_bytes: int, record_type: str = "V") -> Record:
     return Record(record_type, str(number).encode(), vehicle, b"", 0, None, 0, cost_bytes=cost_bytes)
-
-
-def lot_of(record: Record) -> tuple[str, str]:
-    return record.vin, record.record_type
 
 
 class SharedBacklogMachine(RuleBasedStateMachine):
@@ -61,7 +57,7 @@ class SharedBacklogMachine(RuleBasedStateMachine):
         for each in records[:taken]:
             self.held[int(each.txid)] = each
         self.issued += len(records)
-        if not self.was_always_shared or self.backlog.set_aside_records:
+        if not self.was_always_shared or self.backlog.retry_queue_records:
             return
         free, free_bytes = LIMITS.queue_records - held.total(), LIMITS.queue_bytes - held_bytes.total()
         taken_bytes = sum(costs[:taken])
@@ -90,10 +86,10 @@ class SharedBacklogMachine(RuleBasedStateMachine):
             older = [
                 number
                 for number in waiting.difference(numbers[:place])
-                if number < int(each.txid) and lot_of(self.held[number]) == lot_of(each)
+                if number < int(each.txid) and ordering_key(self.held[number]) == ordering_key(each)
             ]
             assert not older, "an older one of its vehicle and type was left behind"
-        if not batch.was_aside:
+        if not batch.from_retry_queue:
             assert len(numbers) == 1 or sum(each.cost_bytes for each in batch.records) <= LIMITS.batch_bytes
         self.flying.append(batch)
 
@@ -141,13 +137,13 @@ class SharedBacklogMachine(RuleBasedStateMachine):
             return
         flying: dict[str, list[int]] = {}
         for batch in self.flying:
-            for each in () if batch.was_aside else batch.records:
+            for each in () if batch.from_retry_queue else batch.records:
                 flying.setdefault(each.vin, []).append(each.cost_bytes)
         assert all(len(costs) == 1 or sum(costs) <= SHARE for costs in flying.values())
 
     @invariant()
     def what_may_flow_is_seen(self) -> None:
-        if self.held and not self.flying and not self.backlog.set_aside_records:
+        if self.held and not self.flying and not self.backlog.retry_queue_records:
             assert self.backlog.has_more, "it waits for nothing"
 
     def teardown(self) -> None:
@@ -270,7 +266,7 @@ class SharedBacklogTests(TestCase):
         def counted(holding: Holding[str]) -> int:
             nonlocal looks
             looks += 1
-            return holding.flowing_records + holding.aside_records + len(holding.overflow)
+            return holding.flowing_records + holding.retry_records + len(holding.overflow)
 
         with patch.object(Holding, "records", property(counted)), patch.object(vehicle_shares, "_HOLDINGS_KEPT", 100):
             shares: VehicleShares[str] = VehicleShares(SHARE)

@@ -11,7 +11,7 @@ from fleetgw.testing.sink_doubles import make_record
 from tests.support.lane_case import TIMING, LaneCase, succeeded
 
 
-class SetAsideTests(LaneCase):
+class RetryQueueTests(LaneCase):
     """What is refused for now, though the destination can be reached, stands in the way of nothing else."""
 
     def offer_of(self, vin: str, record_type: str, *txids: str) -> None:
@@ -113,9 +113,9 @@ class SetAsideTests(LaneCase):
             self.offer_of(f"VIN{number}", "V", "1")
             self.clock.advance(0.1)
         (event,) = self.log.fields_of("dispatch_retry")
-        self.assertEqual((event["error"], event["set_aside_records"]), ("no such topic", 1))
+        self.assertEqual((event["error"], event["retry_queue_records"]), ("no such topic", 1))
         self.clock.advance(TIMING.retry_max_s)
-        self.assertEqual(self.log.fields_of("dispatch_retry")[1]["set_aside_records"], 50)
+        self.assertEqual(self.log.fields_of("dispatch_retry")[1]["retry_queue_records"], 50)
 
     def test_draining_ends_its_pauses(self) -> None:
         self.refuse(lambda _record: True, Retryable("later"))

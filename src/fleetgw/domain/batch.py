@@ -17,26 +17,26 @@ class Batch(Generic[OriginT]):
     """Records to be handed to the sink together; ``origins[i]`` waits for ``records[i]``, None when no origin does.
 
     :ivar positions: where each record stands in the order of all records ever taken.
-    :ivar was_aside: the records had been set aside.
+    :ivar from_retry_queue: the records are retries, or follow one.
     """
 
     records: list[Record] = field(factory=list)
     origins: list[OriginT | None] = field(factory=list)
     positions: Sequence[int] = ()
-    was_aside: bool = False
+    from_retry_queue: bool = False
 
     def entries(self) -> list[Entry[OriginT]]:
         """Each record by itself."""
         return [Entry(*each) for each in zip(self.positions, self.records, self.origins, strict=True)]
 
 
-def batch_of(entries: Sequence[Entry[OriginT]], *, was_aside: bool = False) -> Batch[OriginT]:
+def batch_of(entries: Sequence[Entry[OriginT]], *, from_retry_queue: bool = False) -> Batch[OriginT]:
     """Make a batch of entries."""
     return Batch(
         [entry.record for entry in entries],
         [entry.origin for entry in entries],
         [entry.position for entry in entries],
-        was_aside,
+        from_retry_queue,
     )
 
 
@@ -58,7 +58,7 @@ class Settlement(Generic[OriginT]):
     :ivar retried_records: number of records to retry.
     :ivar retry_reason: why the last of those is, None when none is.
     :ivar not_connected: why the sink as a whole gets nothing now, None when it may get more.
-    :ivar pause_s: the longest pause that was begun for what was set aside, None when none was.
+    :ivar pause_s: the longest pause in seconds that began for an ordering key, None when none began.
     """
 
     due: dict[OriginT, list[Record]] = field(factory=dict)

@@ -14,7 +14,7 @@ from fleetgw.domain.errors import NotConnected, Rejected, Retryable, forget_fram
 from fleetgw.domain.memory_budget import Share, unbounded_share
 from fleetgw.domain.ports import RECEIPT, Outcome, Receipt
 from fleetgw.domain.records import Record, count_within
-from fleetgw.domain.retry_queue import Entry, SetAside
+from fleetgw.domain.retry_queue import Entry, RetryQueue
 from fleetgw.domain.vehicle_shares import VEHICLE_BYTES, Holding, VehicleShares
 
 
@@ -34,8 +34,8 @@ BATCH_BYTES = 1024 * 1024
 class BacklogLimits:
     """How much a sink may hold.
 
-    :ivar queue_records: records waiting and in flight together. What is set aside is not counted with them, but each record
-        type may have only so many of these and those together.
+    :ivar queue_records: records waiting and in flight together. The retry queue counts for each record type: of one
+        type, at most so many records wait, are in flight or are in the retry queue.
     :ivar queue_bytes: the memory that they take (``Record.cost_bytes``), likewise.
     :ivar in_flight_records: records handed to the sink and not settled.
     :ivar batch_records: records in one batch.
@@ -54,12 +54,12 @@ class BacklogLimits:
 class Backlog(Generic[OriginT]):
     """One sink's records, oldest first, within ``BacklogLimits``.
 
-    What the destination was out of reach for goes again before all that was taken later. What was refused otherwise is set
-    aside, and holds back only what came later of the same vehicle and record type; all else flows on.
+    A record that could not reach the destination (``NotConnected``) is handed out again before all later records. A record
+    with another retryable outcome goes to the retry queue, and blocks only later records with its ordering key.
 
-    :param retry_initial_s: how long what was set aside pauses first; doubled at each further failure.
-    :param retry_max_s: how long at most.
-    :param share: of the memory of all queues; by default without a bound.
+    :param retry_initial_s: the first pause of a blocked ordering key, in seconds; doubled at each further failure.
+    :param retry_max_s: the longest pause, in seconds.
+    :param share: the sink's part of the memory of all queues; by default without a bound.
     :ivar short_of_memory: the last ``offer`` that did not take everything was stopped by ``share``, not by the limits.
     """
 
@@ -70,7 +70,7 @@ class Backlog(Generic[OriginT]):
         self.short_of_memory = False
         self._share = share or unbounded_share()
         self.in_flight_records = 0
-        self._flowing_records = 0  # waiting and in flight, without what is set aside
+        self._flowing_records = 0  # waiting and in flight, without the retry queue
         self._flowing_bytes = 0
         self._in_flight: set[Batch[OriginT]] = set()
         self._retries: list[Batch[OriginT]] = []
@@ -78,9 +78,9 @@ class Backlog(Generic[OriginT]):
         self._waiting_origins: list[OriginT | None] = []
         self._waiting_bytes = 0
         self._waiting_from = 0  # the position of the first
-        self._aside: SetAside[OriginT] = SetAside(retry_initial_s, retry_max_s)
-        self._held_aside = self._aside.held
-        self._last_was_aside = False
+        self._retry_queue: RetryQueue[OriginT] = RetryQueue(retry_initial_s, retry_max_s)
+        self._held_for_retry = self._retry_queue.held
+        self._last_from_retry_queue = False
         self._vehicles: VehicleShares[OriginT] | None = None  # kept while several vehicles are connected
         self._is_shared = False
         # While less than half is held, no bound can be reached: neither of the queue, nor of the memory, nor of a vehicle.
@@ -89,13 +89,13 @@ class Backlog(Generic[OriginT]):
 
     @property
     def held_records(self) -> int:
-        """Waiting, in flight and set aside."""
-        return self._flowing_records + self._held_aside.records
+        """Number of records waiting, in flight and in the retry queue."""
+        return self._flowing_records + self._held_for_retry.records
 
     @property
     def held_bytes(self) -> int:
         """The memory that they take."""
-        return self._flowing_bytes + self._held_aside.size_bytes
+        return self._flowing_bytes + self._held_for_retry.size_bytes
 
     @property
     def waiting_records(self) -> int:
@@ -103,19 +103,19 @@ class Backlog(Generic[OriginT]):
         return len(self._waiting_records)
 
     @property
-    def set_aside_records(self) -> int:
-        """Those that were refused for now, and those held back behind them."""
-        return self._held_aside.records
+    def retry_queue_records(self) -> int:
+        """Number of records in the retry queue: retryable ones, and those blocked behind them."""
+        return self._held_for_retry.records
 
     @property
     def has_more(self) -> bool:
         """Whether there is anything to be handed out as soon as there is room for it in flight."""
-        return bool(self._waiting_records or self._retries or self._aside.has_due)
+        return bool(self._waiting_records or self._retries or self._retry_queue.has_due)
 
     @property
     def next_due_s(self) -> float | None:
-        """When ``end_pauses`` is to be called, None when nothing set aside pauses."""
-        return self._aside.next_due_s
+        """The time for the next ``end_pauses``, None when no ordering key pauses."""
+        return self._retry_queue.next_due_s
 
     def share_among_vehicles(self, *, is_shared: bool) -> None:
         """Say whether several vehicles are connected.
@@ -126,17 +126,17 @@ class Backlog(Generic[OriginT]):
         self._is_shared = is_shared
         if is_shared and self._vehicles is None:
             self._begin_sharing()
-        elif not self._flowing_records and not self._held_aside.records:
+        elif not self._flowing_records and not self._held_for_retry.records:
             self._vehicles = VehicleShares(self.limits.vehicle_bytes) if is_shared else None
 
     def _begin_sharing(self) -> None:
         vehicles: VehicleShares[OriginT] = VehicleShares(self.limits.vehicle_bytes)
         self._vehicles = vehicles
-        for record in self._aside.records():
+        for record in self._retry_queue.records():
             vehicles.count(record, flows=False)
         for batch in (*self._in_flight, *self._retries):
             for record in batch.records:
-                vehicles.count(record, flows=not batch.was_aside)
+                vehicles.count(record, flows=not batch.from_retry_queue)
         waiting = zip(self._waiting_records, self._waiting_origins, strict=True)
         self._waiting_records, self._waiting_origins, self._waiting_bytes = [], [], 0
         for (_, origin), run in groupby(waiting, lambda each: (each[0].vehicle.vin, each[1])):
@@ -148,7 +148,7 @@ class Backlog(Generic[OriginT]):
         """Let follow what waited for its vehicle's share of the flow."""
         if self._vehicles is not None:
             self._wait(*self._vehicles.released())
-            if not self._is_shared and not self._flowing_records and not self._held_aside.records:
+            if not self._is_shared and not self._flowing_records and not self._held_for_retry.records:
                 self._vehicles = None
 
     def offer(self, records: Sequence[Record], size_bytes: int, origin: OriginT | None) -> int:
@@ -162,7 +162,7 @@ class Backlog(Generic[OriginT]):
         count = len(records)
         held_records = self._flowing_records + count
         held_bytes = self._flowing_bytes + size_bytes
-        if held_records > self._unchecked_records or held_bytes > self._unchecked_bytes or self._held_aside.records:
+        if held_records > self._unchecked_records or held_bytes > self._unchecked_bytes or self._held_for_retry.records:
             if not self._has_room(records, size_bytes):
                 count, size_bytes = self._fitting(records)
                 records = records[:count]
@@ -188,7 +188,7 @@ class Backlog(Generic[OriginT]):
 
     def _has_room(self, records: Sequence[Record], size_bytes: int) -> bool:
         """Whether all of these surely fit."""
-        if self._held_aside.records or not records:
+        if self._held_for_retry.records or not records:
             return False
         free_records = self.limits.queue_records - self._flowing_records
         free_bytes = min(self.limits.queue_bytes - self._flowing_bytes, self._share.room_bytes)
@@ -209,9 +209,9 @@ class Backlog(Generic[OriginT]):
         room_records = self.limits.queue_records - self._flowing_records
         room_bytes = self.limits.queue_bytes - self._flowing_bytes
         if records:
-            aside = self._aside.held_of(records[0].record_type)
-            room_records -= aside.records
-            room_bytes -= aside.size_bytes
+            held_for_retry = self._retry_queue.held_of(records[0].record_type)
+            room_records -= held_for_retry.records
+            room_bytes -= held_for_retry.size_bytes
         share_bytes = self._share.room_bytes
         self.short_of_memory = False
         count = size_bytes = 0
@@ -230,26 +230,26 @@ class Backlog(Generic[OriginT]):
         return count, size_bytes
 
     def end_pauses(self, now_s: float) -> None:
-        """Let what was set aside, and has paused until now, be handed out again."""
-        self._aside.end_pauses(now_s)
+        """Let the records be retried whose pause is over at ``now_s``."""
+        self._retry_queue.end_pauses(now_s)
 
-    def hurry(self) -> None:
-        """Let all that was set aside be handed out again, whatever its pause."""
-        self._aside.hurry()
+    def retry_now(self) -> None:
+        """Let all records of the retry queue be retried, whatever their pause."""
+        self._retry_queue.retry_now()
 
     def next_batch(self) -> Batch[OriginT] | None:
         """The next records to be handed to the sink now; None when there are none or the window is full."""
         room = min(self.limits.batch_records, self.limits.in_flight_records - self.in_flight_records)
         if room <= 0:
             return None
-        # What was set aside takes turns with what waits, so that neither has to wait for all of the other.
-        turns = (self._from_aside, self._from_waiting)
-        if self._last_was_aside:
+        # The retry queue takes turns with the waiting records, so that neither has to wait for all of the other.
+        turns = (self._from_retry_queue, self._from_waiting)
+        if self._last_from_retry_queue:
             turns = turns[::-1]
         for source in (self._from_retries, *turns):
             batch = source(room)
             if batch is not None:
-                self._last_was_aside = batch.was_aside
+                self._last_from_retry_queue = batch.from_retry_queue
                 self.in_flight_records += len(batch.records)
                 self._in_flight.add(batch)
                 return batch
@@ -263,15 +263,15 @@ class Backlog(Generic[OriginT]):
             else:
                 entries = batch.entries()
                 batch, self._retries[0] = batch_of(entries[:room]), batch_of(entries[room:])
-            batch = self._without_stopped(batch)
+            batch = self._without_blocked(batch)
             if batch.records:
                 return batch
         return None
 
-    def _from_aside(self, room: int) -> Batch[OriginT] | None:
-        if not self._aside.has_due:
+    def _from_retry_queue(self, room: int) -> Batch[OriginT] | None:
+        if not self._retry_queue.has_due:
             return None
-        return batch_of(self._aside.take(room, self.limits.batch_bytes), was_aside=True)
+        return batch_of(self._retry_queue.take(room, self.limits.batch_bytes), from_retry_queue=True)
 
     def _from_waiting(self, room: int) -> Batch[OriginT] | None:
         while self._waiting_records:
@@ -287,22 +287,22 @@ class Backlog(Generic[OriginT]):
                 del self._waiting_records[:count], self._waiting_origins[:count]
                 self._waiting_bytes -= sum(record.cost_bytes for record in records)
             self._waiting_from = start + count
-            batch = self._without_stopped(Batch(records, origins, range(start, start + count)))
+            batch = self._without_blocked(Batch(records, origins, range(start, start + count)))
             if batch.records:
                 return batch
         return None
 
-    def _without_stopped(self, batch: Batch[OriginT]) -> Batch[OriginT]:
-        """Hold back what must wait for something that is set aside; returns the rest."""
-        if not self._held_aside.records:
+    def _without_blocked(self, batch: Batch[OriginT]) -> Batch[OriginT]:
+        """Move records with a blocked ordering key to the retry queue; returns the rest."""
+        if not self._held_for_retry.records:
             return batch
         free = []
         for entry in batch.entries():
-            if self._aside.stops(entry.record):
+            if self._retry_queue.blocks(entry.record):
                 self._flows_no_more(entry.record)
                 if self._vehicles is not None:
-                    self._vehicles.set_aside(entry.record)
-                self._aside.hold_back(entry)
+                    self._vehicles.leave_flow(entry.record)
+                self._retry_queue.add_blocked(entry)
             else:
                 free.append(entry)
         self._let_flow()
@@ -331,7 +331,7 @@ class Backlog(Generic[OriginT]):
             return settlement
         self._in_flight.remove(batch)
         self.in_flight_records -= count
-        if not batch.was_aside and outcomes.count(RECEIPT) == count:
+        if not batch.from_retry_queue and outcomes.count(RECEIPT) == count:
             self._confirm(batch, settlement)
         else:
             self._settle_each(batch, outcomes, now_s, chance, settlement)
@@ -339,7 +339,7 @@ class Backlog(Generic[OriginT]):
         return settlement
 
     def _confirm(self, batch: Batch[OriginT], settlement: Settlement[OriginT]) -> None:
-        """Let go of a batch of which every record is confirmed, and none was set aside."""
+        """Forget a batch, not from the retry queue, of which every record is confirmed."""
         due = settlement.due
         size_bytes = 0
         for record, origin in zip(batch.records, batch.origins, strict=True):
@@ -363,7 +363,7 @@ class Backlog(Generic[OriginT]):
         chance: float,
         settlement: Settlement[OriginT],
     ) -> None:
-        aside = self._aside
+        retry_queue = self._retry_queue
         again: list[Entry[OriginT]] = []
         for entry, outcome in zip(batch.entries(), outcomes, strict=True):
             record, origin = entry.record, entry.origin
@@ -376,9 +376,9 @@ class Backlog(Generic[OriginT]):
                     settlement.due.setdefault(origin, []).append(record)
                 self._share.give_back(record.cost_bytes)
                 if self._vehicles is not None:
-                    self._vehicles.gone((record,), flowed=not batch.was_aside)
-                if batch.was_aside:
-                    aside.gone(entry.position, record)
+                    self._vehicles.gone((record,), flowed=not batch.from_retry_queue)
+                if batch.from_retry_queue:
+                    retry_queue.settled(entry.position, record)
                 else:
                     self._flows_no_more(record)
                 continue
@@ -387,14 +387,14 @@ class Backlog(Generic[OriginT]):
             settlement.retry_reason = reason
             if isinstance(reason, NotConnected):
                 settlement.not_connected = reason
-                if not batch.was_aside:
+                if not batch.from_retry_queue:
                     again.append(entry)
                     continue
-            if not batch.was_aside:
+            if not batch.from_retry_queue:
                 self._flows_no_more(record)
                 if self._vehicles is not None:
-                    self._vehicles.set_aside(record)
-            pause_s = aside.refused(entry, now_s, chance, is_new=not batch.was_aside)
+                    self._vehicles.leave_flow(record)
+            pause_s = retry_queue.failed(entry, now_s, chance, is_new=not batch.from_retry_queue)
             if pause_s is not None:
                 settlement.pause_s = max(pause_s, settlement.pause_s or 0)
         if again:
@@ -412,7 +412,7 @@ class Backlog(Generic[OriginT]):
             self._wait(*self._vehicles.abandon())
         until = self._waiting_from + len(self._waiting_records)
         waiting = Batch(self._waiting_records, self._waiting_origins, range(self._waiting_from, until))
-        entries = [*self._aside.abandon()]
+        entries = [*self._retry_queue.abandon()]
         for batch in (*self._in_flight, *self._retries, waiting):
             entries += batch.entries()
         self._in_flight, self._retries, self._waiting_records, self._waiting_origins = set(), [], [], []

@@ -121,6 +121,15 @@ class Record:
         }
 
 
+OrderingKey = tuple[str, str]
+"""VIN and record type: the records that share one keep their order on the way to a sink."""
+
+
+def ordering_key(record: Record) -> OrderingKey:
+    """The ordering key of a record."""
+    return record.vehicle.vin, record.record_type
+
+
 def count_within(records: Iterable[Record], most_records: int, most_bytes: int) -> int:
     """How many records, from the first on, stay within both bounds (``Record.cost_bytes``); the first always does."""
     count = cost_bytes = 0

@@ -1,4 +1,8 @@
-"""Records that their sink refused for now, and what waits behind them. Pure: driven by calls, told the time."""
+"""The retry queue of a sink: records with a retryable outcome, and later records that they block.
+
+A retryable record blocks its ordering key: head-of-line blocking ends there, records of all other keys flow on. Pure:
+driven by calls, told the time.
+"""
 
 from bisect import insort
 from collections.abc import Iterator
@@ -8,21 +12,13 @@ from typing import Generic, NamedTuple, TypeVar
 from attrs import define, field
 
 from fleetgw.domain.backoff import Backoff
-from fleetgw.domain.records import Record, count_within
+from fleetgw.domain.records import OrderingKey, Record, count_within, ordering_key
 
 OriginT = TypeVar("OriginT")
 
-Lot = tuple[str, str]
-"""What keeps its order: the records of one vehicle (its VIN) and one record type."""
-
-
-def lot_of(record: Record) -> Lot:
-    """The lot that a record belongs to."""
-    return record.vehicle.vin, record.record_type
-
 
 class Entry(NamedTuple, Generic[OriginT]):
-    """A record, where it stands in the order of all records ever taken, and who waits for it."""
+    """A queued record, its position in the order of all records that the backlog has taken, and its origin."""
 
     position: int
     record: Record
@@ -30,166 +26,169 @@ class Entry(NamedTuple, Generic[OriginT]):
 
 
 @define
-class Room:
-    """How much there is of something: records, and the memory that they take."""
+class Occupancy:
+    """A number of records, and the memory that they take (``Record.cost_bytes``)."""
 
     records: int = 0
     size_bytes: int = 0
 
 
 @define(eq=False)
-class _Stopped(Generic[OriginT]):
-    """A lot that does not flow.
+class _BlockedKey(Generic[OriginT]):
+    """A blocked ordering key: only its oldest record is retried, until that has a final outcome.
 
-    :ivar entries: oldest first, without the one that is being tried.
-    :ivar trying: the position of the record that is being tried, None when none is.
-    :ivar flows_again: that record has gone; the others may follow it.
+    :ivar backoff: the pauses between the retries of the oldest record.
+    :ivar entries: the key's records, oldest first, without the one that is in flight as a retry.
+    :ivar retrying: the position of the record in flight as a retry, None when there is none.
+    :ivar is_released: the oldest record has a final outcome, so that the others may follow in order.
     """
 
     backoff: Backoff
     entries: list[Entry[OriginT]] = field(factory=list)
-    trying: int | None = None
-    flows_again: bool = False
+    retrying: int | None = None
+    is_released: bool = False
 
 
-class SetAside(Generic[OriginT]):
-    """Lots that do not flow: their oldest record is tried again after a pause, the others follow once that has gone.
+class RetryQueue(Generic[OriginT]):
+    """The blocked ordering keys of one sink, each with its records and a backoff of its own.
 
-    A record counts as held here until it is ``gone``, also while it is in flight from here.
+    The oldest record of a key is retried alone after each pause. Once it has a final outcome, the others follow in order.
+    A record counts as held until it is ``settled``, also while it is in flight from here.
 
-    :param retry_initial_s: a lot's first pause; doubled at each failure of its oldest record.
-    :param retry_max_s: the longest.
-    :ivar held: all records held here; always the same object.
+    :param retry_initial_s: a key's first pause in seconds; doubled at each failure of its oldest record.
+    :param retry_max_s: the longest pause in seconds.
+    :ivar held: the records held; always the same object.
     """
 
     def __init__(self, retry_initial_s: float, retry_max_s: float) -> None:
-        self.held = Room()
+        self.held = Occupancy()
         self._retry_initial_s = retry_initial_s
         self._retry_max_s = retry_max_s
-        self._held_by_type: dict[str, Room] = {}
-        self._lots: dict[Lot, _Stopped[OriginT]] = {}
-        self._pauses: list[tuple[float, Lot]] = []
-        self._due: dict[Lot, _Stopped[OriginT]] = {}
+        self._held_by_type: dict[str, Occupancy] = {}
+        self._blocked: dict[OrderingKey, _BlockedKey[OriginT]] = {}
+        self._pauses: list[tuple[float, OrderingKey]] = []
+        self._due: dict[OrderingKey, _BlockedKey[OriginT]] = {}
 
-    def held_of(self, record_type: str) -> Room:
-        """How much of one record type is held here."""
-        return self._held_by_type.get(record_type) or Room()
+    def held_of(self, record_type: str) -> Occupancy:
+        """The records held of one record type."""
+        return self._held_by_type.get(record_type) or Occupancy()
 
     @property
     def has_due(self) -> bool:
-        """Whether ``take`` would find anything."""
+        """Whether ``take`` would return any records."""
         return bool(self._due)
 
     @property
     def next_due_s(self) -> float | None:
-        """When the next pause ends, None when none is under way."""
+        """The end of the next pause, None when no key pauses."""
         return self._pauses[0][0] if self._pauses else None
 
-    def stops(self, record: Record) -> bool:
-        """Whether a record's lot does not flow, so that the record must wait here."""
-        return lot_of(record) in self._lots
+    def blocks(self, record: Record) -> bool:
+        """Whether a record's ordering key is blocked, so that the record must wait here."""
+        return ordering_key(record) in self._blocked
 
-    def hold_back(self, entry: Entry[OriginT]) -> None:
-        """Keep a record that ``stops``."""
+    def add_blocked(self, entry: Entry[OriginT]) -> None:
+        """Take a record whose ordering key is blocked."""
         self._count(entry.record, 1)
-        self._keep(entry)
+        self._insert(entry)
 
-    def refused(self, entry: Entry[OriginT], now_s: float, chance: float, *, is_new: bool) -> float | None:
-        """Keep a record that its sink refused for now; its lot flows no more.
+    def failed(self, entry: Entry[OriginT], now_s: float, chance: float, *, is_new: bool) -> float | None:
+        """Take a record with a retryable outcome; its ordering key is blocked from now on.
 
-        :param chance: a random number in [0, 1).
-        :param is_new: it was not held here before.
-        :return: how long the pause is that this begins, None when it begins none.
+        :param chance: a random number in [0, 1), for the jitter.
+        :param is_new: the record was not held here before.
+        :return: the length in seconds of the pause that this begins, None when it begins none: another record of the key is
+            being retried, or waits for its retry.
         """
         if is_new:
             self._count(entry.record, 1)
-        lot = lot_of(entry.record)
-        stopped = self._lots.get(lot)
-        pauses = stopped is None or stopped.flows_again or stopped.trying == entry.position
-        self._keep(entry)
-        if not pauses:
+        key = ordering_key(entry.record)
+        blocked = self._blocked.get(key)
+        begins_pause = blocked is None or blocked.is_released or blocked.retrying == entry.position
+        self._insert(entry)
+        if not begins_pause:
             return None
-        stopped = self._lots[lot]
-        stopped.trying = None
-        stopped.flows_again = False
-        self._due.pop(lot, None)
-        pause_s = stopped.backoff.failed(chance)
-        heappush(self._pauses, (now_s + pause_s, lot))
+        blocked = self._blocked[key]
+        blocked.retrying = None
+        blocked.is_released = False
+        self._due.pop(key, None)
+        pause_s = blocked.backoff.failed(chance)
+        heappush(self._pauses, (now_s + pause_s, key))
         return pause_s
 
-    def gone(self, position: int, record: Record) -> None:
-        """Let go of a record, in flight from here, that was confirmed or refused for good."""
+    def settled(self, position: int, record: Record) -> None:
+        """Forget a record, in flight from here, that has a final outcome."""
         self._count(record, -1)
-        lot = lot_of(record)
-        stopped = self._lots.get(lot)
-        if stopped is not None and stopped.trying == position:
-            stopped.trying = None
-            if stopped.entries:
-                stopped.backoff.succeeded()
-                stopped.flows_again = True
-                self._due[lot] = stopped
+        key = ordering_key(record)
+        blocked = self._blocked.get(key)
+        if blocked is not None and blocked.retrying == position:
+            blocked.retrying = None
+            if blocked.entries:
+                blocked.backoff.succeeded()
+                blocked.is_released = True
+                self._due[key] = blocked
             else:
-                del self._lots[lot]
+                del self._blocked[key]
 
     def end_pauses(self, now_s: float) -> None:
-        """Make due what has paused until now."""
+        """Make the records due whose pause is over."""
         while self._pauses and self._pauses[0][0] <= now_s:
-            lot = heappop(self._pauses)[1]
-            self._due[lot] = self._lots[lot]
+            key = heappop(self._pauses)[1]
+            self._due[key] = self._blocked[key]
 
-    def hurry(self) -> None:
-        """End all pauses, and begin the next ones from the shortest."""
-        for _, lot in self._pauses:
-            self._lots[lot].backoff.succeeded()
+    def retry_now(self) -> None:
+        """End all pauses, and start each backoff over."""
+        for _, key in self._pauses:
+            self._blocked[key].backoff.succeeded()
         self.end_pauses(float("inf"))
 
     def take(self, most_records: int, most_bytes: int) -> list[Entry[OriginT]]:
-        """Part with due records, each lot's in order, to be handed to the sink; see ``count_within``."""
+        """Remove due records, each key's in order, to be handed to the sink; bounded as by ``count_within``."""
         taken: list[Entry[OriginT]] = []
         cost_bytes = 0
         while self._due and len(taken) < most_records:
-            lot, stopped = next(iter(self._due.items()))
-            if taken and cost_bytes + stopped.entries[0].record.cost_bytes > most_bytes:
+            key, blocked = next(iter(self._due.items()))
+            if taken and cost_bytes + blocked.entries[0].record.cost_bytes > most_bytes:
                 break
-            share = 1
-            if stopped.flows_again:
-                records = (entry.record for entry in stopped.entries)
-                share = count_within(records, most_records - len(taken), most_bytes - cost_bytes)
-            taken += stopped.entries[:share]
-            cost_bytes += sum(entry.record.cost_bytes for entry in stopped.entries[:share])
-            del stopped.entries[:share]
-            if not stopped.flows_again:
-                stopped.trying = taken[-1].position
-                del self._due[lot]
-            elif not stopped.entries:
-                del self._due[lot], self._lots[lot]
+            count = 1
+            if blocked.is_released:
+                records = (entry.record for entry in blocked.entries)
+                count = count_within(records, most_records - len(taken), most_bytes - cost_bytes)
+            taken += blocked.entries[:count]
+            cost_bytes += sum(entry.record.cost_bytes for entry in blocked.entries[:count])
+            del blocked.entries[:count]
+            if not blocked.is_released:
+                blocked.retrying = taken[-1].position
+                del self._due[key]
+            elif not blocked.entries:
+                del self._due[key], self._blocked[key]
         return taken
 
     def records(self) -> Iterator[Record]:
-        """All that is held here and not in flight."""
-        return (entry.record for stopped in self._lots.values() for entry in stopped.entries)
+        """All records that are held here and not in flight."""
+        return (entry.record for blocked in self._blocked.values() for entry in blocked.entries)
 
     def abandon(self) -> Iterator[Entry[OriginT]]:
-        """Part with all that is not in flight, in no order, and forget what is."""
-        lots, self._lots = self._lots, {}
+        """Give up on all records: returns those that are not in flight, in no order, and forgets the others."""
+        all_blocked, self._blocked = self._blocked, {}
         self.held.records = self.held.size_bytes = 0
         self._held_by_type.clear()
         self._pauses.clear()
         self._due.clear()
-        return (entry for stopped in lots.values() for entry in stopped.entries)
+        return (entry for blocked in all_blocked.values() for entry in blocked.entries)
 
-    def _keep(self, entry: Entry[OriginT]) -> None:
-        lot = lot_of(entry.record)
-        stopped = self._lots.get(lot)
-        if stopped is None:
-            self._lots[lot] = stopped = _Stopped(Backoff(self._retry_initial_s, self._retry_max_s))
-        insort(stopped.entries, entry, key=_position)
+    def _insert(self, entry: Entry[OriginT]) -> None:
+        key = ordering_key(entry.record)
+        blocked = self._blocked.get(key)
+        if blocked is None:
+            self._blocked[key] = blocked = _BlockedKey(Backoff(self._retry_initial_s, self._retry_max_s))
+        insort(blocked.entries, entry, key=_position)
 
     def _count(self, record: Record, change: int) -> None:
         size_bytes = change * record.cost_bytes
-        for room in (self.held, self._held_by_type.setdefault(record.record_type, Room())):
-            room.records += change
-            room.size_bytes += size_bytes
+        for occupancy in (self.held, self._held_by_type.setdefault(record.record_type, Occupancy())):
+            occupancy.records += change
+            occupancy.size_bytes += size_bytes
 
 
 def _position(entry: Entry[OriginT]) -> int:

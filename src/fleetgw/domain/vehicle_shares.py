@@ -25,28 +25,28 @@ class Holding(Generic[OriginT]):
 
     :ivar flowing_records: waiting for the sink or handed to it.
     :ivar flowing_bytes: their cost.
-    :ivar aside_records: set aside.
-    :ivar aside_bytes: their cost.
+    :ivar retry_records: in the retry queue.
+    :ivar retry_bytes: their cost.
     :ivar overflow: what may not flow yet, oldest first.
     :ivar overflow_bytes: its cost.
     """
 
     flowing_records: int = 0
     flowing_bytes: int = 0
-    aside_records: int = 0
-    aside_bytes: int = 0
+    retry_records: int = 0
+    retry_bytes: int = 0
     overflow: deque[tuple[Record, OriginT | None]] = field(factory=deque)
     overflow_bytes: int = 0
 
     @property
     def records(self) -> int:
         """All records held."""
-        return self.flowing_records + self.aside_records + len(self.overflow)
+        return self.flowing_records + self.retry_records + len(self.overflow)
 
     @property
     def cost_bytes(self) -> int:
         """Their cost."""
-        return self.flowing_bytes + self.aside_bytes + self.overflow_bytes
+        return self.flowing_bytes + self.retry_bytes + self.overflow_bytes
 
     def may_flow(self, cost_bytes: int, most_bytes: int) -> bool:
         """Whether a record may join what flows: never more than the share, but always one."""
@@ -96,22 +96,22 @@ class VehicleShares(Generic[OriginT]):
         return count
 
     def count(self, record: Record, *, flows: bool) -> None:
-        """Count a record that was taken before shares were kept; ``flows`` when it is in the flow, else it is set aside."""
+        """Count a record that was taken before shares were kept; ``flows`` when it is not in the retry queue."""
         holding = self.of(record.vehicle.vin)
         if flows:
             holding.flowing_records += 1
             holding.flowing_bytes += record.cost_bytes
         else:
-            holding.aside_records += 1
-            holding.aside_bytes += record.cost_bytes
+            holding.retry_records += 1
+            holding.retry_bytes += record.cost_bytes
 
-    def set_aside(self, record: Record) -> None:
-        """A record has left the flow, and is held all the same."""
+    def leave_flow(self, record: Record) -> None:
+        """A record has left the flow for the retry queue."""
         self.gone((record,), flowed=True)
         self.count(record, flows=False)
 
     def gone(self, records: Sequence[Record], *, flowed: bool) -> None:
-        """Records are held no more; ``flowed`` when they were in the flow until now, else they were set aside."""
+        """Records are held no more; ``flowed`` when they were not in the retry queue."""
         vehicle = None
         for record in records:
             if record.vehicle is not vehicle:
@@ -123,8 +123,8 @@ class VehicleShares(Generic[OriginT]):
                 holding.flowing_records -= 1
                 holding.flowing_bytes -= record.cost_bytes
             else:
-                holding.aside_records -= 1
-                holding.aside_bytes -= record.cost_bytes
+                holding.retry_records -= 1
+                holding.retry_bytes -= record.cost_bytes
 
     def released(self) -> tuple[list[Record], list[OriginT | None]]:
         """Part with what may flow by now, each vehicle's in order; with who waits for it."""

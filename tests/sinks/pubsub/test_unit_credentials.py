@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.sinks.pubsub.publisher import ATTRIBUTE_BYTES, _meaning, publish_request
 from fleetgw.adapters.sinks.pubsub.settings import credential_files
-from fleetgw.adapters.sinks.support.watch import NeedsMending, Unauthenticated, Unreachable
+from fleetgw.adapters.sinks.support.watch import OperatorActionRequired, Unauthenticated, Unreachable
 from fleetgw.testing.sink_doubles import make_record
 
 
@@ -23,7 +23,7 @@ class MeaningTests(SynchronousTestCase):
         self.assertEqual(meaning_of(code.UNAUTHENTICATED, "expired"), Unauthenticated)
         self.assertEqual(meaning_of(code.UNAVAILABLE, plugin), Unauthenticated)
         self.assertEqual(meaning_of(code.UNAVAILABLE, "connection refused"), Unreachable)
-        self.assertEqual(meaning_of(code.PERMISSION_DENIED, "no"), NeedsMending)
+        self.assertEqual(meaning_of(code.PERMISSION_DENIED, "no"), OperatorActionRequired)
 
     def test_files(self) -> None:
         self.assertEqual(credential_files({"GOOGLE_APPLICATION_CREDENTIALS": "/k.json"}), [Path("/k.json")])

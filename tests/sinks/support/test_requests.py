@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
-from fleetgw.adapters.sinks.support.requests import Busy, RefusedTogether, Requests
+from fleetgw.adapters.sinks.support.requests import BatchRejected, Busy, Requests
 from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, Outcome
@@ -187,7 +187,7 @@ class RequestsTests(RequestsCase):
         while self.sent:
             sent = self.sent.pop(0)
             if "ax" in sent.texts:
-                sent.done([RefusedTogether("something is wrong with one of them")] * len(sent.records))
+                sent.done([BatchRejected("something is wrong with one of them")] * len(sent.records))
             else:
                 sent.receipts()
             self.clock.advance(0.01)

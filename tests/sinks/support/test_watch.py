@@ -5,7 +5,7 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
-from fleetgw.adapters.sinks.support.watch import LOOK_MAX_S, DestinationWatch, Missing, NeedsMending, Unreachable
+from fleetgw.adapters.sinks.support.watch import LOOK_MAX_S, DestinationWatch, Missing, OperatorActionRequired, Unreachable
 from fleetgw.domain.ports import RECEIPT, NotReady, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
 
@@ -64,7 +64,7 @@ class WatchTests(SynchronousTestCase):
 
     def test_what_somebody_must_mend_lasts_until_a_record_arrives(self) -> None:
         self.started()
-        self.watch.answered("one", [NeedsMending("no permission")])
+        self.watch.answered("one", [OperatorActionRequired("no permission")])
         self.watch.looked({"one": None, "two": None})
         self.assertEqual(self.watch.readiness(), NotReady("one: no permission"))
         self.watch.answered("one", [RECEIPT])

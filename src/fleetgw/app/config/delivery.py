@@ -26,7 +26,7 @@ class Delivery(Settings, frozen=True, kw_only=True):
 
     queue_records: Annotated[
         Positive,
-        Meta(description="Records a sink may hold, waiting and in flight; what is set aside counts per record type."),
+        Meta(description="Records a sink may hold, waiting and in flight; the retry queue counts per record type."),
     ] = 100_000
     queue_bytes: Annotated[
         Positive, Meta(description="Bytes of memory that a sink's records may take, counted likewise.")

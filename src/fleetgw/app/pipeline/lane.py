@@ -64,7 +64,7 @@ class LaneTiming:
     """When a lane acts, in seconds.
 
     :ivar gather_s: the linger timeout: the longest wait of a batch's first record.
-    :ivar retry_initial_s: the pause after a first failure, of the lane or a record set aside; doubled at each further one.
+    :ivar retry_initial_s: the pause after a first failure, of the lane or of an ordering key; doubled at each further one.
     :ivar retry_max_s: the longest pause.
     :ivar drain_s: the longest time that a stop of the gateway waits for this lane to drain.
     """
@@ -163,12 +163,12 @@ class Lane:
 
     @property
     def held_records(self) -> int:
-        """Records waiting, in flight and set aside."""
+        """Number of records waiting, in flight and in the retry queue."""
         return self._backlog.held_records
 
     def drain(self) -> Deferred[None]:
         """Retry at once every record that waits for a retry; fires once nothing is held. Cancelling it changes nothing."""
-        self._backlog.hurry()
+        self._backlog.retry_now()
         if self._pause.is_on:
             self._pause.end()
             self._send_in(0)
@@ -274,7 +274,7 @@ class Lane:
             return
         if settlement.pause_s is not None:
             self._plan_retry()
-            self._log_aside(settlement)
+            self._log_retries(settlement)
         if settlement.not_connected is not None and not self._pause.is_on:
             # batches that fail together are one failure: the first begins the pause
             self._begin_pause(settlement.not_connected)
@@ -289,14 +289,14 @@ class Lane:
         if had_a_chance or unwritten is not None:
             self._log.warn("dispatch_retry", dispatcher=self.sink.name, error=str(reason), pause_s=pause_s)
 
-    def _log_aside(self, settlement: Settlement[AwaitsConfirmation]) -> None:
-        if self._lines.admit("set aside", "", self._clock.seconds(), 1) is not None:
+    def _log_retries(self, settlement: Settlement[AwaitsConfirmation]) -> None:
+        if self._lines.admit("retry queue", "", self._clock.seconds(), 1) is not None:
             self._log.warn(
                 "dispatch_retry",
                 dispatcher=self.sink.name,
                 error=str(settlement.retry_reason),
                 pause_s=settlement.pause_s,
-                set_aside_records=self._backlog.set_aside_records,
+                retry_queue_records=self._backlog.retry_queue_records,
             )
 
     def _send_in(self, delay_s: float) -> None:

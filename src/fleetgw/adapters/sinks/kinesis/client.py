@@ -16,8 +16,8 @@ from botocore.exceptions import (
     SSOError,
 )
 
-from fleetgw.adapters.sinks.support.requests import Busy, RefusedTogether
-from fleetgw.adapters.sinks.support.watch import Missing, NeedsMending, Unauthenticated, Unreachable
+from fleetgw.adapters.sinks.support.requests import BatchRejected, Busy
+from fleetgw.adapters.sinks.support.watch import Missing, OperatorActionRequired, Unauthenticated, Unreachable
 from fleetgw.domain.ports import RECEIPT
 
 if TYPE_CHECKING:
@@ -139,10 +139,10 @@ class BotoClient:
             if code in _BUSY or status >= 500:
                 return Busy(reason)
             if code in _REFUSED or status == 413:
-                return RefusedTogether(reason)
+                return BatchRejected(reason)
             if code == "ResourceNotFoundException":
                 return Missing(f"the stream does not exist in {self._where}: create it, or mend kinesis.streams")
-            return Unauthenticated(reason) if code in _UNAUTHENTICATED else NeedsMending(reason)
+            return Unauthenticated(reason) if code in _UNAUTHENTICATED else OperatorActionRequired(reason)
         if isinstance(error, _CREDENTIAL_ERRORS):
             return Unauthenticated(reason)
         if isinstance(error, NoCredentialsError):
@@ -158,7 +158,7 @@ def _outcome(answer: dict[str, str]) -> Outcome:
     if code is None:
         return RECEIPT
     reason = f"{code}: {answer.get('ErrorMessage', '')}"
-    return Busy(reason) if code in _BUSY else NeedsMending(reason)
+    return Busy(reason) if code in _BUSY else OperatorActionRequired(reason)
 
 
 def _code(error: ClientError) -> str:

@@ -28,7 +28,7 @@ ENDS_TO_REJECT = 3
 """Sessions that a record may end before it is refused for good."""
 
 STALLS_TO_SET_ASIDE = 2
-"""Sessions in which a record may stay unconfirmed while others are confirmed, before its ordering key is set aside."""
+"""Sessions in which a record may stay unconfirmed while others are confirmed, before its ordering key is quarantined."""
 
 
 class PoisonRecordDetector:
@@ -77,7 +77,7 @@ class PoisonRecordDetector:
     def session_stalled(self, record: Record) -> bool:
         """A session was cut, as a record was not confirmed in time.
 
-        :return: whether its ordering key is to be set aside.
+        :return: whether its ordering key is to be quarantined.
         """
         self._charged = None
         self.active = True

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from fleetgw.domain.retry_queue import lot_of
+from fleetgw.domain.records import ordering_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fleetgw.domain.records import Record
-    from fleetgw.domain.retry_queue import Lot
+    from fleetgw.domain.records import OrderingKey, Record
 
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 600.0
@@ -43,7 +42,7 @@ class Quarantine:
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
-        self._keys: dict[Lot, _Key] = {}
+        self._keys: dict[OrderingKey, _Key] = {}
 
     def __bool__(self) -> bool:
         """Whether any key may be in quarantine: False costs nothing."""
@@ -51,7 +50,7 @@ class Quarantine:
 
     def left_s(self, record: Record) -> float:
         """Seconds for which the records of its key are not to be sent; 0 or less: they may."""
-        key = self._keys.get(lot_of(record))
+        key = self._keys.get(ordering_key(record))
         return 0.0 if key is None else key.until_s - self._now_s()
 
     def stalled(self, record: Record) -> None:
@@ -67,18 +66,18 @@ class Quarantine:
 
     def passed(self, record: Record) -> None:
         """A record that had cost a session was confirmed."""
-        self._keys.pop(lot_of(record), None)
+        self._keys.pop(ordering_key(record), None)
 
     def _key_of(self, record: Record) -> _Key:
         now_s = self._now_s()
-        lot = lot_of(record)
-        key = self._keys.pop(lot, None)
+        name = ordering_key(record)
+        key = self._keys.pop(name, None)
         if key is None or now_s - key.last_s > FORGET_AFTER_S:
             key = _Key()
         key.last_s = now_s
         if len(self._keys) >= KEYS_LIMIT:
             del self._keys[next(iter(self._keys))]  # the one whose last offence is longest ago
-        self._keys[lot] = key
+        self._keys[name] = key
         return key
 
     def _pause(self, key: _Key) -> None:

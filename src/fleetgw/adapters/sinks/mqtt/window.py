@@ -201,7 +201,7 @@ class PublishWindow:
         record = batch.batch[index]
         self._turn_bytes_left -= len(record.payload)
         if self._quarantine and (left_s := self._quarantine.left_s(record)) > 0:
-            self._settle(batch, index, Retryable(f"this vehicle's {record.record_type} are set aside for {left_s:.0f} s"))
+            self._settle(batch, index, Retryable(f"this vehicle's {record.record_type} are quarantined for {left_s:.0f} s"))
             return None
         try:
             if self._detector.active and self._detector.condemns(record):
@@ -359,7 +359,7 @@ class PublishWindow:
         record = oldest.batch.batch[oldest.index]
         if self._detector.session_stalled(record):
             self._quarantine.stalled(record)
-            what = f"{error}, over this record and not over others: its vehicle's {record.record_type} are set aside"
+            what = f"{error}, over this record and not over others: its vehicle's {record.record_type} are quarantined"
             self._settle(oldest.batch, oldest.index, Retryable(what))
 
     def _suspect(self, error: NotConnected, silent_s: float) -> bool:

@@ -15,8 +15,8 @@ import grpc
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1.types import GetTopicRequest, PublishRequest, PublishResponse, PubsubMessage, Topic
 
-from fleetgw.adapters.sinks.support.requests import Busy, RefusedTogether
-from fleetgw.adapters.sinks.support.watch import Missing, NeedsMending, Unauthenticated, Unreachable
+from fleetgw.adapters.sinks.support.requests import BatchRejected, Busy
+from fleetgw.adapters.sinks.support.watch import Missing, OperatorActionRequired, Unauthenticated, Unreachable
 from fleetgw.domain.ports import RECEIPT
 
 if TYPE_CHECKING:
@@ -173,11 +173,11 @@ def _meaning(error: Any) -> DeliveryError:  # Any: a call of grpc's, which leave
     if code in _BUSY:
         return Busy(reason)
     if code in _REFUSED:
-        return RefusedTogether(reason)
+        return BatchRejected(reason)
     if code is _Code.UNAUTHENTICATED or (code is _Code.UNAVAILABLE and _PLUGIN_FAILED in reason):
         return Unauthenticated(reason)
     if code in _UNREACHED:
         return Unreachable(reason)
     if code is _Code.NOT_FOUND:
         return Missing(reason)  # the next look creates the topic
-    return NeedsMending(reason)
+    return OperatorActionRequired(reason)

@@ -36,8 +36,8 @@ class Busy(Retryable):
     """The destination takes no more just now: the record is sent again after a pause, as often as the sink may."""
 
 
-class RefusedTogether(Rejected):
-    """A request was refused for what it holds. Of several records nobody says which one: they are sent again in halves."""
+class BatchRejected(Rejected):
+    """The destination rejects a request for one of its records. Bisect the batch to isolate the bad record."""
 
 
 class Courier(Protocol):
@@ -220,7 +220,7 @@ class Requests:
             self._finish(batch)
 
     def _goes_again(self, entry: Entry, outcome: Outcome, company: int) -> bool:
-        if isinstance(outcome, RefusedTogether) and company > 1:
+        if isinstance(outcome, BatchRejected) and company > 1:
             entry.company = company // 2
             return True
         if isinstance(outcome, Busy) and entry.attempts < self._limits.retries:
@@ -294,7 +294,7 @@ class Requests:
 def _final(outcome: Outcome) -> Outcome:
     """What the caller gets to know of it."""
     match outcome:
-        case RefusedTogether():
+        case BatchRejected():
             return Rejected(str(outcome))
         case Busy():
             return Retryable(str(outcome))

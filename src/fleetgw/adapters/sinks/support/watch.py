@@ -37,8 +37,8 @@ class Missing(Retryable):
     """One destination is not there, or not yet: the others may be. The next look may find it."""
 
 
-class NeedsMending(Retryable):
-    """Somebody must mend something, such as a permission; until then no record arrives, though a look may find no fault."""
+class OperatorActionRequired(Retryable):
+    """An operator must act, for example grant a permission. Until then every record fails, although a probe may pass."""
 
 
 class DestinationWatch:
@@ -124,7 +124,7 @@ class DestinationWatch:
                 self._unreachable = str(last)
             case Missing():
                 self._found[destination] = str(last)
-            case NeedsMending():
+            case OperatorActionRequired():
                 self._lasting[destination] = str(last)
             case _:
                 self._unreachable = None
