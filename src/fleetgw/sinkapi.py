@@ -7,7 +7,8 @@ change at any time. docs/writing-a-sink.md explains the names in the order in wh
 
 from msgspec import Meta
 
-from fleetgw.adapters.secrets import Secret, SecretFile
+from fleetgw.adapters.files.watched import WatchedFiles
+from fleetgw.adapters.secrets.secret import Secret, SecretFile
 from fleetgw.adapters.settings.checking import SettingsCheck
 from fleetgw.adapters.settings.client_tls import ClientTls
 from fleetgw.adapters.settings.converting import typed
@@ -28,7 +29,6 @@ from fleetgw.adapters.sinks.support.context import ISinkReactor, SinkContext
 from fleetgw.adapters.sinks.support.destination import Destination
 from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
-from fleetgw.adapters.watched_files import WatchedFiles
 from fleetgw.domain.errors import ConfigurationError, DeliveryError, NotConnected, Problem, Rejected, Retryable
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import (

@@ -8,7 +8,7 @@ from unittest import TestCase
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from fleetgw.adapters.certificate_bundle import read_bundle
+from fleetgw.adapters.certificates.bundle import read_bundle
 from fleetgw.simulator.certificates import make_authority
 
 FIRST, SECOND = (make_authority(datetime.now(UTC), 30, name).certificate for name in ("first", "second"))

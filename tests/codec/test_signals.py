@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fleetgw.adapters.codec import signals
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload
 from fleetgw.adapters.codec.signals import LAYOUTS_OF_A_LENGTH, LEARN_EVERY, LENGTHS, SignalReader
-from fleetgw.adapters.json_numbers import shortest_float32
+from fleetgw.adapters.text.json_numbers import shortest_float32
 
 LARGEST_FLOAT32 = 2.0**128 - 2.0**104
 

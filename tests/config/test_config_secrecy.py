@@ -9,8 +9,8 @@ from unittest import TestCase
 
 import msgspec
 
-from fleetgw.adapters.masking import is_secret_name, masked
-from fleetgw.adapters.settings.values import Secret
+from fleetgw.adapters.secrets.masking import is_secret_name, masked
+from fleetgw.adapters.secrets.secret import Secret
 from fleetgw.adapters.settings.wording import bare
 from fleetgw.app.config import LoadedConfig, effective_config, render_effective, render_problems, secrets_in
 from fleetgw.app.config.sections import Config

@@ -21,8 +21,8 @@ from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fleetgw.adapters.files.reading import SIZE_LIMIT_BYTES
 from fleetgw.adapters.ingress.tls_context import TlsFiles, make_context
-from fleetgw.adapters.settings.files import SIZE_LIMIT_BYTES
 from fleetgw.domain.errors import ConfigurationError
 from tests.support.config_case import NOW, ConfigCase
 

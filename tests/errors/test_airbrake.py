@@ -23,7 +23,7 @@ from fleetgw.adapters.errors.airbrake import LAST_NOTICES_S, REQUEST_TIMEOUT_S, 
 from fleetgw.adapters.errors.null import NullReporter
 from fleetgw.adapters.errors.server_tls import ServerTls
 from fleetgw.adapters.logs.reporting import ReportingLog
-from fleetgw.adapters.secrets import Secret, SecretFile
+from fleetgw.adapters.secrets.secret import Secret, SecretFile
 from fleetgw.domain.ports import IErrorReporter, ILog
 from fleetgw.simulator.certificates import make_authority, make_server, make_vehicle
 from fleetgw.testing.real_reactor import the_reactor

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest import TestCase
 
-from fleetgw.adapters.watched_files import WatchedFiles
+from fleetgw.adapters.files.watched import WatchedFiles
 
 
 class WatchedFilesTests(TestCase):

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from unittest import TestCase
 
-from fleetgw.adapters.machine_memory import memory_limit_bytes
+from fleetgw.adapters.process.memory_limit import memory_limit_bytes
 
 GIB = 1 << 30
 

@@ -12,7 +12,7 @@ from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.own_reactor import call_readers_directly, leave_busy_threads_behind, run_on_monotonic_time
+from fleetgw.adapters.process.reactor import call_readers_directly, leave_busy_threads_behind, run_on_monotonic_time
 from fleetgw.embed.loop_reactor import hold_reactor, release_reactor
 
 DAY_S = 86_400.0

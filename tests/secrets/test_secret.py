@@ -1,6 +1,6 @@
 """Secrets that are in files, on their way from the configuration to a sink, and again after they were replaced."""
 
-from fleetgw.adapters.secrets import SecretFile, UnusableSecretFile, secret_files, with_secrets_read_again
+from fleetgw.adapters.secrets.secret import SecretFile, UnusableSecretFile, secret_files, with_secrets_read_again
 from fleetgw.app.config import effective_config
 from fleetgw.app.config.sinks import settings_of
 from tests.support.config_case import ConfigCase

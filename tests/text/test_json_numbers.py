@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.codec.timestamps import epoch_s, rfc3339
-from fleetgw.adapters.json_numbers import json_float32, json_number
+from fleetgw.adapters.text.json_numbers import json_float32, json_number
 
 
 class Float32Tests(SynchronousTestCase):

@@ -6,7 +6,7 @@ from unittest import TestCase
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetgw.adapters.terminal_text import escaped, json_text, printable
+from fleetgw.adapters.text.terminal import escaped, json_text, printable
 
 HOSTILE = "a\x1b[2J\x9b31m\x85\u2028\u2029\u202e\x7f\x00\u200b\r\n\tz\U000e0041\ud800"
 

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from signal import SIGINT
 from typing import TYPE_CHECKING
 
-from fleetgw.adapters.terminal_text import escaped
+from fleetgw.adapters.text.terminal import escaped
 from fleetgw.cli import certs, check_config, config_schema, doctor, fetch_ca, query, simulate
 
 if TYPE_CHECKING:

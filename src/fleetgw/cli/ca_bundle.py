@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from fleetgw.adapters.certificate_bundle import read_bundle
+from fleetgw.adapters.certificates.bundle import read_bundle
 from fleetgw.domain.errors import FleetgwError
 
 if TYPE_CHECKING:

@@ -86,7 +86,7 @@ def _examined(loaded: LoadedConfig) -> Sequence[Diagnosis]:
     from twisted.internet import reactor as installed
     from twisted.internet.defer import Deferred
 
-    from fleetgw.adapters.own_reactor import leave_busy_threads_behind, run_on_monotonic_time
+    from fleetgw.adapters.process.reactor import leave_busy_threads_behind, run_on_monotonic_time
     from fleetgw.app.doctor.checkup import examine
     from fleetgw.app.doctor.host import host_checks
     from fleetgw.app.doctor.progress import Progress

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from fleetgw.adapters.sinks.sqlite.reading import CannotRead
-from fleetgw.adapters.terminal_text import printable
+from fleetgw.adapters.text.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

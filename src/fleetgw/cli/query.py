@@ -87,7 +87,7 @@ def moment_ms(text: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Show it; 0, or 1 when it is not there."""
     from fleetgw.adapters.sinks.sqlite.reading import CannotRead, open_file
-    from fleetgw.adapters.terminal_text import printable
+    from fleetgw.adapters.text.terminal import printable
 
     show: Callable[[argparse.Namespace, RecordFile], None] = arguments.show
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from fleetgw.adapters.terminal_text import escaped, json_text, printable
+from fleetgw.adapters.text.terminal import escaped, json_text, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

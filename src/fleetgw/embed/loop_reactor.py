@@ -10,7 +10,7 @@ from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.main import installReactor
 from twisted.internet.posixbase import PosixReactorBase
 
-from fleetgw.adapters.own_reactor import leave_busy_threads_behind, run_on_monotonic_time
+from fleetgw.adapters.process.reactor import leave_busy_threads_behind, run_on_monotonic_time
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop

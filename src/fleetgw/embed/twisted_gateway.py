@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred, succeed
 
-from fleetgw.adapters.own_reactor import run_on_monotonic_time
+from fleetgw.adapters.process.reactor import run_on_monotonic_time
 from fleetgw.embed.embedded_gateway import EmbeddedGateway
 
 if TYPE_CHECKING:

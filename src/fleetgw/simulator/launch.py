@@ -14,7 +14,7 @@ from rich.console import Console
 from twisted.internet.interfaces import IReactorCore, IReactorThreads, IReactorTime
 from zope.interface import Interface
 
-from fleetgw.adapters.terminal_text import json_text
+from fleetgw.adapters.text.terminal import json_text
 from fleetgw.domain.records import PeerIdentity
 from fleetgw.simulator.certificates import common_name
 from fleetgw.simulator.conversation import Conversation
@@ -92,7 +92,7 @@ def simulate(simulation: Simulation) -> int:
     from twisted.internet import reactor as running_reactor
     from twisted.internet.endpoints import HostnameEndpoint
 
-    from fleetgw.adapters.own_reactor import run_on_monotonic_time
+    from fleetgw.adapters.process.reactor import run_on_monotonic_time
 
     run_on_monotonic_time(running_reactor)
     # The module stands for the reactor that runs; its type is hidden from type checkers.

@@ -8,7 +8,7 @@ from attrs import asdict
 from rich.table import Table
 from rich.text import Text
 
-from fleetgw.adapters.terminal_text import printable
+from fleetgw.adapters.text.terminal import printable
 
 if TYPE_CHECKING:
     from fleetgw.simulator.tally import RecordCounts, Tally

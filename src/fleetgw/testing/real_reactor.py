@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from twisted.internet import task
 
-from fleetgw.adapters.own_reactor import run_on_monotonic_time
+from fleetgw.adapters.process.reactor import run_on_monotonic_time
 from fleetgw.testing.dispatcher_harness import DispatcherHarness
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
-from fleetgw.adapters.secrets import SecretFile
+from fleetgw.adapters.secrets.secret import SecretFile
 from fleetgw.adapters.sinks.kafka.settings import Client
 from fleetgw.adapters.sinks.kafka.type import kafka_sink
 from fleetgw.adapters.sinks.support.context import SinkContext

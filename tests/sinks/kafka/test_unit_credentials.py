@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError as ConfluentError
 from confluent_kafka import Producer
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.secrets import SecretFile, UnusableSecretFile
+from fleetgw.adapters.secrets.secret import SecretFile, UnusableSecretFile
 from fleetgw.adapters.sinks.kafka import kafka_library
 from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
 from fleetgw.adapters.sinks.kafka.kafka_library import IllegalStateError, KafkaError, KafkaTimeoutError

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorPluggableNameResolver
 from zope.interface import alsoProvides
 from zope.interface.verify import verifyObject
 
-from fleetgw.adapters.secrets import SecretFile
+from fleetgw.adapters.secrets.secret import SecretFile
 from fleetgw.adapters.sinks.mqtt.credentials import Credentials
 from fleetgw.adapters.sinks.mqtt.sink import MqttSink
 from fleetgw.adapters.sinks.support.context import SinkContext

@@ -12,7 +12,7 @@ from twisted.internet import task, utils
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from fleetgw.adapters.secrets import SecretFile
+from fleetgw.adapters.secrets.secret import SecretFile
 from fleetgw.adapters.sinks.redis.type import REDIS
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable, Unheard

@@ -15,7 +15,7 @@ from unittest.mock import patch
 from hiredis import Reader
 from redis.connection import Connection
 
-from fleetgw.adapters.secrets import SecretFile
+from fleetgw.adapters.secrets.secret import SecretFile
 from fleetgw.adapters.sinks.redis.cluster import RedisClusterView
 from fleetgw.adapters.sinks.redis.conversation import Conversation
 from fleetgw.adapters.sinks.redis.credentials import Credentials, FixedAccess

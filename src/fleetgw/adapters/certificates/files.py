@@ -10,9 +10,8 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from fleetgw.adapters.certificate_bundle import read_bundle
-from fleetgw.adapters.secrets import reason
-from fleetgw.adapters.settings.files import read_regular_file
+from fleetgw.adapters.certificates.bundle import read_bundle
+from fleetgw.adapters.files.reading import read_regular_file, unreadable_reason
 from fleetgw.domain.errors import FleetgwError
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
-    from fleetgw.adapters.certificate_bundle import Bundle
+    from fleetgw.adapters.certificates.bundle import Bundle
 
 RENEW_WITHIN = timedelta(days=30)
 
@@ -145,7 +144,7 @@ def _content(file: Path, fix: str) -> bytes:
     try:
         content = read_regular_file(file)
     except OSError as error:
-        raise UnusableCertificateFile(file, f"cannot be read: {reason(error)}", fix) from error
+        raise UnusableCertificateFile(file, f"cannot be read: {unreadable_reason(error)}", fix) from error
     if not content.strip():
         raise UnusableCertificateFile(file, "is empty", fix)
     return content

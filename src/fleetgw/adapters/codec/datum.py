@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Field, Value
-from fleetgw.adapters.json_numbers import json_float32, json_number
+from fleetgw.adapters.text.json_numbers import json_float32, json_number
 
 JsonValue = str | int | float | bool | None | dict[str, "JsonValue"]
 

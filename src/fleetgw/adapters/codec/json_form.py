@@ -15,7 +15,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fleetgw.adapters.json_numbers import shortest_float32
+from fleetgw.adapters.text.json_numbers import shortest_float32
 from fleetgw.domain.errors import MalformedPayload
 
 # A writer takes what getattr gives for a field; protobuf's stubs have no type for that.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from attrs import frozen
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Payload
-from fleetgw.adapters.json_numbers import shortest_float32
+from fleetgw.adapters.text.json_numbers import shortest_float32
 
 if TYPE_CHECKING:
     from collections.abc import Callable

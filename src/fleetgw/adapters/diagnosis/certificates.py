@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
-from fleetgw.adapters.certificate_files import (
+from fleetgw.adapters.certificates.files import (
     UnusableCertificateFile,
     Validity,
     check_pair,

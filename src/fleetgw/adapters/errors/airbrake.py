@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from fleetgw.adapters.errors.notice import NoticeWriter
 from fleetgw.adapters.errors.queue import ErrorQueue, WaitingError
-from fleetgw.adapters.secrets import with_secrets_read_again
+from fleetgw.adapters.secrets.secret import with_secrets_read_again
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.line_limit import LineLimit
 from fleetgw.domain.ports import IErrorReporter
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
     from twisted.web.iweb import IAgent, IResponse
 
-    from fleetgw.adapters.own_reactor import IThreadedReactor
+    from fleetgw.adapters.process.reactor import IThreadedReactor
     from fleetgw.domain.ports import ILog
 
 

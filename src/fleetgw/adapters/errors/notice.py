@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fleetgw.adapters.logs.cutting import cut_long_texts
 from fleetgw.adapters.logs.json_text import to_json
-from fleetgw.adapters.masking import masked
+from fleetgw.adapters.secrets.masking import masked
 
 if TYPE_CHECKING:
     from fleetgw.adapters.errors.queue import WaitingError

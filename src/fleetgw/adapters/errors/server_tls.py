@@ -11,7 +11,7 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
-from fleetgw.adapters.certificate_bundle import read_bundle
+from fleetgw.adapters.certificates.bundle import read_bundle
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,3 +23,10 @@ def read_regular_file(file: Path) -> bytes:
     if len(content) > SIZE_LIMIT_BYTES:
         raise OSError(errno.EFBIG, f"it is larger than {SIZE_LIMIT_BYTES} bytes", str(file))
     return content
+
+
+def unreadable_reason(error: OSError | ValueError) -> str:
+    """Reason of a failure to read a file, in a few words."""
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    return ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()

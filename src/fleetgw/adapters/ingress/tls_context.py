@@ -14,12 +14,12 @@ from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from zope.interface import implementer
 
-from fleetgw.adapters.certificate_bundle import read_bundle
-from fleetgw.adapters.certificate_files import Validity, validity
+from fleetgw.adapters.certificates.bundle import read_bundle
+from fleetgw.adapters.certificates.files import Validity, validity
+from fleetgw.adapters.certificates.openssl_reasons import reason_of
+from fleetgw.adapters.files.watched import WatchedFiles
 from fleetgw.adapters.ingress.certificate import is_for_clients
 from fleetgw.adapters.logs.null import NullLog
-from fleetgw.adapters.openssl_reasons import reason_of
-from fleetgw.adapters.watched_files import WatchedFiles
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.domain.ports import IReloadable
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from twisted.protocols.tls import TLSMemoryBIOProtocol
 
-    from fleetgw.adapters.certificate_bundle import Bundle
+    from fleetgw.adapters.certificates.bundle import Bundle
     from fleetgw.domain.ports import ILog
 
     Namesakes = Mapping[bytes, Sequence[x509.Certificate]]

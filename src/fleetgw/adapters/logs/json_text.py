@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from twisted.python.reflect import safe_repr
 
-from fleetgw.adapters.json_numbers import json_number
+from fleetgw.adapters.text.json_numbers import json_number
 
 _repr: Callable[[object], str] = safe_repr  # untyped in Twisted
 _ENCODER = msgspec.json.Encoder(order="deterministic", enc_hook=_repr)

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from fleetgw.adapters.logs.cutting import cut_long_texts
 from fleetgw.adapters.logs.json_text import to_json
 from fleetgw.adapters.logs.levels import Level
-from fleetgw.adapters.masking import masked
+from fleetgw.adapters.secrets.masking import masked
 from fleetgw.domain.ports import ILog
 
 _CONTEXT = "fleet-telemetry"

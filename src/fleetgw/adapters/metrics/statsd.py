@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from fleetgw.adapters.metrics.store import MetricStore
-    from fleetgw.adapters.own_reactor import IThreadedReactor
+    from fleetgw.adapters.process.reactor import IThreadedReactor
     from fleetgw.domain.metrics import Metric
     from fleetgw.domain.ports import ILog
 

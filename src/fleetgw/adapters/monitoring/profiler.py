@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.listening.refusals import Refusals
     from fleetgw.adapters.metrics.runtime import CollectionPauses
     from fleetgw.adapters.monitoring.pages import Page, Query
-    from fleetgw.adapters.own_reactor import IThreadedReactor
+    from fleetgw.adapters.process.reactor import IThreadedReactor
     from fleetgw.domain.ports import ILog
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fleetgw.adapters.secrets import MASK
+from fleetgw.adapters.secrets.secret import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

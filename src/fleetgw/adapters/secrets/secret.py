@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from fleetgw.adapters.files.reading import unreadable_reason
 from fleetgw.domain.errors import FleetgwError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class SecretFile(Secret):
         try:
             text = path.read_text("utf-8")
         except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the path
-            what = f"cannot be read: {reason(error)}"
+            what = f"cannot be read: {unreadable_reason(error)}"
             raise UnusableSecretFile(path, what, "name a text file that holds the secret") from error
         text = text.removesuffix("\n").removesuffix("\r")
         if not text:
@@ -98,10 +99,3 @@ def with_secrets_read_again(settings: Any) -> Any:  # any JSON value; the result
         case list() | tuple():
             return [with_secrets_read_again(each) for each in settings]
     return settings
-
-
-def reason(error: OSError | ValueError) -> str:
-    """Why a file cannot be read, in a few words."""
-    if isinstance(error, UnicodeDecodeError):
-        return "not UTF-8"
-    return ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from cryptography import x509
 
-from fleetgw.adapters.certificate_files import UnusableCertificateFile, check_pair, read_certificates, read_private_key
-from fleetgw.adapters.openssl_reasons import reason_of
+from fleetgw.adapters.certificates.files import UnusableCertificateFile, check_pair, read_certificates, read_private_key
+from fleetgw.adapters.certificates.openssl_reasons import reason_of
 from fleetgw.adapters.settings.client_tls import ClientTls
 from fleetgw.adapters.settings.findings import Findings
 

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 import msgspec
 from attrs import frozen
 
+from fleetgw.adapters.secrets.secret import Secret
 from fleetgw.adapters.settings.findings import Findings, member
 from fleetgw.adapters.settings.keys import advice, is_comment
 from fleetgw.adapters.settings.secrets import read_secret, with_secrets
 from fleetgw.adapters.settings.spelling import quoted
 from fleetgw.adapters.settings.surroundings import Surroundings
-from fleetgw.adapters.settings.values import Secret, Settings
+from fleetgw.adapters.settings.values import Settings
 from fleetgw.adapters.settings.wording import bare, hint, shown, type_name
 from fleetgw.domain.errors import ConfigurationError
 

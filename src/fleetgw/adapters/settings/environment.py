@@ -5,7 +5,8 @@ from typing import TypeVar
 
 from msgspec import structs
 
-from fleetgw.adapters.settings.values import Secret, Settings
+from fleetgw.adapters.secrets.secret import Secret
+from fleetgw.adapters.settings.values import Settings
 from fleetgw.adapters.settings.wording import hint
 
 S = TypeVar("S", bound=Settings)

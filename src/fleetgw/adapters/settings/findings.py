@@ -5,7 +5,7 @@ import re
 
 from attrs import define, field
 
-from fleetgw.adapters.masking import masked
+from fleetgw.adapters.secrets.masking import masked
 from fleetgw.domain.errors import Problem
 
 

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from fleetgw.adapters.secrets import SecretFile, UnusableSecretFile
-from fleetgw.adapters.secrets import reason as reason
+from fleetgw.adapters.secrets.masking import is_secret_name
+from fleetgw.adapters.secrets.secret import Secret, SecretFile, UnusableSecretFile
 from fleetgw.adapters.settings.findings import Findings, member
 from fleetgw.adapters.settings.surroundings import Surroundings
-from fleetgw.adapters.settings.values import Secret, is_secret_name
 
 FORMS = 'must be text, {"env": "NAME"} or {"file": "path"}'
 

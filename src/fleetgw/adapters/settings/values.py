@@ -5,10 +5,6 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
-from fleetgw.adapters.masking import is_secret_name as is_secret_name
-from fleetgw.adapters.secrets import MASK as MASK
-from fleetgw.adapters.secrets import Secret as Secret
-
 SECRET_FORMS = {
     "anyOf": [
         {"type": "string"},

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from fleetgw.adapters.masking import masked
+from fleetgw.adapters.secrets.masking import masked
+from fleetgw.adapters.secrets.secret import Secret
 from fleetgw.adapters.settings.secrets import FORMS
 from fleetgw.adapters.settings.spelling import quoted
-from fleetgw.adapters.settings.values import Secret
 
 
 def bare(kind: Any) -> Any:  # a type annotation of any form

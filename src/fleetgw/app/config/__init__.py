@@ -1,6 +1,6 @@
 """The configuration: what keys there are, how a file is read and checked, how it is shown."""
 
-from fleetgw.adapters.settings.values import Secret
+from fleetgw.adapters.secrets.secret import Secret
 from fleetgw.app.config.loading import LoadedConfig, check_config, load_config, parse_config
 from fleetgw.app.config.schema import json_schema
 from fleetgw.app.config.sections import Config

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from fleetgw.adapters.secrets.secret import Secret
 from fleetgw.adapters.settings.client_tls import ClientTls
-from fleetgw.adapters.settings.values import Secret, Settings
+from fleetgw.adapters.settings.values import Settings
 
 KEY_VARIABLE = "AIRBRAKE_PROJECT_KEY"
 

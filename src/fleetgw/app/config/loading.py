@@ -7,10 +7,10 @@ from pathlib import Path
 from attrs import evolve, frozen
 from msgspec import structs
 
+from fleetgw.adapters.files.reading import unreadable_reason
 from fleetgw.adapters.settings.converting import Converter
 from fleetgw.adapters.settings.environment import with_environment
 from fleetgw.adapters.settings.findings import Findings
-from fleetgw.adapters.settings.secrets import reason
 from fleetgw.adapters.settings.spelling import quoted
 from fleetgw.adapters.settings.values import Settings
 from fleetgw.adapters.sinks.registry import installed_sinks
@@ -61,7 +61,7 @@ def load_config(path: Path, environ: Mapping[str, str]) -> LoadedConfig:
     try:
         text = path.read_bytes()
     except OSError as error:
-        problem = Problem("", f"{path} cannot be read: {reason(error)}", "name a file that can be")
+        problem = Problem("", f"{path} cannot be read: {unreadable_reason(error)}", "name a file that can be")
         raise ConfigurationError([problem]) from error
     return parse_config(text, environ, Path.cwd())
 

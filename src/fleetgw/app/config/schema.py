@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
+from fleetgw.adapters.secrets.secret import Secret
 from fleetgw.adapters.settings.keys import COMMENT_PATTERN
-from fleetgw.adapters.settings.values import SECRET_FORMS, Secret
+from fleetgw.adapters.settings.values import SECRET_FORMS
 from fleetgw.adapters.settings.wording import bare, type_name
 from fleetgw.adapters.sinks.registry import AnySinkType, installed_sinks, load
 from fleetgw.app.config.sections import Config

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from fleetgw.adapters.masking import masked
-from fleetgw.adapters.settings.values import MASK, Secret, is_secret_name
-from fleetgw.adapters.terminal_text import escaped, json_text
+from fleetgw.adapters.secrets.masking import is_secret_name, masked
+from fleetgw.adapters.secrets.secret import MASK, Secret
+from fleetgw.adapters.text.terminal import escaped, json_text
 from fleetgw.app.config.sections import Config
 from fleetgw.domain.errors import Problem
 

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING
 
-from fleetgw.adapters.certificate_bundle import read_bundle
+from fleetgw.adapters.certificates.bundle import read_bundle
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 from fleetgw.adapters.listening.sockets import bind_listener
-from fleetgw.adapters.machine_memory import memory_limit_bytes
+from fleetgw.adapters.process.memory_limit import memory_limit_bytes
 from fleetgw.app.config.limits import Limits
 from fleetgw.app.doctor.checkup import Check
 from fleetgw.app.service.descriptors import capacity, descriptors_for

@@ -10,8 +10,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from fleetgw.adapters.masking import masked
-from fleetgw.adapters.terminal_text import json_text, printable
+from fleetgw.adapters.secrets.masking import masked
+from fleetgw.adapters.text.terminal import json_text, printable
 from fleetgw.domain.ports import Verdict
 
 if TYPE_CHECKING:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorCore
 
     from fleetgw.adapters.listening.port import IListeningReactor
-    from fleetgw.adapters.own_reactor import IThreadedReactor
+    from fleetgw.adapters.process.reactor import IThreadedReactor
     from fleetgw.adapters.sinks.support.context import ISinkReactor
     from fleetgw.app.config.limits import Limits
     from fleetgw.app.config.loading import LoadedConfig

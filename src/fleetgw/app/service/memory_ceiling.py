@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from fleetgw.adapters.machine_memory import memory_limit_bytes
+from fleetgw.adapters.process.memory_limit import memory_limit_bytes
 
 if TYPE_CHECKING:
     from fleetgw.app.config.sections import Config

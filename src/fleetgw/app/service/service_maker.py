@@ -11,7 +11,7 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from fleetgw.adapters.logs.null import NullLog
-from fleetgw.adapters.own_reactor import call_readers_directly, leave_busy_threads_behind, run_on_monotonic_time
+from fleetgw.adapters.process.reactor import call_readers_directly, leave_busy_threads_behind, run_on_monotonic_time
 from fleetgw.app.config import load_config, render_effective, render_problems
 from fleetgw.app.service import early_signals
 from fleetgw.app.service.composition import compose

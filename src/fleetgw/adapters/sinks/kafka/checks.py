@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import TypeGuard
 
+from fleetgw.adapters.secrets.secret import Secret
 from fleetgw.adapters.settings.checking import SettingsCheck
 from fleetgw.adapters.settings.findings import member
 from fleetgw.adapters.settings.spelling import did_you_mean, quoted
 from fleetgw.adapters.settings.surroundings import Surroundings
-from fleetgw.adapters.settings.values import Secret
 from fleetgw.adapters.settings.wording import shown
 
 BROKERS = ("bootstrap.servers", "metadata.broker.list", "test.mock.num.brokers")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleetgw.adapters.secrets import secret_files, with_secrets_read_again
-from fleetgw.adapters.watched_files import WatchedFiles
+from fleetgw.adapters.files.watched import WatchedFiles
+from fleetgw.adapters.secrets.secret import secret_files, with_secrets_read_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from fleetgw.adapters.secrets import secret_files, with_secrets_read_again
+from fleetgw.adapters.files.watched import WatchedFiles
+from fleetgw.adapters.secrets.secret import secret_files, with_secrets_read_again
 from fleetgw.adapters.sinks.mqtt.connecting import broker_endpoint
 from fleetgw.adapters.sinks.mqtt.settings import read_settings
-from fleetgw.adapters.watched_files import WatchedFiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from zope.interface import implementer
 
-from fleetgw.adapters.openssl_reasons import reason_of
+from fleetgw.adapters.certificates.openssl_reasons import reason_of
 from fleetgw.adapters.sinks.mqtt.outgoing import Outgoing, socket_of
 from fleetgw.adapters.sinks.mqtt.packets import (
     CONNACK,

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from attrs import field, frozen
 from msgspec import Meta
 
+from fleetgw.adapters.secrets.secret import Secret  # noqa: TC001  msgspec reads the annotations of sections
 from fleetgw.adapters.settings.client_tls import ClientTls
 from fleetgw.adapters.settings.converting import typed
 from fleetgw.adapters.settings.values import (
@@ -16,7 +17,6 @@ from fleetgw.adapters.settings.values import (
     ZERO_IS_LEFT_OUT,
     Natural,
     Positive,
-    Secret,
     Settings,
 )
 from fleetgw.adapters.sinks.mqtt.broker_url import WHAT_IS_RIGHT, UnusableBroker, read_broker

@@ -6,9 +6,9 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
-from fleetgw.adapters.secrets import secret_files, with_secrets_read_again
+from fleetgw.adapters.files.watched import WatchedFiles
+from fleetgw.adapters.secrets.secret import secret_files, with_secrets_read_again
 from fleetgw.adapters.sinks.redis.settings import read_settings
-from fleetgw.adapters.watched_files import WatchedFiles
 from fleetgw.domain.errors import FleetgwError
 
 if TYPE_CHECKING:

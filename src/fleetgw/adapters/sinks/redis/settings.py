@@ -9,9 +9,10 @@ from typing import Annotated, ClassVar, NamedTuple
 from attrs import field, frozen
 from msgspec import Meta
 
+from fleetgw.adapters.secrets.secret import Secret  # noqa: TC001  msgspec reads the annotations of sections
 from fleetgw.adapters.settings.client_tls import ClientTls  # noqa: TC001  msgspec reads the annotations of sections
 from fleetgw.adapters.settings.converting import typed
-from fleetgw.adapters.settings.values import OLD_RELIABLE_ACK, Nanoseconds, Natural, Secret, Settings
+from fleetgw.adapters.settings.values import OLD_RELIABLE_ACK, Nanoseconds, Natural, Settings
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 _NS_PER_S = 1_000_000_000

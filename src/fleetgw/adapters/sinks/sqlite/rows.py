@@ -14,9 +14,9 @@ from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import VehicleCon
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
 from fleetgw.adapters.codec.signals import SignalReader
-from fleetgw.adapters.json_numbers import json_number
 from fleetgw.adapters.sinks.sqlite.content_hash import content_hash, record_hash
 from fleetgw.adapters.sinks.sqlite.latest import Cell, LatestSignals
+from fleetgw.adapters.text.json_numbers import json_number
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp

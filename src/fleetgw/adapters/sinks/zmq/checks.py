@@ -4,9 +4,8 @@ import json
 import re
 from pathlib import Path
 
+from fleetgw.adapters.files.reading import read_regular_file, unreadable_reason
 from fleetgw.adapters.settings.checking import SettingsCheck
-from fleetgw.adapters.settings.files import read_regular_file
-from fleetgw.adapters.settings.secrets import reason
 from fleetgw.adapters.settings.spelling import quoted
 from fleetgw.adapters.sinks.zmq.settings import Zmq
 
@@ -48,7 +47,7 @@ def _read_json(file: Path, key: str, fix: str, check: SettingsCheck) -> object:
     try:
         value: object = json.loads(read_regular_file(file).decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        check.refuse(key, f"{file} cannot be read: {reason(error)}", fix)
+        check.refuse(key, f"{file} cannot be read: {unreadable_reason(error)}", fix)
         return None
     except json.JSONDecodeError as error:
         check.refuse(key, f"{file} is not JSON (line {error.lineno})", fix)

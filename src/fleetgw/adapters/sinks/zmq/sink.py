@@ -10,6 +10,7 @@ from twisted.internet.task import LoopingCall
 from zmq.utils.monitor import recv_monitor_message
 from zope.interface import implementer
 
+from fleetgw.adapters.files.watched import WatchedFiles
 from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
@@ -17,7 +18,6 @@ from fleetgw.adapters.sinks.zmq.admission import Admission
 from fleetgw.adapters.sinks.zmq.connections import EVENTS, Connections
 from fleetgw.adapters.sinks.zmq.held_memory import MARK_BYTES, RECORD_BYTES, HeldMemory
 from fleetgw.adapters.sinks.zmq.settings import key_files, read_settings
-from fleetgw.adapters.watched_files import WatchedFiles
 from fleetgw.domain.errors import ConfigurationError, Problem, Retryable
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import RECEIPT, IReloadable, Outcome

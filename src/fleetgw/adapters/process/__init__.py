@@ -1,0 +1,1 @@
+"""Process-wide resources: the reactor and the memory limit."""

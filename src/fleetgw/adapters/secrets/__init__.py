@@ -1,0 +1,1 @@
+"""Secrets of the configuration, and text without them."""

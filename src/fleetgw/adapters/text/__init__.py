@@ -1,0 +1,1 @@
+"""Text for JSON and for terminals."""
