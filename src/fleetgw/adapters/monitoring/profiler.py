@@ -34,13 +34,8 @@ MAX_CONNECTIONS = 8
 PROFILE_S, MAX_PROFILE_S = 30, 300
 """Seconds of a CPU profile: by default, and at most."""
 
-MAX_MODE_CHARACTERS = 64
-"""Characters of a mode of the live profiler."""
-
 FILE_WRITTEN_WITHIN_S = 2.0
 """How long the stop of the gateway waits for the file of the live profiler."""
-
-CPU_MODE = "cpu"
 
 _JSON = b"application/json"
 _INDEX = b"""\
@@ -48,7 +43,7 @@ _INDEX = b"""\
 /debug/pprof/heap                memory
 /debug/pprof/threads             stacks of all threads
 /gc_stats                        garbage collection
-/live_profiler?mode=cpu          CPU profile into monitoring.profiling_path until another mode is set
+/live_profiler?mode=on           CPU profile, written to monitoring.profiling_path at mode=off
 """
 _BUSY = Answer(b"another request of this kind is under way\n", http.SERVICE_UNAVAILABLE)
 
@@ -75,7 +70,6 @@ class Profiler:
         self._sampler = sampler
         self._profile_under_way: Deferred[Answer] | None = None
         self._inspecting = False
-        self._mode = ""
         self._live: CpuSampler | None = None
         self._written: Deferred[None] = succeed(None)
         self.pages: Mapping[bytes, Page] = {
@@ -95,7 +89,7 @@ class Profiler:
         """End every profile; fires when the live profiler's file is written, or after a moment. Never fails."""
         if self._profile_under_way is not None:
             self._profile_under_way.cancel()
-        self._set_mode("")
+        self._end_live()
         waiter: Deferred[None] = Deferred()
         self._written.chainDeferred(waiter)
         waiter.addTimeout(FILE_WRITTEN_WITHIN_S, self._reactor)
@@ -116,22 +110,26 @@ class Profiler:
         if not self._profiling_path:
             return _json({"error": "monitoring.profiling_path is not configured"}, http.NOT_ALLOWED)
         mode = query.get("mode", "")
-        if not 0 < len(mode) <= MAX_MODE_CHARACTERS:
-            return _json({"error": f"say which mode, such as mode={CPU_MODE}"}, http.BAD_REQUEST)
-        if mode == self._mode:
-            return _json({"mode": mode}, http.NOT_MODIFIED)
-        self._set_mode(mode)
-        return _json({"mode": mode})
+        if not mode:
+            return _json({"error": "say which mode: on or off"}, http.BAD_REQUEST)
+        wanted = mode == "on"
+        if wanted == (self._live is not None):
+            return Answer(b"", http.NOT_MODIFIED)
+        if wanted:
+            self._begin_live()
+        else:
+            self._end_live()
+        return _json({"mode": "on" if wanted else "off"})
 
-    def _set_mode(self, mode: str) -> None:
-        self._mode = mode
+    def _begin_live(self) -> None:
+        written: Deferred[None] = Deferred()
+        self._written = written
+        self._live = self._sampler(lambda text: self._write(text, written))
+
+    def _end_live(self) -> None:
         live, self._live = self._live, None
         if live is not None:
             live.end()
-        if mode == CPU_MODE:
-            written: Deferred[None] = Deferred()
-            self._written = written
-            self._live = self._sampler(lambda text: self._write(text, written))
 
     def _write(self, text: str, written: Deferred[None]) -> None:
         """Write the file; in the sampler's thread."""
