@@ -11,20 +11,15 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from shutil import which
 from types import SimpleNamespace
 from typing import Any
 from unittest import TestCase
 
 from fleetgw.adapters.sinks.mqtt.messages import MessageWriter
-from tests.support.every_sink import SINKS, Brokers, Consumers, Delivered, keys_of, mqtt_count
+from tests.support.every_sink import SINKS, Brokers, Consumers, Delivered, keys_of, missing, mqtt_count
 from tests.support.free_ports import free_port
 from tests.support.gateway_process import BIN, DEADLINE_S, GatewayProcess
-from tests.support.kafka import broker as kafka
-from tests.support.kinesis import moto
-from tests.support.mqtt import mosquitto
 from tests.support.needed import needed
-from tests.support.redis import servers as redis
 
 JARS = Path(__file__).parents[2] / ".brokers" / "kafka"
 LOAD_S = float(os.environ.get("FLEETGW_LOAD_S", "15"))
@@ -35,13 +30,6 @@ BEFORE_S, DOWN_S = 3, 3
 VEHICLES = 100
 MEMORY_LIMIT_MB = 400
 TYPES = ("V", "alerts", "errors")
-
-
-def lacks() -> list[str]:
-    clients = which("mosquitto_sub") and which("mosquitto_pub")
-    programs = None if clients else "mosquitto_sub not found: install it (Debian: apt-get install mosquitto-clients)"
-    found = (kafka.missing(JARS), redis.missing(), mosquitto.missing(), moto.missing(), programs)
-    return [lack for lack in found if lack is not None]
 
 
 class Fleet:
@@ -105,7 +93,7 @@ class AllSinksCase(TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        needed("; ".join(lacks()) or None)
+        needed(missing(JARS))
         cls.brokers = Brokers(JARS)
         cls.addClassCleanup(cls.brokers.stop)
 

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections import Counter
 from contextlib import closing, suppress
+from shutil import which
 from threading import Event, Thread
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -19,12 +20,14 @@ from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
 from tests.support import zmq_subscriber
 from tests.support.free_ports import free_port
-from tests.support.kafka.broker import KafkaBroker
+from tests.support.kafka import broker as kafka_broker
 from tests.support.kafka.consumer import consume
 from tests.support.kinesis import moto
 from tests.support.kinesis.fault_stub import FaultStub
+from tests.support.mqtt import mosquitto
 from tests.support.mqtt.mosquitto import Mosquitto
 from tests.support.pubsub.stand_in import StandIn
+from tests.support.redis import servers
 from tests.support.redis import subscriber as redis_subscriber
 from tests.support.redis.servers import RedisServer
 
@@ -61,6 +64,14 @@ class Delivered(NamedTuple):
         return CONTENTS[self.record_type].FromString(self.payload)
 
 
+def missing(kafka_jars: Path) -> str | None:
+    """What the brokers and their consumers lack to be started here, for people; None when nothing is missing."""
+    clients = which("mosquitto_sub") and which("mosquitto_pub")
+    programs = None if clients else "mosquitto_sub not found: install it (Debian: apt-get install mosquitto-clients)"
+    lacks = (kafka_broker.missing(kafka_jars), servers.missing(), mosquitto.missing(), moto.missing(), programs)
+    return "; ".join(lack for lack in lacks if lack is not None) or None
+
+
 class Brokers:
     """One of each, started when made.
 
@@ -70,7 +81,7 @@ class Brokers:
     """
 
     def __init__(self, kafka_jars: Path) -> None:
-        self.kafka = KafkaBroker(kafka_jars, 1_048_588)
+        self.kafka = kafka_broker.KafkaBroker(kafka_jars, 1_048_588)
         self.redis = RedisServer("--client-output-buffer-limit", "pubsub 0 0 0")
         self.mosquitto = Mosquitto("allow_anonymous true\nset_tcp_nodelay true")
         self.moto = moto.Moto()
