@@ -1,4 +1,4 @@
-"""A broker that is away for 25 s and there for 8 s, five times, by both clients: records arrive each time."""
+"""A broker that is away for 25 s and there for 8 s, five times, with both clients: records arrive each time."""
 
 from functools import partial
 
@@ -43,6 +43,11 @@ class ComingAndGoingTests(SynchronousTestCase):
             self.assertGreater(len(self.broker.log), kept)
         self.assertLess(len(self.log.fields_of("kafka_err")), 5 * 3 * 4, "kinds of errors, each once in ten seconds")
         sink.stop()
+        ready, lost = self.log.fields_of("sink_ready"), self.log.fields_of("sink_not_ready")
+        self.assertIn(len(ready), (5, 6), "once for each time that the broker is there, and kafka-python at the start")
+        self.assertEqual(len(lost), len(ready) - 1)
+        self.assertEqual({fields["dispatcher"] for fields in ready + lost}, {"kafka"})
+        self.assertEqual({fields["error"][:13] for fields in lost}, {"127.0.0.1:1: "})
 
     def confluent(self) -> IDispatcher:
         return ConfluentKafkaSink(self.context, partial(scripted.ScriptedConfluentProducer, self.broker, self.clock))

@@ -1,16 +1,19 @@
-"""What both Kafka sinks share: the choice of a client, the error tree, the log of errors."""
+"""The parts that both Kafka sinks share: the choice of a client, the error tree, the cluster's state, the log of errors."""
 
 import sys
 from unittest import TestCase
 from unittest.mock import patch
 
+from fleetgw.adapters.sinks.kafka.cluster import Cluster
 from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
-from fleetgw.adapters.sinks.kafka.failures import FailureLog, MissingTopics, delivery_error
+from fleetgw.adapters.sinks.kafka.error_codes import delivery_error
+from fleetgw.adapters.sinks.kafka.failures import KafkaFailures
 from fleetgw.adapters.sinks.kafka.kafka_python import KafkaPythonSink
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
 from fleetgw.adapters.sinks.kafka.properties import read_properties
 from fleetgw.adapters.sinks.kafka.type import kafka_sink
 from fleetgw.adapters.sinks.support.context import SinkContext
+from fleetgw.adapters.sinks.support.destination import Destination
 from fleetgw.domain.errors import ConfigurationError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, NotReady, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
@@ -81,29 +84,42 @@ class ErrorTreeTests(TestCase):
         self.assertEqual({code: type(delivery_error(code, "why")) for code in cases}, cases)
 
 
-class MissingTopicsTests(TestCase):
+class ClusterTests(TestCase):
     def setUp(self) -> None:
-        self.missing = MissingTopics({"V": "ns_V", "alerts": "ns_alerts"})
+        self.destination = Destination(context())
+        self.cluster = Cluster(self.destination, "broker:1", {"V": "ns_V", "alerts": "ns_alerts"})
         self.alert, self.other = make_record(record_type="alerts"), make_record()
+        self.cluster.connected()
 
-    def test_a_topic_is_named_until_records_get_into_it(self) -> None:
-        self.missing.add("alerts", "unknown topic")
+    def test_a_missing_topic_is_named_until_a_record_is_confirmed_in_it(self) -> None:
+        self.cluster.topic_missing("alerts", "unknown topic")
         expected = NotReady("topic ns_alerts: unknown topic")
-        self.assertEqual(self.missing.readiness(Ready()), expected)
-        self.missing.settled([self.other, self.alert], [RECEIPT, Retryable("unknown topic")])
-        self.assertEqual(self.missing.readiness(Ready()), expected)
-        self.missing.settled([self.alert], [RECEIPT])
-        self.assertEqual(self.missing.readiness(Ready()), Ready())
+        self.assertEqual(self.destination.readiness, expected)
+        self.cluster.settled([self.other, self.alert], [RECEIPT, Retryable("unknown topic")])
+        self.assertEqual(self.destination.readiness, expected)
+        self.cluster.settled([self.alert], [RECEIPT])
+        self.assertEqual(self.destination.readiness, Ready())
 
-    def test_servers_that_are_out_of_reach_come_first(self) -> None:
-        self.missing.add("alerts", "unknown topic")
-        self.assertEqual(self.missing.readiness(NotReady("all brokers are down")), NotReady("all brokers are down"))
+    def test_unreachable_brokers_come_before_a_missing_topic(self) -> None:
+        self.cluster.topic_missing("alerts", "unknown topic")
+        self.cluster.unreachable("all brokers are down")
+        self.assertEqual(self.destination.readiness, NotReady("broker:1: all brokers are down"))
+
+    def test_brokers_that_do_not_confirm_are_ready_after_a_receipt_or_a_new_connection(self) -> None:
+        for end in (self.cluster.confirmed, self.cluster.disconnected, self.cluster.client_changed):
+            self.cluster.unusable("timed out")
+            self.cluster.connected()
+            self.assertEqual(self.destination.readiness, NotReady("broker:1: timed out"))
+            end()
+            self.cluster.connected()
+            self.assertEqual(self.destination.readiness, Ready())
 
 
-class FailureLogTests(TestCase):
+class FailuresTests(TestCase):
     def test_a_kind_is_written_once_in_ten_seconds_and_counted_always(self) -> None:
         clock, log, metrics = ThreadlessReactor(), ReadableLog(), ReadableMetrics()
-        failures = FailureLog(log, KafkaNumbers(metrics, ("V",)), clock)
+        sink_context = SinkContext("kafka", {}, "ns", ("V",), clock, metrics, log)
+        failures = KafkaFailures(sink_context, KafkaNumbers(metrics, ("V",)))
         for _ in range(5):
             failures.add("_TRANSPORT", "connection refused")
         failures.add("_MSG_TIMED_OUT", "timed out")

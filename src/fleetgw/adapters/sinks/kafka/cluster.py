@@ -1,105 +1,106 @@
-"""How a client of librdkafka stands with its brokers, pieced together from what it says now and then."""
+"""The known state of a Kafka cluster: whether its brokers can be reached, and which topics are missing."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaError
-
-from fleetgw.adapters.sinks.kafka.failures import MissingTopics
 from fleetgw.domain.ports import RECEIPT, NotReady, Readiness, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from fleetgw.adapters.sinks.support.destination import Destination
     from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
 
 _READY = Ready()
 
-_CAUSE_CODES = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE, KafkaError._TRANSPORT})
-"""Why a broker cannot be used. That all of them are down comes after it, and says less."""
 
+class Cluster:
+    """Tells a ``Destination`` about the brokers and topics, by the latest evidence from either Kafka client.
 
-class Standing:
-    """Whether the brokers can be reached, by the last word: a delivery, a broker's state, an error; and on each topic.
+    A missing topic makes the destination not ready until a record is confirmed in it; other topics may work meanwhile.
 
-    :param servers: for people.
-    :param topics: by record type.
+    :param servers: the bootstrap servers, for people.
+    :param topics: topic by record type.
     """
 
-    def __init__(self, servers: str, topics: Mapping[str, str]) -> None:
+    def __init__(self, destination: Destination, servers: str, topics: Mapping[str, str]) -> None:
+        self._destination = destination
         self._servers = servers
-        self._missing = MissingTopics(topics)
-        self._of_servers: Readiness = NotReady("not started")
-        self._unconfirmed = False  # a record timed out: a connection alone is no good news until one is confirmed
-        self._all_down = False
-        self._cause = ""  # why, by the last word on one of the brokers
-
-    def readiness(self) -> Readiness:
-        """See ``IDispatcher``."""
-        return self._missing.readiness(self._of_servers)
+        self._topics = topics
+        self._brokers: Readiness = NotReady("not started")
+        self._needs_receipt = False
+        self._missing: dict[str, str] = {}  # reason by record type
 
     @property
-    def has_broker(self) -> bool:
-        """Whether a broker can be reached, whatever is wrong with topics."""
-        return isinstance(self._of_servers, Ready)
+    def is_reachable(self) -> bool:
+        """Whether a broker can be reached, whatever the state of the topics."""
+        return isinstance(self._brokers, Ready)
 
     def started(self) -> None:
-        """The client has been made; it connects by itself."""
-        self._of_servers = NotReady(f"no broker of {self._servers} has answered yet")
+        """A client begins to connect."""
+        self._update(NotReady(f"no broker of {self._servers} has answered yet"))
 
     def client_changed(self) -> None:
-        """Another client has taken over: errors and time-outs of the client before it say nothing about this one.
+        """Another client takes over: errors and timeouts of the previous client prove nothing about this one.
 
-        The last known readiness stays while it is good: it need not be lost when credentials rotate.
+        A ready destination stays ready, because credentials may rotate while all is well.
         """
-        self._unconfirmed = self._all_down = False
-        self._cause = ""
-        if not self.has_broker:
+        self._needs_receipt = False
+        if not self.is_reachable:
             self.started()
 
-    def stopped(self) -> None:
-        """The client has gone."""
-        self._of_servers = NotReady("stopped")
+    def connected(self) -> None:
+        """A broker accepts connections; ignored after ``unusable``."""
+        if not self._needs_receipt:
+            self._update(_READY)
 
-    def heard_error(self, error: KafkaError) -> None:
-        """The client has met an error that concerns no record."""
-        reason = f"{error.name()}: {error.str()}"
-        code = error.code()
-        if code in _CAUSE_CODES:
-            self._cause = reason
-        elif code == KafkaError._ALL_BROKERS_DOWN:
-            self._all_down = True
-            reason = self._cause or reason
-        elif not error.fatal():
-            return
-        if self._all_down or error.fatal():
-            self._of_servers = NotReady(f"{self._servers}: {reason}")
+    def disconnected(self) -> None:
+        """No broker is connected: the next connection counts as evidence again."""
+        self._needs_receipt = False
 
-    def heard_statistics(self, statistics: str) -> None:
-        """The client has written its statistics, JSON."""
-        # of any broker; parsing the whole would cost more than the answer is worth
-        if '"state":"UP"' in statistics:
-            self._all_down, self._cause = False, ""
-            if not self._unconfirmed:
-                self._of_servers = _READY
-        else:
-            self._unconfirmed = False  # there was no broker: one that is there next is another matter
+    def unreachable(self, reason: str) -> None:
+        """No broker can be reached.
 
-    def timed_out(self) -> None:
-        """A record was not confirmed in time."""
-        cause = f": {self._cause}" if self._all_down and self._cause else ""
-        self._of_servers = NotReady(f"{self._servers} did not confirm in time{cause}")
-        self._unconfirmed = True
+        :param reason: for people; holds no secret.
+        """
+        self._update(NotReady(f"{self._servers}: {reason}"))
+
+    def unusable(self, reason: str) -> None:
+        """Brokers do not confirm records: until one is confirmed, an open connection alone does not count as ready."""
+        self._needs_receipt = True
+        self.unreachable(reason)
 
     def topic_missing(self, record_type: str, reason: str) -> None:
-        """A record's topic is missing, or not ours to write to."""
-        self._missing.add(record_type, reason)
+        """The topic of a record type is missing, or the sink may not write to it."""
+        self._missing[record_type] = reason
+        self._tell()
+
+    def confirmed(self) -> None:
+        """A record was confirmed."""
+        if self._needs_receipt or self._brokers is not _READY:
+            self._needs_receipt = False
+            self._update(_READY)
 
     def settled(self, batch: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
-        """Records have their outcomes."""
-        if RECEIPT in outcomes:
-            self._of_servers = _READY
-            self._unconfirmed = False
-            self._missing.settled(batch, outcomes)
+        """A batch has its outcomes."""
+        if RECEIPT not in outcomes:
+            return
+        if self._missing:
+            for record, outcome in zip(batch, outcomes, strict=True):
+                if outcome is RECEIPT:
+                    self._missing.pop(record.record_type, None)
+            self._tell()
+        self.confirmed()
+
+    def _update(self, brokers: Readiness) -> None:
+        self._brokers = brokers
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._missing and self.is_reachable:
+            record_type, reason = next(iter(self._missing.items()))
+            self._destination.not_ready(f"topic {self._topics[record_type]}: {reason}")
+        else:
+            self._destination.update(self._brokers)

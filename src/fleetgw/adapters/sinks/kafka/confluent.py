@@ -1,4 +1,4 @@
-"""Kafka by confluent-kafka (librdkafka), thread-free on the reactor: produce never blocks, poll(0) brings the reports."""
+"""Kafka by confluent-kafka (librdkafka), on the reactor's thread: neither ``produce`` nor ``poll(0)`` blocks."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException, Producer
-from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from fleetgw.adapters.sinks.kafka.client_events import ClientEvents
 from fleetgw.adapters.sinks.kafka.clients import Clients
-from fleetgw.adapters.sinks.kafka.deliveries import NOT_RUNNING, Delivery
-from fleetgw.adapters.sinks.kafka.failures import (
-    MISSING_TOPIC_CODES,
-    TOO_LARGE_CODES,
-    FailureLog,
-    delivery_error,
-)
+from fleetgw.adapters.sinks.kafka.cluster import Cluster
+from fleetgw.adapters.sinks.kafka.error_codes import TOO_LARGE_CODES
+from fleetgw.adapters.sinks.kafka.failures import KafkaFailures
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
 from fleetgw.adapters.sinks.kafka.poll_pace import PollPace
-from fleetgw.adapters.sinks.kafka.standing import Standing
-from fleetgw.domain.errors import DeliveryError, FleetgwError, NotConnected, Rejected, Retryable
-from fleetgw.domain.ports import RECEIPT, IDispatcher, IReloadable, Outcome, Readiness
+from fleetgw.adapters.sinks.kafka.record_errors import RecordErrors
+from fleetgw.adapters.sinks.support.base_sink import BaseSink
+from fleetgw.domain.errors import FleetgwError
+from fleetgw.domain.ports import RECEIPT, IReloadable, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -31,66 +28,65 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
     from fleetgw.adapters.sinks.support.context import SinkContext
+    from fleetgw.adapters.sinks.support.dispatch import Dispatch
     from fleetgw.domain.records import Record, Vehicle
 
-    Report = Callable[[Delivery, int, KafkaError | None, Message], None]
+    Report = Callable[[Dispatch, int, KafkaError | None, Message], None]
 
 IDLE_POLL_INTERVAL_S = 1.0
-"""How often errors and statistics are looked at while nothing is under way."""
+"""Interval at which errors and statistics are polled for while no record is in flight."""
 
-LOOK_INTERVAL_S = 0.25
-"""The same while no broker can be reached: as long as it may take to notice that one is back."""
+UNREACHABLE_POLL_INTERVAL_S = 0.25
+"""The same while no broker can be reached; bounds the delay until a broker that is back is noticed."""
 
 RELOAD_INTERVAL_S = 1.0
-"""How often credentials are looked at while no broker can be reached."""
+"""Interval at which credential files are checked for changes while no broker can be reached."""
 
 BOOTSTRAP_AGAIN_S = 60.0
 """A client without a broker for this time is replaced: all brokers may have new addresses (see ``METADATA_RECOVERY``)."""
 
 REMAKE_INTERVAL_S = 5.0
-"""A producer that failed fatally lives at least so long before it is replaced."""
-
-_NOT_CONNECTED_CODES = frozenset(
-    {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._DESTROY}
-)
+"""Shortest time between making a client and replacing it after a fatal error."""
 
 
-@implementer(IDispatcher, IReloadable)
-class ConfluentKafkaSink:
+@implementer(IReloadable)
+class ConfluentKafkaSink(BaseSink):
     """Produces to ``<namespace>_<record type>``: key = vin, value = payload, the metadata as headers.
+
+    Every dispatch ends within librdkafka's ``message.timeout.ms``.
 
     :param context: settings are librdkafka properties.
     :param make_producer: makes the client from its configuration, for tests.
     """
 
     def __init__(self, context: SinkContext, make_producer: Callable[..., Producer] = Producer) -> None:
-        self.name = context.name
-        self._context = context
+        super().__init__(context)
         self._clients = Clients(context, make_producer)
-        self._topics = {record_type: context.destination(record_type) for record_type in context.record_types}
-        self._numbers = KafkaNumbers(context.metrics, context.record_types)
-        self._failures = FailureLog(context.log, self._numbers, context.reactor)
-        self._standing = Standing(self._clients.servers, self._topics)
-        self._credentials_looked_at_s = 0.0
-        self._had_broker_at_s = -math.inf
-        self._confirmed_at_s = -math.inf
+        topics = {record_type: context.destination(record_type) for record_type in context.record_types}
+        self._routes = {record_type: (topic, ("txtype", record_type)) for record_type, topic in topics.items()}
+        self._metrics = KafkaNumbers(context.metrics, context.record_types)
+        self._failures = KafkaFailures(context, self._metrics)
+        self._cluster = Cluster(self.destination, self._clients.servers, topics)
+        self._events = ClientEvents(self._cluster)
+        self._errors = RecordErrors(self._failures, self._cluster, self._events, self.destination)
+        self._credentials_checked_at_s = 0.0
+        self._reachable_at_s = -math.inf
         self._fatal: KafkaError | None = None
-        self._suspects: list[tuple[Delivery, int]] = []
-        self._open: dict[Delivery, float] = {}  # when each was handed over, the oldest first
+        self._suspects: list[tuple[Dispatch, int]] = []
+        self._in_flight: dict[Dispatch, float] = {}  # time of each dispatch, the oldest first
+        self._reported: list[Dispatch] = []  # all their records are settled, the answer is due
         self._pace = PollPace()
-        self._looked_at_s = 0.0
-        self._settled: list[Delivery] = []
-        self._tick: IDelayedCall | None = None
-        self._stopped: Deferred[None] | None = None
+        self._polled_at_s = 0.0
+        self._next_poll: IDelayedCall | None = None
 
-    def start(self) -> Deferred[None]:
-        """Make the client; it connects by itself, now or later."""
-        return Deferred.fromCoroutine(self._start())
+    def open(self) -> None:
+        """Make the client, which connects by itself.
 
-    async def _start(self) -> None:
-        self._clients.start({"error_cb": self._heard_error, "stats_cb": self._standing.heard_statistics})
-        self._standing.started()
-        self._tick = self._context.reactor.callLater(IDLE_POLL_INTERVAL_S, self._poll)
+        :raises ConfigurationError: naming every property that librdkafka refuses.
+        """
+        self._clients.start({"error_cb": self._client_error, "stats_cb": self._events.statistics})
+        self._cluster.started()
+        self._poll_after(IDLE_POLL_INTERVAL_S)
         self._context.log.info(
             "kafka_registered",
             namespace=self._context.namespace,
@@ -98,101 +94,81 @@ class ConfluentKafkaSink:
             servers=self._clients.servers,
         )
 
-    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
-        """Hand records to librdkafka; their reports come back through ``_poll``."""
+    def deliver(self, dispatch: Dispatch) -> None:
+        """Hand records to librdkafka; ``_poll`` fetches their delivery reports."""
         producer = self._clients.in_use
-        if producer is None or self._stopped is not None:
-            return succeed([NOT_RUNNING] * len(batch))
-        delivery = Delivery(batch)
-        self._offer(producer, delivery, range(len(batch)), self._reported)
-        delivery.count_produced(self._numbers)
-        if not delivery.unsettled:
-            delivery.finish(self._numbers)
-        else:
-            if not self._open:
-                self._poll_after(self._pace.pause_s(0))
-            self._open[delivery] = self._context.reactor.seconds()
-        return delivery.answer
+        if producer is None:
+            raise AssertionError("a running sink has a client")
+        self._produce(producer, dispatch, enumerate(dispatch.batch), self._report)
+        self._metrics.produced(dispatch)
+        if not dispatch.unsettled:
+            self.finish(dispatch)
+            return
+        if not self._in_flight:
+            self._poll_after(self._pace.pause_s(0))
+        self._in_flight[dispatch] = self._context.reactor.seconds()
 
-    def stop(self) -> Deferred[None]:
-        """Flush, then let go of the client. Ends at the latest with librdkafka's ``message.timeout.ms``."""
-        self._stopped = Deferred(self._give_up)
-        if self._open:
+    def settled(self, dispatch: Dispatch, outcomes: Sequence[Outcome]) -> None:
+        """Count the records, and note whether Kafka confirms any."""
+        self._in_flight.pop(dispatch, None)
+        self._cluster.settled(dispatch.batch, outcomes)
+        self._metrics.settled(dispatch, outcomes)
+
+    def stopping(self) -> None:
+        """Flush without lingering."""
+        if self._in_flight:
             self._poll_after(0)
-        else:
-            self._release()
-        return self._stopped
 
-    def readiness(self) -> Readiness:
-        """By librdkafka's last word: see ``Standing``."""
-        return self._standing.readiness()
+    def abandon(self) -> None:
+        """Discard the records in flight, and take the reports that are there."""
+        self._purge()
+
+    def close(self) -> None:
+        """Release the clients."""
+        if self._next_poll is not None:
+            self._next_poll.cancel()
+            self._next_poll = None
+        self._clients.end()
 
     def reload(self) -> Sequence[str]:
-        """See ``IReloadable``. Another client takes over at the next moment without anything under way.
+        """See ``IReloadable``. A new client takes over as soon as no record is in flight.
 
-        At once when no broker can be reached: what is under way is given back then, and not lost.
+        While no broker can be reached it takes over at once: records in flight are purged and become retryable.
         """
         files, has_made_one = self._clients.reload()
         if has_made_one:
             self._poll_after(0)
         return files
 
-    def _look_at_credentials(self) -> None:
-        """Whatever the reason is that no broker can be reached: it may be that they were replaced."""
-        now_s = self._context.reactor.seconds()
-        if now_s - self._credentials_looked_at_s < RELOAD_INTERVAL_S:
-            return
-        self._credentials_looked_at_s = now_s
-        try:
-            if files := self.reload():
-                self._context.log.info("credentials_reloaded", dispatcher=self.name, files=[*files])
-        except FleetgwError as error:
-            self._failures.add("credentials", str(error))
+    # Producing
 
-    def _look_at_broker(self) -> None:
-        """Without a broker, look for changed credentials, and ask the bootstrap servers again from time to time."""
-        now_s = self._context.reactor.seconds()
-        if self._standing.has_broker:
-            self._had_broker_at_s = now_s
-        elif self._stopped is None:
-            self._look_at_credentials()
-            if now_s - max(self._had_broker_at_s, self._clients.made_at_s) >= BOOTSTRAP_AGAIN_S:
-                self._clients.bootstrap_again()
+    def _produce(
+        self, producer: Producer, dispatch: Dispatch, records: Iterable[tuple[int, Record]], report: Report
+    ) -> None:
+        """Hand some records of a dispatch to a client; those that it refuses are settled at once.
 
-    def _take_over(self) -> None:
-        """Go on with the successor, when that can be."""
-        if not self._clients.has_successor or self._stopped is not None or (self._open and self._standing.has_broker):
-            return
-        if self._open:
-            self._purge()
-            self._answer_settled()
-        if self._stopped is None:
-            self._clients.take_over()
-            self._standing.client_changed()
-
-    def _offer(self, producer: Producer, delivery: Delivery, indexes: Iterable[int], report: Report) -> None:
-        """Hand some of a delivery's records to a client; what it refuses at once is settled at once."""
-        batch = delivery.batch
-        topics = self._topics
+        :param records: each with its index in the batch.
+        """
+        routes = self._routes
         vehicle: Vehicle | None = None
         received_at_ms = -1
-        for index in indexes:
-            record = batch[index]
+        for index, record in records:
             if record.vehicle is not vehicle or record.received_at_ms != received_at_ms:  # the same for all of one read
                 vehicle, received_at_ms = record.vehicle, record.received_at_ms
                 vin = vehicle.vin
                 version_header = ("device_client_version", vehicle.device_client_version)
                 time_header = ("receivedat", b"%d" % received_at_ms)
                 vin_header = ("vin", vin)
+            topic, type_header = routes[record.record_type]
             try:
-                # By position, a tenth cheaper: topic, value, key, partition, callback, its other name on_delivery (read
-                # only when the first is absent), timestamp (0: now), headers.
+                # By position, which is a tenth cheaper: topic, value, key, partition, callback, its other name on_delivery
+                # (used when the first is absent), timestamp (0: now), headers.
                 producer.produce(
-                    topics[record.record_type],
+                    topic,
                     record.payload,
                     vin,
                     -1,
-                    partial(report, delivery, index),
+                    partial(report, dispatch, index),
                     None,
                     0,
                     [
@@ -200,50 +176,41 @@ class ConfluentKafkaSink:
                         time_header,
                         ("timestamp", b"0"),
                         ("txid", record.txid),
-                        ("txtype", record.record_type),
+                        type_header,
                         ("version", b"0"),
                         vin_header,
                     ],
                 )
-            except Exception as error:  # whatever it is, it becomes the record's outcome
-                delivery.outcomes[index] = self._refusal(error, record)
-                delivery.unsettled -= 1
+            except Exception as error:  # of any kind: it becomes the record's outcome
+                dispatch.settle(index, self._errors.refused(error, record))
 
-    def _reported(self, delivery: Delivery, index: int, error: KafkaError | None, message: Message) -> None:
-        """Take one record's delivery report; runs within ``poll``."""
-        if error is None:
-            delivery.outcomes[index] = self._confirmation(message)
-        elif error.code() in TOO_LARGE_CODES:
-            # the broker refused a whole request, and does not say which of its records is too large
-            self._suspects.append((delivery, index))
-            return
-        else:
-            delivery.outcomes[index] = self._outcome(error, delivery.batch[index], self._open.get(delivery))
-        delivery.unsettled -= 1
-        if not delivery.unsettled:
-            self._settled.append(delivery)
+    def _report(self, dispatch: Dispatch, index: int, error: KafkaError | None, message: Message) -> None:
+        """Take the delivery report of one record; called by librdkafka within ``poll``."""
+        outcome: Outcome = RECEIPT
+        if error is not None:
+            if error.code() in TOO_LARGE_CODES:
+                # the broker refuses the request as a whole, and does not say which of its records is too large
+                self._suspects.append((dispatch, index))
+                return
+            outcome = self._error_outcome(dispatch, index, error)
+        elif message.offset() is None and self._clients.tells_offsets:
+            outcome = self._errors.unplaced()
+        if dispatch.settle(index, outcome):
+            self._reported.append(dispatch)
 
-    def _reported_alone(self, delivery: Delivery, index: int, error: KafkaError | None, message: Message) -> None:
-        """Take the report on a record that was sent by itself: now the word is about this record."""
-        record = delivery.batch[index]
-        if error is None:
-            delivery.outcomes[index] = self._confirmation(message)
-        else:
-            delivery.outcomes[index] = self._outcome(error, record, self._open.get(delivery))
-        delivery.unsettled -= 1
-        if not delivery.unsettled:
-            self._settled.append(delivery)
+    def _report_alone(self, dispatch: Dispatch, index: int, error: KafkaError | None, message: Message) -> None:
+        """Take the delivery report of a record that had a request of its own: it is the record that is too large."""
+        if error is None or error.code() not in TOO_LARGE_CODES:
+            self._report(dispatch, index, error, message)
+        elif dispatch.settle(index, self._error_outcome(dispatch, index, error)):
+            self._reported.append(dispatch)
 
-    def _confirmation(self, message: Message) -> Outcome:
-        """Believe that a record is in Kafka when the broker has said where."""
-        if message.offset() is not None or not self._clients.tells_offsets:
-            return RECEIPT
-        reason = "a later batch was confirmed, this record was not"
-        self._failures.add("no_offset", reason)
-        return Retryable(reason)
+    def _error_outcome(self, dispatch: Dispatch, index: int, error: KafkaError) -> Outcome:
+        now_s = self._context.reactor.seconds()
+        return self._errors.reported(error, dispatch.batch[index], now_s - self._in_flight.get(dispatch, now_s))
 
-    def _try_alone(self) -> None:
-        """Send each suspect again, by itself, so that one large record does not take its neighbours along.
+    def _send_suspects_alone(self) -> None:
+        """Send each suspect again in a request of its own, so that one large record does not fail its neighbours.
 
         Later records of the same vehicle may be ahead of them by now.
         """
@@ -251,130 +218,111 @@ class ConfluentKafkaSink:
             return
         suspects, self._suspects = self._suspects, []
         single = self._clients.alone()
-        for delivery, index in suspects:
-            self._offer(single, delivery, (index,), self._reported_alone)
-            if not delivery.unsettled:
-                self._settled.append(delivery)
+        for dispatch, index in suspects:
+            self._produce(single, dispatch, [(index, dispatch.batch[index])], self._report_alone)
+            if not dispatch.unsettled:
+                self._reported.append(dispatch)
 
-    def _outcome(self, error: KafkaError, record: Record, since_s: float | None = None) -> DeliveryError:
-        """Tell what an error means for a record.
-
-        :param since_s: when the record was handed over, where it was.
-        """
-        reason = f"{error.name()}: {error.str()}"
-        self._failures.add(error.name(), reason)
-        code = error.code()
-        if code == KafkaError._MSG_TIMED_OUT:
-            now_s = self._context.reactor.seconds()
-            if since_s is not None and self._confirmed_at_s > (since_s + now_s) / 2:
-                return Retryable(f"{reason}, while others were confirmed")
-            self._standing.timed_out()
-            return NotConnected(reason)
-        if code in MISSING_TOPIC_CODES:
-            self._standing.topic_missing(record.record_type, reason)
-        return NotConnected(reason) if code in _NOT_CONNECTED_CODES else delivery_error(code, reason)
-
-    def _refusal(self, error: Exception, record: Record) -> DeliveryError:
-        """Tell why the client did not even take a record."""
-        if isinstance(error, KafkaException):
-            return self._outcome(error.args[0], record)
-        if isinstance(error, BufferError):
-            self._failures.add("queue_full", "the queue to Kafka is full (queue.buffering.max.messages, .kbytes)")
-            return Retryable("the queue to Kafka is full")
-        if record.record_type not in self._topics:
-            self._failures.add("not_routed", "a record of a type that is not routed here")
-            return self._context.not_routed(record.record_type)
-        self._failures.add("unsendable", f"{type(error).__name__}: {error}")
-        return Rejected(f"no Kafka record can be made of it: {type(error).__name__}: {error}")
+    # Polling
 
     def _poll_after(self, delay_s: float) -> None:
-        if self._tick is not None:
-            self._tick.cancel()
-        self._tick = self._context.reactor.callLater(delay_s, self._poll)
+        if self._next_poll is not None:
+            self._next_poll.cancel()
+        self._next_poll = self._context.reactor.callLater(delay_s, self._poll)
 
     def _poll(self) -> None:
-        """Take what librdkafka has to say, answer what is settled, and look again soon while anything is under way."""
-        self._tick = None
-        self._hear()
-        self._try_alone()
-        self._answer_settled()
-        self._numbers.queued(sum(each.unsettled for each in self._open), sum(len(each.batch) for each in self._open))
+        """Fetch delivery reports, answer settled dispatches, and poll again soon while records are in flight."""
+        self._next_poll = None
+        self._fetch_reports()
+        self._send_suspects_alone()
+        self._answer_reported()
+        in_flight = self._in_flight
+        self._metrics.queued(sum(each.unsettled for each in in_flight), sum(len(each.batch) for each in in_flight))
         if self._fatal is not None:
-            self._replace_producer(self._fatal)
-        self._look_at_broker()
+            self._replace_client(self._fatal)
+        self._recover()
         self._take_over()
-        if self._clients.in_use is None or self._tick is not None:
-            return  # a caller stopped the sink, or dispatched, when it heard
-        if self._stopped is not None and not self._open:
-            self._release()
-        elif self._open:
-            oldest_s = next(iter(self._open.values()))
+        if self._clients.in_use is None or self._next_poll is not None:
+            return  # the answers made a caller stop the sink, or dispatch
+        if self._in_flight:
+            oldest_s = next(iter(self._in_flight.values()))
             self._poll_after(self._pace.pause_s(self._context.reactor.seconds() - oldest_s))
         else:
-            self._poll_after(IDLE_POLL_INTERVAL_S if self._standing.has_broker else LOOK_INTERVAL_S)
+            self._poll_after(IDLE_POLL_INTERVAL_S if self._cluster.is_reachable else UNREACHABLE_POLL_INTERVAL_S)
 
-    def _hear(self) -> None:
+    def _fetch_reports(self) -> None:
         for client in self._clients.all():
             try:
-                if self._stopped is None:
+                if self._running:
                     client.poll(0)
                 else:
-                    client.flush(0)  # as poll, and no lingering
-            except KafkaException as error:  # only a fatal error comes this way, past the error callback
+                    client.flush(0)  # polls, and ends the lingering
+            except KafkaException as error:  # a fatal error; it does not come by the error callback
                 self._fatal = error.args[0]
-                self._heard_error(self._fatal)
+                self._client_error(self._fatal)
+
+    def _answer_reported(self) -> None:
+        """Answer outside of librdkafka's callbacks, because the answer may call anything."""
+        reported, self._reported = self._reported, []
+        now_s = self._context.reactor.seconds()
+        polled_before_s, self._polled_at_s = self._polled_at_s, now_s
+        for dispatch in reported:
+            if dispatch in self._in_flight:
+                dispatched_at_s = self._in_flight[dispatch]
+                self._pace.heard(now_s - dispatched_at_s, polled_before_s - dispatched_at_s)
+                self.finish(dispatch)
 
     def _purge(self) -> None:
-        """Have every record reported on now, delivered or not; but suspects still wait for a client of their own."""
+        """Have a report on every record in flight, delivered or not; suspects still wait for a client of their own."""
         for client in self._clients.all():
             client.purge()
-        self._hear()
+        self._fetch_reports()
+        self._answer_reported()
 
-    def _answer_settled(self) -> None:
-        """Answer outside of librdkafka's callbacks: what callers do then may be anything."""
-        settled, self._settled = self._settled, []
+    # Keeping a client that works
+
+    def _client_error(self, error: KafkaError) -> None:
+        counts = bool(self._in_flight) or error.fatal()
+        self._failures.add(error.name(), f"{error.name()}: {error.str()}", counts=counts)
+        self._events.error(error)
+
+    def _recover(self) -> None:
+        """Without a broker, check for changed credentials, and ask the bootstrap servers again from time to time."""
         now_s = self._context.reactor.seconds()
-        looked_before_s, self._looked_at_s = self._looked_at_s, now_s
-        for delivery in settled:
-            if delivery in self._open:
-                handed_over_s = self._open.pop(delivery)
-                self._pace.heard(now_s - handed_over_s, looked_before_s - handed_over_s)
-                self._standing.settled(delivery.batch, delivery.outcomes)
-                if RECEIPT in delivery.outcomes:
-                    self._confirmed_at_s = now_s
-                delivery.finish(self._numbers)
+        if self._cluster.is_reachable:
+            self._reachable_at_s = now_s
+        elif self._running:
+            self._check_credentials(now_s)
+            if now_s - max(self._reachable_at_s, self._clients.made_at_s) >= BOOTSTRAP_AGAIN_S:
+                self._clients.bootstrap_again()
 
-    def _give_up(self, _stopped: Deferred[None]) -> None:
-        """Stopping was cancelled."""
-        self._purge()
-        self._answer_settled()
-        self._release()
+    def _check_credentials(self, now_s: float) -> None:
+        """Use changed credentials, whatever the reason why no broker can be reached."""
+        if now_s - self._credentials_checked_at_s < RELOAD_INTERVAL_S:
+            return
+        self._credentials_checked_at_s = now_s
+        try:
+            if files := self.reload():
+                self._context.log.info("credentials_reloaded", dispatcher=self.name, files=[*files])
+        except FleetgwError as error:
+            self._failures.add("credentials", str(error))
 
-    def _release(self) -> None:
-        if self._tick is not None:
-            self._tick.cancel()
-            self._tick = None
-        self._clients.end()
-        self._standing.stopped()
-        abandoned, self._open = self._open, {}
-        for delivery in abandoned:
-            delivery.finish(self._numbers)
-        if self._stopped is not None:
-            self._stopped.callback(None)
+    def _take_over(self) -> None:
+        """Go on with the successor, once no record is in flight or no broker can be reached."""
+        if not self._clients.has_successor or (self._in_flight and self._cluster.is_reachable):
+            return
+        if self._running and self._in_flight:
+            self._purge()
+        if self._running:
+            self._clients.take_over()
+            self._events.client_changed()
 
-    def _replace_producer(self, fatal: KafkaError) -> None:
-        """librdkafka's idempotent producer is of no more use after a fatal error: make a new one, not too often."""
-        now_s = self._context.reactor.seconds()
-        if now_s - self._clients.made_at_s < REMAKE_INTERVAL_S:
+    def _replace_client(self, fatal: KafkaError) -> None:
+        """Make another client, at a bounded rate: after a fatal error an idempotent producer works no more."""
+        if self._context.reactor.seconds() - self._clients.made_at_s < REMAKE_INTERVAL_S:
             return
         self._purge()
-        self._answer_settled()
-        if self._stopped is not None:
-            return
-        self._fatal = None
-        self._clients.replace(fatal)
-        self._standing.client_changed()
-
-    def _heard_error(self, error: KafkaError) -> None:
-        self._failures.add(error.name(), f"{error.name()}: {error.str()}", counts=bool(self._open) or error.fatal())
-        self._standing.heard_error(error)
+        if self._running:
+            self._fatal = None
+            self._clients.replace(fatal)
+            self._events.client_changed()

@@ -1,4 +1,4 @@
-"""Kafka by kafka-python: its blocking calls run on one thread of the sink, results come back in bursts."""
+"""Kafka by kafka-python: its blocking calls run on a thread of the sink, results come back in bursts."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from fleetgw.adapters.sinks.kafka.arguments import ProducerPlan, producer_plan
+from fleetgw.adapters.sinks.kafka.cluster import Cluster
 from fleetgw.adapters.sinks.kafka.credential_files import CredentialFiles
-from fleetgw.adapters.sinks.kafka.deliveries import NOT_RUNNING, Delivery
-from fleetgw.adapters.sinks.kafka.failures import MISSING_TOPIC_CODES, FailureLog, MissingTopics, delivery_error
+from fleetgw.adapters.sinks.kafka.error_codes import MISSING_TOPIC_CODES, delivery_error
+from fleetgw.adapters.sinks.kafka.failures import KafkaFailures
 from fleetgw.adapters.sinks.kafka.kafka_library import (
     BrokerResponseError,
     IllegalStateError,
@@ -27,9 +28,10 @@ from fleetgw.adapters.sinks.kafka.kafka_library import (
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
 from fleetgw.adapters.sinks.kafka.producer_thread import CLOSE_TIMEOUT_S, NoLeaderKnown, ProducerThread, said
 from fleetgw.adapters.sinks.kafka.properties import read_properties
+from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.serial_worker import SerialWorker, Worker
 from fleetgw.domain.errors import DeliveryError, FleetgwError, NotConnected, Rejected, Retryable
-from fleetgw.domain.ports import RECEIPT, IDispatcher, IReloadable, NotReady, Outcome, Readiness, Ready
+from fleetgw.domain.ports import RECEIPT, IReloadable, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,27 +39,25 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
     from fleetgw.adapters.sinks.support.context import SinkContext
+    from fleetgw.adapters.sinks.support.dispatch import Dispatch
     from fleetgw.domain.records import Record
 
 PROBE_INTERVAL_S = 1.0
-"""How often a broker is looked for while none is known to answer."""
+"""Interval at which the sink checks for a broker while none is known to answer."""
 
 SILENCE_S = 2.0
-"""Records are under way and none is confirmed for so long: the library says nothing of a connection that it makes anew."""
+"""Time without a confirmation, while records are in flight, after which the sink checks for a broker: the library does not
+report that it has lost a connection."""
 
 _CONNECTION_ERRORS = (KafkaConnectionError, NodeNotReadyError, MetadataEmptyBrokerList, IllegalStateError)
 
-_READY = Ready()
 
+@implementer(IReloadable)
+class KafkaPythonSink(BaseSink):
+    """Produces the same messages as ``ConfluentKafkaSink``, from the same configuration section.
 
-_FULL = Retryable("the queue to Kafka is full")
-
-
-@implementer(IDispatcher, IReloadable)
-class KafkaPythonSink:
-    """Produces what ``ConfluentKafkaSink`` produces, from the same section.
-
-    Everything here runs on the reactor's thread; see ``ProducerThread`` for the rest.
+    Everything here runs on the reactor's thread; ``ProducerThread`` has the blocking part. Every dispatch ends within the
+    delivery timeout.
 
     :param context: settings are librdkafka properties.
     :param make_producer: makes the client from its arguments, for tests.
@@ -70,69 +70,80 @@ class KafkaPythonSink:
         make_producer: Callable[..., Any] = made_producer,  # Any: kafka-python has no types
         make_worker: Callable[[str], Worker] = SerialWorker,
     ) -> None:
-        self.name = context.name
-        self._context = context
+        super().__init__(context)
         self._make_worker = make_worker
         self._credentials = CredentialFiles(context.settings)
         self._plan = self._planned(context.settings)
         self._servers = ",".join(self._plan.servers)
         self._topics = {record_type: context.destination(record_type) for record_type in context.record_types}
-        self._numbers = KafkaNumbers(context.metrics, context.record_types)
-        self._failures = FailureLog(context.log, self._numbers, context.reactor)
-        self._missing = MissingTopics(self._topics)
-        self._readiness: Readiness = NotReady("not started")
-        self._unconfirmed = False  # a record timed out: a connection alone is no good news until one is confirmed
+        self._metrics = KafkaNumbers(context.metrics, context.record_types)
+        self._failures = KafkaFailures(context, self._metrics)
+        self._cluster = Cluster(self.destination, self._servers, self._topics)
         self._worker: Worker | None = None
         self._probe: IDelayedCall | None = None
-        self._open: set[Delivery] = set()
-        self._open_records = 0
-        self._open_bytes = 0
-        self._confirmed_at_s = -math.inf
-        self._waiting_since_s = math.inf  # the first of those under way came, or the last one was confirmed
-        self._stopped: Deferred[None] | None = None
+        self._in_flight: set[Dispatch] = set()
+        self._in_flight_records = 0
+        self._in_flight_bytes = 0
+        self._silent_since_s = math.inf  # the first dispatch in flight, or the last confirmation
         self._looking = False
         self._thread = ProducerThread(self._plan, self._topics, context.reactor, make_producer, self)
+        self._thread_closed: Deferred[None] = Deferred()
 
-    def start(self) -> Deferred[None]:
-        """Start the sink's thread; it connects now or later."""
-        self._readiness = NotReady(f"no broker of {self._servers} has answered yet")
+    def open(self) -> None:
+        """Start the sink's thread, which connects."""
+        self._cluster.started()
         self._worker = self._make_worker(f"fleetgw-{self.name}")
         self._looking = True
         self._worker.do(self._thread.look)
-        self._probe = self._context.reactor.callLater(PROBE_INTERVAL_S, self._look_for_broker)
+        self._probe = self._context.reactor.callLater(PROBE_INTERVAL_S, self._check)
         self._context.log.info(
             "kafka_registered", namespace=self._context.namespace, client="kafka-python", servers=self._servers
         )
-        return succeed(None)
 
-    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
-        """Queue records for the sink's thread, as far as the bound allows."""
-        if self._worker is None or self._stopped is not None:
-            return succeed([NOT_RUNNING] * len(batch))
-        delivery = Delivery(batch)
+    def deliver(self, dispatch: Dispatch) -> None:
+        """Queue records for the sink's thread, within the bounds of the queue."""
         taken = []
-        for index, record in enumerate(batch):
-            refusal = self._refusal(record)
-            if refusal is not None:
-                delivery.outcomes[index] = refusal
-                delivery.unsettled -= 1
-            else:
-                self._open_records += 1
-                self._open_bytes += len(record.payload)
+        for index, record in enumerate(dispatch.batch):
+            if self._has_room(record):
+                self._in_flight_records += 1
+                self._in_flight_bytes += len(record.payload)
                 taken.append(index)
-        delivery.count_produced(self._numbers)
-        if taken:
-            if not self._open:
-                self._waiting_since_s = self._context.reactor.seconds()
-            self._open.add(delivery)
-            self._note_queue()
-            self._worker.do(partial(self._thread.send, delivery, taken))
-        else:
-            delivery.finish(self._numbers)
-        return delivery.answer
+            else:
+                dispatch.settle(index, self._failures.queue_full())
+        self._metrics.produced(dispatch)
+        if not taken:
+            self.finish(dispatch)
+            return
+        if not self._in_flight:
+            self._silent_since_s = self._context.reactor.seconds()
+        self._in_flight.add(dispatch)
+        self._show_queue()
+        self._do(partial(self._thread.send, dispatch, taken))
+
+    def settled(self, dispatch: Dispatch, outcomes: Sequence[Outcome]) -> None:
+        """Count the records, and note whether Kafka confirms any."""
+        self._in_flight.discard(dispatch)
+        self._cluster.settled(dispatch.batch, outcomes)
+        self._metrics.settled(dispatch, outcomes)
+
+    def stopping(self) -> None:
+        """Make no further client."""
+        self._thread.stopping = True
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
+
+    def abandon(self) -> None:
+        """Close the client without flushing."""
+        self._close_thread(0.0)
+
+    def close(self) -> Deferred[None] | None:
+        """Close the client; not waited for while a look is under way, which may wait for a name server."""
+        self._close_thread(CLOSE_TIMEOUT_S)
+        return None if self._looking else self._thread_closed
 
     def reload(self) -> Sequence[str]:
-        """See ``IReloadable``. The sink's thread makes another client once the old one has sent what it has."""
+        """See ``IReloadable``. The sink's thread makes another client once the old one has sent its records."""
         files, plan = self._credentials.reload(self._planned)
         if plan is not None and self._worker is not None:
             self._plan = self._thread.plan = plan
@@ -144,170 +155,130 @@ class KafkaPythonSink:
         context = self._context
         return producer_plan(context.name, read_properties(context.name, settings, context.log), context.log)
 
-    def stop(self) -> Deferred[None]:
-        """Wait for what is under way, then close the client. Ends at the latest with the delivery time-out."""
-        self._stopped = Deferred(self._give_up)
-        self._thread.stopping = True
-        if self._probe is not None:
-            self._probe.cancel()
-            self._probe = None
-        self._readiness = NotReady("stopped")
-        if not self._open:
-            self._release(CLOSE_TIMEOUT_S)
-        return self._stopped
+    def _close_thread(self, timeout_s: float) -> None:
+        if self._worker is not None:
+            self._worker.do(partial(self._thread.close, timeout_s))
+            self._worker.quit()
+            self._worker = None
 
-    def readiness(self) -> Readiness:
-        """By the last delivery, or the last look for a broker; and by the last word on each topic."""
-        return self._missing.readiness(self._readiness)
+    def _do(self, job: Callable[[], None]) -> None:
+        if self._worker is not None:
+            self._worker.do(job)
+
+    def _has_room(self, record: Record) -> bool:
+        plan = self._plan
+        return self._in_flight_records < plan.max_records and self._in_flight_bytes + len(record.payload) <= plan.max_bytes
+
+    def _show_queue(self) -> None:
+        self._metrics.queued(self._in_flight_records, sum(len(dispatch.batch) for dispatch in self._in_flight))
 
     # As the owner of the producer's thread
 
-    def settle_reports(self, reports: list[tuple[Delivery, int, Exception | None]]) -> None:
+    def settle_reports(self, reports: list[tuple[Dispatch, int, Exception | None]]) -> None:
         """See ``ProducerOwner``."""
         settled = []
-        for delivery, index, error in reports:
-            if delivery not in self._open:
+        for dispatch, index, error in reports:
+            if dispatch not in self._in_flight:
                 continue  # given up
-            delivery.outcomes[index] = RECEIPT if error is None else self._outcome(error, delivery.batch[index])
-            delivery.unsettled -= 1
-            self._open_records -= 1
-            self._open_bytes -= len(delivery.batch[index].payload)
-            if not delivery.unsettled:
-                settled.append(delivery)
-        if self._stopped is None and any(error is None for _, _, error in reports):
-            self._confirmed_at_s = self._waiting_since_s = self._context.reactor.seconds()
-            self._readiness = _READY
-            self._unconfirmed = False
-        self._open.difference_update(settled)
-        self._note_queue()
-        for delivery in settled:
-            self._missing.settled(delivery.batch, delivery.outcomes)
-            delivery.finish(self._numbers)
-        if settled and not self._open and self._stopped is not None:
-            self._release(CLOSE_TIMEOUT_S)
-
-    def _note_queue(self) -> None:
-        self._numbers.queued(self._open_records, sum(len(delivery.batch) for delivery in self._open))
-
-    def _refusal(self, record: Record) -> DeliveryError | None:
-        if record.record_type not in self._topics:
-            self._failures.add("not_routed", "a record of a type that is not routed here")
-            return self._context.not_routed(record.record_type)
-        if self._open_records >= self._plan.max_records or self._open_bytes + len(record.payload) > self._plan.max_bytes:
-            self._failures.add("queue_full", "the queue to Kafka is full (queue.buffering.max.messages, .kbytes)")
-            return _FULL
-        return None
+            self._in_flight_records -= 1
+            self._in_flight_bytes -= len(dispatch.batch[index].payload)
+            if dispatch.settle(index, RECEIPT if error is None else self._outcome(error, dispatch.batch[index])):
+                settled.append(dispatch)
+        if any(error is None for _, _, error in reports):
+            self._silent_since_s = self._context.reactor.seconds()
+            self.destination.confirmed()
+            self._cluster.confirmed()
+        self._in_flight.difference_update(settled)
+        self._show_queue()
+        for dispatch in settled:
+            self.finish(dispatch)
 
     def _outcome(self, error: Exception, record: Record) -> DeliveryError:
         reason = said(error)
         self._failures.add(type(error).__name__, reason)
-        if isinstance(error, NoLeaderKnown) and isinstance(self._readiness, Ready):
-            self._missing.add(record.record_type, reason)  # as the broker was there when last seen
-            return Retryable(reason)
-        if isinstance(error, SaslAuthenticationFailedError):
-            self._lost(reason)
-            self._unconfirmed = True
-        if isinstance(error, BrokerResponseError):
-            if error.errno in MISSING_TOPIC_CODES:
-                self._missing.add(record.record_type, reason)
-            return delivery_error(error.errno, reason)
-        if isinstance(error, KafkaTimeoutError) and self._confirms_others():
-            return Retryable(f"{reason}, while others were confirmed")
-        if isinstance(error, (KafkaTimeoutError, *_CONNECTION_ERRORS)):
-            self._lost(reason)
-            self._unconfirmed = isinstance(error, KafkaTimeoutError)
-            return NotConnected(reason)
-        return (
-            Retryable(reason)
-            if isinstance(error, KafkaError)
-            else Rejected(f"no Kafka record can be made of it: {type(error).__name__}: {error}")
-        )
-
-    def _confirms_others(self) -> bool:
-        timeout_s = float(self._plan.arguments["delivery_timeout_ms"]) / 1000
-        return self._confirmed_at_s > self._context.reactor.seconds() - timeout_s / 2
-
-    def _lost(self, reason: str) -> None:
-        if self._stopped is None:
-            self._readiness = NotReady(f"{self._servers}: {reason}")
-
-    def _look_for_broker(self) -> None:
-        self._probe = None
-        in_doubt = isinstance(self._readiness, NotReady) or self._hears_nothing()
-        if in_doubt:
-            self._look_at_credentials()
-        if self._worker is not None and in_doubt and not self._looking:
-            self._looking = True  # a look may take longer than the time between two: they must not heap up
-            self._worker.do(self._thread.look)
-        self._look_again()
-
-    def _hears_nothing(self) -> bool:
-        return bool(self._open) and self._context.reactor.seconds() - self._waiting_since_s >= SILENCE_S
-
-    def _look_at_credentials(self) -> None:
-        """Whatever the reason is that no broker can be reached: it may be that they were replaced."""
-        try:
-            if files := self.reload():
-                self._context.log.info("credentials_reloaded", dispatcher=self.name, files=[*files])
-        except FleetgwError as error:
-            self._failures.add("credentials", str(error))
+        match error:
+            case NoLeaderKnown() if self._cluster.is_reachable:
+                self._cluster.topic_missing(record.record_type, reason)
+                return Retryable(reason)
+            case KafkaTimeoutError():
+                timeout_s = float(self._plan.arguments["delivery_timeout_ms"]) / 1000
+                outcome = self.destination.unanswered(timeout_s, reason)
+                if isinstance(outcome, NotConnected):
+                    self._cluster.unusable(reason)
+                return outcome
+            case BrokerResponseError():
+                if isinstance(error, SaslAuthenticationFailedError):
+                    self._cluster.unusable(reason)
+                if error.errno in MISSING_TOPIC_CODES:
+                    self._cluster.topic_missing(record.record_type, reason)
+                return delivery_error(error.errno, reason)
+            case _ if isinstance(error, _CONNECTION_ERRORS):
+                self._cluster.unreachable(reason)
+                return NotConnected(reason)
+            case KafkaError():
+                return Retryable(reason)
+            case _:
+                return Rejected(f"no Kafka record can be made of it: {type(error).__name__}: {error}")
 
     def looked(self) -> None:
         """See ``ProducerOwner``."""
         self._looking = False
 
-    def _look_again(self) -> None:
-        if self._stopped is None and self._probe is None:
-            self._probe = self._context.reactor.callLater(PROBE_INTERVAL_S, self._look_for_broker)
-
     def made_client(self) -> None:
         """See ``ProducerOwner``."""
-        self._unconfirmed = False  # a time-out of the client before it says nothing about this one
-        self.saw_listener()
+        self._cluster.client_changed()
+        self._cluster.connected()
 
     def was_refused(self, reason: str) -> None:
         """See ``ProducerOwner``."""
-        self._unconfirmed = True
-        self.could_not_connect(reason)
+        self._note_connection_failure(reason)
+        self._cluster.unusable(reason)
 
     def saw_listener(self) -> None:
         """See ``ProducerOwner``."""
-        if self._stopped is None and not self._unconfirmed:
-            self._readiness = _READY
+        self._cluster.connected()
 
     def saw_no_listener(self) -> None:
         """See ``ProducerOwner``."""
-        self._unconfirmed = False  # there was no broker: one that is there next is another matter
-        if isinstance(self._readiness, Ready):
+        self._cluster.disconnected()
+        if self._cluster.is_reachable:
             self.could_not_connect("no broker takes connections")
 
     def could_not_connect(self, reason: str) -> None:
         """See ``ProducerOwner``."""
-        self._failures.add("connect", reason, counts=bool(self._open))
-        self._lost(reason)
+        self._note_connection_failure(reason)
+        self._cluster.unreachable(reason)
 
     def could_not_flush(self, reason: str) -> None:
         """See ``ProducerOwner``."""
         self._failures.add("close", reason)
 
-    def _give_up(self, stopped: Deferred[None]) -> None:
-        """Stopping was cancelled."""
-        self._release(0.0)
-        abandoned, self._open = self._open, set()
-        for delivery in abandoned:
-            delivery.finish(self._numbers)
-        if not stopped.called:  # as it is when a look is under way
-            stopped.callback(None)
-
-    def _release(self, timeout_s: float) -> None:
-        if self._worker is not None:
-            self._worker.do(partial(self._thread.close, timeout_s))
-            self._worker.quit()
-            self._worker = None
-            if self._looking and self._stopped is not None and not self._stopped.called:
-                self._stopped.callback(None)  # a look may wait for a name server; nothing is left to be sent
-
     def closed(self) -> None:
         """See ``ProducerOwner``."""
-        if self._stopped is not None and not self._stopped.called:
-            self._stopped.callback(None)
+        self._thread_closed.callback(None)
+
+    def _note_connection_failure(self, reason: str) -> None:
+        self._failures.add("connect", reason, counts=bool(self._in_flight))
+
+    # Looking for a broker
+
+    def _check(self) -> None:
+        """While no broker is known to answer, use changed credentials and have the thread look for a broker."""
+        self._probe = self._context.reactor.callLater(PROBE_INTERVAL_S, self._check)
+        if self._cluster.is_reachable and not self._is_silent():
+            return
+        self._check_credentials()
+        if not self._looking:  # a look may take longer than the interval: looks must not pile up
+            self._looking = True
+            self._do(self._thread.look)
+
+    def _is_silent(self) -> bool:
+        return bool(self._in_flight) and self._context.reactor.seconds() - self._silent_since_s >= SILENCE_S
+
+    def _check_credentials(self) -> None:
+        """Use changed credentials, whatever the reason why no broker can be reached."""
+        try:
+            if files := self.reload():
+                self._context.log.info("credentials_reloaded", dispatcher=self.name, files=[*files])
+        except FleetgwError as error:
+            self._failures.add("credentials", str(error))

@@ -1,9 +1,10 @@
-"""The Kafka sink's numbers; names are what dashboards of the Go server already use."""
+"""The Kafka sink's metrics, with the names that dashboards of the Go server use."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.domain.metrics import Kind, Metric
-from fleetgw.domain.ports import IMetrics
+from fleetgw.domain.ports import RECEIPT, IMetrics, Outcome
 from fleetgw.domain.records import Record
 
 PRODUCE_TOTAL = Metric("kafka_produce_total", Kind.COUNTER, "Records handed to the Kafka client.", ("record_type",))
@@ -20,26 +21,30 @@ ERR = Metric(
 PRODUCE_QUEUE_SIZE = Metric(
     "kafka_produce_queue_size",
     Kind.GAUGE,
-    "Records with the Kafka client: waiting for their report (buffer), reported on but not answered yet (events), total.",
+    "Records with the Kafka client: without a delivery report (buffer), with one but not answered yet (events), total.",
     ("type",),
 )
 
 Totals = tuple[tuple[str, int, int], ...]
-"""Record type, number of records, payload bytes; a type once."""
+"""Record type, number of records, payload bytes; one entry for each type."""
 
 
-def totals(records: Iterable[Record]) -> Totals:
-    """Add up records by type, so that a batch costs one counter update a type."""
-    batch = list(records)
-    sizes_by_type = (
-        (record_type, [len(record.payload) for record in batch if record.record_type == record_type])
-        for record_type in {record.record_type for record in batch}
+def totals(records: Sequence[Record]) -> Totals:
+    """Add up records by type, so that a batch costs one update for each counter and type."""
+    record_types = {record.record_type for record in records}
+    if len(record_types) == 1:  # as most batches
+        return (_total(record_types.pop(), records),)
+    return tuple(
+        [_total(record_type, [each for each in records if each.record_type == record_type]) for record_type in record_types]
     )
-    return tuple((record_type, len(sizes), sum(sizes)) for record_type, sizes in sizes_by_type)
+
+
+def _total(record_type: str, records: Sequence[Record]) -> tuple[str, int, int]:
+    return record_type, len(records), sum([len(record.payload) for record in records])
 
 
 class KafkaNumbers:
-    """The sink's series, looked up once.
+    """The sink's metric series, looked up once.
 
     :ivar errors: counts ``kafka_err``.
     """
@@ -59,25 +64,35 @@ class KafkaNumbers:
             for record_type in record_types
         }
 
+        self._produced: dict[Dispatch, Totals] = {}
+
     def queued(self, waiting: int, total: int) -> None:
         """Set the size of the queue.
 
-        :param waiting: records without a report.
+        :param waiting: records without a delivery report.
         :param total: records that have not been answered.
         """
         self._buffer.set_to(waiting)
         self._events.set_to(total - waiting)
         self._total.set_to(total)
 
-    def produced(self, added: Totals) -> None:
-        """Count records that the client has taken."""
+    def produced(self, dispatch: Dispatch) -> None:
+        """Count the records of a dispatch that the client has taken: those without an outcome, before any is reported on."""
+        batch = dispatch.batch
+        if dispatch.unsettled != len(batch):
+            batch = [record for index, record in enumerate(batch) if not dispatch.is_settled(index)]
+        added = self._produced[dispatch] = totals(batch)
         for record_type, records, size_bytes in added:
             produced, produced_bytes, _, _ = self._series[record_type]
             produced.add(records)
             produced_bytes.add(size_bytes)
 
-    def confirmed(self, added: Totals) -> None:
-        """Count records that Kafka has confirmed."""
+    def settled(self, dispatch: Dispatch, outcomes: Sequence[Outcome]) -> None:
+        """Count the records of a dispatch that Kafka has confirmed, after ``produced``."""
+        added = self._produced.pop(dispatch)
+        if outcomes.count(RECEIPT) < len(outcomes):
+            batch = zip(dispatch.batch, outcomes, strict=True)
+            added = totals([record for record, outcome in batch if outcome is RECEIPT])
         for record_type, records, size_bytes in added:
             _, _, confirmed, confirmed_bytes = self._series[record_type]
             confirmed.add(records)

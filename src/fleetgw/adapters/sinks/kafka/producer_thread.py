@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from fleetgw.adapters.sinks.kafka.arguments import ProducerPlan
-    from fleetgw.adapters.sinks.kafka.deliveries import Delivery
     from fleetgw.adapters.sinks.support.context import ISinkReactor
+    from fleetgw.adapters.sinks.support.dispatch import Dispatch
     from fleetgw.domain.records import Record
 
-    Report = tuple[Delivery, int, Exception | None]
+    Report = tuple[Dispatch, int, Exception | None]
 
 PROBE_TIMEOUT_S = 1.0
 
@@ -135,11 +135,11 @@ class ProducerThread:
         self._close_producer(CLOSE_TIMEOUT_S)
         self.look()
 
-    def send(self, delivery: Delivery, indexes: list[int]) -> None:
+    def send(self, dispatch: Dispatch, indexes: list[int]) -> None:
         """Hand records to the client; it reports on each."""
         for index in indexes:
-            record = delivery.batch[index]
-            report = partial(self._hear, delivery, index)
+            record = dispatch.batch[index]
+            report = partial(self._hear, dispatch, index)
             try:
                 future = self._sent(record)
             except Exception as error:  # whatever it is, it becomes the record's outcome
@@ -174,8 +174,8 @@ class ProducerThread:
             self._unknown_until_s[topic] = self._reactor.seconds() + UNKNOWN_TOPIC_PAUSE_S
             raise NoLeaderKnown(topic) from error
 
-    def _hear(self, delivery: Delivery, index: int, error: Exception | None) -> None:
-        self._reports.add((delivery, index, error))
+    def _hear(self, dispatch: Dispatch, index: int, error: Exception | None) -> None:
+        self._reports.add((dispatch, index, error))
 
     def close(self, timeout_s: float) -> None:
         """Close the client, once it has sent its records or ``timeout_s`` have passed."""

@@ -80,24 +80,43 @@ class BaseSink(ABC):
     def close(self) -> Deferred[None] | None:
         """Release every resource, once nothing is under way; a Deferred is waited for unless stopping is cancelled."""
 
+    def settled(self, dispatch: Dispatch, outcomes: Sequence[Outcome]) -> None:
+        """Every record of a dispatch has its outcome, and the answer is next; here ``numbers`` counts the outcomes."""
+        if self._numbers is not None:
+            self._numbers.count(dispatch.batch, outcomes)
+
     # For a subclass to call
 
     def settle(self, dispatch: Dispatch, index: int, outcome: Outcome) -> None:
         """Note a record's outcome; its first one stays."""
         if dispatch in self._under_way and dispatch.settle(index, outcome):
-            self._finish(dispatch)
+            self.finish(dispatch)
 
     def settle_all(self, dispatch: Dispatch, outcomes: Sequence[Outcome]) -> None:
         """Note the outcomes of all records of a dispatch; does nothing where it has been answered, as after a timeout."""
         if dispatch in self._under_way:
             dispatch.settle_all(outcomes)
-            self._finish(dispatch)
+            self.finish(dispatch)
 
     def settle_rest(self, dispatch: Dispatch, outcome: Outcome) -> None:
         """Give every record without an outcome this one."""
         if dispatch in self._under_way:
             dispatch.settle_rest(outcome)
-            self._finish(dispatch)
+            self.finish(dispatch)
+
+    def finish(self, dispatch: Dispatch) -> None:
+        """Answer a dispatch that was settled by its own methods: for a client whose callbacks must not call others."""
+        if dispatch not in self._under_way:
+            return
+        deadline = self._under_way.pop(dispatch)
+        if deadline is not None:
+            deadline.cancel()
+        outcomes = dispatch.outcomes()
+        if RECEIPT in outcomes:
+            self.destination.confirmed()
+        self.settled(dispatch, outcomes)
+        dispatch.answer.callback(outcomes)
+        self._close_when_settled()
 
     def timed_out(self, dispatch: Dispatch) -> None:
         """A dispatch was not settled in time; here its records get ``Destination.unanswered``."""
@@ -161,18 +180,6 @@ class BaseSink(ABC):
     def _time_out(self, dispatch: Dispatch) -> None:
         self._under_way[dispatch] = None
         self.timed_out(dispatch)
-
-    def _finish(self, dispatch: Dispatch) -> None:
-        deadline = self._under_way.pop(dispatch)
-        if deadline is not None:
-            deadline.cancel()
-        outcomes = dispatch.outcomes()
-        if RECEIPT in outcomes:
-            self.destination.confirmed()
-        if self._numbers is not None:
-            self._numbers.count(dispatch.batch, outcomes)
-        dispatch.answer_now()
-        self._close_when_settled()
 
     def _close_when_settled(self) -> None:
         if self._stopped is None or self._closed or self._under_way:

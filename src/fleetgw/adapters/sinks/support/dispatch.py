@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import Deferred
 
@@ -67,4 +67,6 @@ class Dispatch:
 
     def outcomes(self) -> Sequence[Outcome]:
         """The outcomes that are known by now, in the order of the batch."""
-        return [outcome for outcome in self._outcomes if outcome is not None]
+        if self.unsettled:
+            return [outcome for outcome in self._outcomes if outcome is not None]
+        return cast("Sequence[Outcome]", self._outcomes)  # every one is known
