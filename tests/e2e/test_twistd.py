@@ -70,6 +70,20 @@ class SignalTests(FolderCase):
             self.assertNotIn("Traceback", gateway.output())
 
 
+class InheritedSocketTests(FolderCase):
+    def test_inherited_sockets_are_served_in_place_of_the_ports_and_outlive_the_gateway(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as door, socket.create_server(("127.0.0.1", 0)) as status:
+            with socket.create_connection(status.getsockname()) as early:
+                early.sendall(b"GET /status HTTP/1.0\r\n\r\n")
+                early.settimeout(DEADLINE_S)
+                sockets = {"port": door, "status_port": status}
+                with GatewayProcess(self.folder, inherited=sockets, port=1, status_port=2) as gateway:
+                    self.assertEqual(gateway.port, door.getsockname()[1], "its address counts")
+                    self.assertIn(b" 200 OK", early.recv(65536), "it has waited in the kernel")
+                    self.assertEqual(gateway.stop(), 0, gateway.output())
+            socket.create_connection(door.getsockname()).close()  # waits for the next gateway
+
+
 class RefusalTests(FolderCase):
     def test_a_configuration_that_cannot_work_ends_with_2_and_all_its_problems(self) -> None:
         config = write_config(self.folder, records={"V": ["kafak"]}, namespce="x", status_port=-1)

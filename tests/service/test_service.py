@@ -286,6 +286,14 @@ class StartTests(ServiceCase):
                 self.assertIn("Address already in use", problem.what)
                 self.assertIn(f"sport = :{number}", problem.fix)
 
+    def test_an_inherited_socket_that_no_port_has_the_name_of_is_refused(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as inherited, self.assertRaises(ConfigurationError) as caught:
+            self.make(monitoring={}).bind({"port": inherited, "fleetgw.socket": inherited})
+        (problem,) = caught.exception.problems
+        self.assertEqual(problem.path, "fleetgw.socket")
+        self.assertEqual(problem.fix, 'name it one of "port", "status_port"')
+        self.assertEqual(self.reactor.ports, {}, "nothing was bound")
+
     def test_pages_only_where_they_are_configured(self) -> None:
         self.make(status_port=0, monitoring={}).bind()
         self.assertEqual(list(self.reactor.ports), [DOOR])

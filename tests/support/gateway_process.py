@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from fleetgw.simulator.certificate_folder import CertificateFolder
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Self
@@ -21,6 +23,15 @@ if TYPE_CHECKING:
 BIN = Path(sys.executable).parent
 DEADLINE_S = 30.0
 """How long anything may take before a test fails: far more than it does."""
+
+
+_ANNOUNCEMENT = """
+import os
+for number, descriptor in enumerate({descriptors}, 3):
+    os.dup2(descriptor, number)
+    os.close(descriptor)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len({descriptors})), LISTEN_FDNAMES="{names}")
+"""
 
 
 def run_twistd(*arguments: str, folder: Path, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -75,6 +86,7 @@ class GatewayProcess:
         prelude: str = "",
         options: Sequence[str] = ("--pidfile=",),
         wrapper: Sequence[str] = (),
+        inherited: Mapping[str, socket.socket] | None = None,
         **changes: object,
     ) -> None:
         """Start with ``write_config(folder, **changes)``.
@@ -83,7 +95,11 @@ class GatewayProcess:
         :param prelude: Python code that runs in the process before anything of Twisted is imported.
         :param options: twistd's, beside ``-n``.
         :param wrapper: a command that runs twistd.
+        :param inherited: sockets that the process inherits, as systemd would hand them over, by name.
         """
+        descriptors = [fcntl.fcntl(each, fcntl.F_DUPFD, 64) for each in (inherited or {}).values()]
+        if inherited:
+            prelude += _ANNOUNCEMENT.format(descriptors=descriptors, names=":".join(inherited))
         self._log_file = folder / "gateway.log"
         self._error_file = folder / "gateway.stderr"
         twistd = [str(BIN / "twistd")]
@@ -92,8 +108,16 @@ class GatewayProcess:
         command = [*wrapper, *twistd, "-n", *options, "fleetgw", "--config", str(write_config(folder, **changes))]
         with self._log_file.open("wb") as log, self._error_file.open("wb") as error:
             self._process = subprocess.Popen(  # noqa: S603  our own command
-                command, cwd=folder, env=os.environ | (environ or {}), stdin=subprocess.PIPE, stdout=log, stderr=error
+                command,
+                cwd=folder,
+                env=os.environ | (environ or {}),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=error,
+                pass_fds=descriptors,
             )
+        for descriptor in descriptors:
+            os.close(descriptor)
 
     def __enter__(self) -> Self:
         return self

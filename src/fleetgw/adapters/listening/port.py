@@ -183,16 +183,18 @@ def listen(
     refusals: Refusals,
     transport: type[Server] = AcceptedSocket,
     has_room: Callable[[], bool] | None = None,
+    inherited: socket.socket | None = None,
 ) -> Port:
     """Listen, as ``bind_listener`` and ``BoundedPort`` say.
 
+    :param inherited: a socket that listens already, used in place of ``host`` and ``number``.
     :raises CannotListenError: with the error of the socket.
     """
     if not IReactorFDSet.providedBy(reactor):  # it has ports and transports of its own, such as those in memory
         made = reactor.listenTCP(number, factory, backlog=BACKLOG, interface=host)  # type: ignore[arg-type]  # Twisted's type wants its Factory
         return cast("Port", made)
     try:
-        listener = bind_listener(host, number, BACKLOG)
+        listener = bind_listener(host, number, BACKLOG) if inherited is None else inherited
     except OSError as error:
         raise CannotListenError(host, number, error) from error
     port = BoundedPort(listener, factory, reactor, refusals, transport, has_room)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, cast
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 
+from fleetgw.adapters.settings.spelling import quoted
 from fleetgw.app.service.deadline import given_until
 from fleetgw.app.service.reloading import CredentialReloader
 from fleetgw.app.service.sink_runner import SinkRunner
-from fleetgw.domain.errors import ConfigurationError
+from fleetgw.domain.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
     from twisted.python.failure import Failure
 
     from fleetgw.adapters.logs.lines import LineLog
@@ -62,13 +67,18 @@ class GatewayLife:
         """The port that vehicles connect to, as bound; 0 while there is none."""
         return self._parts.entrance.number
 
-    def bind(self) -> None:
+    def bind(self, inherited: Mapping[str, socket.socket] = MappingProxyType({})) -> None:
         """Bind every port, while the process may still have the right to. Connections wait in the kernel.
 
-        :raises ConfigurationError: a port cannot be bound; names its key.
+        :param inherited: sockets that listen already, by the key of the port that each one is used for.
+        :raises ConfigurationError: a port cannot be bound, or there is none for an inherited socket; names its key.
         """
-        for listener in (self._parts.entrance, *self._parts.pages):
-            listener.bind()
+        listeners = {each.key: each for each in (self._parts.entrance, *self._parts.pages)}
+        if unknown := inherited.keys() - listeners.keys():
+            what, fix = "is no port of this configuration, though a socket of this name is inherited", quoted(listeners)
+            raise ConfigurationError([Problem(name, what, f"name it one of {fix}") for name in sorted(unknown)])
+        for key, listener in listeners.items():
+            listener.bind(inherited.get(key))
 
     def start(self) -> Deferred[None]:
         """Once the reactor runs, start monitors, pages and sinks; then let vehicles in, and fire.

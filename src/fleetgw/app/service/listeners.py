@@ -13,6 +13,7 @@ from fleetgw.app.service.listening_errors import explain
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from twisted.internet.interfaces import IProtocolFactory
@@ -51,14 +52,15 @@ class Listener:
         """The port as bound; 0 while it is not."""
         return int(self._port.getHost().port) if self._port is not None else 0
 
-    def bind(self) -> None:
-        """Bind the port. Connections wait in the kernel until ``start``.
+    def bind(self, inherited: socket.socket | None = None) -> None:
+        """Bind the port, or use a socket that the process has inherited. Connections wait in the kernel until ``start``.
 
+        :param inherited: a listening socket; its address counts in place of ``host`` and ``wanted_number``.
         :raises ConfigurationError: it cannot be bound; names the key, and says what to do.
         """
         host, number = self.host, self.wanted_number
         try:
-            port = listen(self.reactor, host, number, self.factory, self.refusals, self.transport, self.has_room)
+            port = listen(self.reactor, host, number, self.factory, self.refusals, self.transport, self.has_room, inherited)
         except CannotListenError as error:
             reason = explain(number, error.socketError)
             problem = Problem(self.key, f"cannot listen on {host or '*'}:{number}, which {reason.what}", reason.fix)

@@ -11,6 +11,7 @@ import sys
 import threading
 from contextlib import suppress
 from signal import SIGHUP, SIGINT, SIGTERM, SIGUSR1
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -25,7 +26,8 @@ from fleetgw.app.service.pid_file import restrict_pid_file
 from fleetgw.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    import socket
+    from collections.abc import Callable, Mapping, MutableMapping
 
     from twisted.application.service import IServiceCollection
     from twisted.internet.defer import Deferred
@@ -58,6 +60,7 @@ class GatewayProcess(Service):
 
     :param stream: the destination of ``log``.
     :param twistd_options: twistd's own.
+    :param inherited: as in ``GatewayLife.bind``.
 
     :ivar exit_status: of the process: 0, or 1 when the gateway could not start.
     """
@@ -69,6 +72,7 @@ class GatewayProcess(Service):
         stream: ILineStream,
         reactor: IGatewayReactor,
         twistd_options: MutableMapping[str, object],
+        inherited: Mapping[str, socket.socket] = MappingProxyType({}),
     ) -> None:
         self.exit_status = 0
         self._life = life
@@ -76,6 +80,7 @@ class GatewayProcess(Service):
         self._stream = stream
         self._reactor = reactor
         self._twistd_options = twistd_options
+        self._inherited = inherited
         self._take_signals()
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
@@ -88,7 +93,7 @@ class GatewayProcess(Service):
         """A port that is taken ends the process with a line that says so, in place of a traceback."""
         restrict_pid_file(self._twistd_options)
         try:
-            self._life.bind()
+            self._life.bind(self._inherited)
         except ConfigurationError as error:
             for problem in error.problems:
                 self._log.error("cannot_start", key=problem.path, error=problem.what, fix=problem.fix)

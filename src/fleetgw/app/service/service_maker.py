@@ -16,6 +16,7 @@ from fleetgw.app.config import load_config, render_effective, render_problems
 from fleetgw.app.service import early_signals
 from fleetgw.app.service.composition import compose
 from fleetgw.app.service.descriptors import raise_descriptor_limit
+from fleetgw.app.service.inherited_sockets import announced_descriptors, inherited_sockets
 from fleetgw.app.service.life import GatewayLife
 from fleetgw.app.service.log_output import make_log, open_log_stream
 from fleetgw.app.service.memory_ceiling import with_ceiling
@@ -88,6 +89,7 @@ def makeService(options: Options) -> IService:
         for warning in loaded.warnings:
             log.warn("configuration_warning", key=warning.path, warning=f"{warning.what}; {warning.fix}")
         parts = compose(loaded, reactor, log)
+        inherited = inherited_sockets(announced_descriptors())
     except ConfigurationError as error:
         _print_problems(error.problems, ())
         sys.exit(2)
@@ -97,7 +99,7 @@ def makeService(options: Options) -> IService:
         _give_up(f"the log cannot be opened: {error}")
     except KeyboardInterrupt:  # loading the clients of some sinks takes seconds
         sys.exit(early_signals.INTERRUPTED)
-    return GatewayProcess(GatewayLife(parts, reactor, log), log, stream, reactor, options.parent or {})
+    return GatewayProcess(GatewayLife(parts, reactor, log), log, stream, reactor, options.parent or {}, inherited)
 
 
 def _reactor() -> IGatewayReactor:
