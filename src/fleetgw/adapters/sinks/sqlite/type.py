@@ -20,6 +20,6 @@ SQLITE = SinkType(
     meaning="The sink `sqlite`; works without its section.",
     names_destinations=False,
     confirmation=_confirmation,
-    holds=lambda sqlite: [Exclusive("file", str(sqlite.path or Path(DEFAULT_PATH)))],
+    holds=lambda sqlite: [Exclusive("file", str((sqlite.path or Path(DEFAULT_PATH)).absolute()))],
     make_probe=imported("fleetgw.adapters.sinks.sqlite.probe:sqlite_probe"),
 )

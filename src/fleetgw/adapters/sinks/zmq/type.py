@@ -1,8 +1,16 @@
 """The declaration of the sink ``zmq``."""
 
+from collections.abc import Collection
+
 from fleetgw.adapters.sinks.sink_type import ConfirmsLess, Exclusive, SinkType, imported
 from fleetgw.adapters.sinks.zmq.checks import check_zmq
 from fleetgw.adapters.sinks.zmq.settings import Zmq
+
+
+def _holds(zmq: Zmq) -> Collection[Exclusive]:
+    is_any_free_port = zmq.addr.startswith("tcp:") and zmq.addr.endswith((":*", ":0"))
+    return [] if is_any_free_port else [Exclusive("address", zmq.addr)]
+
 
 ZMQ = SinkType(
     name="zmq",
@@ -11,7 +19,7 @@ ZMQ = SinkType(
     meaning="The sink `zmq`.",
     needs_section=True,
     confirmation=lambda _: ConfirmsLess("zmq confirms no more than that the socket has taken a record"),
-    holds=lambda zmq: [Exclusive("address", zmq.addr)],
+    holds=_holds,
     check=check_zmq,
     make_probe=imported("fleetgw.adapters.sinks.zmq.probe:zmq_probe", "zmq"),
 )
