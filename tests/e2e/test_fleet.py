@@ -61,7 +61,7 @@ class FleetCase(TestCase):
 class DeliveryTests(FleetCase):
     def test_issued_is_acked_is_delivered(self) -> None:
         with GatewayProcess(self.folder, records={"V": ["logger"], "connectivity": ["logger"]}) as gateway:
-            with Fleet(self.folder, gateway.port, "--rate", "1000", "--count", "1500") as fleet:
+            with Fleet(self.folder, gateway.port, "--rate", "3000", "--count", "1500") as fleet:
                 counts = fleet.report()
                 self.assertEqual(fleet.process.returncode, 0)
             self.assertEqual((counts["issued"], counts["acked"], counts["refused"]), (1500, 1500, 0))
@@ -75,7 +75,10 @@ class DeliveryTests(FleetCase):
             self.assertNotIn("Traceback", gateway.output())
 
     def test_term_under_load_loses_nothing_that_was_acked(self) -> None:
-        with GatewayProcess(self.folder) as gateway, Fleet(self.folder, gateway.port, "--rate", "1000") as fleet:
+        with (
+            GatewayProcess(self.folder) as gateway,
+            Fleet(self.folder, gateway.port, "--rate", "1000", "--drain", "0.2") as fleet,
+        ):
             gateway.wait_for("record_payload", 500)
             self.assertEqual(gateway.stop(), 0, gateway.output())
             fleet.process.send_signal(signal.SIGINT)
@@ -102,7 +105,7 @@ class KafkaTests(FleetCase):
             "monitoring": {"prometheus_metrics_port": metrics_port},
         }
         with GatewayProcess(self.folder, **config) as gateway:
-            with Fleet(self.folder, gateway.port, "--rate", "1000", "--count", "1000") as fleet:
+            with Fleet(self.folder, gateway.port, "--rate", "3000", "--count", "1000") as fleet:
                 counts = fleet.report()
                 self.assertEqual(fleet.process.returncode, 0)
             self.assertEqual((counts["issued"], counts["acked"]), (1000, 1000))

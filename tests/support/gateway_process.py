@@ -102,6 +102,8 @@ class GatewayProcess:
             prelude += _ANNOUNCEMENT.format(descriptors=descriptors, names=":".join(inherited))
         self._log_file = folder / "gateway.log"
         self._error_file = folder / "gateway.stderr"
+        self._read_bytes = 0
+        self._entries: list[dict[str, object]] = []
         twistd = [str(BIN / "twistd")]
         if prelude:
             twistd = [sys.executable, "-c", f"{prelude}\nfrom twisted.scripts.twistd import run\nrun()"]
@@ -131,9 +133,13 @@ class GatewayProcess:
 
     def events(self, name: str) -> list[dict[str, object]]:
         """The events of that name which the log has so far, oldest first."""
-        lines = [line for line in self._log_file.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-        entries: list[dict[str, object]] = [json.loads(line) for line in lines]
-        return [entry for entry in entries if entry["msg"] == name]
+        with self._log_file.open("rb") as log:
+            log.seek(self._read_bytes)
+            for line in log:
+                if line.endswith(b"\n"):
+                    self._read_bytes += len(line)
+                    self._entries.append(json.loads(line))
+        return [entry for entry in self._entries if entry["msg"] == name]
 
     def wait_for(self, name: str, count: int = 1) -> dict[str, object]:
         """Wait for the ``count``-th event of that name.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -28,11 +28,18 @@ class Installed:
     """The sinks of one installation.
 
     :ivar built_in: by name.
-    :ivar third_party: the entry points of those of other packages, by name; they are loaded when they are needed.
     """
 
     built_in: Mapping[str, AnySinkType]
-    third_party: Mapping[str, EntryPoint]
+
+    @cached_property
+    def third_party(self) -> Mapping[str, EntryPoint]:
+        """The entry points of other packages' sinks, by name; of a name that is built in, the built-in sink is used.
+
+        Looked up at the first need: it reads the metadata of every installed package.
+        """
+        found = entry_points(group=ENTRY_POINT_GROUP)
+        return {each.name: each for each in found if each.name not in self.built_in}
 
 
 @cache
@@ -43,10 +50,8 @@ def built_in_sinks() -> Mapping[str, AnySinkType]:
 
 
 def installed_sinks() -> Installed:
-    """The sinks that are installed now; of a name that is built in, the built-in one."""
-    built_in = built_in_sinks()
-    found = entry_points(group=ENTRY_POINT_GROUP)
-    return Installed(built_in, {each.name: each for each in found if each.name not in built_in})
+    """The sinks that are installed now."""
+    return Installed(built_in_sinks())
 
 
 def load(entry_point: EntryPoint, path: str) -> AnySinkType:

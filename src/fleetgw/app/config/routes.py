@@ -32,17 +32,17 @@ def check_routes(config: Config, findings: Findings, surroundings: GatewaySurrou
 
 
 def _check_sink(sink: str, path: str, config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
-    built_in = surroundings.installed.built_in
-    third_party = surroundings.installed.third_party.keys() | config.dispatchers.keys()
-    if sink in built_in and built_in[sink].embedded_only and sink not in surroundings.available_sinks:
-        what = f"the sink {quoted([sink])} is for a gateway that runs inside a program of yours, which this one does not"
-        findings.refuse(
-            path, what, f"see docs/embedding.md, or name another: {quoted(sorted(surroundings.available_sinks))}"
-        )
-    elif sink in built_in and getattr(config, sink) is None and findings.usable(sink):
-        findings.refuse(path, f"routes to {quoted([sink])}, which is not configured", f"add the section {quoted([sink])}")
-    elif sink not in built_in.keys() | third_party:
-        known = surroundings.available_sinks | third_party
+    built_in = surroundings.installed.built_in.get(sink)
+    if built_in is not None:
+        if built_in.embedded_only and sink not in surroundings.available_sinks:
+            what = f"the sink {quoted([sink])} is for a gateway that runs inside a program of yours, which this one does not"
+            fix = f"see docs/embedding.md, or name another: {quoted(sorted(surroundings.available_sinks))}"
+            findings.refuse(path, what, fix)
+        elif getattr(config, sink) is None and findings.usable(sink):
+            what = f"routes to {quoted([sink])}, which is not configured"
+            findings.refuse(path, what, f"add the section {quoted([sink])}")
+    elif sink not in config.dispatchers and sink not in surroundings.installed.third_party:
+        known = surroundings.available_sinks | surroundings.installed.third_party.keys() | config.dispatchers.keys()
         near = nearest(sink, known)
         fix = f"{is_it(near)} Known: " if near else "known: "
         findings.refuse(path, f"there is no sink {quoted([sink])}", fix + quoted(sorted(known)))
