@@ -23,13 +23,12 @@ from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.pipeline.gateway import Gateway
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import OWN_LABELS, TypeRoutes
-from fleetgw.domain.delivery import BacklogLimits
+from fleetgw.domain.delivery.limits import VEHICLE_BYTES, BacklogLimits
 from fleetgw.domain.errors import Rejected, Retryable
 from fleetgw.domain.line_limit import LINES
 from fleetgw.domain.ports import RECEIPT, IDispatcher, IGateway, ISession, Readiness, Ready
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 from fleetgw.domain.routing import build_routes
-from fleetgw.domain.vehicle_shares import VEHICLE_BYTES
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
 from tests.support.recording_link import Link
 

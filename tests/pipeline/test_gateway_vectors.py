@@ -18,7 +18,7 @@ from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.app.pipeline.gateway import Gateway
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import TypeRoutes
-from fleetgw.domain.delivery import BacklogLimits
+from fleetgw.domain.delivery.limits import BacklogLimits
 from fleetgw.domain.records import PeerIdentity, Vehicle
 from fleetgw.domain.routing import build_routes
 from fleetgw.testing.sink_doubles import ThreadlessReactor

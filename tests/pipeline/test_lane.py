@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import directlyProvides
 
 from fleetgw.app.pipeline.lane import EARLY_FLUSH_RECORDS, PROMPT_FLUSH_RECORDS
-from fleetgw.domain.delivery import BacklogLimits
+from fleetgw.domain.delivery.limits import BacklogLimits
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable, Unheard
 from fleetgw.domain.memory_budget import MemoryBudget
 from fleetgw.domain.ports import RECEIPT, IPromptDispatcher, Outcome

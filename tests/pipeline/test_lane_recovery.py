@@ -3,7 +3,7 @@
 from twisted.internet.defer import Deferred
 
 from fleetgw.app.pipeline.lane import LaneTiming
-from fleetgw.domain.delivery import BacklogLimits
+from fleetgw.domain.delivery.limits import BacklogLimits
 from fleetgw.domain.errors import NotConnected, Rejected
 from fleetgw.domain.line_limit import INTERVAL_S, LINES
 from fleetgw.domain.ports import RECEIPT, NotReady, Readiness, Ready

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from fleetgw.app.pipeline.lane import EARLY_FLUSH_RECORDS
-from fleetgw.domain.delivery import BacklogLimits
+from fleetgw.domain.delivery.limits import BacklogLimits
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT
 from fleetgw.domain.records import Record

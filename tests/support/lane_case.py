@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
-from fleetgw.domain.delivery import BacklogLimits
+from fleetgw.domain.delivery.limits import BacklogLimits
 from fleetgw.domain.ports import IDispatcher, Outcome, Readiness, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
 

@@ -6,7 +6,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from fleetgw.domain.delivery import Backlog, BacklogLimits, Batch, Settlement
+from fleetgw.domain.delivery.backlog import Backlog
+from fleetgw.domain.delivery.batch import Batch, Settlement
+from fleetgw.domain.delivery.limits import BacklogLimits
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.memory_budget import MemoryBudget
 from fleetgw.domain.ports import RECEIPT, Outcome, Receipt
@@ -151,12 +153,12 @@ class BacklogMachine(RuleBasedStateMachine):
         refused = [number for number in numbers if isinstance(fates[number], Rejected)]
         again = [number for number in numbers if number not in confirmed and number not in refused]
         lost = [number for number in again if isinstance(fates[number], NotConnected)]
-        due = [(origin, number_of(each)) for origin, records in settlement.due.items() for each in records]
+        due = [(origin, number_of(each)) for origin, records in settlement.confirmed.items() for each in records]
         awaited = [(self.origins[number], number) for number in confirmed if self.origins[number] is not None]
         assert len(due) == len(awaited)
         for vehicle in VEHICLES:
             assert [n for v, n in due if v is vehicle] == [n for v, n in awaited if v is vehicle], "not in order"
-        assert [(number_of(each.record), each.origin, each.reason) for each in settlement.refused] == [
+        assert [(number_of(each.record), each.origin, each.reason) for each in settlement.rejected] == [
             (number, self.origins[number], fates[number]) for number in refused
         ]
         assert settlement.retried_records == len(again)
@@ -253,7 +255,7 @@ class BacklogMachine(RuleBasedStateMachine):
         assert all(self.origins[number_of(each)] is origin for each, origin in lost)
         for batch in self.flying:
             late = self.backlog.settle(batch, [RECEIPT] * len(batch.records), self.now_s, 0.0)
-            assert not late.due
+            assert not late.confirmed
         assert (self.backlog.held_records, self.backlog.held_bytes, self.backlog.in_flight_records) == (0, 0, 0)
         assert self.share.held_bytes == 0
         self.other.give_back(self.other.held_bytes)
@@ -384,20 +386,20 @@ class BacklogTests(TestCase):
     def test_a_refused_record_blocks_nobody(self) -> None:
         self.backlog.offer([record(number, 1) for number in range(6)], 6, VEHICLES[0])
         settlement = self.settle(self.hand_out(), Rejected("no"), RECEIPT, Rejected("no"), RECEIPT)
-        self.assertEqual([number_of(each) for each in settlement.due[VEHICLES[0]]], [1, 3])
+        self.assertEqual([number_of(each) for each in settlement.confirmed[VEHICLES[0]]], [1, 3])
         self.assertEqual([number_of(each) for each in self.hand_out().records], [4, 5])
         self.assertEqual(self.backlog.held_records, 2)
 
     def test_what_is_no_outcome_is_not_taken_for_a_confirmation(self) -> None:
         self.backlog.offer([record(0, 1)], 1, VEHICLES[0])
         settlement = self.settle(self.hand_out(), None)  # type: ignore[arg-type]  # the point of it
-        self.assertFalse(settlement.due)
+        self.assertFalse(settlement.confirmed)
         self.assertIn("None", str(settlement.retry_reason))
         self.assertEqual(self.backlog.held_records, 1)
 
     def test_a_batch_settles_once(self) -> None:
         self.backlog.offer([record(0, 5), record(1, 5)], 10, VEHICLES[0])
         batch = self.hand_out()
-        self.assertTrue(self.settle(batch, RECEIPT).due)
-        self.assertFalse(self.settle(batch, RECEIPT).due)
+        self.assertTrue(self.settle(batch, RECEIPT).confirmed)
+        self.assertFalse(self.settle(batch, RECEIPT).confirmed)
         self.assertEqual((self.backlog.held_records, self.backlog.in_flight_records), (0, 0))

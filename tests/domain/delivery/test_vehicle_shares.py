@@ -8,12 +8,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from fleetgw.domain import vehicle_shares
-from fleetgw.domain.delivery import Backlog, BacklogLimits, Batch
+from fleetgw.domain.delivery import vehicle_shares
+from fleetgw.domain.delivery.backlog import Backlog
+from fleetgw.domain.delivery.batch import Batch
+from fleetgw.domain.delivery.limits import BacklogLimits
+from fleetgw.domain.delivery.vehicle_shares import Holding, VehicleShares
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, Outcome
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle, ordering_key
-from fleetgw.domain.vehicle_shares import Holding, VehicleShares
 
 SHARE = 250
 LIMITS = BacklogLimits(

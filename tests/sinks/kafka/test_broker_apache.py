@@ -20,7 +20,7 @@ from fleetgw.adapters.sinks.kafka.settings import Client
 from fleetgw.adapters.sinks.kafka.type import kafka_sink
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
-from fleetgw.domain.delivery import BacklogLimits
+from fleetgw.domain.delivery.limits import BacklogLimits
 from fleetgw.domain.ports import RECEIPT, NotReady, Ready
 from fleetgw.domain.records import Record
 from fleetgw.testing.dispatcher_contract import DispatcherContract

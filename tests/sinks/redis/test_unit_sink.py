@@ -18,7 +18,7 @@ from fleetgw.adapters.sinks.redis.sink import RedisSink
 from fleetgw.adapters.sinks.redis.type import REDIS
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
-from fleetgw.domain.delivery import BacklogLimits
+from fleetgw.domain.delivery.limits import BacklogLimits
 from fleetgw.domain.errors import ConfigurationError, FleetgwError, NotConnected, Rejected, Retryable, Unheard
 from fleetgw.domain.ports import RECEIPT, IReloadable, NotReady, Outcome, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record

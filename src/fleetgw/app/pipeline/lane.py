@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from fleetgw.app.pipeline.pause import LOOK_EVERY_S, Pause
 from fleetgw.domain.backoff import Backoff
-from fleetgw.domain.delivery import Backlog
+from fleetgw.domain.delivery.backlog import Backlog
 from fleetgw.domain.errors import Retryable, Unheard
 from fleetgw.domain.expectation import Expectation
 from fleetgw.domain.line_limit import LineLimit, cut
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-    from fleetgw.domain.delivery import BacklogLimits, Batch, Settlement
+    from fleetgw.domain.delivery.batch import Batch, Settlement
+    from fleetgw.domain.delivery.limits import BacklogLimits
     from fleetgw.domain.errors import NotConnected
     from fleetgw.domain.memory_budget import Share
     from fleetgw.domain.ports import IDispatcher, ILog, IMetrics, Outcome
@@ -133,7 +134,7 @@ class Lane:
             if self._pending_send is None:
                 self._send_in(self.timing.gather_s)
                 self._gathering = True
-            if self._gathering and self._backlog.waiting_records >= self._flush_records and self._fills_a_batch():
+            if self._gathering and len(self._backlog.waiting.records) >= self._flush_records and self._fills_a_batch():
                 self._send_in(0)
         return taken
 
@@ -159,7 +160,7 @@ class Lane:
     def _fills_a_batch(self) -> bool:
         """Whether as many records wait as are in flight, and as the vehicles are expected to send next."""
         backlog = self._backlog
-        return self._is_prompt or backlog.waiting_records >= max(backlog.in_flight_records, self._expectation.records)
+        return self._is_prompt or len(backlog.waiting.records) >= max(backlog.in_flight_records, self._expectation.records)
 
     @property
     def held_records(self) -> int:
@@ -253,15 +254,15 @@ class Lane:
         except (TypeError, ValueError):  # no outcomes at all, or not one for each record
             self._broken(Failure(), batch)
             return
-        self._expectation.confirmed(sum(map(len, settlement.due.values())), self._backlog.waiting_records)
-        for origin, records in settlement.due.items():
+        self._expectation.confirmed(sum(map(len, settlement.confirmed.values())), len(self._backlog.waiting.records))
+        for origin, records in settlement.confirmed.items():
             try:
                 origin.confirmed(records)
             except Exception as error:  # one vehicle's trouble is not the others'
                 self._log.error("confirmation_failed", dispatcher=self.sink.name, error=f"{type(error).__name__}: {error}")
-        for refusal in settlement.refused:
-            if not isinstance(refusal.reason, Unheard):  # which nothing is wrong with
-                self._dead_letter(refusal.record, refusal.origin, str(refusal.reason))
+        for rejection in settlement.rejected:
+            if not isinstance(rejection.reason, Unheard):  # which nothing is wrong with
+                self._dead_letter(rejection.record, rejection.origin, str(rejection.reason))
         self._plan_next(settlement, len(batch.records))
         self._note_held()
 

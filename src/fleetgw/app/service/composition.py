@@ -33,7 +33,7 @@ from fleetgw.app.service.descriptors import capacity, descriptor_limit, descript
 from fleetgw.app.service.listeners import Listener
 from fleetgw.app.service.memory_ceiling import MIB, ceiling_mib
 from fleetgw.app.sinks import make_sink
-from fleetgw.domain.delivery import BacklogLimits
+from fleetgw.domain.delivery.limits import BacklogLimits
 from fleetgw.domain.errors import ConfigurationError
 from fleetgw.domain.identity import DEFAULT_ISSUERS, ByExtendedKeyUsage, FixedClientType, IssuerTable
 from fleetgw.domain.memory_budget import MemoryBudget

@@ -1,86 +1,59 @@
-"""The delivery state of a sink's records: waiting, in flight, settled. Pure: driven by calls, told the outcomes."""
+"""The backlog: all records that wait for one sink or are in flight to it, until each has a final outcome."""
 
 from bisect import insort
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Generic, Protocol, TypeVar
 
-from attrs import frozen
-
-from fleetgw.domain.batch import Batch as Batch
-from fleetgw.domain.batch import Refusal, batch_of
-from fleetgw.domain.batch import Settlement as Settlement
+from fleetgw.domain.delivery.admission import Admission
+from fleetgw.domain.delivery.batch import Batch, Entry, Rejection, Settlement, batch_of
+from fleetgw.domain.delivery.limits import BacklogLimits
+from fleetgw.domain.delivery.retry_queue import Occupancy, RetryQueue
+from fleetgw.domain.delivery.vehicle_shares import VehicleShares
+from fleetgw.domain.delivery.waiting_queue import WaitingQueue
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable, forget_frames
 from fleetgw.domain.memory_budget import Share, unbounded_share
 from fleetgw.domain.ports import RECEIPT, Outcome, Receipt
-from fleetgw.domain.records import Record, count_within
-from fleetgw.domain.retry_queue import Entry, RetryQueue
-from fleetgw.domain.vehicle_shares import VEHICLE_BYTES, Holding, VehicleShares
+from fleetgw.domain.records import Record
 
 
 class Origin(Protocol):
-    """Whoever waits for a record's confirmation. Compared by identity."""
+    """The party that waits for a record's confirmation. Compared by identity."""
 
     def __hash__(self) -> int: ...
 
 
 OriginT = TypeVar("OriginT", bound=Origin)
 
-BATCH_BYTES = 1024 * 1024
-"""Cost of the records in one batch: some 300 ordinary ones. While vehicles share, one's part is ``vehicle_bytes``."""
-
-
-@frozen
-class BacklogLimits:
-    """How much a sink may hold.
-
-    :ivar queue_records: records waiting and in flight together. The retry queue counts for each record type: of one
-        type, at most so many records wait, are in flight or are in the retry queue.
-    :ivar queue_bytes: the memory that they take (``Record.cost_bytes``), likewise.
-    :ivar in_flight_records: records handed to the sink and not settled.
-    :ivar batch_records: records in one batch.
-    :ivar batch_bytes: what they cost, at most, unless one record alone costs more.
-    :ivar vehicle_bytes: what one vehicle's records that wait or are in flight cost, likewise, while several are connected.
-    """
-
-    queue_records: int
-    queue_bytes: int
-    in_flight_records: int
-    batch_records: int
-    batch_bytes: int = BATCH_BYTES
-    vehicle_bytes: int = VEHICLE_BYTES
-
 
 class Backlog(Generic[OriginT]):
     """One sink's records, oldest first, within ``BacklogLimits``.
 
-    A record that could not reach the destination (``NotConnected``) is handed out again before all later records. A record
+    A record is *waiting* until it is handed out in a batch, then *in flight* until the batch is settled. Both together are
+    the *flow*. A record that could not reach the destination (``NotConnected``) returns to the front of the flow. A record
     with another retryable outcome goes to the retry queue, and blocks only later records with its ordering key.
 
     :param retry_initial_s: the first pause of a blocked ordering key, in seconds; doubled at each further failure.
     :param retry_max_s: the longest pause, in seconds.
     :param share: the sink's part of the memory of all queues; by default without a bound.
-    :ivar short_of_memory: the last ``offer`` that did not take everything was stopped by ``share``, not by the limits.
+    :ivar in_flight_records: number of records in flight.
+    :ivar waiting: the records that were never handed out, without those in the retry queue.
     """
 
     def __init__(
         self, limits: BacklogLimits, retry_initial_s: float, retry_max_s: float, share: Share | None = None
     ) -> None:
-        self.limits = limits
-        self.short_of_memory = False
-        self._share = share or unbounded_share()
         self.in_flight_records = 0
-        self._flowing_records = 0  # waiting and in flight, without the retry queue
-        self._flowing_bytes = 0
+        self._limits = limits
+        self._share = share or unbounded_share()
+        self._flow = Occupancy()
+        self.waiting: WaitingQueue[OriginT] = WaitingQueue()
         self._in_flight: set[Batch[OriginT]] = set()
-        self._retries: list[Batch[OriginT]] = []
-        self._waiting_records: list[Record] = []
-        self._waiting_origins: list[OriginT | None] = []
-        self._waiting_bytes = 0
-        self._waiting_from = 0  # the position of the first
+        self._returned: list[Batch[OriginT]] = []  # could not reach the destination; oldest first
         self._retry_queue: RetryQueue[OriginT] = RetryQueue(retry_initial_s, retry_max_s)
-        self._held_for_retry = self._retry_queue.held
+        self._in_retry_queue = self._retry_queue.held
         self._last_from_retry_queue = False
+        self._admission = Admission(limits, self._share, self._flow, self._retry_queue)
         self._vehicles: VehicleShares[OriginT] | None = None  # kept while several vehicles are connected
         self._is_shared = False
         # While less than half is held, no bound can be reached: neither of the queue, nor of the memory, nor of a vehicle.
@@ -90,27 +63,27 @@ class Backlog(Generic[OriginT]):
     @property
     def held_records(self) -> int:
         """Number of records waiting, in flight and in the retry queue."""
-        return self._flowing_records + self._held_for_retry.records
+        return self._flow.records + self._in_retry_queue.records
 
     @property
     def held_bytes(self) -> int:
-        """The memory that they take."""
-        return self._flowing_bytes + self._held_for_retry.size_bytes
-
-    @property
-    def waiting_records(self) -> int:
-        """Those that were never handed out, and are not known to be held back."""
-        return len(self._waiting_records)
+        """The memory that they take (``Record.cost_bytes``)."""
+        return self._flow.size_bytes + self._in_retry_queue.size_bytes
 
     @property
     def retry_queue_records(self) -> int:
         """Number of records in the retry queue: retryable ones, and those blocked behind them."""
-        return self._held_for_retry.records
+        return self._in_retry_queue.records
+
+    @property
+    def short_of_memory(self) -> bool:
+        """Whether the memory of all queues, not a limit of this one, stopped the last incomplete ``offer``."""
+        return self._admission.short_of_memory
 
     @property
     def has_more(self) -> bool:
-        """Whether there is anything to be handed out as soon as there is room for it in flight."""
-        return bool(self._waiting_records or self._retries or self._retry_queue.has_due)
+        """Whether records are to be handed out as soon as the in-flight window has room."""
+        return bool(self.waiting.records or self._returned or self._retry_queue.has_due)
 
     @property
     def next_due_s(self) -> float | None:
@@ -118,116 +91,74 @@ class Backlog(Generic[OriginT]):
         return self._retry_queue.next_due_s
 
     def share_among_vehicles(self, *, is_shared: bool) -> None:
-        """Say whether several vehicles are connected.
+        """Set whether several vehicles are connected.
 
-        Then each has a share of what flows to the sink (``VehicleShares``), and may hold as much as is still free. A vehicle
-        that is alone has all of both; shares that were kept are kept on until nothing is held.
+        While they are, each has a share of the flow (``VehicleShares``), and may hold as much as stays free. A single
+        vehicle has all of both. Shares last until no record is held.
         """
         self._is_shared = is_shared
         if is_shared and self._vehicles is None:
             self._begin_sharing()
-        elif not self._flowing_records and not self._held_for_retry.records:
-            self._vehicles = VehicleShares(self.limits.vehicle_bytes) if is_shared else None
+        elif not self.held_records:
+            self._vehicles = VehicleShares(self._limits.vehicle_bytes) if is_shared else None
 
     def _begin_sharing(self) -> None:
-        vehicles: VehicleShares[OriginT] = VehicleShares(self.limits.vehicle_bytes)
+        vehicles: VehicleShares[OriginT] = VehicleShares(self._limits.vehicle_bytes)
         self._vehicles = vehicles
         for record in self._retry_queue.records():
             vehicles.count(record, flows=False)
-        for batch in (*self._in_flight, *self._retries):
+        for batch in (*self._in_flight, *self._returned):
             for record in batch.records:
                 vehicles.count(record, flows=not batch.from_retry_queue)
-        waiting = zip(self._waiting_records, self._waiting_origins, strict=True)
-        self._waiting_records, self._waiting_origins, self._waiting_bytes = [], [], 0
-        for (_, origin), run in groupby(waiting, lambda each: (each[0].vehicle.vin, each[1])):
+        waiting = self.waiting.take_all()
+        pairs = zip(waiting.records, waiting.origins, strict=True)
+        for (_, origin), run in groupby(pairs, lambda pair: (pair[0].vehicle.vin, pair[1])):
             records = [record for record, _ in run]
-            flowing = vehicles.take(records, sum([record.cost_bytes for record in records]), origin)
-            self._wait(records[:flowing], [origin] * flowing)
+            self._append_share(vehicles, records, sum([record.cost_bytes for record in records]), origin)
 
-    def _let_flow(self) -> None:
-        """Let follow what waited for its vehicle's share of the flow."""
+    def _append_share(
+        self, vehicles: VehicleShares[OriginT], records: Sequence[Record], size_bytes: int, origin: OriginT | None
+    ) -> None:
+        """Let as many records of one vehicle wait for the sink as its share allows; the others wait for the share."""
+        count = vehicles.take(records, size_bytes, origin)
+        if count < len(records):
+            records = records[:count]
+            size_bytes = sum([record.cost_bytes for record in records])
+        self.waiting.append(records, [origin] * count, size_bytes)
+
+    def _release_overflow(self) -> None:
+        """Let records wait for the sink that waited for their vehicle's share of the flow."""
         if self._vehicles is not None:
-            self._wait(*self._vehicles.released())
-            if not self._is_shared and not self._flowing_records and not self._held_for_retry.records:
+            self.waiting.append(*self._vehicles.released())
+            if not self._is_shared and not self.held_records:
                 self._vehicles = None
 
     def offer(self, records: Sequence[Record], size_bytes: int, origin: OriginT | None) -> int:
         """Take as many of ``records`` as there is room for, from the first on.
 
         :param records: of one vehicle and record type.
-        :param size_bytes: what all of them cost (``Record.cost_bytes``).
-        :param origin: who waits for their confirmation.
-        :return: how many were taken.
+        :param size_bytes: the sum of their ``Record.cost_bytes``.
+        :param origin: the party that waits for their confirmation, None for none.
+        :return: the number of records taken.
         """
         count = len(records)
-        held_records = self._flowing_records + count
-        held_bytes = self._flowing_bytes + size_bytes
-        if held_records > self._unchecked_records or held_bytes > self._unchecked_bytes or self._held_for_retry.records:
-            if not self._has_room(records, size_bytes):
-                count, size_bytes = self._fitting(records)
+        flow = self._flow
+        flow_records = flow.records + count
+        flow_bytes = flow.size_bytes + size_bytes
+        if flow_records > self._unchecked_records or flow_bytes > self._unchecked_bytes or self._in_retry_queue.records:
+            count, size_bytes = self._admission.admit(records, size_bytes, self._vehicles)
+            if count < len(records):
                 records = records[:count]
-            held_records = self._flowing_records + count
-            held_bytes = self._flowing_bytes + size_bytes
-        self._flowing_records = held_records
-        self._flowing_bytes = held_bytes
+                flow_records = flow.records + count
+                flow_bytes = flow.size_bytes + size_bytes
+        flow.records = flow_records
+        flow.size_bytes = flow_bytes
         self._share.take(size_bytes)
-        if self._vehicles is not None and count:
-            flowing = self._vehicles.take(records, size_bytes, origin)
-            if flowing < count:
-                self._wait(records[:flowing], [origin] * flowing)
-                return count
-        self._waiting_records += records
-        self._waiting_origins += [origin] * count
-        self._waiting_bytes += size_bytes
+        if self._vehicles is None or not count:
+            self.waiting.append(records, [origin] * count, size_bytes)
+        else:
+            self._append_share(self._vehicles, records, size_bytes, origin)
         return count
-
-    def _wait(self, records: Sequence[Record], origins: Sequence[OriginT | None]) -> None:
-        self._waiting_records += records
-        self._waiting_origins += origins
-        self._waiting_bytes += sum(record.cost_bytes for record in records)
-
-    def _has_room(self, records: Sequence[Record], size_bytes: int) -> bool:
-        """Whether all of these surely fit."""
-        if self._held_for_retry.records or not records:
-            return False
-        free_records = self.limits.queue_records - self._flowing_records
-        free_bytes = min(self.limits.queue_bytes - self._flowing_bytes, self._share.room_bytes)
-        if len(records) > free_records or size_bytes > free_bytes:
-            return False
-        if self._vehicles is None:
-            return True
-        holding = self._vehicles.of(records[0].vehicle.vin)
-        return not self._is_beyond_half(holding, len(records), size_bytes, free_records, free_bytes)
-
-    @staticmethod
-    def _is_beyond_half(holding: Holding[OriginT], count: int, size_bytes: int, free_records: int, free_bytes: int) -> bool:
-        """Whether a vehicle would hold more than what is left for the others."""
-        return holding.records + 2 * count > free_records or holding.cost_bytes + 2 * size_bytes > free_bytes
-
-    def _fitting(self, records: Sequence[Record]) -> tuple[int, int]:
-        """How many there is room for, from the first on, and what they cost."""
-        room_records = self.limits.queue_records - self._flowing_records
-        room_bytes = self.limits.queue_bytes - self._flowing_bytes
-        if records:
-            held_for_retry = self._retry_queue.held_of(records[0].record_type)
-            room_records -= held_for_retry.records
-            room_bytes -= held_for_retry.size_bytes
-        share_bytes = self._share.room_bytes
-        self.short_of_memory = False
-        count = size_bytes = 0
-        most_records, most_bytes = room_records, min(room_bytes, share_bytes)
-        if self._vehicles is not None and records:
-            # no more than it leaves for the others, but always one
-            holding = self._vehicles.of(records[0].vehicle.vin)
-            most_bytes = max((most_bytes - holding.cost_bytes) // 2, 0 if holding.records else records[0].cost_bytes)
-            most_records = min(most_records, max((most_records - holding.records) // 2, 0 if holding.records else 1))
-        for record in records[: max(0, most_records)]:
-            if size_bytes + record.cost_bytes > min(most_bytes, room_bytes, share_bytes):
-                self.short_of_memory = share_bytes < room_bytes
-                break
-            count += 1
-            size_bytes += record.cost_bytes
-        return count, size_bytes
 
     def end_pauses(self, now_s: float) -> None:
         """Let the records be retried whose pause is over at ``now_s``."""
@@ -238,15 +169,15 @@ class Backlog(Generic[OriginT]):
         self._retry_queue.retry_now()
 
     def next_batch(self) -> Batch[OriginT] | None:
-        """The next records to be handed to the sink now; None when there are none or the window is full."""
-        room = min(self.limits.batch_records, self.limits.in_flight_records - self.in_flight_records)
+        """The next records to be handed to the sink now; None when there are none or the in-flight window is full."""
+        room = min(self._limits.batch_records, self._limits.in_flight_records - self.in_flight_records)
         if room <= 0:
             return None
         # The retry queue takes turns with the waiting records, so that neither has to wait for all of the other.
         turns = (self._from_retry_queue, self._from_waiting)
         if self._last_from_retry_queue:
             turns = turns[::-1]
-        for source in (self._from_retries, *turns):
+        for source in (self._from_returned, *turns):
             batch = source(room)
             if batch is not None:
                 self._last_from_retry_queue = batch.from_retry_queue
@@ -255,14 +186,14 @@ class Backlog(Generic[OriginT]):
                 return batch
         return None
 
-    def _from_retries(self, room: int) -> Batch[OriginT] | None:
-        while self._retries:
-            batch = self._retries[0]
+    def _from_returned(self, room: int) -> Batch[OriginT] | None:
+        while self._returned:
+            batch = self._returned[0]
             if len(batch.records) <= room:
-                del self._retries[0]
+                del self._returned[0]
             else:
                 entries = batch.entries()
-                batch, self._retries[0] = batch_of(entries[:room]), batch_of(entries[room:])
+                batch, self._returned[0] = batch_of(entries[:room]), batch_of(entries[room:])
             batch = self._without_blocked(batch)
             if batch.records:
                 return batch
@@ -271,56 +202,38 @@ class Backlog(Generic[OriginT]):
     def _from_retry_queue(self, room: int) -> Batch[OriginT] | None:
         if not self._retry_queue.has_due:
             return None
-        return batch_of(self._retry_queue.take(room, self.limits.batch_bytes), from_retry_queue=True)
+        return batch_of(self._retry_queue.take(room, self._limits.batch_bytes), from_retry_queue=True)
 
     def _from_waiting(self, room: int) -> Batch[OriginT] | None:
-        while self._waiting_records:
-            records, origins, start = self._waiting_records, self._waiting_origins, self._waiting_from
-            if len(records) <= room and self._waiting_bytes <= self.limits.batch_bytes:
-                count = len(records)
-            else:
-                count = count_within(records, room, self.limits.batch_bytes)
-            if count == len(records):
-                self._waiting_records, self._waiting_origins, self._waiting_bytes = [], [], 0
-            else:
-                records, origins = records[:count], origins[:count]
-                del self._waiting_records[:count], self._waiting_origins[:count]
-                self._waiting_bytes -= sum(record.cost_bytes for record in records)
-            self._waiting_from = start + count
-            batch = self._without_blocked(Batch(records, origins, range(start, start + count)))
+        while self.waiting.records:
+            batch = self._without_blocked(self.waiting.take(room, self._limits.batch_bytes))
             if batch.records:
                 return batch
         return None
 
     def _without_blocked(self, batch: Batch[OriginT]) -> Batch[OriginT]:
-        """Move records with a blocked ordering key to the retry queue; returns the rest."""
-        if not self._held_for_retry.records:
+        """Move records with a blocked ordering key to the retry queue; returns the others."""
+        if not self._in_retry_queue.records:
             return batch
         free = []
         for entry in batch.entries():
             if self._retry_queue.blocks(entry.record):
-                self._flows_no_more(entry.record)
-                if self._vehicles is not None:
-                    self._vehicles.leave_flow(entry.record)
+                self._leave_flow_for_retry_queue(entry.record)
                 self._retry_queue.add_blocked(entry)
             else:
                 free.append(entry)
-        self._let_flow()
+        self._release_overflow()
         return batch if len(free) == len(batch.records) else batch_of(free)
 
-    def _flows_no_more(self, record: Record) -> None:
-        self._flowing_records -= 1
-        self._flowing_bytes -= record.cost_bytes
-
     def settle(self, batch: Batch[OriginT], outcomes: Sequence[Outcome], now_s: float, chance: float) -> Settlement[OriginT]:
-        """Take a batch's outcomes: free what is done, keep what is to be tried again.
+        """Take a batch's outcomes: forget the records with a final one, keep those to retry.
 
-        An outcome that is none (a sink that breaks its contract) counts as one to be tried again. A batch that was given up
-        on settles nothing any more.
+        A value that is no outcome (of a sink that breaks its contract) counts as retryable. A batch that was abandoned
+        settles nothing any more.
 
         :param outcomes: one for each record of ``batch``, in order.
         :param now_s: on the clock of ``end_pauses``.
-        :param chance: a random number in [0, 1).
+        :param chance: a random number in [0, 1), for the jitter.
         :raises ValueError: there are more or fewer outcomes than records; nothing is settled.
         """
         count = len(batch.records)
@@ -335,25 +248,23 @@ class Backlog(Generic[OriginT]):
             self._confirm(batch, settlement)
         else:
             self._settle_each(batch, outcomes, now_s, chance, settlement)
-        self._let_flow()
+        self._release_overflow()
         return settlement
 
     def _confirm(self, batch: Batch[OriginT], settlement: Settlement[OriginT]) -> None:
-        """Forget a batch, not from the retry queue, of which every record is confirmed."""
-        due = settlement.due
-        size_bytes = 0
+        """Forget a batch of the flow of which every record is confirmed."""
+        confirmed = settlement.confirmed
         for record, origin in zip(batch.records, batch.origins, strict=True):
-            size_bytes += record.cost_bytes
             if origin is not None:
-                if origin in due:
-                    due[origin].append(record)
+                if origin in confirmed:
+                    confirmed[origin].append(record)
                 else:
-                    due[origin] = [record]
-        self._flowing_records -= len(batch.records)
-        self._flowing_bytes -= size_bytes
-        self._share.give_back(size_bytes)
+                    confirmed[origin] = [record]
+        self._flow.records -= len(batch.records)
+        self._flow.size_bytes -= batch.cost_bytes
+        self._share.give_back(batch.cost_bytes)
         if self._vehicles is not None:
-            self._vehicles.gone(batch.records, flowed=True)
+            self._vehicles.remove(batch.records, flowed=True)
 
     def _settle_each(
         self,
@@ -363,60 +274,77 @@ class Backlog(Generic[OriginT]):
         chance: float,
         settlement: Settlement[OriginT],
     ) -> None:
-        retry_queue = self._retry_queue
-        again: list[Entry[OriginT]] = []
+        returned: list[Entry[OriginT]] = []
         for entry, outcome in zip(batch.entries(), outcomes, strict=True):
-            record, origin = entry.record, entry.origin
             if isinstance(outcome, BaseException):
                 forget_frames(outcome)
-            if isinstance(outcome, (Receipt, Rejected)):
-                if isinstance(outcome, Rejected):
-                    settlement.refused.append(Refusal(record, origin, outcome))
-                elif origin is not None:
-                    settlement.due.setdefault(origin, []).append(record)
-                self._share.give_back(record.cost_bytes)
-                if self._vehicles is not None:
-                    self._vehicles.gone((record,), flowed=not batch.from_retry_queue)
-                if batch.from_retry_queue:
-                    retry_queue.settled(entry.position, record)
-                else:
-                    self._flows_no_more(record)
-                continue
-            reason = outcome if isinstance(outcome, Retryable) else Retryable(f"the sink's outcome was {outcome!r}")
-            settlement.retried_records += 1
-            settlement.retry_reason = reason
-            if isinstance(reason, NotConnected):
-                settlement.not_connected = reason
-                if not batch.from_retry_queue:
-                    again.append(entry)
-                    continue
-            if not batch.from_retry_queue:
-                self._flows_no_more(record)
-                if self._vehicles is not None:
-                    self._vehicles.leave_flow(record)
-            pause_s = retry_queue.failed(entry, now_s, chance, is_new=not batch.from_retry_queue)
-            if pause_s is not None:
-                settlement.pause_s = max(pause_s, settlement.pause_s or 0)
-        if again:
-            insort(self._retries, batch_of(again), key=_first_position)
+            match outcome:
+                case Receipt():
+                    if entry.origin is not None:
+                        settlement.confirmed.setdefault(entry.origin, []).append(entry.record)
+                    self._forget(entry, batch)
+                case Rejected():
+                    settlement.rejected.append(Rejection(entry.record, entry.origin, outcome))
+                    self._forget(entry, batch)
+                case _:
+                    reason = outcome if isinstance(outcome, Retryable) else Retryable(f"the sink's outcome was {outcome!r}")
+                    settlement.retried_records += 1
+                    settlement.retry_reason = reason
+                    if isinstance(reason, NotConnected):
+                        settlement.not_connected = reason
+                    if isinstance(reason, NotConnected) and not batch.from_retry_queue:
+                        returned.append(entry)
+                    else:
+                        self._retry(entry, batch, now_s, chance, settlement)
+        if returned:
+            insort(self._returned, batch_of(returned), key=_first_position)
+
+    def _forget(self, entry: Entry[OriginT], batch: Batch[OriginT]) -> None:
+        """Forget a record of a batch that has a final outcome."""
+        record = entry.record
+        self._share.give_back(record.cost_bytes)
+        if self._vehicles is not None:
+            self._vehicles.remove((record,), flowed=not batch.from_retry_queue)
+        if batch.from_retry_queue:
+            self._retry_queue.settled(entry.position, record)
+        else:
+            self._flow.records -= 1
+            self._flow.size_bytes -= record.cost_bytes
+
+    def _retry(
+        self, entry: Entry[OriginT], batch: Batch[OriginT], now_s: float, chance: float, settlement: Settlement[OriginT]
+    ) -> None:
+        """Keep a record of a batch in the retry queue."""
+        if not batch.from_retry_queue:
+            self._leave_flow_for_retry_queue(entry.record)
+        pause_s = self._retry_queue.failed(entry, now_s, chance, is_new=not batch.from_retry_queue)
+        if pause_s is not None:
+            settlement.pause_s = max(pause_s, settlement.pause_s or 0)
+
+    def _leave_flow_for_retry_queue(self, record: Record) -> None:
+        self._flow.records -= 1
+        self._flow.size_bytes -= record.cost_bytes
+        if self._vehicles is not None:
+            self._vehicles.move_to_retry_queue(record)
 
     def close(self) -> None:
-        """Take nothing more and hand nothing out; what is in flight may still settle."""
-        self.limits = BacklogLimits(0, 0, 0, 0)
+        """Take no more records and hand none out; those in flight may still settle."""
+        self._limits = self._admission.limits = BacklogLimits(0, 0, 0, 0)
         self._unchecked_records = -1
 
     def abandon(self) -> list[tuple[Record, OriginT | None]]:
-        """Give up on everything, in flight too: returns it with its origins, oldest first. For after ``close``."""
+        """Give up on all records, also those in flight; for after ``close``.
+
+        :return: each record and its origin, oldest first.
+        """
         self._share.give_back(self.held_bytes)
         if self._vehicles is not None:
-            self._wait(*self._vehicles.abandon())
-        until = self._waiting_from + len(self._waiting_records)
-        waiting = Batch(self._waiting_records, self._waiting_origins, range(self._waiting_from, until))
+            self.waiting.append(*self._vehicles.abandon())
         entries = [*self._retry_queue.abandon()]
-        for batch in (*self._in_flight, *self._retries, waiting):
+        for batch in (*self._in_flight, *self._returned, self.waiting.take_all()):
             entries += batch.entries()
-        self._in_flight, self._retries, self._waiting_records, self._waiting_origins = set(), [], [], []
-        self._flowing_records = self._flowing_bytes = self._waiting_bytes = self.in_flight_records = 0
+        self._in_flight, self._returned = set(), []
+        self._flow.records = self._flow.size_bytes = self.in_flight_records = 0
         entries.sort(key=_position)
         return [(entry.record, entry.origin) for entry in entries]
 

@@ -7,22 +7,15 @@ driven by calls, told the time.
 from bisect import insort
 from collections.abc import Iterator
 from heapq import heappop, heappush
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from attrs import define, field
 
 from fleetgw.domain.backoff import Backoff
+from fleetgw.domain.delivery.batch import Entry
 from fleetgw.domain.records import OrderingKey, Record, count_within, ordering_key
 
 OriginT = TypeVar("OriginT")
-
-
-class Entry(NamedTuple, Generic[OriginT]):
-    """A queued record, its position in the order of all records that the backlog has taken, and its origin."""
-
-    position: int
-    record: Record
-    origin: OriginT | None
 
 
 @define

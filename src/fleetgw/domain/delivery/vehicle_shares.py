@@ -1,4 +1,8 @@
-"""Fair shares: bounds each vehicle's part of one sink's queue and of the flow to the sink. Pure."""
+"""Vehicle shares: fairness between the vehicles that share a sink's queue.
+
+While several vehicles are connected, each has only a share of the flow to the sink (its records waiting and in flight). Its
+other records wait in an overflow queue of its own, and follow in order as the earlier ones leave the flow.
+"""
 
 from collections import deque
 from collections.abc import Sequence
@@ -10,25 +14,20 @@ from fleetgw.domain.records import Record
 
 OriginT = TypeVar("OriginT")
 
-VEHICLE_BYTES = 96 * 1024
-"""Cost of the records (``Record.cost_bytes``) that one vehicle may have in the flow to a sink: others' records wait for no
-more of it. That is about 30 ordinary records, or 550 signals; with 10 ms from hand-over to outcome, 50,000 a second."""
-
 _HOLDINGS_KEPT = 10_000
-"""Vehicles that hold nothing are forgotten once there are so many, and then once there are twice as many as hold something:
-forgetting each at once costs more than keeping it."""
+"""Number of vehicles from which on those that hold nothing are forgotten; at least twice the number that hold something.
+
+Forgetting each at once costs more than keeping it.
+"""
 
 
 @define(eq=False)
 class Holding(Generic[OriginT]):
-    """The records of one vehicle in a sink's queue.
+    """The records of one vehicle in a sink's queue. Bytes are the memory that they take (``Record.cost_bytes``).
 
-    :ivar flowing_records: waiting for the sink or handed to it.
-    :ivar flowing_bytes: their cost.
-    :ivar retry_records: in the retry queue.
-    :ivar retry_bytes: their cost.
-    :ivar overflow: what may not flow yet, oldest first.
-    :ivar overflow_bytes: its cost.
+    :ivar flowing_records: number of records waiting and in flight.
+    :ivar retry_records: number of records in the retry queue.
+    :ivar overflow: the records beyond the vehicle's share, oldest first, each with its origin.
     """
 
     flowing_records: int = 0
@@ -40,23 +39,23 @@ class Holding(Generic[OriginT]):
 
     @property
     def records(self) -> int:
-        """All records held."""
+        """Number of records in the queue."""
         return self.flowing_records + self.retry_records + len(self.overflow)
 
     @property
     def cost_bytes(self) -> int:
-        """Their cost."""
+        """The same in bytes."""
         return self.flowing_bytes + self.retry_bytes + self.overflow_bytes
 
     def may_flow(self, cost_bytes: int, most_bytes: int) -> bool:
-        """Whether a record may join what flows: never more than the share, but always one."""
+        """Whether a record may join the flow: within the share, or alone."""
         return not self.flowing_records or self.flowing_bytes + cost_bytes <= most_bytes
 
 
 class VehicleShares(Generic[OriginT]):
-    """Bounds what each vehicle has in the flow; the rest waits in an overflow queue of its own and follows in order.
+    """The share of each vehicle in the flow to one sink, and the records that wait for a share.
 
-    :param most_bytes: the share of each vehicle.
+    :param most_bytes: the share of a vehicle.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -76,7 +75,11 @@ class VehicleShares(Generic[OriginT]):
         return holding
 
     def take(self, records: Sequence[Record], cost_bytes: int, origin: OriginT | None) -> int:
-        """Count new records of one vehicle; how many of them may flow, from the first on. The rest is kept here."""
+        """Take new records of one vehicle. Those beyond its share stay here.
+
+        :param cost_bytes: the sum of their costs.
+        :return: the number of records that may flow, from the first on.
+        """
         holding = self.of(records[0].vehicle.vin)
         if not holding.overflow and holding.flowing_bytes + cost_bytes <= self._most_bytes:
             holding.flowing_records += len(records)
@@ -96,7 +99,7 @@ class VehicleShares(Generic[OriginT]):
         return count
 
     def count(self, record: Record, *, flows: bool) -> None:
-        """Count a record that was taken before shares were kept; ``flows`` when it is not in the retry queue."""
+        """Count a record of the flow or of the retry queue."""
         holding = self.of(record.vehicle.vin)
         if flows:
             holding.flowing_records += 1
@@ -105,13 +108,13 @@ class VehicleShares(Generic[OriginT]):
             holding.retry_records += 1
             holding.retry_bytes += record.cost_bytes
 
-    def leave_flow(self, record: Record) -> None:
-        """A record has left the flow for the retry queue."""
-        self.gone((record,), flowed=True)
+    def move_to_retry_queue(self, record: Record) -> None:
+        """Count a record as part of the retry queue, no longer of the flow."""
+        self.remove((record,), flowed=True)
         self.count(record, flows=False)
 
-    def gone(self, records: Sequence[Record], *, flowed: bool) -> None:
-        """Records are held no more; ``flowed`` when they were not in the retry queue."""
+    def remove(self, records: Sequence[Record], *, flowed: bool) -> None:
+        """Count records no more; ``flowed`` tells the flow from the retry queue."""
         vehicle = None
         for record in records:
             if record.vehicle is not vehicle:
@@ -126,10 +129,14 @@ class VehicleShares(Generic[OriginT]):
                 holding.retry_records -= 1
                 holding.retry_bytes -= record.cost_bytes
 
-    def released(self) -> tuple[list[Record], list[OriginT | None]]:
-        """Part with what may flow by now, each vehicle's in order; with who waits for it."""
+    def released(self) -> tuple[list[Record], list[OriginT | None], int]:
+        """Remove the records for which a share has become free: returns them, their origins, and the sum of their costs.
+
+        Records of one vehicle are in order.
+        """
         records: list[Record] = []
         origins: list[OriginT | None] = []
+        cost_bytes = 0
         for vin in self._changed:
             holding = self._holdings[vin]
             while holding.overflow:
@@ -142,12 +149,14 @@ class VehicleShares(Generic[OriginT]):
                 holding.flowing_bytes += record.cost_bytes
                 records.append(record)
                 origins.append(origin)
+                cost_bytes += record.cost_bytes
         self._changed.clear()
-        return records, origins
+        return records, origins, cost_bytes
 
-    def abandon(self) -> tuple[list[Record], list[OriginT | None]]:
-        """Part with everything that waits here, each vehicle's in order, and forget the rest."""
-        waiting = [each for holding in self._holdings.values() for each in holding.overflow]
+    def abandon(self) -> tuple[list[Record], list[OriginT | None], int]:
+        """Remove the records of all overflow queues, as ``released`` does, and forget the others."""
+        overflow = [each for holding in self._holdings.values() for each in holding.overflow]
+        cost_bytes = sum(holding.overflow_bytes for holding in self._holdings.values())
         self._holdings.clear()
         self._changed.clear()
-        return [record for record, _ in waiting], [origin for _, origin in waiting]
+        return [record for record, _ in overflow], [origin for _, origin in overflow], cost_bytes
