@@ -19,8 +19,10 @@ from twisted.web.server import Request, Site
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from fleetgw.adapters.errors.airbrake import LAST_NOTICES_S, REQUEST_TIMEOUT_S, AirbrakeProject, AirbrakeReporter
+from fleetgw.adapters.errors.airbrake import STOP_TIMEOUT_S, AirbrakeReporter
+from fleetgw.adapters.errors.airbrake_client import REQUEST_TIMEOUT_S, AirbrakeProject
 from fleetgw.adapters.errors.null import NullReporter
+from fleetgw.adapters.errors.queue import CAPACITY
 from fleetgw.adapters.errors.server_tls import ServerTls
 from fleetgw.adapters.logs.reporting import ReportingLog
 from fleetgw.adapters.secrets.secret import Secret, SecretFile
@@ -143,6 +145,22 @@ class PaceTests(SynchronousTestCase):
         self.clock.advance(REQUEST_TIMEOUT_S)
         self.assertIn("no answer within 10 seconds", str(self.log.fields_of("airbrake_err")[0]["error"]))
 
+    def test_dropped_errors_are_said_when_the_server_takes_the_others(self) -> None:
+        for number in range(CAPACITY + 3):
+            self.reporter.report(f"e{number}", {})
+        self.clock.advance(0)
+        self.assertEqual(len(self.agent.requests), CAPACITY)
+        self.assertEqual(self.log.fields_of("airbrake_err"), [{"error": "the queue was full", "dropped_errors": 3}])
+
+    def test_the_queue_holds_no_payload_and_no_long_text(self) -> None:
+        self.agent.code = None
+        payload, text = "p" * 1_000_000, "t" * 1_000_000
+        self.report(payload_base64=payload, error=text)
+        self.report(payload_base64=payload, error=text)
+        (queued,) = self.reporter._queue.take_all()
+        self.assertEqual(queued.fields.keys(), {"error"})
+        self.assertLess(len(str(queued.fields["error"])), 10_000)
+
     def test_stopping_sends_the_last_errors(self) -> None:
         self.report("a")
         self.report("b")
@@ -157,7 +175,7 @@ class PaceTests(SynchronousTestCase):
         self.report("a")
         stopped = self.reporter.stop()
         self.assertNoResult(stopped)
-        self.clock.advance(LAST_NOTICES_S)
+        self.clock.advance(STOP_TIMEOUT_S)
         self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -263,6 +281,16 @@ class OverTlsTests(TestCase):
         self.assertEqual(authorization, "Bearer the-key")
         self.assertEqual(body["errors"][0]["message"], "kafka_err")
         self.assertEqual(self.log.entries, [])
+
+    def test_a_file_that_cannot_be_used_is_said_by_its_name(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._a_file_that_cannot_be_used())
+
+    async def _a_file_that_cannot_be_used(self) -> None:
+        reporter = self.reporter("client.key")
+        reporter.report("kafka_err", {"error": "why"})
+        await reporter.start()
+        await reporter.stop()
+        self.assertIn("client.key holds a private key, no certificate", str(self.log.fields_of("airbrake_err")[0]["error"]))
 
     def test_a_server_of_another_authority_gets_nothing(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._a_server_of_another_authority())

@@ -1,1 +1,1 @@
-"""Where errors are reported, besides the log."""
+"""Reports of errors to services beside the log: Airbrake, and a null adapter."""

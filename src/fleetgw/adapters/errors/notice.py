@@ -1,4 +1,4 @@
-"""Notices as the Airbrake API takes them (``POST /api/v3/projects/<id>/notices``)."""
+"""Notices in the format of the Airbrake API (``POST /api/v3/projects/<id>/notices``)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,28 @@ from fleetgw.adapters.logs.json_text import to_json
 from fleetgw.adapters.secrets.masking import masked
 
 if TYPE_CHECKING:
-    from fleetgw.adapters.errors.queue import WaitingError
+    from collections.abc import Mapping
+
+    from fleetgw.adapters.errors.queue import PendingError
 
 MAX_BODY_BYTES = 64_000
 """Airbrake refuses notices over 64 kB."""
 
-_LEFT_OUT = frozenset({"payload_base64"})
-"""Fields of log events that are no part of a notice: a payload is a vehicle's data."""
+_OMITTED = frozenset({"payload_base64"})
+"""Fields of log events that no notice has: a payload is a vehicle's data."""
 
 _ESSENTIAL = ("log_type", "error", "count")
 
 
+def reportable(fields: Mapping[str, object]) -> dict[str, object]:
+    """Fields of a log event that a notice may have. They are small enough to be queued: no payload, no long text."""
+    kept = {name: value for name, value in fields.items() if name not in _OMITTED}
+    cut_long_texts(kept)
+    return kept
+
+
 class NoticeWriter:
-    """Writes notices of this process.
+    """Writes the notices of this process.
 
     :param environment: as configured, such as ``production``.
     """
@@ -41,15 +50,13 @@ class NoticeWriter:
             "severity": "error",
         }
 
-    def write(self, error: WaitingError) -> bytes:
-        """The body of a request.
+    def write(self, error: PendingError) -> bytes:
+        """Body of the request that reports an error with ``reportable`` fields.
 
         As in the Go server, the message is the event's name, and ``params`` has ``log_type`` and the event's fields.
         Passwords in them are masked. ``count`` is the number of like errors since the last notice.
         """
-        fields = {name: value for name, value in error.fields.items() if name not in _LEFT_OUT}
-        cut_long_texts(fields)
-        params = {name: masked(value) if isinstance(value, str) else value for name, value in fields.items()}
+        params = {name: masked(value) if isinstance(value, str) else value for name, value in error.fields.items()}
         params |= {"log_type": "error", "count": error.count}
         body = self._body(error.event, params)
         if len(body) > MAX_BODY_BYTES:

@@ -1,4 +1,4 @@
-"""A reporter that reports nothing."""
+"""A reporter for gateways without Airbrake."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @implementer(IErrorReporter)
 class NullReporter:
-    """Takes every error and drops it."""
+    """Drops every error."""
 
     def start(self) -> Deferred[None]:
         """Do nothing."""
         return succeed(None)
 
     def report(self, event: str, fields: Mapping[str, object]) -> None:
-        """Drop it."""
+        """Drop the error."""
 
     def stop(self) -> Deferred[None]:
         """Do nothing."""

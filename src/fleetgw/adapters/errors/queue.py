@@ -1,85 +1,89 @@
-"""Errors that wait to be reported: a bounded number, in which like errors are one with a count."""
+"""Bounded queue of errors to report, in which like errors are one entry with a count."""
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING
 
 from attrs import define
+from twisted.python.reflect import safe_str
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 CAPACITY = 100
-"""Errors that wait, at most, each standing for all like it."""
+"""Maximum number of entries; each stands for all errors like it."""
 
-_TELLING_FIELDS = ("kind", "dispatcher", "key")
-"""Errors of one event are alike when these fields are: their values come from closed sets."""
+_GROUPING_FIELDS = ("kind", "dispatcher", "key")
+"""Errors of one event are alike when these fields are equal: their values come from closed sets."""
 
-_Likeness = tuple[str, ...]
+_Fingerprint = tuple[str, ...]
 
 
 @define
-class WaitingError:
-    """An error, and how many like it came since the last report.
+class PendingError:
+    """An error to report.
 
-    :ivar fields: of the latest one.
+    :ivar fields: of the latest of the like errors.
+    :ivar count: number of like errors since the last report.
     """
 
     event: str
     fields: Mapping[str, object]
     count: int = 1
 
-    def likeness(self) -> _Likeness:
-        """Equal for errors that one report can stand for."""
-        return (self.event, *(str(self.fields.get(name, "")) for name in _TELLING_FIELDS))
+    def fingerprint(self) -> _Fingerprint:
+        """Equal for errors that one report covers."""
+        return (self.event, *(safe_str(self.fields.get(name, "")) for name in _GROUPING_FIELDS))
 
 
 class ErrorQueue:
-    """Oldest first. May be used on any thread.
+    """First in, first out. Safe on any thread.
 
-    :param capacity: how many wait at most; others are dropped, and counted.
+    :param capacity: maximum number of entries; errors beyond it are dropped and counted.
+    :ivar dropped: number of errors dropped since ``take_dropped``.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
-        self._waiting: dict[_Likeness, WaitingError] = {}
-        self._dropped = 0
-        self._lock = Lock()
+        self._entries: dict[_Fingerprint, PendingError] = {}
+        self.dropped = 0
+        # Reentrant: a finalizer that runs during a call may report an error of its own on the same thread.
+        self._lock = RLock()
 
-    def add(self, error: WaitingError) -> bool:
-        """Take an error, or drop it; whether the queue was empty before."""
-        likeness = error.likeness()
+    def add(self, error: PendingError) -> bool:
+        """Add an error, or count it as dropped; return whether the queue was empty before."""
+        fingerprint = error.fingerprint()
         with self._lock:
-            was_empty = not self._waiting
-            like = self._waiting.get(likeness)
+            was_empty = not self._entries
+            like = self._entries.get(fingerprint)
             if like is not None:
                 like.fields = error.fields
                 like.count += error.count
-            elif len(self._waiting) < self._capacity:
-                self._waiting[likeness] = error
+            elif len(self._entries) < self._capacity:
+                self._entries[fingerprint] = error
             else:
-                self._dropped += error.count
+                self.dropped += error.count
         return was_empty
 
-    def take_all(self) -> list[WaitingError]:
-        """Empty the queue."""
+    def take_all(self) -> list[PendingError]:
+        """Empty the queue and return its entries."""
         with self._lock:
-            waiting, self._waiting = self._waiting, {}
-        return list(waiting.values())
+            entries, self._entries = self._entries, {}
+        return list(entries.values())
 
-    def put_back(self, errors: Iterable[WaitingError]) -> None:
-        """Return errors that could not be reported to the head of the queue; errors like them have come since, perhaps."""
+    def put_back(self, errors: Iterable[PendingError]) -> None:
+        """Return errors that could not be reported to the head of the queue, and merge like errors that came since."""
         with self._lock:
-            since, self._waiting = self._waiting, {error.likeness(): error for error in errors}
-        for error in since.values():
-            self.add(error)
+            since, self._entries = self._entries, {error.fingerprint(): error for error in errors}
+            for error in since.values():
+                self.add(error)
 
     def take_dropped(self) -> int:
-        """How many errors were dropped since the last call."""
+        """Reset the number of dropped errors, and return it."""
         with self._lock:
-            dropped, self._dropped = self._dropped, 0
+            dropped, self.dropped = self.dropped, 0
         return dropped
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._entries)

@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from attrs import frozen
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust, trustRootFromCertificates
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
-from fleetgw.adapters.certificates.bundle import read_bundle
+from fleetgw.adapters.certificates.client_options import client_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,21 +36,6 @@ class ServerTls:
     ) -> IOpenSSLClientConnectionCreator:
         """See ``IPolicyForHTTPS``.
 
-        :raises OSError: a file cannot be read.
-        :raises ValueError: a file does not hold what it should.
+        :raises UnusableCertificateFile: a file cannot be read, or does not hold what it should.
         """
-        trust_root = platformTrust()
-        if self.ca_file is not None:
-            trust_root = trustRootFromCertificates(
-                Certificate.loadPEM(authority.public_bytes(Encoding.PEM))
-                for authority in read_bundle(self.ca_file.read_bytes()).certificates
-            )
-        name = hostname.decode("ascii")
-        if self.certificate is None or self.key is None:
-            return optionsForClientTLS(name, trust_root)
-        # Twisted hands these on to pyOpenSSL, which wants cryptography's objects and deprecates its own.
-        own, *chain = x509.load_pem_x509_certificates(self.certificate.read_bytes())
-        key = load_pem_private_key(self.key.read_bytes(), password=None)
-        return optionsForClientTLS(
-            name, trust_root, extraCertificateOptions={"privateKey": key, "certificate": own, "extraCertChain": chain}
-        )
+        return client_options(hostname.decode("ascii"), self.ca_file, self.certificate, self.key)

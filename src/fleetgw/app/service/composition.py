@@ -157,7 +157,8 @@ def _make_reporter(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) ->
         return NullReporter()
     from twisted.web.client import Agent  # Twisted's HTTP client, which takes a tenth of a second to import
 
-    from fleetgw.adapters.errors.airbrake import CONNECT_TIMEOUT_S, AirbrakeProject, AirbrakeReporter
+    from fleetgw.adapters.errors.airbrake import AirbrakeReporter
+    from fleetgw.adapters.errors.airbrake_client import CONNECT_TIMEOUT_S, AirbrakeProject
     from fleetgw.adapters.errors.server_tls import ServerTls
 
     tls = section.tls
