@@ -5,7 +5,8 @@ from time import monotonic
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.metrics.statsd import StatsdExporter, StatsdLines, StatsdSettings
+from fleetgw.adapters.metrics.statsd import StatsdExporter, StatsdSettings
+from fleetgw.adapters.metrics.statsd_lines import StatsdLines
 from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.domain.metrics import NUM_CONNECTIONS, RECORD_TOTAL, UNEXPECTED_RECORD_ERR_TOTAL, VIN_SIGNAL_COUNT
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor

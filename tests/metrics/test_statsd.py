@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.metrics import statsd
-from fleetgw.adapters.metrics.statsd import DATAGRAM_BYTES, StatsdExporter, StatsdLines, StatsdSettings, datagrams
+from fleetgw.adapters.metrics.statsd import StatsdExporter, StatsdSettings
+from fleetgw.adapters.metrics.statsd_lines import DATAGRAM_BYTES, StatsdLines, datagrams
 from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
@@ -102,8 +103,8 @@ class ExporterTests(SynchronousTestCase):
         self.counter = self.store.counter(Metric("m", Kind.COUNTER, "h"))
         self.gauge = self.store.gauge(MEASURED)
 
-    def start(self, host: str = "127.0.0.1") -> StatsdExporter:
-        settings = StatsdSettings(host, self.server.getsockname()[1], "ft.", flush_period_s=0.1)
+    def start(self, host: str = "127.0.0.1", flush_period_s: float = 0.1) -> StatsdExporter:
+        settings = StatsdSettings(host, self.server.getsockname()[1], "ft.", flush_period_s=flush_period_s)
         exporter = StatsdExporter(self.store, settings, self.reactor, self.log)
         self.successResultOf(exporter.start())
         self.addCleanup(exporter.stop)
@@ -175,6 +176,21 @@ class ExporterTests(SynchronousTestCase):
         self.assertIn("ft.m:7|c", self.received())
         self.reactor.pump([0.1] * 310)
         self.assertEqual(self.events(), ["statsd_not_reached", "statsd_reached"])
+
+    def test_a_server_that_is_down_is_said_once_at_long_flush_periods_too(self) -> None:
+        self.start(flush_period_s=35)
+        self.server.close()
+        for _ in range(8):
+            self.counter.add(1)
+            self.reactor.advance(35)
+        self.assertEqual(self.events(), ["statsd_not_reached"])
+
+    def test_one_look_up_at_a_time_whatever_it_takes(self) -> None:
+        look_ups: list[object] = []
+        self.patch(self.reactor, "callInThread", look_ups.append)
+        self.start("stats")
+        self.reactor.pump([1] * 200)
+        self.assertEqual(len(look_ups), 1)
 
     def test_a_name_that_is_unknown_is_looked_up_again_and_nothing_is_lost(self) -> None:
         addresses: list[str] = []

@@ -1,4 +1,4 @@
-"""Metrics that nobody reads."""
+"""Metrics for gateways without an exporter."""
 
 from zope.interface import implementer
 
@@ -10,10 +10,10 @@ from fleetgw.domain.ports import ICounter, IGauge, IMetrics
 @implementer(ICounter, IGauge)
 class _NullSeries:
     def add(self, amount: int) -> None:
-        """Forget it."""
+        """Do nothing."""
 
     def set_to(self, value: float) -> None:
-        """Forget it."""
+        """Do nothing."""
 
 
 _NULL_SERIES = _NullSeries()
@@ -21,14 +21,14 @@ _NULL_SERIES = _NullSeries()
 
 @implementer(IMetrics)
 class NullMetrics:
-    """Checks what it is asked for, and forgets every number."""
+    """Checks metrics and labels, and keeps no number."""
 
     def counter(self, metric: Metric, **labels: str) -> ICounter:
-        """A counter that counts nothing."""
+        """A counter that does nothing."""
         label_values(metric, Kind.COUNTER, labels)
         return _NULL_SERIES
 
     def gauge(self, metric: Metric, **labels: str) -> IGauge:
-        """A gauge that shows nothing."""
+        """A gauge that does nothing."""
         label_values(metric, Kind.GAUGE, labels)
         return _NULL_SERIES

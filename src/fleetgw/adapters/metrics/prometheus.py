@@ -1,4 +1,4 @@
-"""The store of series as text for Prometheus to scrape."""
+"""Exports the store of series as text that Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class PrometheusExporter:
-    """Writes a snapshot for each scrape. Nothing runs between scrapes, so its life is that of the port that serves it.
+    """Writes a snapshot for each scrape. Nothing runs between scrapes: the page that serves it is started and stopped.
 
-    The text is written here rather than by prometheus-client, which appends ``_total`` to the name of every counter: the
-    names are those that dashboards already use. The figures of process and garbage collector are prometheus-client's.
+    prometheus-client appends ``_total`` to the name of every counter, and dashboards use the names without it, so
+    this class writes the text itself. Figures of the process and the garbage collector are prometheus-client's.
     """
 
     def __init__(self, store: MetricStore, registry: CollectorRegistry | None = None) -> None:
-        """Show the store and ``registry``; by default, a registry of the process's and the garbage collector's figures."""
+        """Export the store and ``registry``; by default, a registry of figures of the process and the garbage collector."""
         if registry is None:
             registry = CollectorRegistry()
             ProcessCollector(registry=registry)
@@ -31,9 +31,9 @@ class PrometheusExporter:
         self._registry = registry
 
     def exposition(self) -> bytes:
-        """Everything in Prometheus' text format 0.0.4, our families by name."""
+        """All series in Prometheus' text format 0.0.4, ours in the order of their names."""
         ours = "".join(line for family in self._store.snapshot() for line in _lines(family))
-        # A label that was no UTF-8 carries surrogates.
+        # A label value that was not UTF-8 has surrogates.
         return ours.encode("utf-8", "replace") + generate_latest(self._registry)
 
 

@@ -1,4 +1,4 @@
-"""Figures of the running process under the names of the Go server's runtime gauges, and the uptime."""
+"""Gauges of the running process under the names of the Go server's runtime gauges, and the uptime."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
     from fleetgw.adapters.metrics.store import MetricStore
 
-MEASURE_AGAIN_S = 1.0
-"""Process and collector are measured at most this often, however often numbers are exported."""
+MEASURE_INTERVAL_S = 1.0
+"""Shortest time between two measurements of the process and the collector, whatever the rate of exports."""
 
 _STATUS = Path("/proc/self/status")
 _LINE = re.compile(r"^(VmRSS|RssAnon|VmStk|Threads):\s+(\d+)", re.MULTILINE)
 
 
 def process_status() -> Mapping[str, int]:
-    """``VmRSS``, ``RssAnon``, ``VmStk`` in bytes and ``Threads``, as far as the kernel gives them."""
+    """``VmRSS``, ``RssAnon`` and ``VmStk`` in bytes, and the number of ``Threads``; those that the kernel shows."""
     try:
         text = _STATUS.read_text()
     except OSError:
@@ -43,11 +43,11 @@ def process_status() -> Mapping[str, int]:
 
 
 class CollectionPauses:
-    """Counts the garbage collector's runs and their time, from ``start`` to ``stop``.
+    """Counts and times the garbage collector's runs, from ``start`` to ``stop``.
 
-    :ivar count: runs.
-    :ivar total_ns: nanoseconds of all runs together.
-    :ivar last_end_ns: the end of the latest run, nanoseconds since the epoch; 0: there was none.
+    :ivar count: number of runs.
+    :ivar total_ns: duration of all runs together.
+    :ivar last_end_ns: end of the latest run, in nanoseconds since the epoch; 0 before the first.
     """
 
     def __init__(self) -> None:
@@ -55,11 +55,11 @@ class CollectionPauses:
         self._began_ns = 0
 
     def start(self) -> None:
-        """Begin to count."""
+        """Start counting."""
         gc.callbacks.append(self._collected)
 
     def stop(self) -> None:
-        """End to count; harmless when it has ended."""
+        """Stop counting; harmless when it has stopped."""
         if self._collected in gc.callbacks:
             gc.callbacks.remove(self._collected)
 
@@ -73,9 +73,9 @@ class CollectionPauses:
 
 
 class RuntimeGauges:
-    """Sets the gauges of process, collector and uptime before each export.
+    """Sets the gauges of the process, the garbage collector and the uptime before each export.
 
-    :ivar pauses: of the garbage collector, counted while this runs.
+    :ivar pauses: runs of the garbage collector between ``start`` and ``stop``.
     """
 
     def __init__(self, store: MetricStore, monotonic: Callable[[], float]) -> None:
@@ -87,22 +87,22 @@ class RuntimeGauges:
         self._count = self._total_ns = 0
 
     def start(self) -> Deferred[None]:
-        """Begin to count the uptime, and to set the gauges. Fires at once; never fails."""
+        """Start the uptime and set the gauges from now on. Fires at once; never fails."""
         self.pauses.start()
         self._started_s = self._monotonic()
         self._store.before_export(self._before_export)
         return succeed(None)
 
     def stop(self) -> Deferred[None]:
-        """End to count. Fires at once; never fails."""
+        """Stop setting the gauges. Fires at once; never fails."""
         self.pauses.stop()
-        self._store.forget_hook(self._before_export)
+        self._store.remove_hook(self._before_export)
         return succeed(None)
 
     def _before_export(self) -> None:
         now = self._monotonic()
         self._store.gauge(UPTIME_SEC).set_to(int(now - self._started_s))
-        if self._measured_s is None or now - self._measured_s >= MEASURE_AGAIN_S:
+        if self._measured_s is None or now - self._measured_s >= MEASURE_INTERVAL_S:
             self._measure(now - (self._started_s if self._measured_s is None else self._measured_s))
             self._measured_s = now
 

@@ -1,4 +1,4 @@
-"""What identifies one time series of a metric."""
+"""Label values, which identify a time series of a metric."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from fleetgw.domain.metrics import Kind, Metric
 
 
 def label_values(metric: Metric, kind: Kind, labels: Mapping[str, str]) -> tuple[str, ...]:
-    """The values of the metric's labels, in the metric's order.
+    """Values of the metric's labels, in the metric's order.
 
     :raises ValueError: the metric is of the other kind, or ``labels`` are not exactly the metric's.
     """

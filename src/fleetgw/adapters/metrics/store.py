@@ -1,4 +1,4 @@
-"""The series of one gateway, in memory. Exporters read them as a snapshot."""
+"""The store of a gateway's series, which exporters read as a snapshot."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Gauge:
 class Family:
     """All series of one metric at one moment.
 
-    :ivar series: the number by label values, which are in the order of ``metric.labels``; never empty.
+    :ivar series: numbers by label values in the order of ``metric.labels``; never empty.
     """
 
     metric: Metric
@@ -50,7 +50,7 @@ class Family:
 
 @implementer(IMetrics)
 class MetricStore:
-    """Keeps every series without locks: to be used on the reactor's thread only."""
+    """Keeps every series, without locks: only the reactor's thread may use it."""
 
     def __init__(self) -> None:
         self._metrics: dict[str, Metric] = {}
@@ -59,7 +59,7 @@ class MetricStore:
         self._hooks: list[Callable[[], None]] = []
 
     def counter(self, metric: Metric, **labels: str) -> ICounter:
-        """The counter of ``metric`` with these labels; it is in the snapshot from now on, with 0 at first.
+        """The counter of ``metric`` with these labels; snapshots contain it from now on, starting at 0.
 
         :raises ValueError: the metric is no counter, the labels are not the metric's, or another metric has its name.
         """
@@ -74,16 +74,16 @@ class MetricStore:
         return self._gauges.setdefault(metric.name, {}).setdefault(values, _Gauge())
 
     def before_export(self, hook: Callable[[], None]) -> None:
-        """Call ``hook`` before every snapshot: it sets gauges that are measured on demand, quickly, and never raises."""
+        """Call ``hook`` before every snapshot. It sets gauges that are measured on demand, quickly, and never raises."""
         self._hooks.append(hook)
 
-    def forget_hook(self, hook: Callable[[], None]) -> None:
-        """Call ``hook`` no more; harmless when it is not called."""
+    def remove_hook(self, hook: Callable[[], None]) -> None:
+        """Stop calling ``hook``; harmless when it is not called."""
         if hook in self._hooks:
             self._hooks.remove(hook)
 
     def snapshot(self) -> Sequence[Family]:
-        """The current numbers, by metric name."""
+        """Run the hooks, and return the current numbers in the order of the metrics' names."""
         for hook in self._hooks:
             hook()
         return [Family(metric, self._numbers(name)) for name, metric in sorted(self._metrics.items())]
