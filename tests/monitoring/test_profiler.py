@@ -3,9 +3,11 @@
 import json
 import tempfile
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
-from threading import Event, Thread
-from time import monotonic
+from threading import Event, Thread, get_native_id
+from time import thread_time
+from unittest import SkipTest
 
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
@@ -22,6 +24,9 @@ from fleetgw.adapters.monitoring.profiler import (
 )
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
 from tests.monitoring.test_pages import Connection, refusals
+
+HANGS_S = 60
+"""Time after which a thread that is waited for counts as hanging; no test needs it."""
 
 
 class MemorySampler:
@@ -132,7 +137,7 @@ class LiveProfilerTests(ProfilerCase):
         self.samplers[0].ended = True  # it never answers
         stopped = self.profiler.stop()
         self.assertNoResult(stopped)
-        self.reactor.advance(profiler.FILE_WRITTEN_WITHIN_S)
+        self.reactor.advance(profiler.FILE_TIMEOUT_S)
         self.successResultOf(stopped)
 
     def test_a_file_that_cannot_be_written_is_logged(self) -> None:
@@ -183,6 +188,39 @@ class ProfileTests(ProfilerCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         self.begin("/debug/pprof/profile?seconds=5")
         self.assertEqual(len(self.samplers), 2)
+
+    def ending(self) -> tuple[Connection, Callable[[], None]]:
+        """A profile whose time is over while its sampler has not answered yet; the call lets it answer."""
+        connection = self.begin("/debug/pprof/profile?seconds=5")
+        sampler = self.samplers[-1]
+        answer, sampler._done = sampler._done, lambda _: None
+        self.reactor.advance(5)
+        return connection, lambda: (answer("main 1\n"), self.reactor.advance(0))
+
+    def test_a_client_that_leaves_while_its_profile_ends(self) -> None:
+        connection, answer = self.ending()
+        connection.protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.get("/debug/pprof/profile?seconds=5")[0], 503, "the sampler has not answered")
+        answer()
+        self.begin("/debug/pprof/profile?seconds=5")
+        self.assertEqual(len(self.samplers), 2)
+
+    def test_the_stop_while_a_profile_ends(self) -> None:
+        connection, answer = self.ending()
+        self.successResultOf(self.profiler.stop())
+        answer()
+        self.assertIn(b" 503 ", connection.transport.value())
+
+    def test_a_sampler_that_cannot_start_is_in_nobody_s_way(self) -> None:
+        def fail(_done: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        sampler, self.profiler._sampler = self.profiler._sampler, fail
+        self.assertEqual(self.get("/debug/pprof/profile?seconds=5")[0], 500)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.profiler._sampler = sampler
+        self.begin("/debug/pprof/profile?seconds=5")
+        self.assertEqual(len(self.samplers), 1)
 
     def test_the_stop_ends_it(self) -> None:
         connection = self.begin("/debug/pprof/profile?seconds=5")
@@ -266,9 +304,12 @@ class StacksTests(SynchronousTestCase):
 
 class CpuSamplerTests(SynchronousTestCase):
     def test_a_thread_that_computes_is_seen_where_it_does(self) -> None:
+        """By a fake CPU clock, in which this thread alone computes: at each reading it has used a millisecond more."""
         got: list[str] = []
         finished = Event()
         seen = Event()
+        here = get_native_id()
+        readings_us = count(1000, 1000)
         real = Stacks.add
 
         def add(stacks: Stacks, thread: str, names: list[str], time_us: int) -> None:
@@ -276,14 +317,26 @@ class CpuSamplerTests(SynchronousTestCase):
             if any("compute_until" in name for name in names):
                 seen.set()
 
+        def cpu_time(native_id: int) -> int:
+            return next(readings_us) if native_id == here else 0
+
         self.patch(Stacks, "add", add)
-        sampler = CpuSampler(lambda text: (got.append(text), finished.set()))
-        compute_until(seen, monotonic() + 30)
+        sampler = CpuSampler(lambda text: (got.append(text), finished.set()), cpu_time)
+        compute_until(seen)
         sampler.end()
-        self.assertTrue(finished.wait(30))
+        self.assertTrue(finished.wait(HANGS_S))
         self.assertRegex(got[0], r"(?m)^MainThread;.*:compute_until(;.*)? \d+$")
+        self.assertEqual({line.partition(";")[0] for line in got[0].splitlines()}, {"MainThread"})
+
+    def test_the_kernels_cpu_time_grows_while_a_thread_computes(self) -> None:
+        before_us = cpu_time_us(get_native_id())
+        if before_us is None:
+            raise SkipTest("this kernel keeps no CPU time by thread")
+        began_s = thread_time()
+        while thread_time() - began_s < 0.1:
+            sum(range(1000))
+        self.assertGreater(cpu_time_us(get_native_id()), before_us)
 
 
-def compute_until(seen: Event, deadline_s: float) -> None:
-    while not seen.is_set() and monotonic() < deadline_s:
-        sum(range(1000))
+def compute_until(seen: Event) -> None:
+    seen.wait(HANGS_S)

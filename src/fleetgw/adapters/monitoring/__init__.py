@@ -1,1 +1,1 @@
-"""Status and metrics over HTTP."""
+"""Pages over HTTP: status, metrics, profiler."""

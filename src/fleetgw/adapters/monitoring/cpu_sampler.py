@@ -1,4 +1,4 @@
-"""A CPU profile of the running process: stacks sampled in a thread, weighted by the CPU time that each thread has used."""
+"""CPU profile of the running process: a thread samples stacks, weighted by the CPU time that each thread has used."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERVAL_S = 0.01
-"""Between two samples."""
+"""Time between two samples."""
 
 MAX_FRAMES = 128
-"""Frames of a stack, innermost ones; outer ones are left out."""
+"""Maximum number of frames of a stack; the outermost ones beyond it are left out."""
 
 MAX_STACKS = 10_000
-"""Different stacks of a profile; the time of further ones is added up as one."""
+"""Maximum number of different stacks of a profile; the time of all further stacks is one sum."""
 
 _TASKS = Path("/proc/self/task")
 _OTHERS = "(further stacks)"
@@ -35,7 +35,7 @@ def frame_names(frame: FrameType | None) -> list[str]:
 
 
 def cpu_time_us(native_id: int) -> int | None:
-    """Microseconds of CPU time that a thread has used; None when it has ended, or the kernel keeps no such figure."""
+    """CPU time of a thread in microseconds; None when it has ended, or the kernel keeps no such figure."""
     try:
         return int((_TASKS / str(native_id) / "schedstat").read_bytes().split()[0]) // 1000
     except (OSError, IndexError):
@@ -49,32 +49,34 @@ class Stacks:
         self._time_us: dict[str, int] = {}
 
     def add(self, thread: str, names: list[str], time_us: int) -> None:
-        """Add time that a thread has spent in a stack."""
+        """Add CPU time that a thread has spent in a stack."""
         stack = ";".join([thread.replace(";", ":"), *names])
         if stack not in self._time_us and len(self._time_us) >= MAX_STACKS:
             stack = _OTHERS
         self._time_us[stack] = self._time_us.get(stack, 0) + time_us
 
     def collapsed(self) -> str:
-        """A line for each stack, ``thread;outer;...;inner microseconds``: flamegraph.pl and speedscope read it."""
+        """One line per stack, ``thread;outer;...;inner microseconds``, which flamegraph.pl and speedscope read."""
         return "".join(f"{stack} {time_us}\n" for stack, time_us in sorted(self._time_us.items()))
 
 
 class CpuSampler:
-    """Samples from its making until ``end``.
+    """Samples in a thread of its own, from the constructor to ``end``.
 
     :param done: called once, in the sampler's thread, with the collapsed stacks.
+    :param cpu_time: CPU time of a thread in microseconds, by its native id.
     """
 
-    def __init__(self, done: Callable[[str], None]) -> None:
+    def __init__(self, done: Callable[[str], None], cpu_time: Callable[[int], int | None] = cpu_time_us) -> None:
         self._done = done
+        self._cpu_time = cpu_time
         self._ended = Event()
         self._stacks = Stacks()
         self._cpu_us: dict[int, int] = {}
         Thread(target=self._run, name="cpu sampler", daemon=True).start()
 
     def end(self) -> None:
-        """End sampling; ``done`` is called soon after. Harmless when it has ended."""
+        """Stop sampling; ``done`` is called soon after. Harmless when it has stopped."""
         self._ended.set()
 
     def _run(self) -> None:
@@ -89,7 +91,7 @@ class CpuSampler:
             frame = frames.get(thread.ident or 0)
             if frame is None or thread is current_thread() or thread.native_id is None:
                 continue
-            now_us = cpu_time_us(thread.native_id)
+            now_us = self._cpu_time(thread.native_id)
             if now_us is None:
                 continue
             self._cpu_us[thread.native_id] = now_us

@@ -1,4 +1,4 @@
-"""Texts about the running process: its memory, and its threads. Both are to be made off the reactor's thread."""
+"""Reports on the memory and the threads of the running process. They take long: call them off the reactor's thread."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from fleetgw.adapters.metrics.runtime import process_status
 from fleetgw.adapters.monitoring.cpu_sampler import frame_names
 
 MAX_OBJECTS = 1_000_000
-"""Objects of the garbage collector that are counted by type: a list of more would hold up the reactor."""
+"""Maximum number of the garbage collector's objects for a count by type: a longer list would block the reactor."""
 
 SHOWN_TYPES = 50
-"""Types with the most objects."""
+"""Number of types in the report, those with the most objects first."""
 
-_AT_A_TIME = 5_000
+_CHUNK = 5_000
 
 
 def memory_summary() -> str:
-    """Resident memory, Python's allocator and garbage collector, and the types with most objects."""
+    """Resident memory, figures of the allocator and the garbage collector, and the types with the most objects."""
     lines = [f"{name} {number}" for name, number in process_status().items()]
     lines.append(f"allocated_blocks {sys.getallocatedblocks()}")
-    lines.append(f"frozen_objects {gc.get_freeze_count()}")  # of the start: the collector leaves them out
+    lines.append(f"frozen_objects {gc.get_freeze_count()}")  # of the start, which the collector skips
     counts, stats = gc.get_count(), gc.get_stats()
     for generation, (count, stat) in enumerate(zip(counts, stats, strict=True)):
         figures = " ".join(f"{name}={number}" for name, number in stat.items())
@@ -36,14 +36,14 @@ def _types() -> list[str]:
         return [f"objects by type: left out, there are more than {MAX_OBJECTS}"]
     objects = gc.get_objects()
     counter: Counter[type] = Counter()
-    for start in range(0, min(len(objects), MAX_OBJECTS), _AT_A_TIME):  # other threads run between the parts
-        counter.update(map(type, objects[start : start + _AT_A_TIME]))
+    for start in range(0, min(len(objects), MAX_OBJECTS), _CHUNK):  # other threads run between two chunks
+        counter.update(map(type, objects[start : start + _CHUNK]))
     heading = f"objects by type, of {len(objects)} that the garbage collector tracks:"
     return [heading, *(f"{count} {kind.__module__}.{kind.__qualname__}" for kind, count in counter.most_common(SHOWN_TYPES))]
 
 
 def thread_stacks() -> str:
-    """Every thread with its stack, innermost frame last."""
+    """Every thread and its stack, innermost frame last."""
     frames = sys._current_frames()
     parts = []
     for thread in live_threads():

@@ -1,4 +1,4 @@
-"""Small pages over plain HTTP, rendered on the reactor's thread."""
+"""A small HTTP server of pages, which are rendered on the reactor's thread."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 _log = Logger()
 
 REQUEST_TIMEOUT_S = 10
-"""Time for a request to arrive as a whole, from the connection or its first byte on."""
+"""Longest time for a request to arrive completely, from the connection or the request's first byte on."""
 
 IDLE_TIMEOUT_S = 60
-"""Time that a connection may stay idle between two requests."""
+"""Longest time that a connection may stay idle between two requests."""
 
 MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS = 64, 16
-"""Of one site, in all and per IPv4 address or IPv6 /64 network, unless it says otherwise."""
+"""Default maximum of a site's connections: in all, and per IPv4 address or IPv6 /64 network."""
 
 TEXT = b"text/plain; charset=utf-8"
 
 
 @frozen
 class Answer:
-    """What a page answers a request with."""
+    """A response."""
 
     body: bytes
     code: int = http.OK
@@ -48,14 +48,14 @@ class Answer:
 
 
 Query: TypeAlias = "Mapping[str, str]"
-"""The parameters of a request by name, the first of each."""
+"""Parameters of a request by name; of repeated ones the first."""
 
 Page: TypeAlias = "Callable[[Query], Answer | Deferred[Answer]]"
-"""Called for each request, whatever its method; must not block. The Deferred is cancelled when the client leaves."""
+"""Called for each request of any method; must not block. The Deferred is cancelled when the client disconnects."""
 
 
 class _Pages(Resource):
-    """Answers by exact path, any method alike, as the Go server does."""
+    """Dispatches requests by exact path and ignores the method, as the Go server does."""
 
     isLeaf = True
 
@@ -64,7 +64,7 @@ class _Pages(Resource):
         self._pages = pages
 
     def render(self, request: Request) -> bytes | int:
-        """The page of the request's path, or 404."""
+        """Render the page of the request's path, or 404."""
         request.responseHeaders.setRawHeaders(b"Server", [b"fleetgw"])
         page = self._pages.get(request.path)
         if page is None:
@@ -85,18 +85,18 @@ def _query(request: Request) -> Query:
 
 
 def _begin(request: Request, answer: Answer) -> bytes:
-    """Set code and type; return the body."""
+    """Set status code and content type; return the body."""
     request.setResponseCode(answer.code)
     request.responseHeaders.setRawHeaders(b"Content-Type", [answer.content_type])
     return answer.body
 
 
 def _answer_later(request: Request, awaited: Deferred[Answer]) -> None:
-    client_has_left = False
+    disconnected = False
 
-    def left(_reason: Failure) -> None:
-        nonlocal client_has_left
-        client_has_left = True
+    def client_disconnected(_reason: Failure) -> None:
+        nonlocal disconnected
+        disconnected = True
         awaited.cancel()
 
     def failed(reason: Failure) -> Answer:
@@ -106,61 +106,61 @@ def _answer_later(request: Request, awaited: Deferred[Answer]) -> None:
         return Answer(b"internal error\n", http.INTERNAL_SERVER_ERROR)
 
     def write(answer: Answer) -> None:
-        if not client_has_left:
+        if not disconnected:
             body = _begin(request, answer)
             request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
             request.write(body)
             request.finish()
 
-    request.notifyFinish().addErrback(left)
+    request.notifyFinish().addErrback(client_disconnected)
     awaited.addErrback(failed).addCallback(write)
 
 
 class _BodilessRequest(Request):
-    """A request whose body is read past: no page takes one, so none is stored."""
+    """A request whose body is discarded: no page reads one."""
 
     def gotLength(self, _length: int | None) -> None:
-        """Make room for no body, however long the request says it is."""
+        """Allocate nothing for the body, whatever length the request announces."""
         super().gotLength(0)  # type: ignore[no-untyped-call]  # untyped in Twisted
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Drop a piece of the body."""
+        """Discard a part of the body."""
 
 
 class _Channel(http.HTTPChannel):
-    """One connection: the time of a request counts from its beginning, however many pieces it comes in."""
+    """A connection whose request timeout counts from the request's first byte, so that slow clients cannot extend it."""
 
     _idle = False
 
     @property
     def host(self) -> str:
-        """The address of the peer."""
+        """Address of the peer."""
         return str(getattr(self.getPeer(), "host", ""))  # type: ignore[no-untyped-call]  # untyped in Twisted
 
     def connectionMade(self) -> None:
-        """The first request is to come."""
+        """Register the connection."""
         self.site = cast("PageSite", self.factory)
         self.site.connections.add(self, self.host)
         super().connectionMade()  # type: ignore[no-untyped-call]  # untyped in Twisted
 
     def dataReceived(self, data: bytes) -> None:
-        """Some bytes of a request."""
+        """Start the request timeout with the first bytes of a request."""
         if self._idle:
             self._idle = False
             self.setTimeout(REQUEST_TIMEOUT_S)  # type: ignore[no-untyped-call]  # untyped in Twisted
         super().dataReceived(data)  # type: ignore[no-untyped-call]  # untyped in Twisted
 
     def resetTimeout(self) -> None:
-        """Grant no more time for a piece of a request."""
+        """Keep the timeout: a further part of a request does not extend it."""
 
     def requestDone(self, request: Request) -> None:
-        """A request has been answered."""
+        """Start the idle timeout after a response."""
         super().requestDone(request)  # type: ignore[no-untyped-call]  # untyped in Twisted
         self._idle = True
         self.setTimeout(IDLE_TIMEOUT_S)  # type: ignore[no-untyped-call]  # untyped in Twisted
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The connection has gone."""
+        """Unregister the connection."""
         self.site.connections.remove(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]  # untyped in Twisted
 
@@ -168,7 +168,7 @@ class _Channel(http.HTTPChannel):
 class PageSite(Site):
     """An HTTP server of a few pages, without an access log. Twisted limits request line and headers to 16 KiB.
 
-    When all connections are taken, the addresses with the most of them lose their oldest.
+    When the maximum number of connections is reached, the addresses with the most connections lose their oldest.
     """
 
     protocol = _Channel  # type: ignore[assignment]  # Twisted declares only its own wrapper, which is for HTTP/2
@@ -181,7 +181,7 @@ class PageSite(Site):
         max_connections: int = MAX_CONNECTIONS,
         max_connections_per_address: int = MAX_CONNECTIONS_PER_ADDRESS,
     ) -> None:
-        """Serve ``pages`` by path (``b"/status"``); ``reactor`` times the connections out."""
+        """Serve ``pages`` by path (``b"/status"``); ``reactor`` is the clock of the timeouts."""
         super().__init__(  # type: ignore[no-untyped-call]  # untyped in Twisted
             _Pages(pages),
             requestFactory=_BodilessRequest,
@@ -191,8 +191,8 @@ class PageSite(Site):
         self.connections: Presence[_Channel] = Presence(max_connections, max_connections_per_address)
         self._refusals = refusals
 
-    def buildProtocol(self, addr: IAddress | None) -> _Channel | None:  # type: ignore[override]  # Twisted's says always
-        """A connection; None when it is one too many."""
+    def buildProtocol(self, addr: IAddress | None) -> _Channel | None:  # type: ignore[override]  # Twisted's signature has no None
+        """Make the protocol of a connection; None when there are too many."""
         host = str(getattr(addr, "host", ""))
         if self.connections.is_full_for(host):
             self._refusals.add(Refusal.FULL_ADDRESS, host)
@@ -207,4 +207,4 @@ class PageSite(Site):
         return cast("_Channel", super().buildProtocol(addr))  # type: ignore[no-untyped-call]  # untyped in Twisted
 
     def startFactory(self) -> None:
-        """Open no access log, and start no clock for one."""
+        """Do nothing: there is no access log to open, and no clock for its timestamps."""

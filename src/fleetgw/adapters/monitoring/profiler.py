@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 
 MAX_CONNECTIONS = 8
-"""Connections to the port, from whichever address."""
+"""Maximum number of connections to the port, from all addresses together."""
 
 PROFILE_S, MAX_PROFILE_S = 30, 300
-"""Seconds of a CPU profile: by default, and at most."""
+"""Duration of a CPU profile in seconds: the default and the maximum."""
 
-FILE_WRITTEN_WITHIN_S = 2.0
-"""How long the stop of the gateway waits for the file of the live profiler."""
+FILE_TIMEOUT_S = 2.0
+"""Longest wait for the live profiler's file when the gateway stops."""
 
 _JSON = b"application/json"
 _INDEX = b"""\
@@ -49,7 +49,7 @@ _BUSY = Answer(b"another request of this kind is under way\n", http.SERVICE_UNAV
 
 
 class Profiler:
-    """Looks into the running process on request; it costs nothing until it is asked.
+    """Inspects the running process on request; it costs nothing without a request.
 
     :param profiling_path: the file of the live profiler; empty: there is none.
     :ivar pages: by path.
@@ -82,17 +82,17 @@ class Profiler:
         }
 
     def start(self) -> Deferred[None]:
-        """Nothing runs until a request comes. Fires at once."""
+        """Do nothing: profiles start on request. Fires at once."""
         return succeed(None)
 
     def stop(self) -> Deferred[None]:
-        """End every profile; fires when the live profiler's file is written, or after a moment. Never fails."""
+        """End every profile. Fires when the live profiler's file is written, or after ``FILE_TIMEOUT_S``. Never fails."""
         if self._profile_under_way is not None:
             self._profile_under_way.cancel()
         self._end_live()
         waiter: Deferred[None] = Deferred()
         self._written.chainDeferred(waiter)
-        waiter.addTimeout(FILE_WRITTEN_WITHIN_S, self._reactor)
+        waiter.addTimeout(FILE_TIMEOUT_S, self._reactor)
         return waiter.addErrback(lambda _timed_out: None)
 
     def _gc_stats(self, _query: Query) -> Answer:
@@ -136,7 +136,7 @@ class Profiler:
         error = ""
         try:
             Path(self._profiling_path).write_text(text, encoding="utf-8", errors="replace")
-        except OSError as problem:
+        except (OSError, ValueError) as problem:  # ValueError: a NUL in the path
             error = str(problem)
         self._reactor.callFromThread(self._report, error, written)
 
@@ -153,7 +153,8 @@ class Profiler:
             return _BUSY
 
         def end(_answer: Deferred[Answer]) -> None:
-            timer.cancel()
+            if timer.active():
+                timer.cancel()
             sampler.end()
 
         def sampled(collapsed: str) -> None:
@@ -162,9 +163,9 @@ class Profiler:
                 answer.callback(Answer(collapsed.encode("utf-8", "replace")))
 
         answer: Deferred[Answer] = Deferred(end)
-        self._profile_under_way = answer
         sampler = self._sampler(lambda collapsed: self._reactor.callFromThread(sampled, collapsed))
         timer = self._reactor.callLater(int(text), sampler.end)
+        self._profile_under_way = answer
         return answer
 
     def _inspect(self, inspection: Callable[[], str]) -> Answer | Deferred[Answer]:
@@ -176,7 +177,7 @@ class Profiler:
         def inspect() -> None:
             try:
                 made = Answer(inspection().encode("utf-8", "replace"))
-            except Exception as error:  # a figure that this system does not have, say: the client is told
+            except Exception as error:  # for instance a file in /proc that this system does not have
                 made = Answer(f"{type(error).__name__}: {error}\n".encode(), http.INTERNAL_SERVER_ERROR)
             self._reactor.callFromThread(inspected, made)
 

@@ -14,10 +14,10 @@ _SERVING, _STOPPING = Answer(b"ok"), Answer(b"stopping", http.SERVICE_UNAVAILABL
 
 
 def make_status_site(is_serving: Callable[[], bool], reactor: IReactorTime, refusals: Refusals) -> Site:
-    """``GET /status`` answers 200 ``ok``, and 503 ``stopping`` once ``is_serving`` says no."""
+    """``GET /status`` answers 200 ``ok``, and 503 ``stopping`` once ``is_serving`` returns False."""
     return PageSite({b"/status": lambda _: _SERVING if is_serving() else _STOPPING}, reactor, refusals)
 
 
 def make_metrics_site(exposition: Callable[[], bytes], reactor: IReactorTime, refusals: Refusals) -> Site:
-    """``GET /metrics`` answers with ``exposition`` (``PrometheusExporter.exposition``), made for each request."""
+    """``GET /metrics`` answers with the text that ``exposition`` (``PrometheusExporter.exposition``) returns."""
     return PageSite({b"/metrics": lambda _: Answer(exposition(), content_type=_EXPOSITION)}, reactor, refusals)
