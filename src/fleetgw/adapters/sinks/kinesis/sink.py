@@ -12,8 +12,8 @@ from fleetgw.adapters.sinks.kinesis.client import BotoClient
 from fleetgw.adapters.sinks.kinesis.settings import credential_files, read_settings
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.request_sink import ServiceDelivery
 from fleetgw.adapters.sinks.support.serial_worker import SerialWorker
-from fleetgw.adapters.sinks.support.service import ServiceDelivery
 from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
 from fleetgw.domain.ports import IHoldsCopies, IPromptDispatcher, IReloadable
 

@@ -15,8 +15,8 @@ import grpc
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1.types import GetTopicRequest, PublishRequest, PublishResponse, PubsubMessage, Topic
 
+from fleetgw.adapters.sinks.support.destination_watch import Missing, OperatorActionRequired, Unauthenticated, Unreachable
 from fleetgw.adapters.sinks.support.requests import BatchRejected, Busy
-from fleetgw.adapters.sinks.support.watch import Missing, OperatorActionRequired, Unauthenticated, Unreachable
 from fleetgw.domain.ports import RECEIPT
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from zope.interface import implementer
 
 from fleetgw.adapters.sinks.pubsub.publisher import GrpcPublisher
 from fleetgw.adapters.sinks.pubsub.settings import MAX_RETRIES, credential_files, read_settings
+from fleetgw.adapters.sinks.support.destination_watch import Missing
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.request_sink import ServiceDelivery
 from fleetgw.adapters.sinks.support.serial_worker import SerialWorker
-from fleetgw.adapters.sinks.support.service import ServiceDelivery
 from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
-from fleetgw.adapters.sinks.support.watch import Missing
 from fleetgw.domain.errors import NotConnected
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import IHoldsCopies, IPromptDispatcher, IReloadable
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from fleetgw.adapters.sinks.pubsub.settings import PubsubSettings
     from fleetgw.adapters.sinks.support.context import SinkContext
+    from fleetgw.adapters.sinks.support.request_sink import Publisher
     from fleetgw.adapters.sinks.support.serial_worker import Worker
-    from fleetgw.adapters.sinks.support.service import Publisher
     from fleetgw.domain.ports import Outcome, Readiness
     from fleetgw.domain.records import Record
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.sinks.support.context import SinkContext
+from fleetgw.adapters.sinks.support.destination_watch import Missing, Unauthenticated, Unreachable
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
-from fleetgw.adapters.sinks.support.service import ServiceDelivery
+from fleetgw.adapters.sinks.support.request_sink import ServiceDelivery
 from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
-from fleetgw.adapters.sinks.support.watch import Missing, Unauthenticated, Unreachable
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
 from fleetgw.domain.records import Record

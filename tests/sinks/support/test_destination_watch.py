@@ -4,8 +4,14 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from fleetgw.adapters.sinks.support.destination_watch import (
+    LOOK_MAX_S,
+    DestinationWatch,
+    Missing,
+    OperatorActionRequired,
+    Unreachable,
+)
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
-from fleetgw.adapters.sinks.support.watch import LOOK_MAX_S, DestinationWatch, Missing, OperatorActionRequired, Unreachable
 from fleetgw.domain.ports import RECEIPT, NotReady, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.defer import Deferred, succeed
 
 from fleetgw.adapters.files.watched import WatchedFiles
+from fleetgw.adapters.sinks.support.destination_watch import DestinationWatch, Unauthenticated, Unreachable
 from fleetgw.adapters.sinks.support.requests import Requests
 from fleetgw.adapters.sinks.support.results import Burst
-from fleetgw.adapters.sinks.support.watch import DestinationWatch, Unauthenticated, Unreachable
 from fleetgw.domain.errors import NotConnected, Retryable
 
 if TYPE_CHECKING:
