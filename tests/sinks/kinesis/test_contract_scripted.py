@@ -9,7 +9,7 @@ from twisted.trial.unittest import TestCase
 from fleetgw.adapters.sinks.kinesis.settings import KinesisSettings
 from fleetgw.adapters.sinks.kinesis.sink import KinesisSink
 from fleetgw.adapters.sinks.support.context import SinkContext
-from fleetgw.adapters.sinks.support.destination_watch import Unreachable
+from fleetgw.adapters.sinks.support.request_errors import Unreachable
 from fleetgw.domain.errors import DeliveryError
 from fleetgw.domain.ports import RECEIPT, IDispatcher, Outcome
 from fleetgw.domain.records import Record

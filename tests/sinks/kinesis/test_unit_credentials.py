@@ -13,7 +13,7 @@ from fleetgw.adapters.sinks.kinesis.client import BotoClient
 from fleetgw.adapters.sinks.kinesis.settings import KinesisSettings, credential_files
 from fleetgw.adapters.sinks.kinesis.sink import KinesisSink
 from fleetgw.adapters.sinks.support.context import SinkContext
-from fleetgw.adapters.sinks.support.destination_watch import Unauthenticated
+from fleetgw.adapters.sinks.support.request_errors import Unauthenticated
 from fleetgw.domain.ports import RECEIPT, IReloadable, NotReady, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.sinks.pubsub.publisher import ATTRIBUTE_BYTES, _meaning, publish_request
 from fleetgw.adapters.sinks.pubsub.settings import credential_files
-from fleetgw.adapters.sinks.support.destination_watch import OperatorActionRequired, Unauthenticated, Unreachable
+from fleetgw.adapters.sinks.support.request_errors import OperatorActionRequired, Unauthenticated, Unreachable
 from fleetgw.testing.sink_doubles import make_record
 
 

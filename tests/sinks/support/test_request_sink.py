@@ -1,4 +1,4 @@
-"""A sink's life with its service: the publisher is made, kept and closed; a watcher looks; requests fare as they may."""
+"""The life of a sink with its service: publishers are made, replaced and closed; probes; requests and their outcomes."""
 
 import gc
 import tempfile
@@ -9,19 +9,19 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.sinks.support.context import SinkContext
-from fleetgw.adapters.sinks.support.destination_watch import Missing, Unauthenticated, Unreachable
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
-from fleetgw.adapters.sinks.support.request_sink import ServiceDelivery
+from fleetgw.adapters.sinks.support.request_errors import Missing, Unauthenticated, Unreachable
+from fleetgw.adapters.sinks.support.request_sink import RequestSink
 from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
-from fleetgw.domain.errors import NotConnected, Retryable
+from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
 from fleetgw.domain.records import Record
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 
 
 class HeldWorker:
-    """Does its jobs when told to."""
+    """Runs its jobs when told to."""
 
     def __init__(self) -> None:
         self.jobs: list[Callable[[], None]] = []
@@ -39,38 +39,29 @@ class HeldPublisher:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, list[str], Callable[[Sequence[Outcome]], None]]] = []
-        self.looks: list[str] = []
+        self.probes: list[str] = []
         self.closed = 0
-        self.trouble: Unreachable | None = None
+        self.error: Unreachable | None = None
 
     def publish(self, destination: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
         self.sent.append((destination, [record.payload.decode() for record in records], done))
 
     def fault(self, destination: str) -> Unreachable | None:
-        self.looks.append(destination)
-        return self.trouble
+        self.probes.append(destination)
+        return self.error
 
     def close(self) -> None:
         self.closed += 1
 
 
-class ServiceDeliveryTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.clock = ThreadlessReactor()
-        self.log = ReadableLog()
-        metrics = ReadableMetrics()
-        self.trouble: Unreachable | None = None
-        self.made: list[HeldPublisher] = []
-        self.answers: list[tuple[list[str], Sequence[Outcome]]] = []
-        self.worker = HeldWorker()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.key = Path(folder.name, "key")
-        self.key.write_text("old")
-        self.delivery = ServiceDelivery(
-            SinkContext("s", {}, "fleet", ("V", "alerts"), self.clock, metrics, self.log),
-            "Service",
-            self.make_publisher,
+class ScriptedSink(RequestSink):
+    """Over publishers that the test makes."""
+
+    def __init__(
+        self, context: SinkContext, make_publisher: Callable[[], HeldPublisher], worker: HeldWorker, credential_file: Path
+    ) -> None:
+        super().__init__(
+            context,
             {"V": "one", "alerts": "two"},
             RequestLimits(
                 records=5,
@@ -79,33 +70,56 @@ class ServiceDeliveryTests(SynchronousTestCase):
                 requests=2,
                 payload_bytes=900,
                 retries=2,
-                timeout_s=10,
             ),
-            numbers=PublishNumbers(metrics, "s", "Published.", ("V", "alerts")),
-            failures=FailureLog(self.log, "s_err", self.clock),
-            credential_files=[self.key],
-            answered=lambda records, outcomes: self.answers.append(([each.payload.decode() for each in records], outcomes)),
+            timeout_s=10,
+            numbers=PublishNumbers(context.metrics, "s", "Published.", context.record_types),
+            failures=FailureLog(context.log, "s_err", context.reactor),
+            make_worker=lambda _: worker,
+            credential_files=[credential_file],
         )
+        self._make = make_publisher
+        self.answers: list[tuple[list[str], Sequence[Outcome]]] = []
 
     def make_publisher(self) -> HeldPublisher:
-        if self.trouble is not None:
-            raise self.trouble
+        return self._make()
+
+    def answered(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+        self.answers.append(([record.payload.decode() for record in records], outcomes))
+
+
+class RequestSinkTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = ThreadlessReactor()
+        self.log = ReadableLog()
+        self.error: Unreachable | None = None
+        self.made: list[HeldPublisher] = []
+        self.worker = HeldWorker()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.key = Path(folder.name, "key")
+        self.key.write_text("old")
+        context = SinkContext("s", {}, "fleet", ("V", "alerts"), self.clock, ReadableMetrics(), self.log)
+        self.sink = ScriptedSink(context, self.make_publisher, self.worker, self.key)
+
+    def make_publisher(self) -> HeldPublisher:
+        if self.error is not None:
+            raise self.error
         self.made.append(HeldPublisher())
         return self.made[-1]
 
     def start(self) -> None:
-        self.delivery.start(self.worker)
-        self.look()
+        self.sink.start()
+        self.probe()
 
-    def look(self) -> None:
-        """Do what the watcher has to do, and take what it has found."""
+    def probe(self) -> None:
+        """Run what the thread has to do, and take the results."""
         jobs, self.worker.jobs = self.worker.jobs, []
         for job in jobs:
             job()
         self.clock.advance(0)
 
     def dispatch(self, text: str):
-        answer = self.delivery.dispatch([make_record("a", payload=text.encode())])
+        answer = self.sink.dispatch([make_record("a", payload=text.encode())])
         self.clock.advance(0)
         return answer
 
@@ -113,51 +127,66 @@ class ServiceDeliveryTests(SynchronousTestCase):
         _, _, done = self.made[0].sent.pop(0)
         done(outcomes)
 
-    def test_records_wait_for_the_first_look(self) -> None:
-        self.delivery.start(self.worker)
+    def failures_of(self, answer) -> list[Outcome]:
+        return [outcome for outcome in self.successResultOf(answer) if outcome is not RECEIPT]
+
+    def test_records_wait_for_the_first_probe(self) -> None:
+        self.sink.start()
         answer = self.dispatch("1")
-        self.look()
+        self.probe()
         self.clock.advance(0)
         (publisher,) = self.made
-        self.assertEqual(publisher.looks, ["one", "two"])
-        self.assertEqual(self.delivery.readiness(), Ready())
+        self.assertEqual(publisher.probes, ["one", "two"])
+        self.assertEqual(self.sink.readiness(), Ready())
         self.assertEqual([sent[:2] for sent in publisher.sent], [("one", ["1"])])
         self.answer(RECEIPT)
         self.assertNoResult(answer)
         self.clock.advance(0)
         self.assertEqual(self.successResultOf(answer), [RECEIPT])
-        self.assertEqual(self.answers, [(["1"], (RECEIPT,))])
+        self.assertEqual(self.sink.answers, [(["1"], (RECEIPT,))])
 
     def test_without_a_publisher_records_come_back_with_the_reason(self) -> None:
-        self.trouble = Unreachable("no credentials")
+        self.error = Unreachable("no credentials")
         self.start()
         answer = self.dispatch("1")
         self.clock.advance(0)
-        self.assertEqual(self.successResultOf(answer), [self.trouble])
-        self.assertEqual(self.answers, [(["1"], [self.trouble])])
-        self.assertEqual(self.delivery.readiness(), NotReady("no credentials"))
+        self.assertEqual(self.successResultOf(answer), [self.error])
+        self.assertEqual(self.sink.answers, [(["1"], [self.error])])
+        self.assertEqual(self.sink.readiness(), NotReady("no credentials"))
+        self.assertEqual(self.log.fields_of("s_err")[0]["kind"], "Unreachable")
 
-    def test_a_publisher_is_made_by_a_later_look_and_kept(self) -> None:
-        self.trouble = Unreachable("no credentials")
+    def test_a_later_probe_makes_a_publisher_and_keeps_it(self) -> None:
+        self.error = Unreachable("no credentials")
         self.start()
-        self.trouble = None
+        self.error = None
         self.clock.advance(0.5)
-        self.look()
-        self.assertEqual(self.delivery.readiness(), Ready())
+        self.probe()
+        self.assertEqual(self.sink.readiness(), Ready())
         self.dispatch("1")
         self.answer(Missing("gone"))
         self.clock.advance(0)
-        self.assertEqual(self.delivery.readiness(), NotReady("one: gone"))
+        self.assertEqual(self.sink.readiness(), NotReady("one: gone"))
         self.clock.advance(0.5)
-        self.look()
-        self.assertEqual(self.delivery.readiness(), Ready())
+        self.probe()
+        self.assertEqual(self.sink.readiness(), Ready())
         (publisher,) = self.made
-        self.assertEqual(publisher.looks, ["one", "two"] * 2)
+        self.assertEqual(publisher.probes, ["one", "two"] * 2)
+        events = [(event, fields.get("error")) for _, event, fields in self.log.entries if event.startswith("sink_")]
+        self.assertEqual(events, [("sink_ready", None), ("sink_not_ready", "one: gone"), ("sink_ready", None)])
 
-    def test_stopping_waits_for_what_is_under_way(self) -> None:
+    def test_failures_are_logged(self) -> None:
+        self.start()
+        self.dispatch("1")
+        self.answer(Rejected("no"))
+        self.clock.advance(0)
+        self.assertEqual(
+            self.log.fields_of("s_err"), [{"error": "no", "kind": "Rejected", "more_unwritten": 0, "record_type": "V"}]
+        )
+
+    def test_stopping_waits_for_requests_in_flight(self) -> None:
         self.start()
         answer = self.dispatch("1")
-        stopped = self.delivery.stop()
+        stopped = self.sink.stop()
         self.assertNoResult(stopped)
         self.assertEqual((self.worker.has_quit, self.made[0].closed), (False, 0))
         self.answer(RECEIPT)
@@ -169,40 +198,40 @@ class ServiceDeliveryTests(SynchronousTestCase):
     def test_giving_up(self) -> None:
         self.start()
         answer = self.dispatch("1")
-        stopped = self.delivery.stop()
+        stopped = self.sink.stop()
         stopped.cancel()
         (outcome,) = self.successResultOf(answer)
-        self.assertEqual((type(outcome), str(outcome)), (Retryable, "the sink stopped before Service answered"))
+        self.assertEqual((type(outcome), str(outcome)), (Retryable, "the s sink stopped before the record was delivered"))
         self.successResultOf(stopped)
         self.assertEqual((self.worker.has_quit, self.made[0].closed), (True, 1))
         self.answer(RECEIPT)
         self.clock.advance(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_a_publisher_that_comes_after_the_end_is_closed(self) -> None:
-        self.delivery.start(self.worker)
-        self.successResultOf(self.delivery.stop())
-        self.look()
+    def test_a_publisher_made_after_the_end_is_closed(self) -> None:
+        self.sink.start()
+        self.successResultOf(self.sink.stop())
+        self.probe()
         (publisher,) = self.made
         self.assertEqual(publisher.closed, 1)
-        self.assertEqual(self.delivery.readiness(), NotReady("stopped"))
+        self.assertEqual(self.sink.readiness(), NotReady("stopped"))
 
     def test_before_the_start_and_after_the_end(self) -> None:
         answers = [self.dispatch("1")]
         self.start()
-        self.delivery.stop()
+        self.sink.stop()
         answers.append(self.dispatch("1"))
         for answer in answers:
             (outcome,) = self.successResultOf(answer)
-            self.assertEqual((type(outcome), str(outcome)), (NotConnected, "the Service sink is not running"))
+            self.assertEqual((type(outcome), str(outcome)), (NotConnected, "the s sink is not running"))
 
-    def test_files_that_change_are_read_by_another_publisher(self) -> None:
+    def test_another_publisher_reads_changed_files(self) -> None:
         self.start()
         answer = self.dispatch("1")
-        self.assertEqual(self.delivery.reload(), [])
+        self.assertEqual(self.sink.reload(), [])
         self.key.write_text("new one")
-        self.assertEqual(self.delivery.reload(), [str(self.key)])
-        self.look()
+        self.assertEqual(self.sink.reload(), [str(self.key)])
+        self.probe()
         old, new = self.made
         self.assertEqual(old.closed, 0, "it still owes an answer")
         self.answer(RECEIPT)
@@ -211,57 +240,96 @@ class ServiceDeliveryTests(SynchronousTestCase):
         self.assertEqual((old.closed, new.closed), (1, 0))
         self.dispatch("2")
         self.assertEqual([texts for _, texts, _ in new.sent], [["2"]])
-        self.assertEqual(self.delivery.reload(), [])
+        self.assertEqual(self.sink.reload(), [])
+
+    def test_a_replaced_publisher_that_never_answers_is_closed_at_the_end(self) -> None:
+        self.start()
+        answer = self.dispatch("1")
+        self.key.write_text("new one")
+        self.sink.reload()
+        self.probe()
+        old, new = self.made
+        self.clock.advance(10)
+        self.assertEqual(len(self.failures_of(answer)), 1)
+        self.assertEqual((old.closed, new.closed), (0, 0))
+        self.successResultOf(self.sink.stop())
+        self.assertEqual((old.closed, new.closed), (1, 1))
+        self.answer(RECEIPT)
+        self.clock.advance(0)
+        self.assertEqual((old.closed, new.closed), (1, 1))
+
+    def test_a_probe_that_ends_after_the_end_closes_nothing_twice(self) -> None:
+        self.start()
+        self.key.write_text("useless")
+        self.error = Unauthenticated("no key in it")
+        self.sink.reload()
+        answer = self.dispatch("1")
+        stopped = self.sink.stop()
+        stopped.cancel()
+        self.assertEqual(len(self.failures_of(answer)), 1)
+        self.probe()
+        self.clock.advance(60)
+        (publisher,) = self.made
+        self.assertEqual((publisher.closed, len(publisher.sent)), (1, 1))
+
+    def test_records_given_up_before_the_first_probe_are_not_sent_after_it(self) -> None:
+        self.sink.start()
+        answer = self.dispatch("1")
+        self.sink.stop().cancel()
+        self.assertEqual(len(self.failures_of(answer)), 1)
+        self.probe()
+        self.clock.advance(60)
+        self.assertEqual(self.sink.answers, [])
 
     def test_files_that_cannot_be_used_leave_the_old_publisher(self) -> None:
         self.start()
         self.key.write_text("useless")
-        self.trouble = Unauthenticated("no key in it")
-        self.assertEqual(self.delivery.reload(), [str(self.key)])
-        self.look()
-        self.assertEqual(self.delivery.readiness(), Ready())
+        self.error = Unauthenticated("no key in it")
+        self.assertEqual(self.sink.reload(), [str(self.key)])
+        self.probe()
+        self.assertEqual(self.sink.readiness(), Ready())
         self.assertEqual(self.log.fields_of("s_err")[-1]["error"], "no key in it")
-        self.trouble = None
-        self.assertEqual(self.delivery.reload(), [str(self.key)], "it is tried again")
-        self.look()
+        self.error = None
+        self.assertEqual(self.sink.reload(), [str(self.key)], "it is tried again")
+        self.probe()
         self.assertEqual(len(self.made), 2)
 
-    def test_credentials_that_are_refused_are_read_again(self) -> None:
-        """By themselves within a second, not once in a minute; and no more often than looks are due."""
+    def test_refused_credentials_are_read_again(self) -> None:
+        """Within a second, without a reload; and no more often than probes are due."""
         self.start()
         for _ in range(5):
             self.dispatch("1")
             self.answer(Unauthenticated("expired"))
             self.clock.advance(0)
-        self.assertIsInstance(self.delivery.readiness(), NotReady)
+        self.assertIsInstance(self.sink.readiness(), NotReady)
         self.key.write_text("new one")
         self.clock.advance(1)
-        self.look()
+        self.probe()
         self.assertEqual([each.closed for each in self.made], [1, 0])
         self.assertEqual(self.log.fields_of("credentials_reloaded"), [{"dispatcher": "s", "files": [str(self.key)]}])
-        self.assertEqual(self.delivery.readiness(), Ready())
+        self.assertEqual(self.sink.readiness(), Ready())
         self.clock.advance(60)
-        self.look()
-        self.assertEqual(len(self.made), 2, "these are in order")
+        self.probe()
+        self.assertEqual(len(self.made), 2, "the new ones are accepted")
 
-    def test_credentials_that_are_refused_and_have_not_changed(self) -> None:
-        """They may not be of a file: another publisher is made, but seldom."""
+    def test_refused_credentials_that_have_not_changed(self) -> None:
+        """They may not come from a file: another publisher is made every 30 s."""
         self.start()
-        self.made[0].trouble = Unauthenticated("expired")
+        self.made[0].error = Unauthenticated("expired")
         self.dispatch("1")
         self.answer(Unauthenticated("expired"))
         for _ in range(290):
             self.clock.advance(0.1)
-            self.look()
+            self.probe()
         self.assertEqual(len(self.made), 1)
         for _ in range(30):
             self.clock.advance(0.1)
-            self.look()
+            self.probe()
         self.assertEqual(len(self.made), 2)
-        self.assertEqual(self.delivery.readiness(), Ready())
+        self.assertEqual(self.sink.readiness(), Ready())
 
-    def test_publishers_made_anew_leave_nothing(self) -> None:
-        """Without the collector, which hardly runs."""
+    def test_replaced_publishers_leave_nothing_behind(self) -> None:
+        """Not even for the garbage collector."""
         self.start()
         self.made.clear()
         gone = []
@@ -269,28 +337,28 @@ class ServiceDeliveryTests(SynchronousTestCase):
         self.addCleanup(gc.enable)
         for number in range(1000):
             self.key.write_text("x" * number)
-            self.delivery.reload()
-            self.look()
+            self.sink.reload()
+            self.probe()
             gone.append(weakref.ref(self.made.pop()))
         self.assertEqual(sum(each() is not None for each in gone), 1)
 
     def test_a_service_that_comes_and_goes_is_found_again_within_a_second(self) -> None:
-        """Away 25 s, there 8 s, five times: it is looked for every second while records wait."""
+        """Away for 25 s, back for 8 s, five times: it is probed every second while records wait."""
         self.start()
-        self.made[0].trouble = Unreachable("away")
+        self.made[0].error = Unreachable("away")
         for _ in range(5):
-            self.made[0].trouble = Unreachable("away")
+            self.made[0].error = Unreachable("away")
             self.dispatch("1")
             self.answer(Unreachable("away"))
             for _ in range(250):
                 self.clock.advance(0.1)
-                self.look()
-            self.assertEqual(self.delivery.readiness(), NotReady("away"))
-            self.made[0].trouble = None
+                self.probe()
+            self.assertEqual(self.sink.readiness(), NotReady("away"))
+            self.made[0].error = None
             for _ in range(11):
                 self.clock.advance(0.1)
-                self.look()
-            self.assertEqual(self.delivery.readiness(), Ready())
+                self.probe()
+            self.assertEqual(self.sink.readiness(), Ready())
             for _ in range(69):
                 self.clock.advance(0.1)
-                self.look()
+                self.probe()

@@ -1,4 +1,4 @@
-"""Records become requests: full ones at once, the others in their turn; what goes again, and when it ends."""
+"""Requests of many records: when they leave, which records go again, and how they end; over a sink without a service."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -7,9 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from fleetgw.adapters.sinks.support.base_sink import BaseSink
+from fleetgw.adapters.sinks.support.context import SinkContext
+from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
-from fleetgw.adapters.sinks.support.requests import BatchRejected, Busy, Requests
+from fleetgw.adapters.sinks.support.request_errors import BatchRejected, Busy
+from fleetgw.adapters.sinks.support.requests import Requests
 from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, Outcome
@@ -35,6 +39,34 @@ class Sent:
         self.done([RECEIPT] * len(self.records))
 
 
+class RequestsOnly(BaseSink):
+    """Sends requests, and leaves publishers and probes out."""
+
+    def __init__(self, context: SinkContext, limits: RequestLimits, send) -> None:
+        failures = FailureLog(context.log, "s_err", context.reactor)
+        numbers = PublishNumbers(context.metrics, "s", "Published.", context.record_types)
+        super().__init__(context, timeout_s=10, numbers=numbers)
+        self.requests = Requests(
+            context.reactor,
+            {"V": "one", "alerts": "two", "errors": "one"},
+            limits,
+            send=send,
+            finish=self.finish,
+            failures=failures,
+            random=Random(0),
+        )
+
+    def deliver(self, dispatch: Dispatch) -> None:
+        self.requests.add(dispatch)
+
+    def timed_out(self, dispatch: Dispatch) -> None:
+        self.requests.drop(dispatch)
+        super().timed_out(dispatch)
+
+    def close(self) -> None:
+        self.requests.stop()
+
+
 class RequestsCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.make()
@@ -44,17 +76,15 @@ class RequestsCase(SynchronousTestCase):
         self.metrics = ReadableMetrics()
         self.sent: list[Sent] = []
         limits = {"records": 5, "size_bytes": 1000, "record_overhead_bytes": 10, "requests": 2, **limits}
-        self.requests = Requests(
-            self.clock,
-            self,
-            {"V": "one", "alerts": "two", "errors": "one"},
-            RequestLimits(**limits, payload_bytes=900, retries=2, timeout_s=10, one_vehicle=one_vehicle),
-            numbers=PublishNumbers(self.metrics, "s", "Published.", ("V", "alerts", "errors")),
-            failures=FailureLog(ReadableLog(), "s_err", self.clock),
-            random=Random(0),
+        self.log = ReadableLog()
+        self.sink = RequestsOnly(
+            SinkContext("s", {}, "fleet", ("V", "alerts", "errors"), self.clock, self.metrics, self.log),
+            RequestLimits(**limits, payload_bytes=900, retries=2, one_vehicle=one_vehicle),
+            self.send,
         )
+        self.sink.start()
         if begin:
-            self.requests.begin()
+            self.sink.requests.begin()
 
     def send(self, destination: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
         self.sent.append(Sent(destination, records, done))
@@ -62,7 +92,7 @@ class RequestsCase(SynchronousTestCase):
     def dispatch(self, *texts: str, record_type: str = "V"):
         """Records ``a1 a2 b1`` are of the vehicles a and b."""
         batch = [make_record(text[0], payload=text.encode(), record_type=record_type) for text in texts]
-        answer = self.requests.dispatch(batch)
+        answer = self.sink.dispatch(batch)
         self.clock.advance(0)
         return answer
 
@@ -155,6 +185,7 @@ class RequestsTests(RequestsCase):
         (outcome,) = self.successResultOf(self.dispatch("a1", record_type="mine"))
         self.assertIs(type(outcome), Rejected)
         self.assertEqual(self.sent, [])
+        self.assertEqual(str(outcome), "'mine' is not routed to s")
 
     def test_busy_in_part(self) -> None:
         """What was not taken goes before what came later; others do not wait for the pause."""
@@ -231,39 +262,39 @@ class RequestsTests(RequestsCase):
         self.dispatch("a1", *(f"{vin}1" for vin in "bcdefgh"))
         self.clock.advance(1)
         self.assertEqual(self.sent, [])
-        self.requests.begin()
+        self.sink.requests.begin()
         self.assertEqual(self.requests_sent(), [["a1", "b1", "c1", "d1", "e1"]])
 
-    def test_settled(self) -> None:
-        self.assertEqual(self.successResultOf(self.requests.settled()), None)
+    def test_stopped(self) -> None:
         answer = self.dispatch("a1")
-        settled = self.requests.settled()
-        self.assertNoResult(settled)
+        stopped = self.sink.stop()
+        self.assertNoResult(stopped)
         self.sent[0].receipts()
         self.successResultOf(answer)
-        self.successResultOf(settled)
+        self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_given_up(self) -> None:
         answers = [self.dispatch("a1"), self.dispatch("a2")]
-        settled = self.requests.settled()
-        reason = Retryable("given up")
-        self.requests.give_up(reason)
+        stopped = self.sink.stop()
+        stopped.cancel()
         for answer in answers:
-            self.assertEqual(self.successResultOf(answer), [reason])
-        self.successResultOf(settled)
+            (outcome,) = self.successResultOf(answer)
+            self.assertIs(type(outcome), Retryable)
+            self.assertEqual(str(outcome), "the s sink stopped before the record was delivered")
+        self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.sent[0].receipts()
         self.clock.advance(1)
         self.assertEqual(len(self.sent), 1)
 
-    def test_given_up_while_a_vehicle_rests(self) -> None:
+    def test_given_up_during_a_backoff(self) -> None:
         answer = self.dispatch("a1")
         self.sent[0].done([BUSY])
-        settled = self.requests.settled()
-        self.requests.give_up(Retryable("given up"))
+        stopped = self.sink.stop()
+        stopped.cancel()
         self.successResultOf(answer)
-        self.successResultOf(settled)
+        self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 

@@ -16,8 +16,14 @@ from botocore.exceptions import (
     SSOError,
 )
 
-from fleetgw.adapters.sinks.support.destination_watch import Missing, OperatorActionRequired, Unauthenticated, Unreachable
-from fleetgw.adapters.sinks.support.requests import BatchRejected, Busy
+from fleetgw.adapters.sinks.support.request_errors import (
+    BatchRejected,
+    Busy,
+    Missing,
+    OperatorActionRequired,
+    Unauthenticated,
+    Unreachable,
+)
 from fleetgw.domain.ports import RECEIPT
 
 if TYPE_CHECKING:

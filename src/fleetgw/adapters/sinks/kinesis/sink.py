@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred, succeed
-from zope.interface import implementer
-
 from fleetgw.adapters.sinks.kinesis.client import BotoClient
 from fleetgw.adapters.sinks.kinesis.settings import credential_files, read_settings
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
-from fleetgw.adapters.sinks.support.request_sink import ServiceDelivery
+from fleetgw.adapters.sinks.support.request_sink import RequestSink
 from fleetgw.adapters.sinks.support.serial_worker import SerialWorker
 from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
-from fleetgw.domain.ports import IHoldsCopies, IPromptDispatcher, IReloadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,19 +19,20 @@ if TYPE_CHECKING:
     from fleetgw.adapters.sinks.kinesis.client import StreamClient
     from fleetgw.adapters.sinks.kinesis.settings import KinesisSettings
     from fleetgw.adapters.sinks.support.context import SinkContext
+    from fleetgw.adapters.sinks.support.publishers import Publisher
     from fleetgw.adapters.sinks.support.serial_worker import Worker
     from fleetgw.domain.errors import DeliveryError
-    from fleetgw.domain.ports import Outcome, Readiness
+    from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
 
 REQUEST_RECORDS = 500
 REQUEST_SIZE_BYTES = 10 * 1024 * 1024
 PARTITION_KEY_BYTES = 256
-"""What Kinesis takes in one request: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html"""
+"""Bounds of one request. Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html"""
 
 
 class _ThreadedPublisher:
-    """``Publisher`` by a client that blocks: a request has a thread of its own while it is under way."""
+    """``Publisher`` over a client that blocks: each request in flight has a thread of its own."""
 
     def __init__(self, client: StreamClient, make_worker: Callable[[str], Worker], name: str) -> None:
         self._client = client
@@ -54,7 +51,7 @@ class _ThreadedPublisher:
 
         def put() -> None:
             outcomes = self._client.put(destination, records)
-            self._idle.append(worker)  # first, as ``done`` may bring the next request
+            self._idle.append(worker)  # before ``done``, which may lead to the next request
             done(outcomes)
 
         worker.do(put)
@@ -70,18 +67,14 @@ class _ThreadedPublisher:
         self._client.close()
 
 
-@implementer(IPromptDispatcher, IReloadable, IHoldsCopies)
-class KinesisSink:
-    """Puts records in requests of many. Requests of one stream run on threads of their own, one each.
+class KinesisSink(RequestSink):
+    """Puts records in requests of many, each on a thread of its own.
 
     :param context: settings are the section ``kinesis``.
     :param make_client: makes the client, on a thread, for tests.
     :param make_worker: makes a thread from its name, for tests.
     :param environ: the environment variables.
-    :cvar memory_weight: a request under way is held as records, as a message and as the bytes of its body, encoded.
     """
-
-    memory_weight = 4.0
 
     def __init__(
         self,
@@ -90,14 +83,10 @@ class KinesisSink:
         make_worker: Callable[[str], Worker] = SerialWorker,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        self.name = context.name
-        self._log = context.log
-        self._make_worker = make_worker
         self._settings = settings = read_settings(context, environ)
-        self._delivery = ServiceDelivery(
+        self._make_client = make_client
+        super().__init__(
             context,
-            "Kinesis",
-            lambda: _ThreadedPublisher(make_client(settings), make_worker, f"fleetgw-{context.name}"),
             settings.streams,
             RequestLimits(
                 records=REQUEST_RECORDS,
@@ -106,31 +95,19 @@ class KinesisSink:
                 requests=settings.max_requests,
                 payload_bytes=settings.max_record_bytes - PARTITION_KEY_BYTES,
                 retries=settings.max_retries,
-                timeout_s=settings.delivery_timeout_s,
             ),
+            timeout_s=settings.delivery_timeout_s,
             numbers=PublishNumbers(context.metrics, "kinesis", "Records that Kinesis has taken.", context.record_types),
             failures=FailureLog(context.log, "kinesis_err", context.reactor),
+            make_worker=make_worker,
             credential_files=credential_files(environ),
         )
 
-    def start(self) -> Deferred[None]:
-        """Start the thread that makes the client and looks at the streams."""
-        self._delivery.start(self._make_worker(f"fleetgw-{self.name}-watch"))
-        self._log.info("kinesis_registered", streams=dict(self._settings.streams))
-        return succeed(None)
+    def open(self) -> None:
+        """Begin to probe the streams."""
+        super().open()
+        self._context.log.info("kinesis_registered", streams=dict(self._settings.streams))
 
-    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
-        """Hand records to the threads."""
-        return self._delivery.dispatch(batch)
-
-    def stop(self) -> Deferred[None]:
-        """Wait for what is under way, then let the threads end. Takes no longer than a record may."""
-        return self._delivery.stop()
-
-    def readiness(self) -> Readiness:
-        """By the last look at the streams, and the last answers."""
-        return self._delivery.readiness()
-
-    def reload(self) -> Sequence[str]:
-        """Where a file with credentials has changed, make another client: a client reads them once."""
-        return self._delivery.reload()
+    def make_publisher(self) -> Publisher:
+        """Make a client, which reads the credentials once."""
+        return _ThreadedPublisher(self._make_client(self._settings), self._make_worker, f"fleetgw-{self.name}")

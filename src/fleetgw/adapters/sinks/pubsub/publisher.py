@@ -15,8 +15,14 @@ import grpc
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1.types import GetTopicRequest, PublishRequest, PublishResponse, PubsubMessage, Topic
 
-from fleetgw.adapters.sinks.support.destination_watch import Missing, OperatorActionRequired, Unauthenticated, Unreachable
-from fleetgw.adapters.sinks.support.requests import BatchRejected, Busy
+from fleetgw.adapters.sinks.support.request_errors import (
+    BatchRejected,
+    Busy,
+    Missing,
+    OperatorActionRequired,
+    Unauthenticated,
+    Unreachable,
+)
 from fleetgw.domain.ports import RECEIPT
 
 if TYPE_CHECKING:

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from typing import TYPE_CHECKING
-
-from twisted.internet.defer import Deferred, succeed
-from zope.interface import implementer
 
 from fleetgw.adapters.sinks.pubsub.publisher import GrpcPublisher
 from fleetgw.adapters.sinks.pubsub.settings import MAX_RETRIES, credential_files, read_settings
-from fleetgw.adapters.sinks.support.destination_watch import Missing
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
-from fleetgw.adapters.sinks.support.request_sink import ServiceDelivery
+from fleetgw.adapters.sinks.support.request_errors import Missing
+from fleetgw.adapters.sinks.support.request_sink import RequestSink
 from fleetgw.adapters.sinks.support.serial_worker import SerialWorker
 from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
 from fleetgw.domain.errors import NotConnected
 from fleetgw.domain.metrics import Kind, Metric
-from fleetgw.domain.ports import IHoldsCopies, IPromptDispatcher, IReloadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from fleetgw.adapters.sinks.pubsub.settings import PubsubSettings
     from fleetgw.adapters.sinks.support.context import SinkContext
-    from fleetgw.adapters.sinks.support.request_sink import Publisher
+    from fleetgw.adapters.sinks.support.publishers import Publisher
     from fleetgw.adapters.sinks.support.serial_worker import Worker
-    from fleetgw.domain.ports import Outcome, Readiness
+    from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
 
 REQUEST_RECORDS = 1_000
@@ -47,18 +42,14 @@ NOT_CONNECTED_TOTAL = Metric(
 )
 
 
-@implementer(IPromptDispatcher, IReloadable, IHoldsCopies)
-class PubsubSink:
-    """Publishes in requests of many, which gRPC's own threads carry; a thread looks for credentials and topics.
+class PubsubSink(RequestSink):
+    """Publishes in requests of many, which gRPC's own threads carry.
 
     :param context: settings are the section ``pubsub``.
-    :param make_publisher: makes the connection from settings and what is told of created topics, on a thread, for tests.
-    :param make_worker: makes that thread from its name, for tests.
+    :param make_publisher: makes the connection from the settings and a callback for created topics, on a thread, for tests.
+    :param make_worker: makes a thread from its name, for tests.
     :param environ: the environment variables.
-    :cvar memory_weight: a request under way is held as records, as a message and as the bytes of its body, encoded.
     """
-
-    memory_weight = 4.0
 
     def __init__(
         self,
@@ -67,18 +58,14 @@ class PubsubSink:
         make_worker: Callable[[str], Worker] = SerialWorker,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        self.name = context.name
-        self._context = context
-        self._make_worker = make_worker
         self._settings = settings = read_settings(context, environ)
+        self._make_publisher = make_publisher
         self._not_connected = {
             record_type: context.metrics.counter(NOT_CONNECTED_TOTAL, record_type=record_type)
             for record_type in context.record_types
         }
-        self._delivery = ServiceDelivery(
+        super().__init__(
             context,
-            "Pub/Sub",
-            partial(make_publisher, settings, self._log_created),
             settings.topics,
             RequestLimits(
                 records=REQUEST_RECORDS,
@@ -87,47 +74,39 @@ class PubsubSink:
                 requests=settings.max_requests,
                 payload_bytes=REQUEST_SIZE_BYTES - ATTRIBUTES_BYTES,
                 retries=MAX_RETRIES,
-                timeout_s=settings.delivery_timeout_s,
                 one_vehicle=settings.ordering,
             ),
+            timeout_s=settings.delivery_timeout_s,
             numbers=PublishNumbers(context.metrics, "pubsub", "Messages that Pub/Sub has taken.", context.record_types),
             failures=FailureLog(context.log, "pubsub_err", context.reactor),
-            answered=self._count_not_connected,
+            make_worker=make_worker,
             credential_files=credential_files(environ),
         )
 
-    def start(self) -> Deferred[None]:
-        """Start the thread that finds credentials and topics."""
+    def open(self) -> None:
+        """Begin to look for credentials and topics."""
+        super().open()
         settings = self._settings
-        self._delivery.start(self._make_worker(f"fleetgw-{self.name}"))
-        server = settings.emulator or settings.endpoint
         self._context.log.info(
             "pubsub_registered",
             namespace=self._context.namespace,
             project=settings.project,
-            server=server,
+            server=settings.emulator or settings.endpoint,
             topics=dict(settings.topics),
         )
-        return succeed(None)
 
-    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
-        """Hand records to gRPC."""
-        return self._delivery.dispatch(batch)
+    def make_publisher(self) -> Publisher:
+        """Make a connection, which reads the credentials once."""
+        return self._make_publisher(self._settings, self._log_created)
 
-    def stop(self) -> Deferred[None]:
-        """Wait for what is under way, then close the connection. Takes no longer than a record may."""
-        return self._delivery.stop()
-
-    def readiness(self) -> Readiness:
-        """By the last look at the topics, and the last answers."""
-        return self._delivery.readiness()
-
-    def reload(self) -> Sequence[str]:
-        """Where the file with the credentials has changed, make another connection: one reads it once."""
-        return self._delivery.reload()
+    def answered(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+        """Count records whose topic could not be reached."""
+        if isinstance(outcomes[0], (NotConnected, Missing)):
+            for record in records:
+                self._not_connected[record.record_type].add(1)
 
     def _log_created(self, topic: str) -> None:
-        """On the thread that looks."""
+        """Called on the thread of the probe."""
         record_type = next(kind for kind, name in self._settings.topics.items() if name == topic)
         self._context.reactor.callFromThread(
             self._context.log.info,
@@ -135,8 +114,3 @@ class PubsubSink:
             topic_name=self._context.destination(record_type),
             txType=record_type,
         )
-
-    def _count_not_connected(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
-        if isinstance(outcomes[0], (NotConnected, Missing)):
-            for record in records:
-                self._not_connected[record.record_type].add(1)

@@ -163,18 +163,21 @@ class BaseSink(ABC):
 
     def _dispatch_routed(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
         """Deliver the records whose types are routed here, and reject the others."""
-        outcomes: list[Outcome] = [self._context.not_routed(record.record_type) for record in batch]
-        indexes = [index for index, record in enumerate(batch) if record.record_type in self._record_types]
-        if not indexes:
-            return succeed(outcomes)
+        rejected = {
+            index: self._context.not_routed(record.record_type)
+            for index, record in enumerate(batch)
+            if record.record_type not in self._record_types
+        }
+        routed = [record for index, record in enumerate(batch) if index not in rejected]
+        if not routed:
+            return succeed([*rejected.values()])
         answer = Answer()
 
-        def merge(routed: Sequence[Outcome]) -> None:
-            for index, outcome in zip(indexes, routed, strict=True):
-                outcomes[index] = outcome
-            answer.callback(outcomes)
+        def merge(outcomes: Sequence[Outcome]) -> None:
+            rest = iter(outcomes)
+            answer.callback([rejected[index] if index in rejected else next(rest) for index in range(len(batch))])
 
-        self.dispatch([batch[index] for index in indexes]).addCallback(merge)
+        self.dispatch(routed).addCallback(merge)
         return answer
 
     def _time_out(self, dispatch: Dispatch) -> None:

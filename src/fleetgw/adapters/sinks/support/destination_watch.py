@@ -1,11 +1,10 @@
-"""Whether a sink's destinations can be reached, as last seen, and when to look again."""
+"""Probes of a service's destinations: when the next one is due, and the readiness that follows from probes and requests."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fleetgw.domain.errors import NotConnected, Retryable
-from fleetgw.domain.ports import NotReady, Ready
+from fleetgw.adapters.sinks.support.request_errors import Missing, OperatorActionRequired, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -13,109 +12,92 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+    from fleetgw.adapters.sinks.support.destination import Destination
     from fleetgw.adapters.sinks.support.failure_log import FailureLog
     from fleetgw.domain.errors import DeliveryError
-    from fleetgw.domain.ports import Outcome, Readiness
+    from fleetgw.domain.ports import Outcome
 
-LOOK_INITIAL_S = 0.5
-LOOK_MAX_S = 30.0
-LOOK_WANTED_S = 1.0
-"""The longest pause while records wait: as long as a service may be back before they leave."""
-
-_READY = Ready()
-
-
-class Unreachable(NotConnected):
-    """The service itself cannot be reached, whichever the destination."""
-
-
-class Unauthenticated(Unreachable):
-    """The service knows our credentials no more, or not yet: they have to be read again."""
-
-
-class Missing(Retryable):
-    """One destination is not there, or not yet: the others may be. The next look may find it."""
-
-
-class OperatorActionRequired(Retryable):
-    """An operator must act, for example grant a permission. Until then every record fails, although a probe may pass."""
+PROBE_INITIAL_S = 0.5
+PROBE_MAX_S = 30.0
+PROBE_WANTED_S = 1.0
+"""Longest pause between probes while records wait for the service to come back."""
 
 
 class DestinationWatch:
-    """Knows what is wrong with the service and each destination, and looks again, ever less often, while something is.
+    """Knows the faults of a service and of its destinations, and probes with exponential backoff while there is one.
 
-    :param look: begins a look at all destinations; what it finds is told by ``looked``, once for each call.
+    :param destination: told of each change.
+    :param probe: begins a probe of all destinations. ``probed`` is called with the result, once for each probe.
     """
 
-    def __init__(self, clock: IReactorTime, look: Callable[[], None], failures: FailureLog, random: Random) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        destination: Destination,
+        probe: Callable[[], None],
+        failures: FailureLog,
+        random: Random,
+    ) -> None:
         self._clock = clock
-        self._look = look
+        self._destination = destination
+        self._probe = probe
         self._failures = failures
         self._random = random
-        self._unreachable: str | None = "not started"
-        self._found: dict[str, str] = {}  # until a look finds better, or a record arrives
-        self._lasting: dict[str, str] = {}  # until a record arrives
+        self._unreachable: str | None = "has not answered yet"
+        self._faults: dict[str, str] = {}  # by destination, until a probe succeeds or a record arrives
+        self._lasting_faults: dict[str, str] = {}  # by destination, until a record arrives
         self._next: IDelayedCall | None = None
-        self._looking = False
-        self._pause_s = LOOK_INITIAL_S
-        self._wanted = False  # records have been turned away since the last that was not
+        self._probing = False
+        self._pause_s = PROBE_INITIAL_S
+        self._wanted = False  # a request has failed since the last success
         self._again = False
         self._stopped = False
 
     def start(self) -> None:
-        """Look for the first time."""
-        self._unreachable = "has not answered yet"
+        """Begin the first probe."""
+        self._update()
         self._begin()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Begin no further probe."""
         self._stopped = True
         self._cancel_next()
 
-    def look_now(self) -> None:
-        """Look at once; where a look is under way, again after it."""
-        if self._looking:
+    def probe_now(self) -> None:
+        """Begin a probe; where one is under way, begin another after it."""
+        if self._probing:
             self._again = True
         elif not self._stopped:
             self._cancel_next()
             self._begin()
 
-    def readiness(self) -> Readiness:
-        """Ready when nothing is known to be wrong with any destination."""
-        if self._stopped:
-            return NotReady("stopped")
-        if self._unreachable is not None:
-            return NotReady(self._unreachable)
-        for destination, reason in (*self._lasting.items(), *self._found.items()):
-            return NotReady(f"{destination}: {reason}")
-        return _READY
+    def probed(self, faults: Mapping[str, DeliveryError | None]) -> None:
+        """Take the result of a probe.
 
-    def looked(self, findings: Mapping[str, DeliveryError | None]) -> None:
-        """Take what a look has found.
-
-        :param findings: by destination, what is wrong, or None.
+        :param faults: by destination; None for one without a fault.
         """
-        self._looking = False
+        self._probing = False
         if self._stopped:
             return
         self._unreachable = None
-        self._found.clear()
-        for destination, error in findings.items():
-            if error is None:
+        self._faults.clear()
+        for destination, fault in faults.items():
+            if fault is None:
                 continue
-            self._failures.add(type(error).__name__, f"{destination}: {error}")
-            if isinstance(error, Unreachable):
-                self._unreachable = str(error)
+            self._failures.add(type(fault).__name__, f"{destination}: {fault}")
+            if isinstance(fault, Unreachable):
+                self._unreachable = str(fault)
             else:
-                self._found[destination] = str(error)
+                self._faults[destination] = str(fault)
+        self._update()
         if self._again:
             self._again = False
-            self.look_now()
+            self.probe_now()
         else:
-            self._look_later()
+            self._schedule()
 
     def answered(self, destination: str, outcomes: Sequence[Outcome]) -> None:
-        """Take how a request fared."""
+        """Take the outcomes of a request."""
         if self._stopped:
             return
         last = outcomes[-1]
@@ -123,27 +105,39 @@ class DestinationWatch:
             case Unreachable():
                 self._unreachable = str(last)
             case Missing():
-                self._found[destination] = str(last)
+                self._faults[destination] = str(last)
             case OperatorActionRequired():
-                self._lasting[destination] = str(last)
+                self._lasting_faults[destination] = str(last)
             case _:
                 self._unreachable = None
-                self._found.pop(destination, None)
-                self._lasting.pop(destination, None)
+                self._faults.pop(destination, None)
+                self._lasting_faults.pop(destination, None)
+        self._update()
         if isinstance(last, (Unreachable, Missing)) and not self._wanted:
             self._wanted = True
             self._cancel_next()
-        self._look_later()
+        self._schedule()
 
-    def _look_later(self) -> None:
-        if self._unreachable is None and not self._found:
-            self._pause_s = LOOK_INITIAL_S
+    def _update(self) -> None:
+        """Tell the destination: it is ready while no fault is known."""
+        if self._unreachable is not None:
+            self._destination.not_ready(self._unreachable)
+            return
+        for destination, fault in (*self._lasting_faults.items(), *self._faults.items()):
+            self._destination.not_ready(f"{destination}: {fault}")
+            return
+        self._destination.ready()
+
+    def _schedule(self) -> None:
+        """Have the next probe begin after a pause, where one is needed."""
+        if self._unreachable is None and not self._faults:
+            self._pause_s = PROBE_INITIAL_S
             self._wanted = False
-        elif not self._looking and self._next is None:
+        elif not self._probing and self._next is None:
             if self._wanted:
-                self._pause_s = min(LOOK_WANTED_S, self._pause_s)
+                self._pause_s = min(PROBE_WANTED_S, self._pause_s)
             self._next = self._clock.callLater(self._pause_s * self._random.uniform(0.5, 1), self._begin)
-            self._pause_s = min(LOOK_MAX_S, self._pause_s * 2)
+            self._pause_s = min(PROBE_MAX_S, self._pause_s * 2)
 
     def _cancel_next(self) -> None:
         if self._next is not None:
@@ -152,5 +146,5 @@ class DestinationWatch:
 
     def _begin(self) -> None:
         self._next = None
-        self._looking = True
-        self._look()
+        self._probing = True
+        self._probe()

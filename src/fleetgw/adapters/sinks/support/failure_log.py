@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class FailureLog:
-    """Writes each kind of error at most once in ten seconds, and then says how many were left out.
+    """Writes each kind of error at most once in ten seconds, with the number of those left out before.
 
     :param event: the event's name, such as ``mqtt_publish_error``.
     """

@@ -1,262 +1,237 @@
-"""Delivery to a service that takes requests, from start to stop: all but what is said to the service."""
+"""A sink whose service takes requests of many records."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
 
 from fleetgw.adapters.files.watched import WatchedFiles
-from fleetgw.adapters.sinks.support.destination_watch import DestinationWatch, Unauthenticated, Unreachable
+from fleetgw.adapters.sinks.support.base_sink import BaseSink
+from fleetgw.adapters.sinks.support.destination_watch import DestinationWatch
+from fleetgw.adapters.sinks.support.publishers import Publishers
+from fleetgw.adapters.sinks.support.request_errors import Unauthenticated, Unreachable
 from fleetgw.adapters.sinks.support.requests import Requests
 from fleetgw.adapters.sinks.support.results import Burst
-from fleetgw.domain.errors import NotConnected, Retryable
+from fleetgw.domain.ports import RECEIPT, IHoldsCopies, IPromptDispatcher, IReloadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from fleetgw.adapters.sinks.support.context import SinkContext
+    from fleetgw.adapters.sinks.support.dispatch import Dispatch
     from fleetgw.adapters.sinks.support.failure_log import FailureLog
     from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+    from fleetgw.adapters.sinks.support.publishers import Publisher
     from fleetgw.adapters.sinks.support.serial_worker import Worker
     from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
     from fleetgw.domain.errors import DeliveryError
-    from fleetgw.domain.ports import Outcome, Readiness
+    from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
 
 
 REMAKE_INTERVAL_S = 30.0
-"""How often another publisher is made while the service refuses our credentials and no file has changed."""
+"""Shortest time between two publishers while the service refuses the credentials and no file has changed."""
 
 
-class Publisher(Protocol):
-    """A connection to a service. No method raises."""
+@implementer(IPromptDispatcher, IReloadable, IHoldsCopies)
+class RequestSink(BaseSink):
+    """Keeps a publisher, probes the destinations, and publishes in requests.
 
-    def publish(self, destination: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
-        """Publish records in one request, in order; does not block.
+    Making a publisher and probing block, and run on a thread; everything else runs on the reactor's thread. When a file
+    with credentials changes, or the service refuses the credentials, another publisher takes over.
 
-        :param done: to be called once, on any thread, with one outcome per record.
-        """
-
-    def fault(self, destination: str) -> DeliveryError | None:
-        """What is wrong with a destination, as far as we may look, or None; may block."""
-
-    def close(self) -> None:
-        """Let go of the connection; what is under way is done with."""
-
-
-class ServiceDelivery:
-    """Keeps a publisher, looks at the destinations and publishes in requests.
-
-    Making the publisher and asking it for faults is the watcher's, a thread. All else is on the reactor's.
-
-    :param title: the service's name, for people.
-    :param make_publisher: may block; raises ``Unreachable`` when it cannot, and is called again for the next look.
-    :param credential_files: what making a publisher reads. When they change, or the service refuses our credentials, another
-        publisher is made; the old one is closed once it has answered everything.
-    :param answered: told how each request fared, also where there was no publisher for it.
+    :cvar memory_weight: a request in flight is held as records, as messages and as the bytes of its body, encoded.
+    :param timeout_s: longest time of a record from dispatch to outcome.
+    :param destinations: destination by record type.
+    :param failures: logs records that were not taken, and faults that probes find.
+    :param make_worker: makes the thread from its name.
+    :param credential_files: files that are read when a publisher is made.
     """
+
+    memory_weight = 4.0
 
     def __init__(
         self,
         context: SinkContext,
-        title: str,
-        make_publisher: Callable[[], Publisher],
         destinations: Mapping[str, str],
         limits: RequestLimits,
         *,
+        timeout_s: float,
         numbers: PublishNumbers,
         failures: FailureLog,
-        answered: Callable[[Sequence[Record], Sequence[Outcome]], None] | None = None,
-        credential_files: Iterable[Path] = (),
+        make_worker: Callable[[str], Worker],
+        credential_files: Iterable[Path],
     ) -> None:
-        self._make_publisher = make_publisher
-        self._answered = answered
-        self._not_running = NotConnected(f"the {title} sink is not running")
-        self._given_up = Retryable(f"the sink stopped before {title} answered")
+        super().__init__(context, timeout_s=timeout_s, numbers=numbers)
         random = Random()  # noqa: S311  jitter needs no secrecy
+        self._failures = failures
         self._requests = Requests(
             context.reactor,
-            self,
             destinations,
             limits,
-            numbers=numbers,
+            send=self._send,
+            finish=self.finish,
             failures=failures,
             random=random,
         )
-        self._destinations = tuple(dict.fromkeys(destinations.values()))
-        self._watch = DestinationWatch(context.reactor, self._look, failures, random)
+        self._names = tuple(dict.fromkeys(destinations.values()))
+        self._watch = DestinationWatch(context.reactor, self.destination, self._probe, failures, random)
         self._results: Burst[Callable[[], None]] = Burst(context.reactor, _call_all)
-        self._connection: _Connection | None = None
-        self._unreachable = Unreachable("not started")  # why there is none
-        self._clock = context.reactor
+        self._publishers = Publishers()
+        self._no_publisher = Unreachable("not started")
         self._made_at_s = 0.0
-        self._reloads = False  # the next look makes another
-        self._refused = False  # it does where that may help
-        self._rereading: Sequence[Path] = ()
-        self._name = context.name
-        self._log = context.log
-        self._failures = failures
+        self._replaces = False  # the next probe makes another publisher
+        self._refused = False  # the service has refused the credentials since the last probe
         self._files = WatchedFiles(credential_files)
-        self._watcher: Worker | None = None
-        self._stopped: Deferred[None] | None = None
+        self._unread: Sequence[Path] = ()  # changed files that the next publisher reads
+        self._make_worker = make_worker
+        self._worker: Worker | None = None
 
-    def start(self, watcher: Worker) -> None:
-        """Begin the first look.
+    # For a subclass to give
 
-        :param watcher: quits when stopped.
+    @abstractmethod
+    def make_publisher(self) -> Publisher:
+        """Make a publisher; called on the thread, again for the next probe where it fails.
+
+        :raises Unreachable: it cannot be made now.
         """
-        self._watcher = watcher
+
+    def answered(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+        """Take the outcomes of a request, also of one that no publisher was there for."""
+
+    # The life of a sink
+
+    def open(self) -> None:
+        """Begin the first probe."""
+        self._worker = self._make_worker(f"fleetgw-{self.name}-watch")
         self._watch.start()
 
-    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
-        """See ``IDispatcher.dispatch``. Records wait for the first look."""
-        if self._watcher is None or self._stopped is not None:
-            return succeed([self._not_running] * len(batch))
-        return self._requests.dispatch(batch)
+    def deliver(self, dispatch: Dispatch) -> None:
+        """Publish records; until the first probe has ended they wait."""
+        self._requests.add(dispatch)
 
-    def stop(self) -> Deferred[None]:
-        """See ``IDispatcher.stop``. Takes no longer than a record may."""
-        self._stopped = Deferred(lambda _: self._requests.give_up(self._given_up))
+    def timed_out(self, dispatch: Dispatch) -> None:
+        """See ``BaseSink``. What waits is not published any more."""
+        self._requests.drop(dispatch)
+        super().timed_out(dispatch)
+
+    def settled(self, dispatch: Dispatch, outcomes: Sequence[Outcome]) -> None:
+        """Count the outcomes, and log those of records that were not taken."""
+        super().settled(dispatch, outcomes)
+        if outcomes.count(RECEIPT) < len(outcomes):
+            for record, outcome in zip(dispatch.batch, outcomes, strict=True):
+                if outcome is not RECEIPT:
+                    self._failures.add(type(outcome).__name__, str(outcome), record_type=record.record_type)
+
+    def stopping(self) -> None:
+        """Probe no more."""
         self._watch.stop()
-        self._requests.settled().addCallback(self._release)
-        return self._stopped
 
-    def readiness(self) -> Readiness:
-        """By the last look at the destinations, and the last answers."""
-        return self._watch.readiness()
+    def close(self) -> None:
+        """Close the publishers, and let the thread end."""
+        self._requests.stop()
+        self._publishers.close()
+        if self._worker is not None:
+            self._worker.quit()
 
     def reload(self) -> Sequence[str]:
-        """See ``IReloadable``: another publisher reads the files; the old one ends what is under way."""
+        """Where files with credentials have changed, have another publisher read them."""
         changed = self._files.changed()
         if changed:
-            self._rereading = changed
-            self._reloads = True
-            self._watch.look_now()
+            self._unread = changed
+            self._replaces = True
+            self._watch.probe_now()
         return [str(path) for path in changed]
 
-    def send(self, destination: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
-        """See ``Courier``."""
-        connection = self._connection
+    # Requests
+
+    def _send(self, destination: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
+        publisher = self._publishers.current
 
         def take(outcomes: Sequence[Outcome]) -> None:
-            if self._answered is not None:
-                self._answered(records, outcomes)
+            self.answered(records, outcomes)
+            if RECEIPT in outcomes:
+                self.destination.confirmed()
             self._watch.answered(destination, outcomes)
-            if connection is not None:
-                connection.answered()
-                if connection is self._connection and isinstance(outcomes[-1], Unauthenticated):
+            if publisher is not None:
+                if publisher is self._publishers.current and isinstance(outcomes[-1], Unauthenticated):
                     self._refused = True
+                self._publishers.answered(publisher)
             done(outcomes)
 
         def published(outcomes: Sequence[Outcome]) -> None:
             self._results.add(partial(take, outcomes))
 
-        if connection is None:
-            published([self._unreachable] * len(records))
+        if publisher is None:
+            published([self._no_publisher] * len(records))
         else:
-            connection.publish(destination, records, published)
+            self._publishers.sent(publisher)
+            publisher.publish(destination, records, published)
 
-    def _look(self) -> None:
-        if self._watcher is not None:
-            anew = self._reloads or (self._refused and self._reads_again())
-            self._reloads = self._refused = False
-            if anew:
-                self._made_at_s = self._clock.seconds()
-            self._watcher.do(partial(self._look_on_thread, None if anew else self._connection, self._connection))
+    # Probes
 
-    def _look_on_thread(self, kept: _Connection | None, before: _Connection | None) -> None:
-        """Look at the destinations.
-
-        :param kept: the connection to go on with; None to make another.
-        :param before: what to go on with where none can be made.
-        """
-        found = kept
-        trouble: Unreachable | None = None
-        if found is None:
-            try:
-                found = _Connection(self._make_publisher())
-            except Unreachable as error:
-                found, trouble = before, error
-        if found is None:
-            reason = trouble or self._unreachable
-            findings: Mapping[str, DeliveryError | None] = dict.fromkeys(self._destinations, reason)
-        else:
-            findings = {destination: found.publisher.fault(destination) for destination in self._destinations}
-        self._results.add(partial(self._looked, found, trouble, findings))
-
-    def _looked(
-        self, connection: _Connection | None, trouble: Unreachable | None, findings: Mapping[str, DeliveryError | None]
-    ) -> None:
-        if trouble is not None:
-            self._unreachable = trouble
-            if connection is not None:  # the old one, as the new files cannot be used
-                self._failures.add("credentials", str(trouble))
-                self._files.report_again(self._rereading)
-        before, self._connection = self._connection, connection
-        if before is not None and before is not connection:
-            before.retire()
-        if self._stopped is not None and self._stopped.called:
-            self._close()
+    def _probe(self) -> None:
+        """Have the thread probe the destinations, and make another publisher first where that may help."""
+        if self._worker is None:
             return
-        if any(isinstance(error, Unauthenticated) for error in findings.values()):
+        current = self._publishers.current
+        anew = self._replaces or (self._refused and self._may_be_accepted())
+        self._replaces = self._refused = False
+        if anew:
+            self._made_at_s = self._context.reactor.seconds()
+        self._worker.do(partial(self._probe_on_thread, current, replaces=anew or current is None))
+
+    def _probe_on_thread(self, current: Publisher | None, *, replaces: bool) -> None:
+        made: Publisher | None = None
+        error: Unreachable | None = None
+        if replaces:
+            try:
+                made = self.make_publisher()
+            except Unreachable as unreachable:
+                error = unreachable
+        publisher = current if made is None else made
+        faults: Mapping[str, DeliveryError | None]
+        if publisher is None:
+            faults = dict.fromkeys(self._names, error)
+        else:
+            faults = {name: publisher.fault(name) for name in self._names}
+        self._results.add(partial(self._probed, made, error, faults))
+
+    def _probed(self, made: Publisher | None, error: Unreachable | None, faults: Mapping[str, DeliveryError | None]) -> None:
+        """Take the result of a probe.
+
+        :param made: another publisher.
+        :param error: the reason why none could be made.
+        """
+        if made is not None:
+            self._publishers.use(made)
+        if self._closed:
+            return
+        if error is not None:
+            self._no_publisher = error
+            if self._publishers.current is not None:
+                self._failures.add("credentials", str(error))
+                self._files.report_again(self._unread)
+        if any(isinstance(fault, Unauthenticated) for fault in faults.values()):
             self._refused = True
-        self._watch.looked(findings)
+        self._watch.probed(faults)
         self._requests.begin()
 
-    def _reads_again(self) -> bool:
-        """Whether to make another publisher because the service has refused our credentials: they may be others now.
+    def _may_be_accepted(self) -> bool:
+        """Whether another publisher may have credentials that the service accepts.
 
-        Where no file has changed, seldom: the clients of these services leave much behind for the collector.
+        Without a changed file it is rarely made: the client libraries leave reference cycles behind.
         """
         changed = self._files.changed()
         if changed:
-            self._rereading = changed
-            self._log.info("credentials_reloaded", dispatcher=self._name, files=[str(path) for path in changed])
-        return bool(changed) or self._clock.seconds() - self._made_at_s >= REMAKE_INTERVAL_S
-
-    def _release(self, _: None) -> None:
-        if self._watcher is not None:
-            self._watcher.quit()
-        self._close()
-        if self._stopped is not None:
-            self._stopped.callback(None)
-
-    def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.publisher.close()
-
-
-class _Connection:
-    """A publisher, which is closed once it is retired and has answered everything."""
-
-    def __init__(self, publisher: Publisher) -> None:
-        self.publisher = publisher
-        self._requests = 0
-        self._retired = False
-
-    def publish(self, destination: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
-        """See ``Publisher``."""
-        self._requests += 1
-        self.publisher.publish(destination, records, done)
-
-    def answered(self) -> None:
-        """A request has been answered."""
-        self._requests -= 1
-        self._close_when_done()
-
-    def retire(self) -> None:
-        """There will be no further request."""
-        self._retired = True
-        self._close_when_done()
-
-    def _close_when_done(self) -> None:
-        if self._retired and not self._requests:
-            self.publisher.close()
+            self._unread = changed
+            self._context.log.info("credentials_reloaded", dispatcher=self.name, files=[str(path) for path in changed])
+        return bool(changed) or self._context.reactor.seconds() - self._made_at_s >= REMAKE_INTERVAL_S
 
 
 def _call_all(calls: list[Callable[[], None]]) -> None:

@@ -1,4 +1,4 @@
-"""Records that wait for one destination, vehicle by vehicle."""
+"""Records that wait for requests to one destination, in a queue for each vehicle."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ if TYPE_CHECKING:
 
 @frozen
 class RequestLimits:
-    """How requests may be, and how long a record goes into them.
+    """Bounds of requests, and of the tries for a record.
 
-    :ivar records: in one request, at most.
-    :ivar size_bytes: of one request, at most, each record counted with ``record_overhead_bytes`` on top of its payload.
-    :ivar record_overhead_bytes: what a record takes in a request besides its payload.
-    :ivar requests: under way at a time for one destination.
-    :ivar payload_bytes: of a record; a larger one is refused, alone.
-    :ivar retries: how often a record is sent again.
-    :ivar timeout_s: how long after ``dispatch`` a record has its outcome at the latest.
+    :ivar records: most records in a request.
+    :ivar size_bytes: largest request, each record counted with its payload and ``record_overhead_bytes``.
+    :ivar record_overhead_bytes: size of a record in a request, besides its payload.
+    :ivar requests: most requests in flight for one destination.
+    :ivar payload_bytes: largest payload; a record with a larger one is rejected.
+    :ivar retries: number of times that a record is sent again.
     :ivar one_vehicle: a request holds records of one vehicle only.
     """
 
@@ -34,52 +33,51 @@ class RequestLimits:
     requests: int
     payload_bytes: int
     retries: int
-    timeout_s: float
     one_vehicle: bool = False
 
 
 class Entry:
-    """One record of a batch, until it has its outcome.
+    """One record of a dispatch, until it has its outcome.
 
-    :ivar attempts: how often it was sent and came back.
-    :ivar company: how many records a request with it may hold, at most.
+    :ivar attempts: number of times that the destination was too busy for it.
+    :ivar batch_limit: most records in a request with this one; halved while a bad record is isolated.
     """
 
-    __slots__ = ("attempts", "batch", "company", "index", "record")
+    __slots__ = ("attempts", "batch_limit", "dispatch", "index", "record")
 
-    def __init__(self, batch: Dispatch, index: int, record: Record, company: int) -> None:
-        self.batch = batch
+    def __init__(self, dispatch: Dispatch, index: int, record: Record, batch_limit: int) -> None:
+        self.dispatch = dispatch
         self.index = index
         self.record = record
         self.attempts = 0
-        self.company = company
+        self.batch_limit = batch_limit
 
 
 class VehicleQueues:
-    """Makes requests of what waits. While a vehicle's records are under way it has no others under way: that keeps order.
+    """Makes requests of waiting records. A vehicle has records in one request at a time, which keeps their order.
 
-    :ivar free_records: how many may be under way now.
+    :ivar free_records: number of waiting records whose vehicles have none in flight.
     """
 
     def __init__(self, limits: RequestLimits) -> None:
         self._limits = limits
         self._waiting: dict[str, deque[Entry]] = {}
-        self._free: dict[str, None] = {}  # vehicles that wait and have nothing under way; longest waiting first
+        self._free: dict[str, None] = {}  # waiting vehicles with nothing in flight; the longest waiting first
         self._busy: set[str] = set()
         self.free_records = 0
 
     @property
     def has_free(self) -> bool:
-        """Whether there is a request to be made."""
+        """Whether ``take`` has records for a request."""
         return bool(self._free)
 
     @property
     def fills_request(self) -> bool:
-        """Whether one of several vehicles can be made that holds as many records as it may."""
+        """Whether there are enough records for a full request of several vehicles."""
         return not self._limits.one_vehicle and self.free_records >= self._limits.records
 
     def add(self, entry: Entry) -> None:
-        """Let a record wait, after the others of its vehicle."""
+        """Queue a record behind the others of its vehicle."""
         vin = entry.record.vehicle.vin
         queue = self._waiting.get(vin)
         if queue is None:
@@ -90,7 +88,7 @@ class VehicleQueues:
             self.free_records += 1
 
     def take(self) -> list[Entry]:
-        """The next request's records, which are under way from now on; at least one where ``has_free``."""
+        """Remove the next request's records, which are in flight from now on; at least one where ``has_free``."""
         limits = self._limits
         room_records, room_bytes = limits.records, limits.size_bytes
         request: list[Entry] = []
@@ -102,7 +100,7 @@ class VehicleQueues:
             while queue and room_records > 0:
                 entry = queue[0]
                 room_bytes -= len(entry.record.payload) + limits.record_overhead_bytes
-                room_records = min(room_records, entry.company - len(request))
+                room_records = min(room_records, entry.batch_limit - len(request))
                 if request and (room_bytes < 0 or room_records < 1):
                     room_records = 0
                     break
@@ -120,12 +118,12 @@ class VehicleQueues:
         return request
 
     def put_back(self, entries: Sequence[Entry]) -> None:
-        """Let records of a request wait again, before the others of their vehicles, which stay under way until ``free``."""
+        """Queue records of a request again, before the others of their vehicles, which stay busy until ``free``."""
         for entry in reversed(entries):
             self._waiting.setdefault(entry.record.vehicle.vin, deque()).appendleft(entry)
 
     def free(self, vins: Iterable[str]) -> None:
-        """Nothing of these vehicles is under way any more."""
+        """Vehicles have nothing in flight any more."""
         for vin in vins:
             self._busy.discard(vin)
             queue = self._waiting.get(vin)
@@ -133,15 +131,17 @@ class VehicleQueues:
                 self._free[vin] = None
                 self.free_records += len(queue)
 
-    def forget(self, entry: Entry) -> None:
-        """Let a record wait no longer, if it does."""
-        vin = entry.record.vehicle.vin
-        queue = self._waiting.get(vin)
-        if queue is None or entry not in queue:
-            return
-        queue.remove(entry)
-        if vin in self._free:
-            self.free_records -= 1
-        if not queue:
-            del self._waiting[vin]
-            self._free.pop(vin, None)
+    def drop(self, dispatch: Dispatch) -> None:
+        """Remove the waiting records of a dispatch."""
+        for vin in {record.vehicle.vin for record in dispatch.batch}:
+            queue = self._waiting.get(vin)
+            if queue is None:
+                continue
+            kept = deque(entry for entry in queue if entry.dispatch is not dispatch)
+            if vin in self._free:
+                self.free_records -= len(queue) - len(kept)
+            if kept:
+                self._waiting[vin] = kept
+            else:
+                del self._waiting[vin]
+                self._free.pop(vin, None)
