@@ -1,162 +1,44 @@
-"""What every ``IDispatcher`` must do, as tests. Each names the clauses of docs/component-specification.md that it holds."""
+"""The obligations of sinks as tests, each with the clauses of docs/component-specification.md that it checks."""
 
 from __future__ import annotations
 
-from functools import wraps
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import gatherResults
 from zope.interface.verify import verifyObject
 
-from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
-from fleetgw.domain.ports import IDispatcher, NotReady, Ready, Receipt
+from fleetgw.domain.ports import IDispatcher, Ready, Receipt
+from fleetgw.testing.contract_case import SHORT_S, VINS, ContractCase, holds, kinds
 from fleetgw.testing.dispatcher_harness import Received
-from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-    from unittest import TestCase
+    from collections.abc import Sequence
 
     from fleetgw.domain.ports import Outcome
-    from fleetgw.domain.records import Record
-    from fleetgw.testing.dispatcher_harness import DispatcherHarness
-
-    ContractTest = Callable[["DispatcherContract"], Deferred[None]]
-else:
-    TestCase = object  # a mixin: the contract alone is no test
-
-LONG_S = 60.0
-SHORT_S = 1.5
-VINS = ("5YJ3E1EA7KF000001", "7SAYGDEE1PA123456", "LRW3E7EK4NC000003")
 
 
-def _holds(*clauses: str) -> Callable[[Callable[[DispatcherContract], Awaitable[None]]], ContractTest]:
-    """Make a test that Trial and pytest wait for; an ``async def`` test may pass without having run.
-
-    :param clauses: numbers of the clauses of docs/component-specification.md that the test holds a sink to.
-    """
-
-    def as_test(check: Callable[[DispatcherContract], Awaitable[None]]) -> ContractTest:
-        @wraps(check)
-        def test(contract: DispatcherContract) -> Deferred[None]:
-            return Deferred.fromCoroutine(contract.conclude(check))
-
-        test.clauses = clauses  # type: ignore[attr-defined]  # a function's own attribute, as unittest's decorators set
-        return test
-
-    return as_test
-
-
-class DispatcherContract(TestCase):
+class DispatcherContract(ContractCase):
     """Mix into a ``twisted.trial.unittest.TestCase`` and give ``make_harness``."""
 
-    timeout = 60  # seconds for each test, read by Trial
-
-    harness: DispatcherHarness
-    metrics: ReadableMetrics
-    log: ReadableLog
-
-    def make_harness(self) -> DispatcherHarness:
-        """A fresh harness for one test."""
-        raise NotImplementedError
-
-    async def conclude(self, check: Callable[[DispatcherContract], Awaitable[None]]) -> None:
-        """Run one clause between the harness's ``set_up`` and ``tear_down``; stops the sink that the clause left running."""
-        self.harness = self.make_harness()
-        self.metrics, self.log = ReadableMetrics(), ReadableLog()
-        self._running: IDispatcher | None = None
-        await self.harness.set_up()
-        try:
-            await check(self)
-        finally:
-            try:
-                await self.harness.release()
-                if self._running is not None:
-                    await self._stop(self._running)
-            finally:
-                await self.harness.tear_down()
-
-    def _make(self, *, timeout_s: float = LONG_S, bounded: bool = False) -> IDispatcher:
-        harness = self.harness
-        return harness.make_sink(
-            SinkContext(
-                name="under_test",
-                settings=harness.settings(timeout_s=timeout_s, bounded=bounded),
-                namespace=harness.namespace,
-                record_types=harness.record_types,
-                reactor=harness.reactor,
-                metrics=self.metrics,
-                log=self.log,
-            )
-        )
-
-    async def _started(self, *, timeout_s: float = LONG_S, bounded: bool = False) -> IDispatcher:
-        sink = self._make(timeout_s=timeout_s, bounded=bounded)
-        await self.harness.until(sink.start())
-        self._running = sink
-        return sink
-
-    async def _stop(self, sink: IDispatcher) -> None:
-        self._running = None
-        await self.harness.until(sink.stop())
-
-    def _records(self, count: int, *, start: int = 0, vins: Sequence[str] = VINS) -> list[Record]:
-        """Records whose payloads tell them apart, from several vehicles in turn."""
-        return [
-            self.harness.make_record(
-                vins[number % len(vins)],
-                f"tx-{number}",
-                record_type=self.harness.record_types[0],
-                payload=b"payload %d" % number,
-            )
-            for number in range(start, start + count)
-        ]
-
-    async def _outcomes(self, sink: IDispatcher, batch: Sequence[Record]) -> list[type[Outcome]]:
-        outcomes = await self.harness.until(sink.dispatch(batch))
-        self.assertEqual(len(outcomes), len(batch), "one outcome per record")
-        return _kinds(outcomes)
-
-    async def _delivered(self, sink: IDispatcher, batch: Sequence[Record]) -> None:
-        """Dispatch, over and over where the sink asks for it, until everything is confirmed."""
-        left = list(batch)
-        for _ in range(20):
-            outcomes = await self.harness.until(sink.dispatch(left))
-            self.assertNotIn(Rejected, _kinds(outcomes))
-            left = [record for record, outcome in zip(left, outcomes, strict=True) if not isinstance(outcome, Receipt)]
-            if not left:
-                return
-            await self.harness.a_while()
-        self.fail(f"not delivered: {outcomes}")
-
-    def _assert_not_ready(self, sink: IDispatcher) -> None:
-        readiness = sink.readiness()
-        self.assertTrue(isinstance(readiness, NotReady) and readiness.reason, f"{readiness}: not ready, and it says why")
-
-    async def _assert_received(self, records: Sequence[Record]) -> None:
-        """The destination has each vehicle's records, and in the order dispatched."""
-        received = await self.harness.received(len(records))
-        self.assertEqual(by_vehicle(received), by_vehicle([Received(record.vin, record.payload) for record in records]))
-
-    @_holds("1.1", "1.2")
+    @holds("1.1", "1.2")
     async def test_provides_the_interface(self) -> None:
-        """IDispatcher: every method is there with its signature, and ``name`` is what routes call it."""
+        """IDispatcher: every method is there with its signature, and ``name`` is the name that routes use."""
         sink = self._make()
         verifyObject(IDispatcher, sink)
         self.assertEqual(sink.name, "under_test")
 
-    @_holds("3.1", "3.2")
+    @holds("3.1", "3.2")
     async def test_receipt_after_delivery(self) -> None:
-        """dispatch: fires with one outcome per record; what has a receipt is at the destination."""
+        """dispatch: fires with one outcome per record; a record with a receipt is at the destination."""
         sink = await self._started()
         records = self._records(7)
         self.assertEqual(await self._outcomes(sink, records), [Receipt] * 7)
         await self._assert_received(records)
 
-    @_holds("3.2")
+    @holds("3.2")
     async def test_no_receipt_before_confirmation(self) -> None:
-        """dispatch: no outcome while the destination has not confirmed; then the receipt."""
+        """dispatch: no outcome before the destination confirms; then the receipt."""
         sink = await self._started()
         await self._delivered(sink, self._records(1))
         await self.harness.hold()
@@ -164,10 +46,10 @@ class DispatcherContract(TestCase):
         await self.harness.a_while()
         self.assertFalse(answer.called, "an outcome without confirmation")
         await self.harness.release()
-        self.assertEqual(_kinds(await self.harness.until(answer)), [Receipt] * 3)
+        self.assertEqual(kinds(await self.harness.until(answer)), [Receipt] * 3)
         await self._assert_received(self._records(4))
 
-    @_holds("3.3")
+    @holds("3.3")
     async def test_every_record_type(self) -> None:
         """dispatch: one batch may hold records of all types that are routed to the sink."""
         sink = await self._started()
@@ -177,7 +59,7 @@ class DispatcherContract(TestCase):
         received = await self.harness.received(len(types))
         self.assertEqual(sorted(record.payload for record in received), sorted(kind.encode() for kind in types))
 
-    @_holds("3.4")
+    @holds("3.4")
     async def test_batch_is_left_alone(self) -> None:
         """dispatch: the sink does not change the sequence, whatever kind of sequence it is."""
         sink = await self._started()
@@ -186,9 +68,9 @@ class DispatcherContract(TestCase):
         self.assertEqual(await self._outcomes(sink, batch), [Receipt] * 3)
         self.assertEqual([record.txid for record in batch], [b"tx-0", b"tx-1", b"tx-2"])
 
-    @_holds("3.5")
+    @holds("3.5")
     async def test_calls_overlap(self) -> None:
-        """dispatch: the next batch may come before the last one's outcomes."""
+        """dispatch: the next batch may come before the outcomes of the last."""
         sink = await self._started()
         records = self._records(30)
         answers = [sink.dispatch(records[start : start + 3]) for start in range(0, 30, 3)]
@@ -196,9 +78,9 @@ class DispatcherContract(TestCase):
         self.assertEqual([type(outcome) for batch in outcomes for outcome in batch], [Receipt] * 30)
         await self._assert_received(records)
 
-    @_holds("3.6")
+    @holds("3.6")
     async def test_order_of_a_vehicle(self) -> None:
-        """dispatch: records of one vehicle arrive in the order received, also when the destination was slow meanwhile."""
+        """dispatch: records of one vehicle arrive in the order received, also when the destination is slow."""
         sink = await self._started()
         await self._delivered(sink, self._records(3))
         await self.harness.hold()
@@ -210,9 +92,9 @@ class DispatcherContract(TestCase):
         self.assertEqual([type(outcome) for batch in outcomes for outcome in batch], [Receipt] * 60)
         await self._assert_received(self._records(63))
 
-    @_holds("3.7", "3.8")
+    @holds("3.7", "3.8")
     async def test_refused_for_good(self) -> None:
-        """dispatch: ``Rejected`` for what can never be delivered, and its neighbours and successors pass."""
+        """dispatch: ``Rejected`` for a record that can never be delivered; its neighbours and successors pass."""
         sink = await self._started()
         refused = self.harness.make_record(
             VINS[0], "tx-refused", record_type=self.harness.record_types[0], payload=self._refused_payload()
@@ -226,7 +108,7 @@ class DispatcherContract(TestCase):
         expected = [Received(record.vin, record.payload) for record in (*before, *after, *successors)]
         self.assertEqual(sorted(received), sorted(expected))
 
-    @_holds("3.9", "3.10", "5.1", "5.3")
+    @holds("3.9", "3.10", "5.1", "5.3")
     async def test_destination_out_of_reach_and_back(self) -> None:
         """dispatch: ``Retryable`` within the time-out while the destination cannot be reached; delivered once it is back."""
         sink = await self._started(timeout_s=SHORT_S)
@@ -245,7 +127,7 @@ class DispatcherContract(TestCase):
         received = await self.harness.received(6)
         self.assertLessEqual({Received(record.vin, record.payload) for record in fresh}, set(received))
 
-    @_holds("2.1", "2.2", "5.1")
+    @holds("2.1", "2.2", "5.1")
     async def test_destination_out_of_reach_at_start(self) -> None:
         """start: fires whether or not the destination can be reached; the sink keeps trying by itself."""
         await self.harness.go_away()
@@ -256,9 +138,9 @@ class DispatcherContract(TestCase):
         await self.harness.come_back()
         await self._delivered(sink, self._records(1, start=1))
 
-    @_holds("3.11")
+    @holds("3.11")
     async def test_bounded(self) -> None:
-        """dispatch: what does not fit into the sink's bound is ``Retryable`` at once; what fits is kept."""
+        """dispatch: records beyond the sink's bound are ``Retryable`` at once; the others are kept."""
         bound = self._bound()
         sink = await self._started(bounded=True)
         await self._delivered(sink, self._records(1))
@@ -275,14 +157,14 @@ class DispatcherContract(TestCase):
         kept = await self.harness.until(gatherResults([answer for answer in answers if answer not in refused]))
         self.assertEqual({type(outcome) for (outcome,) in kept}, {Receipt})
 
-    @_holds("3.12", "5.2", "5.3")
+    @holds("3.12", "5.2", "5.3")
     async def test_before_start(self) -> None:
         """dispatch: ``NotConnected`` before ``start``, and the sink is not ready."""
         sink = self._make()
         self.assertEqual(await self._outcomes(sink, self._records(2)), [NotConnected] * 2)
         self._assert_not_ready(sink)
 
-    @_holds("3.12", "5.2", "5.3")
+    @holds("3.12", "5.2", "5.3")
     async def test_after_stop(self) -> None:
         """dispatch: ``NotConnected`` from ``stop`` on, and the sink is not ready."""
         sink = await self._started()
@@ -294,9 +176,9 @@ class DispatcherContract(TestCase):
         self._assert_not_ready(sink)
         self.assertEqual(list(await self.harness.received(0)), [])
 
-    @_holds("4.1", "4.2")
+    @holds("4.1", "4.2")
     async def test_stop_settles(self) -> None:
-        """stop: takes nothing new, and settles what is under way; every dispatch fires before it does."""
+        """stop: takes no new records and settles those in flight; every dispatch fires before ``stop`` does."""
         sink = await self._started()
         await self._delivered(sink, self._records(1))
         order: list[str] = []
@@ -316,12 +198,12 @@ class DispatcherContract(TestCase):
         self.assertEqual(order, ["dispatch"] * 5 + ["stop"])
         outcomes = [type(outcome) for answer in answers for outcome in await answer]
         self.assertEqual(outcomes, [Receipt] * 5)
-        self.assertEqual(_kinds(await self.harness.until(late)), [NotConnected])
+        self.assertEqual(kinds(await self.harness.until(late)), [NotConnected])
         await self._assert_received(self._records(6))
 
-    @_holds("4.3", "4.4")
+    @holds("4.3", "4.4")
     async def test_stop_given_up(self) -> None:
-        """stop: cancelling it gives up on what is under way, which is ``Retryable``; it never fails."""
+        """stop: cancelling it gives up on records in flight, which are ``Retryable``; it never fails."""
         sink = await self._started()
         await self._delivered(sink, self._records(1))
         await self.harness.hold()
@@ -329,24 +211,24 @@ class DispatcherContract(TestCase):
         stopped = sink.stop()
         self._running = None
         await self.harness.a_while()
-        self.assertFalse(stopped.called, "stopped while records were under way")
+        self.assertFalse(stopped.called, "stopped while records were in flight")
         stopped.cancel()
         outcomes: Sequence[Outcome] = await self.harness.until(answer)
         for outcome in outcomes:
             self.assertIsInstance(outcome, Retryable)
         await self.harness.until(stopped)
 
-    @_holds("3.13")
+    @holds("3.13")
     async def test_cancelled_dispatch(self) -> None:
-        """dispatch: cancelling does nothing; what is under way stays under way, and the Deferred fires with outcomes."""
+        """dispatch: cancelling does nothing; the records stay in flight, and the Deferred fires with outcomes."""
         sink = await self._started()
         records = self._records(2)
         answer = sink.dispatch(records)
         answer.cancel()
-        self.assertEqual(_kinds(await self.harness.until(answer)), [Receipt] * 2)
+        self.assertEqual(kinds(await self.harness.until(answer)), [Receipt] * 2)
         await self._assert_received(records)
 
-    @_holds("3.7", "3.8", "3.14")
+    @holds("3.7", "3.8", "3.14")
     async def test_never_raises(self) -> None:
         """dispatch: a record of a type that is not routed to the sink is ``Rejected``, and its neighbours pass."""
         if self.harness.unsendable_type is None:
@@ -358,9 +240,9 @@ class DispatcherContract(TestCase):
         self.assertEqual([outcomes[0], outcomes[2]], [Receipt] * 2)
         self.assertEqual(outcomes[1], Rejected)
 
-    @_holds("6.1", "6.2")
+    @holds("6.1", "6.2")
     async def test_counted_once(self) -> None:
-        """Metrics: a confirmed record is counted once, under its type; one that is refused is counted once, as that."""
+        """Metrics: a confirmed record is counted once, under its type; a rejected one is counted once, as not taken."""
         sink = await self._started()
         kind = self.harness.record_types[0]
         self.assertEqual(await self._outcomes(sink, self._records(5)), [Receipt] * 5)
@@ -374,27 +256,3 @@ class DispatcherContract(TestCase):
             self.assertEqual(outcomes, [Receipt, Rejected])
             self.assertEqual(self.metrics.value(self.harness.confirmed_metric, kind), 6)
             self.assertEqual(self.metrics.value(self.harness.refused_metric, *self.harness.refused_labels), 1)
-
-    def _refused_payload(self) -> bytes:
-        payload = self.harness.refused_payload
-        if payload is None:
-            self.skipTest("the destination takes anything")
-        return payload
-
-    def _bound(self) -> int:
-        bound = self.harness.bound
-        if bound is None:
-            self.skipTest("the sink has no bound of its own")
-        return bound
-
-
-def _kinds(outcomes: Sequence[Outcome]) -> list[type[Outcome]]:
-    return [type(outcome) for outcome in outcomes]
-
-
-def by_vehicle(received: Sequence[Received]) -> dict[str, list[bytes]]:
-    """Payloads of each vehicle, in order."""
-    payloads: dict[str, list[bytes]] = {}
-    for record in received:
-        payloads.setdefault(record.vin, []).append(record.payload)
-    return payloads

@@ -1,4 +1,4 @@
-"""What ``DispatcherContract`` needs to know of a sink and its destination."""
+"""The sink and the destination of a test of ``DispatcherContract``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEP_S = 0.005
 
 
 class Received(NamedTuple):
-    """What the destination has got of one record: the vehicle, and the payload."""
+    """One record at the destination."""
 
     vin: str
     payload: bytes
@@ -31,16 +31,16 @@ class Received(NamedTuple):
 class DispatcherHarness:
     """One sink and its destination, for one test.
 
-    Subclass it. What a destination cannot do stays as it is here, and the clauses that need it are skipped.
+    Subclass it. Leave out what the destination cannot do: clauses that need it are skipped.
 
     :cvar record_types: types that the destination has a place for; at least one.
-    :cvar namespace: of the sink's context.
-    :cvar unsendable_type: a record type that is not routed to the sink; None when it takes any, as a log does.
-    :cvar confirmed_metric: counter, by record type, of confirmed records; None when the sink counts nothing.
-    :cvar refused_metric: counter of records that were not taken; None when the sink has none.
+    :cvar namespace: namespace of the sink's context.
+    :cvar unsendable_type: a record type that is not routed to the sink; None for a sink that takes any type.
+    :cvar confirmed_metric: counter of confirmed records, by record type; None for a sink without one.
+    :cvar refused_metric: counter of records that were not taken; None for a sink without one.
     :cvar refused_labels: values of that counter's labels for a record of the first type.
-    :cvar refused_payload: a payload that the destination refuses for good; None when it takes anything.
-    :cvar bound: how many unconfirmed records the sink takes when its settings are ``bounded``; None without such a bound.
+    :cvar refused_payload: a payload that the destination rejects; None for one that takes any.
+    :cvar bound: most unconfirmed records that a sink with ``bounded`` settings takes; None without such a bound.
     """
 
     record_types: tuple[str, ...] = ("V", "alerts")
@@ -54,25 +54,25 @@ class DispatcherHarness:
 
     @property
     def reactor(self) -> ISinkReactor:
-        """The sink's reactor: the real one, or one that ``until`` drives."""
+        """The sink's reactor: the real one, or one that ``until`` advances."""
         raise NotImplementedError
 
     async def set_up(self) -> None:
-        """Have the destination ready, empty or at least with no record of another test."""
+        """Make the destination ready, without records of another test."""
 
     async def tear_down(self) -> None:
-        """Let go of everything; the sink is stopped by then."""
+        """Release everything; the sink has stopped."""
 
     def settings(self, *, timeout_s: float, bounded: bool) -> Mapping[str, object]:
-        """The sink's section.
+        """The sink's settings.
 
-        :param timeout_s: how long a record may wait for its confirmation.
-        :param bounded: with room for ``bound`` unconfirmed records only.
+        :param timeout_s: longest wait of a record for its confirmation, in seconds.
+        :param bounded: leave room for ``bound`` unconfirmed records only.
         """
         raise NotImplementedError
 
     def make_record(self, vin: str, txid: str = "tx-1", *, record_type: str = "V", payload: bytes = b"payload") -> Record:
-        """A record for the destination; ``payload`` tells it from the others when it is read back by ``received``."""
+        """A record for the destination; ``received`` has its ``payload``."""
         return make_record(vin, txid, record_type=record_type, payload=payload)
 
     def make_sink(self, context: SinkContext) -> IDispatcher:
@@ -80,29 +80,29 @@ class DispatcherHarness:
         raise NotImplementedError
 
     async def until(self, answer: Deferred[T]) -> T:
-        """Wait for a Deferred of the sink: on a reactor of the test's own, advance it."""
+        """Wait for a Deferred of the sink; a test with a reactor of its own advances it."""
         return await answer
 
     async def a_while(self) -> None:
-        """Let so much time pass that a sink that confirms too early would have."""
+        """Let enough time pass for a sink that confirms too early to do so."""
         raise NotImplementedError
 
     async def received(self, at_least: int) -> Sequence[Received]:
-        """What the destination has got, in its own order, within a vehicle at least.
+        """The records at the destination, in order of arrival, or at least in order within each vehicle.
 
-        :param at_least: records to wait for, for a bounded time; the caller compares.
+        :param at_least: number of records to wait for, for a bounded time; the caller compares.
         """
         raise NotImplementedError
 
     async def hold(self) -> None:
-        """Have the destination confirm nothing, without refusing anything."""
+        """Make the destination confirm nothing, without refusing anything."""
         raise SkipTest("the destination cannot be held")
 
     async def release(self) -> None:
-        """End ``hold``: what waits is confirmed."""
+        """End ``hold``: waiting records are confirmed."""
 
     async def go_away(self) -> None:
-        """Have the destination be out of reach."""
+        """Make the destination unreachable."""
         raise SkipTest("the destination cannot go away")
 
     async def come_back(self) -> None:
@@ -110,7 +110,7 @@ class DispatcherHarness:
 
 
 class InMemoryHarness(DispatcherHarness):
-    """A harness whose sink lives on a ``ThreadlessReactor``: nothing waits, the clock is advanced."""
+    """A harness whose sink runs on a ``ThreadlessReactor``: the clock is advanced, and no time passes."""
 
     def __init__(self) -> None:
         self._reactor = ThreadlessReactor()
@@ -121,7 +121,7 @@ class InMemoryHarness(DispatcherHarness):
         return self._reactor
 
     async def until(self, answer: Deferred[T]) -> T:
-        """Advance the clock until the answer is there, for two minutes of its time at most."""
+        """Advance the clock until the Deferred has fired, by two minutes at most."""
         for _ in range(int(120 / STEP_S)):
             if answer.called:
                 break

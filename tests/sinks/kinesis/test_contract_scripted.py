@@ -15,40 +15,32 @@ from fleetgw.domain.ports import RECEIPT, IDispatcher, Outcome
 from fleetgw.domain.records import Record
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.dispatcher_harness import InMemoryHarness, Received
-
-
-class Streams:
-    """What the scripted client puts into."""
-
-    def __init__(self) -> None:
-        self.log: list[Received] = []
-        self.held = False
-        self.down = False
+from tests.support.controlled import ControlledHarness, ScriptedDestination
 
 
 class ScriptedClient:
-    """``StreamClient`` over ``Streams``."""
+    """``StreamClient`` over a scripted destination."""
 
-    def __init__(self, streams: Streams, settings: KinesisSettings) -> None:
+    def __init__(self, streams: ScriptedDestination, settings: KinesisSettings) -> None:
         self.streams = streams
 
     def put(self, stream: str, records: Sequence[Record]) -> Sequence[Outcome]:
-        if self.streams.down:
+        if self.streams.away:
             return [Unreachable("connection refused")] * len(records)
-        self.streams.log += [Received(record.vin, record.payload) for record in records]
+        self.streams.received += [Received(record.vin, record.payload) for record in records]
         return [RECEIPT] * len(records)
 
     def fault(self, stream: str) -> DeliveryError | None:
-        return Unreachable("connection refused") if self.streams.down else None
+        return Unreachable("connection refused") if self.streams.away else None
 
     def close(self) -> None:
         pass
 
 
 class ClockWorker:
-    """Does a job when the clock advances and the streams are not held."""
+    """Runs a job once the clock has advanced and the streams are not held."""
 
-    def __init__(self, streams: Streams, clock: Clock, name: str) -> None:
+    def __init__(self, streams: ScriptedDestination, clock: Clock, name: str) -> None:
         self.streams = streams
         self.clock = clock
 
@@ -65,7 +57,7 @@ class ClockWorker:
         pass
 
 
-class KinesisScriptedHarness(InMemoryHarness):
+class KinesisScriptedHarness(ControlledHarness, InMemoryHarness):
     confirmed_metric = "kinesis_publish_total"
     refused_metric = "kinesis_err"
     refused_labels = ("V",)
@@ -73,7 +65,7 @@ class KinesisScriptedHarness(InMemoryHarness):
 
     def __init__(self) -> None:
         super().__init__()
-        self.streams = Streams()
+        self.streams = self.controlled = ScriptedDestination()
 
     def settings(self, *, timeout_s: float, bounded: bool) -> Mapping[str, object]:
         return {"delivery_timeout_s": timeout_s}
@@ -83,19 +75,7 @@ class KinesisScriptedHarness(InMemoryHarness):
         return KinesisSink(context, client, partial(ClockWorker, self.streams, self.reactor), environ={})
 
     async def received(self, at_least: int) -> Sequence[Received]:
-        return self.streams.log
-
-    async def hold(self) -> None:
-        self.streams.held = True
-
-    async def release(self) -> None:
-        self.streams.held = False
-
-    async def go_away(self) -> None:
-        self.streams.down = True
-
-    async def come_back(self) -> None:
-        self.streams.down = False
+        return self.streams.received
 
 
 class KinesisContractTests(DispatcherContract, TestCase):

@@ -16,17 +16,7 @@ from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.adapters.sinks.support.request_errors import Unauthenticated
 from fleetgw.domain.ports import RECEIPT, IReloadable, NotReady, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
-
-
-class InlineWorker:
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def do(self, job) -> None:
-        job()
-
-    def quit(self) -> None:
-        pass
+from tests.support.workers import InlineWorker
 
 
 class _Body:

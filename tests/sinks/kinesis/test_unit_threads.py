@@ -1,6 +1,6 @@
 """Which threads the Kinesis sink starts, and when they end."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -10,6 +10,7 @@ from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import RECEIPT, Outcome
 from fleetgw.domain.records import Record
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
+from tests.support.workers import HeldWorker
 
 
 class Client:
@@ -24,24 +25,6 @@ class Client:
 
     def close(self) -> None:
         pass
-
-
-class HeldWorker:
-    """Does its jobs when told to."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.jobs: list[Callable[[], None]] = []
-        self.has_quit = False
-
-    def do(self, job: Callable[[], None]) -> None:
-        self.jobs.append(job)
-
-    def work(self) -> None:
-        self.jobs.pop(0)()
-
-    def quit(self) -> None:
-        self.has_quit = True
 
 
 class ThreadTests(SynchronousTestCase):

@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
@@ -16,22 +15,12 @@ from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import RECEIPT
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor
 from tests.support.record_vectors import dispatch_cases, record_of
+from tests.support.workers import InlineWorker
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 DISPATCH = VECTORS / "dispatch.json"
 DIFFERENCES = {case["name"]: case for case in json.loads((VECTORS / "kinesis_differences.json").read_text())["cases"]}
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "t", "AWS_SECRET_ACCESS_KEY": "t", "AWS_DEFAULT_REGION": "eu-central-1"}
-
-
-class InlineWorker:
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def do(self, job: Callable[[], None]) -> None:
-        job()
-
-    def quit(self) -> None:
-        pass
 
 
 class Answer:

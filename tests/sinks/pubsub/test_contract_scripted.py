@@ -15,21 +15,16 @@ from fleetgw.domain.ports import RECEIPT, IDispatcher, Outcome
 from fleetgw.domain.records import Record
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.dispatcher_harness import InMemoryHarness, Received
-
-
-class Topics:
-    """What the scripted publisher publishes to."""
-
-    def __init__(self) -> None:
-        self.log: list[Received] = []
-        self.held = False
-        self.down = False
+from tests.support.controlled import ControlledHarness, ScriptedDestination
+from tests.support.workers import InlineWorker
 
 
 class ScriptedPublisher:
-    """``Publisher`` over ``Topics``."""
+    """``Publisher`` over a scripted destination."""
 
-    def __init__(self, topics: Topics, clock: Clock, settings: PubsubSettings, created: Callable[[str], None]) -> None:
+    def __init__(
+        self, topics: ScriptedDestination, clock: Clock, settings: PubsubSettings, created: Callable[[str], None]
+    ) -> None:
         self.topics = topics
         self.clock = clock
 
@@ -39,33 +34,20 @@ class ScriptedPublisher:
     def _publish(self, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
         if self.topics.held:
             self.publish("", records, done)
-        elif self.topics.down:
+        elif self.topics.away:
             done([Unreachable("UNAVAILABLE: connection refused")] * len(records))
         else:
-            self.topics.log += [Received(record.vin, record.payload) for record in records]
+            self.topics.received += [Received(record.vin, record.payload) for record in records]
             done([RECEIPT] * len(records))
 
     def fault(self, destination: str) -> DeliveryError | None:
-        return Unreachable("UNAVAILABLE: connection refused") if self.topics.down else None
+        return Unreachable("UNAVAILABLE: connection refused") if self.topics.away else None
 
     def close(self) -> None:
         pass
 
 
-class InlineWorker:
-    """Does a job when it is given."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def do(self, job: Callable[[], None]) -> None:
-        job()
-
-    def quit(self) -> None:
-        pass
-
-
-class PubsubScriptedHarness(InMemoryHarness):
+class PubsubScriptedHarness(ControlledHarness, InMemoryHarness):
     confirmed_metric = "pubsub_publish_total"
     refused_metric = "pubsub_err"
     refused_labels = ("V",)
@@ -73,7 +55,7 @@ class PubsubScriptedHarness(InMemoryHarness):
 
     def __init__(self, *, ordering: bool) -> None:
         super().__init__()
-        self.topics = Topics()
+        self.topics = self.controlled = ScriptedDestination()
         self.ordering = ordering
 
     def settings(self, *, timeout_s: float, bounded: bool) -> Mapping[str, object]:
@@ -83,19 +65,7 @@ class PubsubScriptedHarness(InMemoryHarness):
         return PubsubSink(context, partial(ScriptedPublisher, self.topics, self.reactor), InlineWorker, environ={})
 
     async def received(self, at_least: int) -> Sequence[Received]:
-        return self.topics.log
-
-    async def hold(self) -> None:
-        self.topics.held = True
-
-    async def release(self) -> None:
-        self.topics.held = False
-
-    async def go_away(self) -> None:
-        self.topics.down = True
-
-    async def come_back(self) -> None:
-        self.topics.down = False
+        return self.topics.received
 
 
 class PubsubContractTests(DispatcherContract, TestCase):

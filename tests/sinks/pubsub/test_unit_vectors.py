@@ -15,20 +15,10 @@ from fleetgw.domain.ports import RECEIPT, Outcome
 from fleetgw.domain.records import Record
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 from tests.support.record_vectors import RECEIVED_AT_MS, dispatch_cases, record_of
+from tests.support.workers import InlineWorker
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 DIFFERENCES = {case["name"]: case for case in json.loads((VECTORS / "pubsub_differences.json").read_text())["cases"]}
-
-
-class InlineWorker:
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def do(self, job: Callable[[], None]) -> None:
-        job()
-
-    def quit(self) -> None:
-        pass
 
 
 class ListeningPublisher:

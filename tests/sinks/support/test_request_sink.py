@@ -18,20 +18,7 @@ from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
 from fleetgw.domain.records import Record
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
-
-
-class HeldWorker:
-    """Runs its jobs when told to."""
-
-    def __init__(self) -> None:
-        self.jobs: list[Callable[[], None]] = []
-        self.has_quit = False
-
-    def do(self, job: Callable[[], None]) -> None:
-        self.jobs.append(job)
-
-    def quit(self) -> None:
-        self.has_quit = True
+from tests.support.workers import HeldWorker
 
 
 class HeldPublisher:
@@ -113,9 +100,7 @@ class RequestSinkTests(SynchronousTestCase):
 
     def probe(self) -> None:
         """Run what the thread has to do, and take the results."""
-        jobs, self.worker.jobs = self.worker.jobs, []
-        for job in jobs:
-            job()
+        self.worker.work()
         self.clock.advance(0)
 
     def dispatch(self, text: str):

@@ -13,6 +13,7 @@ from fleetgw.adapters.sinks.kinesis.client import BotoClient
 from fleetgw.adapters.sinks.kinesis.sink import KinesisSink
 from fleetgw.testing.dispatcher_harness import Received
 from fleetgw.testing.real_reactor import RealReactorHarness
+from tests.support.controlled import ControlledHarness
 from tests.support.kinesis.fault_stub import FaultStub
 from tests.support.kinesis.moto import Moto, consume
 
@@ -29,7 +30,7 @@ def the_moto() -> Moto:
     return Moto()
 
 
-class KinesisHarness(RealReactorHarness):
+class KinesisHarness(ControlledHarness, RealReactorHarness):
     """Each test has streams of its own. The environment must hold ``moto.CREDENTIALS``."""
 
     confirmed_metric = "kinesis_publish_total"
@@ -40,7 +41,7 @@ class KinesisHarness(RealReactorHarness):
     def __init__(self) -> None:
         self.namespace = f"contract{uuid4().hex[:8]}"
         self.moto = the_moto()
-        self.stub = FaultStub(self.moto.port)
+        self.stub = self.controlled = FaultStub(self.moto.port)
         self.reader = self.moto.client()
 
     async def set_up(self) -> None:
@@ -82,19 +83,3 @@ class KinesisHarness(RealReactorHarness):
             if len(found) >= at_least or time.monotonic() > deadline_s:
                 return found
             time.sleep(0.1)
-
-    async def hold(self) -> None:
-        """The stub does not answer."""
-        self.stub.hold()
-
-    async def release(self) -> None:
-        """It does."""
-        self.stub.release()
-
-    async def go_away(self) -> None:
-        """The stub is gone."""
-        self.stub.go_away()
-
-    async def come_back(self) -> None:
-        """It is back."""
-        self.stub.come_back()

@@ -11,6 +11,7 @@ from fleetgw.adapters.sinks.pubsub.publisher import GrpcPublisher
 from fleetgw.adapters.sinks.pubsub.sink import REQUEST_SIZE_BYTES, PubsubSink
 from fleetgw.testing.dispatcher_harness import Received
 from fleetgw.testing.real_reactor import RealReactorHarness
+from tests.support.controlled import ControlledHarness
 from tests.support.pubsub.stand_in import StandIn
 from tests.support.pubsub.subscriber import Subscriber
 
@@ -69,12 +70,12 @@ class PubsubHarness(RealReactorHarness):
         return [Received(message.attributes["vin"], message.data) for _, message in messages]
 
 
-class StandInHarness(PubsubHarness):
+class StandInHarness(ControlledHarness, PubsubHarness):
     """Over the stand-in."""
 
     def __init__(self, *, ordering: bool) -> None:
         super().__init__(ordering=ordering)
-        self.server = StandIn()
+        self.server = self.controlled = StandIn()
 
     @property
     def host(self) -> str:
@@ -86,22 +87,6 @@ class StandInHarness(PubsubHarness):
         await super().tear_down()
         self.server.release()
         self.server.go_away()
-
-    async def hold(self) -> None:
-        """The server does not answer."""
-        self.server.hold()
-
-    async def release(self) -> None:
-        """It does."""
-        self.server.release()
-
-    async def go_away(self) -> None:
-        """The server is gone."""
-        self.server.go_away()
-
-    async def come_back(self) -> None:
-        """It is back."""
-        self.server.come_back()
 
 
 class EmulatorHarness(PubsubHarness):

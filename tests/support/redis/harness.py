@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fleetgw.adapters.sinks.redis.sink import RedisSink
 from fleetgw.adapters.sinks.redis.type import REDIS
-from fleetgw.testing.dispatcher_contract import VINS
+from fleetgw.testing.contract_case import VINS
 from fleetgw.testing.dispatcher_harness import DispatcherHarness, InMemoryHarness, Received
 from fleetgw.testing.real_reactor import RealReactorHarness
 from tests.support.redis.memory import MEMORY_ADDRESS, DirectWorker, MemoryClusterView, MemoryRedis, ReactorClocks
