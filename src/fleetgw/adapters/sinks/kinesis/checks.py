@@ -1,4 +1,4 @@
-"""Can the ``kinesis`` section work?"""
+"""Sense checks of the section ``kinesis``."""
 
 import re
 
@@ -8,7 +8,7 @@ from fleetgw.adapters.sinks.kinesis.settings import Kinesis
 
 
 def check_kinesis(kinesis: Kinesis, check: SettingsCheck) -> None:
-    """The endpoint is a URL, or counts as one."""
+    """Check that the endpoint is a URL, or counts as one."""
     endpoint = kinesis.override_host
     if not endpoint or re.fullmatch(r"https?://[^\s/]+.*", endpoint):
         return

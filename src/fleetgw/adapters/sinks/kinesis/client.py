@@ -1,4 +1,4 @@
-"""What is said to Kinesis, and what its answers mean. Everything here blocks."""
+"""Calls to Kinesis, and the outcomes that its answers and errors mean. All of it blocks."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _UNAUTHENTICATED = frozenset(
         "UnrecognizedClientException",
     }
 )
-"""The credentials are not valid, or not any more. A session keeps those of a file for ever: it takes another to read it."""
+"""The credentials are not valid, or not any more. A session never reads a file again: that takes another session."""
 
 _CREDENTIAL_ERRORS = (CredentialRetrievalError, PartialCredentialsError, SSOError)
 
@@ -79,16 +79,16 @@ class StreamClient(Protocol):
         """Put records in one request; one outcome per record."""
 
     def fault(self, stream: str) -> DeliveryError | None:
-        """What is wrong with a stream, as far as we may look; None when nothing is."""
+        """Probe a stream; None where it is in order, or where the credentials do not allow a probe."""
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
 
 
 class BotoClient:
-    """By boto3, whose own retries are off: it would send records of a whole request again, and ours know the order.
+    """A client over boto3. Its retries are off: they would repeat whole requests, and break the order of a vehicle.
 
-    :raises Unreachable: there is no region.
+    :raises Unreachable: for a missing region or an invalid configuration.
     """
 
     def __init__(self, settings: KinesisSettings) -> None:
@@ -97,7 +97,7 @@ class BotoClient:
             connect_timeout=min(CONNECT_TIMEOUT_S, timeout_s),
             read_timeout=timeout_s,
             max_pool_connections=settings.max_requests * len({*settings.streams.values()}) + 1,
-            parameter_validation=False,  # Kinesis validates too, and ours comes from records
+            parameter_validation=False,  # for speed: Kinesis validates too
             retries={"mode": "standard", "total_max_attempts": 1},
             tcp_keepalive=True,
         )
@@ -117,24 +117,24 @@ class BotoClient:
         entries = [{"Data": record.payload, "PartitionKey": record.vehicle.vin} for record in records]
         try:
             answers = self._client.put_records(StreamName=stream, Records=entries)["Records"]
-        except Exception as error:  # whatever it is, it becomes the records' outcome
+        except Exception as error:  # of any kind: it becomes the records' outcome
             return [self._meaning(error)] * len(records)
         if len(answers) != len(records):
             return [Unreachable(f"{len(answers)} answers to {len(records)} records: no Kinesis is there")] * len(records)
         return [_outcome(answer) for answer in answers]
 
     def fault(self, stream: str) -> DeliveryError | None:
-        """See ``StreamClient``. Who may write only, and not look, learns of faults when it writes."""
+        """See ``StreamClient``."""
         try:
             status = self._client.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["StreamStatus"]
         except ClientError as error:
             return None if _code(error) == "AccessDeniedException" else self._meaning(error)
-        except Exception as error:  # whatever it is, a look that fails finds that
+        except Exception as error:  # of any kind: it is the fault
             return self._meaning(error)
         return Missing(f"the stream is {status}") if status in ("CREATING", "DELETING") else None
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """See ``StreamClient``."""
         self._client.close()
 
     def _meaning(self, error: Exception) -> DeliveryError:
@@ -159,7 +159,7 @@ class BotoClient:
 
 
 def _outcome(answer: dict[str, str]) -> Outcome:
-    """Read the answer for one record of a request that was taken as a whole."""
+    """The outcome of one record of a request that was not refused as a whole."""
     code = answer.get("ErrorCode")
     if code is None:
         return RECEIPT

@@ -1,4 +1,4 @@
-"""What ``fleetgw doctor`` says of Kinesis. Everything here blocks."""
+"""The doctor's probe of Kinesis. All of it blocks."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _CREDENTIALS_REFUSED = frozenset(
 
 
 def kinesis_probe(context: SinkContext) -> IDiagnosable:
-    """Make what looks at the streams."""
+    """Make the probe."""
     return BlockingProbe(lambda: look(context), context.reactor)
 
 
 def look(context: SinkContext) -> Iterator[Finding]:
-    """Region, credentials, endpoint, then each stream."""
+    """Check region, credentials and endpoint, then each stream."""
     settings = read_settings(context, os.environ)
     session = boto3.Session(region_name=settings.region)
     if session.region_name is None:
@@ -74,9 +74,9 @@ def look(context: SinkContext) -> Iterator[Finding]:
 
 
 def stream_finding(client: Any, stream: str) -> Finding:  # Any: boto3 makes its clients at run time
-    """What there is to say of one stream.
+    """The finding on one stream.
 
-    :raises BotoCoreError: there is no sensible answer.
+    :raises BotoCoreError: no answer, or none of Kinesis.
     """
     try:
         summary = client.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]

@@ -1,4 +1,4 @@
-"""The settings of the ``kinesis`` section, read and made usable."""
+"""The settings of the section ``kinesis``."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ class Kinesis(Settings, frozen=True, kw_only=True):
 
 @frozen
 class KinesisSettings:
-    """What the sink goes by.
+    """The settings as the sink uses them.
 
     :ivar streams: stream name by record type.
-    :ivar endpoint_url: in place of Amazon's; None for the region's own.
-    :ivar max_retries: how often a record is sent again.
-    :ivar max_requests: under way at a time for one stream.
-    :ivar max_record_bytes: payload and partition key that the streams take.
-    :ivar delivery_timeout_s: how long a record may wait for its confirmation.
-    :ivar region: of ``AWS_REGION``, which the Go server heeds and boto3 does not; None: as boto3 finds it.
+    :ivar endpoint_url: the endpoint in place of Amazon's; None for the region's own.
+    :ivar max_retries: number of times that a record is sent again.
+    :ivar max_requests: most requests in flight for one stream.
+    :ivar max_record_bytes: largest payload and partition key, together, that the streams take.
+    :ivar delivery_timeout_s: longest wait of a record for its confirmation, in seconds.
+    :ivar region: the value of ``AWS_REGION``, which the Go server heeds and boto3 does not; None: as boto3 finds it.
     """
 
     streams: Mapping[str, str]
@@ -70,7 +70,7 @@ class KinesisSettings:
 
 
 def credential_files(environ: Mapping[str, str]) -> list[Path]:
-    """The files that boto3 reads when a client is made, whether they are there or not."""
+    """The files that boto3 reads when a client is made, whether they exist or not."""
     names = {
         environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials",
         environ.get("AWS_CONFIG_FILE") or "~/.aws/config",

@@ -1,11 +1,11 @@
-"""Can the ``pubsub`` section work?"""
+"""Sense checks of the section ``pubsub``."""
 
 from fleetgw.adapters.settings.checking import SettingsCheck
 from fleetgw.adapters.sinks.pubsub.settings import Pubsub
 
 
 def check_pubsub(pubsub: Pubsub, check: SettingsCheck) -> None:
-    """A project is named; the environment names an emulator or credentials, not both."""
+    """Check that a project is named, and that the environment names an emulator or credentials, not both."""
     if not pubsub.gcp_project_id:
         check.refuse("gcp_project_id", "is missing", "name the project that owns the topics")
     credentials = check.surroundings.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")

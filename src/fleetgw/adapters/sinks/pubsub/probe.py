@@ -1,4 +1,4 @@
-"""What ``fleetgw doctor`` says of Pub/Sub. Everything here blocks."""
+"""The doctor's probe of Pub/Sub. All of it blocks."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _Code = grpc.StatusCode
 
 
 def pubsub_probe(context: SinkContext) -> IDiagnosable:
-    """Make what looks at the topics."""
+    """Make the probe."""
     return BlockingProbe(lambda: look(context), context.reactor)
 
 
 def look(context: SinkContext) -> Iterator[Finding]:
-    """Credentials, the service, then each topic. Creates none, unlike the sink."""
+    """Check credentials and the service, then each topic. Unlike the sink, it creates none."""
     settings = read_settings(context, os.environ)
     place = split_address(settings.emulator or settings.endpoint, _HTTPS)
     if not (yield from reach(*place)):
@@ -78,7 +78,7 @@ def _channel(settings: PubsubSettings) -> Generator[Finding, None, Any]:  # Any:
 
 
 def _refusal(topic: str, error: Any, place: tuple[str, int], project: str) -> tuple[Finding, bool]:  # Any: as above
-    """What an error means, and whether to ask for the other topics."""
+    """The finding on an error, and whether to go on with the other topics."""
     code, details = error.code(), error.details()
     name = topic.rpartition("/")[2]
     if code is _Code.NOT_FOUND:

@@ -1,6 +1,6 @@
-"""What is said to Pub/Sub, and what its answers mean.
+"""Calls to Pub/Sub, and the outcomes that its answers and errors mean.
 
-Requests are made of the library's message types and go out over a gRPC channel. The library's own publisher client would put
+Requests consist of the library's message types and go out over a gRPC channel. The library's own publisher client would put
 each record through a queue, a thread and a future of its own.
 """
 
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
 
 LOOK_TIMEOUT_S = 10.0
 ATTRIBUTE_BYTES = 1024
-"""The longest value of an attribute that Pub/Sub takes."""
+"""Longest value of an attribute that Pub/Sub takes."""
 
 _SERVICE = "/google.pubsub.v1.Publisher/"
 _SCOPES = ("https://www.googleapis.com/auth/pubsub",)
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 2_000),  # how long one attempt to connect may take: 20 s otherwise
+    ("grpc.min_reconnect_backoff_ms", 2_000),  # the timeout of an attempt to connect: 20 s otherwise
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.max_send_message_length", -1),
-    ("grpc.use_local_subchannel_pool", 1),  # a channel made anew connects anew
+    ("grpc.use_local_subchannel_pool", 1),  # another channel has connections of its own
 )
 
-# The protobuf classes inside of the library's wrappers: a fifth of the wrappers' cost.
+# The protobuf classes inside the library's wrappers, at a fifth of the wrappers' cost.
 _PublishRequest: Any = PublishRequest.pb()  # Any: they are made at run time
 _PublishResponse: Any = PublishResponse.pb()
 _PubsubMessage: Any = PubsubMessage.pb()
@@ -59,15 +59,15 @@ _Code = grpc.StatusCode
 _UNREACHED = frozenset({_Code.UNAVAILABLE, _Code.DEADLINE_EXCEEDED, _Code.UNIMPLEMENTED})
 _BUSY = frozenset({_Code.RESOURCE_EXHAUSTED, _Code.ABORTED, _Code.INTERNAL, _Code.CANCELLED, _Code.UNKNOWN})
 _PLUGIN_FAILED = "Getting metadata from plugin failed"
-"""gRPC's error when the token server of the credentials gave no token."""
+"""gRPC's error when the credentials' token server gives no token."""
 _REFUSED = frozenset({_Code.INVALID_ARGUMENT, _Code.OUT_OF_RANGE})
 
 
 class GrpcPublisher:
-    """``Publisher`` over one gRPC channel. Making it looks for credentials, and blocks meanwhile.
+    """``Publisher`` over one gRPC channel. The constructor looks for credentials, which blocks.
 
-    :param created: called with each topic that ``fault`` has created, on the same thread.
-    :raises Unreachable: there are no credentials.
+    :param created: called with each topic that ``fault`` has created, in the same thread.
+    :raises Unreachable: no credentials were found.
     """
 
     def __init__(self, settings: PubsubSettings, created: Callable[[str], None]) -> None:
@@ -103,7 +103,7 @@ class GrpcPublisher:
         answer.add_done_callback(lambda answer: done(_outcomes(answer, count)))
 
     def fault(self, destination: str) -> DeliveryError | None:
-        """See ``Publisher``. Creates a missing topic. Who may publish only learns of faults when it publishes."""
+        """See ``Publisher``. Creates a missing topic."""
         try:
             try:
                 self._get_topic(
@@ -126,7 +126,7 @@ class GrpcPublisher:
 
 
 def publish_request(topic: str, records: Sequence[Record], *, ordering: bool) -> Any:  # Any: made at run time
-    """The request that publishes records; with ``ordering`` each message's key is its vehicle."""
+    """The request for records; with ``ordering`` the ordering key of a message is its vehicle."""
     messages = [
         _PubsubMessage(
             data=record.payload, attributes=_attributes(record), ordering_key=record.vehicle.vin if ordering else ""
@@ -137,14 +137,14 @@ def publish_request(topic: str, records: Sequence[Record], *, ordering: bool) ->
 
 
 def _attributes(record: Record) -> dict[str, str]:
-    """A record's metadata; what is not UTF-8 is replaced, the version is cut: too long, it would refuse a request."""
+    """A record's metadata: bytes that are no UTF-8 are replaced, and a long version is cut, as it would fail the request."""
     vehicle = record.vehicle
     txid = record.txid.decode("utf-8", "replace")
     return {
         "device_client_version": _text(vehicle.device_client_version),
         "receivedat": str(record.received_at_ms),
         "timestamp": "0",
-        "txid": _text(txid) if len(record.txid) <= ATTRIBUTE_BYTES else txid,  # a longer one is refused
+        "txid": _text(txid) if len(record.txid) <= ATTRIBUTE_BYTES else txid,  # with a longer one, the record is rejected
         "txtype": record.record_type,
         "version": "0",
         "vin": vehicle.vin,

@@ -1,4 +1,4 @@
-"""The settings of the ``pubsub`` section, read and made usable."""
+"""The settings of the section ``pubsub``."""
 
 from __future__ import annotations
 
@@ -46,14 +46,15 @@ class Pubsub(Settings, frozen=True, kw_only=True):
 
 @frozen
 class PubsubSettings:
-    """What the sink goes by.
+    """The settings as the sink uses them.
 
+    :ivar project: the project that owns the topics.
     :ivar topics: full topic name by record type.
-    :ivar emulator: ``host:port`` of an emulator, which is spoken to in the clear and without credentials; else None.
+    :ivar emulator: ``host:port`` of an emulator, which has neither TLS nor credentials; None without one.
     :ivar endpoint: ``host:port`` of the service.
-    :ivar ordering: messages carry the vehicle as ordering key.
-    :ivar max_requests: under way at a time for one topic.
-    :ivar delivery_timeout_s: how long a record may wait for its confirmation.
+    :ivar ordering: whether messages carry the vehicle as ordering key.
+    :ivar max_requests: most requests in flight for one topic.
+    :ivar delivery_timeout_s: longest wait of a record for its confirmation, in seconds.
     """
 
     project: str
@@ -66,7 +67,7 @@ class PubsubSettings:
 
 
 def credential_files(environ: Mapping[str, str]) -> list[Path]:
-    """The file that the credentials come from, whether it is there or not; none with an emulator."""
+    """The file with the credentials, whether it exists or not; none with an emulator."""
     if environ.get("PUBSUB_EMULATOR_HOST"):
         return []
     folder = environ.get("CLOUDSDK_CONFIG") or "~/.config/gcloud"

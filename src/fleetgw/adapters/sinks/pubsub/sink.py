@@ -30,8 +30,8 @@ REQUEST_RECORDS = 1_000
 REQUEST_SIZE_BYTES = 9_500_000
 GATHERED_SIZE_BYTES = 7_500_000
 ATTRIBUTES_BYTES = 500
-"""A request may hold 1000 messages and 10 MB; attributes are counted with this much each, and a vehicle may make a
-thousand of them 2 MB larger: requests are filled up to less.
+"""A request may hold 1000 messages and 10 MB. The attributes of a message count ``ATTRIBUTES_BYTES``; a vehicle can make
+those of a thousand messages 2 MB larger, so requests are filled to less than 10 MB.
 Source: https://cloud.google.com/pubsub/quotas#resource_limits"""
 
 NOT_CONNECTED_TOTAL = Metric(

@@ -1,1 +1,1 @@
-"""What the sinks have in common: a batch under way, numbers, a failure log that does not flood, requests to a service."""
+"""The base classes of sinks, and their parts: dispatches, readiness, counters, bounded logs, threads, requests."""

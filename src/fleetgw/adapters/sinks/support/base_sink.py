@@ -1,4 +1,4 @@
-"""The life of a sink, from start to stop: everything but the way to its destination."""
+"""The life of a sink from start to stop; a subclass adds the way to its destination."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 class BaseSink(ABC):
     """Refuses records while not running, keeps the dispatches under way, and drains or gives them up when it stops.
 
-    A subclass gives ``deliver``, and where it needs them ``open``, ``close`` and ``abandon``. It tells the state of its
-    destination to ``destination``. All of it happens on the reactor's thread.
+    A subclass gives ``deliver``, and where it needs them ``open``, ``settled``, ``stopping``, ``abandon`` and ``close``. It
+    reports the state of its destination to ``destination``. All methods are called on the reactor's thread.
 
-    :cvar takes_any_type: deliver records of types that are not routed to the sink, too; otherwise they are rejected.
-    :ivar destination: the known state of the destination; not ready until the subclass says otherwise.
-    :param timeout_s: a dispatch has its answer within this time; None for a subclass that sees to it itself.
+    :cvar takes_any_type: whether to deliver records of types that are not routed to the sink; otherwise they are rejected.
+    :ivar destination: the known state of the destination; not ready until the subclass reports that it is.
+    :param timeout_s: longest time from dispatch to answer, in seconds; None for a subclass with timeouts of its own.
     :param numbers: counts every outcome; None counts nothing.
     """
 
@@ -58,9 +58,9 @@ class BaseSink(ABC):
     # For a subclass to give
 
     def open(self) -> None:
-        """Begin to work, as ``IDispatcher.start`` asks; here the destination counts as reached.
+        """Begin to work, as ``IDispatcher.start`` asks; by default the destination counts as reached.
 
-        :raises ConfigurationError: for a setting that no retry can help.
+        :raises ConfigurationError: for an error that no retry can resolve.
         """
         self.destination.ready()
 
@@ -72,40 +72,46 @@ class BaseSink(ABC):
         """
 
     def stopping(self) -> None:
-        """Nothing is dispatched any more; dispatches under way may still settle."""
+        """Stopping has begun: no dispatch comes any more; those under way may still settle."""
 
     def abandon(self) -> None:
-        """Drop all that is under way: its outcomes are given by ``BaseSink`` right afterwards."""
+        """Give up all dispatches under way; ``BaseSink`` settles them right afterwards."""
 
     def close(self) -> Deferred[None] | None:
-        """Release every resource, once nothing is under way; a Deferred is waited for unless stopping is cancelled."""
+        """Release every resource; called once no dispatch is under way.
+
+        :return: ``stop`` waits for it, unless cancelled; None where there is nothing to wait for.
+        """
 
     def settled(self, dispatch: Dispatch, outcomes: Sequence[Outcome]) -> None:
-        """Every record of a dispatch has its outcome, and the answer is next; here ``numbers`` counts the outcomes."""
+        """Take the outcomes of a dispatch, right before its answer; by default ``numbers`` counts them."""
         if self._numbers is not None:
             self._numbers.count(dispatch.batch, outcomes)
 
     # For a subclass to call
 
     def settle(self, dispatch: Dispatch, index: int, outcome: Outcome) -> None:
-        """Note a record's outcome; its first one stays."""
+        """Set a record's outcome, unless it has one."""
         if dispatch in self._under_way and dispatch.settle(index, outcome):
             self.finish(dispatch)
 
     def settle_all(self, dispatch: Dispatch, outcomes: Sequence[Outcome]) -> None:
-        """Note the outcomes of all records of a dispatch; does nothing where it has been answered, as after a timeout."""
+        """Set the outcomes of all records of a dispatch; does nothing after its answer, as after a timeout."""
         if dispatch in self._under_way:
             dispatch.settle_all(outcomes)
             self.finish(dispatch)
 
     def settle_rest(self, dispatch: Dispatch, outcome: Outcome) -> None:
-        """Give every record without an outcome this one."""
+        """Set this outcome for every record without one."""
         if dispatch in self._under_way:
             dispatch.settle_rest(outcome)
             self.finish(dispatch)
 
     def finish(self, dispatch: Dispatch) -> None:
-        """Answer a dispatch that was settled by its own methods: for a client whose callbacks must not call others."""
+        """Answer a dispatch whose records were all settled by ``Dispatch.settle``.
+
+        It costs less than ``settle`` for each record, and calls nobody before the caller is ready for further dispatches.
+        """
         if dispatch not in self._under_way:
             return
         deadline = self._under_way.pop(dispatch)
@@ -119,7 +125,7 @@ class BaseSink(ABC):
         self._close_when_settled()
 
     def timed_out(self, dispatch: Dispatch) -> None:
-        """A dispatch was not settled in time; here its records get ``Destination.unanswered``."""
+        """Settle a dispatch after ``timeout_s``; by default with ``Destination.unanswered``."""
         self.settle_rest(dispatch, self.destination.unanswered(self._timeout_s or 0.0))
 
     # As a dispatcher
@@ -147,7 +153,7 @@ class BaseSink(ABC):
         return dispatch.answer
 
     def stop(self) -> Deferred[None]:
-        """Take no more, and wait for what is under way; cancelling gives it up."""
+        """Take no more records, and wait for dispatches under way; cancelling gives them up."""
         if self._stopped is not None and self._stopped.called:
             return succeed(None)
         self._running = False

@@ -1,4 +1,4 @@
-"""A sink whose client blocks: one write at a time, in a thread, of everything that waits."""
+"""A sink whose client blocks: a thread writes all waiting records at once, one write at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class BlockingSink(BaseSink):
     """Collects records while a write is under way, and writes them together in the next one (group commit).
 
-    A subclass gives ``write``. The sink is ready until a write fails for all records, and again once one succeeds.
+    A subclass gives ``write``. The sink is ready until a write fails for all of its records, and again once one succeeds.
     """
 
     def __init__(self, context: SinkContext, *, timeout_s: float = 30.0, numbers: PublishNumbers | None = None) -> None:
@@ -34,21 +34,21 @@ class BlockingSink(BaseSink):
     def write(self, records: Sequence[Record]) -> Sequence[Outcome] | None:
         """Write records, and return once they are delivered; called in a thread, one call at a time.
 
-        :return: an outcome per record; None where all are delivered.
-        :raises Exception: all records have this outcome; ``NotConnected`` where it is no ``DeliveryError``.
+        :return: an outcome per record, or None where all are delivered.
+        :raises DeliveryError: the outcome of all records. Any other exception counts as ``NotConnected``.
         """
 
     def deliver(self, dispatch: Dispatch) -> None:
-        """Have records written next."""
+        """Queue records for the next write."""
         self._waiting.append(dispatch)
         self._write_next()
 
     def abandon(self) -> None:
-        """Write nothing more; a write under way ends on its own."""
+        """Write nothing more; a write under way ends by itself."""
         self._waiting = []
 
     def timed_out(self, dispatch: Dispatch) -> None:
-        """See ``BaseSink``; a dispatch that has not reached the thread does not reach it any more."""
+        """See ``BaseSink``. Records that wait for the next write are not written any more."""
         if dispatch in self._waiting:
             self._waiting.remove(dispatch)
         super().timed_out(dispatch)

@@ -18,15 +18,15 @@ class ISinkReactor(IReactorTime, IReactorThreads, Interface):
 
 @frozen
 class SinkContext:
-    """Handed to a sink's constructor: ``Sink(context)``. Built-in and third-party sinks are made alike.
+    """The argument of a sink's constructor. Built-in and third-party sinks are made alike.
 
     :ivar name: the name that routes use; the sink's ``name``.
-    :ivar settings: the sink's section of the configuration, a JSON object, secrets resolved; not to be changed.
+    :ivar settings: the sink's section of the configuration, a JSON object with secrets resolved; must not be changed.
     :ivar namespace: prefix of destination names: ``<namespace>_<record type>``.
     :ivar record_types: the record types routed to this sink.
     :ivar reactor: clock and thread entry; nothing imports the global reactor.
-    :ivar metrics: where the sink's numbers go.
-    :ivar log: where its events go.
+    :ivar metrics: takes the sink's metrics.
+    :ivar log: takes its events.
     """
 
     name: str

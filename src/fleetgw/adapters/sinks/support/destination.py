@@ -18,9 +18,9 @@ _READY = Ready()
 class Destination:
     """Keeps a sink's readiness, and logs each change of it: ``sink_ready`` and ``sink_not_ready``.
 
-    A destination that comes and goes quickly does not flood the log: see ``LineLimit``. Stopping the sink logs nothing.
+    The log lines of a destination that comes and goes are bounded by ``LineLimit``. Stopping the sink logs nothing.
 
-    :ivar readiness: as last seen; the answer to ``IDispatcher.readiness``.
+    :ivar readiness: the last known state, see ``IDispatcher.readiness``.
     """
 
     def __init__(self, context: SinkContext) -> None:
@@ -39,12 +39,12 @@ class Destination:
     def not_ready(self, reason: str) -> None:
         """The destination cannot be reached.
 
-        :param reason: for people; holds no secret.
+        :param reason: for people; must not contain secrets.
         """
         self.update(NotReady(reason))
 
     def update(self, readiness: Readiness) -> None:
-        """Take the state as it is now; does nothing after ``stopped``."""
+        """Set the current state; does nothing after ``stopped``."""
         if self._stopped:
             return
         before, self.readiness = self.readiness, readiness
@@ -60,7 +60,7 @@ class Destination:
             self._log.info("sink_ready", dispatcher=self._name, **more)
 
     def stopped(self) -> None:
-        """The sink stops: it stays not ready."""
+        """The sink stops, and stays not ready."""
         self.readiness = NotReady("stopped")
         self._stopped = True
 
@@ -71,8 +71,10 @@ class Destination:
     def unanswered(self, timeout_s: float, reason: str = "") -> Retryable:
         """The outcome of a record that the destination has not answered in time.
 
-        ``NotConnected``; or ``Retryable`` where other records were confirmed in the second half of that time, because then
-        it is this record that does not pass.
+        It is ``NotConnected``, or ``Retryable`` where other records were confirmed in the second half of that time: then
+        the destination can be reached, and the fault concerns this record.
+
+        :param reason: in place of the default, for people.
         """
         reason = reason or f"no answer within {timeout_s:g} s"
         if self._confirmed_at_s > self._clock.seconds() - timeout_s / 2:

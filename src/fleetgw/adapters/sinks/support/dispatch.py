@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class Answer(Deferred["Sequence[Outcome]"]):
-    """The Deferred of a dispatch under way: as the port asks, cancelling it does nothing."""
+    """The Deferred of a dispatch: as ``IDispatcher`` asks, cancelling it does nothing."""
 
     def cancel(self) -> None:
-        """Leave what is under way alone."""
+        """Do nothing: the records stay in flight."""
 
 
 class Dispatch:
-    """A batch under way: an outcome for each record, and the answer once the last is known.
+    """The records of one call, their outcomes so far, and the answer once the last is known.
 
-    :ivar batch: its records.
+    :ivar batch: the records.
     :ivar unsettled: the number of records without an outcome.
     :ivar answer: the Deferred that ``dispatch`` returns.
     """
@@ -37,7 +37,7 @@ class Dispatch:
         self._outcomes: list[Outcome | None] = [None] * len(batch)
 
     def settle(self, index: int, outcome: Outcome) -> bool:
-        """Note a record's outcome; its first one stays. Returns whether it was the last record without one."""
+        """Set a record's outcome, unless it has one. Returns whether it was the last record without one."""
         if self._outcomes[index] is not None:
             return False
         self._outcomes[index] = outcome
@@ -45,12 +45,12 @@ class Dispatch:
         return not self.unsettled
 
     def settle_rest(self, outcome: Outcome) -> None:
-        """Give every record that has no outcome this one."""
+        """Set this outcome for every record without one."""
         self._outcomes = [outcome if known is None else known for known in self._outcomes]
         self.unsettled = 0
 
     def settle_all(self, outcomes: Sequence[Outcome]) -> None:
-        """Note the outcomes of all records, none of which has one yet.
+        """Set the outcomes of all records, none of which has one yet.
 
         :param outcomes: in the order of the batch.
         """

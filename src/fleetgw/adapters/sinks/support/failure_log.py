@@ -1,4 +1,4 @@
-"""Logs a sink's errors at a bounded rate: a destination that is down must not flood the log."""
+"""A sink's error events at a bounded rate: a destination that is down must not flood the log."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class FailureLog:
         self._limit = LineLimit()
 
     def add(self, kind: str, reason: str, **fields: object) -> None:
-        """Note one error.
+        """Log an error, unless one of its kind was logged less than ten seconds ago.
 
-        :param kind: of a closed set, such as the name of an error code.
+        :param kind: one of a closed set, such as the name of an error code.
         :param reason: for people.
-        :param fields: more members of the event, JSON-able.
+        :param fields: further fields of the event, JSON-able.
         """
         unwritten = self._limit.admit(kind, "", self._clock.seconds(), 1)
         if unwritten is not None:

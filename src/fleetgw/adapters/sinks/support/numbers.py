@@ -1,4 +1,4 @@
-"""The counters of most sinks; dashboards of the Go server already use these names."""
+"""The counters of most sinks, by the names that dashboards of the Go server use."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 class PublishNumbers:
-    """``<sink>_publish_total``, ``<sink>_publish_total_bytes`` and ``<sink>_err`` by record type, looked up once.
+    """``<sink>_publish_total``, ``<sink>_publish_total_bytes`` and ``<sink>_err``, by record type.
 
-    :param sink: first part of the names, such as ``mqtt``.
-    :param published: the help text of the first, such as ``Messages that the broker has confirmed.``
+    :param sink: the first part of the names, such as ``mqtt``.
+    :param published: the help text of the first counter, such as ``Messages that the broker has confirmed.``
+    :param record_types: the values of the label; records of other types are not counted, as labels are a closed set.
     """
 
     def __init__(self, metrics: IMetrics, sink: str, published: str, record_types: Iterable[str]) -> None:
@@ -31,19 +32,19 @@ class PublishNumbers:
         }
 
     def published(self, record_type: str, count: int, size_bytes: int) -> None:
-        """Count what the destination has taken; a type that was not given is not counted: labels are a closed set."""
+        """Count records that the destination has."""
         if record_type in self._series:
             total, size, _ = self._series[record_type]
             total.add(count)
             size.add(size_bytes)
 
     def failed(self, record_type: str, count: int = 1) -> None:
-        """Count records that were not taken, likewise."""
+        """Count records that were not taken."""
         if record_type in self._series:
             self._series[record_type][2].add(count)
 
     def count(self, batch: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
-        """Count a whole dispatch.
+        """Count the outcomes of a batch.
 
         :param outcomes: in the order of the batch.
         """

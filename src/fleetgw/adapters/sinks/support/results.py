@@ -1,4 +1,4 @@
-"""Results from threads, handed to the reactor in bursts."""
+"""Results of threads, handed to the reactor in batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Burst(Generic[T]):
-    """Wakes the reactor once for all results that come before it looks.
+    """Wakes the reactor once for all results that are added before its next turn.
 
     :param take: called on the reactor's thread with these results, in the order of ``add``.
     """
@@ -26,7 +26,7 @@ class Burst(Generic[T]):
         self._results: list[T] = []
 
     def add(self, result: T) -> None:
-        """Hand over one result, from any thread."""
+        """Add a result; may be called in any thread."""
         with self._lock:
             first = not self._results
             self._results.append(result)

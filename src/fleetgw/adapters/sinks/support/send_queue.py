@@ -1,4 +1,4 @@
-"""The kernel's send queue of a socket: bytes that were written and that the peer's host has not acknowledged."""
+"""The kernel's send queue of a socket: written bytes that the peer's host has not acknowledged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One thread for a client library that blocks: jobs run one after the other, off the reactor's thread."""
+"""A thread for a client library that blocks: jobs run one after the other, outside the reactor's thread."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 
 class Worker(Protocol):
-    """Runs jobs in the order given; a test's double runs them at once."""
+    """Runs jobs in the order given."""
 
     def do(self, job: Callable[[], None]) -> None:
-        """Run ``job`` after those before it. It must not raise; results go back by ``reactor.callFromThread``."""
+        """Run ``job`` after the earlier ones. It must not raise; it hands results back by ``reactor.callFromThread``."""
 
     def quit(self) -> None:
-        """End after the jobs given so far. Does not wait."""
+        """End after the jobs given so far; does not wait for them."""
 
 
 class SerialWorker:
-    """A ``Worker`` with a thread of its own. A job that hangs does not keep the process from ending.
+    """A ``Worker`` with a daemon thread of its own: a job that hangs does not keep the process from ending.
 
-    :param name: of the thread, for people who look at a running process.
+    :param name: name of the thread, for people who look at a running process.
     """
 
     def __init__(self, name: str) -> None:
@@ -31,11 +31,11 @@ class SerialWorker:
         Thread(target=self._run, name=name, daemon=True).start()
 
     def do(self, job: Callable[[], None]) -> None:
-        """Run ``job`` on the thread, after those before it."""
+        """See ``Worker``."""
         self._jobs.put(job)
 
     def quit(self) -> None:
-        """End the thread after the jobs given so far."""
+        """See ``Worker``."""
         self._jobs.put(None)
 
     def _run(self) -> None:
