@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from fleetgw.adapters.sinks.mqtt.connection import STOPPED, BrokerConnection
+from fleetgw.adapters.sinks.mqtt.connection_states import STOPPED, BrokerConnection
 from fleetgw.adapters.sinks.mqtt.messages import MessageWriter
 from fleetgw.adapters.sinks.mqtt.progress import Progress
 from fleetgw.adapters.sinks.mqtt.quarantine import Quarantine
