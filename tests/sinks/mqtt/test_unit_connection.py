@@ -12,11 +12,11 @@ class ConnectionTests(MqttCase):
     def test_records_are_turned_away_before_the_start_and_after_the_stop(self) -> None:
         sink = self.make()
         (before,) = self.successResultOf(sink.dispatch([make_mqtt_record(VIN)]))
-        self.assertEqual(str(before), "the MQTT sink is not running")
+        self.assertEqual(str(before), "the mqtt sink is not running")
         self.assertEqual(sink.reload(), [])
         self.successResultOf(sink.stop())
         (after,) = self.successResultOf(sink.dispatch([make_mqtt_record(VIN)]))
-        self.assertEqual(str(after), "the MQTT sink is not running")
+        self.assertEqual(str(after), "the mqtt sink is not running")
         self.assertEqual(sink.readiness(), NotReady("stopped"))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
@@ -50,6 +50,21 @@ class ConnectionTests(MqttCase):
         self.successResultOf(stopped)
         self.assertEqual(sink.readiness(), NotReady("stopped"))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_the_broker_is_said_to_be_ready_and_not_ready_once_for_each_change(self) -> None:
+        sink = self.started()
+        self.assertEqual(self.log.fields_of("sink_ready"), [{"dispatcher": "mqtt"}])
+        self.broker.go_away()
+        self.advance(3)
+        (lost,) = self.log.fields_of("sink_not_ready")
+        self.assertEqual(lost["dispatcher"], "mqtt")
+        self.assertIn("b.example:1883: the connection was lost", str(lost["error"]))
+        self.broker.away = False
+        self.advance(11)
+        self.assertEqual(len(self.log.fields_of("sink_ready")), 2)
+        sink.stop()
+        self.advance(0.1)
+        self.assertEqual(len(self.log.fields_of("sink_not_ready")), 1, "stopping is no loss")
 
     def test_changed_credentials_and_records_are_welcome_in_every_state(self) -> None:
         sink = self.make(disconnect_timeout_ms=1000)

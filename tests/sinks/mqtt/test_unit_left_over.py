@@ -9,7 +9,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.sinks.mqtt.session import BrokerLimits, MqttSession, SessionEnd
+from fleetgw.adapters.sinks.mqtt.session import MqttSession
+from fleetgw.adapters.sinks.mqtt.session_events import BrokerLimits, SessionEnd
 from fleetgw.adapters.sinks.mqtt.settings import read_settings
 from tests.sinks.mqtt.test_unit_sink import VIN, MqttCase
 from tests.support.mqtt.harness import make_mqtt_record

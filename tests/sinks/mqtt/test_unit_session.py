@@ -1,4 +1,4 @@
-"""The session on its connection: when it reads."""
+"""The session on its connection: when it reads, and how it ends."""
 
 from unittest import mock
 
@@ -31,24 +31,31 @@ class ReadingTests(SynchronousTestCase):
 
     def tearDown(self) -> None:
         self.session.connectionLost()
-        self.assertEqual(self.clock.getDelayedCalls(), [], "a session that is over wants nothing any more")
+        self.assertEqual(self.clock.getDelayedCalls(), [], "a session that has ended leaves no timer")
 
-    def test_a_session_may_end_while_reading_rests(self) -> None:
+    def test_a_session_may_end_while_reading_is_paused(self) -> None:
         self.session.dataReceived(b"\x20\x02\x00\x00" + PUBACKS)
         self.session.dataReceived(PUBACKS)
 
-    def test_acknowledgements_gather_while_reading_rests(self) -> None:
+    def test_acknowledgements_gather_while_reading_is_paused(self) -> None:
         self.session.dataReceived(b"\x20\x02\x00\x00")
-        self.assertEqual(self.transport.producerState, "producing", "who lets us in need not wait")
+        self.assertEqual(self.transport.producerState, "producing", "nothing is gathered after CONNACK")
         self.session.dataReceived(PUBACKS)
         self.owner.acknowledged.assert_called_once_with([(1, 0), (2, 0)])
         self.assertEqual(self.transport.producerState, "paused")
         self.clock.advance(READ_PAUSE_S)
         self.assertEqual(self.transport.producerState, "producing")
 
+    def test_a_session_that_is_cut_says_no_goodbye(self) -> None:
+        self.session.dataReceived(b"\x20\x02\x00\x00")
+        self.transport.clear()
+        self.session.end("no acknowledgement")
+        self.session.disconnect()
+        self.assertEqual(self.transport.value(), b"")
+
 
 class LostTests(SynchronousTestCase):
-    def test_why_tls_failed_is_said_in_words(self) -> None:
+    def test_the_reason_of_a_tls_failure_is_for_people(self) -> None:
         settings = read_settings("mqtt", {"broker": "b:1883", "topic_base": "t", "qos": 1})
         for words, expected in (
             (

@@ -39,7 +39,9 @@ class MqttCase(SynchronousTestCase):
         self.broker = MemoryBroker(self.reactor)
 
     def make(self, **settings: object) -> MqttSink:
-        context = SinkContext("mqtt", SETTINGS | settings, "ns", ("V", "alerts"), self.reactor, self.metrics, self.log)
+        context = SinkContext(
+            "mqtt", SETTINGS | settings, "ns", ("V", "alerts", "errors"), self.reactor, self.metrics, self.log
+        )
         return MqttSink(context, self.broker, Random(1))
 
     def started(self, **settings: object) -> MqttSink:

@@ -7,60 +7,51 @@ from typing import TYPE_CHECKING
 
 from fleetgw.adapters.sinks.mqtt.packets import is_failure, publish_writer
 from fleetgw.adapters.sinks.mqtt.poison_records import ENDS_TO_REJECT, PoisonRecordDetector
+from fleetgw.adapters.sinks.mqtt.reason_codes import refusal
+from fleetgw.adapters.sinks.mqtt.waiting import WaitingRecords
 from fleetgw.domain.errors import DeliveryError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from fleetgw.adapters.sinks.mqtt.messages import Message
     from fleetgw.adapters.sinks.mqtt.quarantine import Quarantine
-    from fleetgw.adapters.sinks.mqtt.session import BrokerLimits
+    from fleetgw.adapters.sinks.mqtt.session_events import BrokerLimits
     from fleetgw.adapters.sinks.support.dispatch import Dispatch
     from fleetgw.adapters.sinks.support.numbers import PublishNumbers
     from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
 
 IN_FLIGHT_LIMIT = 16_384
-"""Publishes without an acknowledgement; of the 65535 that packet identifiers can tell apart."""
+"""Publishes without an acknowledgement; packet identifiers could tell 65,535 apart."""
 
 TURN_BYTES = 32_768
-"""Payloads that messages are made of at once, and the messages' bodies: the reactor gets its turn after so many, or after
-the one record that has more. The smallest elements have two bytes, and cost about a microsecond."""
+"""Payloads, and bodies of the messages made of them, in one turn of the reactor; one record may have more. The smallest
+elements have two bytes, and cost about a microsecond."""
 
 SLOWEST_BYTES_PER_S = 65_536
-"""A record has a second more to be confirmed for so many bytes: what has left may wait in buffers on its way."""
+"""A record has one second more to be confirmed for each so many bytes: sent bytes may wait in buffers on the way."""
 
 REFUSAL_TO_END_S = 0.2
-"""A broker that ends the session over what it has just refused does so within this time."""
+"""A broker that ends the session over a message it has just refused does so within this time."""
 
 _LARGEST_HEADER_BYTES = 10
 
-_REJECTED_CODES = {0x90: "topic name invalid", 0x95: "packet too large", 0x99: "payload format invalid"}
-"""MQTT 5 reason codes (2.4) that the same message meets again for ever."""
-
-_REFUSED_CODES = {
-    0x80: "unspecified error",
-    0x83: "implementation specific error",
-    0x87: "not authorized",
-    0x91: "packet identifier in use",
-    0x97: "quota exceeded",
-}
-"""Those that somebody, or time, can mend."""
-
 
 class _Publication:
-    """A record under way.
+    """A record that is being published.
 
-    :ivar unsent: its messages that are not written yet, the first last.
-    :ivar unconfirmed: how many are not confirmed yet, written or not.
-    :ivar end_bytes: how much was written in the session up to its last message; None while that is not written.
+    :ivar unsent: its messages that are not written yet, in reverse order.
+    :ivar count: number of its messages.
+    :ivar unconfirmed: number of its messages that are not confirmed yet, written or not.
+    :ivar end_bytes: bytes written in the session when its last message was; None until then.
     """
 
-    __slots__ = ("batch", "count", "end_bytes", "error", "index", "size_bytes", "unconfirmed", "unsent")
+    __slots__ = ("count", "dispatch", "end_bytes", "error", "index", "size_bytes", "unconfirmed", "unsent")
 
-    def __init__(self, batch: Dispatch, index: int, messages: Sequence[Message]) -> None:
-        self.batch = batch
+    def __init__(self, dispatch: Dispatch, index: int, messages: Sequence[Message]) -> None:
+        self.dispatch = dispatch
         self.index = index
         self.unsent = list(reversed(messages))
         self.count = self.unconfirmed = len(messages)
@@ -68,13 +59,17 @@ class _Publication:
         self.error: DeliveryError | None = None
         self.end_bytes: int | None = None
 
+    @property
+    def record(self) -> Record:
+        return self.dispatch.batch[self.index]
+
 
 class PublishWindow:
     """Turns records into PUBLISH packets as there is room, and acknowledgements into outcomes.
 
     :param messages: makes a record's messages; raises ``Rejected``.
-    :param failed: told of every record that was not delivered, and why.
-    :param quarantine: which records are not to be sent for now.
+    :param failed: called for each record that was not delivered, with the reason.
+    :param quarantine: tells which records must not be sent for now.
     """
 
     def __init__(
@@ -99,13 +94,10 @@ class PublishWindow:
         self._detector = PoisonRecordDetector(IN_FLIGHT_LIMIT)
         self._quarantine = quarantine
         self._turn_bytes_left = 0
-        self._waiting: deque[tuple[Dispatch, int]] = deque()
-        self._apart: deque[tuple[Dispatch, int]] = deque()  # those under suspicion
-        self._suspect_may_go = False
-        self._room_in_group = 0
-        self._refused: Record | None = None  # where the broker's last answer was a refusal
+        self._waiting = WaitingRecords(self._detector)
+        self._refused: Record | None = None  # the record that the broker's last answer refused, if it did
         self._sending: _Publication | None = None
-        self._in_flight: dict[int, _Publication | None] = {}  # None: given up, but the identifier is the broker's still
+        self._in_flight: dict[int, _Publication | None] = {}  # None: given up, but the identifier is in use at the broker
         self._begun: deque[_Publication] = deque()
         self._last_identifier = 0
         self._settled: list[Dispatch] = []
@@ -113,73 +105,64 @@ class PublishWindow:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is under way."""
+        """Whether every record has its outcome."""
         return not self._open
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether the broker has yet to answer for a record."""
+        """Whether the broker owes an acknowledgement."""
         return bool(self._begun)
 
     def extra_time_s(self) -> float:
-        """How much longer than others the oldest record under way may take, for its size."""
+        """Seconds that the oldest record in flight may take on top of the usual time, for its size."""
         return float(self._begun[0].size_bytes // SLOWEST_BYTES_PER_S) if self._begun else 0.0
 
     def is_leaving(self, left_bytes: int) -> bool:
-        """Whether bytes that leave bring the oldest record nearer to its outcome.
+        """Whether a part of the oldest record is still to be sent, so that each byte that leaves is progress.
 
-        With QoS 0 all that waits, waits for room. Else some of the record is still to be sent.
+        With QoS 0 always so: all records that wait, wait for the connection.
 
-        :param left_bytes: how much of what was written in this session has left.
+        :param left_bytes: bytes of this session that have left this machine.
         """
         end_bytes = self._begun[0].end_bytes if self._begun else None
         return end_bytes is None or left_bytes < end_bytes
 
     @property
     def has_room(self) -> bool:
-        """Whether there is something to send, and the broker would take it."""
+        """Whether there is a record to send that the broker would take now."""
         if len(self._in_flight) >= self._in_flight_limit:
             return False
-        if self._sending or not self._detector.active:
-            return bool(self._sending or self._waiting)
-        if self._begun:
-            return self._room_in_group > 0 and bool(self._waiting)
-        return bool(self._waiting) or (bool(self._apart) and (self._detector.takes_others or self._suspect_may_go))
+        return self._sending is not None or self._waiting.may_send(in_flight=bool(self._begun))
 
     @property
     def holds_back(self) -> bool:
-        """Whether all that is left to send is under suspicion, and waits for others to be confirmed before it."""
-        return bool(self._apart) and not self._begun and not self.has_room
+        """Whether only suspects are left, which wait until another record is confirmed."""
+        return self._waiting.has_suspects and not self._begun and not self.has_room
 
-    def let_suspect_go(self) -> None:
-        """Send the next one under suspicion although no other has come."""
-        self._suspect_may_go = True
+    def release_suspect(self) -> None:
+        """Send the next suspect although no other record has come."""
+        self._waiting.release_suspect()
 
     def begin(self, limits: BrokerLimits) -> None:
-        """A new session: its limits, and nothing in flight."""
+        """A session begins, with nothing in flight.
+
+        :param limits: the broker's, for this session.
+        """
         self._in_flight_limit = min(IN_FLIGHT_LIMIT, limits.in_flight)
         self._packet_size_limit_bytes = min(self._own_packet_size_limit_bytes, limits.packet_size_bytes)
         self._detector.session_opened()
-        waiting, self._waiting = self._waiting, deque()
-        self._line_up(waiting)
+        self._waiting.sort_again()
 
-    def add(self, batch: Dispatch) -> None:
-        """Have a batch wait for its turn."""
-        self._open.add(batch)
-        self._line_up((batch, index) for index in range(len(batch.batch)))
-
-    def _line_up(self, places: Iterable[tuple[Dispatch, int]]) -> None:
-        if not self._detector.active:
-            self._waiting.extend(places)
-            return
-        for batch, index in places:
-            line = self._apart if self._detector.suspects(batch.batch[index]) else self._waiting
-            line.append((batch, index))
+    def add(self, dispatch: Dispatch) -> None:
+        """Queue the records of a dispatch."""
+        self._open.add(dispatch)
+        self._waiting.add((dispatch, index) for index in range(len(dispatch.batch)))
 
     def next_packets(self, most: int, written_bytes: int = 0) -> bytes:
-        """The PUBLISH packets to send now, ``most`` at the most, or a record's more; with QoS 0 they count as delivered.
+        """The PUBLISH packets to send now; with QoS 0 their records count as delivered.
 
-        :param written_bytes: how much was written in this session before.
+        :param most: number of packets; the last record may exceed it.
+        :param written_bytes: bytes written in this session before.
         """
         packets: list[bytes] = []
         written: list[_Publication] = []
@@ -196,12 +179,13 @@ class PublishWindow:
         return together
 
     def _next_publication(self) -> _Publication | None:
-        """Start with the next record; None when it cannot be sent, or there is nothing to send of it."""
-        batch, index = self._next_in_group() if self._detector.active else self._waiting.popleft()
-        record = batch.batch[index]
+        """Begin with the next record; None when it is settled at once: it cannot be sent, or has no messages."""
+        dispatch, index = self._waiting.take(in_flight=bool(self._begun))
+        record = dispatch.batch[index]
         self._turn_bytes_left -= len(record.payload)
         if self._quarantine and (left_s := self._quarantine.left_s(record)) > 0:
-            self._settle(batch, index, Retryable(f"this vehicle's {record.record_type} are quarantined for {left_s:.0f} s"))
+            reason = f"this vehicle's {record.record_type} are quarantined for {left_s:.0f} s"
+            self._settle(dispatch, index, Retryable(reason))
             return None
         try:
             if self._detector.active and self._detector.condemns(record):
@@ -211,30 +195,19 @@ class PublishWindow:
             messages = self._messages(record)
             self._check_size(messages)
         except Rejected as error:
-            self._settle(batch, index, error)
+            self._settle(dispatch, index, error)
             return None
-        except Exception as error:  # whatever it is, it becomes the record's outcome
-            self._settle(batch, index, Rejected(f"no MQTT messages can be made of it: {error!r}"))
+        except Exception as error:  # of any kind: it becomes the record's outcome
+            self._settle(dispatch, index, Rejected(f"no MQTT messages can be made of it: {error!r}"))
             return None
         if not messages:
-            self._settle(batch, index, RECEIPT)
+            self._settle(dispatch, index, RECEIPT)
             return None
-        publication = _Publication(batch, index, messages)
+        publication = _Publication(dispatch, index, messages)
         self._turn_bytes_left -= publication.size_bytes
         if self._qos:
             self._begun.append(publication)
         return publication
-
-    def _next_in_group(self) -> tuple[Dispatch, int]:
-        if self._begun:
-            self._room_in_group -= 1
-        elif self._apart and (self._detector.takes_others or not self._waiting):
-            self._room_in_group = 0
-            self._suspect_may_go = False
-            return self._apart.popleft()
-        else:
-            self._room_in_group = self._detector.group_records - 1
-        return self._waiting.popleft()
 
     def _check_size(self, messages: Sequence[Message]) -> None:
         limit = self._packet_size_limit_bytes
@@ -245,7 +218,7 @@ class PublishWindow:
                     raise Rejected(f"a message of {size} bytes; the broker takes {limit}")
 
     def _send(self, publication: _Publication, packets: list[bytes]) -> None:
-        """Write as many of a record's messages as there is room for."""
+        """Write the messages of a record, as far as there is room."""
         unsent, write = publication.unsent, self._write
         if not self._qos:
             while unsent:
@@ -265,9 +238,9 @@ class PublishWindow:
         self._sending = publication if unsent else None
 
     def acknowledge(self, acknowledgements: list[tuple[int, int]]) -> bool:
-        """Take the broker's word on publishes: packet identifiers and reason codes.
+        """Take acknowledgements: packet identifiers and reason codes.
 
-        :return: whether the oldest record under way is nearer to its outcome.
+        :return: whether the oldest record in flight is nearer to its outcome.
         """
         in_flight, begun = self._in_flight, self._begun
         oldest = begun[0] if begun else None
@@ -277,65 +250,65 @@ class PublishWindow:
             if publication is None:
                 continue
             if is_failure(code):
-                publication.error = _refusal(code)
-                self._refused = publication.batch.batch[publication.index]
+                publication.error = refusal(code)
+                self._refused = publication.record
             publication.unconfirmed -= 1
             if not publication.unconfirmed:
                 if publication.error is None:
                     self._confirm(publication)
                 else:
-                    self._settle(publication.batch, publication.index, publication.error)
+                    self._settle(publication.dispatch, publication.index, publication.error)
         if self._refused is not None and not is_failure(acknowledgements[-1][1]):
             self._detector.forget(self._refused)
             self._refused = None
         while begun and not begun[0].unconfirmed:
             begun.popleft()
-        if self._detector.active and oldest is not None and not begun and not self._apart:
+        if self._detector.active and oldest is not None and not begun and not self._waiting.has_suspects:
             self._detector.group_answered()
         return oldest is not None and oldest.unconfirmed < left
 
     def give_up_overtaken(self, error: Retryable) -> bool:
-        """Settle the records that the broker has passed over: it has answered for later ones.
+        """Settle the records that the broker has not acknowledged although it has acknowledged later ones.
 
-        Their packet identifiers stay in use until it answers all the same, or the session ends.
+        Their packet identifiers stay in use until their acknowledgement or the end of the session.
 
         :return: whether there were any.
         """
-        answered = [place for place, publication in enumerate(self._begun) if not publication.unconfirmed]
-        if not answered:
+        confirmed = [position for position, publication in enumerate(self._begun) if not publication.unconfirmed]
+        if not confirmed:
             return False
-        passed = [self._begun.popleft() for _ in range(answered[-1] + 1)]
-        overtaken = [publication for publication in passed if publication.unconfirmed]
+        older = [self._begun.popleft() for _ in range(confirmed[-1] + 1)]
+        overtaken = [publication for publication in older if publication.unconfirmed]
         given_up = set(overtaken)
         for identifier, publication in self._in_flight.items():
             if publication in given_up:
                 self._in_flight[identifier] = None
         for publication in overtaken:
-            self._settle(publication.batch, publication.index, error)
+            self._settle(publication.dispatch, publication.index, error)
         return True
 
     def _confirm(self, publication: _Publication) -> None:
-        record = publication.batch.batch[publication.index]
+        record = publication.record
         if self._detector.active:
             if self._detector.suspects(record):
                 self._quarantine.passed(record)
             self._detector.confirmed(record)
         self._numbers.published(record.record_type, publication.count, publication.size_bytes)
-        self._settle(publication.batch, publication.index, RECEIPT)
+        self._settle(publication.dispatch, publication.index, RECEIPT)
 
-    def _settle(self, batch: Dispatch, index: int, outcome: Outcome) -> None:
+    def _settle(self, dispatch: Dispatch, index: int, outcome: Outcome) -> None:
         if isinstance(outcome, DeliveryError):
-            self._failed(batch.batch[index], outcome)
-        if batch.settle(index, outcome):
-            self._open.discard(batch)
-            self._settled.append(batch)
+            self._failed(dispatch.batch[index], outcome)
+        if dispatch.settle(index, outcome):
+            self._open.discard(dispatch)
+            self._settled.append(dispatch)
 
     def end(self, error: NotConnected, *, by_broker: bool, silent_s: float, stalled: bool = False) -> bool:
-        """The session is over: settle all that is under way. ``end`` is called for an attempt to begin one, too.
+        """Settle all records, because the session has ended, or an attempt to begin one has failed.
 
-        :param by_broker: it had begun, and the broker has ended it.
-        :param silent_s: how long the broker has not answered before.
-        :param stalled: it was cut, as the oldest record under way was not confirmed in time.
+        :param by_broker: the broker has ended a session.
+        :param silent_s: seconds from the broker's last answer to the end.
+        :param stalled: the sink has cut the session, because the oldest record in flight was not confirmed in time.
         :return: whether to connect again at once.
         """
         at_once = False
@@ -348,7 +321,7 @@ class PublishWindow:
         self._refused = None
         for publication in self._begun:
             if publication.unconfirmed and publication.error is not None:
-                self._settle(publication.batch, publication.index, publication.error)
+                self._settle(publication.dispatch, publication.index, publication.error)
         self.give_up(error)
         return at_once
 
@@ -356,41 +329,34 @@ class PublishWindow:
         oldest = next((each for each in self._begun if each.unconfirmed), None)
         if oldest is None:
             return
-        record = oldest.batch.batch[oldest.index]
+        record = oldest.record
         if self._detector.session_stalled(record):
             self._quarantine.stalled(record)
-            what = f"{error}, over this record and not over others: its vehicle's {record.record_type} are quarantined"
-            self._settle(oldest.batch, oldest.index, Retryable(what))
+            reason = f"{error}, over this record and not over others: its vehicle's {record.record_type} are quarantined"
+            self._settle(oldest.dispatch, oldest.index, Retryable(reason))
 
     def _suspect(self, error: NotConnected, silent_s: float) -> bool:
         if self._refused is not None and silent_s < REFUSAL_TO_END_S:
             return self._detector.session_ended([self._refused])
-        under_way = {each.batch.batch[each.index]: each for each in self._begun if each.unconfirmed}
-        at_once = self._detector.session_ended(under_way)
-        for record, publication in under_way.items():
-            if self._detector.suspects(record):  # that others can be sent again does not hang on it
-                self._settle(publication.batch, publication.index, Retryable(f"{error}, it seems over this record"))
+        in_flight = {each.record: each for each in self._begun if each.unconfirmed}
+        at_once = self._detector.session_ended(in_flight)
+        for record, publication in in_flight.items():
+            if self._detector.suspects(record):  # not NotConnected, which would keep other records from their retry
+                self._settle(publication.dispatch, publication.index, Retryable(f"{error}, it seems over this record"))
         return at_once
 
     def give_up(self, error: DeliveryError) -> None:
-        """Settle all that is under way, delivered or not, with one error; nothing is in flight any more."""
+        """Settle all records with one error, delivered or not; nothing is in flight any more."""
         self._waiting.clear()
-        self._apart.clear()
         self._in_flight.clear()
         self._begun.clear()
         self._sending = None
-        for batch in list(self._open):
-            for index in range(len(batch.batch)):
-                if not batch.is_settled(index):
-                    self._settle(batch, index, error)
+        for dispatch in list(self._open):
+            for index in range(len(dispatch.batch)):
+                if not dispatch.is_settled(index):
+                    self._settle(dispatch, index, error)
 
     def take_settled(self) -> list[Dispatch]:
-        """The batches whose every record has an outcome, once."""
+        """The dispatches that are settled since the last call; they are to be answered."""
         settled, self._settled = self._settled, []
         return settled
-
-
-def _refusal(code: int) -> DeliveryError:
-    if code in _REJECTED_CODES:
-        return Rejected(f"the broker refuses it: {_REJECTED_CODES[code]}")
-    return Retryable(f"the broker does not take it: {_REFUSED_CODES.get(code, f'reason code {code:#04x}')}")
