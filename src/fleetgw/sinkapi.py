@@ -1,8 +1,8 @@
-"""The one module that sinks of other packages import.
+"""Public API for sinks of other packages, which import no other module of ``fleetgw`` besides ``fleetgw.testing``.
 
-Every name in ``__all__`` is stable: between two releases with the same first number, no name is taken away or changes its
-meaning, its arguments or its results. Names may be added. Everything else in ``fleetgw``, except ``fleetgw.testing``, may
-change at any time. docs/writing-a-sink.md explains the names in the order in which a sink needs them.
+Every name in ``__all__`` is stable: releases with the same major version neither remove a name nor change its meaning,
+arguments or results. They may add names. Everything else in ``fleetgw``, except ``fleetgw.testing``, may change at any time.
+docs/writing-a-sink.md explains the names in the order in which a sink needs them.
 """
 
 from msgspec import Meta

@@ -24,7 +24,7 @@ from zope.interface import implementer
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
-from fleetgw.adapters.diagnosis.network import look_at_each, reach, shake_hands, split_address, who_answers
+from fleetgw.adapters.diagnosis.network import check_alternatives, check_reachable, check_tls, guess_server, split_address
 from fleetgw.adapters.sinks.registry import built_in_sinks
 from fleetgw.app.config import parse_config
 from fleetgw.app.config.limits import Limits
@@ -301,20 +301,20 @@ class NetworkTests(SynchronousTestCase):
     def test_nobody_listens(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
-            self.assertEqual(list(reach("127.0.0.1", port)), [good(f"127.0.0.1:{port} takes connections")])
-        (finding,) = reach("127.0.0.1", port)
+            self.assertEqual(list(check_reachable("127.0.0.1", port)), [good(f"127.0.0.1:{port} takes connections")])
+        (finding,) = check_reachable("127.0.0.1", port)
         self.assertEqual(finding.verdict, BAD)
         self.assertIn("refuses connections", finding.what)
-        self.assertEqual(who_answers("127.0.0.1", port), "it does not say what it is")
-        self.assertEqual(verdicts(list(shake_hands("127.0.0.1", port, None, "localhost"))), [BAD])
+        self.assertEqual(guess_server("127.0.0.1", port), "it does not say what it is")
+        self.assertEqual(verdicts(list(check_tls("127.0.0.1", port, None, "localhost"))), [BAD])
 
     def test_one_of_several_is_enough(self) -> None:
         def look(place: str):
             yield good(place) if place == "a" else will_not_work(place, "start it")
             return place == "a"
 
-        self.assertEqual(list(look_at_each(["b", "a"], look)), [good("a"), worth_a_look("b", "start it")])
-        self.assertEqual(verdicts(list(look_at_each(["b", "c"], look))), [BAD, BAD])
+        self.assertEqual(list(check_alternatives(["b", "a"], look)), [good("a"), worth_a_look("b", "start it")])
+        self.assertEqual(verdicts(list(check_alternatives(["b", "c"], look))), [BAD, BAD])
 
 
 class OpenFilesTests(TestCase):

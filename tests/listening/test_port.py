@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from fleetgw.adapters.listening.port import ACCEPTS_A_TURN, PAUSE_S, BoundedPort, SpareDescriptors, listen
+from fleetgw.adapters.listening.port import ACCEPTS_PER_TURN, PAUSE_S, BoundedPort, SpareDescriptors, listen
 from fleetgw.adapters.listening.refusals import Refusals
 from fleetgw.adapters.listening.sockets import bind_listener, plain_address
 from fleetgw.domain.line_limit import INTERVAL_S
@@ -100,9 +100,9 @@ class PortTests(TestCase):
     def test_a_bounded_number_at_a_time(self) -> None:
         port = self.port(*[("10.0.0.1", number) for number in range(100)])
         port.doRead()
-        self.assertEqual(len(self.peers), ACCEPTS_A_TURN)
+        self.assertEqual(len(self.peers), ACCEPTS_PER_TURN)
         port.doRead()
-        self.assertEqual(len(self.peers), 2 * ACCEPTS_A_TURN)
+        self.assertEqual(len(self.peers), 2 * ACCEPTS_PER_TURN)
 
     def test_no_room_leaves_connections_in_the_queue(self) -> None:
         port = self.port(("10.0.0.1", 1))
@@ -138,22 +138,22 @@ class PortTests(TestCase):
 
     def test_a_port_that_must_answer_has_descriptors_kept_back(self) -> None:
         port = self.port(errno.EMFILE, ("10.0.0.1", 1), always=True)
-        with mock.patch.object(SpareDescriptors, "keep"):  # none is free any more
+        with mock.patch.object(SpareDescriptors, "reserve"):  # none is free any more
             port.doRead()
         self.assertEqual(len(self.peers), 1)
         self.assertEqual(self.paused("no_descriptors"), 0)
         self.listener.script = [errno.EMFILE, ("10.0.0.1", 2)]
-        with mock.patch.object(SpareDescriptors, "keep"):
+        with mock.patch.object(SpareDescriptors, "reserve"):
             port.doRead()
         self.assertEqual(len(self.peers), 1)
         self.assertEqual(self.paused("no_descriptors"), 1)
 
     def test_descriptors_are_kept_back_again(self) -> None:
         spare = SpareDescriptors(3)
-        spare.keep()
+        spare.reserve()
         self.assertTrue(spare.release())
         self.assertFalse(spare.release())
-        spare.keep()
+        spare.reserve()
         self.assertTrue(spare.release())
 
     def test_an_error_of_one_connection_is_no_end(self) -> None:

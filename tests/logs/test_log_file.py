@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import TestCase, mock
 
-from fleetgw.adapters.logs.log_file import LOOK_EVERY_S, AppendedLogFile
+from fleetgw.adapters.logs.log_file import CHECK_INTERVAL_S, AppendedLogFile
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "fleetgw.logrotate"
 
@@ -46,7 +46,7 @@ class OthersRotateTests(LogFileCase):
         self.log.rotateLength = 10
         self.log.write(b"long enough\n")
         os.truncate(self.path, 0)
-        self.now_s += LOOK_EVERY_S
+        self.now_s += CHECK_INTERVAL_S
         self.log.write(b"after\n")
         self.assertEqual([file.name for file in self.folder.iterdir()], ["gateway.log"])
 
@@ -65,7 +65,7 @@ class OthersRotateTests(LogFileCase):
                 self.path.rename(self.folder / "old")
                 if made_by_logrotate:
                     self.path.touch()
-                self.now_s += LOOK_EVERY_S
+                self.now_s += CHECK_INTERVAL_S
                 self.log.write(b"after\n")
                 self.assertEqual(self.path.read_bytes(), b"after\n")
 
@@ -74,7 +74,7 @@ class OthersRotateTests(LogFileCase):
         self.path.mkdir()
         with self.assertRaises(OSError):
             self.log.reopen()
-        self.now_s += LOOK_EVERY_S
+        self.now_s += CHECK_INTERVAL_S
         self.log.write(b"line\n")
         self.assertEqual((self.folder / "old").read_bytes(), b"line\n")
 

@@ -1,1 +1,1 @@
-"""Files of certificates and keys: the one reader and the one judge of them."""
+"""Files of certificates and keys: reading, checks, and TLS clients that use them."""

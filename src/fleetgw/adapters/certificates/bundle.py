@@ -1,6 +1,6 @@
-"""Files with the certificates of authorities, as people make them: blocks of PEM with anything between them.
+"""Reads files of authorities' certificates: blocks of PEM with any text between them.
 
-The one reader of such files: what the configuration's check, the doctor and TLS say of a file is the same.
+The configuration's check, the doctor and TLS all use this reader, so that they agree on a file.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _REASON_CHARACTERS = 200
 
 @frozen
 class UnreadableBlock:
-    """A block that gives no certificate.
+    """A block whose certificate cannot be read.
 
-    :ivar number: among the blocks of certificates of the file, from 1 on.
+    :ivar number: of the block in the file, from 1.
     """
 
     number: int
@@ -40,9 +40,9 @@ class UnreadableBlock:
 
 @frozen
 class Bundle:
-    """The content of a file of authorities.
+    """Content of a file of authorities.
 
-    :ivar certificates: each once, in the file's order.
+    :ivar certificates: in the file's order, without duplicates.
     """
 
     certificates: tuple[x509.Certificate, ...]
@@ -52,8 +52,8 @@ class Bundle:
 def read_bundle(content: bytes) -> Bundle:
     """Read every certificate that can be read.
 
-    A byte order mark, any line ends and text between blocks do no harm. ``TRUSTED CERTIFICATE`` blocks are those of OpenSSL;
-    one that is not trusted for clients is skipped.
+    A byte order mark, any line ends and text between blocks are allowed. Of ``TRUSTED CERTIFICATE`` blocks, which OpenSSL
+    writes, those that are not trusted for clients are skipped.
     """
     content = content.removeprefix(_BYTE_ORDER_MARK)
     certificates: dict[x509.Certificate, None] = {}
@@ -61,7 +61,7 @@ def read_bundle(content: bytes) -> Bundle:
     for number, begin in enumerate(_BEGIN.finditer(content), 1):
         try:
             certificates[_certificate(content, begin)] = None
-        except Exception as error:  # cryptography and OpenSSL have exceptions for each kind of oddity
+        except Exception as error:  # exceptions of cryptography and OpenSSL share no base class
             reason = str(error)[:_REASON_CHARACTERS] or type(error).__name__
             unreadable.append(UnreadableBlock(number, reason))
     return Bundle(tuple(certificates), tuple(unreadable))
@@ -79,14 +79,14 @@ def _certificate(content: bytes, begin: re.Match[bytes]) -> x509.Certificate:
         if trust and not _trusts_clients(trust):
             raise ValueError("it is not trusted for clients")
     certificate = x509.load_der_x509_certificate(der)
-    # both read some parts only when they are asked for
+    # both libraries read some parts lazily
     certificate.subject, certificate.issuer, certificate.not_valid_before_utc, certificate.not_valid_after_utc  # noqa: B018
     crypto.X509.from_cryptography(certificate)
     return certificate
 
 
 def _trusts_clients(trust: bytes) -> bool:
-    """Whether OpenSSL's trust settings behind a certificate (X509_CERT_AUX) allow clients."""
+    """Whether OpenSSL's trust settings after a certificate (X509_CERT_AUX) allow clients."""
     _, settings, _ = next(_elements(trust))
     for tag, uses, _ in _elements(settings):
         names_clients = _CLIENT_AUTH in uses or _ANY_USE in uses

@@ -1,4 +1,4 @@
-"""The judge of files with certificates and keys: the configuration's check and the doctor say the same of a file."""
+"""Reads and checks files of certificates and keys, for the configuration's check, the doctor and TLS clients alike."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from fleetgw.adapters.certificates.bundle import read_bundle
+from fleetgw.adapters.certificates.openssl_reasons import reason_of
 from fleetgw.adapters.files.reading import read_regular_file, unreadable_reason
 from fleetgw.domain.errors import FleetgwError
 
@@ -23,17 +24,18 @@ if TYPE_CHECKING:
     from fleetgw.adapters.certificates.bundle import Bundle
 
 RENEW_WITHIN = timedelta(days=30)
+"""A certificate with less time left expires soon."""
 
 _CERTIFICATES_FIX = "must be a PEM file with at least one certificate (BEGIN CERTIFICATE)"
 _KEY_FIX = "must be a PEM file with a private key (BEGIN PRIVATE KEY), not encrypted"
 
 
 class UnusableCertificateFile(FleetgwError):
-    """A file that does not hold a certificate or a key as it should.
+    """A file that cannot be used as a certificate or a key.
 
     :ivar file: the file.
-    :ivar what: what is wrong, with the file's name.
-    :ivar fix: what would be right.
+    :ivar what: the problem, with the file's name.
+    :ivar fix: the remedy.
     """
 
     def __init__(self, file: Path, what: str, fix: str) -> None:
@@ -44,7 +46,7 @@ class UnusableCertificateFile(FleetgwError):
 
 
 class Validity(Enum):
-    """The dates of a certificate, at some moment."""
+    """State of a certificate's dates at some moment."""
 
     VALID = auto()
     EXPIRES_SOON = auto()
@@ -53,9 +55,9 @@ class Validity(Enum):
 
 
 def validity(certificate: x509.Certificate, now: datetime) -> Validity:
-    """Judge the dates of a certificate.
+    """Compare the dates of a certificate with the time.
 
-    :raises ValueError: it has no dates that can be read.
+    :raises ValueError: the dates cannot be read.
     """
     if certificate.not_valid_after_utc < now:
         return Validity.EXPIRED
@@ -65,30 +67,30 @@ def validity(certificate: x509.Certificate, now: datetime) -> Validity:
 
 
 def read_certificates(file: Path) -> list[x509.Certificate]:
-    """The certificates of a PEM file, at least one.
+    """Certificates of a PEM file, at least one.
 
-    :raises UnusableCertificateFile: it cannot be read, or holds something else.
+    :raises UnusableCertificateFile: it cannot be read, or has no certificate.
     """
     return _certificates(file, _content(file, _CERTIFICATES_FIX))
 
 
 def read_authorities(file: Path) -> Bundle:
-    """The certificates of a file of authorities, at least one; blocks that cannot be read are named in the bundle.
+    """Certificates of a file of authorities, at least one; the bundle names the blocks that cannot be read.
 
-    :raises UnusableCertificateFile: none can be used.
+    :raises UnusableCertificateFile: no certificate can be used.
     """
     content = _content(file, _CERTIFICATES_FIX)
     bundle = read_bundle(content)
     if not bundle.certificates:
-        _certificates(file, content)  # which may say why
+        _certificates(file, content)  # raises, when it knows the reason
         raise UnusableCertificateFile(file, "holds no certificate that can be used", _CERTIFICATES_FIX)
     return bundle
 
 
 def read_private_key(file: Path) -> PrivateKeyTypes:
-    """The private key of a PEM file.
+    """Private key of a PEM file.
 
-    :raises UnusableCertificateFile: it cannot be read, is encrypted, or holds something else.
+    :raises UnusableCertificateFile: it cannot be read, is encrypted, or has no private key.
     """
     pem = _content(file, _KEY_FIX)
     fix = _KEY_FIX
@@ -107,9 +109,9 @@ def read_private_key(file: Path) -> PrivateKeyTypes:
 
 
 def check_pair(certificate: x509.Certificate, certificate_file: Path, key: PrivateKeyTypes, key_file: Path) -> None:
-    """See that a key is the certificate's.
+    """Check that a key belongs to a certificate.
 
-    :raises UnusableCertificateFile: it is not, or the certificate is for a key of a kind that is not known; names the file.
+    :raises UnusableCertificateFile: it does not, or the certificate is for an unknown kind of key.
     """
     try:
         certified = _encoded(certificate.public_key())
@@ -119,6 +121,26 @@ def check_pair(certificate: x509.Certificate, certificate_file: Path, key: Priva
     if certified != _encoded(key.public_key()):
         what, fix = f"is not the key of {certificate_file}", "name the key that the certificate was made for"
         raise UnusableCertificateFile(key_file, what, fix)
+
+
+def check_loadable(certificate_file: Path, key_file: Path) -> None:
+    """Check that OpenSSL loads a certificate and its key: it has rules of its own, such as on short keys.
+
+    :raises UnusableCertificateFile: it does not.
+    """
+    from OpenSSL import SSL  # not before: most configurations name no certificate of a client
+
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    for file, load in (
+        (certificate_file, context.use_certificate_chain_file),
+        (key_file, context.use_privatekey_file),
+    ):
+        try:
+            load(str(file))
+        except SSL.Error as error:
+            reason = reason_of(error)
+            fix = reason.fix or "use EC P-256, or RSA of at least 2048 bits, in a PEM file"
+            raise UnusableCertificateFile(file, f"cannot be used: {reason.what}", fix) from error
 
 
 def _encoded(public_key: PublicKeyTypes) -> bytes:

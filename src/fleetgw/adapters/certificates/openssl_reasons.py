@@ -1,4 +1,4 @@
-"""Explains why OpenSSL refuses a certificate or a key, and says what would be right."""
+"""Explanations and remedies for OpenSSL's errors about certificates and keys."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _MEANINGS = {
     "no start line": _NO_PEM,
     "no certificate or crl found": _NO_PEM,
 }
-"""Part of a reason in OpenSSL's words to what it means and what would be right."""
+"""Explanation and remedy by a part of OpenSSL's error text."""
 
 
 @frozen
 class Reason:
-    """Why OpenSSL does not take a file.
+    """Reason for which OpenSSL refuses a file.
 
-    :ivar what: with OpenSSL's own words behind it.
-    :ivar fix: what would be right; None where its words say no more than that it is wrong.
+    :ivar what: the explanation, with OpenSSL's own text.
+    :ivar fix: the remedy; None where OpenSSL's text does not tell.
     """
 
     what: str
@@ -44,7 +44,7 @@ class Reason:
 
 
 def reason_of(error: SSL.Error) -> Reason:
-    """Explain an error of pyOpenSSL about the file that was loaded."""
+    """Explain a pyOpenSSL error that loading a file raised."""
     said = "; ".join(dict.fromkeys(str(entry[-1]) for entry in (error.args[0] if error.args else ()) if entry[-1]))
     for part, (what, fix) in _MEANINGS.items():
         if part in said:

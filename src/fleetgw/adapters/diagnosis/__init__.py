@@ -1,1 +1,1 @@
-"""What the sinks' probes share: looking from a thread, at the network, at certificates."""
+"""Shared by the probes of sinks: blocking checks in a thread, checks of the network and of certificates."""

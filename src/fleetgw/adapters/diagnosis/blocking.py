@@ -1,4 +1,4 @@
-"""Looks that block, on a thread of their own."""
+"""Probes that block, in a thread of their own."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @implementer(IDiagnosable)
 class BlockingProbe:
-    """Runs a generator of findings on a thread that does not keep the process from ending.
+    """Runs a generator of findings in a thread that does not delay the end of the process.
 
-    :param look: yields findings one by one, and may block; what it raises becomes the last finding.
-    :param make_worker: makes the thread from its name, for tests.
+    :param look: yields findings and may block; an exception becomes the last finding.
+    :param make_worker: creates the thread from its name, for tests.
     """
 
     def __init__(
@@ -41,23 +41,23 @@ class BlockingProbe:
         self._found: list[Finding] = []
 
     def diagnose(self) -> Deferred[Sequence[Finding]]:
-        """Look."""
-        answer: Deferred[Sequence[Finding]] = Deferred(self._give_up)
+        """See ``IDiagnosable``."""
+        answer: Deferred[Sequence[Finding]] = Deferred(self._cancelled)
         worker = self._make_worker("fleetgw-diagnosis")
         worker.do(partial(self._run, answer))
         worker.quit()
         return answer
 
-    def _give_up(self, answer: Deferred[Sequence[Finding]]) -> None:
+    def _cancelled(self, answer: Deferred[Sequence[Finding]]) -> None:
         answer.callback(tuple(self._found))
 
     def _run(self, answer: Deferred[Sequence[Finding]]) -> None:
         try:
             for finding in self._look():
-                self._found.append(finding)  # read by the reactor's thread when it gives up
+                self._found.append(finding)  # the reactor's thread reads it upon cancellation
         except ConfigurationError as error:
             self._found += [will_not_work(f"{problem.path}: {problem.what}", problem.fix) for problem in error.problems]
-        except Exception as error:  # a client library's surprise is a finding too
+        except Exception as error:  # client libraries raise exceptions of many kinds
             self._found.append(will_not_work(f"{type(error).__name__}: {error}", "see whether the sink's page explains it"))
         self._reactor.callFromThread(self._finish, answer)
 

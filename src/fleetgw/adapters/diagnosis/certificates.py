@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def own_certificate_findings(certificate: Path, key: Path, now: datetime | None = None) -> Iterator[Finding]:
-    """A certificate that we show to others: its dates, its chain, whether the key is its own."""
+    """Findings on a certificate of our own: its dates, its chain, its key."""
     try:
         chain = read_certificates(certificate)
     except UnusableCertificateFile as error:
@@ -46,7 +46,7 @@ def own_certificate_findings(certificate: Path, key: Path, now: datetime | None 
 
 
 def authorities_findings(file: Path, now: datetime | None = None) -> Iterator[Finding]:
-    """A file of authorities that others are verified with."""
+    """Findings on a file of authorities that peers are verified with."""
     try:
         bundle = read_authorities(file)
     except UnusableCertificateFile as error:
@@ -56,20 +56,20 @@ def authorities_findings(file: Path, now: datetime | None = None) -> Iterator[Fi
         yield worth_a_look(f"{file.name}: {block}", "replace or remove it; the others of the file are used")
     authorities = bundle.certificates
     now = now or datetime.now(UTC)
-    expired = [_name(each) for each in authorities if each.not_valid_after_utc < now]
-    left = [each for each in authorities if each.not_valid_after_utc >= now]
-    if not left:
+    expired = [each for each in authorities if validity(each, now) is Validity.EXPIRED]
+    usable = [each for each in authorities if each not in expired]
+    if not usable:
         yield will_not_work(f"{file.name}: every authority has expired", "get the present ones (Tesla's: fleetgw fetch-ca)")
         return
-    first = min(left, key=lambda each: each.not_valid_after_utc)
-    count = "1 authority" if len(left) == 1 else f"{len(left)} authorities"
+    first = min(usable, key=lambda each: each.not_valid_after_utc)
+    count = "1 authority" if len(usable) == 1 else f"{len(usable)} authorities"
     yield good(f"{file.name}: {count}, the first to expire is {_name(first)} ({_until(first, now)})")
     if expired:
-        yield worth_a_look(f"{file.name}: expired: {', '.join(expired)}", "replace or remove them")
+        yield worth_a_look(f"{file.name}: expired: {', '.join(map(_name, expired))}", "replace or remove them")
 
 
 def certificate_findings(chain: Sequence[x509.Certificate], name: str, now: datetime | None = None) -> Iterator[Finding]:
-    """Whom a certificate is for, who says so, and until when."""
+    """Findings on a certificate: its subjects, its issuer, its dates."""
     now = now or datetime.now(UTC)
     certificate = chain[0]
     what = f"{name}: for {subjects(certificate)}, issued by {issuer(certificate)}, {_until(certificate, now)}"
@@ -112,7 +112,7 @@ def _until(certificate: x509.Certificate, now: datetime) -> str:
 
 
 def subjects(certificate: x509.Certificate) -> str:
-    """The names and addresses that a certificate is for, in brief."""
+    """Names and addresses of a certificate, four at most."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
@@ -126,7 +126,7 @@ def _name(certificate: x509.Certificate) -> str:
 
 
 def issuer(certificate: x509.Certificate) -> str:
-    """Who says so."""
+    """Common name of a certificate's issuer."""
     return _common_name(certificate.issuer)
 
 

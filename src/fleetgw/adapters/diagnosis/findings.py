@@ -1,18 +1,18 @@
-"""Findings, said briefly."""
+"""Short constructors of findings."""
 
 from fleetgw.domain.ports import Finding, Verdict
 
 
 def good(what: str) -> Finding:
-    """All is well."""
+    """A check that passed."""
     return Finding(Verdict.GOOD, what)
 
 
 def worth_a_look(what: str, fix: str) -> Finding:
-    """It works, but somebody should look at it."""
+    """A check that passed, but that an operator should look at."""
     return Finding(Verdict.WORTH_A_LOOK, what, fix)
 
 
 def will_not_work(what: str, fix: str) -> Finding:
-    """It does not work, or is going to stop."""
+    """A check that failed, or is going to fail."""
     return Finding(Verdict.WILL_NOT_WORK, what, fix)

@@ -1,4 +1,4 @@
-"""Can a server be reached, and is what answers there what it should be? Everything here blocks."""
+"""Checks of a server's address, TLS and protocol. Every function blocks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TIMEOUT_S = 3.0
-"""For each step: a connection, a TLS handshake, an answer."""
+"""Timeout of each step: a connection, a TLS handshake, a response."""
 
-_SMALL_TALK = b"PING\r\n\r\n"
-"""Redis answers it; HTTP servers, TLS servers and AMQP brokers complain in their own way; others close."""
+_QUESTION = b"PING\r\n\r\n"
+"""Redis answers it; HTTP servers, TLS servers and AMQP brokers reply with an error of their own; others close."""
 
 _GREETINGS = (
     (b"+PONG", "Redis"),
@@ -36,8 +36,8 @@ _GREETINGS = (
 )
 
 
-def reach(host: str, port: int) -> Generator[Finding, None, bool]:
-    """Resolve the name and connect; whether that worked."""
+def check_reachable(host: str, port: int) -> Generator[Finding, None, bool]:
+    """Resolve the name and connect; return whether both succeeded."""
     where = address(host, port)
     try:
         found = ", ".join(dict.fromkeys(str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
@@ -63,29 +63,29 @@ def reach(host: str, port: int) -> Generator[Finding, None, bool]:
     return True
 
 
-def look_at_each(
+def check_alternatives(
     places: Iterable[T], look: Callable[[T], Generator[Finding, None, bool]]
 ) -> Generator[Finding, None, list[T]]:
-    """Look at servers that stand in for each other; those that can be used.
+    """Check servers that can replace each other; return the usable ones.
 
-    What is wrong with one is a problem only where no other can be used.
+    A problem of one server is only a warning when another server is usable.
     """
     usable: list[T] = []
-    wrong: list[Finding] = []
+    failed: list[Finding] = []
     for place in places:
         found: list[Finding] = []
-        if _to_the_end(look(place), found):
+        if _exhaust(look(place), found):
             usable.append(place)
             yield from found
         else:
-            wrong += found
-    for finding in wrong:
-        mended = usable and finding.verdict is Verdict.WILL_NOT_WORK
-        yield evolve(finding, verdict=Verdict.WORTH_A_LOOK) if mended else finding
+            failed += found
+    for finding in failed:
+        replaceable = usable and finding.verdict is Verdict.WILL_NOT_WORK
+        yield evolve(finding, verdict=Verdict.WORTH_A_LOOK) if replaceable else finding
     return usable
 
 
-def _to_the_end(findings: Generator[Finding, None, bool], found: list[Finding]) -> bool:
+def _exhaust(findings: Generator[Finding, None, bool], found: list[Finding]) -> bool:
     while True:
         try:
             found.append(next(findings))
@@ -93,8 +93,8 @@ def _to_the_end(findings: Generator[Finding, None, bool], found: list[Finding]) 
             return bool(end.value)
 
 
-def shake_hands(host: str, port: int, context: ssl.SSLContext, server_name: str) -> Generator[Finding, None, bool]:
-    """Try TLS and look at the server's certificate; whether the handshake worked."""
+def check_tls(host: str, port: int, context: ssl.SSLContext, server_name: str) -> Generator[Finding, None, bool]:
+    """Try a TLS handshake and check the server's certificate; return whether the handshake succeeded."""
     where = address(host, port)
     try:
         with (
@@ -104,7 +104,7 @@ def shake_hands(host: str, port: int, context: ssl.SSLContext, server_name: str)
             certificate, version = connection.getpeercert(binary_form=True), connection.version()
     except ssl.SSLCertVerificationError as error:
         yield will_not_work(
-            f"{where}: its certificate is not accepted: {error.verify_message}{_shown_anyway(host, port)}",
+            f"{where}: its certificate is not accepted: {error.verify_message}{_shown_certificate(host, port)}",
             "name the authority that signed it as ca_file, use the host name that it was made for, or have it renewed",
         )
         return False
@@ -117,29 +117,29 @@ def shake_hands(host: str, port: int, context: ssl.SSLContext, server_name: str)
     return True
 
 
-def who_answers(host: str, port: int) -> str:
-    """A guess at what speaks at a port that does not speak what it should; a part of a sentence."""
-    said = b""
+def guess_server(host: str, port: int) -> str:
+    """Guess the kind of server at a port that does not speak the expected protocol; returns a part of a sentence."""
+    answer = b""
     try:
         with socket.create_connection((host, port), TIMEOUT_S) as connection:
             connection.settimeout(1)
-            connection.sendall(_SMALL_TALK)
-            said = connection.recv(64)
+            connection.sendall(_QUESTION)
+            answer = connection.recv(64)
     except OSError:
         pass
-    for beginning, name in _GREETINGS:
-        if said.startswith(beginning):
+    for start, name in _GREETINGS:
+        if answer.startswith(start):
             return f"it looks like {name}"
-    return f"it says {said[:20]!r}" if said else "it does not say what it is"
+    return f"it says {answer[:20]!r}" if answer else "it does not say what it is"
 
 
 def address(host: str, port: int) -> str:
-    """``host:port``, an IPv6 address in brackets."""
+    """Text ``host:port``, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def split_address(text: str, default_port: int) -> tuple[str, int]:
-    """Host and port of ``host:port``.
+    """Split ``host:port``.
 
     :raises ValueError: the port is no number.
     """
@@ -149,8 +149,8 @@ def split_address(text: str, default_port: int) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _shown_anyway(host: str, port: int) -> str:
-    """Who a certificate that was not accepted is for, and who says so."""
+def _shown_certificate(host: str, port: int) -> str:
+    """Description of a certificate that was not accepted; empty when it cannot be read."""
     try:
         pem = ssl.get_server_certificate((host, port), timeout=TIMEOUT_S)
         certificate = x509.load_pem_x509_certificate(pem.encode())

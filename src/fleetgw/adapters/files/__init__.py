@@ -1,1 +1,1 @@
-"""Files that the configuration names: reading them within bounds, and noticing their replacement."""
+"""Files that the configuration names: bounded reading, and detection of their replacement."""

@@ -1,4 +1,4 @@
-"""Files that a configuration names: read whole, and never for ever."""
+"""Bounded reading of files that a configuration names: neither a pipe nor a huge file can block the gateway."""
 
 import errno
 import os
@@ -6,11 +6,11 @@ import stat
 from pathlib import Path
 
 SIZE_LIMIT_BYTES = 16_000_000
-"""More than any bundle of certificates or keys has."""
+"""Maximum size; no bundle of certificates or keys is as large."""
 
 
 def read_regular_file(file: Path) -> bytes:
-    """The content of a file.
+    """Read a file.
 
     :raises OSError: it cannot be read, is no regular file (a pipe might never end), or is larger than ``SIZE_LIMIT_BYTES``.
     """

@@ -1,4 +1,4 @@
-"""Which of some files have changed since they were last read."""
+"""Detects changes of files since they were last read."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _NEVER_READ = (-1, -1, -1)
 
 
 class WatchedFiles:
-    """Files that others replace: certificates, keys, passwords.
+    """Files that other programs replace: certificates, keys, passwords.
 
-    A change shows in the modification time, the size or the inode, links followed. Make it *before* the files are read for
-    the first time: then no change falls between the two.
+    A change is a new modification time, size or inode, with links followed. Create the object *before* the first reading of
+    the files, so that it detects every later change.
     """
 
     def __init__(self, paths: Iterable[Path]) -> None:
-        """Look at the files now; they may be missing."""
+        """Record the files' present state; they may be missing."""
         self._seen: dict[Path, _Stamp] = {path: _stamp(path) for path in paths}
 
     def changed(self) -> list[Path]:
-        """The files that have changed since the last call, or that have come or gone; each change is reported once."""
+        """Files that have changed, appeared or vanished since the last call; each change is reported once."""
         changed = []
         for path, seen in self._seen.items():
             stamp = _stamp(path)
@@ -37,7 +37,7 @@ class WatchedFiles:
 
     @contextmanager
     def reading_changed(self) -> Iterator[list[Path]]:
-        """The files that have changed, to be read in the body of ``with``; reported again when that raises."""
+        """Files that have changed, for the body of ``with`` to read; they are reported again when the body raises."""
         changed = self.changed()
         try:
             yield changed
@@ -46,7 +46,7 @@ class WatchedFiles:
             raise
 
     def report_again(self, paths: Iterable[Path]) -> None:
-        """Have the next ``changed`` report these files whatever they are then: they could not be used."""
+        """Let the next ``changed`` report these files in any case, because they could not be used."""
         self._seen.update(dict.fromkeys(paths, _NEVER_READ))
 
 

@@ -1,1 +1,1 @@
-"""Shared by all listeners: sockets, ports, bounds on connections without an identity, refusals."""
+"""Listeners: sockets, ports, bounds on connections without an identity, refusals."""

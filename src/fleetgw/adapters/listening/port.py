@@ -1,4 +1,4 @@
-"""A port that takes connections at a bounded pace, says so when it cannot, and knows IPv4 peers of an IPv6 socket."""
+"""A port that accepts connections at a bounded rate and reports pauses; IPv4 peers of an IPv6 socket have IPv4 addresses."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ if TYPE_CHECKING:
     from fleetgw.adapters.listening.refusals import Refusals
 
 BACKLOG = 4096
-"""Connections that wait in the kernel to be accepted; the kernel has a bound of its own (net.core.somaxconn)."""
+"""Maximum number of connections in the kernel's accept queue; net.core.somaxconn bounds it as well."""
 
-ACCEPTS_A_TURN = 32
-"""New connections between two looks at those that are there. Further ones wait in the kernel's queue: so
-handshakes that have begun are finished first, and few are half-open at a time."""
+ACCEPTS_PER_TURN = 32
+"""Maximum number of connections accepted in one turn of the reactor. Further ones wait in the kernel's queue: handshakes
+under way are finished first, and few are half-open at a time."""
 
 PAUSE_S = 0.05
-"""Pause in accepting connections when there is no room for them: they wait in the kernel's queue."""
+"""Pause in accepting when there is no room: connections wait in the kernel's queue."""
 
 SPARE_DESCRIPTORS = 8
 
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_NONE_WAITS = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
+_QUEUE_EMPTY = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
 
 
 class AcceptedSocket(Server):
-    """A server's socket; an IPv4 peer of an IPv6 socket has an IPv4 address."""
+    """An accepted connection; an IPv4 peer of an IPv6 socket has an IPv4 address."""
 
     def getHost(self) -> IPv4Address | IPv6Address:
-        """The address that the peer has connected to."""
+        """Address that the peer has connected to."""
         return _address(plain_address(self.socket.getsockname()))
 
 
@@ -58,14 +58,14 @@ def _address(address: tuple[Any, ...]) -> IPv4Address | IPv6Address:  # as socke
 
 
 class SpareDescriptors:
-    """File descriptors kept back, for listeners that must answer when all others are in use."""
+    """Reserved file descriptors, for listeners that must answer when all others are in use."""
 
     def __init__(self, count: int) -> None:
         self._count = count
         self._held: list[int] = []
 
-    def keep(self) -> None:
-        """Take as many as there should be, as far as there are any."""
+    def reserve(self) -> None:
+        """Open up to ``count`` descriptors, as many as the process can."""
         while len(self._held) < self._count:
             try:
                 self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
@@ -73,7 +73,7 @@ class SpareDescriptors:
                 return
 
     def release(self) -> bool:
-        """Let go of all; whether there were any."""
+        """Close all; return whether there were any."""
         held, self._held = self._held, []
         for descriptor in held:
             os.close(descriptor)
@@ -84,10 +84,9 @@ class BoundedPort(Port):
     """Twisted's port with an accept loop of its own.
 
     :param listener: the bound socket.
-    :param transport: makes the transport of a connection.
-    :param has_room: whether a further connection may be accepted; while it says no, connections wait in the kernel's queue.
-        None for a listener that must answer always: its factory turns away what is too much, and descriptors are kept
-        back for it.
+    :param transport: class of a connection's transport.
+    :param has_room: returns whether a further connection may be accepted; otherwise connections wait in the kernel's queue.
+        None for a listener that must always answer: its factory refuses connections, and descriptors are reserved for it.
     """
 
     def __init__(
@@ -106,22 +105,22 @@ class BoundedPort(Port):
         self.transport = transport
         self._has_room = has_room
         self._spare = SpareDescriptors(SPARE_DESCRIPTORS if has_room is None else 0)
-        self._spare.keep()
+        self._spare.reserve()
         self._clock = reactor
         self._protocols = factory
         self._pause: IDelayedCall | None = None
         self._failures = Logger()
 
     def doRead(self) -> None:
-        """Connections wait."""
-        for _ in range(ACCEPTS_A_TURN):
+        """Accept the connections that wait, up to ``ACCEPTS_PER_TURN``."""
+        for _ in range(ACCEPTS_PER_TURN):
             if self._has_room is not None and not self._has_room():
                 self._wait(Pause.HALF_OPEN)
                 return
             try:
                 accepted, peer = self._accept()
             except OSError as error:
-                if error.errno in _NONE_WAITS:
+                if error.errno in _QUEUE_EMPTY:
                     return
                 if error.errno in _NO_DESCRIPTORS:
                     self._wait(Pause.NO_DESCRIPTORS)
@@ -138,7 +137,7 @@ class BoundedPort(Port):
             try:
                 return self.socket.accept()
             finally:
-                self._spare.keep()
+                self._spare.reserve()
 
     def _take(self, accepted: socket.socket, peer: tuple[Any, ...]) -> None:
         try:
@@ -149,7 +148,7 @@ class BoundedPort(Port):
             self.sessionno += 1
             transport = self.transport(accepted, protocol, peer, self, self.sessionno, self.reactor)
             protocol.makeConnection(transport)
-        except Exception:  # one connection that cannot be made is no reason to take no others
+        except Exception:  # the failure of one connection must not stop the others
             accepted.close()
             self._failures.failure("a connection could not be made")
 
@@ -157,9 +156,9 @@ class BoundedPort(Port):
         self._refusals.paused(pause)
         self.stopReading()  # type: ignore[no-untyped-call]  # untyped in Twisted
         if self._pause is None:
-            self._pause = self._clock.callLater(PAUSE_S, self._go_on)
+            self._pause = self._clock.callLater(PAUSE_S, self._pause_ended)
 
-    def _go_on(self) -> None:
+    def _pause_ended(self) -> None:
         self._pause = None
         if self.connected and not self.disconnecting:
             self.startReading()  # type: ignore[no-untyped-call]  # untyped in Twisted
@@ -185,12 +184,12 @@ def listen(
     has_room: Callable[[], bool] | None = None,
     inherited: socket.socket | None = None,
 ) -> Port:
-    """Listen, as ``bind_listener`` and ``BoundedPort`` say.
+    """Listen with ``bind_listener`` and ``BoundedPort``.
 
     :param inherited: a socket that listens already, used in place of ``host`` and ``number``.
     :raises CannotListenError: with the error of the socket.
     """
-    if not IReactorFDSet.providedBy(reactor):  # it has ports and transports of its own, such as those in memory
+    if not IReactorFDSet.providedBy(reactor):  # a reactor with ports of its own, such as the one in memory
         made = reactor.listenTCP(number, factory, backlog=BACKLOG, interface=host)  # type: ignore[arg-type]  # Twisted's type wants its Factory
         return cast("Port", made)
     try:

@@ -1,4 +1,4 @@
-"""Bounds connections that have shown no identity, in all and per address."""
+"""Bounds on connections without an identity, in total and per address."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Generic, TypeVar
 ConnectionT = TypeVar("ConnectionT")
 
 CROWD_SHARE = 64
-"""An address that holds more than this fraction of the room gives some of it up when there is none left."""
+"""An address with more than this fraction (1/64) of the limit loses connections when the limit is reached."""
 
 FREED_SHARE = 32
-"""The fraction of the room that is freed at once: looking for crowds costs more than one connection is worth."""
+"""Fraction (1/32) of the limit that is freed at once: the search for crowds is too expensive for a single connection."""
 
 
 def address_group(host: str) -> str:
-    """The addresses that one party has: an IPv4 address alone, the /64 network of an IPv6 address."""
+    """Group of addresses that one party has: a single IPv4 address, or the /64 network of an IPv6 address."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -30,8 +30,8 @@ def address_group(host: str) -> str:
 class Presence(Generic[ConnectionT]):
     """Connections by the group of their address, oldest first.
 
-    :ivar limit: of all connections; 0 for none.
-    :ivar limit_per_address: of those of one group; 0 for none.
+    :ivar limit: maximum number of connections; 0: no limit.
+    :ivar limit_per_address: maximum number of connections of one group; 0: no limit.
     """
 
     def __init__(self, limit: int, limit_per_address: int) -> None:
@@ -45,21 +45,21 @@ class Presence(Generic[ConnectionT]):
 
     @property
     def is_full(self) -> bool:
-        """Whether a further connection is one too many."""
+        """Whether the limit is reached."""
         return 0 < self.limit <= len(self._group_of)
 
     def is_full_for(self, host: str) -> bool:
-        """Whether a further connection from this address is one too many for its group."""
+        """Whether the limit of the address's group is reached."""
         return 0 < self.limit_per_address <= len(self._groups.get(address_group(host), ()))
 
     def add(self, connection: ConnectionT, host: str) -> None:
-        """A connection is there."""
+        """Add a connection."""
         group = address_group(host)
         self._group_of[connection] = group
         self._groups.setdefault(group, {})[connection] = None
 
     def remove(self, connection: ConnectionT) -> None:
-        """A connection has gone or has shown its identity; harmless when it is not here."""
+        """Remove a connection that has closed or shown its identity; harmless when it is absent."""
         group = self._group_of.pop(connection, None)
         if group is not None:
             held = self._groups[group]
@@ -68,9 +68,9 @@ class Presence(Generic[ConnectionT]):
                 del self._groups[group]
 
     def make_room(self) -> list[ConnectionT]:
-        """Remove the oldest connections of the groups that hold most, as far as these are crowds; to be closed.
+        """Remove the oldest connections of the largest groups that exceed ``CROWD_SHARE``; the caller closes them.
 
-        Many addresses with few connections each are a reconnect storm: they keep theirs, and the next ones wait.
+        Many addresses with few connections each are a reconnect storm: they keep theirs, and new connections wait.
         """
         wanted = max(1, self.limit // FREED_SHARE)
         crowd = max(1, self.limit // CROWD_SHARE)

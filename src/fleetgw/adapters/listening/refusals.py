@@ -1,4 +1,4 @@
-"""Connections that are refused or have to wait: counted by reason, logged at a bounded rate."""
+"""Refused and delayed connections: counted by reason, logged at a bounded rate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Refusal(Enum):
-    """Why a connection is refused: the label, and the reason for people."""
+    """Reason of a refusal: the metric's label, and the text for people."""
 
     FULL = "full", "there are as many connections as limits.max_connections, or the file descriptors, allow"
     FULL_HALF_OPEN = "full_half_open", "too many connections have not finished TLS handshake and upgrade"
@@ -26,7 +26,7 @@ class Refusal(Enum):
 
 
 class Pause(Enum):
-    """Why new connections wait in the kernel's queue for a moment: the label, and the reason for people."""
+    """Reason of a pause in accepting connections: the metric's label, and the text for people."""
 
     HALF_OPEN = "half_open", "too many connections have not finished TLS handshake and upgrade"
     NO_DESCRIPTORS = (
@@ -36,10 +36,10 @@ class Pause(Enum):
 
 
 class Refusals:
-    """Counts and logs for one listener.
+    """Counts and logs the refusals of one listener.
 
     :param listener: ``vehicles``, ``status``, ``metrics`` or ``profiler``.
-    :param monotonic: seconds, never going back.
+    :param monotonic: returns monotonic time in seconds.
     """
 
     def __init__(self, listener: str, metrics: IMetrics, log: ILog, monotonic: Callable[[], float]) -> None:
@@ -50,11 +50,11 @@ class Refusals:
         self._limit = LineLimit()
 
     def count(self, refusal: Refusal) -> None:
-        """Count a refused connection that is logged otherwise."""
+        """Count a refused connection without a log line: the caller writes one."""
         self._metrics.counter(CONNECTIONS_REFUSED_TOTAL, listener=self._listener, reason=refusal.value[0]).add(1)
 
     def add(self, refusal: Refusal, remote: str, device_id: str = "") -> None:
-        """Count a refused connection, and log it at most once in ten seconds for each reason."""
+        """Count a refused connection, and log it at most once in ten seconds per reason."""
         self.count(refusal)
         label, reason = refusal.value
         unwritten = self._limit.admit(label, "", self._monotonic(), 1)
@@ -71,7 +71,7 @@ class Refusals:
             )
 
     def paused(self, pause: Pause) -> None:
-        """Count a pause in accepting connections, and log it at most once in ten seconds for each reason."""
+        """Count a pause in accepting, and log it at most once in ten seconds per reason."""
         label, reason = pause.value
         self._metrics.counter(ACCEPT_PAUSES_TOTAL, listener=self._listener, reason=label).add(1)
         unwritten = self._limit.admit(f"pause {label}", "", self._monotonic(), 1)

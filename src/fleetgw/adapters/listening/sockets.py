@@ -1,29 +1,29 @@
-"""Listening sockets: every address of both protocols where the host names none."""
+"""Listening sockets, on all addresses of IPv6 and IPv4 by default."""
 
 from __future__ import annotations
 
 import errno
 import socket
 
-EVERY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  what operators write for it
+EVERY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  as operators write it
 _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT, errno.ENOPROTOOPT})
 _MAPPED = "::ffff:"
 
 
 def unbracketed(host: str) -> str:
-    """A host without the brackets that IPv6 addresses have in URLs."""
+    """Remove the brackets that IPv6 addresses have in URLs."""
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
 def is_every_address(host: str) -> bool:
-    """Whether a host stands for every address of this machine."""
+    """Whether a host means all addresses of this machine."""
     return unbracketed(host) in EVERY_ADDRESS
 
 
 def bind_listener(host: str, port: int, backlog: int) -> socket.socket:
-    """A socket that listens, not blocking.
+    """Bind a non-blocking socket and listen.
 
-    :param host: an address, with or without brackets, or a name. One that stands for every address gets those of IPv6 and
+    :param host: an address, with or without brackets, or a name. A host that means all addresses gets those of IPv6 and
         IPv4, or of IPv4 alone where this machine has no IPv6.
     :raises OSError: it cannot be bound.
     """
@@ -56,7 +56,7 @@ def _bound(family: int, address: tuple[object, ...], backlog: int) -> socket.soc
 
 
 def plain_address(address: tuple[object, ...]) -> tuple[object, ...]:
-    """A socket's address; that of an IPv4 peer of an IPv6 socket as IPv4 itself has it."""
+    """Address of a socket; an IPv4 peer of an IPv6 socket gets its IPv4 address."""
     host = str(address[0])
     if host.startswith(_MAPPED) and "." in host:
         return host.removeprefix(_MAPPED), address[1]

@@ -1,1 +1,1 @@
-"""Where log events go."""
+"""Logs: lines on a stream, Python's logging, none; and Twisted's own events."""

@@ -1,4 +1,4 @@
-"""Any value as one line of JSON text, whatever it is: a log line is never lost for what it holds."""
+"""One line of JSON text for any value: no value of a field can make a log line fail."""
 
 import json
 import re
@@ -15,22 +15,22 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _DEPTH_LIMIT = 32
 
 _CONTROLS = "\x80-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-"""C1 controls, line and paragraph separators, what turns text round or is not to be seen. JSON escapes C0 itself."""
+"""C1 controls, line and paragraph separators, bidirectional controls and invisible characters. JSON escapes C0 itself."""
 
 _CONTROL = re.compile(f"[{_CONTROLS}]")
 
 LONG_BYTES = 16_384
-"""A longer text is escaped in one pass in C, with all that is not ASCII: a vehicle may send a megabyte of such characters of
-all kinds, and a call for each character or a pass for each kind takes half a second."""
+"""Longer texts are escaped in one pass in C, with everything that is not ASCII: a vehicle may send a megabyte of different
+control characters, and a call per character or a pass per kind takes half a second."""
 
 
 def to_json(value: object) -> bytes:
     """Encode compactly, keys sorted.
 
     NaN and infinities become the protobuf JSON strings ``"NaN"``, ``"Infinity"``, ``"-Infinity"``; text that was not UTF-8
-    (surrogate escapes) becomes U+FFFD, bytes become base64, and what JSON does not know its ``repr``. Characters that end a
-    line for some readers, move a terminal's cursor or turn its text round are written as escapes, and so is in a long
-    text (``LONG_BYTES``) all else that is not ASCII. Raises nothing.
+    (surrogate escapes) becomes U+FFFD, bytes become base64, and types unknown to JSON their ``repr``. Characters that end a
+    line for some readers, or that control a terminal's cursor or text direction, are escaped; a long text (``LONG_BYTES``)
+    is ASCII altogether. Never raises.
     """
     try:
         text = _encoded(value)
@@ -55,7 +55,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def _plain(value: object, depth: int) -> object:
-    """``value`` rebuilt from what the encoder surely takes."""
+    """Rebuild ``value`` from types that the encoder supports."""
     match value:
         case None | bool() | int() | bytes():
             return value

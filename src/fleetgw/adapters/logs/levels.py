@@ -1,4 +1,4 @@
-"""How much is logged."""
+"""Levels of log events."""
 
 from enum import IntEnum
 
@@ -13,9 +13,9 @@ class Level(IntEnum):
 
     @property
     def text(self) -> str:
-        """The level as lines show it, in the Go server's words."""
+        """Name of the level in a line, as the Go server writes it."""
         return "warning" if self is Level.WARN else self.name.lower()
 
 
 LEVELS = {"trace": Level.DEBUG, "debug": Level.DEBUG, "info": Level.INFO, "warn": Level.WARN, "error": Level.ERROR}
-"""``log_level`` of the configuration. Nothing here is finer than debug, so trace means debug."""
+"""Level by ``log_level`` of the configuration. No event is finer than debug, so trace means debug."""

@@ -19,52 +19,52 @@ from fleetgw.domain.ports import ILog
 
 _CONTEXT = "fleet-telemetry"
 _OWN_MEMBERS = frozenset({"activity", "context", "level", "msg", "time"})
-_LARGEST_LOOKED_THROUGH = 2_000
-"""Characters of an error in which URLs with passwords are looked for: what a client library says is shorter."""
+_MASKED_CHARACTERS = 2_000
+"""Longest error in which secrets are searched and masked: errors of client libraries are shorter."""
 
-_BARE = re.compile(r"[A-Za-z0-9\-._/@^+]*")
-_NOT_BARE = re.compile(r"[^A-Za-z0-9\-._/@^+]")
+_PLAIN = re.compile(r"[A-Za-z0-9\-._/@^+]*")
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9\-._/@^+]")
 _EMPTY_KEY = "(empty)"
 
 
 class ILineStream(Protocol):
-    """Where lines go: a binary file, ``twisted.python.logfile.LogFile`` or ``DescriptorStream``."""
+    """Destination of lines: a binary file, ``twisted.python.logfile.LogFile`` or ``DescriptorStream``."""
 
     def write(self, data: bytes, /) -> object:
-        """Take one whole line, or raise OSError or ValueError."""
+        """Write one whole line, or raise OSError or ValueError."""
 
 
 @runtime_checkable
-class IWaitingStream(ILineStream, Protocol):
-    """A stream whose reader may be slow, such as ``DescriptorStream``."""
+class IBufferedStream(ILineStream, Protocol):
+    """A stream with a buffer for a slow reader, such as ``DescriptorStream``."""
 
     def wait_for_reader(self, at_most_s: float) -> None:
-        """Have writing wait for the reader from now on, for so long in all."""
+        """From now on let writes block for the reader, ``at_most_s`` in total."""
 
     def flush(self) -> int:
-        """Write what waits; the number of lines taken that have not reached the reader."""
+        """Write the buffer; return the number of accepted lines that have not reached the reader."""
 
 
 @implementer(ILog)
 class LineLog(ABC):
-    """What ``JsonLog`` and ``TextLog`` share: the threshold, the members of a line, the stream and its failures.
+    """Base of ``JsonLog`` and ``TextLog``: the threshold, the members of a line, the stream and its failures.
 
-    A line that the stream does not take is counted, and the next line that it takes is preceded by the event
-    ``log_lines_lost`` with their number.
+    Lines that the stream refuses are counted; the event ``log_lines_lost`` with their number precedes the next line that it
+    accepts.
 
     :ivar debug_enabled: whether ``debug`` writes.
     :ivar info_enabled: whether ``info`` writes.
     """
 
     def __init__(self, stream: ILineStream, level: Level = Level.INFO, seconds: Callable[[], float] = time.time) -> None:
-        """Write to ``stream`` the events at or above ``level``; ``seconds`` is the wall clock, epoch seconds."""
+        """Write the events at or above ``level`` to ``stream``; ``seconds`` returns the wall clock in epoch seconds."""
         self._stream = stream
         self._level = level
         self._seconds = seconds
-        # client libraries' threads write too: what they print becomes an event; a finaliser may print within a write
+        # Threads of client libraries write too: their prints become events. Reentrant: a finalizer may print during a write.
         self._writing = RLock()
         self._lost = 0
-        self._lost_in_all = 0
+        self._lost_in_total = 0
         self._second = -1
         self._second_text = ""
         self.debug_enabled = level <= Level.DEBUG
@@ -81,16 +81,16 @@ class LineLog(ABC):
             self._write(Level.INFO, event, fields)
 
     def warn(self, event: str, **fields: object) -> None:
-        """Write an event that somebody should look at some time."""
+        """Write an event that an operator should look at eventually."""
         if self._level <= Level.WARN:
             self._write(Level.WARN, event, fields)
 
     def error(self, event: str, **fields: object) -> None:
-        """Write an event that somebody should look at now."""
+        """Write an event that an operator should look at now."""
         self._write(Level.ERROR, event, fields)
 
     def _write(self, level: Level, event: str, fields: dict[str, object]) -> None:
-        if level >= Level.WARN and isinstance(error := fields.get("error"), str) and len(error) <= _LARGEST_LOOKED_THROUGH:
+        if level >= Level.WARN and isinstance(error := fields.get("error"), str) and len(error) <= _MASKED_CHARACTERS:
             fields["error"] = masked(error)
         line = self._line(self._members(level, event, fields))
         with self._writing:
@@ -99,24 +99,24 @@ class LineLog(ABC):
                     self._stream.write(self._line(self._members(Level.WARN, "log_lines_lost", {"count": self._lost})))
                     self._lost = 0
                 self._stream.write(line)
-            except (OSError, ValueError):  # full disk, closed pipe, closed file: there is nowhere left to tell it
+            except (OSError, ValueError):  # full disk, closed pipe, closed file: no place is left to report it
                 self._lost += 1
-                self._lost_in_all += 1
+                self._lost_in_total += 1
 
     def wait_for_reader(self, at_most_s: float) -> None:
-        """From now on wait for a reader that is slow, for so long in all: the process ends, and these are its last lines."""
-        self._lost_in_all = 0
-        if isinstance(self._stream, IWaitingStream):
+        """From now on block for a slow reader, ``at_most_s`` in total: the process ends, and these are its last lines."""
+        self._lost_in_total = 0
+        if isinstance(self._stream, IBufferedStream):
             self._stream.wait_for_reader(at_most_s)
 
     def finish(self) -> int:
-        """Write what waits.
+        """Write the buffer.
 
-        :return: how many lines have been lost since ``wait_for_reader``, or do not reach the reader in time.
+        :return: number of lines lost since ``wait_for_reader``, those included that do not reach the reader in time.
         """
         with self._writing:
-            waiting = self._stream.flush() if isinstance(self._stream, IWaitingStream) else 0
-        return self._lost_in_all + waiting
+            buffered = self._stream.flush() if isinstance(self._stream, IBufferedStream) else 0
+        return self._lost_in_total + buffered
 
     def _members(self, level: Level, event: str, fields: dict[str, object]) -> dict[str, object]:
         cut_long_texts(fields)
@@ -131,7 +131,7 @@ class LineLog(ABC):
         return fields
 
     def _to_the_second(self, now_s: float) -> str:
-        """Such as ``2026-11-27T05:18:42``."""
+        """Time without a fraction, such as ``2026-11-27T05:18:42``."""
         second = int(now_s)
         if second != self._second:
             self._second = second
@@ -140,14 +140,14 @@ class LineLog(ABC):
 
     @abstractmethod
     def _time(self, now_s: float) -> str:
-        """The member ``time``: RFC 3339, UTC.
+        """Value of the member ``time``: RFC 3339, UTC.
 
         :param now_s: epoch seconds.
         """
 
     @abstractmethod
     def _line(self, members: dict[str, object]) -> bytes:
-        """The line, newline included."""
+        """Format the line, newline included."""
 
 
 class JsonLog(LineLog):
@@ -163,9 +163,9 @@ class JsonLog(LineLog):
 
 
 class TextLog(LineLog):
-    """For people: ``time="..." level=info msg=... key=value ...``, keys sorted; what is no plain word is written as JSON.
+    """Lines for people: ``time="..." level=info msg=... key=value ...``, keys sorted; a value that is no plain word is JSON.
 
-    Of a key every character that no plain word has is written as ``\\u`` and four digits: a key cannot look like two fields.
+    Characters of a key that no plain word has are escaped as ``\\u`` and four digits: a key cannot look like two fields.
     """
 
     def _time(self, now_s: float) -> str:
@@ -177,9 +177,9 @@ class TextLog(LineLog):
 
 
 def _pair(name: str, value: object) -> str:
-    if not name or not _BARE.fullmatch(name):
-        name = _NOT_BARE.sub(_escaped, name) or _EMPTY_KEY
-    if isinstance(value, str) and _BARE.fullmatch(value):
+    if not name or not _PLAIN.fullmatch(name):
+        name = _NOT_PLAIN.sub(_escaped, name) or _EMPTY_KEY
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
         return f"{name}={value}"
     return f"{name}={to_json(value).decode()}"
 

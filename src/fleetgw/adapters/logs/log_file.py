@@ -1,4 +1,4 @@
-"""A log file that this process rotates by length, and that others may rotate as well."""
+"""A log file that this process rotates by size, and that other programs may rotate as well."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MODE = 0o640
-"""Permissions of a file that is made, less what the umask takes away: records may be in it."""
+"""Permissions of a new file, before the umask: it may contain records."""
 
-LOOK_EVERY_S = 1.0
-"""How often the name is looked at for another file behind it, at most; only when something is written."""
+CHECK_INTERVAL_S = 1.0
+"""Shortest time between two checks whether the path names another file; checks happen only on writes."""
 
 
 class AppendedLogFile(LogFile):  # its methods are not typed
-    """Appends whatever others do to the file, and follows its name.
+    """Appends to the file that has the path, whatever other programs do to it.
 
-    After logrotate's ``copytruncate`` it goes on at the beginning; after ``create`` it changes to the new file, within a
-    second or when it is told to by ``reopen``. A file that is there keeps its permissions.
+    After logrotate's ``copytruncate`` it continues at the beginning of the file; after ``create`` it changes to the new
+    file, within ``CHECK_INTERVAL_S`` or upon ``reopen``. An existing file keeps its permissions.
     """
 
     _file: BinaryIO
@@ -45,10 +45,10 @@ class AppendedLogFile(LogFile):  # its methods are not typed
         self.closed = False
         self._file = file
         self.size = os.fstat(file.fileno()).st_size
-        self._look_at_s = self.seconds() + LOOK_EVERY_S
+        self._check_at_s = self.seconds() + CHECK_INTERVAL_S
 
     def reopen(self) -> None:
-        """Write to the file that has the name now, which is made when there is none.
+        """Change to the file that has the path now; create it when there is none.
 
         :raises OSError: it cannot be opened; the old file stays in use.
         """
@@ -57,12 +57,12 @@ class AppendedLogFile(LogFile):  # its methods are not typed
         self._use(file)
 
     def write(self, data: bytes) -> None:
-        """Append ``data``, whole or not at all.
+        """Append ``data`` completely or not at all.
 
         :raises OSError: the disk is full.
         """
-        if self.seconds() >= self._look_at_s:
-            self._look()
+        if self.seconds() >= self._check_at_s:
+            self._check()
         if self.shouldRotate():
             self.rotate()
         written = self._file.write(data)
@@ -72,14 +72,14 @@ class AppendedLogFile(LogFile):  # its methods are not typed
             raise OSError(errno.ENOSPC, "no room for the line", self.path)
         self.size += written
 
-    def _look(self) -> None:
-        """Follow the name, and see whether the file has been truncated."""
-        self._look_at_s = self.seconds() + LOOK_EVERY_S
+    def _check(self) -> None:
+        """Reopen when the path names another file; notice a truncation."""
+        self._check_at_s = self.seconds() + CHECK_INTERVAL_S
         ours = os.fstat(self._file.fileno())
         self.size = ours.st_size
         named = None
         with suppress(OSError):
             named = os.stat(self.path)
         if named is None or not os.path.samestat(named, ours):
-            with suppress(OSError):  # not now, perhaps at the next look; until then the old file is better than none
+            with suppress(OSError):  # retried at the next check; until then the old file stays in use
                 self.reopen()

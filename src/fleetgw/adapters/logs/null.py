@@ -7,19 +7,19 @@ from fleetgw.domain.ports import ILog
 
 @implementer(ILog)
 class NullLog:
-    """Takes every event and drops it."""
+    """Drops every event."""
 
     debug_enabled = False
     info_enabled = False
 
     def debug(self, event: str, **fields: object) -> None:
-        """Drop it."""
+        """Drop the event."""
 
     def info(self, event: str, **fields: object) -> None:
-        """Drop it."""
+        """Drop the event."""
 
     def warn(self, event: str, **fields: object) -> None:
-        """Drop it."""
+        """Drop the event."""
 
     def error(self, event: str, **fields: object) -> None:
-        """Drop it."""
+        """Drop the event."""

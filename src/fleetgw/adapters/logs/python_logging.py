@@ -1,4 +1,4 @@
-"""Events to Python's own ``logging``, for programs that log by it."""
+"""A log for programs that use Python's own ``logging``."""
 
 import logging
 from contextlib import suppress
@@ -12,9 +12,9 @@ from fleetgw.domain.ports import ILog
 
 @implementer(ILog)
 class PythonLog:
-    """Messages are the event's name and its fields as JSON: ``socket_connected {"device_id": ...}``.
+    """Writes the event's name and its fields as JSON: ``socket_connected {"device_id": ...}``.
 
-    The log record has them apart too, as ``event`` and ``fields``. Which levels are written is the logger's to say.
+    The log record also has them as attributes of their own, ``event`` and ``fields``. The logger decides on levels.
     """
 
     def __init__(self, logger: logging.Logger) -> None:
@@ -39,16 +39,16 @@ class PythonLog:
         self._write(logging.INFO, event, fields)
 
     def warn(self, event: str, **fields: object) -> None:
-        """Write an event that somebody should look at some time."""
+        """Write an event that an operator should look at eventually."""
         self._write(logging.WARNING, event, fields)
 
     def error(self, event: str, **fields: object) -> None:
-        """Write an event that somebody should look at now."""
+        """Write an event that an operator should look at now."""
         self._write(logging.ERROR, event, fields)
 
     def _write(self, level: int, event: str, fields: dict[str, object]) -> None:
         if self._logger.isEnabledFor(level):
-            with suppress(Exception):  # of the program's handlers: there is nowhere left to tell it
+            with suppress(Exception):  # of the program's handlers: no place is left to report it
                 cut_long_texts(fields)
                 text = to_json(fields).decode()
                 self._logger.log(level, "%s %s", event, text, extra={"event": event, "fields": fields})

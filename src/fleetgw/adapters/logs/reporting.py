@@ -1,4 +1,4 @@
-"""A log whose errors are reported elsewhere, too."""
+"""A log that passes its errors to an error reporter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @implementer(ILog)
 class ReportingLog:
-    """Writes to another log, and hands the errors among the events to a reporter."""
+    """Writes every event to another log, and passes the error events to a reporter."""
 
     def __init__(self, log: ILog, reporter: IErrorReporter) -> None:
         self._log = log
@@ -39,10 +39,10 @@ class ReportingLog:
         self._log.info(event, **fields)
 
     def warn(self, event: str, **fields: object) -> None:
-        """Write an event that somebody should look at some time."""
+        """Write an event that an operator should look at eventually."""
         self._log.warn(event, **fields)
 
     def error(self, event: str, **fields: object) -> None:
-        """Write an event that somebody should look at now, and report it."""
+        """Write an event that an operator should look at now, and report it."""
         self._log.error(event, **fields)
         self._reporter.report(event, fields)

@@ -1,4 +1,4 @@
-"""Twisted's own log events, unhandled errors included, in the gateway's log."""
+"""Twisted's own log events in the gateway's log, unhandled errors included."""
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
@@ -8,18 +8,18 @@ from fleetgw.domain.ports import ILog
 
 @implementer(ILogObserver)
 class TwistedLogObserver:
-    """Give it to twistd as the application's ``ILogObserver``; it writes to the gateway's log.
+    """Writes to the gateway's log; twistd takes it as the application's ``ILogObserver``.
 
-    A failure becomes the error event ``twisted_error`` with ``error``, ``traceback`` and ``text`` (what was going on); an
-    event of level error or critical the same without a traceback; a warning ``twisted_warning``; and everything else,
-    Twisted's chatter, the debug event ``twisted_event``.
+    A failure becomes the error event ``twisted_error`` with ``error``, ``traceback`` and ``text`` (Twisted's message); an
+    event of level error or critical becomes the same without a traceback, a warning becomes ``twisted_warning``, and every
+    other event the debug event ``twisted_event``.
     """
 
     def __init__(self, log: ILog) -> None:
         self._log = log
 
     def __call__(self, event: LogEvent) -> None:
-        """Write one event of Twisted's."""
+        """Write one of Twisted's events."""
         level = event.get("log_level", LogLevel.info)
         failure = event.get("log_failure")
         if failure is not None:

@@ -1,4 +1,4 @@
-"""How much memory this process may use: the machine's, or its container's when that is less."""
+"""Memory limit of this process: the machine's memory, or its container's limit when that is less."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -8,10 +8,10 @@ _ROOT = Path("/")
 
 
 def memory_limit_bytes(root: Path = _ROOT) -> int | None:
-    """The least of the machine's memory and the limits of the control groups that this process is in (versions 1 and 2).
+    """Minimum of the machine's memory and the limits of the process's control groups (versions 1 and 2), in bytes.
 
-    :param root: where ``proc`` and ``sys`` are.
-    :return: None where nothing says how much there is.
+    :param root: the folder of ``proc`` and ``sys``.
+    :return: None where the system shows no limit.
     """
     return min(_limits(root), default=None)
 
@@ -26,10 +26,9 @@ def _limits(root: Path) -> Iterator[int]:
 
 
 def _limit_files(root: Path) -> Iterator[Path]:
-    """The files that hold a limit. A group is bounded by those it is in, too.
+    """Files with the limits of the process's control groups and of all their ancestors.
 
-    In a container the path that ``/proc/self/cgroup`` names is often the host's and not to be seen: what is there is at
-    the mount point itself.
+    In a container the path in ``/proc/self/cgroup`` is often the host's and invisible: the limit is at the mount point.
     """
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)

@@ -1,4 +1,4 @@
-"""Adapts Twisted's reactor to a gateway: a monotonic clock, direct calls, and an end that does not wait for busy threads."""
+"""Adapts Twisted's reactor to a gateway: monotonic time, direct calls of readers, a stop that waits for no busy thread."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from twisted.python.threadpool import ThreadPool
 
 
 class IThreadedReactor(IReactorTime, IReactorThreads):
-    """Timers, and work in threads."""
+    """A reactor with timers and threads."""
 
 
 POOL_THREADS = 10
-"""As many as Twisted's own pool has."""
+"""Maximum number of threads, as in Twisted's own pool."""
 
-JOINED_WITHIN_S = 0.25
-"""Time for all threads to end with the pool: those that are idle need less than a millisecond."""
+JOIN_TIMEOUT_S = 0.25
+"""Longest wait for all threads when the pool stops; idle threads end in less than a millisecond."""
 
 
 def run_on_monotonic_time(reactor: object) -> None:
-    """Have a reactor's clock and timers follow ``time.monotonic``, which no step of the wall clock touches.
+    """Make a reactor's clock and timers use ``time.monotonic``, which steps of the wall clock do not affect.
 
-    Twisted's are those of ``time.time``: after a step backwards no timer fires for the length of the step. Timers that are
-    set already keep the time they have left. Reactors that are no ``ReactorBase``, such as a test's clock, stay as they are.
+    Twisted uses ``time.time``: after a step backwards no timer fires for the length of the step. Pending timers keep their
+    remaining time. Reactors that are no ``ReactorBase``, such as a test's clock, stay as they are.
     """
     if not isinstance(reactor, ReactorBase) or reactor.seconds is time.monotonic:
         return
     inside: Any = reactor  # the lists of timers are private, and a method is replaced
     shift_s = time.monotonic() - inside.seconds()
     inside.seconds = time.monotonic
-    # cancelled ones, too, which getDelayedCalls leaves out: the list of pending ones is a heap by time
+    # with the cancelled timers, which getDelayedCalls omits: the pending timers are a heap by time
     for timer in [*inside._pendingTimedCalls, *inside._newTimedCalls]:
         timer.time += shift_s
         timer.seconds = time.monotonic
 
 
 def call_readers_directly(reactor: object) -> None:
-    """Have an epoll reactor call its readers and writers without a log context around each call.
+    """Make an epoll reactor call its readers and writers without a log context around each call.
 
-    The context names the connection in Twisted's own log lines, which no log of ours shows, and takes about a microsecond of
-    the twenty that a record takes. Other reactors stay as they are.
+    The context names the connection in Twisted's own log lines, which our logs do not show, and takes about a microsecond of
+    the twenty per record. Other reactors stay as they are.
     """
     if sys.platform != "linux":  # where there is no epoll, and the import fails
         return
@@ -63,28 +63,28 @@ def call_readers_directly(reactor: object) -> None:
             if selectable is not None:
                 try:
                     read_or_write(selectable, descriptor, event)
-                except Exception:  # one connection's trouble is not the others'
+                except Exception:  # the failure of one connection must not affect the others
                     log.err()
 
     inside.doPoll = inside.doIteration = poll_once
 
 
 class UnawaitedThreadPool(ThreadPool):
-    """A pool that does not hold up the end of the process: a name look-up may hang for as long as the name server does."""
+    """A thread pool that does not delay the end of the process: a name look-up may hang as long as the name server does."""
 
     threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]  # called only; typed as the class
 
     def stop(self) -> None:
-        """End the threads; those that are busy are left behind after a moment."""
+        """Stop the threads; do not wait for busy ones longer than ``JOIN_TIMEOUT_S``."""
         threads, self.threads = self.threads, []
         super().stop()
-        until_s = time.monotonic() + JOINED_WITHIN_S
+        until_s = time.monotonic() + JOIN_TIMEOUT_S
         for thread in threads:
             thread.join(max(0.0, until_s - time.monotonic()))
 
 
 def leave_busy_threads_behind(reactor: object) -> None:
-    """Have a reactor of our own not wait, when it ends, for threads that hang. To be called before it uses any."""
+    """Make a reactor of our own stop without waiting for threads that hang. Call it before the reactor uses threads."""
     if not isinstance(reactor, ReactorBase) or cast("Any", reactor).threadpool is not None:
         return
     inside: Any = reactor  # as its private _initThreadPool does

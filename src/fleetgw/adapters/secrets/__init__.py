@@ -1,1 +1,1 @@
-"""Secrets of the configuration, and text without them."""
+"""Secrets of the configuration, and masking of secrets in text."""

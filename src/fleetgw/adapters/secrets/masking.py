@@ -1,4 +1,4 @@
-"""Masks secrets wherever the configuration or an error is shown: the one place that knows their names and forms."""
+"""Masks secrets in shown configurations and errors: the one place that knows the names and forms of secrets."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _SECRET_WORDS = (
     "connectionstring",
     "oauthbearerconfig",
 )
-"""A name that contains one of these, its punctuation left out, is that of a secret."""
+"""A name that contains one of these, punctuation ignored, is the name of a secret."""
 
 _SHORT_WORDS = frozenset({"key", "keys", "pw", "pass", "auth", "dsn", "sas", "bearer", "cookie", "pin"})
-"""A name with one of these as a word of its own is that of a secret, unless it says of what kind the key is."""
+"""A name with one of these as a whole word is the name of a secret, unless it also has one of ``_HARMLESS``."""
 
 _HARMLESS = frozenset(
     {
@@ -39,10 +39,10 @@ _HARMLESS = frozenset(
     }
 )
 
-_LEAST_HIDDEN = 6
-"""Known secrets shorter than this are not looked for in a text: too much else looks like them."""
+_MIN_CHARACTERS = 6
+"""Known secrets shorter than this are not masked: other text would match them too often."""
 
-# All are bounded and begin at the beginning of a word: errors that quote a stranger's text are looked through as well.
+# All repetitions are bounded and start at a word boundary: errors may quote text that a stranger has chosen.
 _USER_INFO = re.compile(r"(?<![\w+.-])([A-Za-z][\w+.-]{0,30}://)(?:([^\s:/@\"']{0,200}):)?[^\s\"']{0,2000}@")
 _BARE_USER_INFO = re.compile(r"(?<![^\s\"'])([^\s:/@\"']{1,200}):(?!//)[^\s\"']{1,2000}@(?=[\w\[])")
 _ASSIGNMENT = re.compile(r"(?<![\w.-])([\w.-]+)(\s{0,9}=\s{0,9})(?:(\\{0,9}[\"']).{0,2000}?\3|[^\s&;,\"'\\]+)")
@@ -50,7 +50,7 @@ _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(-----END 
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a setting of this name, which has no type that says so, holds a secret."""
+    """Whether the name of a setting says that its value is a secret."""
     words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
     joined = "".join(words)
     if any(word in joined for word in _SECRET_WORDS):
@@ -59,12 +59,12 @@ def is_secret_name(name: str) -> bool:
 
 
 def masked(text: str, secrets: Iterable[str] = ()) -> str:
-    """A text without the secrets in it: those given, and what URLs, assignments and PEM blocks show.
+    """Mask the secrets in a text: the given ones, and those in URLs, assignments and PEM blocks.
 
-    :param secrets: known ones, which are hidden wherever they occur.
+    :param secrets: known ones, which are masked wherever they occur.
     """
     for secret in secrets:
-        if len(secret) >= _LEAST_HIDDEN:
+        if len(secret) >= _MIN_CHARACTERS:
             text = text.replace(secret, MASK)
     if "PRIVATE KEY" in text:
         text = _PRIVATE_KEY.sub(MASK, text)

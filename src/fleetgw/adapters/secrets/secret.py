@@ -1,4 +1,4 @@
-"""Secrets of the configuration. One that is in a file can be read again after the file was replaced."""
+"""Secrets of the configuration; a secret in a file can be read again after the file was replaced."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MASK = "********"
 
 
 class Secret(str):
-    """Text that ``repr`` and ``effective_config`` do not show. ``str()`` and formatting do: they are how it is used."""
+    """Text that ``repr`` and ``effective_config`` hide. ``str()`` and formatting show it, for its use."""
 
     __slots__ = ()
 
@@ -25,10 +25,10 @@ class Secret(str):
 
 
 class UnusableSecretFile(FleetgwError):
-    """The file of a secret cannot be read, or holds nothing.
+    """The file of a secret cannot be read, or is empty.
 
-    :ivar what: what is wrong with it, without its name.
-    :ivar fix: what would be right.
+    :ivar what: the problem, without the file's name.
+    :ivar fix: the remedy.
     """
 
     def __init__(self, path: Path, what: str, fix: str) -> None:
@@ -38,7 +38,7 @@ class UnusableSecretFile(FleetgwError):
 
 
 class SecretFile(Secret):
-    """A secret that is in a file: as text, the content at the time of reading. ``read_again`` makes a new one.
+    """A secret in a file. Its text is the content at the time of reading; ``read_again`` returns a new object.
 
     :ivar path: the file.
     """
@@ -49,9 +49,9 @@ class SecretFile(Secret):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read the file; one line end is cut.
+        """Read the file and remove one line end.
 
-        :raises UnusableSecretFile: it cannot be read, or holds nothing.
+        :raises UnusableSecretFile: it cannot be read, or is empty.
         """
         try:
             text = path.read_text("utf-8")
@@ -66,15 +66,15 @@ class SecretFile(Secret):
         return secret
 
     def read_again(self) -> Self:
-        """The secret as the file holds it now.
+        """Read the file once more.
 
-        :raises UnusableSecretFile: it cannot be read, or holds nothing.
+        :raises UnusableSecretFile: it cannot be read, or is empty.
         """
         return self.read(self.path)
 
 
 def secret_files(settings: object) -> Iterator[SecretFile]:
-    """Every secret in a sink's settings, however deep, that is in a file."""
+    """Secrets in files among a sink's settings, at any depth."""
     match settings:
         case SecretFile():
             yield settings
@@ -87,9 +87,9 @@ def secret_files(settings: object) -> Iterator[SecretFile]:
 
 
 def with_secrets_read_again(settings: Any) -> Any:  # any JSON value; the result has the same shape
-    """A copy of a sink's settings in which every secret that is in a file is as the file holds it now.
+    """Copy of a sink's settings in which every secret in a file is read again.
 
-    :raises UnusableSecretFile: one of the files cannot be read, or holds nothing.
+    :raises UnusableSecretFile: one of the files cannot be read, or is empty.
     """
     match settings:
         case SecretFile():

@@ -1,1 +1,1 @@
-"""Typed settings: sections, the values that they hold, and their conversion from JSON with every problem found."""
+"""Typed settings: sections and types of values, and their conversion from JSON, which reports every problem."""

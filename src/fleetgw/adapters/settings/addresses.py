@@ -1,4 +1,4 @@
-"""Addresses of servers."""
+"""Syntax of server addresses."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a sink's sense checks are handed besides its settings."""
+"""The second argument of a sink's sense checks, besides its settings."""
 
 from collections.abc import Mapping
 
@@ -10,13 +10,13 @@ from fleetgw.adapters.settings.surroundings import Surroundings
 
 @frozen
 class SettingsCheck:
-    """One sink's section, while its sense is checked: values that have the right types, but cannot work.
+    """A check of one sink's section for values that have the right types, but cannot work.
 
     :ivar path: of the section.
-    :ivar namespace: first part of the destinations' names.
-    :ivar record_types: those that are routed to the sink.
-    :ivar further: values of the sink's keys beside its section.
-    :ivar findings: collects what is found; ``refuse`` and ``warn`` add to it.
+    :ivar namespace: the prefix of the destinations' names.
+    :ivar record_types: types of the records that are routed to the sink.
+    :ivar further: values of the sink's keys outside its section.
+    :ivar findings: collects the problems and warnings that ``refuse`` and ``warn`` report.
     """
 
     path: str
@@ -27,22 +27,22 @@ class SettingsCheck:
     surroundings: Surroundings
 
     def refuse(self, key: str, what: str, fix: str) -> None:
-        """Note a setting that the gateway cannot start with.
+        """Report a problem that prevents the start.
 
-        :param key: the setting's, with dots below a section of its own; empty: the section as a whole.
-        :param what: what is wrong with it.
-        :param fix: what would be right.
+        :param key: of the setting, with dots for a nested section; empty: the section as a whole.
+        :param what: the problem.
+        :param fix: the remedy.
         """
         self.findings.refuse(self.at(key), what, fix)
 
     def warn(self, key: str, what: str, fix: str) -> None:
-        """Note a setting that the gateway starts with, but that an operator should look at."""
+        """Report a setting that does not prevent the start, but that an operator should look at."""
         self.findings.warn(self.at(key), what, fix)
 
     def at(self, key: str) -> str:
-        """The path of a setting."""
+        """Path of a setting."""
         return f"{self.path}.{key}" if key else self.path
 
     def at_property(self, key: str) -> str:
-        """The path of a setting whose name may hold dots of its own."""
+        """Path of a setting whose name may contain dots."""
         return member(self.path, key)

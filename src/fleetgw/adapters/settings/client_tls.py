@@ -1,4 +1,4 @@
-"""The section ``tls`` of a sink that is a client of a server."""
+"""The section ``tls`` of a sink that connects to a server."""
 
 from pathlib import Path
 from typing import Annotated

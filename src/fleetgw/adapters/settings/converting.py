@@ -1,4 +1,4 @@
-"""Plain JSON values -> sections, value by value, so that every problem is found and has a path."""
+"""Conversion of JSON values to sections, value by value, so that every problem is reported with its path."""
 
 import os
 import typing
@@ -22,14 +22,14 @@ from fleetgw.domain.errors import ConfigurationError
 
 S = TypeVar("S", bound=Settings)
 
-UNUSABLE: Any = object()  # stands for a value of any type that could not be read
+UNUSABLE: Any = object()  # placeholder of any type, for a value that could not be converted
 
 
 def typed(kind: type[S], settings: Mapping[str, object], path: str) -> S:
-    """A section from plain settings whose secrets are resolved, as a sink is handed them.
+    """Convert plain settings with resolved secrets, as a sink gets them, to a section.
 
     :param path: of the section, for errors.
-    :raises ConfigurationError: a setting is unknown, of the wrong type or out of range; names each.
+    :raises ConfigurationError: settings are unknown, of the wrong type or out of range; names each.
     """
     findings = Findings()
     section = Converter(findings, Surroundings(os.environ, Path(), datetime.now(UTC))).section(kind, settings, path)
@@ -40,16 +40,16 @@ def typed(kind: type[S], settings: Mapping[str, object], path: str) -> S:
 
 @frozen
 class Converter:
-    """Converts values to types, noting what is wrong in ``findings``."""
+    """Converts values to types, and reports problems to ``findings``."""
 
     findings: Findings
     surroundings: Surroundings
 
     def section(self, kind: type[S], members: Mapping[str, object], path: str) -> S:
-        """Make a section. A member that is missing or wrong is noted, and its default stands in for it.
+        """Make a section. A missing or wrong member is reported, and gets its default.
 
-        A null counts as left out, as in the Go server. So do keys in another case count as the keys they are meant to be.
-        A required member without a usable value is ``UNUSABLE``: ask ``findings.usable`` before looking at it.
+        As in the Go server, a null counts as left out, and the case of keys does not matter.
+        A required member without a usable value is ``UNUSABLE``: check ``findings.usable`` before using it.
         """
         given = self._known_members(kind, members, path)
         values: dict[str, Any] = {}
@@ -62,7 +62,7 @@ class Converter:
                 continue
             if value is None:
                 if field.encode_name in given:
-                    self._note_null(field.type, where)
+                    self._report_null(field.type, where)
                 if field.required:
                     self.findings.refuse_value(where, "is missing", _missing(field.type))
                     values[field.name] = UNUSABLE
@@ -72,7 +72,7 @@ class Converter:
                 values[field.name] = converted
         return kind(**values)
 
-    def _note_null(self, kind: Any, path: str) -> None:  # a type annotation of any form
+    def _report_null(self, kind: Any, path: str) -> None:  # a type annotation of any form
         note = self.findings.refuse if hint(kind, "null_refused") else self.findings.warn
         note(path, "is null, which counts as left out", _left_out(kind))
 

@@ -1,4 +1,4 @@
-"""Settings that an environment variable wins over."""
+"""Settings that environment variables override."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -13,9 +13,9 @@ S = TypeVar("S", bound=Settings)
 
 
 def with_environment(section: S, environ: Mapping[str, str]) -> S:
-    """Put in the secrets that the environment gives: they win over the file's, as in the Go server.
+    """Replace secrets by those of environment variables, which override the file as in the Go server.
 
-    A secret's annotation has the variable's name as the hint ``environment``; the sections below are looked through too.
+    The hint ``environment`` in a secret's annotation names its variable. Nested sections are included.
     """
     changes: dict[str, object] = {}
     for field in structs.fields(type(section)):

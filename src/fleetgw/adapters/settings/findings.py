@@ -1,4 +1,4 @@
-"""The problems and warnings that are found while a configuration is read."""
+"""Problems and warnings of a configuration."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from fleetgw.domain.errors import Problem
 
 @define
 class Findings:
-    """Collects problems and warnings, in the order found."""
+    """Collects problems and warnings, in the order of the reports."""
 
     problems: list[Problem] = field(factory=list)
     warnings: list[Problem] = field(factory=list)
@@ -19,28 +19,28 @@ class Findings:
     _secrets: set[str] = field(factory=set)
 
     def refuse(self, path: str, what: str, fix: str) -> None:
-        """Note something that the gateway cannot start with."""
+        """Report a problem that prevents the start."""
         self.problems.append(Problem(path, masked(what, self._secrets), masked(fix, self._secrets)))
 
     def refuse_value(self, path: str, what: str, fix: str) -> None:
-        """As ``refuse``, for a value that could not be read at all: whatever builds on it is not to be checked."""
+        """Like ``refuse``, for a value that could not be read: checks that depend on it are skipped (see ``usable``)."""
         self.refuse(path, what, fix)
         self._unusable.append(path)
 
     def warn(self, path: str, what: str, fix: str) -> None:
-        """Note something that the gateway starts with, but that somebody should look at."""
+        """Report a problem that does not prevent the start, but that an operator should look at."""
         self.warnings.append(Problem(path, masked(what, self._secrets), masked(fix, self._secrets)))
 
     def hide(self, secret: str) -> None:
-        """Have nothing that is found from now on show this secret."""
+        """Mask this secret in all later reports."""
         self._secrets.add(secret)
 
     def refuses(self, path: str) -> bool:
-        """Whether something at ``path`` or in it has been refused."""
+        """Whether ``path`` or a member of it has been refused."""
         return any(_within(problem.path, path) for problem in self.problems)
 
     def usable(self, path: str) -> bool:
-        """Whether the value at ``path``, everything in it and everything it is in could be read."""
+        """Whether the value at ``path``, its members and the sections around it could be read."""
         return not any(_within(other, path) or _within(path, other) for other in self._unusable)
 
 
@@ -49,7 +49,7 @@ def _within(inner: str, outer: str) -> bool:
 
 
 def member(path: str, key: str) -> str:
-    """The path of a member: ``tls.ca_file``, or ``kafka["acks.x"]`` where the key is no plain word."""
+    """Path of a member: ``tls.ca_file``, or ``kafka["acks.x"]`` where the key is no plain word."""
     if not re.fullmatch(r"[\w-]+", key):
         return f"{path}[{json.dumps(key)}]"
     return f"{path}.{key}" if path else key

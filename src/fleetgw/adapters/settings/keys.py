@@ -1,4 +1,4 @@
-"""Keys that a section does not have: comments, old keys without effect, and near names."""
+"""Keys that a section does not have: comments and misspelled keys."""
 
 import re
 
@@ -11,14 +11,14 @@ COMMENT_PATTERN = "^(_|//)"
 
 
 def is_comment(key: str) -> bool:
-    """Whether a key is a comment, as files that JSON allows no others have them."""
+    """Whether a key is a comment: JSON has no syntax for comments."""
     return re.match(COMMENT_PATTERN, key) is not None
 
 
 def advice(kind: type[Settings], key: str, known: frozenset[str]) -> str:
-    """Advise on a key that is unknown.
+    """Advice on an unknown key.
 
-    :param kind: the section that it is in.
+    :param kind: the section that contains it.
     :param known: the section's keys.
     """
     name = key.lower()

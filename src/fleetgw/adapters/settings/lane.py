@@ -1,4 +1,4 @@
-"""The settings of the bounded queue before one sink, where they differ from the general ones."""
+"""Settings of one sink's lane that override the general ones."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from fleetgw.adapters.settings.values import Pause, Positive, Seconds, Settings
 
 
 class LaneOverride(Settings, frozen=True, kw_only=True):
-    """What differs for one sink from the rest of `delivery`."""
+    """Overrides of `delivery` for one sink."""
 
     queue_records: Annotated[Positive | None, Meta(description="As in `delivery`.")] = None
     queue_bytes: Annotated[Positive | None, Meta(description="As in `delivery`.")] = None
@@ -20,5 +20,5 @@ class LaneOverride(Settings, frozen=True, kw_only=True):
     drain_timeout_s: Annotated[Seconds | None, Meta(description="As in `delivery`.")] = None
 
 
-AS_IN_GENERAL = LaneOverride()
-"""Nothing differs."""
+NO_OVERRIDE = LaneOverride()
+"""The lane of a sink without settings of its own."""

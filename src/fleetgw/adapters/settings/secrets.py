@@ -1,4 +1,4 @@
-"""Secrets that the configuration only points at."""
+"""References to secrets: environment variables and files that a configuration names."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def is_reference(value: object) -> bool:
 
 
 def read_secret(value: object, path: str, findings: Findings, surroundings: Surroundings) -> Secret | None:
-    """Get the secret that a value is or refers to; None, and a problem, where there is none."""
+    """Secret that a value is or refers to; None, with a problem reported, when there is none."""
     secret = _secret(value, path, findings, surroundings)
     if secret is not None:
         findings.hide(secret)
@@ -26,7 +26,7 @@ def read_secret(value: object, path: str, findings: Findings, surroundings: Surr
 def _secret(value: object, path: str, findings: Findings, surroundings: Surroundings) -> Secret | None:
     match value:
         case Secret():
-            return value  # resolved already; it may know its file
+            return value  # resolved already; it may be a SecretFile
         case str():
             return Secret(value)
         case {"env": str(name), **rest} if not rest:
@@ -43,22 +43,24 @@ def _secret(value: object, path: str, findings: Findings, surroundings: Surround
     return None
 
 
-def with_secrets(settings: Any, path: str, findings: Findings, surroundings: Surroundings, *, named_so: bool = False) -> Any:
-    """Free-form settings with every reference resolved, and every text under a telling name made a ``Secret``.
+def with_secrets(
+    settings: Any, path: str, findings: Findings, surroundings: Surroundings, *, is_secret: bool = False
+) -> Any:
+    """Free-form settings with every reference resolved, and every text under the name of a secret made a ``Secret``.
 
     :param settings: any JSON value, therefore ``Any``; it is not changed.
-    :param named_so: whether a key above it has a telling name.
+    :param is_secret: whether a key above it is the name of a secret.
     """
     if is_reference(settings):
         return read_secret(settings, path, findings, surroundings)
     if isinstance(settings, dict):
         return {
-            key: with_secrets(value, member(path, key), findings, surroundings, named_so=named_so or is_secret_name(key))
+            key: with_secrets(value, member(path, key), findings, surroundings, is_secret=is_secret or is_secret_name(key))
             for key, value in settings.items()
         }
     if isinstance(settings, list):
         return [
-            with_secrets(each, f"{path}[{index}]", findings, surroundings, named_so=named_so)
+            with_secrets(each, f"{path}[{index}]", findings, surroundings, is_secret=is_secret)
             for index, each in enumerate(settings)
         ]
-    return read_secret(settings, path, findings, surroundings) if named_so and isinstance(settings, str) else settings
+    return read_secret(settings, path, findings, surroundings) if is_secret and isinstance(settings, str) else settings

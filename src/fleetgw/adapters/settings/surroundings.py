@@ -1,4 +1,4 @@
-"""The world outside the configuration's text that its meaning depends on."""
+"""Inputs of a configuration besides its text."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,11 +9,11 @@ from attrs import frozen
 
 @frozen
 class Surroundings:
-    """Environment, folder and time that a configuration is read in.
+    """Environment variables, base folder and current time.
 
     :ivar environ: the environment variables.
-    :ivar base_dir: the folder that relative paths start from.
-    :ivar now: the time, for the expiry of certificates.
+    :ivar base_dir: base of relative paths.
+    :ivar now: the current time, for the expiry of certificates.
     """
 
     environ: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""The base of sections, and the kinds of value that they are made of."""
+"""Base class of sections, and types of their values."""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
@@ -30,11 +30,11 @@ SECRET_FORMS = {
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Base of a section: each field is a key, ``Annotated`` with its type, range and description.
 
-    It is the only place with the key's default and checks. The JSON Schema, the reference, the conversion of a file and its
-    error messages are all made from it.
+    It is the only place with the key's default and checks: the JSON Schema, the reference, the conversion of a file and its
+    error messages derive from it.
 
-    :cvar old_keys: keys in lower case that are accepted with a warning and have no effect, and what to do about each.
-    :cvar near_keys: names in other programs' style, in lower case, and the key that is probably meant.
+    :cvar old_keys: keys in lower case that are accepted with a warning and have no effect, with the remedy for each.
+    :cvar near_keys: names of other programs in lower case, with the key that is probably meant.
     """
 
     old_keys: ClassVar[Mapping[str, str]] = {}
@@ -42,13 +42,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 OLD_RELIABLE_ACK = {"reliable_ack": 'use reliable_ack_sources, such as {"V": "kafka"}, and remove it'}
-"""The old key of many sections."""
+"""``old_keys`` of many sections."""
 
 FREE_FORM = {"free_form": True}
-"""Hint: an object whose members have no fixed names; secrets in it are told by their form or their name."""
+"""Hint: an object without fixed names of members; secrets in it are recognised by their form or their name."""
 
 ZERO_IS_LEFT_OUT = {"as_left_out": (0,)}
-"""Hint: 0 says what a key that is left out says."""
+"""Hint: 0 means the same as a missing key."""
 
 
 Port = Annotated[int, Meta(ge=0, le=65535)]

@@ -1,4 +1,4 @@
-"""Values and types in words, for people."""
+"""Values and types in words, for error messages."""
 
 import json
 import typing
@@ -23,7 +23,7 @@ def bare(kind: Any) -> Any:  # a type annotation of any form
 
 
 def hint(kind: Any, name: str) -> Any:  # a type annotation of any form; a hint of any type
-    """A hint that a type carries in its ``Meta.extra``, the outermost one; None where there is none."""
+    """Value of a hint in the outermost ``Meta.extra`` of a type that has it; None without one."""
     arguments = typing.get_args(kind)
     for each in arguments:
         if isinstance(each, msgspec.Meta) and each.extra and name in each.extra:
@@ -35,7 +35,7 @@ def hint(kind: Any, name: str) -> Any:  # a type annotation of any form; a hint 
 
 
 def range_of(kind: Any) -> tuple[float | None, float | None]:  # a type annotation of any form
-    """The least and the greatest number that a type allows, None where there is no limit."""
+    """Minimum and maximum of a numeric type; None without a limit."""
     least = greatest = None
     for each in typing.get_args(kind):
         if isinstance(each, msgspec.Meta):
@@ -96,7 +96,7 @@ def shown(value: object) -> str:
         case int() | float():
             return _cut(str(value))
         case str():
-            return quoted([_cut(masked(value))]) + " (text)"  # a cut text would not be told for what it is
+            return quoted([_cut(masked(value))]) + " (text)"  # masked first: a secret that is cut would not be recognised
         case list():
             return "a list"
         case _:

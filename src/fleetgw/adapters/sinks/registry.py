@@ -1,4 +1,4 @@
-"""The sinks that are installed, built-in and third parties' alike: by the entry points of one group."""
+"""Finds installed sinks, built-in and third-party alike, by the entry points of one group."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 AnySinkType: TypeAlias = SinkType[Any]  # each has settings of its own
 
 ENTRY_POINT_GROUP = "fleetgw.sinks"
-"""An entry point of it has the name of a sink and names its ``SinkType``."""
+"""Group of entry points, each of which has a sink's name and points to its ``SinkType``."""
 
 _OURS = "fleetgw.adapters.sinks."
 
@@ -34,9 +34,9 @@ class Installed:
 
     @cached_property
     def third_party(self) -> Mapping[str, EntryPoint]:
-        """The entry points of other packages' sinks, by name; of a name that is built in, the built-in sink is used.
+        """Entry points of other packages' sinks, by name. A built-in sink takes precedence over one with its name.
 
-        Looked up at the first need: it reads the metadata of every installed package.
+        Found at the first access: the search reads the metadata of every installed package.
         """
         found = entry_points(group=ENTRY_POINT_GROUP)
         return {each.name: each for each in found if each.name not in self.built_in}
@@ -44,13 +44,13 @@ class Installed:
 
 @cache
 def built_in_sinks() -> Mapping[str, AnySinkType]:
-    """Our own sinks. Imports each one's declaration, and no client library."""
+    """Sinks of this package. Imports their declarations, and no client library."""
     ours = [each for each in entry_points(group=ENTRY_POINT_GROUP) if each.value.startswith(_OURS)]
     return {each.name: load(each, f"entry point {each.name}") for each in sorted(ours)}
 
 
 def installed_sinks() -> Installed:
-    """The sinks that are installed now."""
+    """Sinks that are installed now."""
     return Installed(built_in_sinks())
 
 
@@ -58,11 +58,11 @@ def load(entry_point: EntryPoint, path: str) -> AnySinkType:
     """Import a sink's declaration.
 
     :param path: in the configuration, for errors.
-    :raises ConfigurationError: it cannot be imported, or is none.
+    :raises ConfigurationError: it cannot be imported, or is no ``SinkType``.
     """
     try:
         found = entry_point.load()
-    except Exception as error:  # a module may raise anything while it is imported
+    except Exception as error:  # an import may raise any exception
         what = f"{entry_point.value} cannot be imported: {type(error).__name__}: {error}"
         raise ConfigurationError([Problem(path, what, "install the package, or correct module:NAME")]) from error
     if not isinstance(found, SinkType):

@@ -1,4 +1,4 @@
-"""The declaration of a sink: everything that the gateway has to know of it before it makes one."""
+"""The declaration of a sink: everything that the gateway needs to know before it creates one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
-from fleetgw.adapters.settings.lane import AS_IN_GENERAL, LaneOverride
+from fleetgw.adapters.settings.lane import NO_OVERRIDE, LaneOverride
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ class Confirms:
 
 @frozen
 class ConfirmsLess:
-    """A receipt means less than that.
+    """A receipt does not guarantee that the destination has the record.
 
-    :ivar what: what a receipt does not promise, as a warning puts it.
-    :ivar fix: what would be right; empty: to wait for another sink.
+    :ivar what: the missing guarantee, for a warning.
+    :ivar fix: the remedy; empty: to wait for another sink.
     """
 
     what: str
@@ -40,9 +40,9 @@ class ConfirmsLess:
 
 @frozen
 class ConfirmsNothing:
-    """A receipt means nothing that a vehicle could wait for.
+    """A receipt guarantees nothing, so that no acknowledgement can wait for it.
 
-    :ivar what: as an error puts it.
+    :ivar what: the reason, for an error.
     """
 
     what: str
@@ -53,9 +53,9 @@ Confirmation: TypeAlias = Confirms | ConfirmsLess | ConfirmsNothing
 
 @frozen
 class Exclusive:
-    """Something that one sink alone can have: a second one with the same, in this process or another, would not work.
+    """A resource that only one sink can use at a time, in this process or any other.
 
-    :ivar kind: an address that the sink binds, the id by which a broker knows it, or a file.
+    :ivar kind: an address that the sink binds, its client id at a broker, or a file.
     """
 
     kind: Literal["address", "client id", "file"]
@@ -76,23 +76,23 @@ def _holds_nothing(_settings: object) -> Collection[Exclusive]:
 
 @frozen(kw_only=True)
 class SinkType(Generic[S]):
-    """One sink, declared. It stands in a module that imports no client library, and is found by an entry point.
+    """Declaration of a sink, in a module that imports no client library. An entry point makes it known.
 
-    :ivar name: what configurations route to.
+    :ivar name: of the sink in configurations.
     :ivar settings: the section: a class derived from ``Settings``, or an annotation of a ``dict`` for free-form settings.
-        The only place with the names, types, ranges, defaults and descriptions of the settings.
-    :ivar make: makes the sink from its context, whose ``settings`` are checked; imports the client library.
-    :ivar further_keys: annotations of keys of the configuration beside the section, of a built-in sink alone. ``make`` gets
-        their values as keyword arguments; left out, they are None.
-    :ivar meaning: one line for the reference of the configuration.
+        It is the only place with the settings' names, types, ranges, defaults and descriptions.
+    :ivar make: creates the sink from its context, whose ``settings`` have been checked; imports the client library.
+    :ivar further_keys: annotations of configuration keys outside the section, only for built-in sinks. ``make`` gets their
+        values as keyword arguments; missing keys are None.
+    :ivar meaning: description in one line, for the configuration reference.
     :ivar needs_section: whether the sink cannot work without its section.
-    :ivar embedded_only: whether it is for a gateway that runs inside another program.
-    :ivar names_destinations: whether destinations are named after the namespace.
-    :ivar check: the sense checks, called with the typed settings; they may read files, but reach for nothing else.
-    :ivar confirmation: how strong a receipt is, by the settings.
-    :ivar holds: what a sink with these settings holds exclusively.
-    :ivar lane: how its lane differs from the general settings; an operator's settings for this sink win.
-    :ivar make_probe: makes the doctor's probe of the destination; None: the doctor starts and stops the sink.
+    :ivar embedded_only: whether the sink works only in a gateway inside another program.
+    :ivar names_destinations: whether the names of destinations start with the namespace.
+    :ivar check: the sense checks, called with the typed settings; they may read files, but must not use the network.
+    :ivar confirmation: guarantee of a receipt with these settings.
+    :ivar holds: exclusive resources of a sink with these settings.
+    :ivar lane: overrides of the general lane settings; an operator's settings for this sink take precedence.
+    :ivar make_probe: creates the doctor's probe of the destination; None: the doctor starts and stops the sink.
     """
 
     name: str
@@ -106,15 +106,15 @@ class SinkType(Generic[S]):
     check: Callable[[S, SettingsCheck], None] = _no_checks
     confirmation: Callable[[S], Confirmation] = _confirms
     holds: Callable[[S], Collection[Exclusive]] = _holds_nothing
-    lane: LaneOverride = AS_IN_GENERAL
+    lane: LaneOverride = NO_OVERRIDE
     make_probe: Callable[[SinkContext], IDiagnosable] | None = None
 
 
-def imported(place: str, extra: str = "") -> Callable[[SinkContext], Any]:  # Any: what stands there makes
-    """A maker that imports the real one when it is called.
+def imported(place: str, extra: str = "") -> Callable[[SinkContext], Any]:  # Any: the function decides
+    """Value for ``make`` or ``make_probe`` that imports the real function when it is called.
 
-    :param place: ``module:attribute`` of what is called with the context.
-    :param extra: of our package, that installs the client library.
+    :param place: ``module:attribute`` of the function.
+    :param extra: extra of this package that installs the client library.
     """
 
     def make(context: SinkContext) -> Any:  # as above

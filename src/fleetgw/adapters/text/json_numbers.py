@@ -1,4 +1,4 @@
-"""Floating-point numbers as JSON wants them."""
+"""Floating-point numbers for JSON."""
 
 import math
 import struct
@@ -18,17 +18,17 @@ def json_number(number: float) -> float | str:
 
 
 def json_float32(number: float) -> float | str:
-    """As ``json_number``, for a 32-bit float: see ``shortest_float32``."""
+    """Like ``json_number``, for a 32-bit float: see ``shortest_float32``."""
     return json_number(shortest_float32(number))
 
 
 def shortest_float32(number: float) -> float:
-    """Of the numbers that are the same 32-bit float as ``number``, which is one, that with the fewest decimal digits.
+    """Number with the fewest decimal digits that rounds to the 32-bit float ``number``.
 
-    Thus 0.1 stays 0.1, where its exact value would be written 0.10000000149011612.
+    Thus 0.1 stays 0.1 instead of its exact value, 0.10000000149011612.
     """
     exact = _float32(number)
-    # Any six digits tell normal 32-bit floats apart; below them one digit may do. Nine always do.
+    # A normal 32-bit float needs six digits or more, a subnormal one may need one; nine always suffice.
     for rounded in _ROUNDED[5:] if abs(number) >= _SMALLEST_NORMAL_FLOAT32 else _ROUNDED:
         shorter = float(rounded % number)
         if _float32(shorter) == exact:

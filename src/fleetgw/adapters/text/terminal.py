@@ -1,4 +1,4 @@
-"""Text of vehicles and servers for a terminal, without control characters: terminals act on some sequences of them."""
+"""Text of vehicles and servers without control characters, which terminals would execute."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _NOT_ASCII_BUT_LINES = re.compile(r"[^ -~\n]")
 
 
 def printable(text: str) -> str:
-    """For people: U+FFFD in place of each character that a terminal might act on or not show."""
+    """Text for people: U+FFFD replaces each character that a terminal might execute or not show."""
     return text if text.isprintable() else "".join(each if each.isprintable() else REPLACEMENT for each in text)
 
 
 def escaped(text: str) -> str:
-    r"""For programs: such characters as JSON writes them (``\n``, ``\u001b``); the line stays one line."""
+    r"""Text for programs: such characters are escaped as in JSON (``\n``, ``\u001b``), so that a line stays one line."""
     return text if text.isprintable() else _NOT_ASCII.sub(_escape, text)
 
 
 def json_text(value: object, indent: int | None = 2) -> str:
-    """A JSON value in which every character that a terminal might act on is escaped, C1 and bidirectional controls too."""
+    """A JSON value in which every control character is escaped, C1 and bidirectional controls included."""
     return _NOT_ASCII_BUT_LINES.sub(_escape, json.dumps(value, indent=indent, ensure_ascii=False))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from cryptography import x509
 
 from fleetgw.adapters.certificates.files import Validity, read_authorities, validity
-from fleetgw.adapters.settings.certificate_files import check_certificate_and_key, refused
+from fleetgw.adapters.settings.certificate_checks import check_certificate_and_key, refused
 from fleetgw.adapters.settings.findings import Findings
 from fleetgw.adapters.settings.surroundings import Surroundings
 from fleetgw.app.config.sections import Config

@@ -8,7 +8,7 @@ from pathlib import Path
 from attrs import frozen
 
 from fleetgw.adapters.settings.addresses import is_host_and_port
-from fleetgw.adapters.settings.certificate_files import check_client_tls
+from fleetgw.adapters.settings.certificate_checks import check_client_tls
 from fleetgw.adapters.settings.findings import Findings, member
 from fleetgw.adapters.settings.spelling import quoted
 from fleetgw.app.config.airbrake import KEY_VARIABLE

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from fleetgw.adapters.settings.lane import AS_IN_GENERAL, LaneOverride
+from fleetgw.adapters.settings.lane import NO_OVERRIDE, LaneOverride
 from fleetgw.adapters.settings.values import Pause, Positive, Seconds, Settings
 
 
@@ -48,9 +48,9 @@ class Delivery(Settings, frozen=True, kw_only=True):
     ] = None
     sinks: Annotated[dict[str, LaneOverride], Meta(description="Sink name to what differs for it.")] = {}
 
-    def lane(self, sink: str, of_its_type: LaneOverride = AS_IN_GENERAL) -> LaneSettings:
+    def lane(self, sink: str, of_its_type: LaneOverride = NO_OVERRIDE) -> LaneSettings:
         """The settings of one sink's queue: its own, else those of its type, else the general ones."""
-        own = self.sinks.get(sink, AS_IN_GENERAL)
+        own = self.sinks.get(sink, NO_OVERRIDE)
         settings = {}
         for key in LaneSettings.__struct_fields__:
             choices = (getattr(own, key), getattr(of_its_type, key), getattr(self, key))

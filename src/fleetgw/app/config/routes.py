@@ -17,7 +17,7 @@ def check_routes(config: Config, findings: Findings, surroundings: GatewaySurrou
         )
     for record_type, sinks in config.records.items():
         path = member("records", record_type)
-        meant = nearest(record_type, RECORD_TYPES, likeness=0.85)
+        meant = nearest(record_type, RECORD_TYPES, similarity=0.85)
         if not record_type:
             findings.refuse(path, "is a record type without a name", f"name one, such as {quoted(RECORD_TYPES)}")
         elif record_type not in RECORD_TYPES and meant is not None:

@@ -18,11 +18,11 @@ from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_loo
 from fleetgw.adapters.diagnosis.network import (
     TIMEOUT_S,
     address,
-    look_at_each,
-    reach,
-    shake_hands,
+    check_alternatives,
+    check_reachable,
+    check_tls,
+    guess_server,
     split_address,
-    who_answers,
 )
 from fleetgw.adapters.sinks.kafka.properties import read_properties
 
@@ -63,7 +63,7 @@ def look(context: SinkContext) -> Iterator[Finding]:
             return
     servers = properties.get("bootstrap.servers") or properties.get("metadata.broker.list", "")
     places = [split_address(each.rpartition("://")[2], DEFAULT_PORT) for each in map(str.strip, servers.split(",")) if each]
-    reached = yield from look_at_each(places, partial(_look_at_server, tls))
+    reached = yield from check_alternatives(places, partial(_look_at_server, tls))
     if not reached:
         return
     try:
@@ -75,9 +75,9 @@ def look(context: SinkContext) -> Iterator[Finding]:
 
 
 def _look_at_server(tls: ssl.SSLContext | None, place: tuple[str, int]) -> Generator[Finding, None, bool]:
-    if not (yield from reach(*place)):
+    if not (yield from check_reachable(*place)):
         return False
-    return tls is None or (yield from shake_hands(*place, tls, place[0]))
+    return tls is None or (yield from check_tls(*place, tls, place[0]))
 
 
 def _look_at_cluster(
@@ -109,7 +109,7 @@ def _look_at_cluster(
 
 
 def _advertised(host: str, port: int) -> Iterator[Finding]:
-    for finding in reach(host, port):
+    for finding in check_reachable(host, port):
         if finding.fix:
             what = f"the cluster calls one of its brokers {address(host, port)}, but {finding.what}"
             yield will_not_work(what, "correct advertised.listeners of that broker, or start it")
@@ -141,7 +141,7 @@ def _no_metadata(heard: list[KafkaError], properties: Mapping[str, str], reached
             return will_not_work(what, "correct sasl.username and sasl.password, or sasl.mechanism")
     said = (error.str() for error in heard if any(address(*place) in error.str() for place in reached))
     reason = next(said, "no answer")
-    guess = who_answers(*reached[0])
+    guess = guess_server(*reached[0])
     fix = "name the port of a Kafka broker, and its security.protocol (plaintext, ssl, sasl_plaintext, sasl_ssl)"
     return will_not_work(f"{address(*reached[0])} does not answer as Kafka: {reason}; {guess}", fix)
 

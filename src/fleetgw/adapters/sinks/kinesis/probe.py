@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
-from fleetgw.adapters.diagnosis.network import TIMEOUT_S, address, reach, who_answers
+from fleetgw.adapters.diagnosis.network import TIMEOUT_S, address, check_reachable, guess_server
 from fleetgw.adapters.sinks.kinesis.settings import read_settings
 
 if TYPE_CHECKING:
@@ -62,13 +62,13 @@ def look(context: SinkContext) -> Iterator[Finding]:
         return
     place = urlsplit(client.meta.endpoint_url)
     host, port = place.hostname or "", place.port or _PORTS.get(place.scheme, 443)
-    if not (yield from reach(host, port)):
+    if not (yield from check_reachable(host, port)):
         return
     for stream in dict.fromkeys(settings.streams.values()):
         try:
             yield stream_finding(client, stream)
         except BotoCoreError as error:
-            what = f"{address(host, port)} does not answer as Kinesis: {error}; {who_answers(host, port)}"
+            what = f"{address(host, port)} does not answer as Kinesis: {error}; {guess_server(host, port)}"
             yield will_not_work(what, "correct override_host, or leave it out for Amazon's own")
             return
 

@@ -1,6 +1,6 @@
 """Can the ``mqtt`` section work?"""
 
-from fleetgw.adapters.settings.certificate_files import check_client_tls
+from fleetgw.adapters.settings.certificate_checks import check_client_tls
 from fleetgw.adapters.settings.checking import SettingsCheck
 from fleetgw.adapters.settings.spelling import quoted
 from fleetgw.adapters.sinks.mqtt.broker_url import WHAT_IS_RIGHT, UnusableBroker, read_broker

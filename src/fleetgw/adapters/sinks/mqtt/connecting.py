@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust, trustRootFromCertificates
 
+from fleetgw.adapters.certificates.client_options import client_options
+from fleetgw.adapters.certificates.files import UnusableCertificateFile
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
+    from twisted.internet.interfaces import IStreamClientEndpoint
 
-    from fleetgw.adapters.sinks.mqtt.settings import MqttSettings, TlsSettings
+    from fleetgw.adapters.sinks.mqtt.settings import MqttSettings
     from fleetgw.adapters.sinks.support.context import ISinkReactor
 
 
@@ -38,26 +37,8 @@ def broker_endpoint(name: str, settings: MqttSettings, reactor: ISinkReactor) ->
 def _with_tls(name: str, settings: MqttSettings, tcp: IStreamClientEndpoint) -> IStreamClientEndpoint:
     if settings.tls is None:
         return tcp
+    tls = settings.tls
     try:
-        return wrapClientTLS(_tls_options(settings.host, settings.tls), tcp)
-    except (OSError, ValueError, TypeError) as error:
-        what = f"cannot be used: {error}"
-        fix = "must name PEM files: authorities, or a certificate and its key that is not encrypted"
-        raise ConfigurationError([Problem(f"{name}.tls", what, fix)]) from error
-
-
-def _tls_options(host: str, tls: TlsSettings) -> IOpenSSLClientConnectionCreator:
-    trust_root = platformTrust()
-    if tls.ca_file is not None:
-        trust_root = trustRootFromCertificates(
-            Certificate.loadPEM(authority.public_bytes(Encoding.PEM))
-            for authority in x509.load_pem_x509_certificates(tls.ca_file.read_bytes())
-        )
-    if tls.certificate is None or tls.key is None:
-        return optionsForClientTLS(host, trust_root)
-    # Twisted hands these on to pyOpenSSL, which wants cryptography's objects and deprecates its own.
-    own, *chain = x509.load_pem_x509_certificates(tls.certificate.read_bytes())
-    key = load_pem_private_key(tls.key.read_bytes(), password=None)
-    return optionsForClientTLS(
-        host, trust_root, extraCertificateOptions={"privateKey": key, "certificate": own, "extraCertChain": chain}
-    )
+        return wrapClientTLS(client_options(settings.host, tls.ca_file, tls.certificate, tls.key), tcp)
+    except UnusableCertificateFile as error:
+        raise ConfigurationError([Problem(f"{name}.tls", error.what, error.fix)]) from error

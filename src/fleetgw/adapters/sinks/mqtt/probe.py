@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work
-from fleetgw.adapters.diagnosis.network import TIMEOUT_S, address, reach, shake_hands, who_answers
+from fleetgw.adapters.diagnosis.network import TIMEOUT_S, address, check_reachable, check_tls, guess_server
 from fleetgw.adapters.sinks.mqtt.settings import read_settings
 
 if TYPE_CHECKING:
@@ -61,13 +61,13 @@ def look(context: SinkContext) -> Iterator[Finding]:
             yield will_not_work(f"{context.name}.tls cannot be used: {error}", "name PEM files that belong together")
             return
     host, port = settings.host, settings.port
-    if not (yield from reach(host, port)):
+    if not (yield from check_reachable(host, port)):
         return
-    if tls is not None and not (yield from shake_hands(host, port, tls, host)):
+    if tls is not None and not (yield from check_tls(host, port, tls, host)):
         return
     heard = _converse(settings, tls)
     if heard.answer is None:
-        what = f"{address(host, port)} gives no answer in MQTT: {heard.ended}; {who_answers(host, port)}"
+        what = f"{address(host, port)} gives no answer in MQTT: {heard.ended}; {guess_server(host, port)}"
         yield will_not_work(
             what,
             "name the address of an MQTT broker; write mqtts://host:port for TLS, ws:// or wss:// for WebSocket",

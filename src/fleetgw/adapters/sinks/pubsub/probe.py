@@ -14,7 +14,7 @@ from google.pubsub_v1.types import GetTopicRequest, Topic
 
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
-from fleetgw.adapters.diagnosis.network import TIMEOUT_S, reach, split_address, who_answers
+from fleetgw.adapters.diagnosis.network import TIMEOUT_S, check_reachable, guess_server, split_address
 from fleetgw.adapters.sinks.pubsub.settings import read_settings
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def look(context: SinkContext) -> Iterator[Finding]:
     """Check credentials and the service, then each topic. Unlike the sink, it creates none."""
     settings = read_settings(context, os.environ)
     place = split_address(settings.emulator or settings.endpoint, _HTTPS)
-    if not (yield from reach(*place)):
+    if not (yield from check_reachable(*place)):
         return
     channel = yield from _channel(settings)
     if channel is None:
@@ -91,5 +91,5 @@ def _refusal(topic: str, error: Any, place: tuple[str, int], project: str) -> tu
         return will_not_work(
             f"credentials refused: {details}", "correct the credentials, and see that the clock is right"
         ), False
-    what = f"no answer of Pub/Sub: {code.name}: {details}; {who_answers(*place)}"
+    what = f"no answer of Pub/Sub: {code.name}: {details}; {guess_server(*place)}"
     return will_not_work(what, "correct PUBSUB_EMULATOR_HOST or endpoint, or see whether the server hangs"), False

@@ -1,7 +1,7 @@
 """Can the ``redis`` section work?"""
 
 from fleetgw.adapters.settings.addresses import is_host_and_port
-from fleetgw.adapters.settings.certificate_files import check_client_tls
+from fleetgw.adapters.settings.certificate_checks import check_client_tls
 from fleetgw.adapters.settings.checking import SettingsCheck
 from fleetgw.adapters.settings.spelling import quoted
 from fleetgw.adapters.sinks.redis.settings import Redis

@@ -12,7 +12,7 @@ from attrs import evolve
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
-from fleetgw.adapters.diagnosis.network import TIMEOUT_S, look_at_each, reach, shake_hands, who_answers
+from fleetgw.adapters.diagnosis.network import TIMEOUT_S, check_alternatives, check_reachable, check_tls, guess_server
 from fleetgw.adapters.sinks.redis.credentials import FixedAccess
 from fleetgw.adapters.sinks.redis.servers import OneOf, SentinelMaster, ServerConnection
 from fleetgw.adapters.sinks.redis.settings import read_settings
@@ -46,7 +46,7 @@ def look(context: SinkContext) -> Iterator[Finding]:
     settings = read_settings(context.name, context.settings)
     settings = evolve(settings, connect_timeout_s=min(settings.connect_timeout_s, TIMEOUT_S))
     login = settings.sentinel_login if settings.sentinel_master else settings.login
-    usable = yield from look_at_each(settings.addresses, lambda address: _look_at_server(address, settings, login))
+    usable = yield from check_alternatives(settings.addresses, lambda address: _look_at_server(address, settings, login))
     if not usable:
         return
     if len(settings.addresses) > 1 and not (settings.sentinel_master or settings.cluster) and _are_cluster_nodes(settings):
@@ -80,12 +80,12 @@ def _are_cluster_nodes(settings: RedisSettings) -> bool:
 
 
 def _look_at_server(address: Address, settings: RedisSettings, login: Login) -> Generator[Finding, None, bool]:
-    """One server: reach, TLS, login, version; whether it can be used."""
-    if not (yield from reach(*address)):
+    """One server: check_reachable, TLS, login, version; whether it can be used."""
+    if not (yield from check_reachable(*address)):
         return False
     if settings.tls is not None:
         name = settings.server_name or address.host
-        if not (yield from shake_hands(*address, settings.tls, name)):
+        if not (yield from check_tls(*address, settings.tls, name)):
             return False
     try:
         connection = ServerConnection(address, settings, login).open()
@@ -112,7 +112,7 @@ def _refusal(reason: str, address: Address, settings: RedisSettings, login: Logi
         return will_not_work(f"{reason} ({_who(login)})", "give the username and password that the server asks for")
     if "without any password" in lower:
         return will_not_work(f"{reason}", "the server asks for no password: remove it, or set one there")
-    hint = "" if settings.tls else f"; {who_answers(*address)}"
+    hint = "" if settings.tls else f"; {guess_server(*address)}"
     return will_not_work(f"{reason}{hint}", "name the address of a Redis server; give the section tls if it speaks TLS")
 
 

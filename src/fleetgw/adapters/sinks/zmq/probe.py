@@ -9,7 +9,7 @@ import zmq
 
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
-from fleetgw.adapters.diagnosis.network import who_answers
+from fleetgw.adapters.diagnosis.network import guess_server
 from fleetgw.adapters.sinks.zmq.settings import read_settings
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _not_bound(addr: str, error: zmq.ZMQError) -> Finding:
         parts = urlsplit(addr)
         if parts.scheme == "tcp" and parts.port is not None:
             host = "127.0.0.1" if parts.hostname in {None, "*", "0.0.0.0", "::"} else parts.hostname  # noqa: S104  as above
-            answer = who_answers(host or "127.0.0.1", parts.port)
+            answer = guess_server(host or "127.0.0.1", parts.port)
             if "ZeroMQ" in answer:
                 what = f"{addr} is taken by a ZeroMQ socket"
                 return worth_a_look(what, "nothing, if the gateway runs; else find who has it: ss -ltnp")
