@@ -1,16 +1,19 @@
-"""When a record may be acknowledged."""
+"""Ack policies: the condition under which a record of a type is acknowledged to its vehicle."""
+
+from collections.abc import Iterator, Set
+from typing import assert_never
 
 from attrs import frozen
 
 
 @frozen
 class Accepted:
-    """Once every routed sink has taken the record into its bounded queue."""
+    """Acknowledge a record once the bounded queue of every routed sink has taken it."""
 
 
 @frozen
 class ConfirmedBy:
-    """Once every routed sink has taken the record and this one has confirmed it.
+    """Acknowledge a record once this sink has confirmed it.
 
     :ivar sink: the name of a sink that the record's type is routed to.
     """
@@ -18,4 +21,66 @@ class ConfirmedBy:
     sink: str
 
 
-AckPolicy = Accepted | ConfirmedBy
+@frozen
+class AllOf:
+    """Acknowledge a record once every part holds.
+
+    :ivar parts: two or more.
+    """
+
+    parts: tuple["Condition", ...]
+
+
+@frozen
+class AnyOf:
+    """Acknowledge a record once one part holds.
+
+    :ivar parts: two or more.
+    """
+
+    parts: tuple["Condition", ...]
+
+
+Condition = ConfirmedBy | AllOf | AnyOf
+"""A condition on the confirmations of sinks. It is monotone: a further confirmation never makes it false."""
+
+AckPolicy = Accepted | Condition
+
+
+def sinks_of(condition: Condition) -> Iterator[str]:
+    """The names of sinks in a condition, from left to right; a name may come more than once."""
+    match condition:
+        case ConfirmedBy(sink):
+            yield sink
+        case AllOf(parts) | AnyOf(parts):
+            for part in parts:
+                yield from sinks_of(part)
+        case _:
+            assert_never(condition)
+
+
+def holds(condition: Condition, confirmed: Set[str]) -> bool:
+    """Whether a condition holds once these sinks have confirmed a record."""
+    match condition:
+        case ConfirmedBy(sink):
+            return sink in confirmed
+        case AllOf(parts):
+            return all(holds(part, confirmed) for part in parts)
+        case AnyOf(parts):
+            return any(holds(part, confirmed) for part in parts)
+        case _:
+            assert_never(condition)
+
+
+def joined(kind: type[AllOf] | type[AnyOf], parts: list[Condition]) -> Condition:
+    """All or any of one or more parts, in the simplest form: nested conditions of the same kind become one, equal parts one.
+
+    :raises ValueError: there is no part.
+    """
+    flat: dict[Condition, None] = {}
+    for part in parts:
+        flat |= dict.fromkeys(part.parts if isinstance(part, kind) else (part,))
+    if not flat:
+        raise ValueError("a condition needs a part")
+    simple = tuple(flat)
+    return kind(simple) if len(simple) > 1 else simple[0]

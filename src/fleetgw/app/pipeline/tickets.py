@@ -1,0 +1,129 @@
+"""Tickets: what the records of a vehicle still wait for, where the ack policy names several sinks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from fleetgw.domain.acks import holds, sinks_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from fleetgw.app.pipeline.lane import Lane
+    from fleetgw.domain.acks import Condition
+    from fleetgw.domain.records import Record
+
+
+class TicketPolicy:
+    """The condition of one record type, ready for the hot path: a set of sinks is an int with a bit for each.
+
+    :ivar lanes: of the sinks that the condition names; lane ``i`` has the bit ``1 << i``.
+    """
+
+    def __init__(self, condition: Condition, lanes: Mapping[str, Lane]) -> None:
+        self._condition = condition
+        self._sinks = tuple(dict.fromkeys(sinks_of(condition)))
+        self._all = (1 << len(self._sinks)) - 1
+        self._truth: dict[int, bool] = {}
+        self.lanes = tuple(lanes[sink] for sink in self._sinks)
+
+    def holds(self, confirmed: int) -> bool:
+        """Whether the condition holds once these sinks have confirmed a record."""
+        truth = self._truth.get(confirmed)
+        if truth is None:
+            names = frozenset(sink for index, sink in enumerate(self._sinks) if confirmed >> index & 1)
+            truth = self._truth[confirmed] = holds(self._condition, names)
+        return truth
+
+    def is_settled(self, settled: int) -> bool:
+        """Whether these are all sinks of the condition."""
+        return settled == self._all
+
+    def can_hold(self, refused: int) -> bool:
+        """Whether the condition can hold although these sinks never confirm the record."""
+        return self.holds(self._all & ~refused)
+
+
+@define(eq=False)
+class _Ticket:
+    """The sinks that have settled one record, as sets of bits."""
+
+    confirmed: int = 0
+    refused: int = 0
+    is_acknowledged: bool = False
+
+
+class Tickets:
+    """The tickets of one session and record type.
+
+    A ticket is kept until every sink of the condition has settled its record, so that a refusal after the
+    acknowledgement is told from one before it. The bounds of the lanes bound the number of tickets.
+    """
+
+    def __init__(self, policy: TicketPolicy, acknowledge: Callable[[Sequence[Record], str], None]) -> None:
+        """:param acknowledge: takes records that have become due, in order, and the sink whose confirmation made them due."""
+        self._policy = policy
+        self._acknowledge = acknowledge
+        self._tickets: dict[Record, _Ticket] = {}
+        self._waiters = tuple(_Waiter(self, lane.sink.name, 1 << index) for index, lane in enumerate(policy.lanes))
+
+    def offer(self, records: Sequence[Record], cost_bytes: int) -> int:
+        """Make a ticket for each record, then offer the records to every lane of the condition.
+
+        :param cost_bytes: the sum of their ``Record.cost_bytes``.
+        :return: the number of records that each of the lanes has taken, from the first on.
+        """
+        for record in records:
+            self._tickets[record] = _Ticket()
+        fewest = len(records)
+        for lane, waiter in zip(self._policy.lanes, self._waiters, strict=True):
+            taken = lane.offer(records, cost_bytes, waiter)
+            for record in records[taken:]:
+                waiter.refused(record)
+            fewest = min(fewest, taken)
+        return fewest
+
+    def confirmed(self, records: Sequence[Record], sink: str, bit: int) -> None:
+        """A sink has confirmed these records."""
+        due = []
+        for record in records:
+            ticket = self._tickets[record]
+            ticket.confirmed |= bit
+            if not ticket.is_acknowledged and self._policy.holds(ticket.confirmed):
+                ticket.is_acknowledged = True
+                due.append(record)
+            self._forget_if_settled(record, ticket)
+        if due:
+            self._acknowledge(due, sink)
+
+    def refused(self, record: Record, bit: int) -> bool:
+        """A sink never confirms this record. Returns whether the record is never acknowledged, and the vehicle resends it."""
+        ticket = self._tickets[record]
+        ticket.refused |= bit
+        self._forget_if_settled(record, ticket)
+        return not ticket.is_acknowledged and not self._policy.can_hold(ticket.refused)
+
+    def _forget_if_settled(self, record: Record, ticket: _Ticket) -> None:
+        if self._policy.is_settled(ticket.confirmed | ticket.refused):
+            del self._tickets[record]
+
+
+class _Waiter:
+    """Receives one sink's confirmations and refusals for ``Tickets``."""
+
+    __slots__ = ("_bit", "_sink", "_tickets")
+
+    def __init__(self, tickets: Tickets, sink: str, bit: int) -> None:
+        self._tickets = tickets
+        self._sink = sink
+        self._bit = bit
+
+    def confirmed(self, records: Sequence[Record]) -> None:
+        """See ``AwaitsConfirmation``."""
+        self._tickets.confirmed(records, self._sink, self._bit)
+
+    def refused(self, record: Record) -> bool:
+        """See ``AwaitsConfirmation``."""
+        return self._tickets.refused(record, self._bit)

@@ -1,0 +1,117 @@
+"""Ack policies: truth, simplest form, and the text of the configuration."""
+
+from collections.abc import Iterator
+from itertools import chain, combinations
+from unittest import TestCase
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetgw.domain.ack_expressions import MAX_CHARACTERS, BadExpression, read_policy
+from fleetgw.domain.acks import Accepted, AllOf, AnyOf, Condition, ConfirmedBy, holds, joined, sinks_of
+
+KAFKA, MQTT, REDIS = ConfirmedBy("kafka"), ConfirmedBy("mqtt"), ConfirmedBy("redis")
+SINKS = ("kafka", "mqtt", "redis")
+
+
+def subsets() -> Iterator[frozenset[str]]:
+    return map(frozenset, chain.from_iterable(combinations(SINKS, count) for count in range(len(SINKS) + 1)))
+
+
+def text_of(condition: Condition) -> str:
+    """An expression with every parenthesis."""
+    match condition:
+        case ConfirmedBy(sink):
+            return sink
+        case AllOf(parts):
+            return f"({' and '.join(map(text_of, parts))})"
+        case AnyOf(parts):
+            return f"({' or '.join(map(text_of, parts))})"
+
+
+CONDITIONS = st.recursive(
+    st.sampled_from(SINKS).map(ConfirmedBy),
+    lambda parts: st.builds(joined, st.sampled_from([AllOf, AnyOf]), st.lists(parts, min_size=1, max_size=3)),
+    max_leaves=8,
+)
+
+
+class ConditionTests(TestCase):
+    def test_truth_table(self) -> None:
+        condition = AllOf((KAFKA, AnyOf((MQTT, REDIS))))
+        true = [sorted(confirmed) for confirmed in subsets() if holds(condition, confirmed)]
+        self.assertEqual(true, [["kafka", "mqtt"], ["kafka", "redis"], ["kafka", "mqtt", "redis"]])
+        self.assertFalse(holds(AnyOf((MQTT, REDIS)), frozenset({"kafka"})))
+
+    def test_the_simplest_form(self) -> None:
+        self.assertEqual(joined(AllOf, [KAFKA]), KAFKA)
+        self.assertEqual(joined(AllOf, [KAFKA, KAFKA]), KAFKA)
+        self.assertEqual(joined(AllOf, [KAFKA, AllOf((MQTT, REDIS)), MQTT]), AllOf((KAFKA, MQTT, REDIS)))
+        self.assertEqual(joined(AllOf, [KAFKA, AnyOf((MQTT, REDIS))]), AllOf((KAFKA, AnyOf((MQTT, REDIS)))))
+        with self.assertRaises(ValueError):
+            joined(AnyOf, [])
+
+    @given(CONDITIONS)
+    def test_a_further_confirmation_never_makes_it_false(self, condition: Condition) -> None:
+        for confirmed in subsets():
+            for more in SINKS:
+                self.assertLessEqual(holds(condition, confirmed), holds(condition, confirmed | {more}))
+        self.assertTrue(holds(condition, frozenset(sinks_of(condition))))
+
+
+class ExpressionTests(TestCase):
+    def test_words_of_their_own(self) -> None:
+        self.assertEqual(read_policy("accepted", SINKS), Accepted())
+        self.assertEqual(read_policy("all", SINKS), AllOf((KAFKA, MQTT, REDIS)))
+        self.assertEqual(read_policy("any", SINKS), AnyOf((KAFKA, MQTT, REDIS)))
+        self.assertEqual(read_policy("any", ["kafka"]), KAFKA)
+
+    def test_and_binds_more_than_or(self) -> None:
+        self.assertEqual(read_policy("kafka", SINKS), KAFKA)
+        self.assertEqual(read_policy("kafka or mqtt and redis", SINKS), AnyOf((KAFKA, AllOf((MQTT, REDIS)))))
+        self.assertEqual(read_policy("(kafka or mqtt)and redis", SINKS), AllOf((AnyOf((KAFKA, MQTT)), REDIS)))
+        self.assertEqual(read_policy(" kafka\tand ( mqtt or redis ) ", SINKS), AllOf((KAFKA, AnyOf((MQTT, REDIS)))))
+        self.assertEqual(read_policy("((kafka))", SINKS), KAFKA)
+
+    @given(CONDITIONS)
+    def test_what_is_written_is_read(self, condition: Condition) -> None:
+        text = text_of(condition)
+        if len(text) <= MAX_CHARACTERS:
+            self.assertEqual(read_policy(text, SINKS), condition)
+
+    def test_faults(self) -> None:
+        example = 'must be "accepted", "all", "any" or an expression such as "kafka and mqtt"'
+        operator = '"and" or "or" must stand between them'
+        for text, expected in {
+            "": f"lacks a sink at its beginning; {example}",
+            "kafka and": f'lacks a sink after "and"; {example}',
+            "or kafka": f"lacks a sink at its beginning; {example}",
+            "kafka and or mqtt": f'lacks a sink after "and"; {example}',
+            "()": f'lacks a sink after "("; {example}',
+            "kafka mqtt": f'has "mqtt" after "kafka"; {operator}',
+            "(kafka mqtt)": f'has "mqtt" after "kafka"; {operator}',
+            "kafka (mqtt)": f'has "(" after "kafka"; {operator}',
+            "(kafka or mqtt": 'has a "(" without a ")"; close it',
+            "kafka) or mqtt": 'has a ")" without a "("; remove it, or open it before',
+            "kafka and zmq": f'names "zmq", to which the type is not routed; {example}',
+            "kafka and all": 'has "all" inside an expression; "all" must stand alone',
+            "(accepted)": 'has "accepted" inside an expression; "accepted" must stand alone',
+            "kafka AND mqtt": f'has "AND" after "kafka"; {operator}',
+            "kafka," * 64: "has 384 characters; must have at most 256",
+        }.items():
+            with self.subTest(text=text), self.assertRaises(BadExpression) as caught:
+                read_policy(text, SINKS)
+            self.assertEqual(str(caught.exception), expected)
+
+    def test_an_unknown_word_is_told(self) -> None:
+        with self.assertRaises(BadExpression) as caught:
+            read_policy("kafka or reddis", SINKS)
+        self.assertEqual(caught.exception.unknown, "reddis")
+
+    @given(st.text(st.sampled_from("()ko ") | st.characters(), max_size=300))
+    def test_any_text_is_read_or_refused(self, text: str) -> None:
+        try:
+            policy = read_policy(text, ["k", "o"])
+        except BadExpression:
+            return
+        self.assertIsInstance(policy, (Accepted, ConfirmedBy, AllOf, AnyOf))
