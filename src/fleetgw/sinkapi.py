@@ -17,6 +17,7 @@ from fleetgw.adapters.settings.values import Natural, Pause, Port, Positive, Sec
 from fleetgw.adapters.sinks.sink_type import (
     Confirmation,
     Confirms,
+    ConfirmsHandOver,
     ConfirmsLess,
     ConfirmsNothing,
     Exclusive,
@@ -60,6 +61,7 @@ __all__ = [
     "ConfigurationError",
     "Confirmation",
     "Confirms",
+    "ConfirmsHandOver",
     "ConfirmsLess",
     "ConfirmsNothing",
     "DeliveryError",

@@ -57,6 +57,55 @@ class RouteTests(ConfigCase):
             ],
         )
 
+    def test_ack_policies(self) -> None:
+        sections = {
+            "kafka": {"bootstrap.servers": "k:9092"},
+            "redis": {"addrs": ["r:1"], "publish_vin_topics": True},
+            "zmq": {"addr": "tcp://*:1"},
+        }
+        mqtt = {"broker": "b:1", "topic_base": "t", "qos": 0}
+        records = {"V": ["kafka", "redis"], "alerts": ["kafka", "mqtt", "zmq", "logger"], "connectivity": ["kafka"]}
+
+        def refused(**changes: object) -> list[str]:
+            whole: dict[str, object] = {"namespace": "n", "records": records, "mqtt": mqtt, **sections}
+            return self.refused(**whole | changes)
+
+        for policies in ({"V": "kafka and redis", "alerts": "accepted"}, {"V": "any"}, {"alerts": "kafka"}):
+            with self.subTest(policies):
+                whole: dict[str, object] = {"namespace": "n", "records": records, "mqtt": mqtt, **sections}
+                self.assertEqual(self.warned(**whole, ack_policies=policies), [])
+        example = 'must be "accepted", "all", "any" or an expression such as "kafka and redis"'
+        rely = 'name one that can be relied on; the type goes to "kafka"'
+        taken = "confirms no more than that the socket has taken a record"
+        for policies, expected in (
+            ({"V": ""}, [f"V: lacks a sink at its beginning; {example}"]),
+            ({"V": "kafka and mqtt"}, [f'V: names "mqtt", to which the type is not routed; {example}']),
+            ({"V": "kafka and rediss"}, ['V: names "rediss", to which the type is not routed; did you mean "redis"?']),
+            ({"V": "al"}, ['V: names "al", to which the type is not routed; did you mean "all"?']),
+            ({"V": "(kafka"}, ['V: has a "(" without a ")"; close it']),
+            ({"v": "kafka"}, ['v: is a record type without a route; did you mean "V"?']),
+            ({"alerts": "zmq"}, [f'alerts: waits for "zmq", but zmq {taken}; {rely}']),
+            ({"alerts": "kafka and mqtt"}, [f'alerts: waits for "mqtt", but mqtt with qos 0 {taken}; {rely}']),
+            (
+                {"alerts": "all"},
+                [
+                    f'alerts: waits for "mqtt", but mqtt with qos 0 {taken}; {rely}',
+                    f'alerts: waits for "zmq", but zmq {taken}; {rely}',
+                    f'alerts: waits for "logger", but the logger confirms nothing; {rely}',
+                ],
+            ),
+            (
+                {"connectivity": "kafka"},
+                ["connectivity: connectivity records come from the gateway: nobody waits for an acknowledgement; remove it"],
+            ),
+        ):
+            with self.subTest(policies):
+                self.assertEqual(refused(ack_policies=policies), [f"ack_policies.{problem}" for problem in expected])
+        self.assertEqual(
+            refused(ack_policies={"V": "kafka"}, reliable_ack_sources={"V": "kafka"}),
+            ["ack_policies.V: is a second policy beside reliable_ack_sources.V; remove one of them"],
+        )
+
     def test_what_is_only_warned_of(self) -> None:
         cases: list[tuple[str, dict[str, object]]] = [
             ("reliable_ack", {"reliable_ack": True}),

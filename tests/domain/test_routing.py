@@ -9,7 +9,7 @@ from fleetgw.domain.routing import Route, build_routes
 class RoutingTests(TestCase):
     def test_sinks_in_order_each_once_and_policies_by_type(self) -> None:
         routes = build_routes(
-            {"V": ["kafka", "logger", "kafka"], "alerts": ("logger",), "custom": ["kafka"]}, {"V": "kafka"}
+            {"V": ["kafka", "logger", "kafka"], "alerts": ("logger",), "custom": ["kafka"]}, {"V": ConfirmedBy("kafka")}
         )
         self.assertEqual(
             routes,

@@ -169,10 +169,10 @@ class BuiltInTests(CompositionCase):
         self.assertEqual(timings, [(0.009, 3), (0.007, 10)])
         route = parts.gateway.routes.find(b"V")
         assert route is not None
-        self.assertEqual((route.lanes, route.confirming), ((parts.lanes["logger"],), parts.lanes["memory"]))
+        self.assertEqual((route.lanes, route.awaits), ((parts.lanes["logger"],), parts.lanes["memory"]))
         alerts = parts.gateway.routes.find(b"alerts")
         assert alerts is not None
-        self.assertEqual((alerts.lanes, alerts.confirming), ((parts.lanes["memory"],), None))
+        self.assertEqual((alerts.lanes, alerts.awaits), ((parts.lanes["memory"],), None))
 
     def test_more_connections_than_file_descriptors_allow_are_said(self) -> None:
         for configured, said in ((619, 1), (618, 0), (0, 0)):
@@ -277,7 +277,7 @@ class ThirdPartyTests(CompositionCase):
         parts = self.compose(**self.third_party("Sink"), reliable_ack_sources={"V": "mine"})
         route = parts.gateway.routes.find(b"V")
         assert route is not None
-        self.assertIs(route.confirming, parts.lanes["mine"])
+        self.assertIs(route.awaits, parts.lanes["mine"])
 
 
 class ImportTests(CompositionCase):

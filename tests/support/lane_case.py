@@ -76,6 +76,10 @@ class Origin:
         """Note them."""
         self.told.append([record.txid.decode() for record in records])
 
+    def refused(self, _record: Record) -> bool:
+        """The vehicle resends it."""
+        return True
+
 
 class LaneCase(TestCase):
     """Has a lane over a scripted sink."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
-from fleetgw.domain.acks import Accepted, AckPolicy, ConfirmedBy
+from fleetgw.domain.acks import Accepted, AckPolicy
 
 
 @frozen
@@ -21,17 +21,13 @@ class Route:
     ack_policy: AckPolicy
 
 
-def build_routes(records: Mapping[str, Sequence[str]], reliable_ack_sources: Mapping[str, str]) -> dict[str, Route]:
+def build_routes(records: Mapping[str, Sequence[str]], ack_policies: Mapping[str, AckPolicy]) -> dict[str, Route]:
     """Make the routing table: record type -> route.
 
     :param records: record type -> names of sinks (``records`` of the configuration, already checked).
-    :param reliable_ack_sources: record type -> the sink whose confirmation is acknowledged.
+    :param ack_policies: record type -> policy; ``Accepted`` for a type left out.
     """
     return {
-        record_type: Route(
-            record_type,
-            tuple(dict.fromkeys(sinks)),
-            ConfirmedBy(reliable_ack_sources[record_type]) if record_type in reliable_ack_sources else Accepted(),
-        )
+        record_type: Route(record_type, tuple(dict.fromkeys(sinks)), ack_policies.get(record_type, Accepted()))
         for record_type, sinks in records.items()
     }

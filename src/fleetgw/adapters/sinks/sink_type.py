@@ -39,6 +39,16 @@ class ConfirmsLess:
 
 
 @frozen
+class ConfirmsHandOver:
+    """A receipt means only that the client library or a socket has taken the record.
+
+    :ivar what: as a warning or an error puts it.
+    """
+
+    what: str
+
+
+@frozen
 class ConfirmsNothing:
     """A receipt guarantees nothing, so that no acknowledgement can wait for it.
 
@@ -48,7 +58,7 @@ class ConfirmsNothing:
     what: str
 
 
-Confirmation: TypeAlias = Confirms | ConfirmsLess | ConfirmsNothing
+Confirmation: TypeAlias = Confirms | ConfirmsLess | ConfirmsHandOver | ConfirmsNothing
 
 
 @frozen

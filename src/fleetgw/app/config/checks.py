@@ -11,6 +11,7 @@ from fleetgw.adapters.settings.addresses import is_host_and_port
 from fleetgw.adapters.settings.certificate_checks import check_client_tls
 from fleetgw.adapters.settings.findings import Findings, member
 from fleetgw.adapters.settings.spelling import quoted
+from fleetgw.app.config.ack_policies import check_ack_policies, check_reliable_ack_sources
 from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.config.certificates import check_server_certificates
 from fleetgw.app.config.listeners import check_listeners
@@ -18,7 +19,6 @@ from fleetgw.app.config.routes import (
     check_dispatchers,
     check_lanes,
     check_namespace,
-    check_reliable_ack_sources,
     check_routes,
     check_unused_sections,
 )
@@ -113,6 +113,7 @@ CHECKS = (
     _Check(check_server_certificates, ()),
     _Check(check_routes, ("records", "dispatchers")),
     _Check(check_reliable_ack_sources, ("records", "reliable_ack_sources")),
+    _Check(check_ack_policies, ("records", "reliable_ack_sources", "ack_policies")),
     _Check(check_dispatchers, ("records", "dispatchers")),
     _Check(check_unused_sections, ("records",)),
     _Check(check_sinks, ("records",)),

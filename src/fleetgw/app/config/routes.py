@@ -2,7 +2,6 @@
 
 from fleetgw.adapters.settings.findings import Findings, member
 from fleetgw.adapters.settings.spelling import did_you_mean, is_it, nearest, quoted
-from fleetgw.adapters.sinks.sink_type import Confirmation, Confirms, ConfirmsLess, ConfirmsNothing
 from fleetgw.app.config.dispatchers import is_place
 from fleetgw.app.config.sections import Config
 from fleetgw.app.config.sinks import GatewaySurroundings, routed_sinks
@@ -62,48 +61,6 @@ def check_namespace(config: Config, findings: Findings, surroundings: GatewaySur
     if not config.namespace and any(sink.type.names_destinations for sink in used):
         record_type = next(iter(config.records))
         findings.warn("namespace", f'is empty: topics are called "_{record_type}" and so on', 'name one, such as "fleet"')
-
-
-def check_reliable_ack_sources(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
-    """Each source is one of its type's sinks and can confirm."""
-    for record_type, sink in config.reliable_ack_sources.items():
-        path = member("reliable_ack_sources", record_type)
-        confirmations = {each: _confirmation(each, surroundings) for each in (*config.records.get(record_type, ()), sink)}
-        candidates = [
-            each for each in config.records.get(record_type, ()) if not isinstance(confirmations[each], ConfirmsNothing)
-        ]
-        confirmation = confirmations[sink]
-        if record_type == "connectivity":
-            findings.refuse(
-                path, "connectivity records come from the gateway: nobody waits for an acknowledgement", "remove it"
-            )
-        elif record_type not in config.records:
-            findings.refuse(path, "is a record type without a route", did_you_mean(record_type, config.records.keys()))
-        elif isinstance(confirmation, ConfirmsNothing):
-            findings.refuse(path, confirmation.what, _name_one_of(candidates))
-        elif sink not in candidates:
-            findings.refuse(
-                path,
-                f"{quoted([sink])} is not among the sinks of {member('records', record_type)}",
-                _name_one_of(candidates),
-            )
-        elif isinstance(confirmation, ConfirmsLess):
-            findings.warn(path, confirmation.what, confirmation.fix or _name_one_of(candidates))
-
-
-def _confirmation(name: str, surroundings: GatewaySurroundings) -> Confirmation:
-    sink = surroundings.sinks.get(name)
-    if sink is None or sink.settings is None:  # which is a problem by itself
-        return Confirms()
-    return sink.type.confirmation(sink.settings)
-
-
-def _name_one_of(sinks: list[str]) -> str:
-    return (
-        f"name one that can be relied on; the type goes to {quoted(sinks)}"
-        if sinks
-        else "remove it, or add a sink that confirms"
-    )
 
 
 def check_dispatchers(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:

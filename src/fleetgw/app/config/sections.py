@@ -71,6 +71,13 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
     reliable_ack_sources: Annotated[
         dict[str, str], Meta(description="Record type to the sink whose confirmation is acknowledged to the vehicle.")
     ] = {}
+    ack_policies: Annotated[
+        dict[str, str],
+        Meta(
+            description="Record type to the condition of its acknowledgements: `accepted`, a sink, `all`, `any`, or an "
+            "expression such as `kafka and (mqtt or redis)`. A type left out: `accepted`."
+        ),
+    ] = {}
     rate_limit: Annotated[RateLimit, Meta(description="Records that one vehicle may send.")] = field(
         default_factory=RateLimit
     )

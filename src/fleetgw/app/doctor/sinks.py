@@ -12,6 +12,7 @@ from fleetgw.adapters.diagnosis.findings import good, will_not_work
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.metrics.null import NullMetrics
 from fleetgw.adapters.sinks.support.context import SinkContext
+from fleetgw.app.config.ack_policies import ack_policies
 from fleetgw.app.config.sinks import settings_of, sink_type
 from fleetgw.app.doctor.checkup import Check
 from fleetgw.app.sinks import make_sink
@@ -32,7 +33,7 @@ LOOK_INTERVAL_S = 0.1
 
 def sink_checks(config: Config, reactor: ISinkReactor) -> list[Check]:
     """A check for every sink that is routed to."""
-    routes = build_routes(config.records, config.reliable_ack_sources)
+    routes = build_routes(config.records, ack_policies(config))
     checks = []
     for name in dict.fromkeys(name for route in routes.values() for name in route.sinks):
         record_types = tuple(record_type for record_type, route in routes.items() if name in route.sinks)

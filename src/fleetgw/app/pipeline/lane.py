@@ -52,12 +52,15 @@ TURN_S = 0.004
 
 
 class AwaitsConfirmation(Protocol):
-    """Receives a sink's confirmations (the session of a vehicle)."""
+    """Receives what becomes of records that a vehicle waits for."""
 
     def __hash__(self) -> int: ...
 
     def confirmed(self, records: Sequence[Record]) -> None:
         """The sink has confirmed these records, in order."""
+
+    def refused(self, record: Record, /) -> bool:
+        """The sink never confirms this record. Returns whether the vehicle resends it, as it is never acknowledged."""
 
 
 @frozen
@@ -198,8 +201,8 @@ class Lane:
         """
         lost = self._backlog.abandon()
         for record, origin in lost:
-            if origin is None:
-                self._dead_letter(record, origin, "the gateway stopped before the sink confirmed it")
+            if origin is None or not origin.refused(record):
+                self._dead_letter(record, "the gateway stopped before the sink confirmed it", resent=False)
         self._note_held()
         return len(lost)
 
@@ -261,8 +264,9 @@ class Lane:
             except Exception as error:  # one vehicle's trouble is not the others'
                 self._log.error("confirmation_failed", dispatcher=self.sink.name, error=f"{type(error).__name__}: {error}")
         for rejection in settlement.rejected:
+            resent = rejection.origin is not None and rejection.origin.refused(rejection.record)
             if not isinstance(rejection.reason, Unheard):  # which nothing is wrong with
-                self._dead_letter(rejection.record, rejection.origin, str(rejection.reason))
+                self._dead_letter(rejection.record, str(rejection.reason), resent=resent)
         self._plan_next(settlement, len(batch.records))
         self._note_held()
 
@@ -315,10 +319,10 @@ class Lane:
             for waiter in waiters:
                 waiter.callback(None)
 
-    def _dead_letter(self, record: Record, origin: AwaitsConfirmation | None, reason: str) -> None:
+    def _dead_letter(self, record: Record, reason: str, *, resent: bool) -> None:
         self._dead_letter_total.add(1)
-        fields = {"dispatcher": self.sink.name, "error": reason, "vehicle_resends": origin is not None}
-        if origin is None:  # acknowledged, as far as it is known here: the line may be the last copy
+        fields = {"dispatcher": self.sink.name, "error": reason, "vehicle_resends": resent}
+        if not resent:  # acknowledged, now or perhaps later: the line may be the last copy
             payload = base64.b64encode(record.payload).decode()
             self._log.error("dead_letter", **fields, metadata=record.metadata(), payload_base64=payload)
             return

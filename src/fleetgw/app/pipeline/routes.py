@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from fleetgw.domain.acks import ConfirmedBy
+from fleetgw.app.pipeline.tickets import TicketPolicy
+from fleetgw.domain.acks import Accepted, ConfirmedBy, sinks_of
 from fleetgw.domain.metrics import (
     DISPATCH_TOTAL,
     RECORD_SIZE_BYTES_TOTAL,
@@ -62,12 +63,13 @@ class TypeRoute:
     """The lanes of one record type.
 
     :ivar lanes: a record is acknowledged without their sinks' confirmation.
-    :ivar confirming: the lane whose sink must confirm a record before it is acknowledged; None when there is none.
+    :ivar awaits: the lane whose sink must confirm a record before it is acknowledged, or the condition on several of them;
+        None: a record is acknowledged once ``lanes`` have taken it.
     """
 
     record_type: str
     lanes: tuple[Lane, ...]
-    confirming: Lane | None
+    awaits: Lane | TicketPolicy | None
     numbers: TypeNumbers
 
 
@@ -76,7 +78,7 @@ class TypeRoutes:
 
     :ivar find: topic bytes -> the route of a routed type, else None; a plain dict's ``get``, for the hot path.
     :ivar lanes: of all sinks.
-    :ivar confirmed_numbers: of every record type that a sink's confirmation acknowledges.
+    :ivar confirmed_numbers: of every record type that one sink's confirmation acknowledges.
     """
 
     def __init__(self, routes: Mapping[str, Route], lanes: Mapping[str, Lane], metrics: IMetrics) -> None:
@@ -112,14 +114,22 @@ class TypeRoutes:
         return record_type.isascii() and record_type.isprintable()
 
     def _routed_type(self, route: Route, lanes: Mapping[str, Lane]) -> TypeRoute:
-        record_type = route.record_type
-        source = route.ack_policy.sink if isinstance(route.ack_policy, ConfirmedBy) else None
-        if source is not None:
-            self.confirmed_numbers[record_type] = self._numbers_of_confirmed(record_type, source)
+        record_type, policy = route.record_type, route.ack_policy
+        awaited = () if isinstance(policy, Accepted) else tuple(dict.fromkeys(sinks_of(policy)))
+        numbers = [self._numbers_of_confirmed(record_type, sink) for sink in awaited]
+        awaits: Lane | TicketPolicy | None
+        match policy:
+            case Accepted():
+                awaits = None
+            case ConfirmedBy(sink):
+                awaits = lanes[sink]
+                self.confirmed_numbers[record_type] = numbers[0]
+            case _:
+                awaits = TicketPolicy(policy, [lanes[sink] for sink in awaited], numbers)
         return TypeRoute(
             record_type,
-            lanes=tuple(lanes[name] for name in route.sinks if name != source),
-            confirming=lanes[source] if source is not None else None,
+            lanes=tuple(lanes[name] for name in route.sinks if name not in awaited),
+            awaits=awaits,
             numbers=self._numbers(record_type),
         )
 

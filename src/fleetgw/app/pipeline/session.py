@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import define
 from zope.interface import implementer
 
+from fleetgw.app.pipeline.tickets import TicketPolicy, Tickets
 from fleetgw.domain.errors import MessageTooBig, OtherSender, UnknownMessageType
 from fleetgw.domain.ports import ISession
 from fleetgw.domain.records import MessageType
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fleetgw.app.pipeline.connected import ConnectedVehicles
-    from fleetgw.app.pipeline.lane import Lane
     from fleetgw.app.pipeline.refusals import Refusals
-    from fleetgw.app.pipeline.routes import TypeRoute, TypeRoutes
+    from fleetgw.app.pipeline.routes import ConfirmedNumbers, TypeRoute, TypeRoutes
     from fleetgw.app.pipeline.signals import SignalNumbers
     from fleetgw.domain.ports import IRecordCodec, IVehicleLink
     from fleetgw.domain.rate_limit import TokenBucket
@@ -54,7 +54,7 @@ class Session:
     :ivar size_bytes: payload bytes of the records received, by the record type's label.
     """
 
-    __slots__ = ("__weakref__", "_bucket", "_context", "_link", "connected_at", "size_bytes", "vehicle")
+    __slots__ = ("__weakref__", "_bucket", "_context", "_link", "_tickets", "connected_at", "size_bytes", "vehicle")
 
     def __init__(self, context: SessionContext, vehicle: Vehicle, link: IVehicleLink, bucket: TokenBucket | None) -> None:
         self.vehicle = vehicle
@@ -63,6 +63,7 @@ class Session:
         self._context = context
         self._link: IVehicleLink | None = link
         self._bucket = bucket
+        self._tickets: dict[str, Tickets] = {}
 
     def received(self, messages: Sequence[bytes]) -> None:
         """See ``ISession``. Consecutive records of one type go to their lanes together."""
@@ -122,41 +123,52 @@ class Session:
         sizes[label] = sizes.get(label, 0) + size_bytes
         if signals:
             self._context.signals.count(numbers, self.vehicle, signals)
+        taken = fewest = count
         for lane in route.lanes:
             # a full queue does not keep the records from the other lanes
             taken = lane.offer(records, cost_bytes, None)
-            if taken < count:
-                count = taken
-        confirming = route.confirming
-        if confirming is not None:
-            if count == len(records):
-                count = confirming.offer(records, cost_bytes, self)
+            if taken < fewest:
+                fewest = taken
+        awaits = route.awaits
+        if awaits is None:
+            if fewest and self._link is not None:
+                self._link.acknowledge(records if fewest == count else records[:fewest])
+        else:
+            if isinstance(awaits, TicketPolicy):
+                taken = self._tickets_of(route.record_type, awaits).offer(records, cost_bytes)
             else:
-                count = self._offer_some(confirming, records, count)
-        elif count and self._link is not None:
-            self._link.acknowledge(records if count == len(records) else records[:count])
-        numbers.dispatch_total.add(count)
+                taken = awaits.offer(records, cost_bytes, self)
+            fewest = min(fewest, taken)
+        numbers.dispatch_total.add(fewest)
 
-    def _offer_some(self, confirming: Lane, records: list[Record], count: int) -> int:
-        # a record that another lane had no room for must stay unacknowledged, though this sink may have it
-        awaited, rest = records[:count], records[count:]
-        taken = confirming.offer(awaited, sum(record.cost_bytes for record in awaited), self)
-        if taken == count:
-            confirming.offer(rest, sum(record.cost_bytes for record in rest), None)
-        return taken
+    def _tickets_of(self, record_type: str, policy: TicketPolicy) -> Tickets:
+        tickets = self._tickets.get(record_type)
+        if tickets is None:
+            tickets = self._tickets[record_type] = Tickets(policy, self._acknowledge_due)
+        return tickets
 
     def confirmed(self, records: Sequence[Record]) -> None:
         """See ``AwaitsConfirmation``: acknowledges the records, in one write."""
-        link = self._link
         counts: dict[str, int] = {}
         for record in records:
             counts[record.record_type] = counts.get(record.record_type, 0) + 1
         for record_type, count in counts.items():
-            numbers = self._context.routes.confirmed_numbers[record_type]
-            (numbers.reliable_ack if link is not None else numbers.reliable_ack_miss).add(count)
-            numbers.sink_total.add(count)
-        if link is not None:
-            link.acknowledge(records)
+            self._count_confirmed(self._context.routes.confirmed_numbers[record_type], count)
+        if self._link is not None:
+            self._link.acknowledge(records)
+
+    def refused(self, _record: Record) -> bool:
+        """See ``AwaitsConfirmation``: a record that waits for one sink stays unacknowledged."""
+        return True
+
+    def _acknowledge_due(self, records: Sequence[Record], numbers: ConfirmedNumbers) -> None:
+        self._count_confirmed(numbers, len(records))
+        if self._link is not None:
+            self._link.acknowledge(records)
+
+    def _count_confirmed(self, numbers: ConfirmedNumbers, count: int) -> None:
+        (numbers.reliable_ack if self._link is not None else numbers.reliable_ack_miss).add(count)
+        numbers.sink_total.add(count)
 
     def disconnected(self) -> None:
         """See ``ISession``. Confirmations that come later are counted as missed."""

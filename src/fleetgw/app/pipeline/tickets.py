@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from fleetgw.domain.acks import holds, sinks_of
+from fleetgw.domain.acks import holds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from fleetgw.app.pipeline.lane import Lane
+    from fleetgw.app.pipeline.routes import ConfirmedNumbers
     from fleetgw.domain.acks import Condition
     from fleetgw.domain.records import Record
 
@@ -19,21 +20,22 @@ if TYPE_CHECKING:
 class TicketPolicy:
     """The condition of one record type, ready for the hot path: a set of sinks is an int with a bit for each.
 
-    :ivar lanes: of the sinks that the condition names; lane ``i`` has the bit ``1 << i``.
+    :ivar lanes: of the sinks that the condition names, each once; lane ``i`` has the bit ``1 << i``.
+    :ivar numbers: the metrics of the acknowledgements that each of these sinks' confirmations made due.
     """
 
-    def __init__(self, condition: Condition, lanes: Mapping[str, Lane]) -> None:
+    def __init__(self, condition: Condition, lanes: Sequence[Lane], numbers: Sequence[ConfirmedNumbers]) -> None:
         self._condition = condition
-        self._sinks = tuple(dict.fromkeys(sinks_of(condition)))
-        self._all = (1 << len(self._sinks)) - 1
+        self._all = (1 << len(lanes)) - 1
         self._truth: dict[int, bool] = {}
-        self.lanes = tuple(lanes[sink] for sink in self._sinks)
+        self.lanes = lanes
+        self.numbers = numbers
 
     def holds(self, confirmed: int) -> bool:
         """Whether the condition holds once these sinks have confirmed a record."""
         truth = self._truth.get(confirmed)
         if truth is None:
-            names = frozenset(sink for index, sink in enumerate(self._sinks) if confirmed >> index & 1)
+            names = frozenset(lane.sink.name for index, lane in enumerate(self.lanes) if confirmed >> index & 1)
             truth = self._truth[confirmed] = holds(self._condition, names)
         return truth
 
@@ -62,12 +64,12 @@ class Tickets:
     acknowledgement is told from one before it. The bounds of the lanes bound the number of tickets.
     """
 
-    def __init__(self, policy: TicketPolicy, acknowledge: Callable[[Sequence[Record], str], None]) -> None:
-        """:param acknowledge: takes records that have become due, in order, and the sink whose confirmation made them due."""
+    def __init__(self, policy: TicketPolicy, acknowledge: Callable[[Sequence[Record], ConfirmedNumbers], None]) -> None:
+        """:param acknowledge: takes records that are due, in order, and the metrics of the sink that made them so."""
         self._policy = policy
         self._acknowledge = acknowledge
         self._tickets: dict[Record, _Ticket] = {}
-        self._waiters = tuple(_Waiter(self, lane.sink.name, 1 << index) for index, lane in enumerate(policy.lanes))
+        self._waiters = tuple(_Waiter(self, numbers, 1 << index) for index, numbers in enumerate(policy.numbers))
 
     def offer(self, records: Sequence[Record], cost_bytes: int) -> int:
         """Make a ticket for each record, then offer the records to every lane of the condition.
@@ -85,7 +87,7 @@ class Tickets:
             fewest = min(fewest, taken)
         return fewest
 
-    def confirmed(self, records: Sequence[Record], sink: str, bit: int) -> None:
+    def confirmed(self, records: Sequence[Record], numbers: ConfirmedNumbers, bit: int) -> None:
         """A sink has confirmed these records."""
         due = []
         for record in records:
@@ -96,10 +98,10 @@ class Tickets:
                 due.append(record)
             self._forget_if_settled(record, ticket)
         if due:
-            self._acknowledge(due, sink)
+            self._acknowledge(due, numbers)
 
     def refused(self, record: Record, bit: int) -> bool:
-        """A sink never confirms this record. Returns whether the record is never acknowledged, and the vehicle resends it."""
+        """A sink never confirms this record. Returns whether the vehicle resends it, as it is never acknowledged."""
         ticket = self._tickets[record]
         ticket.refused |= bit
         self._forget_if_settled(record, ticket)
@@ -113,16 +115,16 @@ class Tickets:
 class _Waiter:
     """Receives one sink's confirmations and refusals for ``Tickets``."""
 
-    __slots__ = ("_bit", "_sink", "_tickets")
+    __slots__ = ("_bit", "_numbers", "_tickets")
 
-    def __init__(self, tickets: Tickets, sink: str, bit: int) -> None:
+    def __init__(self, tickets: Tickets, numbers: ConfirmedNumbers, bit: int) -> None:
         self._tickets = tickets
-        self._sink = sink
+        self._numbers = numbers
         self._bit = bit
 
     def confirmed(self, records: Sequence[Record]) -> None:
         """See ``AwaitsConfirmation``."""
-        self._tickets.confirmed(records, self._sink, self._bit)
+        self._tickets.confirmed(records, self._numbers, self._bit)
 
     def refused(self, record: Record) -> bool:
         """See ``AwaitsConfirmation``."""

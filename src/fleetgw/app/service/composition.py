@@ -23,6 +23,7 @@ from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.adapters.monitoring.profiler import Profiler, make_profiler_site
 from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
 from fleetgw.adapters.sinks.support.context import SinkContext
+from fleetgw.app.config.ack_policies import ack_policies
 from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.config.sinks import settings_of, sink_type
 from fleetgw.app.pipeline.connected import RateLimit
@@ -112,7 +113,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     log = ReportingLog(written_log, reporter)
     metrics = MetricStore()
     serving = Serving()
-    routes = build_routes(config.records, config.reliable_ack_sources)
+    routes = build_routes(config.records, ack_policies(config))
     lanes = _make_lanes(config, routes, reactor, metrics, log)
     gateway = Gateway(
         routes=TypeRoutes(routes, lanes, metrics),

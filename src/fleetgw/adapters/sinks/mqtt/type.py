@@ -2,12 +2,12 @@
 
 from fleetgw.adapters.sinks.mqtt.checks import check_mqtt
 from fleetgw.adapters.sinks.mqtt.settings import Mqtt
-from fleetgw.adapters.sinks.sink_type import Confirmation, Confirms, ConfirmsLess, Exclusive, SinkType, imported
+from fleetgw.adapters.sinks.sink_type import Confirmation, Confirms, ConfirmsHandOver, Exclusive, SinkType, imported
 
 
 def _confirmation(mqtt: Mqtt) -> Confirmation:
     if mqtt.qos == 0:
-        return ConfirmsLess("mqtt with qos 0 confirms no more than that the socket has taken a record")
+        return ConfirmsHandOver("mqtt with qos 0 confirms no more than that the socket has taken a record")
     return Confirms()
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from fleetgw.adapters.sinks.sink_type import ConfirmsLess, Exclusive, SinkType, imported
+from fleetgw.adapters.sinks.sink_type import ConfirmsHandOver, Exclusive, SinkType, imported
 from fleetgw.adapters.sinks.zmq.checks import check_zmq
 from fleetgw.adapters.sinks.zmq.settings import Zmq
 
@@ -18,7 +18,7 @@ ZMQ = SinkType(
     make=imported("fleetgw.adapters.sinks.zmq.sink:ZmqSink", "zmq"),
     meaning="The sink `zmq`.",
     needs_section=True,
-    confirmation=lambda _: ConfirmsLess("zmq confirms no more than that the socket has taken a record"),
+    confirmation=lambda _: ConfirmsHandOver("zmq confirms no more than that the socket has taken a record"),
     holds=_holds,
     check=check_zmq,
     make_probe=imported("fleetgw.adapters.sinks.zmq.probe:zmq_probe", "zmq"),
