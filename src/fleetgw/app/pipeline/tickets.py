@@ -44,7 +44,7 @@ class TicketPolicy:
         return settled == self._all
 
     def can_hold(self, refused: int) -> bool:
-        """Whether the condition can hold although these sinks never confirm the record."""
+        """Whether the condition can hold although these sinks never confirm the record; so it does once it has held."""
         return self.holds(self._all & ~refused)
 
 
@@ -60,8 +60,8 @@ class _Ticket:
 class Tickets:
     """The tickets of one session and record type.
 
-    A ticket is kept until every sink of the condition has settled its record, so that a refusal after the
-    acknowledgement is told from one before it. The bounds of the lanes bound the number of tickets.
+    A ticket is kept until every sink of the condition has settled its record. The bounds of the lanes bound the number
+    of tickets.
     """
 
     def __init__(self, policy: TicketPolicy, acknowledge: Callable[[Sequence[Record], ConfirmedNumbers], None]) -> None:
@@ -105,7 +105,7 @@ class Tickets:
         ticket = self._tickets[record]
         ticket.refused |= bit
         self._forget_if_settled(record, ticket)
-        return not ticket.is_acknowledged and not self._policy.can_hold(ticket.refused)
+        return not self._policy.can_hold(ticket.refused)
 
     def _forget_if_settled(self, record: Record, ticket: _Ticket) -> None:
         if self._policy.is_settled(ticket.confirmed | ticket.refused):
