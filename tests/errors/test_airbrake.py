@@ -8,8 +8,9 @@ from typing import Any
 
 from cryptography.x509.oid import NameOID
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, ConnectionDone
 from twisted.internet.ssl import Certificate, CertificateOptions, trustRootFromCertificates
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import Agent, ResponseDone
@@ -30,6 +31,7 @@ from fleetgw.domain.ports import IErrorReporter, ILog
 from fleetgw.simulator.certificates import make_authority, make_server, make_vehicle
 from fleetgw.testing.real_reactor import the_reactor
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
+from tests.support.client_certificates import intermediate_authority, root_authority
 from tests.support.log_contract import LogContract
 
 PROJECT = AirbrakeProject("https://errors.example/", 7, Secret("the-key"), "staging")
@@ -119,6 +121,11 @@ class PaceTests(SynchronousTestCase):
         self.agent.code, self.agent.requests = 201, []
         self.clock.pump([1] * 60)
         self.assertEqual(self.agent.requests, [("e", 100)])
+        self.agent.code, self.agent.requests = None, []
+        self.report()
+        self.agent.code = 201
+        self.clock.advance(2)
+        self.assertEqual(self.agent.requests, [("e", 1)] * 2, "the backoff has started over")
 
     def test_a_busy_server_gets_the_error_later(self) -> None:
         for code in (429, 503):
@@ -138,6 +145,21 @@ class PaceTests(SynchronousTestCase):
         self.assertEqual(self.agent.requests, [("a", 1), ("b", 1)])
         (said,) = self.log.fields_of("airbrake_err")
         self.assertIn("answered 401", str(said["error"]))
+
+    def test_an_answer_without_an_end_is_cut(self) -> None:
+        transport = StringTransport()
+
+        class Endless(Answer):
+            def deliverBody(self, protocol: Any) -> None:
+                protocol.makeConnection(transport)
+                for _ in range(10):
+                    protocol.dataReceived(bytes(10_000))
+                protocol.connectionLost(Failure(ConnectionDone()))
+
+        self.patch(self.agent, "request", lambda *_: succeed(Endless(201)))
+        self.report()
+        self.assertTrue(transport.disconnecting)
+        self.assertEqual(self.log.entries, [])
 
     def test_a_server_that_never_answers_is_given_up(self) -> None:
         self.agent.code = 0
@@ -242,7 +264,7 @@ class OverTlsTests(TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
-        authority = make_authority(now, 30)
+        self.authority = authority = root_authority("root")
         server, client = make_server(authority, ["127.0.0.1"], now, 30), make_vehicle(authority, "GATEWAY", now, 30)
         for name, content in {
             "ca.crt": authority.certificate_pem(),
@@ -269,6 +291,13 @@ class OverTlsTests(TestCase):
         return AirbrakeReporter(project, Agent(reactor, tls), reactor, self.log)
 
     def test_a_notice_arrives_from_our_certificate(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._a_notice_arrives())
+
+    def test_intermediates_behind_our_certificate_are_shown(self) -> Deferred[None]:
+        intermediate = intermediate_authority(self.authority, "issues certificates of gateways")
+        client = make_vehicle(intermediate, "GATEWAY", datetime.now(UTC), 30)
+        (self.folder / "client.crt").write_bytes(client.certificate_pem() + intermediate.certificate_pem())
+        (self.folder / "client.key").write_bytes(client.key_pem())
         return Deferred.fromCoroutine(self._a_notice_arrives())
 
     async def _a_notice_arrives(self) -> None:

@@ -85,6 +85,13 @@ class QueueTests(TestCase):
         )
         self.assertEqual(queue.take_all(), [])
 
+    def test_errors_are_unlike_by_each_field_that_tells_them_apart(self) -> None:
+        queue = ErrorQueue()
+        for name in ("kind", "dispatcher", "key"):
+            for value in ("a", "b"):
+                queue.add(PendingError("e", {name: value}))
+        self.assertEqual([each.count for each in queue.take_all()], [1] * 6)
+
     def test_a_full_queue_drops_and_counts(self) -> None:
         queue = ErrorQueue(capacity=2)
         for event in ("a", "b", "c", "d", "a"):

@@ -1,7 +1,9 @@
 """Uptime, memory, threads and garbage collection before each export."""
 
 import gc
+import time
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from threading import Event, Thread
 
 from twisted.internet.task import Clock
@@ -30,6 +32,15 @@ class RuntimeGaugesTests(SynchronousTestCase):
         self.clock.advance(0.5)
         self.assertEqual(self.numbers()["uptime_sec"], 62)
 
+    def test_each_figure_of_the_kernel_has_its_gauge(self) -> None:
+        with NamedTemporaryFile("w") as status:
+            status.write("VmPeak:\t900 kB\nVmRSS:\t300 kB\nRssAnon:\t200 kB\nVmStk:\t100 kB\nThreads:\t7\n")
+            status.flush()
+            self.patch(runtime, "_STATUS", Path(status.name))
+            numbers = self.numbers()
+        names = ("memory_allocated_bytes", "memory_heap", "memory_stack", "num_goroutine")
+        self.assertEqual([numbers[name] for name in names], [307_200, 204_800, 102_400, 7])
+
     def test_memory(self) -> None:
         numbers = self.numbers()
         self.assertGreater(numbers["memory_allocated_bytes"], 1_000_000)
@@ -52,13 +63,14 @@ class RuntimeGaugesTests(SynchronousTestCase):
     def test_collections(self) -> None:
         gc.disable()
         self.addCleanup(gc.enable)
-        before = self.numbers()["gc_total_pause"]
+        before, began_ns = self.numbers()["gc_total_pause"], time.time_ns()
         for _ in range(3):
             gc.collect()
         self.clock.advance(2)
         numbers = self.numbers()
         self.assertGreater(numbers["gc_total_pause"], before)
         self.assertEqual(numbers["gc_per_second"], 1.5)
+        self.assertGreaterEqual(self.gauges.pauses.last_end_ns, began_ns)
         self.assertAlmostEqual(numbers["gc_pause_per_second"], (numbers["gc_total_pause"] - before) / 2)
         self.clock.advance(1)
         self.assertEqual(self.numbers()["gc_per_second"], 0)
@@ -69,6 +81,12 @@ class RuntimeGaugesTests(SynchronousTestCase):
         before = self.gauges.pauses.count
         gc.collect()
         self.assertEqual(self.gauges.pauses.count, before)
+
+    def test_gauges_stand_still_after_the_stop(self) -> None:
+        before = self.numbers()
+        self.gauges.stop()
+        self.clock.advance(100)
+        self.assertEqual(self.numbers(), before)
 
     def test_without_proc_the_other_figures_are_there(self) -> None:
         self.patch(runtime, "_STATUS", Path("/nowhere/status"))

@@ -8,12 +8,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.metrics import statsd
 from fleetgw.adapters.metrics.statsd import StatsdExporter, StatsdSettings
-from fleetgw.adapters.metrics.statsd_lines import DATAGRAM_BYTES, StatsdLines, datagrams
+from fleetgw.adapters.metrics.statsd_lines import StatsdLines, datagrams
 from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
 from tests.metrics.test_metrics import VECTORS
 from tests.support.metrics_contract import COUNTED, MEASURED
+
+ETHERNET_PAYLOAD_BYTES = 1500 - 40 - 8
+"""Room in an Ethernet frame behind the headers of IPv6 and UDP."""
 
 
 class LinesTests(SynchronousTestCase):
@@ -151,9 +154,24 @@ class ExporterTests(SynchronousTestCase):
         lines: list[str] = []
         while len(lines) < 201:
             received = self.received()
-            self.assertLessEqual(len("\n".join(received)), DATAGRAM_BYTES)
+            self.assertLessEqual(len("\n".join(received)), ETHERNET_PAYLOAD_BYTES)
             lines += received
         self.assertEqual(len(set(lines)), 201)
+
+    def test_a_datagram_that_the_kernel_has_no_room_for_is_lost_without_a_word(self) -> None:
+        class Full:
+            def send(self, _datagram: bytes) -> None:
+                raise BlockingIOError
+
+        exporter = self.start()
+        usable, exporter._socket = exporter._socket, Full()
+        self.counter.add(1)
+        self.reactor.advance(0.1)
+        exporter._socket = usable
+        self.counter.add(2)
+        self.reactor.advance(0.1)
+        self.assertEqual(self.received(), ["ft.m:2|c"])
+        self.assertEqual(self.events(), [])
 
     def test_a_server_that_is_down_is_said_once_and_so_is_its_return(self) -> None:
         self.start()

@@ -240,7 +240,9 @@ class InspectionTests(ProfilerCase):
         return body
 
     def test_heap(self) -> None:
+        self.body("/debug/pprof/heap")
         body = self.body("/debug/pprof/heap")
+        self.assertEqual(len(body.partition("objects by type")[2].splitlines()), 1 + inspection.SHOWN_TYPES)
         self.assertRegex(body, r"(?m)^VmRSS \d+$")
         self.assertRegex(body, r"(?m)^frozen_objects \d+$")
         self.assertRegex(body, r"(?m)^gc generation 2: waiting=\d+ collections=\d+")
@@ -259,7 +261,7 @@ class InspectionTests(ProfilerCase):
         body = self.body("/debug/pprof/threads")
         self.assertRegex(body, r"(?m)^MainThread \(\d+\)$")
         self.assertIn("waiting thread", body)
-        self.assertIn("  fleetgw.adapters.monitoring.inspection:thread_stacks\n", body)
+        self.assertIn("  fleetgw.adapters.monitoring.inspection:thread_stacks\n\n", body, "the innermost frame is the last")
 
     def test_a_figure_that_cannot_be_had_is_an_error_for_the_client_alone(self) -> None:
         def broken() -> str:
@@ -304,12 +306,12 @@ class StacksTests(SynchronousTestCase):
 
 class CpuSamplerTests(SynchronousTestCase):
     def test_a_thread_that_computes_is_seen_where_it_does(self) -> None:
-        """By a fake CPU clock, in which this thread alone computes: at each reading it has used a millisecond more."""
+        """By a fake CPU clock, in which this thread and the sampler's compute: at each reading they have used 1 ms more."""
         got: list[str] = []
         finished = Event()
         seen = Event()
         here = get_native_id()
-        readings_us = count(1000, 1000)
+        readings_us = count(1_000_000_000, 1000)
         real = Stacks.add
 
         def add(stacks: Stacks, thread: str, names: list[str], time_us: int) -> None:
@@ -318,7 +320,7 @@ class CpuSamplerTests(SynchronousTestCase):
                 seen.set()
 
         def cpu_time(native_id: int) -> int:
-            return next(readings_us) if native_id == here else 0
+            return next(readings_us) if native_id in (here, get_native_id()) else 0
 
         self.patch(Stacks, "add", add)
         sampler = CpuSampler(lambda text: (got.append(text), finished.set()), cpu_time)
@@ -327,6 +329,8 @@ class CpuSamplerTests(SynchronousTestCase):
         self.assertTrue(finished.wait(HANGS_S))
         self.assertRegex(got[0], r"(?m)^MainThread;.*:compute_until(;.*)? \d+$")
         self.assertEqual({line.partition(";")[0] for line in got[0].splitlines()}, {"MainThread"})
+        spent_us = sum(int(line.rpartition(" ")[2]) for line in got[0].splitlines())
+        self.assertLess(spent_us, 1_000_000_000, "time before the profile is no part of it")
 
     def test_the_kernels_cpu_time_grows_while_a_thread_computes(self) -> None:
         before_us = cpu_time_us(get_native_id())

@@ -16,6 +16,19 @@ STEP_S = 0.05
 SETTINGS = {"bootstrap.servers": "127.0.0.1:1", "message.timeout.ms": 2000}
 
 
+class SlowBroker(scripted.Broker):
+    """Confirms the first records only.
+
+    :ivar confirmable: their number.
+    """
+
+    confirmable = 0
+
+    @property
+    def confirms(self) -> bool:
+        return len(self.log) < self.confirmable
+
+
 class ComingAndGoingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.broker, self.log = ThreadlessReactor(), scripted.Broker(), ReadableLog()
@@ -98,16 +111,17 @@ class ComingAndGoingTests(SynchronousTestCase):
     def test_the_queue_is_shown_in_the_go_servers_parts(self) -> None:
         for make in (self.confluent, self.kafka_python):
             self.setUp()
+            self.broker = SlowBroker()
             sink = make()
             self.successResultOf(sink.start())
-            self.broker.held = True
-            answer = sink.dispatch([make_record(), make_record()])
+            self.broker.confirmable = 1
+            answer = sink.dispatch([make_record() for _ in range(3)])
             self.pass_time(0.1)
             shown = {kind: self.metrics.value("kafka_produce_queue_size", kind) for kind in ("buffer", "events", "total")}
-            self.assertEqual(shown, {"buffer": 2, "events": 0, "total": 2})
-            self.broker.held = False
+            self.assertEqual(shown, {"buffer": 2, "events": 1, "total": 3})
+            self.broker.confirmable = 3
             self.pass_time(1)
-            self.assertEqual(self.successResultOf(answer), [RECEIPT] * 2)
+            self.assertEqual(self.successResultOf(answer), [RECEIPT] * 3)
             self.assertEqual(self.metrics.value("kafka_produce_queue_size", "total"), 0)
             sink.stop()
 
