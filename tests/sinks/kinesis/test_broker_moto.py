@@ -1,4 +1,4 @@
-"""The Kinesis sink against moto, with a stub in front that throttles, refuses in part, hangs and dies."""
+"""The Kinesis sink against moto, behind a stub that throttles, takes requests in part, hangs and dies."""
 
 import atexit
 import json
@@ -96,7 +96,7 @@ class Attempt:
 
 class FaultTests(MotoTestCase):
     def test_refused_in_part(self) -> Deferred[None]:
-        """What was refused is sent again, by its place; each record arrives once, and has a receipt."""
+        """Records that were not taken are sent again; each record arrives once, and has a receipt."""
         return Deferred.fromCoroutine(self._refused_in_part())
 
     async def _refused_in_part(self) -> None:
@@ -112,7 +112,7 @@ class FaultTests(MotoTestCase):
             self.assertEqual(attempt.metrics.value("kinesis_err", "V"), 0)
 
     def test_throttled(self) -> Deferred[None]:
-        """A request that is refused as a whole is sent again, in order; beyond ``max_retries`` the caller has to."""
+        """A throttled request is sent again, in order; beyond ``max_retries`` its records are ``Retryable``."""
         return Deferred.fromCoroutine(self._throttled())
 
     async def _throttled(self) -> None:
@@ -140,7 +140,7 @@ class FaultTests(MotoTestCase):
             self.assertEqual(attempt.harness.stub.records_per_request, [200])
 
     def test_missing_stream(self) -> Deferred[None]:
-        """Not ready, and says which stream; the other stream works; once it is created, ready by itself."""
+        """Not ready, with the name of the stream; the other stream works; ready once it is created."""
         return Deferred.fromCoroutine(self._missing_stream())
 
     async def _missing_stream(self) -> None:
@@ -158,11 +158,11 @@ class FaultTests(MotoTestCase):
             await until(lambda: attempt.sink.readiness() == Ready())
             self.assertEqual(attempt.sink.readiness(), Ready())
 
-    def test_nothing_to_go_by(self) -> Deferred[None]:
-        """No region, no credentials, nobody there, something else there: each is a reason that names what to do."""
-        return Deferred.fromCoroutine(self._nothing_to_go_by())
+    def test_unusable_environment(self) -> Deferred[None]:
+        """No region, no credentials, no server, an invalid endpoint: each is a reason with the remedy."""
+        return Deferred.fromCoroutine(self._unusable_environment())
 
-    async def _nothing_to_go_by(self) -> None:
+    async def _unusable_environment(self) -> None:
         region = {"AWS_DEFAULT_REGION": "eu-central-1"}
         moto_is_not = "http://127.0.0.1:9"
         for environ, settings, expected in (
@@ -182,7 +182,7 @@ class FaultTests(MotoTestCase):
                 self.assertIn(expected, str(outcome))
 
     def test_dies_mid_stream(self) -> Deferred[None]:
-        """What has a receipt is in the stream, whenever the connection was cut."""
+        """A record with a receipt is in the stream, whenever the connection was cut."""
         return Deferred.fromCoroutine(self._dies_mid_stream())
 
     async def _dies_mid_stream(self) -> None:
@@ -194,7 +194,7 @@ class FaultTests(MotoTestCase):
 
 class ConsumerTests(MotoTestCase):
     def test_golden_vectors(self) -> Deferred[None]:
-        """What is in the streams of every case."""
+        """The records in the streams, for every case."""
         return Deferred.fromCoroutine(self._golden_vectors())
 
     async def _golden_vectors(self) -> None:
@@ -228,7 +228,7 @@ class ConsumerTests(MotoTestCase):
         self.assertEqual(sorted(got), sorted(expected))
 
     def test_example(self) -> Deferred[None]:
-        """The example of the documentation shows what vehicles send."""
+        """The example of the documentation shows the signals of vehicles."""
         return Deferred.fromCoroutine(self._example())
 
     async def _example(self) -> None:

@@ -1,4 +1,4 @@
-"""The Kinesis sink over a client that does what a test says, on a clock that a test advances."""
+"""The Kinesis sink over a scripted client, on a clock that the test advances."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

@@ -104,7 +104,7 @@ class CredentialTests(SynchronousTestCase):
                 self.assertEqual(self.outcome(), RECEIPT)
         self.assertEqual(self.log.fields_of("credentials_reloaded")[0]["files"], [str(self.file)])
 
-    def test_a_file_that_changes_is_read_before_the_old_key_expires(self) -> None:
+    def test_a_changed_file_is_read_before_the_old_key_expires(self) -> None:
         self.start()
         self.assertEqual(self.sink.reload(), [])
         self.give("SECOND")
@@ -113,7 +113,7 @@ class CredentialTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.outcome(), RECEIPT)
 
-    def test_a_file_that_comes_later(self) -> None:
+    def test_a_file_that_appears_later(self) -> None:
         self.file.unlink()
         self.start()
         self.assertIsInstance(self.outcome(), Unauthenticated)

@@ -1,4 +1,4 @@
-"""Which threads the Kinesis sink starts, and when they end."""
+"""The threads of the Kinesis sink: their number, their names and their end."""
 
 from collections.abc import Sequence
 
@@ -47,8 +47,8 @@ class ThreadTests(SynchronousTestCase):
         self.clock.advance(0)
         return answer
 
-    def test_one_for_each_request_under_way(self) -> None:
-        """One that is done takes the next request."""
+    def test_one_for_each_request_in_flight(self) -> None:
+        """An idle thread takes the next request."""
         answers = [self.dispatch("V"), self.dispatch("alerts")]
         self.workers[2].work()
         self.clock.advance(0)

@@ -1,4 +1,4 @@
-"""What Kinesis gets of each record, and stream names, by the golden vectors."""
+"""Requests and stream names of the golden vectors."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "t", "AWS_SECRET_ACCESS_KEY": "t", "AWS_DEFA
 
 
 class Answer:
-    """botocore's ``AWSResponse`` as far as it is read."""
+    """The part of botocore's ``AWSResponse`` that is read."""
 
     headers: dict[str, str] = {}
     status_code = 200
@@ -34,7 +34,7 @@ class Answer:
 
 
 class ListeningClient(BotoClient):
-    """boto3's client, whose requests end before the network."""
+    """boto3's client; its requests end before the network."""
 
     def __init__(self, settings: KinesisSettings) -> None:
         super().__init__(settings)
@@ -54,15 +54,15 @@ class ListeningClient(BotoClient):
 
 
 class VectorTests(SynchronousTestCase):
-    def test_what_kinesis_gets(self) -> None:
-        """Stream, partition key and data of every case; every difference is one on purpose."""
+    def test_requests(self) -> None:
+        """Stream, partition key and data of every case; every difference is intended."""
         cases = dispatch_cases(DISPATCH, "kinesis")
         self.assertGreater(len(cases), 10)
         differing = set()
         with patch.dict(os.environ, ENVIRONMENT):
             for case in cases:
                 if case["device_id"] == "":
-                    continue  # the Go server's library refuses it; no vehicle of ours is without a name
+                    continue  # refused by the Go server's library; here every vehicle has a name
                 (expected,) = [one["body"] for one in case["requests"] if one["target"].endswith("PutRecord")]
                 sent = self._sent(case)
                 (ours,) = sent["Records"]

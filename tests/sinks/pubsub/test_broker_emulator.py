@@ -1,4 +1,4 @@
-"""The Pub/Sub sink against Google's emulator where the machine has it, and against a stand-in that makes faults."""
+"""The Pub/Sub sink against Google's emulator, where the machine has it, and against a stand-in with faults."""
 
 import atexit
 import json
@@ -45,10 +45,10 @@ def the_emulator() -> Emulator:
 
 
 class WireContract:
-    """What a subscriber gets, by the golden vectors."""
+    """The messages at a subscriber, by the golden vectors."""
 
-    def test_what_a_subscriber_gets(self) -> Deferred[None]:
-        """Data and attributes of every Pub/Sub case, but for differences on purpose and names that no topic can have."""
+    def test_messages_at_a_subscriber(self) -> Deferred[None]:
+        """Data and attributes of every Pub/Sub case, but for intended differences and names that no topic can have."""
         return Deferred.fromCoroutine(self._check())
 
     async def _check(self) -> None:
@@ -107,7 +107,7 @@ class StandInOrderedContractTests(DispatcherContract, WireContract, TestCase):
 
 
 class Attempt:
-    """A sink over the stand-in, for one test; topics are the sink's to create."""
+    """A sink over the stand-in, for one test; the sink creates the topics."""
 
     def __init__(self, *, ordering: bool = False, environ: dict[str, str] | None = None, **settings: object) -> None:
         self.harness = StandInHarness(ordering=ordering)
@@ -143,7 +143,7 @@ class FaultTests(TestCase):
     timeout = 60
 
     def test_topics_are_created(self) -> Deferred[None]:
-        """At start where they are missing; and again when somebody has deleted one."""
+        """At the start where they are missing, and again after one was deleted."""
         return Deferred.fromCoroutine(self._topics_are_created())
 
     async def _topics_are_created(self) -> None:
@@ -163,7 +163,7 @@ class FaultTests(TestCase):
             self.assertEqual(kinds(await attempt.sink.dispatch([make_record()])), [Receipt])
 
     def test_busy(self) -> Deferred[None]:
-        """What the service was too busy for is sent again; beyond three times the caller has to."""
+        """A throttled request is sent again, three times; after that its records are ``Retryable``."""
         return Deferred.fromCoroutine(self._busy())
 
     async def _busy(self) -> None:
@@ -177,7 +177,7 @@ class FaultTests(TestCase):
             self.assertEqual(attempt.server.refusals, [])
 
     def test_one_bad_record_among_many(self) -> Deferred[None]:
-        """A request that is refused for what it holds is sent in halves, until the record at fault is found."""
+        """A request that is rejected for its content is bisected until the bad record is found."""
         return Deferred.fromCoroutine(self._one_bad_record())
 
     async def _one_bad_record(self) -> None:
@@ -190,7 +190,7 @@ class FaultTests(TestCase):
             self.assertEqual(len(attempt.published()), 99)
 
     def test_permissions(self) -> Deferred[None]:
-        """Who may publish but not look is ready; who may not publish is not, and the reason says so."""
+        """With permission to publish but not to probe the sink is ready; without the former it is not, and says why."""
         return Deferred.fromCoroutine(self._permissions())
 
     async def _permissions(self) -> None:
@@ -218,7 +218,7 @@ class FaultTests(TestCase):
             self.assertEqual(attempt.server.messages_per_request, [200])
 
     def test_ordering_keys(self) -> Deferred[None]:
-        """With ordering by vehicle each message has its vehicle as key, and one vehicle's trouble is not another's."""
+        """With ordering by vehicle each message has its vehicle as key, and a fault of one vehicle blocks no other."""
         return Deferred.fromCoroutine(self._ordering_keys())
 
     async def _ordering_keys(self) -> None:
@@ -232,11 +232,11 @@ class FaultTests(TestCase):
                 got = [message.data for message in attempt.published() if message.ordering_key == vin]
                 self.assertEqual(got, [record.payload for record in records if record.vin == vin])
 
-    def test_nobody_there(self) -> Deferred[None]:
-        """Nobody listens, no such host, no credentials: each is a reason; records are the caller's to keep."""
-        return Deferred.fromCoroutine(self._nobody_there())
+    def test_unreachable(self) -> Deferred[None]:
+        """No server, no such host, no credentials: each is a reason, and records are ``Retryable``."""
+        return Deferred.fromCoroutine(self._unreachable())
 
-    async def _nobody_there(self) -> None:
+    async def _unreachable(self) -> None:
         no_file = {"GOOGLE_APPLICATION_CREDENTIALS": "no/such/file.json"}
         self.patch(__import__("os"), "environ", {**__import__("os").environ, **no_file})
         for environ, expected in (
@@ -251,7 +251,7 @@ class FaultTests(TestCase):
                 self.assertIsInstance((await attempt.sink.dispatch([make_record()]))[0], Retryable)
 
     def test_dies_mid_stream(self) -> Deferred[None]:
-        """What has a receipt is in the topic, whenever the connection was cut."""
+        """A record with a receipt is in the topic, whenever the connection was cut."""
         return Deferred.fromCoroutine(self._dies_mid_stream())
 
     async def _dies_mid_stream(self) -> None:
@@ -265,7 +265,7 @@ class ConsumerTests(TestCase):
     timeout = 60
 
     def test_example(self) -> Deferred[None]:
-        """The example of the documentation shows what vehicles send."""
+        """The example of the documentation shows the signals of vehicles."""
         return Deferred.fromCoroutine(self._example())
 
     async def _example(self) -> None:

@@ -1,4 +1,4 @@
-"""The Pub/Sub sink over a publisher that does what a test says, on a clock that a test advances."""
+"""The Pub/Sub sink over a scripted publisher, on a clock that the test advances."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""Which of gRPC's errors mean that the credentials are to be read again; and what one record may do to a request."""
+"""The meaning of gRPC's errors, the files of credentials, and the bounds of attributes."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,8 +33,8 @@ class MeaningTests(SynchronousTestCase):
 
 
 class AttributeTests(SynchronousTestCase):
-    def test_what_a_vehicle_chooses_fits_into_an_attribute(self) -> None:
-        """Else the request would be refused, with all other records in it."""
+    def test_values_that_a_vehicle_chooses_fit_into_an_attribute(self) -> None:
+        """A longer one would fail the request, with all other records in it."""
         record = make_record(txid="\udcff" * 1000, device_client_version="ä" * 4000)
         (message,) = publish_request("t", [record], ordering=False).messages
         for value in message.attributes.values():

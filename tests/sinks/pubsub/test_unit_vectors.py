@@ -1,4 +1,4 @@
-"""What a subscriber gets of each record, by the golden vectors, and the environment."""
+"""Messages of the golden vectors, and the environment."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ DIFFERENCES = {case["name"]: case for case in json.loads((VECTORS / "pubsub_diff
 
 
 class ListeningPublisher:
-    """Makes the requests that would go out."""
+    """Makes requests and sends none."""
 
     def __init__(self, settings: PubsubSettings) -> None:
         self.ordering = settings.ordering
@@ -44,8 +44,8 @@ def context_of(namespace: str, record_type: str, **settings: object) -> SinkCont
 
 
 class VectorTests(SynchronousTestCase):
-    def test_what_a_subscriber_gets(self) -> None:
-        """Topic, data, attributes and ordering key of every case; every difference is one on purpose."""
+    def test_messages(self) -> None:
+        """Topic, data, attributes and ordering key of every case; every difference is intended."""
         cases = dispatch_cases(VECTORS / "dispatch.json", "pubsub")
         self.assertGreater(len(cases), 10)
         differing = set()
@@ -85,7 +85,7 @@ class VectorTests(SynchronousTestCase):
         return request
 
     def test_text_that_is_no_utf8(self) -> None:
-        """Attributes are text: a txid that is not is carried as far as it is."""
+        """Attributes are text: bytes that are no UTF-8 are replaced."""
         record = make_record(txid="tx\udcff", device_client_version="1\udc80")
         request = self._request(context_of("ns", "V", gcp_project_id="p"), record)
         (message,) = request.messages
@@ -93,7 +93,7 @@ class VectorTests(SynchronousTestCase):
         self.assertEqual(message.attributes["device_client_version"], "1?")
 
     def test_environment(self) -> None:
-        """An emulator and credentials are a contradiction; each problem names what to do."""
+        """An emulator and credentials are a contradiction; each problem names the setting."""
         both = {"PUBSUB_EMULATOR_HOST": "127.0.0.1:1", "GOOGLE_APPLICATION_CREDENTIALS": "key.json"}
         with self.assertRaises(ConfigurationError) as caught:
             PubsubSink(context_of("ns", "V", gcp_project_id="p"), environ=both)

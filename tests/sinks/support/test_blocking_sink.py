@@ -1,4 +1,4 @@
-"""The toolkit's life of a sink: the whole contract over a sink of a few lines, and what the contract does not see."""
+"""``BaseSink`` and ``BlockingSink``: the contract over a sink of a few lines, and cases that the contract leaves out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -36,7 +36,7 @@ class Shelf(BlockingSink):
 
 
 class SlowThreads(ThreadlessReactor):
-    """Runs what is given to a thread at once, or when ``release`` is called."""
+    """Runs the calls for a thread at once, or when ``release`` is called."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class BlockingSinkTests(SynchronousTestCase):
         (outcome,) = self.successResultOf(late)
         self.assertEqual((type(outcome), str(outcome)), (Retryable, "no answer within 30 s, while others were confirmed"))
 
-    def test_says_when_it_becomes_ready_and_when_it_stops_being_so(self) -> None:
+    def test_each_change_of_readiness_is_logged_once(self) -> None:
         ready = {"dispatcher": "shelf"}
         self.assertEqual(self.log.entries, [("info", "sink_ready", ready)])
         self.sink.error = OSError(28, "No space left")
@@ -161,7 +161,7 @@ class BlockingSinkTests(SynchronousTestCase):
         self.sink.destination.not_ready("away")
         self.assertEqual(self.log.entries[-1][2]["more_unwritten"], 95)
 
-    def test_a_late_word_does_not_make_a_stopped_sink_ready(self) -> None:
+    def test_a_stopped_sink_stays_not_ready(self) -> None:
         self.successResultOf(self.sink.stop())
         self.sink.destination.ready()
         self.assertEqual(self.sink.readiness(), NotReady("stopped"))

@@ -1,4 +1,4 @@
-"""The life of a sink with its service: publishers are made, replaced and closed; probes; requests and their outcomes."""
+"""``RequestSink``: publishers are made, replaced and closed; probes; requests and their outcomes."""
 
 import gc
 import tempfile
@@ -130,7 +130,7 @@ class RequestSinkTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(answer), [RECEIPT])
         self.assertEqual(self.sink.answers, [(["1"], (RECEIPT,))])
 
-    def test_without_a_publisher_records_come_back_with_the_reason(self) -> None:
+    def test_without_a_publisher_records_are_retryable_with_the_reason(self) -> None:
         self.error = Unreachable("no credentials")
         self.start()
         answer = self.dispatch("1")
@@ -313,8 +313,7 @@ class RequestSinkTests(SynchronousTestCase):
         self.assertEqual(len(self.made), 2)
         self.assertEqual(self.sink.readiness(), Ready())
 
-    def test_replaced_publishers_leave_nothing_behind(self) -> None:
-        """Not even for the garbage collector."""
+    def test_replaced_publishers_leave_no_reference_cycles(self) -> None:
         self.start()
         self.made.clear()
         gone = []

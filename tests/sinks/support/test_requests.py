@@ -1,4 +1,4 @@
-"""Requests of many records: when they leave, which records go again, and how they end; over a sink without a service."""
+"""``Requests``: batching, linger, retries with backoff, bisection, timeouts; over a sink without a service."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -24,7 +24,7 @@ BUSY = Busy("busy")
 
 
 class Sent:
-    """One request under way."""
+    """One request in flight."""
 
     def __init__(self, destination: str, records: Sequence[Record], done: Callable[[Sequence[Outcome]], None]) -> None:
         self.destination = destination
@@ -40,7 +40,7 @@ class Sent:
 
 
 class RequestsOnly(BaseSink):
-    """Sends requests, and leaves publishers and probes out."""
+    """A sink that only makes requests."""
 
     def __init__(self, context: SinkContext, limits: RequestLimits, send) -> None:
         failures = FailureLog(context.log, "s_err", context.reactor)
@@ -90,7 +90,7 @@ class RequestsCase(SynchronousTestCase):
         self.sent.append(Sent(destination, records, done))
 
     def dispatch(self, *texts: str, record_type: str = "V"):
-        """Records ``a1 a2 b1`` are of the vehicles a and b."""
+        """The first letter of a text is the vehicle: ``a1 a2 b1`` are records of a and b."""
         batch = [make_record(text[0], payload=text.encode(), record_type=record_type) for text in texts]
         answer = self.sink.dispatch(batch)
         self.clock.advance(0)
@@ -101,13 +101,13 @@ class RequestsCase(SynchronousTestCase):
 
 
 class RequestsTests(RequestsCase):
-    def test_what_comes_meanwhile_leaves_together(self) -> None:
+    def test_records_that_come_during_a_request_leave_together(self) -> None:
         answers = [self.dispatch("a1"), self.dispatch("b1"), self.dispatch("a2", "c1")]
         self.assertEqual(self.requests_sent(), [["a1"]])
         self.sent[0].receipts()
         self.assertEqual(self.successResultOf(answers[0]), [RECEIPT])
         self.clock.advance(0.004)
-        self.assertEqual(len(self.sent), 1, "the vehicle of the first had no moment to send more")
+        self.assertEqual(len(self.sent), 1, "the first vehicle may still send its next record")
         self.clock.advance(0.001)
         self.assertEqual(self.requests_sent(), [["a1"], ["b1", "c1", "a2"]])
         self.sent[1].receipts()
@@ -115,34 +115,34 @@ class RequestsTests(RequestsCase):
         self.assertEqual(self.metrics.value("s_publish_total", "V"), 4)
         self.assertEqual(self.metrics.value("s_publish_total_bytes", "V"), 8)
 
-    def test_a_request_leaves_once_vehicles_have_sent_as_many_as_were_confirmed(self) -> None:
+    def test_linger_ends_once_as_many_records_wait_as_were_confirmed(self) -> None:
         self.dispatch("a1", "b1")
         self.dispatch("c1")
         self.sent[0].receipts()
         self.dispatch("a2")
         self.clock.advance(0.001)
-        self.assertEqual(len(self.sent), 1, "b sends its next as well, it may be supposed")
+        self.assertEqual(len(self.sent), 1, "it lingers for the next record of b")
         self.dispatch("b2")
         self.assertEqual(self.requests_sent()[1:], [["c1", "a2", "b2"]])
         self.sent[1].receipts()
         self.dispatch("a3", "b3", "c3")
-        self.assertEqual(self.requests_sent()[2:], [["a3", "b3", "c3"]], "nothing is left over of what was supposed before")
+        self.assertEqual(self.requests_sent()[2:], [["a3", "b3", "c3"]], "the expectation starts over")
 
-    def test_what_was_refused_is_not_awaited(self) -> None:
+    def test_no_linger_after_rejected_records(self) -> None:
         self.dispatch("a1", "b1")
         self.dispatch("c1")
         self.sent[0].done([Rejected("no"), Rejected("no")])
         self.clock.advance(0)
         self.assertEqual(self.requests_sent()[1:], [["c1"]])
 
-    def test_full_requests_leave_at_once_as_far_as_there_is_room(self) -> None:
+    def test_full_requests_leave_at_once_up_to_the_limit(self) -> None:
         self.dispatch("a1")
         self.dispatch(*(f"{vin}1" for vin in "bcdefghijklm"))
         self.assertEqual(self.requests_sent(), [["a1"], ["b1", "c1", "d1", "e1", "f1"]])
         self.sent[1].receipts()
         self.assertEqual(self.requests_sent()[2:], [["g1", "h1", "i1", "j1", "k1"]])
 
-    def test_a_vehicle_has_one_request_under_way(self) -> None:
+    def test_a_vehicle_has_one_request_in_flight(self) -> None:
         self.dispatch("a1")
         self.dispatch("a2", "a3", "a4", "a5", "a6", "b1")
         self.assertEqual(self.requests_sent(), [["a1"]])
@@ -172,7 +172,7 @@ class RequestsTests(RequestsCase):
         self.clock.advance(1)
         self.assertEqual(self.requests_sent()[3:], [["d1"]])
 
-    def test_too_large_is_refused_alone(self) -> None:
+    def test_a_record_that_is_too_large_is_rejected_alone(self) -> None:
         answer = self.dispatch("a1", "a" * 901, "a2")
         self.sent[0].receipts()
         outcomes = self.successResultOf(answer)
@@ -181,14 +181,14 @@ class RequestsTests(RequestsCase):
         self.assertEqual(str(outcomes[1]), "a record of 901 bytes; 900 is the most that is taken")
         self.assertEqual(self.metrics.value("s_err", "V"), 1)
 
-    def test_no_destination(self) -> None:
+    def test_unrouted_type(self) -> None:
         (outcome,) = self.successResultOf(self.dispatch("a1", record_type="mine"))
         self.assertIs(type(outcome), Rejected)
         self.assertEqual(self.sent, [])
         self.assertEqual(str(outcome), "'mine' is not routed to s")
 
-    def test_busy_in_part(self) -> None:
-        """What was not taken goes before what came later; others do not wait for the pause."""
+    def test_throttled_in_part(self) -> None:
+        """A throttled record goes before later ones of its vehicle; others do not wait for the backoff."""
         answer = self.dispatch("a1", "a2", "b1", "c1")
         self.dispatch("a3", "b2")
         self.sent[0].done([RECEIPT, BUSY, RECEIPT, BUSY])
@@ -202,7 +202,7 @@ class RequestsTests(RequestsCase):
         self.assertEqual(self.successResultOf(answer), [RECEIPT] * 4)
         self.assertEqual(self.metrics.value("s_err", "V"), 0)
 
-    def test_busy_for_too_long(self) -> None:
+    def test_throttled_beyond_the_retries(self) -> None:
         answer = self.dispatch("a1")
         for attempt in range(3):
             self.assertEqual(len(self.sent), attempt + 1)
@@ -212,8 +212,8 @@ class RequestsTests(RequestsCase):
         self.assertIs(type(outcome), Retryable)
         self.assertEqual(self.metrics.value("s_err", "V"), 1)
 
-    def test_refused_together(self) -> None:
-        """Halves, until the one at fault is alone; it costs no attempts."""
+    def test_rejected_batch_is_bisected(self) -> None:
+        """Until the bad record is alone; bisecting costs no retries."""
         answer = self.dispatch("a1", "a2", "a3", "ax", "a5")
         while self.sent:
             sent = self.sent.pop(0)
@@ -226,8 +226,8 @@ class RequestsTests(RequestsCase):
         self.assertEqual([type(outcome) for outcome in outcomes].index(Rejected), 3)
         self.assertEqual(outcomes.count(RECEIPT), 4)
 
-    def test_one_that_does_not_pass_while_others_do(self) -> None:
-        """It is this record's trouble, not the connection's: the others need not wait for it."""
+    def test_unanswered_while_others_were_confirmed(self) -> None:
+        """The fault concerns this record, not the connection: others need not wait for it."""
         stuck = self.dispatch("a1")
         self.clock.advance(9)
         for number in range(5):
@@ -238,8 +238,8 @@ class RequestsTests(RequestsCase):
         self.assertIs(type(outcome), Retryable)
         self.assertEqual(str(outcome), "no answer within 10 s, while others were confirmed")
 
-    def test_time_is_up(self) -> None:
-        """Waiting or under way; what is answered too late is not counted, and its vehicle goes on."""
+    def test_timeout(self) -> None:
+        """Of waiting records and of those in flight; a late answer is not counted, and the vehicle goes on."""
         answers = [self.dispatch("a1"), self.dispatch("a2")]
         self.clock.advance(9.9)
         self.assertNoResult(answers[0])
@@ -257,7 +257,7 @@ class RequestsTests(RequestsCase):
         self.assertEqual(self.metrics.value("s_publish_total", "V"), 1)
         self.assertEqual(self.metrics.value("s_err", "V"), 2)
 
-    def test_nothing_leaves_before_it_begins(self) -> None:
+    def test_nothing_leaves_before_begin(self) -> None:
         self.make(begin=False)
         self.dispatch("a1", *(f"{vin}1" for vin in "bcdefgh"))
         self.clock.advance(1)
@@ -307,7 +307,7 @@ class AnyOrderTests(RequestsCase):
         st.randoms(use_true_random=False),
     )
     def test_every_record_has_one_outcome_and_stays_in_order(self, one_vehicle, requests, batches, random) -> None:
-        """Whatever the service answers in which order: nothing is lost or doubled, a vehicle's records keep their order."""
+        """Whatever the service answers, in any order: no record is lost or sent twice after a receipt, and order is kept."""
         self.make(one_vehicle=one_vehicle, requests=requests)
         taken: list[str] = []
         answers, number = [], 0
@@ -329,7 +329,7 @@ class AnyOrderTests(RequestsCase):
 
     def answer_some(self, random, taken: list[str]) -> None:
         vehicles = [text[0] for sent in self.sent for text in {one[0] for one in sent.texts}]
-        self.assertEqual(len(vehicles), len(set(vehicles)), "two requests of one vehicle under way")
+        self.assertEqual(len(vehicles), len(set(vehicles)), "two requests of one vehicle in flight")
         while self.sent and random.random() < 0.7:
             sent = self.sent.pop(random.randrange(len(self.sent)))
             for vin in {text[0] for text in sent.texts}:

@@ -1,4 +1,4 @@
-"""Bytes that the peer has not taken."""
+"""Bytes in a socket's send queue."""
 
 import socket
 from unittest import TestCase
@@ -20,6 +20,6 @@ class SendQueueTests(TestCase):
         self.theirs.recv(1000)
         self.assertEqual(unacknowledged_bytes(self.ours), 0)
 
-    def test_nothing_is_known_of_a_socket_that_is_closed(self) -> None:
+    def test_a_closed_socket_has_no_number(self) -> None:
         self.ours.close()
         self.assertIsNone(unacknowledged_bytes(self.ours))

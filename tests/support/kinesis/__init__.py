@@ -1,1 +1,1 @@
-"""Kinesis for tests: moto behind a stub that makes faults, and what a consumer gets."""
+"""Kinesis for tests: moto, a stub that injects faults, a consumer."""

@@ -1,4 +1,4 @@
-"""Stands before a Kinesis and makes the faults that an emulator does not."""
+"""A proxy before a Kinesis that injects faults which the emulator does not make."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.support.stub_server import StubServer
 class FaultStub(StubServer):
     """An HTTP server that passes requests on; started when made.
 
-    :param upstream_port: of the Kinesis, on 127.0.0.1.
-    :ivar throttled_requests: how many of the next PutRecords are refused as a whole.
-    :ivar partial_requests: how many of the next PutRecords have every third record refused, from the second on.
-    :ivar records_per_request: of each PutRecords that came, the number of its records.
+    :param upstream_port: port of the Kinesis, on 127.0.0.1.
+    :ivar throttled_requests: number of the next PutRecords that are refused as a whole.
+    :ivar partial_requests: number of the next PutRecords of which every third record is refused, from the second on.
+    :ivar records_per_request: number of records of each PutRecords so far.
     """
 
     def __init__(self, upstream_port: int) -> None:
@@ -94,7 +94,7 @@ class _Server(ThreadingHTTPServer):
         super().finish_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that was cut is no news."""
+        """Ignore errors of connections that were cut."""
 
     def cut(self) -> None:
         for connection in self._connections:
@@ -120,4 +120,4 @@ class _Requests(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 as in http.server
-        """Say nothing."""
+        """Log nothing."""

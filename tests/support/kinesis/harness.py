@@ -1,4 +1,4 @@
-"""The Kinesis sink over moto, behind a stub that makes faults."""
+"""The Kinesis sink over moto, behind a stub that injects faults."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 @cache
 def the_moto() -> Moto:
-    """One for all tests: starting takes a second. Whoever calls this stops it."""
+    """One for all tests, as starting takes a second. The caller stops it."""
     return Moto()
 
 
 class KinesisHarness(ControlledHarness, RealReactorHarness):
-    """Each test has streams of its own. The environment must hold ``moto.CREDENTIALS``."""
+    """Each test has streams of its own. The environment must contain ``moto.CREDENTIALS``."""
 
     confirmed_metric = "kinesis_publish_total"
     refused_metric = "kinesis_err"
@@ -45,27 +45,27 @@ class KinesisHarness(ControlledHarness, RealReactorHarness):
         self.reader = self.moto.client()
 
     async def set_up(self) -> None:
-        """Make the streams."""
+        """Create the streams."""
         for record_type in self.record_types:
             self.create(f"{self.namespace}_{record_type}")
 
     def create(self, stream: str) -> None:
-        """Make one stream, of two shards."""
+        """Create a stream of two shards."""
         self.reader.create_stream(StreamName=stream, ShardCount=2)
         self.reader.get_waiter("stream_exists").wait(StreamName=stream, WaiterConfig={"Delay": 1})
 
     async def tear_down(self) -> None:
-        """Let go of the stub."""
+        """Stop the stub."""
         self.stub.release()
         self.stub.go_away()
         self.reader.close()
 
     def settings(self, *, timeout_s: float, bounded: bool) -> Mapping[str, object]:  # noqa: ARG002 it has no bound
-        """The section of a sink that goes by the stub."""
+        """The section, with the stub as endpoint."""
         return {"override_host": f"http://{self.stub.address}", "delivery_timeout_s": timeout_s}
 
     def make_sink(self, context: SinkContext) -> IDispatcher:
-        """The sink as users have it, but for the environment's stream names."""
+        """The real sink, without stream names of the environment."""
         return KinesisSink(context, BotoClient, environ={})
 
     async def received(self, at_least: int) -> Sequence[Received]:

@@ -1,4 +1,4 @@
-"""moto's Kinesis: a process of its own on the loopback interface, and what a consumer gets from it."""
+"""moto's Kinesis, a process of its own on the loopback interface, and a consumer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing
 
 
 class Consumed(NamedTuple):
-    """One record as a consumer gets it."""
+    """One record at a consumer."""
 
     stream: str
     partition_key: str
@@ -23,25 +23,25 @@ class Consumed(NamedTuple):
 
 
 def missing() -> str | None:
-    """What moto lacks to be started here, for people; None when nothing is missing."""
+    """The missing requirement of moto, for people; None where all are there."""
     if importlib.util.find_spec("moto") is None or importlib.util.find_spec("flask") is None:
         return "moto not found: pip install moto flask flask-cors"
     return None
 
 
 class Moto(BrokerProcess):
-    """Started when made; what it keeps, it keeps in memory."""
+    """Started by its constructor; keeps everything in memory."""
 
     def __init__(self) -> None:
         super().__init__()
         self.start()
 
     def command(self) -> list[str]:
-        """``moto_server`` of this Python, its warnings aside."""
+        """``moto_server`` of this Python, without warnings."""
         return [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
 
     def client(self) -> Any:  # as above
-        """A client of boto3's that looks at it."""
+        """A boto3 client of it."""
         session = boto3.Session(
             aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],

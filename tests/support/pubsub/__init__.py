@@ -1,1 +1,1 @@
-"""Pub/Sub for tests: the emulator, a stand-in of our own, and what a subscriber gets."""
+"""Pub/Sub for tests: the emulator, a stand-in with faults, a subscriber."""

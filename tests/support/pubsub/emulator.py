@@ -1,4 +1,4 @@
-"""Google's Pub/Sub emulator: a process of its own on the loopback interface."""
+"""Google's Pub/Sub emulator, a process of its own on the loopback interface."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.broker_process import BrokerProcess
 
 
 def _jar() -> Path | None:
-    """The Google Cloud SDK brings it, as its component ``pubsub-emulator``."""
+    """The component ``pubsub-emulator`` of the Google Cloud SDK."""
     gcloud = shutil.which("gcloud")
     if gcloud is None:
         return None
@@ -18,7 +18,7 @@ def _jar() -> Path | None:
 
 
 def missing() -> str | None:
-    """What the emulator lacks to be started here, for people; None when nothing is missing."""
+    """The missing requirement of the emulator, for people; None where all are there."""
     if shutil.which("java") is None:
         return "java not found: install Java 17 (Debian: apt-get install openjdk-17-jre-headless)"
     if _jar() is None:
@@ -27,7 +27,7 @@ def missing() -> str | None:
 
 
 class Emulator(BrokerProcess):
-    """Started when made; it keeps its port over ``kill`` and ``start``, and forgets everything else."""
+    """Started by its constructor; keeps nothing but its port over ``kill`` and ``start``."""
 
     def __init__(self) -> None:
         super().__init__()

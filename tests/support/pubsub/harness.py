@@ -50,7 +50,7 @@ class PubsubHarness(RealReactorHarness):
         self.subscriber = Subscriber(self.host, topics, ordering=self.ordering)
 
     async def tear_down(self) -> None:
-        """Let go of the subscriber."""
+        """Close the subscriber."""
         if self.subscriber is not None:
             self.subscriber.close()
 
@@ -59,11 +59,11 @@ class PubsubHarness(RealReactorHarness):
         return {"gcp_project_id": "contract", "ordering_by_vehicle": self.ordering, "delivery_timeout_s": timeout_s}
 
     def make_sink(self, context: SinkContext) -> IDispatcher:
-        """The sink as users have it, but for the environment."""
+        """The real sink, with the server in its environment."""
         return PubsubSink(context, GrpcPublisher, environ={"PUBSUB_EMULATOR_HOST": self.host})
 
     async def received(self, at_least: int) -> Sequence[Received]:
-        """Pull."""
+        """Pull messages."""
         if self.subscriber is None:
             return []
         messages = await threads.deferToThread(self.subscriber.pull, at_least)
@@ -83,7 +83,7 @@ class StandInHarness(ControlledHarness, PubsubHarness):
         return self.server.address
 
     async def tear_down(self) -> None:
-        """End the server too."""
+        """Stop the server, too."""
         await super().tear_down()
         self.server.release()
         self.server.go_away()
@@ -107,21 +107,21 @@ class EmulatorHarness(PubsubHarness):
         self.emulator.start()
 
     async def hold(self) -> None:
-        """SIGSTOP."""
+        """Stop the process by SIGSTOP."""
         self.emulator.pause()
 
     async def release(self) -> None:
-        """SIGCONT."""
+        """Continue it by SIGCONT."""
         self.emulator.resume()
 
     async def go_away(self) -> None:
-        """SIGKILL, once the subscriber has what there is."""
+        """Kill the process by SIGKILL, once the subscriber has all messages."""
         if self.subscriber is not None:
             self.subscriber.pull(0)
         self.emulator.kill()
 
     async def come_back(self) -> None:
-        """Start it, and subscribe: it has forgotten everything."""
+        """Start it, and subscribe again: it keeps nothing."""
         self.emulator.start()
         if self.subscriber is not None:
             self.subscriber.subscribe()

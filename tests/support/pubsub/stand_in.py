@@ -1,4 +1,4 @@
-"""Pub/Sub as far as a publisher and a subscriber need it: a gRPC server on the library's own message types.
+"""The part of Pub/Sub that a publisher and a subscriber need: a gRPC server with the library's message types.
 
 For machines without Google's emulator, and for faults that the emulator does not make. It keeps what was published while it
 is away. As the service does, it refuses a request of several ordering keys.
@@ -27,11 +27,11 @@ ATTRIBUTE_LIMIT_BYTES = 1024
 
 
 class StandIn(StubServer):
-    """Started when made; what is held or delayed is each Publish.
+    """Started by its constructor. ``hold`` and ``delay_s`` concern each Publish.
 
-    :ivar refusals: status codes for the next Publishes, instead of taking them.
-    :ivar look_refusal: a status code for every GetTopic.
-    :ivar messages_per_request: of each Publish that came, the number of its messages.
+    :ivar refusals: status codes that refuse the next Publishes.
+    :ivar look_refusal: a status code that refuses every GetTopic.
+    :ivar messages_per_request: number of messages of each Publish so far.
     :ivar topics: messages by topic, in order of arrival.
     """
 

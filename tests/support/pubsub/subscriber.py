@@ -1,4 +1,4 @@
-"""What a subscriber gets."""
+"""A subscriber of several topics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CALL_TIMEOUT_S = 20.0
 
 
 class Subscriber:
-    """Subscribes to topics, which it creates where they are missing, and pulls what comes.
+    """Subscribes to topics, which it creates where they are missing, and pulls messages.
 
     :param host: ``host:port`` of an emulator.
     :ivar messages: topic and ``PubsubMessage`` of everything pulled so far, in order within a topic.
@@ -30,7 +30,7 @@ class Subscriber:
         self.subscribe()
 
     def subscribe(self) -> None:
-        """Subscribe, again after the emulator has forgotten everything."""
+        """Subscribe, for the first time or after a restart of the emulator."""
         for topic in self._topics:
             try:
                 self._call("Publisher/CreateTopic", types.Topic.pb()(name=topic), types.Topic.pb())
@@ -43,7 +43,7 @@ class Subscriber:
             self._call("Subscriber/CreateSubscription", subscription, types.Subscription.pb())
 
     def pull(self, at_least: int, timeout_s: float = 5.0) -> list[tuple[str, Any]]:
-        """All messages so far, once there are so many or the time is over."""
+        """All messages so far, once there are ``at_least`` or the time is over."""
         deadline_s = time.monotonic() + timeout_s
         self._pull_once()
         while len(self.messages) < at_least and time.monotonic() < deadline_s:
@@ -68,7 +68,7 @@ class Subscriber:
         return call(request, timeout=CALL_TIMEOUT_S, wait_for_ready=True)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._channel.close()
 
 
