@@ -19,10 +19,11 @@ def sink_sections(types: Iterable[AnySinkType]) -> Iterator[tuple[str, Any, Any]
     """
     for each in types:
         section: Any = each.settings  # an annotation
+        meaning = each.meaning or f"The sink `{each.name}`."
         if each.needs_section:
-            yield each.name, Annotated[section | None, Meta(description=each.meaning)], None
+            yield each.name, Annotated[section | None, Meta(description=meaning)], None
         else:
-            annotation = Annotated[section, Meta(description=each.meaning, extra={"null_refused": True})]
+            annotation = Annotated[section, Meta(description=meaning, extra={"null_refused": True})]
             yield each.name, annotation, field(default_factory=section)
         for key, kind in each.further_keys.items():
             yield key, kind, None

@@ -8,7 +8,6 @@ KINESIS = SinkType(
     name="kinesis",
     settings=Kinesis,
     make=imported("fleetgw.adapters.sinks.kinesis.sink:KinesisSink", "kinesis"),
-    meaning="The sink `kinesis`.",
     needs_section=True,
     check=check_kinesis,
     make_probe=imported("fleetgw.adapters.sinks.kinesis.probe:kinesis_probe", "kinesis"),

@@ -7,7 +7,6 @@ LOGGER: SinkType[Logger] = SinkType(
     name="logger",
     settings=Logger,
     make=imported("fleetgw.adapters.sinks.logger.sink:LoggerSink"),
-    meaning="The sink `logger`.",
     names_destinations=False,
     confirmation=lambda _: ConfirmsNothing("the logger confirms nothing"),
 )

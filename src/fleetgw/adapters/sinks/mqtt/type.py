@@ -15,7 +15,6 @@ MQTT = SinkType(
     name="mqtt",
     settings=Mqtt,
     make=imported("fleetgw.adapters.sinks.mqtt.sink:MqttSink", "mqtt"),
-    meaning="The sink `mqtt`.",
     needs_section=True,
     confirmation=_confirmation,
     holds=lambda mqtt: [Exclusive("client id", f"{mqtt.client_id} at {mqtt.broker}")] if mqtt.client_id else [],

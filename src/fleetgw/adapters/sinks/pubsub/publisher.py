@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
 
-LOOK_TIMEOUT_S = 10.0
+PROBE_TIMEOUT_S = 10.0
 ATTRIBUTE_BYTES = 1024
 """Longest value of an attribute that Pub/Sub takes."""
 
@@ -107,12 +107,12 @@ class GrpcPublisher:
         try:
             try:
                 self._get_topic(
-                    _GetTopicRequest(topic=destination), timeout=LOOK_TIMEOUT_S, metadata=_routing("topic", destination)
+                    _GetTopicRequest(topic=destination), timeout=PROBE_TIMEOUT_S, metadata=_routing("topic", destination)
                 )
             except grpc.RpcError as error:
                 if error.code() is not _Code.NOT_FOUND:
                     raise
-                self._create_topic(_Topic(name=destination), timeout=LOOK_TIMEOUT_S, metadata=_routing("name", destination))
+                self._create_topic(_Topic(name=destination), timeout=PROBE_TIMEOUT_S, metadata=_routing("name", destination))
                 self._created(destination)
         except grpc.RpcError as error:
             return None if error.code() in (_Code.PERMISSION_DENIED, _Code.ALREADY_EXISTS) else _meaning(error)

@@ -8,7 +8,6 @@ PUBSUB = SinkType(
     name="pubsub",
     settings=Pubsub,
     make=imported("fleetgw.adapters.sinks.pubsub.sink:PubsubSink", "pubsub"),
-    meaning="The sink `pubsub`.",
     needs_section=True,
     check=check_pubsub,
     make_probe=imported("fleetgw.adapters.sinks.pubsub.probe:pubsub_probe", "pubsub"),

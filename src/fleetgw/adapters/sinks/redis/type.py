@@ -8,7 +8,6 @@ REDIS = SinkType(
     name="redis",
     settings=Redis,
     make=imported("fleetgw.adapters.sinks.redis.sink:RedisSink", "redis"),
-    meaning="The sink `redis`.",
     needs_section=True,
     check=check_redis,
     make_probe=imported("fleetgw.adapters.sinks.redis.probe:redis_probe", "redis"),

@@ -16,7 +16,6 @@ ZMQ = SinkType(
     name="zmq",
     settings=Zmq,
     make=imported("fleetgw.adapters.sinks.zmq.sink:ZmqSink", "zmq"),
-    meaning="The sink `zmq`.",
     needs_section=True,
     confirmation=lambda _: ConfirmsHandOver("zmq confirms no more than that the socket has taken a record"),
     holds=_holds,
