@@ -1,4 +1,4 @@
-"""Both Kafka sinks against a real Apache Kafka, which these tests start, hang, kill and start again."""
+"""Both Kafka sinks against a real Apache Kafka, which these tests start, pause, kill and restart."""
 
 import atexit
 import gc
@@ -47,7 +47,7 @@ BATCH = 25
 
 @cache
 def the_broker() -> KafkaBroker:
-    """One for all tests: starting takes seconds."""
+    """One broker for all tests: starting takes seconds."""
     needed(missing(JARS))
     broker = KafkaBroker(JARS, MAX_MESSAGE_BYTES)
     atexit.register(broker.stop)
@@ -55,7 +55,7 @@ def the_broker() -> KafkaBroker:
 
 
 class ApacheKafkaHarness(KafkaHarness):
-    refused_payload = bytes(MAX_MESSAGE_BYTES * 2)  # the client lets it pass, the broker does not
+    refused_payload = bytes(MAX_MESSAGE_BYTES * 2)  # the client accepts it, the broker does not
 
     @property
     def servers(self) -> str:
@@ -83,13 +83,13 @@ class ApacheKafkaHarness(KafkaHarness):
 
 
 def records_of(batch: int) -> list[Record]:
-    """Those of four vehicles."""
+    """A batch of records, of four vehicles."""
     numbers = range(batch * BATCH, (batch + 1) * BATCH)
     return [make_record(f"VIN{number % 4}", f"tx-{number}", payload=b"payload of %d" % number) for number in numbers]
 
 
 async def stream(delivery: Delivery, batches: Iterable[int]) -> None:
-    """One batch each 20 ms; ends when every record has its receipt."""
+    """Dispatch one batch every 20 ms; ends when every record has its receipt."""
     for batch in batches:
         delivery.begin(records_of(batch))
         await pause(0.02)
@@ -97,7 +97,7 @@ async def stream(delivery: Delivery, batches: Iterable[int]) -> None:
 
 
 class ApacheKafkaTests(DispatcherContract, KafkaWireContract):
-    """What both clients must do."""
+    """The tests of both clients."""
 
     client: str
     vectors = VECTORS
@@ -109,8 +109,8 @@ class ApacheKafkaTests(DispatcherContract, KafkaWireContract):
     def make_harness(self) -> ApacheKafkaHarness:
         return ApacheKafkaHarness(self.client)
 
-    def test_a_password_that_is_replaced_in_its_file(self) -> Deferred[None]:
-        """The sink reads it again by itself, as it is not let in with the old one."""
+    def test_a_replaced_password_file_is_used(self) -> Deferred[None]:
+        """The sink reads it again by itself when the broker refuses the old password."""
         return Deferred.fromCoroutine(self._replace_password())
 
     async def _replace_password(self) -> None:
@@ -142,7 +142,7 @@ class ApacheKafkaTests(DispatcherContract, KafkaWireContract):
                 await harness.tear_down()
 
     def test_broker_killed_mid_stream(self) -> Deferred[None]:
-        """SIGKILL twice while records stream: what has a receipt is in the log, nothing strange is, fresh records pass."""
+        """SIGKILL twice while records stream: every record with a receipt is in the log, no others are, new records pass."""
         return Deferred.fromCoroutine(self._kill_mid_stream())
 
     async def _kill_mid_stream(self) -> None:
@@ -174,16 +174,16 @@ class ApacheKafkaTests(DispatcherContract, KafkaWireContract):
         in_log = [Received(record.key.decode(), record.value) for record in consumed]
         with_receipt = {Received(record.vin, record.payload) for record in delivery.confirmed}
         self.assertEqual(len(delivery.confirmed), len(issued), "one receipt a record")
-        self.assertEqual(with_receipt - set(in_log), set(), "a receipt, and not in the log")
-        self.assertEqual(set(in_log) - issued, set(), "in the log, and never issued")
+        self.assertEqual(with_receipt - set(in_log), set(), "records with a receipt that are not in the log")
+        self.assertEqual(set(in_log) - issued, set(), "records in the log that were never dispatched")
         self.assertEqual(with_receipt, issued)
         duplicates = len(in_log) - len(issued)
-        self.assertLessEqual(duplicates, delivery.retried + 2 * 1000, "more duplicates than were under way at two kills")
+        self.assertLessEqual(duplicates, delivery.retried + 2 * 1000, "more duplicates than records in flight at two kills")
 
 
 @cache
 def the_strict_broker() -> KafkaBroker:
-    """One that creates no topics by itself."""
+    """A broker that creates no topics by itself."""
     needed(missing(JARS))
     broker = KafkaBroker(JARS, MAX_MESSAGE_BYTES, creates_topics=False)
     atexit.register(broker.stop)
@@ -191,7 +191,7 @@ def the_strict_broker() -> KafkaBroker:
 
 
 class Acks:
-    """Whoever waits for records."""
+    """Collects the confirmed records."""
 
     def __init__(self) -> None:
         self.txids: list[bytes] = []
@@ -201,14 +201,14 @@ class Acks:
 
 
 class MissingTopicTests(TestCase):
-    """One topic of a sink is missing: a lane over it, and the other topic."""
+    """A lane to a sink of which one of two topics is missing."""
 
     timeout = 120
     client: Client = "confluent-kafka"
     quick: Mapping[str, object] = {"topic.metadata.propagation.max.ms": 500}
 
-    def test_the_other_topics_records_pass_all_along(self) -> Deferred[None]:
-        """And those of the missing one do once it is there; until then the sink is not ready, and says why."""
+    def test_records_of_the_other_topic_pass_meanwhile(self) -> Deferred[None]:
+        """Records of the missing topic pass once it exists; until then the sink is not ready, with the reason."""
         return Deferred.fromCoroutine(self._missing_topic())
 
     async def _missing_topic(self) -> None:
@@ -258,7 +258,7 @@ class MissingTopicKafkaPythonTests(MissingTopicTests):
 class ConfluentKafkaTests(ApacheKafkaTests, TestCase):
     client = "confluent-kafka"
 
-    def test_wrong_credentials_are_what_readiness_says(self) -> Deferred[None]:
+    def test_readiness_names_wrong_credentials(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._log_in_wrongly())
 
     async def _log_in_wrongly(self) -> None:
@@ -289,7 +289,7 @@ class ExampleTests(TestCase):
     timeout = 120
 
     def test_the_example_consumer_shows_records(self) -> Deferred[None]:
-        """It is there before the topic is, and shows a field of a later version by its number."""
+        """It starts before the topic exists, and shows a field of a later version by its number."""
         return Deferred.fromCoroutine(self._example())
 
     async def _example(self) -> None:

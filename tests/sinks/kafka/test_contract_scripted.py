@@ -1,4 +1,4 @@
-"""Both Kafka sinks keep the contract over clients that do what a test says, on a clock that a test advances."""
+"""Both Kafka sinks keep the contract over scripted clients, on a clock that the test advances."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -45,7 +45,7 @@ class Future:
 
 
 class Broker:
-    """What both scripted clients send to."""
+    """The broker that both scripted clients send to."""
 
     def __init__(self) -> None:
         self.log: list[Received] = []
@@ -57,8 +57,8 @@ class Broker:
         return not self.down and not self.held
 
 
-class Placed:
-    """A message that the broker has said the place of, or not."""
+class ReportedMessage:
+    """A delivery report's message, with its offset or without."""
 
     def __init__(self, offset: int | None) -> None:
         self._offset = offset
@@ -101,7 +101,7 @@ class ScriptedConfluentProducer:
         for deadline_s, record, report in queue:
             if broker.confirms:
                 broker.log.append(record)
-                report(None, Placed(len(broker.log)))
+                report(None, ReportedMessage(len(broker.log)))
             elif self.purged:
                 report(KafkaError(KafkaError._PURGE_QUEUE), None)
             elif deadline_s <= self.clock.seconds():
@@ -116,7 +116,7 @@ class ScriptedConfluentProducer:
 
 
 class ScriptedKafkaPythonProducer:
-    """``kafka.KafkaProducer`` as far as the sink uses it; what happens on its network thread happens on the clock."""
+    """``kafka.KafkaProducer`` as far as the sink uses it; timers of the clock replace its network thread."""
 
     def __init__(self, broker: Broker, clock: Clock, **arguments: object) -> None:
         if broker.down:
@@ -148,7 +148,7 @@ class ScriptedKafkaPythonProducer:
             self.clock.callLater(0.01, self._settle, future, deadline_s, record)
 
     def flush(self, timeout: float | None = None) -> None:
-        raise KafkaTimeoutError("something is still under way")
+        raise KafkaTimeoutError("records are still in flight")
 
     def close(self, timeout: float) -> None:
         if not timeout:
@@ -157,7 +157,7 @@ class ScriptedKafkaPythonProducer:
 
 
 class InlineWorker:
-    """Does a job when it is given."""
+    """Runs each job at once."""
 
     def __init__(self, name: str) -> None:
         self.name = name

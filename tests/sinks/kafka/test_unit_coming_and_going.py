@@ -49,7 +49,7 @@ class ComingAndGoingTests(SynchronousTestCase):
             self.broker.down = False
             kept = len(self.broker.log)
             self.pass_time(1)
-            self.assertIsInstance(sink.readiness(), Ready, "without a record to try it with")
+            self.assertIsInstance(sink.readiness(), Ready, "without a record in flight")
             answer = sink.dispatch([make_record(txid=f"there-{number}")])
             self.pass_time(7)
             self.assertEqual(self.successResultOf(answer), [RECEIPT])
@@ -66,15 +66,15 @@ class ComingAndGoingTests(SynchronousTestCase):
         return ConfluentKafkaSink(self.context, partial(scripted.ScriptedConfluentProducer, self.broker, self.clock))
 
     def kafka_python(self) -> IDispatcher:
-        self.patch(producer_thread, "answers", lambda _server: not self.broker.down)
+        self.patch(producer_thread, "is_listening", lambda _server: not self.broker.down)
         make = partial(scripted.ScriptedKafkaPythonProducer, self.broker, self.clock)
         return KafkaPythonSink(self.context, make, scripted.InlineWorker)
 
     def test_confluent(self) -> None:
         self.check(self.confluent())
 
-    def test_kafka_python_says_so_before_its_records_time_out(self) -> None:
-        self.patch(producer_thread, "answers", lambda _server: not self.broker.down)
+    def test_kafka_python_is_not_ready_before_its_records_time_out(self) -> None:
+        self.patch(producer_thread, "is_listening", lambda _server: not self.broker.down)
         settings = {**SETTINGS, "message.timeout.ms": 300_000}
         context = SinkContext("kafka", settings, "ns", ("V",), self.clock, ReadableMetrics(), self.log)
         make = partial(scripted.ScriptedKafkaPythonProducer, self.broker, self.clock)
@@ -84,8 +84,8 @@ class ComingAndGoingTests(SynchronousTestCase):
         waiting = sink.dispatch([make_record()])
         self.pass_time(3.5)
         self.assertNoResult(waiting)
-        self.assertEqual(sink.readiness(), NotReady("127.0.0.1:1: no broker takes connections"))
-        self.assertEqual(self.log.fields_of("kafka_err")[0]["error"], "no broker takes connections")
+        self.assertEqual(sink.readiness(), NotReady("127.0.0.1:1: no broker accepts connections"))
+        self.assertEqual(self.log.fields_of("kafka_err")[0]["error"], "no broker accepts connections")
         self.broker.down = False
         self.pass_time(1.1)
         self.assertIsInstance(sink.readiness(), Ready)

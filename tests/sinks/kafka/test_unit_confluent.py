@@ -1,4 +1,4 @@
-"""What only librdkafka's sink does: refused properties, fatal errors, requests that are too large as a whole."""
+"""The sink on librdkafka alone: refused properties, fatal errors, requests that are too large as a whole."""
 
 import json
 import threading
@@ -46,8 +46,8 @@ def context(settings: dict, sink_reactor: object = None, log: ReadableLog | None
 
 
 class EndTests(SynchronousTestCase):
-    def test_librdkafka_is_ended_on_another_thread(self) -> None:
-        """It waits for its threads, and one of them may wait for a name server. The test hangs if the sink waits as well."""
+    def test_librdkafka_is_destroyed_on_another_thread(self) -> None:
+        """Its end waits for its threads, and one may wait for a name server. The test hangs if the sink waits as well."""
         answered = threading.Event()
         ended_on: list[threading.Thread] = []
 
@@ -86,7 +86,7 @@ class PropertiesTests(SynchronousTestCase):
         )
         self.assertIn('No such configuration property: "no.such"', str(error))
 
-    def test_records_come_in_batches_so_the_client_lingers_less_unless_told(self) -> None:
+    def test_the_client_lingers_less_by_default_because_records_come_in_batches(self) -> None:
         for settings, lingers in (({}, {"linger.ms": "1"}), ({"linger.ms": 7}, {"linger.ms": "7"}), (LINGER_20, LINGER_20)):
             made: list[dict] = []
             sink = ConfluentKafkaSink(context({"bootstrap.servers": "127.0.0.1:1"} | settings), recording(made))
@@ -106,7 +106,7 @@ class PropertiesTests(SynchronousTestCase):
         paths = {problem.path for problem in caught.exception.problems}
         self.assertEqual(paths, {"kafka.acks", "kafka.x", "kafka.bootstrap.servers", "kafka.transactional.id"})
 
-    def test_the_go_clients_own_and_what_breaks_receipts_is_left_out_with_a_warning(self) -> None:
+    def test_properties_of_the_go_client_or_against_receipts_are_ignored_with_a_warning(self) -> None:
         ignored = {
             "go.delivery.reports": False,
             "go.batch.producer": True,
@@ -141,7 +141,7 @@ class PropertiesTests(SynchronousTestCase):
 
 
 class ReadinessTests(SynchronousTestCase):
-    """What librdkafka says of its brokers, and what is made of it."""
+    """Readiness by the errors and statistics that librdkafka reports."""
 
     def setUp(self) -> None:
         made: list[dict] = []
@@ -149,13 +149,13 @@ class ReadinessTests(SynchronousTestCase):
         self.successResultOf(self.sink.start())
         (self.properties,) = made
 
-    def hears(self, *errors: tuple[int, str]) -> str:
+    def reason(self, *errors: tuple[int, str]) -> str:
         for code, text in errors:
             self.properties["error_cb"](KafkaError(code, text))
         readiness = self.sink.readiness()
         return readiness.reason if isinstance(readiness, NotReady) else ""
 
-    def test_says_why_all_brokers_are_down(self) -> None:
+    def test_the_reason_is_the_last_error_of_a_broker(self) -> None:
         for code, text in (
             (KafkaError._AUTHENTICATION, "Invalid username or password"),
             (KafkaError._SSL, "SSL handshake failed"),
@@ -163,25 +163,25 @@ class ReadinessTests(SynchronousTestCase):
             (KafkaError._TRANSPORT, "Connection refused"),
         ):
             with self.subTest(text):
-                self.assertIn(text, self.hears((code, text), (KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")))
-                self.assertIn(text, self.hears((KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")))
+                self.assertIn(text, self.reason((code, text), (KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")))
+                self.assertIn(text, self.reason((KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")))
 
-    def test_says_what_is_known_now(self) -> None:
-        """That all are down is said once only, whatever happens next."""
-        self.hears((KafkaError._TRANSPORT, "Connection refused"), (KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
-        self.assertIn("Invalid password", self.hears((KafkaError._AUTHENTICATION, "Invalid password")))
+    def test_the_reason_changes_with_each_error(self) -> None:
+        """librdkafka reports only once that all brokers are down."""
+        self.reason((KafkaError._TRANSPORT, "Connection refused"), (KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+        self.assertIn("Invalid password", self.reason((KafkaError._AUTHENTICATION, "Invalid password")))
         self.properties["stats_cb"]('{"brokers":{"a":{"state":"UP"}}}')
-        self.assertEqual(self.hears(), "")
-        self.assertEqual(self.hears((KafkaError._TRANSPORT, "Disconnected")), "", "there may be other brokers")
+        self.assertEqual(self.reason(), "")
+        self.assertEqual(self.reason((KafkaError._TRANSPORT, "Disconnected")), "", "there may be other brokers")
 
-    def test_an_old_reason_is_forgotten(self) -> None:
-        self.hears((KafkaError._AUTHENTICATION, "Invalid password"))
+    def test_a_connection_clears_the_reason(self) -> None:
+        self.reason((KafkaError._AUTHENTICATION, "Invalid password"))
         self.properties["stats_cb"]('{"brokers":{"a":{"state":"UP"}}}')
-        self.assertIn("1/1 brokers", self.hears((KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")))
+        self.assertIn("1/1 brokers", self.reason((KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")))
 
 
-class LogThatTells(ReadableLog):
-    """``idempotence_off`` fires when the sink has gone on without, after it has said so."""
+class IdempotenceLog(ReadableLog):
+    """``idempotence_off`` fires once the sink uses a client without idempotence."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ class LogThatTells(ReadableLog):
 
 
 class DyingProducer:
-    """Fails fatally, and when its records are purged has just heard that they are too large together; the next one works."""
+    """The first one fails fatally, and reports purged records as too large together; the next one works."""
 
     made: ClassVar[int] = 0
 
@@ -242,14 +242,14 @@ class ReplacedProducerTests(SynchronousTestCase):
         self.successResultOf(sink.stop())
 
 
-class FarProducer:
-    """Reports some time after it was given a record."""
+class SlowProducer:
+    """Reports on a record some time after it was produced."""
 
     def __init__(self, clock: ThreadlessReactor, takes_s: float) -> None:
         self.clock = clock
         self.takes_s = takes_s
         self.reports: list[tuple[float, Callable]] = []
-        self.looks = 0
+        self.polls = 0
 
     def __len__(self) -> int:
         return len(self.reports)
@@ -258,7 +258,7 @@ class FarProducer:
         self.reports.append((self.clock.seconds() + self.takes_s, arguments[4]))
 
     def poll(self, _timeout: float) -> None:
-        self.looks += 1
+        self.polls += 1
         while self.reports and self.reports[0][0] <= self.clock.seconds():
             self.reports.pop(0)[1](None, self)
 
@@ -268,15 +268,15 @@ class FarProducer:
         return 0
 
 
-class LookTests(SynchronousTestCase):
-    def test_reports_are_looked_for_when_they_come_though_timers_are_late(self) -> None:
-        for takes_s, looks in ((0.0043, 2.5), (0.0087, 3.5)):
+class PollTests(SynchronousTestCase):
+    def test_polls_find_reports_soon_though_timers_are_late(self) -> None:
+        for takes_s, polls in ((0.0043, 2.5), (0.0087, 3.5)):
             with self.subTest(takes_s=takes_s):
-                self.deliver(takes_s, looks)
+                self.deliver(takes_s, polls)
 
-    def deliver(self, takes_s: float, looks: float) -> None:
+    def deliver(self, takes_s: float, polls: float) -> None:
         clock = ThreadlessReactor()
-        producer = FarProducer(clock, takes_s)
+        producer = SlowProducer(clock, takes_s)
         sink = ConfluentKafkaSink(context({}, clock), lambda *_, **__: producer)
         self.successResultOf(sink.start())
         waits_s = []
@@ -288,7 +288,7 @@ class LookTests(SynchronousTestCase):
                 clock.advance(due_s - clock.seconds() + 0.0007)
             waits_s.append(clock.seconds() - before_s)
         self.assertLess(sum(waits_s[100:]) / 100, takes_s + 0.0015)
-        self.assertLess(producer.looks / 200, looks)
+        self.assertLess(producer.polls / 200, polls)
         self.successResultOf(sink.stop())
 
 
@@ -298,7 +298,7 @@ class BrokerErrorTests(TestCase):
     def setUp(self) -> None:
         self.cluster = MockCluster()
         self.addCleanup(self.cluster.close)
-        self.log = LogThatTells()
+        self.log = IdempotenceLog()
 
     async def started(self, **settings: object) -> ConfluentKafkaSink:
         quick = {"bootstrap.servers": self.cluster.servers, "statistics.interval.ms": 100, **settings}
@@ -306,14 +306,14 @@ class BrokerErrorTests(TestCase):
         await sink.start()
         return sink
 
-    def test_a_request_that_is_too_large_is_tried_record_by_record(self) -> Deferred[None]:
+    def test_the_records_of_a_request_that_is_too_large_are_sent_one_by_one(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._too_large())
 
     async def _too_large(self) -> None:
         sink = await self.started(**{"linger.ms": 50})
         records = [make_record("VIN", f"tx-{number}", payload=b"%d" % number) for number in range(4)]
         await sink.dispatch(records)
-        # The request as a whole is refused, then the second of the four when they come alone.
+        # The whole request is refused, then the second of the four records in a request of its own.
         self.cluster.fail_requests(PRODUCE, MESSAGE_TOO_LARGE, 0, MESSAGE_TOO_LARGE, 0, 0)
         outcomes = await sink.dispatch(records)
         await sink.stop()
@@ -323,14 +323,17 @@ class BrokerErrorTests(TestCase):
         values = [record.value for record in consume(self.cluster.servers, ["ns_V"], 7)]
         self.assertEqual(values, [b"0", b"1", b"2", b"3", b"0", b"2", b"3"])
 
-    def test_a_record_that_only_a_later_ones_success_speaks_for_is_not_confirmed(self) -> Deferred[None]:
-        """librdkafka reports it as delivered, although the broker refused it: a new partition takes any sequence number."""
-        return Deferred.fromCoroutine(self._spoken_for())
+    def test_a_record_without_an_offset_is_not_confirmed(self) -> Deferred[None]:
+        """librdkafka reports it as delivered when a later one is, although the broker has refused it.
 
-    async def _spoken_for(self) -> None:
+        A new partition accepts any first sequence number.
+        """
+        return Deferred.fromCoroutine(self._without_offset())
+
+    async def _without_offset(self) -> None:
         sink = await self.started(**{"batch.num.messages": 1, "linger.ms": 0})
         await sink.dispatch([make_record("VIN", payload=b"warm")])
-        self.cluster.answer_after(100)  # all three are under way when the first is refused
+        self.cluster.answer_after(100)  # all three are in flight when the first is refused
         self.cluster.fail_requests(PRODUCE, NOT_LEADER)
         records = [make_record("VIN", f"tx-{number}", payload=b"%d" % number) for number in range(3)]
         outcomes = await sink.dispatch(records)
@@ -341,7 +344,7 @@ class BrokerErrorTests(TestCase):
         self.assertEqual(outcomes[1:], [RECEIPT] * 2)
         self.assertIsInstance(outcomes[0], Retryable)
 
-    def test_a_broker_that_grants_no_idempotence_is_used_without(self) -> Deferred[None]:
+    def test_a_broker_that_permits_no_idempotence_is_used_without(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._no_idempotence())
 
     async def _no_idempotence(self) -> None:

@@ -1,4 +1,4 @@
-"""Certificates, keys and passwords that are replaced while the gateway runs; clients that are let go of."""
+"""Certificates, keys and passwords that are replaced while the gateway runs, and clients that are destroyed."""
 
 import gc
 import tempfile
@@ -17,7 +17,7 @@ from fleetgw.adapters.sinks.kafka import kafka_library
 from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
 from fleetgw.adapters.sinks.kafka.kafka_library import IllegalStateError, KafkaError, KafkaTimeoutError
 from fleetgw.adapters.sinks.kafka.kafka_python import KafkaPythonSink
-from fleetgw.adapters.sinks.kafka.producers import let_go, make_producer
+from fleetgw.adapters.sinks.kafka.producers import destroy, make_producer
 from fleetgw.adapters.sinks.kafka.properties import confluent_properties
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import NotConnected, Retryable
@@ -61,7 +61,7 @@ class ConfluentTests(CredentialCase):
     def dispatch(self, txid: str = "1"):
         return self.sink.dispatch([make_record(txid=txid)])
 
-    def test_another_client_reads_them(self) -> None:
+    def test_another_client_uses_changed_credentials(self) -> None:
         self.assertTrue(IReloadable.providedBy(self.sink))
         self.assertEqual(self.sink.reload(), [])
         self.password.write_text("second\n")
@@ -75,7 +75,7 @@ class ConfluentTests(CredentialCase):
         self.certificate.write_text("second")
         self.assertEqual(self.sink.reload(), [str(self.certificate)])
 
-    def test_what_is_under_way_is_ended_by_the_old_client(self) -> None:
+    def test_the_old_client_finishes_the_records_in_flight(self) -> None:
         self.broker.held = True
         answer = self.dispatch("1")
         self.password.write_text("second")
@@ -89,8 +89,8 @@ class ConfluentTests(CredentialCase):
         self.dispatch("3")
         self.assertEqual([len(producer) for producer in self.made], [0, 1])
 
-    def test_without_a_broker_they_are_looked_at_every_second(self) -> None:
-        """And what the old client holds is given back, to be sent by the next."""
+    def test_without_a_broker_files_are_checked_every_second(self) -> None:
+        """Records in flight with the old client become retryable."""
         self.broker.down = True
         answer = self.dispatch()
         self.clock.pump([0.1] * 10)
@@ -107,8 +107,8 @@ class ConfluentTests(CredentialCase):
         self.clock.pump([0.1] * 5)
         self.assertEqual(self.sink.readiness(), Ready())
 
-    def test_a_time_out_of_the_old_client_is_not_held_against_the_next(self) -> None:
-        """The next client is connected before its first statistics: these never say that there is no broker."""
+    def test_a_timeout_of_the_old_client_does_not_count_for_the_next(self) -> None:
+        """The next client is connected before its first statistics, which therefore always have a broker."""
         self.broker.down = True
 
         def replace(_: object) -> None:
@@ -123,8 +123,8 @@ class ConfluentTests(CredentialCase):
         self.assertEqual(len(self.made), 2)
         self.assertEqual(self.sink.readiness(), Ready())
 
-    def test_without_a_broker_for_long_the_bootstrap_servers_are_asked_again(self) -> None:
-        """All brokers may have new addresses; not while there is one, and once a minute at most."""
+    def test_after_a_long_outage_the_bootstrap_servers_are_asked_again(self) -> None:
+        """All brokers may have new addresses. At most once a minute, and never while a broker is connected."""
         self.clock.pump([1.0] * 200)
         self.assertEqual(len(self.made), 1)
         self.broker.down = True
@@ -138,7 +138,7 @@ class ConfluentTests(CredentialCase):
         self.assertEqual(len(self.made), 3)
         self.assertEqual(self.made[0].conf["sasl.password"], self.made[2].conf["sasl.password"])
 
-    def test_a_file_that_cannot_be_used_leaves_the_old_client(self) -> None:
+    def test_a_file_that_cannot_be_used_leaves_the_old_client_in_use(self) -> None:
         self.password.write_text("")
         for _ in range(2):
             with self.assertRaisesRegex(UnusableSecretFile, f"{self.password} is empty"):
@@ -148,8 +148,8 @@ class ConfluentTests(CredentialCase):
         self.password.write_text("second")
         self.assertEqual(self.sink.reload(), [str(self.password)])
 
-    def test_one_that_times_out_while_others_are_confirmed(self) -> None:
-        """Only its vehicle waits: ``NotConnected`` would stop them all."""
+    def test_a_timeout_while_others_are_confirmed_is_retryable(self) -> None:
+        """``NotConnected`` would make all records wait, not only those with its ordering key."""
         for others, expected in ((True, Retryable), (False, NotConnected)):
             self.broker.held = True
             stuck = self.dispatch("stuck")
@@ -167,7 +167,7 @@ class ConfluentTests(CredentialCase):
             (outcome,) = self.successResultOf(stuck)
             self.assertEqual((type(outcome), isinstance(self.sink.readiness(), Ready)), (expected, others))
 
-    def test_stopped_with_a_successor(self) -> None:
+    def test_a_sink_with_a_successor_can_be_stopped(self) -> None:
         self.broker.held = True
         self.dispatch()
         self.password.write_text("second")
@@ -177,8 +177,8 @@ class ConfluentTests(CredentialCase):
         self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_clients_made_anew_leave_nothing(self) -> None:
-        """Without the collector, which hardly runs."""
+    def test_replaced_clients_leave_nothing_in_memory(self) -> None:
+        """Even without the garbage collector, which rarely runs."""
         gone = []
         gc.disable()
         self.addCleanup(gc.enable)
@@ -194,9 +194,9 @@ class ConfluentTests(CredentialCase):
         self.assertEqual(sum(each() is not None for each in gone), 1)
 
 
-class LettingGoTests(SynchronousTestCase):
-    def test_the_reactor_does_not_wait_for_a_clients_threads(self) -> None:
-        """One of these may wait for a name server."""
+class DestroyTests(SynchronousTestCase):
+    def test_the_reactor_does_not_wait_for_the_threads_of_a_client(self) -> None:
+        """One of them may wait for a name server."""
         thread_of_end: list[int] = []
         ended = threading.Event()
 
@@ -205,26 +205,26 @@ class LettingGoTests(SynchronousTestCase):
                 thread_of_end.append(threading.get_ident())
                 ended.set()
 
-        let_go([Client()])  # type: ignore[list-item]  # it has to be destroyed only
+        destroy([Client()])  # type: ignore[list-item]  # any object that is destroyed
         ended.wait(10)
         self.assertNotEqual(thread_of_end, [threading.get_ident()])
 
 
 class DefaultTests(SynchronousTestCase):
-    def test_a_broker_that_is_back_is_found_soon_unless_told(self) -> None:
+    def test_the_reconnect_pause_is_short_by_default(self) -> None:
         read = partial(confluent_properties, "kafka", log=ReadableLog())
         self.assertEqual(read(settings={})["reconnect.backoff.max.ms"], "500")
         self.assertEqual(read(settings={"reconnect.backoff.max.ms": 9000})["reconnect.backoff.max.ms"], "9000")
         self.assertNotIn("reconnect.backoff.max.ms", read(settings={"reconnect.backoff.ms": 2000}))
 
-    def test_the_known_brokers_are_kept_while_all_are_down_unless_told(self) -> None:
-        """librdkafka's ``rebootstrap`` would connect, and look for leaders, once a second only."""
+    def test_the_known_brokers_are_kept_by_default_while_all_are_down(self) -> None:
+        """librdkafka's ``rebootstrap`` would connect, and ask for leaders, on a timer of one second."""
         read = partial(confluent_properties, "kafka", log=ReadableLog())
         self.assertEqual(read(settings={})["metadata.recovery.strategy"], "none")
         told = {"metadata.recovery.strategy": "rebootstrap"}
         self.assertEqual(read(settings=told)["metadata.recovery.strategy"], "rebootstrap")
 
-    def test_the_client_takes_our_defaults(self) -> None:
+    def test_librdkafka_accepts_the_defaults(self) -> None:
         make_producer(Producer, "kafka", confluent_properties("kafka", {}, ReadableLog()), {}, ReadableLog())
 
 
@@ -290,8 +290,8 @@ class LibraryClient:
 
 
 class KafkaPythonLibraryTests(SynchronousTestCase):
-    def test_a_producer_that_cannot_be_made_leaves_no_sockets(self) -> None:
-        """One is tried every second while no broker is there; the collector hardly runs."""
+    def test_a_producer_that_cannot_be_made_leaves_no_sockets_open(self) -> None:
+        """One is made every second without a broker, and the garbage collector rarely runs."""
         self.patch(kafka_library, "KafkaNetClient", LibraryClient)
         self.patch(LibraryClient, "closed", 0)
         with self.assertRaises(KafkaError):
@@ -320,7 +320,7 @@ class KafkaPythonTests(CredentialCase):
         self.workers[0].work()
         self.clock.advance(0)
 
-    def test_another_client_reads_them(self) -> None:
+    def test_another_client_uses_changed_credentials(self) -> None:
         self.assertTrue(IReloadable.providedBy(self.sink))
         self.assertEqual(self.sink.reload(), [])
         self.password.write_text("second\n")
@@ -330,7 +330,7 @@ class KafkaPythonTests(CredentialCase):
         self.assertEqual([made.closed for made in self.made], [True, False])
         self.assertEqual(self.sink.readiness(), Ready())
 
-    def test_a_file_that_cannot_be_used_leaves_the_old_client(self) -> None:
+    def test_a_file_that_cannot_be_used_leaves_the_old_client_in_use(self) -> None:
         self.certificate.unlink()
         for _ in range(2):
             with self.assertRaisesRegex(Exception, "cannot read"):
@@ -338,8 +338,8 @@ class KafkaPythonTests(CredentialCase):
         self.work()
         self.assertEqual([made.closed for made in self.made], [False])
 
-    def test_they_are_looked_at_while_nothing_is_confirmed(self) -> None:
-        """The library tries for minutes with the old ones, and tells nobody."""
+    def test_files_are_checked_while_nothing_is_confirmed(self) -> None:
+        """The library retries for minutes with the old credentials, and does not report it."""
         self.sink.dispatch([make_record(txid="1")])
         self.work()
         self.password.write_text("second")
@@ -348,8 +348,8 @@ class KafkaPythonTests(CredentialCase):
         self.assertEqual([made.arguments["sasl_plain_password"] for made in self.made], ["first", "second"])
         self.assertEqual(self.log.fields_of("credentials_reloaded")[0]["files"], [str(self.password)])
 
-    def test_what_the_old_client_cannot_send_is_offered_again(self) -> None:
-        """Its ``close`` gives up where it cannot flush, and leaves all as it is."""
+    def test_records_that_the_old_client_cannot_send_are_retryable(self) -> None:
+        """The library's ``close`` leaves the client open when it cannot flush."""
         answer = self.sink.dispatch([make_record(txid="1")])
         self.work()
         self.made[0].stuck = True
@@ -359,7 +359,7 @@ class KafkaPythonTests(CredentialCase):
         self.assertEqual([made.closed for made in self.made], [True, False])
         self.assertIsInstance(self.successResultOf(answer)[0], NotConnected)
 
-    def test_they_are_not_looked_at_while_records_are_confirmed(self) -> None:
+    def test_files_are_not_checked_while_records_are_confirmed(self) -> None:
         self.password.write_text("second")
         for _ in range(5):
             self.sink.dispatch([make_record(txid="1")])
@@ -369,8 +369,8 @@ class KafkaPythonTests(CredentialCase):
             self.work()
         self.assertEqual(len(self.made), 1)
 
-    def test_one_that_times_out_while_others_are_confirmed(self) -> None:
-        """Only its vehicle waits: ``NotConnected`` would stop them all."""
+    def test_a_timeout_while_others_are_confirmed_is_retryable(self) -> None:
+        """``NotConnected`` would make all records wait, not only those with its ordering key."""
         for others, expected in ((True, Retryable), (False, NotConnected)):
             stuck = self.sink.dispatch([make_record(txid="stuck")])
             self.work()
@@ -388,19 +388,19 @@ class KafkaPythonTests(CredentialCase):
             self.assertEqual((type(outcome), isinstance(self.sink.readiness(), Ready)), (expected, others))
             self.made[0].sent.clear()
 
-    def test_stopping_is_given_up_while_a_look_is_under_way(self) -> None:
+    def test_stopping_can_be_cancelled_during_a_probe(self) -> None:
         answer = self.sink.dispatch([make_record(txid="1")])
         self.work()
         self.clock.pump([1, 1])
-        self.clock.advance(1)  # nothing is confirmed: a look begins
+        self.clock.advance(1)  # nothing is confirmed: a probe begins
         stopped = self.sink.stop()
         self.assertNoResult(stopped)
         stopped.cancel()
         self.successResultOf(stopped)
         self.assertNotEqual(self.successResultOf(answer), [RECEIPT])
 
-    def test_stopping_does_not_wait_for_a_look(self) -> None:
-        """Which may wait for a name server."""
+    def test_stopping_does_not_wait_for_a_probe(self) -> None:
+        """A probe may wait for a name server."""
         self.password.write_text("second")
         self.sink.reload()
         self.successResultOf(self.sink.stop())

@@ -1,4 +1,4 @@
-"""How librdkafka's properties become kafka-python's arguments, and keys partitions."""
+"""librdkafka's properties as kafka-python's arguments, and its partitioners."""
 
 import tempfile
 from pathlib import Path
@@ -84,7 +84,7 @@ class ArgumentsTests(TestCase):
         self.assertIs(arguments["enable_idempotence"], False)
         self.assertEqual(log.fields_of("kafka_property_ignored")[0]["property"], "kafka.enable.idempotence")
 
-    def test_what_has_no_counterpart_is_named_in_a_warning(self) -> None:
+    def test_a_property_without_counterpart_is_named_in_a_warning(self) -> None:
         log = ReadableLog()
         plan(log, batch_num_messages=10, statistics_interval_ms=5, debug="all", no_such=1)
         named = [fields["property"] for fields in log.fields_of("kafka_property_ignored")]
@@ -115,25 +115,25 @@ class ArgumentsTests(TestCase):
             },
         )
 
-    def test_a_request_fits_into_the_delivery_time_out(self) -> None:
+    def test_the_request_timeout_fits_into_the_delivery_timeout(self) -> None:
         arguments = plan(message_timeout_ms=1000, linger_ms=50).arguments
         self.assertEqual(arguments["request_timeout_ms"], 950)
 
-    def test_a_fallback_version_counts_only_when_brokers_are_not_asked(self) -> None:
+    def test_a_fallback_version_is_used_only_when_brokers_are_not_asked(self) -> None:
         self.assertNotIn("api_version", plan(broker_version_fallback="0.10.0").arguments)
         asked = plan(broker_version_fallback="2.3", api_version_request=False)
         self.assertEqual(asked.arguments["api_version"], (2, 3))
 
 
 class Topic:
-    """Metadata of a topic, as kafka-python hands it to a partitioner."""
+    """Metadata of a topic, as kafka-python passes it to a partitioner."""
 
     def partitions_for_topic(self, topic: str) -> set[int]:
         return set(range(PARTITIONS))
 
 
 class PartitionerTests(TestCase):
-    def test_keys_land_where_librdkafka_puts_them(self) -> None:
+    def test_keys_go_to_the_partitions_that_librdkafka_chooses(self) -> None:
         keys = [b"5YJ3E1EA7KF%06d" % number for number in range(60)]
         cluster = MockCluster()
         self.addCleanup(cluster.close)
@@ -157,6 +157,6 @@ class PartitionerTests(TestCase):
 
 
 class ReadablePathTests(TestCase):
-    def test_the_reason_says_why_a_file_cannot_be_read(self) -> None:
+    def test_the_error_names_the_reason_why_a_file_cannot_be_read(self) -> None:
         with self.assertRaisesRegex(ConfigurationError, "cannot read .*: Is a directory"):
             plan(ssl_ca_location=str(Path(__file__).parent))

@@ -1,4 +1,4 @@
-"""What kafka-python's sink makes of a broker that does not let it in."""
+"""The kafka-python sink, and brokers that refuse its client."""
 
 import logging
 import threading
@@ -22,8 +22,8 @@ LIBRARY = logging.getLogger("kafka.net.manager")
 REFUSED = SaslAuthenticationFailedError("Invalid username or password")
 
 
-def say(*errors: Exception) -> None:
-    """As the library does."""
+def log_failures(*errors: Exception) -> None:
+    """As the library logs them."""
     for error in errors:
         LIBRARY.warning("Bootstrap connection to %s failed: %s (backoff %.2f secs)", "bootstrap-0", error, 0.1)
 
@@ -37,44 +37,44 @@ class FailuresTests(TestCase):
         self.failures = ConnectionFailures(self.refusals.append)
         self.addCleanup(self.failures.unfollow)
 
-    def test_the_one_that_says_most_is_kept(self) -> None:
+    def test_the_most_informative_failure_is_kept(self) -> None:
         with self.failures:
-            say(KafkaConnectionError("socket disconnected"), REFUSED, KafkaConnectionError("socket disconnected"))
-            say(RequestTimedOutError("after 180 ms"), KafkaTimeoutError("Unable to bootstrap"))
+            log_failures(KafkaConnectionError("socket disconnected"), REFUSED, KafkaConnectionError("socket disconnected"))
+            log_failures(RequestTimedOutError("after 180 ms"), KafkaTimeoutError("Unable to bootstrap"))
         self.assertIn("Invalid username or password", self.failures.reason)
 
-    def test_that_it_hung_up_is_better_than_nothing(self) -> None:
+    def test_a_lost_connection_is_kept_when_nothing_better_is_logged(self) -> None:
         with self.failures:
-            say(KafkaConnectionError("socket disconnected"), KafkaTimeoutError("Unable to bootstrap"))
+            log_failures(KafkaConnectionError("socket disconnected"), KafkaTimeoutError("Unable to bootstrap"))
         self.assertIn("socket disconnected", self.failures.reason)
 
-    def test_what_others_say_is_not_heard(self) -> None:
-        say(REFUSED)
+    def test_lines_of_other_threads_and_clients_are_ignored(self) -> None:
+        log_failures(REFUSED)
         with self.failures:
             LIBRARY.warning("no arguments")
-            other = threading.Thread(target=say, args=(REFUSED,))
+            other = threading.Thread(target=log_failures, args=(REFUSED,))
             other.start()
             other.join()
-        say(REFUSED)
+        log_failures(REFUSED)
         self.assertEqual((self.failures.reason, self.refusals), ("", []))
 
-    def test_a_client_that_was_made_is_heard_until_it_goes(self) -> None:
-        """It says why it is refused when it connects again; that a broker has gone is no refusal."""
+    def test_a_finished_client_is_followed_until_it_is_closed(self) -> None:
+        """It logs the refusal when it connects again; a broker that has gone is no refusal."""
         with self.failures:
             pass
         self.failures.follow(threading.get_ident())
-        say(KafkaConnectionError("socket disconnected"), REFUSED)
-        say(KafkaConnectionError("Handshake failed: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"))
-        say(KafkaConnectionError("Handshake failed: [Errno 104] Connection reset by peer"))
+        log_failures(KafkaConnectionError("socket disconnected"), REFUSED)
+        log_failures(KafkaConnectionError("Handshake failed: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"))
+        log_failures(KafkaConnectionError("Handshake failed: [Errno 104] Connection reset by peer"))
         self.failures.unfollow()
-        say(REFUSED)
+        log_failures(REFUSED)
         self.assertEqual(len(self.refusals), 2)
         self.assertIn("Invalid username or password", self.refusals[0])
         self.assertIn("certificate verify failed", self.refusals[1])
 
 
 class LazyWorker:
-    """Does its jobs when told."""
+    """Runs its jobs when the test says so."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -84,10 +84,10 @@ class LazyWorker:
         self.jobs.append(job)
 
     def quit(self) -> None:
-        """Nothing: the test has the jobs."""
+        """Does nothing: the test has the jobs."""
 
     def work(self) -> int:
-        """Do what is there; how many jobs that was."""
+        """Run the waiting jobs, and return their number."""
         jobs, self.jobs = self.jobs, []
         for job in jobs:
             job()
@@ -113,7 +113,7 @@ class ReadinessTests(TestCase):
         self.makes.append(None)
         if self.accepts:
             return FakeProducer({})
-        say(REFUSED, KafkaConnectionError("socket disconnected"))
+        log_failures(REFUSED, KafkaConnectionError("socket disconnected"))
         raise KafkaTimeoutError("Unable to bootstrap")
 
     def make_worker(self, name: str) -> LazyWorker:
@@ -124,7 +124,7 @@ class ReadinessTests(TestCase):
         readiness = self.sink.readiness()
         return readiness.reason if isinstance(readiness, NotReady) else "ready"
 
-    def test_says_why_also_after_records_were_offered(self) -> None:
+    def test_readiness_keeps_the_reason_after_records_were_dispatched(self) -> None:
         self.worker.work()
         self.reactor.advance(0)
         self.assertIn("Invalid username or password", self.reason())
@@ -133,8 +133,8 @@ class ReadinessTests(TestCase):
         self.reactor.advance(0)
         self.assertIn("Invalid username or password", self.reason())
 
-    def test_a_client_that_is_refused_later_says_why_before_records_time_out(self) -> None:
-        """And a broker that takes connections is no better news; the next client's acceptance is."""
+    def test_a_client_that_is_refused_later_is_not_ready_before_records_time_out(self) -> None:
+        """A broker that accepts connections does not make it ready; the next accepted client does."""
         self.accepts = True
         self.worker.work()
         self.reactor.advance(0)
@@ -145,15 +145,15 @@ class ReadinessTests(TestCase):
         self.sink.made_client()
         self.assertEqual(self.reason(), "ready")
 
-    def test_looks_do_not_heap_up(self) -> None:
-        """One may take longer than the time between two."""
+    def test_probes_do_not_pile_up(self) -> None:
+        """One may take longer than the interval between two."""
         for _ in range(5):
             self.reactor.advance(PROBE_INTERVAL_S)
         self.assertEqual(self.worker.work(), 1)
         self.reactor.advance(PROBE_INTERVAL_S)
         self.assertEqual(self.worker.work(), 1)
 
-    def test_no_client_is_made_once_it_stops(self) -> None:
+    def test_no_client_is_made_after_stop(self) -> None:
         self.sink.stop()
         self.worker.work()
         self.assertEqual(self.makes, [])

@@ -28,12 +28,12 @@ def context() -> SinkContext:
 
 
 class ChoiceTests(TestCase):
-    def test_librdkafka_where_it_is_installed(self) -> None:
+    def test_librdkafka_is_used_where_it_is_installed(self) -> None:
         self.assertIsInstance(kafka_sink(context()), ConfluentKafkaSink)
         with patch.dict(sys.modules, CONFLUENT):
             self.assertIsInstance(kafka_sink(context()), KafkaPythonSink)
 
-    def test_the_one_that_is_asked_for(self) -> None:
+    def test_the_configured_client_is_used(self) -> None:
         self.assertIsInstance(kafka_sink(context(), "confluent-kafka"), ConfluentKafkaSink)
         self.assertIsInstance(kafka_sink(context(), "kafka-python"), KafkaPythonSink)
 
@@ -50,7 +50,7 @@ class ChoiceTests(TestCase):
 
 
 class PropertiesTests(TestCase):
-    def test_receipts_that_nobody_confirms_are_warned_about(self) -> None:
+    def test_a_warning_says_that_acks_0_confirms_nothing(self) -> None:
         for settings in ({"acks": 0}, {"request.required.acks": "0"}):
             log = ReadableLog()
             read_properties("kafka", settings, log)
@@ -59,7 +59,7 @@ class PropertiesTests(TestCase):
         read_properties("kafka", {"acks": 1}, log)
         self.assertEqual(log.entries, [])
 
-    def test_values_are_written_as_librdkafka_reads_them(self) -> None:
+    def test_values_are_converted_to_librdkafkas_form(self) -> None:
         settings = {"a": True, "b": False, "c": 1.9, "d": 7, "e": "text"}
         expected = {"a": "true", "b": "false", "c": "1", "d": "7", "e": "text"}
         self.assertEqual(read_properties("kafka", settings, ReadableLog()), expected)
@@ -67,7 +67,7 @@ class PropertiesTests(TestCase):
 
 class ErrorTreeTests(TestCase):
     def test_codes_of_the_protocol(self) -> None:
-        """What an operator can mend is tried again; what the record is to blame for is not."""
+        """Errors that an operator can correct are retryable; errors of the record itself are not."""
         cases = {
             3: Retryable,  # UNKNOWN_TOPIC_OR_PARTITION
             6: Retryable,  # NOT_LEADER_OR_FOLLOWER
@@ -116,7 +116,7 @@ class ClusterTests(TestCase):
 
 
 class FailuresTests(TestCase):
-    def test_a_kind_is_written_once_in_ten_seconds_and_counted_always(self) -> None:
+    def test_a_kind_is_logged_once_in_ten_seconds_and_always_counted(self) -> None:
         clock, log, metrics = ThreadlessReactor(), ReadableLog(), ReadableMetrics()
         sink_context = SinkContext("kafka", {}, "ns", ("V",), clock, metrics, log)
         failures = KafkaFailures(sink_context, KafkaNumbers(metrics, ("V",)))

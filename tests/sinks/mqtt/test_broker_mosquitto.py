@@ -1,4 +1,4 @@
-"""The MQTT sink against a real mosquitto, which these tests start, hang, end and start again."""
+"""The MQTT sink against a real mosquitto, which these tests start, pause, stop and restart."""
 
 import atexit
 import json
@@ -133,7 +133,7 @@ class MosquittoCase(TestCase):
 
 
 class WireTests(MosquittoCase):
-    def test_what_a_subscriber_gets_is_what_the_go_server_sends(self) -> Deferred[None]:
+    def test_a_subscriber_gets_the_messages_that_the_go_server_sends(self) -> Deferred[None]:
         """Every case of the vectors that can be published, with its topic base, QoS and retained flag."""
         return ensureDeferred(self._vectors())
 
@@ -169,8 +169,8 @@ class WireTests(MosquittoCase):
 
 
 class FaultTests(MosquittoCase):
-    def test_ended_and_started_again_mid_stream(self) -> Deferred[None]:
-        """Twice, while records stream: every record with a receipt is at the subscriber, and nothing that was not sent."""
+    def test_the_broker_restarts_while_records_stream(self) -> Deferred[None]:
+        """Twice: the subscriber has every record with a receipt, and no other message."""
         return ensureDeferred(self._mid_stream())
 
     async def _mid_stream(self) -> None:
@@ -196,7 +196,7 @@ class FaultTests(MosquittoCase):
         await until(lambda: len({r.payload for r in received_records(consumer.received)}) >= 3_000)
         self.assertEqual({r.payload for r in received_records(consumer.received)}, confirmed)
 
-    def test_killed_and_started_again(self) -> Deferred[None]:
+    def test_the_broker_is_killed_and_restarts(self) -> Deferred[None]:
         return ensureDeferred(self._killed())
 
     async def _killed(self) -> None:
@@ -232,8 +232,8 @@ class FaultTests(MosquittoCase):
         sink = await self.started(broker.port, username="gateway", password="right")
         self.assertEqual(list(await sink.dispatch([make_mqtt_record("VIN")])), [RECEIPT])
 
-    def test_not_allowed_to_publish(self) -> Deferred[None]:
-        """MQTT 5 says so; the record is offered again until somebody mends the broker's rules."""
+    def test_a_user_who_may_not_publish(self) -> Deferred[None]:
+        """With MQTT 5 the record is retryable, until an operator corrects the broker's rules."""
         return ensureDeferred(self._not_allowed())
 
     async def _not_allowed(self) -> None:
@@ -246,8 +246,8 @@ class FaultTests(MosquittoCase):
         self.assertEqual(allowed, RECEIPT)
         self.assertIn("not authorized", str(refused))
 
-    def test_names_of_alerts_that_no_broker_takes(self) -> Deferred[None]:
-        """Whatever a vehicle calls an alert, the session goes on: mosquitto ends it over control characters."""
+    def test_alert_names_that_no_topic_may_hold(self) -> Deferred[None]:
+        """No name of an alert ends the session; mosquitto would end it over control characters."""
         return ensureDeferred(self._odd_names())
 
     async def _odd_names(self) -> None:
@@ -259,35 +259,35 @@ class FaultTests(MosquittoCase):
             self.assertEqual(list(await sink.dispatch(records)), [RECEIPT] * len(names))
             self.assertEqual(self.log.fields_of("mqtt_connection_error"), [])
 
-    def test_records_over_which_the_session_is_ended(self) -> Deferred[None]:
-        """Larger than the broker takes, a topic of more levels than it takes: refused for good, and all others pass."""
-        return ensureDeferred(self._culprits())
+    def test_poison_records_are_rejected_and_all_others_pass(self) -> Deferred[None]:
+        """A message too large for the broker, and a topic with too many levels."""
+        return ensureDeferred(self._poison())
 
-    async def _culprits(self) -> None:
+    async def _poison(self) -> None:
         need_mosquitto()
         broker = Mosquitto("allow_anonymous true\nmax_packet_size 3000")
         self.addCleanup(broker.stop)
         large = make_mqtt_record("VIN", payload=b"x" * 5_000)
         deep = make_mqtt_record("VIN", record_type="alerts", payload=b"a/" * 300)
-        for version, culprits in (("3.1.1", [large, deep]), ("5", [deep])):
+        for version, poison in (("3.1.1", [large, deep]), ("5", [deep])):
             sink = await self.started(broker.port, protocol_version=version)
-            await self.others_pass(sink, culprits)
+            await self.others_pass(sink, poison)
 
-    async def others_pass(self, sink: IDispatcher, culprits: list[Record]) -> None:
-        """Culprits first, then with many others, which go on coming."""
+    async def others_pass(self, sink: IDispatcher, poison: list[Record]) -> None:
+        """Dispatch the poison records first, then others with them."""
         delivery = Delivery(sink)
-        delivery.begin(culprits)
+        delivery.begin(poison)
         others = []
-        while len(delivery.refused) < len(culprits):
+        while len(delivery.refused) < len(poison):
             others += [make_mqtt_record(f"VIN{number}", payload=b"%d" % len(others)) for number in range(10)]
             delivery.begin(others[-10:])
             await pause(0.1)
         await delivery.done()
         self.assertEqual(set(delivery.confirmed), set(others))
-        self.assertEqual(set(delivery.refused), set(culprits))
+        self.assertEqual(set(delivery.refused), set(poison))
 
-    def test_not_allowed_and_shown_out(self) -> Deferred[None]:
-        """mosquitto 2.0.11 says "not authorized" and then ends the session, over MQTT 5; others do not end it."""
+    def test_a_refusal_that_ends_the_session(self) -> Deferred[None]:
+        """With MQTT 5 mosquitto 2.0.11 answers "not authorized" and then ends the session; others do not end it."""
         return ensureDeferred(self._shown_out())
 
     async def _shown_out(self) -> None:
@@ -304,7 +304,7 @@ class FaultTests(MosquittoCase):
         else:
             self.assertEqual(list(await sink.dispatch([make_mqtt_record("VIN")])), [RECEIPT])
 
-    def test_names_and_ports_that_lead_nowhere(self) -> Deferred[None]:
+    def test_unreachable_names_and_ports(self) -> Deferred[None]:
         return ensureDeferred(self._nowhere())
 
     async def _nowhere(self) -> None:
@@ -352,7 +352,7 @@ class TlsTests(MosquittoCase):
             records = [make_mqtt_record("VIN", payload=bytes(10_000).replace(b"\0", b"x"))] * 100
             self.assertEqual(list(await sink.dispatch(records)), [RECEIPT] * 100)
 
-    def test_what_does_not_lead_to_a_session(self) -> Deferred[None]:
+    def test_tls_settings_that_do_not_lead_to_a_session(self) -> Deferred[None]:
         return ensureDeferred(self._no_session())
 
     async def _no_session(self) -> None:
@@ -370,7 +370,7 @@ class TlsTests(MosquittoCase):
             self.assertNotIn("connecting to", str(sink.readiness()))
 
     def test_over_websocket(self) -> Deferred[None]:
-        """In the clear and over TLS, with large records, and when the broker goes away and is back."""
+        """In plaintext and over TLS, with large records, and over a restart of the broker."""
         return ensureDeferred(self._websocket())
 
     async def _websocket(self) -> None:
@@ -428,7 +428,7 @@ class ExampleTests(MosquittoCase):
 
 
 def publishable_cases() -> list[dict[str, Any]]:
-    """The cases of the vectors with what we publish."""
+    """The cases of the vectors with the published messages."""
     folder = ROOT / "tests" / "vectors"
     cases = json.loads((folder / "mqtt.json").read_text())["cases"]
     differences = json.loads((folder / "mqtt_differences.json").read_text())["cases"]

@@ -1,4 +1,4 @@
-"""Bounds on what is made of one record, and on what is made in one turn of the reactor."""
+"""Bounds on the messages of one record, and on the messages made in one turn of the reactor."""
 
 import json
 from unittest import TestCase
@@ -30,7 +30,7 @@ class RecordTests(TestCase):
             made(content)
 
     def test_elements_of_one_record(self) -> None:
-        """One more than the bound is refused, and says what there is too much of; the bound itself passes."""
+        """One element above the bound is rejected, and the error names the kind of element; the bound itself passes."""
         most = messages.MESSAGES_LIMIT
         value = Value(int_value=1)
         signals = [Datum(key=key, value=value) for key in range(1_000, 1_001 + most)]
@@ -50,7 +50,7 @@ class RecordTests(TestCase):
         self.refused(VehicleErrors(errors=[VehicleError(name="e")] * (most + 1)), "1001 errors")
 
     def test_bytes_of_one_record(self) -> None:
-        """Escapes count: what is written, not what came in."""
+        """Bytes of the written JSON count, with its escapes."""
         size = messages.MESSAGES_SIZE_LIMIT_BYTES
         self.assertEqual(len(made(VehicleErrors(errors=[VehicleError(name="e", body="x" * (size - 1_000))]))), 1)
         for content in (
@@ -66,7 +66,7 @@ class RecordTests(TestCase):
         self.assertEqual(json.loads(message.body)["Body"], "x" * 900_000)
 
     def test_names(self) -> None:
-        """Levels and bytes of what a vehicle names; replaced characters count as what they are replaced by."""
+        """Levels and bytes of names sent by a vehicle; of replaced characters the replacements count."""
         levels, size = topics.NAME_LEVELS_LIMIT, topics.NAME_SIZE_LIMIT_BYTES
         for name, words in (
             ("a/" * (levels - 1), None),
@@ -88,7 +88,7 @@ class RecordTests(TestCase):
                     else:
                         self.refused(content, words)
 
-    def test_error_says_only_the_name_s_beginning(self) -> None:
+    def test_the_error_has_only_the_start_of_the_name(self) -> None:
         with self.assertRaises(Rejected) as caught:
             made(VehicleErrors(errors=[VehicleError(name="a" * 900_000)]))
         self.assertLess(len(str(caught.exception)), 200)
@@ -101,7 +101,7 @@ class RecordTests(TestCase):
 
 class TurnTests(MqttCase):
     def test_messages_are_made_in_several_turns(self) -> None:
-        """However many records there are, or how large: one turn makes a bounded part of them."""
+        """One turn makes messages of bounded size, for many records as for large ones."""
         for size, count in ((10, 20_000), (5_000, 400), (100_000, 50)):
             with self.subTest(size=size):
                 sink = self.started(publish_timeout_ms=60_000)
@@ -114,8 +114,8 @@ class TurnTests(MqttCase):
                 self.advance(20)
                 self.assertEqual(self.successResultOf(answer), [RECEIPT] * count)
 
-    def test_refused_records_take_their_turns_too(self) -> None:
-        """A record that makes no messages costs time as well."""
+    def test_rejected_records_count_for_the_turn(self) -> None:
+        """A record without messages takes time as well."""
         sink = self.started()
         batch = [make_record(VIN, payload=b"x" * 10_000) for _ in range(20)]
         answer = sink.dispatch(batch)  # records without content: refused, in turns

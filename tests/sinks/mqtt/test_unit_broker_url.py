@@ -1,4 +1,4 @@
-"""The broker's address: all that the Go server's client takes."""
+"""The broker's address, in all forms of the Go server's client."""
 
 from unittest import TestCase
 
@@ -8,7 +8,7 @@ from fleetgw.domain.errors import ConfigurationError
 
 
 class BrokerTests(TestCase):
-    def test_forms(self) -> None:
+    def test_valid_forms(self) -> None:
         for text, host, port, path, tls in (
             ("b:1", "b", 1, "", False),
             (":1883", "127.0.0.1", 1883, "", False),
@@ -34,7 +34,7 @@ class BrokerTests(TestCase):
                 self.assertEqual((broker.host, broker.port, broker.path, broker.is_tls), (host, port, path, tls))
                 self.assertEqual(broker.is_websocket, bool(path))
 
-    def test_what_is_none(self) -> None:
+    def test_invalid_forms(self) -> None:
         for text in (
             "", "b", "b:", ":", "tcp://", "tcp://b", "://b:1", "http://b:1", "b:0", "b:65536", "b:-1", "::1:1883", "::1",
             "[]:1", "a b:1", "ws://b/a b", "tcp://user:secret@", "x://user:secret@b:1", "user:secret@b",
@@ -44,7 +44,7 @@ class BrokerTests(TestCase):
             self.assertNotIn("secret", str(caught.exception))
 
     def test_user_and_password(self) -> None:
-        """As the Go server's client takes them: nothing is percent-encoded, the last @ counts."""
+        """As in the Go server's client: nothing is percent-encoded, the last @ counts."""
         for text, user, password in (
             ("tcp://u:p@b:1", "u", "p"),
             ("u:p@b:1", "u", "p"),
@@ -60,7 +60,7 @@ class BrokerTests(TestCase):
                 self.assertEqual(split_user_info(text)[1:], (user, password))
                 self.assertNotIn(f"{user}:", split_user_info(text)[0])
 
-    def test_those_of_the_url_win(self) -> None:
+    def test_the_url_takes_precedence(self) -> None:
         settings = read_settings("mqtt", {"broker": "tcp://u:p@b:1", "username": "other", "password": "other"})
         self.assertEqual((settings.username, settings.password), ("u", "p"))
         settings = read_settings("mqtt", {"broker": "tcp://u@b:1", "username": "other", "password": "other"})

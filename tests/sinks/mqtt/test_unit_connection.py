@@ -1,4 +1,4 @@
-"""The states of the connection, and events that come at an unusual moment."""
+"""The states of the connection, and events at unusual moments."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from tests.support.mqtt.harness import make_mqtt_record
 
 
 class ConnectionTests(MqttCase):
-    def test_records_are_turned_away_before_the_start_and_after_the_stop(self) -> None:
+    def test_dispatches_fail_before_start_and_after_stop(self) -> None:
         sink = self.make()
         (before,) = self.successResultOf(sink.dispatch([make_mqtt_record(VIN)]))
         self.assertEqual(str(before), "the mqtt sink is not running")
@@ -20,8 +20,8 @@ class ConnectionTests(MqttCase):
         self.assertEqual(sink.readiness(), NotReady("stopped"))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
-    def test_a_dispatch_within_the_answer_of_a_lost_session_is_turned_away(self) -> None:
-        """The connection has its next state by then, so that the dispatch shortens the pause."""
+    def test_a_dispatch_from_the_answer_of_a_lost_session_fails_at_once(self) -> None:
+        """The connection has changed its state before, so that the dispatch shortens the pause."""
         sink = self.started(connect_retry_interval_ms=600_000)
         self.broker.holding = True
         again: list[Sequence[Outcome]] = []
@@ -51,7 +51,7 @@ class ConnectionTests(MqttCase):
         self.assertEqual(sink.readiness(), NotReady("stopped"))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
-    def test_the_broker_is_said_to_be_ready_and_not_ready_once_for_each_change(self) -> None:
+    def test_each_change_of_readiness_is_logged_once(self) -> None:
         sink = self.started()
         self.assertEqual(self.log.fields_of("sink_ready"), [{"dispatcher": "mqtt"}])
         self.broker.go_away()
@@ -64,9 +64,9 @@ class ConnectionTests(MqttCase):
         self.assertEqual(len(self.log.fields_of("sink_ready")), 2)
         sink.stop()
         self.advance(0.1)
-        self.assertEqual(len(self.log.fields_of("sink_not_ready")), 1, "stopping is no loss")
+        self.assertEqual(len(self.log.fields_of("sink_not_ready")), 1, "stopping is not logged")
 
-    def test_changed_credentials_and_records_are_welcome_in_every_state(self) -> None:
+    def test_reload_and_dispatch_work_in_every_state(self) -> None:
         sink = self.make(disconnect_timeout_ms=1000)
         self.broker.holding = True
 

@@ -1,4 +1,4 @@
-"""Credentials that are replaced while the sink works."""
+"""Credentials that are replaced while the sink runs."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,11 +31,11 @@ class PasswordTests(MqttCase):
     def passwords(self) -> list[bytes]:
         return [connect.rpartition(b"\0\1u")[2][2:] for connect in self.broker.connects]
 
-    def test_what_the_sink_provides(self) -> None:
+    def test_the_sink_is_reloadable(self) -> None:
         verifyObject(IReloadable, self.make())
         verifyObject(IHoldsCopies, self.make())
 
-    def test_is_read_again_before_each_connection(self) -> None:
+    def test_the_file_is_read_again_before_each_connection(self) -> None:
         sink = self.with_password()
         self.file.write_text("newer\n")
         self.broker.go_away()
@@ -45,8 +45,8 @@ class PasswordTests(MqttCase):
         self.assertEqual(self.passwords(), [b"old", b"newer"])
         self.assertEqual(self.log.fields_of("credentials_reloaded"), [{"dispatcher": "mqtt", "files": [str(self.file)]}])
 
-    def test_is_read_again_after_a_refusal(self) -> None:
-        """The broker has the new one already, the file a moment later."""
+    def test_the_file_is_read_again_after_a_refusal(self) -> None:
+        """The broker has the new password first, the file a moment later."""
         self.broker.connack = b"\x20\x02\0\x04"
         sink = self.with_password()
         self.file.write_text("newer\n")
@@ -55,7 +55,7 @@ class PasswordTests(MqttCase):
         self.assertEqual(sink.readiness(), Ready())
         self.assertEqual(self.passwords(), [b"old", b"newer"])
 
-    def test_reload_says_what_it_has_read_and_tries_at_once(self) -> None:
+    def test_reload_returns_the_files_and_connects_at_once(self) -> None:
         self.broker.connack = b"\x20\x02\0\x04"
         sink = self.with_password()
         for _ in range(20):
@@ -83,7 +83,7 @@ class PasswordTests(MqttCase):
         self.file.write_text("newer\n")
         self.assertEqual(list(sink.reload()), [str(self.file)])
 
-    def test_sessions_go_on(self) -> None:
+    def test_open_sessions_continue(self) -> None:
         sink = self.with_password()
         self.file.write_text("newer\n")
         sink.reload()

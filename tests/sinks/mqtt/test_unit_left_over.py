@@ -1,4 +1,4 @@
-"""What is left of sessions that are lost, with the collector off."""
+"""Lost sessions leave nothing in memory, even without the garbage collector."""
 
 import gc
 import weakref
@@ -36,7 +36,7 @@ class Owner:
 
 
 class Connector:
-    """Refers to its transport, as Twisted's do, and the transport to it."""
+    """A connector that refers to its transport, and the transport to it, as in Twisted."""
 
     transport: "Transport | None"
 
@@ -48,10 +48,10 @@ class Transport(StringTransport):
         self.connector.transport = self
 
     def setTcpNoDelay(self, _enabled: object) -> None:
-        """Nothing is delayed here."""
+        """Does nothing."""
 
     def getHandle(self) -> None:
-        """There is no socket; after the loss Twisted's connections do not even know that."""
+        """There is no socket; Twisted's connections have no such method after the loss."""
         if self.producer is None and self.disconnected:
             raise AttributeError("socket")
 
@@ -65,7 +65,7 @@ class WithoutCollector(SynchronousTestCase):
 
 class SessionTests(WithoutCollector):
     def test_lost_sessions_leave_nothing(self) -> None:
-        """Neither the session nor its transport with what was not sent."""
+        """Neither the session nor its transport with the unsent bytes."""
         settings = read_settings("mqtt", {"broker": "b:1883", "username": "u", "password": "p"})
         clock, owner = Clock(), Owner()
         alive: list[weakref.ref[object]] = []
@@ -93,7 +93,7 @@ class SinkTests(MqttCase):
         gc.disable()
         self.addCleanup(gc.enable)
 
-    def test_a_sink_that_loses_its_broker_again_and_again(self) -> None:
+    def test_a_sink_that_loses_its_broker_repeatedly(self) -> None:
         attempts = []  # Twisted's endpoints refer to theirs in a circle
         connect = self.broker.connect
 

@@ -1,4 +1,4 @@
-"""Records as MQTT messages: the Go server's cases, and where ours differ."""
+"""Records as MQTT messages: the Go server's cases, and the listed differences."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def publishes_of(case: dict[str, Any]) -> Publishes | None:
 
 
 def in_order(case: dict[str, Any], publishes: Publishes | None) -> Publishes | None:
-    """Only those of errors have an order: the Go server goes through the others at random."""
+    """Only messages of errors have an order: the Go server publishes the others in random order."""
     return publishes if publishes is None or case["type"] == "errors" else sorted(publishes)
 
 
@@ -53,7 +53,7 @@ class GoServerVectorTests(TestCase):
         self.assertEqual(wrong, [])
         self.assertEqual(len(CASES), 462)
 
-    def test_every_listed_difference_is_a_case_and_says_why(self) -> None:
+    def test_every_listed_difference_is_a_case_with_a_reason(self) -> None:
         self.assertEqual(set(DIFFERENCES) - {case["name"] for case in CASES}, set())
         self.assertEqual([name for name, case in DIFFERENCES.items() if not case["reason"]], [])
 
@@ -63,7 +63,7 @@ class MessageTests(TestCase):
         self.assertEqual({field.name for field in Value.DESCRIPTOR.oneofs_by_name["value"].fields}, set(_READERS))
         self.assertLessEqual(set(READERS), set(_READERS))
 
-    def test_characters_that_no_topic_may_hold(self) -> None:
+    def test_characters_that_are_replaced_in_topics(self) -> None:
         """MQTT 3.1.1, 3.3.2.1 and 1.5.3: wildcards, control characters, surrogates, non-characters."""
         unwanted = "+#\0\x01\t\n\x1f\x7f\x80\x9f\ufdd0\ufdef\ufffe\uffff\U0001fffe\U0001ffff\U0010fffe\U0010ffff"
         replaced = b"_" * len(unwanted)
@@ -76,20 +76,20 @@ class MessageTests(TestCase):
         record.content = VehicleErrors(errors=[VehicleError(name=f"a{unwanted}b")])
         self.assertEqual(MessageWriter("t").messages(record)[0].topic, b"t/VIN/errors/a" + replaced + b"b")
 
-    def test_characters_that_stay(self) -> None:
-        """Also a level that is empty or begins with $: only a whole topic's first character means anything to a broker."""
+    def test_characters_that_stay_in_topics(self) -> None:
+        """Also an empty level, or one that begins with $: only the first character of a topic has a meaning to a broker."""
         for name in ("", "a/b", "$SYS", " ~\xa0é", "\ud7ff\ue000\ufdcf\ufdf0\ufffd\U00010000\U0001fffd\U0010fffd"):
             record = make_record("VIN", record_type="errors")
             record.content = VehicleErrors(errors=[VehicleError(name=name)])
             self.assertEqual(MessageWriter("t").messages(record)[0].topic.decode(), f"t/VIN/errors/{name}")
 
-    def test_topic_that_is_too_long(self) -> None:
+    def test_a_topic_that_is_too_long_is_rejected(self) -> None:
         record = make_record(record_type="errors")
         record.content = VehicleErrors(errors=[VehicleError(name="a" * 65_536)])
         with self.assertRaisesRegex(Rejected, "MQTT allows 65535"):
             MessageWriter("t").messages(record)
 
-    def test_custom_type_says_what_can_be_routed(self) -> None:
+    def test_the_error_of_a_custom_type_names_the_valid_types(self) -> None:
         with self.assertRaisesRegex(Rejected, "route V, alerts, errors or connectivity"):
             MessageWriter("t").messages(make_record(record_type="mine"))
 

@@ -1,4 +1,4 @@
-"""Bytes on their way: in slices, in order, and what has left as the system tells."""
+"""The send buffer: slices, order, and the count of bytes that have left."""
 
 import socket
 import sys
@@ -8,7 +8,7 @@ from fleetgw.adapters.sinks.mqtt.outgoing import SLICE_BYTES, Outgoing
 
 
 class Transport:
-    """A connection that hands over to a socket, or keeps."""
+    """A connection that passes bytes to a socket, or keeps them."""
 
     def __init__(self, handle: socket.socket | None = None) -> None:
         self.written: list[bytes] = []
@@ -34,7 +34,7 @@ def outgoing_over(transport: Transport) -> Outgoing:
 
 class OutgoingTests(TestCase):
     def test_slices_in_order(self) -> None:
-        """A large write leaves slice by slice as there is room; what comes later waits behind it."""
+        """A large write leaves slice by slice as there is room; later writes wait behind it."""
         transport = Transport()
         outgoing = outgoing_over(transport)
         transport.full_after = 1
@@ -58,7 +58,7 @@ class OutgoingTests(TestCase):
         outgoing.flush()
         self.assertEqual(sum(map(len, transport.written)), 300_000)
 
-    def test_without_a_socket_what_the_connection_has_taken_has_left(self) -> None:
+    def test_without_a_socket_bytes_leave_when_the_connection_takes_them(self) -> None:
         transport = Transport()
         outgoing = outgoing_over(transport)
         outgoing.write(b"x" * 10)
@@ -70,7 +70,7 @@ class OutgoingTests(TestCase):
         self.assertEqual(outgoing.left_bytes(), 20)
 
     @skipUnless(sys.platform == "linux", "other systems do not tell")
-    def test_with_a_socket_what_its_queue_holds_has_not_left(self) -> None:
+    def test_bytes_in_the_send_queue_of_a_socket_have_not_left(self) -> None:
         ours, theirs = socket.socketpair()
         self.addCleanup(ours.close)
         self.addCleanup(theirs.close)

@@ -61,7 +61,7 @@ class WritingTests(TestCase):
 
 class ReadingTests(TestCase):
     @given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=300))), st.data())
-    def test_any_pieces_of_any_packets(self, packets: list[tuple[int, bytes]], data: st.DataObject) -> None:
+    def test_packets_are_read_from_any_pieces(self, packets: list[tuple[int, bytes]], data: st.DataObject) -> None:
         stream = b"".join(bytes([first]) + length_prefix(len(body)) + body for first, body in packets)
         read, left_over = [], b""
         while stream:
@@ -76,7 +76,7 @@ class ReadingTests(TestCase):
             [bytes([first]) + length_prefix(len(body)) + body for first, body in packets],
         )
 
-    def test_lengths_that_no_packet_of_ours_has(self) -> None:
+    def test_lengths_that_no_expected_packet_has(self) -> None:
         for received in (b"\x40\xff\xff\xff\xff\x01", b"\x30" + length_prefix(RECEIVED_SIZE_LIMIT_BYTES + 1)):
             with self.assertRaises(ProtocolError):
                 read_packets(received)
@@ -91,7 +91,7 @@ class ReadingTests(TestCase):
         st.lists(st.sampled_from([b"\x40\2\1\2", b"\x40\2\xff\0", b"\x40\3\1\2\x10", b"\x50\2\1\2", b"\xd0\0"])),
         st.integers(0, 3),
     )
-    def test_plain_pubacks_are_read_alike(self, packets: list[bytes], missing: int) -> None:
+    def test_both_readers_agree_on_plain_pubacks(self, packets: list[bytes], missing: int) -> None:
         stream = b"".join(packets)[: -missing or None]
         plain, left_over = read_plain_pubacks(stream)
         others, _ = read_packets(left_over)

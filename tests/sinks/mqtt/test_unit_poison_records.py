@@ -1,4 +1,4 @@
-"""Records over which a broker ends the session: found and refused alone; and never because a broker restarts."""
+"""Poison records, over which a broker ends the session, are found and rejected alone, and no record because of a restart."""
 
 from collections.abc import Iterable, Sequence
 from random import Random
@@ -26,10 +26,10 @@ def topic(name: str) -> str:
 
 
 class Gateway:
-    """A sink over a broker in memory, and what a lane does: it offers again what was not taken, oldest first.
+    """A sink over a broker in memory, with the retry of a lane: failed records are dispatched again, oldest first.
 
-    :ivar fates: by name, the receipt or the refusal that a record came to.
-    :ivar said: every outcome that was none of these.
+    :ivar final: by name, the final outcome of a record: receipt or rejection.
+    :ivar retried: every other outcome.
     """
 
     def __init__(self, batch_records: int = 1_000, **more: object) -> None:
@@ -41,8 +41,8 @@ class Gateway:
         given = {"broker": "b.example:1883", "topic_base": "t", "qos": 1, "connect_retry_interval_ms": 1_000} | more
         context = SinkContext("mqtt", given, "ns", ("alerts",), self.reactor, self.metrics, self.log)
         self.sink = MqttSink(context, self.broker, Random(1))
-        self.fates: dict[str, Outcome] = {}
-        self.said: list[Outcome] = []
+        self.final: dict[str, Outcome] = {}
+        self.retried: list[Outcome] = []
         self._to_offer: list[tuple[int, Record]] = []
         self._count = 0
         self._pausing = False
@@ -50,7 +50,7 @@ class Gateway:
         self.advance(0.01)
 
     def offer(self, *names: str) -> None:
-        """Records of one alert each, in one batch."""
+        """Dispatch records of one alert each, in one batch."""
         for name in names:
             record = make_mqtt_record(VIN, record_type="alerts", payload=name.encode())
             self._to_offer.append((self._count, record))
@@ -67,9 +67,9 @@ class Gateway:
     def _answered(self, outcomes: Sequence[Outcome], batch: list[tuple[int, Record]]) -> None:
         for (place, record), outcome in zip(batch, outcomes, strict=True):
             if outcome == RECEIPT or isinstance(outcome, Rejected):
-                self.fates[record.payload.decode()] = outcome
+                self.final[record.payload.decode()] = outcome
             else:
-                self.said.append(outcome)
+                self.retried.append(outcome)
                 self._to_offer.append((place, record))
         if self._to_offer and not self._pausing:
             self._pausing = True
@@ -80,23 +80,23 @@ class Gateway:
             self.reactor.advance(seconds / 20)
 
     def restart(self, down_s: float) -> None:
-        """The broker dies, and is there again after a while."""
+        """Kill the broker, and start it again after a while."""
         self.broker.go_away()
         self.broker.holding = False
         self.advance(down_s)
         self.broker.away = False
 
     def run(self, names: Iterable[str]) -> None:
-        """Offer one record a second, for as many names as there are."""
+        """Dispatch one record a second, one for each name."""
         for name in names:
             self.offer(name)
             self.advance(1)
 
     def refused(self) -> set[str]:
-        return {name for name, fate in self.fates.items() if isinstance(fate, Rejected)}
+        return {name for name, outcome in self.final.items() if isinstance(outcome, Rejected)}
 
 
-class CulpritTests(SynchronousTestCase):
+class PoisonRecordTests(SynchronousTestCase):
     @settings(deadline=None, max_examples=60)
     @given(
         st.integers(1, 40),
@@ -105,44 +105,44 @@ class CulpritTests(SynchronousTestCase):
         st.sampled_from((1, 7, 1_000)),
         st.sampled_from(((1, "3.1.1", None), (2, "3.1.1", None), (1, "5", None), (1, "5", 0x87), (2, "5", 0x87))),
     )
-    def test_culprits_are_refused_and_all_others_pass(
+    def test_poison_records_are_rejected_and_all_others_pass(
         self, count: int, places: set[int], resets: bool, batch_records: int, kind: tuple[int, str, int | None]
     ) -> None:
         qos, version, code = kind
         gateway = Gateway(batch_records, qos=qos, protocol_version=version)
         broker = gateway.broker
-        culprits = {str(place) for place in places if place < count}
-        broker.ends_over = {topic(name) for name in culprits}
+        poisons = {str(place) for place in places if place < count}
+        broker.ends_over = {topic(name) for name in poisons}
         broker.resets = resets
         if code is not None:
             broker.refusals = dict.fromkeys(broker.ends_over, code)
         gateway.offer(*map(str, range(count)))
         others = [f"later {number}" for number in range(60)]
         gateway.run(others)
-        self.assertEqual(gateway.refused(), culprits)
-        self.assertEqual(set(gateway.fates), {*map(str, range(count)), *others})
+        self.assertEqual(gateway.refused(), poisons)
+        self.assertEqual(set(gateway.final), {*map(str, range(count)), *others})
         self.assertEqual(gateway.sink.readiness(), Ready())
 
-    def test_says_which_and_why(self) -> None:
+    def test_the_log_names_the_record_and_the_reason(self) -> None:
         gateway = Gateway()
         gateway.broker.ends_over = {topic("bad")}
         gateway.offer("good", "bad", "other")
         gateway.run("abcdefgh")
-        self.assertIn("the broker ends the session over it", str(gateway.fates["bad"]))
+        self.assertIn("the broker ends the session over it", str(gateway.final["bad"]))
         rejected = [event for event in gateway.log.fields_of("mqtt_publish_error") if event["kind"] == "Rejected"]
         self.assertEqual([(event["vin"], event["record_type"]) for event in rejected], [(VIN, "alerts")])
         self.assertEqual(gateway.refused(), {"bad"})
         self.assertLessEqual(len(gateway.broker.connects), ENDS_TO_REJECT + 3)
 
-    def test_others_need_not_come_in_one_batch_with_it(self) -> None:
-        """They are sent before it also where a lane hands it over first, and are answered for before it is sent."""
+    def test_other_records_may_come_in_other_batches(self) -> None:
+        """They are sent, and answered, before the suspect, even when a lane dispatches the suspect first."""
         gateway = Gateway(1)
         gateway.broker.ends_over = {topic("bad")}
         gateway.offer("bad")
         gateway.advance(0.1)
         gateway.offer("other")
         gateway.advance(1)
-        self.assertEqual(gateway.fates, {"other": RECEIPT})
+        self.assertEqual(gateway.final, {"other": RECEIPT})
 
     def test_full_speed_returns(self) -> None:
         gateway = Gateway()
@@ -156,46 +156,46 @@ class CulpritTests(SynchronousTestCase):
         gateway.advance(0.1)
         self.assertEqual(gateway.broker.highest_in_flight, 1_000)
 
-    def test_one_that_others_have_to_wait_for_is_answered_for_alone(self) -> None:
-        """Held against one record once, its next end is its own: others need not wait until the sink is connected again."""
+    def test_a_suspect_that_ends_its_session_is_retryable_alone(self) -> None:
+        """Others need not wait for the next connection when a suspect has ended the session."""
         gateway = Gateway()
         gateway.broker.ends_over = {topic("bad")}
         gateway.offer("bad")
         gateway.advance(2.1)
-        first, second = gateway.said
+        first, second = gateway.retried
         self.assertIsInstance(first, NotConnected)
         self.assertEqual(type(second), Retryable)
         self.assertIn("it seems over this record", str(second))
         self.assertEqual(gateway.sink.readiness(), Ready())
 
-    def test_broker_that_ends_every_session_refuses_nothing(self) -> None:
-        """As where the gateway's user may not publish at all: what no record passes is no record's fault."""
+    def test_a_broker_that_ends_every_session_rejects_nothing(self) -> None:
+        """As where the gateway's user may not publish at all: where no record passes, none is blamed."""
         gateway = Gateway()
         names = [str(number) for number in range(40)]
         gateway.broker.ends_over = {topic(name) for name in names}
         gateway.run(names)
-        self.assertEqual(gateway.fates, {})
+        self.assertEqual(gateway.final, {})
         gateway.broker.ends_over = set()
         gateway.advance(20)
-        self.assertEqual({*gateway.fates.values()}, {RECEIPT})
-        self.assertEqual(set(gateway.fates), set(names))
+        self.assertEqual({*gateway.final.values()}, {RECEIPT})
+        self.assertEqual(set(gateway.final), set(names))
 
-    def test_refusal_that_ends_no_session_is_held_against_none(self) -> None:
+    def test_a_refusal_that_ends_no_session_counts_against_no_record(self) -> None:
         gateway = Gateway(protocol_version="5")
         gateway.broker.refusals = {topic("denied"): 0x87}
         gateway.offer("denied")
         for number in range(3 * ENDS_TO_REJECT):
-            refusals = len(gateway.said)
+            refusals = len(gateway.retried)
             gateway.offer(str(number))
-            while len(gateway.said) < refusals + 2:  # the second time without another beside it
+            while len(gateway.retried) < refusals + 2:  # the second time without another beside it
                 gateway.reactor.advance(0.01)
             gateway.advance(0.8 * LANE_PAUSE_S)
             gateway.broker.connections[0].close(ConnectionError("moved to another node"))
             gateway.advance(1)
         self.assertEqual(gateway.refused(), set())
 
-    def test_reasons_of_mqtt_5_that_are_no_records_fault(self) -> None:
-        """Going down and taken over by another client are none; too large is."""
+    def test_disconnects_of_mqtt_5_count_only_for_reasons_of_a_packet(self) -> None:
+        """Shutting down and session taken over do not count; packet too large does."""
         for code, refused in ((0x8B, set[str]()), (0x8E, set[str]()), (0x95, {"bad"})):
             gateway = Gateway(protocol_version="5")
             gateway.broker.ends_over = {topic("bad")}
@@ -220,9 +220,7 @@ class RestartTests(SynchronousTestCase):
         ),
         st.sampled_from(("3.1.1", "5")),
     )
-    def test_nothing_is_refused_or_lost_however_often_a_broker_restarts(
-        self, script: list[tuple[str, float]], version: str
-    ) -> None:
+    def test_restarts_of_the_broker_reject_and_lose_nothing(self, script: list[tuple[str, float]], version: str) -> None:
         gateway = Gateway(protocol_version=version)
         count = 0
         for step, amount in script:
@@ -240,10 +238,12 @@ class RestartTests(SynchronousTestCase):
                     gateway.restart(amount)
         gateway.broker.release()
         gateway.advance(30)
-        self.assertEqual({name for name, fate in gateway.fates.items() if fate == RECEIPT}, set(map(str, range(count))))
+        self.assertEqual(
+            {name for name, outcome in gateway.final.items() if outcome == RECEIPT}, set(map(str, range(count)))
+        )
 
-    def test_restarts_over_one_record_again_and_again(self) -> None:
-        """The worst case: each time just that one is in flight, others pass in between, and the broker is back soon."""
+    def test_restarts_that_meet_one_record_every_time(self) -> None:
+        """The worst case: each time only this record is in flight, others pass in between, and the broker is back soon."""
         gateway = Gateway()
         gateway.broker.ends_over = {topic("unlucky")}
         gateway.broker.dies = True
@@ -256,10 +256,10 @@ class RestartTests(SynchronousTestCase):
         gateway.broker.ends_over = set()
         gateway.advance(30)
         self.assertEqual(gateway.refused(), set())
-        self.assertEqual(len(gateway.fates), 1 + 5 * ENDS_TO_REJECT)
+        self.assertEqual(len(gateway.final), 1 + 5 * ENDS_TO_REJECT)
 
-    def test_two_fail_overs_over_one_record(self) -> None:
-        """Another node of the broker answers at once: seldom, and never as often as it takes."""
+    def test_two_failovers_that_meet_one_record(self) -> None:
+        """Another node of the broker answers at once, fewer times than a rejection needs."""
         gateway = Gateway()
         gateway.broker.ends_over = {topic("unlucky")}
         gateway.offer("unlucky")
@@ -270,7 +270,7 @@ class RestartTests(SynchronousTestCase):
             number += 1
         gateway.broker.ends_over = set()
         gateway.advance(5)
-        self.assertEqual(gateway.fates["unlucky"], RECEIPT)
+        self.assertEqual(gateway.final["unlucky"], RECEIPT)
 
 
 class PoisonRecordDetectorTests(SynchronousTestCase):
@@ -278,7 +278,7 @@ class PoisonRecordDetectorTests(SynchronousTestCase):
         self.detector = PoisonRecordDetector(4)
         self.one, self.other = make_mqtt_record(VIN), make_mqtt_record(VIN)
 
-    def test_is_over_once_records_go_at_full_speed_again(self) -> None:
+    def test_the_detector_is_inactive_once_records_go_at_full_speed_again(self) -> None:
         self.assertFalse(self.detector.session_ended([self.one, self.other]))
         self.detector.session_opened()
         self.assertEqual((self.detector.active, self.detector.group_records), (True, 1))
@@ -286,14 +286,14 @@ class PoisonRecordDetectorTests(SynchronousTestCase):
             self.detector.group_answered()
             self.assertEqual((self.detector.active, self.detector.group_records), (active, group_records))
 
-    def test_nothing_is_held_against_records_that_were_under_way_together(self) -> None:
+    def test_records_in_flight_together_are_not_suspected(self) -> None:
         for _ in range(ENDS_TO_REJECT):
             self.detector.session_ended([self.one, self.other])
             self.detector.session_opened()
             self.detector.confirmed(make_mqtt_record(VIN))
         self.assertFalse(self.detector.suspects(self.one) or self.detector.suspects(self.other))
 
-    def test_lasts_while_something_is_held_against_a_record(self) -> None:
+    def test_the_detector_stays_active_while_a_record_is_suspected(self) -> None:
         self.assertTrue(self.detector.session_ended([self.one]))
         self.detector.session_opened()
         for _ in range(4):
@@ -303,7 +303,7 @@ class PoisonRecordDetectorTests(SynchronousTestCase):
         self.detector.group_answered()
         self.assertFalse(self.detector.active)
 
-    def test_remembers_no_record_that_nobody_has_any_more(self) -> None:
+    def test_the_detector_keeps_no_record_in_memory(self) -> None:
         self.detector.session_ended([self.one])
         self.detector.session_opened()
         del self.one

@@ -1,4 +1,4 @@
-"""One record that takes long, or never passes, beside others."""
+"""A record that is slow, or never confirmed, among others."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ def large_error(body_bytes: int = BODY_BYTES) -> Record:
 
 
 class Link:
-    """A link of a certain speed: the connection takes so many bytes a second, and is full in between."""
+    """A link of a certain speed: the connection takes so many bytes a second, and is full meanwhile."""
 
     def __init__(self, connection: BrokerConnection, bytes_per_s: float) -> None:
         self._connection = connection
@@ -35,7 +35,7 @@ class Link:
         self._arrived_in_part = 0
 
     def carry(self, seconds: float) -> None:
-        """Deliver what fits into this time; the connection asks for more once it has delivered all it had."""
+        """Transfer the bytes of this time; the connection asks for more once it has none left."""
         connection = self._connection
         self._room = min(self._room + seconds * self._bytes_per_s, 2 * 65_536)
         while connection.open and 0 < (new := len(connection.left_over) - self._arrived_in_part) <= self._room:
@@ -53,7 +53,7 @@ class SlowLinkTests(MqttCase):
             link.carry(0.05)
             self.reactor.advance(0.05)
 
-    def test_a_large_record_passes_and_others_before_and_behind_it(self) -> None:
+    def test_a_large_record_and_its_neighbours_pass(self) -> None:
         """900 kB over 2 Mbit/s take 3.6 s, more than publish_timeout_ms."""
         sink = self.started(publish_timeout_ms=2_500)
         link = Link(self.broker.connections[0], 250_000)
@@ -69,7 +69,7 @@ class SlowLinkTests(MqttCase):
         self.assertEqual(len(self.broker.connects), 1)
 
     def test_bytes_that_leave_are_progress(self) -> None:
-        """At a tenth of the speed that a record's size gives time for: still no session is cut."""
+        """At a tenth of the speed that the extra time for a record's size assumes, no session is cut."""
         sink = self.started(publish_timeout_ms=2_500)
         link = Link(self.broker.connections[0], 30_000)
         large = sink.dispatch([large_error()])
@@ -86,8 +86,8 @@ class SlowLinkTests(MqttCase):
         self.assertEqual(self.successResultOf(behind), [RECEIPT])
         self.assertEqual(len(self.broker.connects), 1)
 
-    def test_a_link_that_trickles_is_left(self) -> None:
-        """Bytes alone are progress for a while only."""
+    def test_a_link_without_acknowledgements_is_given_up_in_the_end(self) -> None:
+        """Bytes alone count as progress for a bounded time."""
         sink = self.started(publish_timeout_ms=2_500)
         link = Link(self.broker.connections[0], 7_000)
         large = sink.dispatch([large_error(2_000_000)])
@@ -96,7 +96,7 @@ class SlowLinkTests(MqttCase):
         self.run_for(60, link)
         self.assertIsInstance(self.successResultOf(large)[0], NotConnected)
 
-    def test_a_peer_that_never_reads_is_left_in_time(self) -> None:
+    def test_a_peer_that_never_reads_is_given_up_in_time(self) -> None:
         sink = self.started(publish_timeout_ms=2_500)
         self.broker.connections[0].full_at_bytes = 1
         answer = sink.dispatch([make_mqtt_record(VIN)])
@@ -107,7 +107,7 @@ class SlowLinkTests(MqttCase):
 
 
 class Lane:
-    """Offers records again as a lane does: those of a key that was refused for now wait for its oldest."""
+    """Retries records as a lane does: a retryable record blocks later ones with its ordering key."""
 
     def __init__(self, sink: MqttSink, case: MqttCase) -> None:
         self._sink = sink
@@ -138,7 +138,7 @@ class Lane:
 
 
 class StallTests(MqttCase):
-    """A broker that takes a certain record's bytes and then answers for nothing any more."""
+    """A broker that acknowledges nothing after it has received a certain record."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -152,7 +152,7 @@ class StallTests(MqttCase):
 
         self.broker._publish = publish  # type: ignore[method-assign]  # the double's, as a broker with this fault has it
 
-    def test_its_ordering_key_is_set_aside_and_others_flow(self) -> None:
+    def test_its_ordering_key_is_quarantined_and_others_pass(self) -> None:
         sink = self.started(publish_timeout_ms=1_000)
         lane = Lane(sink, self)
         bad = large_error(100)
@@ -175,14 +175,14 @@ class StallTests(MqttCase):
         self.advance(0.1)
         self.assertIn(later, lane.set_aside, "its vehicle's next record of that type waits as well")
 
-    def test_one_session_costs_it_nothing_yet(self) -> None:
+    def test_one_stalled_session_does_not_quarantine(self) -> None:
         sink = self.started(publish_timeout_ms=1_000)
         answer = sink.dispatch([large_error(100)])
         self.advance(2)
         self.assertIsInstance(self.successResultOf(answer)[0], NotConnected)
 
-    def test_a_broker_that_hangs_sets_nothing_aside(self) -> None:
-        """Where no others pass in between it is no record's fault."""
+    def test_a_broker_that_hangs_quarantines_nothing(self) -> None:
+        """Where no other record passes in between, none is blamed."""
         sink = self.started(publish_timeout_ms=1_000)
         lane = Lane(sink, self)
         self.broker.holding = True
@@ -200,8 +200,8 @@ class StallTests(MqttCase):
 
 
 class PoisonTests(MqttCase):
-    def test_a_vehicle_that_sends_one_after_the_other(self) -> None:
-        """Each ends sessions; its ordering key is set aside for ever longer, and the others' sessions last."""
+    def test_a_vehicle_that_sends_many_poison_records(self) -> None:
+        """Each ends sessions; the quarantine of its ordering key grows, so that others keep their sessions longer."""
         sink = self.started()
         lane = Lane(sink, self)
         self.broker.ends_over = {f"t/{VIN}/alerts/bad/history"}

@@ -1,4 +1,4 @@
-"""How soon a broker that is back is found, and what two clients with one identifier do to each other."""
+"""Time until a broker that is back is found, and two clients with one identifier."""
 
 from random import Random
 from unittest import TestCase, mock
@@ -15,8 +15,8 @@ from tests.support.mqtt.harness import make_mqtt_record
 
 
 class RecoveryTests(MqttCase):
-    def test_delivers_in_every_window(self) -> None:
-        """Away 25 s, there 8 s, five times: ready within about a second, with the Go server's interval of 10 s."""
+    def test_records_are_delivered_each_time_the_broker_is_up(self) -> None:
+        """Down 25 s, up 8 s, five times: ready within about a second, with the Go server's interval of 10 s."""
         sink = self.started()
         for _ in range(5):
             self.broker.go_away()
@@ -40,7 +40,7 @@ class RecoveryTests(MqttCase):
         self.advance(1.1)
         self.assertEqual(sink.readiness(), Ready())
 
-    def test_records_lost_with_a_session_wait_as_well(self) -> None:
+    def test_records_lost_with_a_session_shorten_the_pause_as_well(self) -> None:
         sink = self.started(connect_retry_interval_ms=600_000)
         self.broker.holding = True
         sink.dispatch([make_mqtt_record(VIN)])
@@ -52,7 +52,7 @@ class RecoveryTests(MqttCase):
         self.advance(1.1)
         self.assertEqual(sink.readiness(), Ready())
 
-    def test_a_broker_that_refuses_us_is_not_asked_every_second(self) -> None:
+    def test_the_pause_grows_while_the_broker_refuses_sessions(self) -> None:
         self.broker.connack = b"\x20\x02\0\x05"
         sink = self.started()
         for _ in range(60):
@@ -60,7 +60,7 @@ class RecoveryTests(MqttCase):
             self.advance(1)
         self.assertLess(len(self.broker.connects), 15)
 
-    def test_a_broker_that_says_it_is_unavailable_is(self) -> None:
+    def test_the_pause_stays_short_while_the_broker_says_it_is_unavailable(self) -> None:
         self.broker.connack = b"\x20\x02\0\x03"
         sink = self.started()
         for _ in range(60):
@@ -70,8 +70,8 @@ class RecoveryTests(MqttCase):
         self.advance(1.1)
         self.assertEqual(sink.readiness(), Ready())
 
-    def test_name_server_that_hangs_does_not_hold_a_stop(self) -> None:
-        """Without an endpoint of the test's own: the name is being resolved."""
+    def test_a_name_server_that_hangs_does_not_delay_stopping(self) -> None:
+        """With the endpoint of the settings, which resolves the name."""
         lookups: list[str] = []
         alsoProvides(self.reactor, IReactorPluggableNameResolver)
         self.reactor.nameResolver = mock.Mock()  # type: ignore[attr-defined]  # what an endpoint asks of the reactor
@@ -91,7 +91,7 @@ class RecoveryTests(MqttCase):
 
 class TakeoverTests(MqttCase):
     def contest(self, seconds: int, **settings: object) -> MqttSink:
-        """Another client takes the session over as soon as it is ours."""
+        """Another client takes each session over as soon as it is accepted."""
         sink = self.started(**settings)
         for _ in range(seconds * 20):
             self.reactor.advance(0.05)
@@ -101,7 +101,7 @@ class TakeoverTests(MqttCase):
                 connection.close(ConnectionError("taken over"))
         return sink
 
-    def test_is_said_by_readiness_and_log(self) -> None:
+    def test_readiness_and_log_name_the_takeover(self) -> None:
         for version, farewell in (("3.1.1", b""), ("5", b"\xe0\x02\x8e\0")):
             self.setUp()
             if version == "5":
@@ -115,7 +115,7 @@ class TakeoverTests(MqttCase):
             self.assertIn("mqtt.client_id", str(event["error"]))
             self.assertLess(len(self.broker.connects), 15)
 
-    def test_mqtt_5_says_it_at_the_first_time(self) -> None:
+    def test_mqtt_5_names_it_at_the_first_time(self) -> None:
         self.broker.connack, self.broker.farewell = b"\x20\x03\0\0\0", b"\xe0\x02\x8e\0"
         sink = self.contest(1, client_id="gateway", protocol_version="5")
         self.assertIn("mqtt.client_id 'gateway'", self.reason(sink))
@@ -145,7 +145,7 @@ class TakeoverTests(MqttCase):
         self.assertNotIn("client_id_contested", [event["kind"] for event in events])
 
     def test_two_gateways_with_one_identifier_share_the_broker(self) -> None:
-        """Neither has it for itself, and neither asks at full speed."""
+        """Both get sessions, and neither reconnects at full speed."""
         sinks = [self.started(client_id="gateway"), self.started(client_id="gateway")]
         ready_s = [0.0, 0.0]
         clients = len(self.broker.connects)
@@ -160,12 +160,12 @@ class TakeoverTests(MqttCase):
 
 
 class PauseTests(TestCase):
-    def test_attempts_that_reach_nobody_do_not_lengthen_the_pause(self) -> None:
+    def test_failed_attempts_do_not_lengthen_the_pause_after_a_session(self) -> None:
         pauses = ReconnectPauses(10.0, Random(1))
         longest_s = max(pauses.not_reached(records_wait=True) for _ in range(100))
         self.assertLessEqual(longest_s, 1)
         self.assertLessEqual(pauses.ended(20, by_broker=True, taken_over=False), 0.5)
 
-    def test_a_shorter_interval_is_kept_to(self) -> None:
+    def test_a_shorter_interval_is_respected(self) -> None:
         pauses = ReconnectPauses(0.2, Random(1))
         self.assertLessEqual(max(pauses.not_reached(records_wait=True) for _ in range(100)), 0.2)

@@ -16,7 +16,7 @@ PUBACKS = b"\x40\x02\x00\x01\x40\x02\x00\x02"
 
 class Transport(StringTransport):
     def setTcpNoDelay(self, _enabled: object) -> None:
-        """Nothing is delayed here."""
+        """Does nothing."""
 
     def getHandle(self) -> None:
         """There is no socket."""
@@ -46,7 +46,7 @@ class ReadingTests(SynchronousTestCase):
         self.clock.advance(READ_PAUSE_S)
         self.assertEqual(self.transport.producerState, "producing")
 
-    def test_a_session_that_is_cut_says_no_goodbye(self) -> None:
+    def test_a_session_that_is_cut_sends_no_disconnect(self) -> None:
         self.session.dataReceived(b"\x20\x02\x00\x00")
         self.transport.clear()
         self.session.end("no acknowledgement")

@@ -1,4 +1,4 @@
-"""The MQTT sink on a clock of the test's own, over a broker in memory: what happens when something is wrong."""
+"""The MQTT sink on a test's clock over a broker in memory: publishing, refusals, failures, stopping."""
 
 import sys
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ class MqttCase(SynchronousTestCase):
         return sink
 
     def advance(self, seconds: float) -> None:
-        """In steps, as calls that others make need their turn."""
+        """Advance in steps, so that calls scheduled meanwhile run in time."""
         for _ in range(20):
             self.reactor.advance(seconds / 20)
 
@@ -95,7 +95,7 @@ class PublishTests(MqttCase):
         self.assertEqual(self.dispatch(sink, record_of_signals()), [RECEIPT])
         self.assertEqual(self.broker.published, [])
 
-    def test_acknowledgements_that_belong_to_nothing_are_passed_over(self) -> None:
+    def test_unexpected_acknowledgements_are_ignored(self) -> None:
         sink = self.started()
         self.broker.connections[0].say(b"\x40\x02\x12\x34")
         self.assertEqual(self.dispatch(sink, record_of_signals(8)), [RECEIPT])
@@ -121,7 +121,7 @@ class PublishTests(MqttCase):
         self.broker.release()
         self.assertEqual(self.successResultOf(first), [RECEIPT])
 
-    def test_without_acknowledgements_all_is_sent_all_the_same(self) -> None:
+    def test_all_messages_are_sent_with_qos_0(self) -> None:
         sink = self.started(qos=0)
         answer = sink.dispatch([record_of_signals(*range(1_000, 1_900)) for _ in range(7)])
         self.assertNoResult(answer)
@@ -129,8 +129,8 @@ class PublishTests(MqttCase):
         self.assertEqual(self.successResultOf(answer), [RECEIPT] * 7)
         self.assertEqual(len(self.broker.published), 6_300)
 
-    def test_broker_that_takes_few_at_a_time(self) -> None:
-        """MQTT 5, 3.2.2.3.3: never more unacknowledged than its Receive Maximum."""
+    def test_the_receive_maximum_limits_the_publishes_in_flight(self) -> None:
+        """MQTT 5, 3.2.2.3.3."""
         self.broker.connack = b"\x20\x06\0\0\x03\x21\0\x03"
         sink = self.started(protocol_version="5")
         self.broker.holding = True
@@ -143,7 +143,7 @@ class PublishTests(MqttCase):
         self.assertEqual(self.successResultOf(answer), [RECEIPT])
         self.assertEqual([message.body for message in self.broker.published], [b"%d" % key for key in range(1_000, 1_010)])
 
-    def test_a_full_connection_is_left_alone_until_it_has_room(self) -> None:
+    def test_nothing_is_written_to_a_full_connection(self) -> None:
         for qos in (0, 1):
             sink = self.started(qos=qos)
             connection = self.broker.connections[-1]
@@ -159,7 +159,7 @@ class PublishTests(MqttCase):
 
 class RefusalTests(MqttCase):
     def test_reasons_of_mqtt_5(self) -> None:
-        """What somebody can mend is retryable, what nobody can is not; neighbours pass."""
+        """Reasons that an operator can correct are retryable, others are not; neighbours pass."""
         self.broker.connack = b"\x20\x03\0\0\0"
         for qos in (1, 2):
             sink = self.started(protocol_version="5", qos=qos)
@@ -177,8 +177,8 @@ class RefusalTests(MqttCase):
                 self.assertEqual([type(outcome) for outcome in outcomes], [type(RECEIPT), kind, kind, type(RECEIPT)])
                 self.assertIn(words, str(outcomes[1]))
 
-    def test_refusal_that_came_before_the_end_of_the_session_counts(self) -> None:
-        """mosquitto 2.0.11 refuses the first of a record's publishes and ends the session before it looks at the next."""
+    def test_a_refusal_before_the_end_of_the_session_counts(self) -> None:
+        """mosquitto 2.0.11 refuses the first of a record's publishes and ends the session before it reads the next."""
         self.broker.connack = b"\x20\x03\0\0\0"
         sink = self.started(protocol_version="5")
         self.broker.refusals = {f"t/{VIN}/v/BatteryLevel": 0x87}
@@ -209,14 +209,14 @@ class RefusalTests(MqttCase):
             self.assertIn("the broker takes", str(refused))
         self.assertEqual(len(self.broker.published), 4)
 
-    def test_record_that_cannot_be_written_at_all(self) -> None:
+    def test_a_record_that_cannot_be_encoded_is_rejected(self) -> None:
         sink = self.started()
-        with mock.patch("fleetgw.adapters.sinks.mqtt.messages._alerts", side_effect=ZeroDivisionError):  # a defect of ours
+        with mock.patch("fleetgw.adapters.sinks.mqtt.messages._alerts", side_effect=ZeroDivisionError):  # a defect
             refused, passed = self.dispatch(sink, make_mqtt_record(VIN, record_type="alerts"), record_of_signals(8))
         self.assertIsInstance(refused, Rejected)
         self.assertEqual(passed, RECEIPT)
 
-    def test_failures_are_counted_by_type_and_logged_once_in_a_while(self) -> None:
+    def test_failures_are_counted_by_type_and_logged_at_a_bounded_rate(self) -> None:
         sink = self.started()
         self.dispatch(sink, *[make_record(VIN, record_type="alerts")] * 5)
         self.assertEqual(self.metrics.value("mqtt_err", "alerts"), 5)
@@ -230,7 +230,7 @@ class ConnectionTests(MqttCase):
         self.started(client_id="gw-1", username="u", password="p", keep_alive_seconds=7)
         self.assertEqual(self.broker.connects, [b"\0\4MQTT\4\xc2\0\x07\0\4gw-1\0\1u\0\1p"])
 
-    def test_broker_that_refuses_us_says_why(self) -> None:
+    def test_readiness_and_outcomes_name_the_reason_of_a_refused_session(self) -> None:
         for connack, version, words in (
             (b"\x20\x02\0\x05", "3.1.1", "Not authorized"),
             (b"\x20\x02\0\x04", "3.1.1", "Bad user name or password"),
@@ -255,7 +255,7 @@ class ConnectionTests(MqttCase):
         self.broker.connack = b"\x20\x00"
         self.assertIn("Protocol error", self.reason(self.started()))
 
-    def test_broker_that_ends_the_session_says_why_in_mqtt_5(self) -> None:
+    def test_readiness_names_the_reason_of_a_disconnect_in_mqtt_5(self) -> None:
         self.broker.connack = b"\x20\x03\0\0\0"
         sink = self.started(protocol_version="5")
         self.broker.connections[0].say(b"\xe0\x02\x8b\0")
@@ -286,8 +286,8 @@ class ConnectionTests(MqttCase):
         self.advance(0.6)
         self.assertEqual(sink.readiness(), Ready(), "after a session that lasted, pauses begin anew")
 
-    def test_two_clients_with_the_same_id_do_not_storm(self) -> None:
-        """A broker that lets us in and throws us out again is not asked at full speed."""
+    def test_sessions_that_end_at_once_cause_no_reconnect_storm(self) -> None:
+        """The sink backs off from a broker that accepts each session and ends it at once."""
         self.started()
         for _ in range(1_000):
             self.advance(0.02)
@@ -295,7 +295,7 @@ class ConnectionTests(MqttCase):
                 connection.close(ConnectionError("taken over"))
         self.assertLess(len(self.broker.connects), 15)
 
-    def test_silent_server_is_left_after_the_connect_timeout(self) -> None:
+    def test_a_silent_server_is_given_up_after_the_connect_timeout(self) -> None:
         self.broker.silent = True
         sink = self.started(connect_timeout_ms=3_000, publish_timeout_ms=1_000)
         answer = sink.dispatch([record_of_signals(8)])
@@ -309,7 +309,7 @@ class ConnectionTests(MqttCase):
         self.assertEqual(self.broker.connections, [])
 
     def test_name_that_cannot_be_resolved_or_connected(self) -> None:
-        """Without an endpoint of the test's own: nothing is listening."""
+        """With the endpoint of the settings: nothing listens there."""
         pending: Deferred[object] = Deferred()
         sink = self.make(connect_timeout_ms=2_000)
         with mock.patch.object(self.broker, "connect", return_value=pending):
@@ -317,7 +317,7 @@ class ConnectionTests(MqttCase):
             self.advance(2.1)
         self.assertIn("no connection", self.reason(sink))
 
-    def test_hung_broker_is_left_and_records_are_offered_again(self) -> None:
+    def test_the_session_of_a_hung_broker_is_cut_and_records_are_retryable(self) -> None:
         sink = self.started(publish_timeout_ms=2_000)
         self.broker.holding = True
         early = sink.dispatch([record_of_signals(8)])
@@ -335,8 +335,8 @@ class ConnectionTests(MqttCase):
         self.assertEqual(sink.readiness(), Ready())
         self.assertEqual(self.dispatch(sink, record_of_signals(8)), [RECEIPT])
 
-    def test_session_that_we_cut_is_held_against_no_record(self) -> None:
-        """No attempt at once, as there is when the broker may have ended it over the one in flight."""
+    def test_a_session_that_the_sink_cuts_counts_against_no_record(self) -> None:
+        """There is no immediate reconnect, unlike after an end that the broker may have caused over one record in flight."""
         sink = self.started(publish_timeout_ms=2_000)
         self.broker.holding = True
         answer = sink.dispatch([record_of_signals(8)])
@@ -345,7 +345,7 @@ class ConnectionTests(MqttCase):
         self.assertEqual(len(self.broker.connects), 1)
         self.assertIn("no acknowledgement", self.reason(sink))
 
-    def test_time_runs_from_the_dispatch_when_nothing_was_due_before(self) -> None:
+    def test_the_timeout_starts_at_the_dispatch_when_nothing_was_in_flight(self) -> None:
         sink = self.started(publish_timeout_ms=2_000)
         self.assertEqual(self.dispatch(sink, record_of_signals(8)), [RECEIPT])
         self.advance(1.8)
@@ -356,7 +356,7 @@ class ConnectionTests(MqttCase):
         self.broker.release()
         self.assertEqual(self.successResultOf(answer), [RECEIPT])
 
-    def test_slow_broker_that_makes_progress_is_kept(self) -> None:
+    def test_a_slow_broker_that_makes_progress_keeps_its_session(self) -> None:
         sink = self.started(publish_timeout_ms=2_000)
         self.broker.holding = True
         answer = sink.dispatch([record_of_signals(*range(1_000, 1_008))])
@@ -365,8 +365,8 @@ class ConnectionTests(MqttCase):
             self.broker.connections[0].say(b"\x40\x02\0" + bytes([identifier]))
         self.assertEqual(self.successResultOf(answer), [RECEIPT])
 
-    def test_slow_broker_that_answers_for_one_record_after_the_other_is_kept(self) -> None:
-        """However long the last one waits, for its acknowledgement or for room."""
+    def test_a_slow_broker_that_confirms_one_record_after_the_other_keeps_its_session(self) -> None:
+        """Regardless of how long the last record waits, for its acknowledgement or for room."""
         for connack, version in ((self.broker.connack, "3.1.1"), (b"\x20\x06\0\0\x03\x21\0\x03", "5")):
             self.broker.connack = connack
             sink = self.started(protocol_version=version, publish_timeout_ms=2_000)
@@ -379,7 +379,7 @@ class ConnectionTests(MqttCase):
                 connection.say(b"\x40\x02\0" + bytes([number]))
                 self.assertEqual(self.successResultOf(answer), [RECEIPT])
 
-    def test_record_whose_acknowledgement_is_lost_is_offered_again_alone(self) -> None:
+    def test_a_record_whose_acknowledgement_is_lost_is_retryable_alone(self) -> None:
         sink = self.started(publish_timeout_ms=2_000)
         (connection,) = self.broker.connections
         self.broker.holding = True
@@ -401,9 +401,9 @@ class ConnectionTests(MqttCase):
         self.assertNoResult(unanswered)
         self.advance(0.5)
         self.assertIn("no acknowledgement within 2 s", str(self.successResultOf(unanswered)))
-        self.assertEqual(self.broker.connections, [], "nobody is answered for any more")
+        self.assertEqual(self.broker.connections, [], "nothing is acknowledged any more: the session is cut")
 
-    def test_lost_acknowledgement_that_comes_late_confirms_nothing(self) -> None:
+    def test_a_late_acknowledgement_confirms_nothing(self) -> None:
         sink = self.started(publish_timeout_ms=2_000)
         (connection,) = self.broker.connections
         self.broker.holding = True
@@ -419,7 +419,7 @@ class ConnectionTests(MqttCase):
         self.assertEqual(self.successResultOf(answer), [RECEIPT])
         self.assertEqual(self.metrics.value("mqtt_publish_total", "V"), 2)
 
-    def test_broker_that_passes_over_more_than_it_takes_at_a_time_is_left(self) -> None:
+    def test_a_broker_with_more_lost_acknowledgements_than_its_receive_maximum_is_reconnected(self) -> None:
         self.broker.connack = b"\x20\x06\0\0\x03\x21\0\x03"
         sink = self.started(protocol_version="5", publish_timeout_ms=2_000)
         (connection,) = self.broker.connections
@@ -436,7 +436,7 @@ class ConnectionTests(MqttCase):
         )
         self.assertEqual(len(self.broker.connects), 2)
 
-    def test_full_connection_that_has_room_now_and_then_hides_no_lost_acknowledgement(self) -> None:
+    def test_a_connection_that_resumes_at_times_does_not_extend_the_timeout(self) -> None:
         sink = self.started(publish_timeout_ms=2_000)
         (connection,) = self.broker.connections
         self.broker.holding = True
@@ -447,7 +447,7 @@ class ConnectionTests(MqttCase):
             connection.producer.resumeProducing()
         self.assertIsInstance(self.successResultOf(answer)[0], NotConnected)
 
-    def test_quiet_broker_is_asked_for_a_sign_of_life(self) -> None:
+    def test_an_idle_broker_must_answer_keep_alives(self) -> None:
         """paho's keep-alive, by paho's clock."""
         with mock.patch("paho.mqtt.client.time_func", self.reactor.seconds):
             sink = self.started(keep_alive_seconds=10)
@@ -459,8 +459,8 @@ class ConnectionTests(MqttCase):
             self.advance(25)
             self.assertIsInstance(sink.readiness(), NotReady)
 
-    def test_half_sent_record_ends_with_its_session(self) -> None:
-        """Of a record that the connection took in part, nothing more is sent on the next one."""
+    def test_a_half_sent_record_ends_with_its_session(self) -> None:
+        """The next session does not send the rest of a record."""
         self.broker.connack = b"\x20\x06\0\0\x03\x21\0\x03"
         sink = self.started(protocol_version="5")
         self.broker.holding = True
@@ -476,7 +476,7 @@ class ConnectionTests(MqttCase):
         self.assertEqual(self.dispatch(sink, *[record_of_signals(8, 9, 10)] * 3), [RECEIPT] * 3)
 
     def test_lost_records_are_not_sent_again_by_the_sink(self) -> None:
-        """They are the caller's to offer again: nothing is buffered beyond what was handed over."""
+        """The retry is the lane's: the sink buffers no record beyond its outcome."""
         sink = self.started()
         self.broker.holding = True
         answer = sink.dispatch([record_of_signals(8)])
@@ -490,7 +490,7 @@ class ConnectionTests(MqttCase):
 
 
 class StopTests(MqttCase):
-    def test_says_goodbye(self) -> None:
+    def test_stopping_sends_disconnect(self) -> None:
         sink = self.started()
         said: list[int] = []
         answer = self.broker._answer
@@ -502,7 +502,7 @@ class StopTests(MqttCase):
         self.assertEqual(self.broker.connections, [])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
-    def test_waits_no_longer_than_its_time(self) -> None:
+    def test_stopping_waits_for_the_disconnect_timeout_at_most(self) -> None:
         sink = self.started(disconnect_timeout_ms=250)
         self.broker.holding = True
         answer = sink.dispatch([record_of_signals(8)])
@@ -514,7 +514,7 @@ class StopTests(MqttCase):
         self.successResultOf(stopped)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
-    def test_while_connecting_and_while_pausing(self) -> None:
+    def test_stopping_while_connecting_and_while_pausing(self) -> None:
         for away, silent in ((True, False), (False, True)):
             self.broker.away, self.broker.silent = away, silent
             sink = self.started()
@@ -535,12 +535,12 @@ class SettingsTests(MqttCase):
             self.assertEqual(settings.keep_alive_s, 30)
 
     def test_schemes(self) -> None:
-        in_the_clear = ("", "tcp://", "mqtt://")
-        for scheme in (*in_the_clear, "ssl://", "tls://", "mqtts://"):
+        plaintext = ("", "tcp://", "mqtt://")
+        for scheme in (*plaintext, "ssl://", "tls://", "mqtts://"):
             settings = read_settings("mqtt", SETTINGS | {"broker": f"{scheme}h:1"})
-            self.assertEqual((settings.host, settings.port, settings.tls is not None), ("h", 1, scheme not in in_the_clear))
+            self.assertEqual((settings.host, settings.port, settings.tls is not None), ("h", 1, scheme not in plaintext))
 
-    def test_broker_that_is_no_address(self) -> None:
+    def test_a_broker_that_is_no_address_is_refused(self) -> None:
         for broker in (
             "",
             "host",
@@ -557,7 +557,7 @@ class SettingsTests(MqttCase):
             with self.subTest(broker=broker), self.assertRaisesRegex(ConfigurationError, "mqtt.broker"):
                 self.make(broker=broker)
 
-    def test_missing_library_says_what_to_install(self) -> None:
+    def test_the_error_of_a_missing_library_names_the_extra_to_install(self) -> None:
         hidden = {name: None for name in sys.modules if name.split(".")[0] == "paho"}
         kept = {name for name in sys.modules if name.startswith("fleetgw.adapters.sinks.mqtt.")}
         with (

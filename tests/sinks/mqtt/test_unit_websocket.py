@@ -1,4 +1,4 @@
-"""MQTT over WebSocket, in memory: the handshake, frames, and what happens when the server speaks otherwise."""
+"""MQTT over WebSocket, in memory: handshake, frames, and servers of other protocols."""
 
 import gc
 import weakref
@@ -33,7 +33,7 @@ class Above(Protocol):
 
 @implementer(IStreamClientEndpoint)
 class Below:
-    """The way to a server that the test plays."""
+    """An endpoint whose server is the test."""
 
     def __init__(self) -> None:
         self.answer: Deferred[IProtocol] = Deferred()
@@ -98,7 +98,7 @@ class WebSocketTests(SynchronousTestCase):
         self.assertEqual(self.heard(), [(Opcode.PONG, b"p")])
         self.assertEqual(self.above.received, b"")
 
-    def test_goodbye(self) -> None:
+    def test_closing(self) -> None:
         self.connect()
         self.shake_hands()
         assert self.above.transport is not None
@@ -106,7 +106,7 @@ class WebSocketTests(SynchronousTestCase):
         self.assertEqual([opcode for opcode, _ in self.heard()], [Opcode.CLOSE])
         self.assertTrue(self.below.transport.disconnecting)
 
-    def test_server_that_is_none_of_websocket(self) -> None:
+    def test_a_server_without_websocket(self) -> None:
         for answer in (
             b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
@@ -119,7 +119,7 @@ class WebSocketTests(SynchronousTestCase):
                     self.below.protocol.connectionLost(Failure(ConnectionLost()))
                 self.failureResultOf(attempt, NoWebSocket)
 
-    def test_server_that_takes_another_subprotocol(self) -> None:
+    def test_a_server_with_another_subprotocol(self) -> None:
         attempt = self.connect()
         self.shake_hands("")
         self.assertIn("subprotocol", self.failureResultOf(attempt, NoWebSocket).getErrorMessage())
@@ -132,14 +132,14 @@ class WebSocketTests(SynchronousTestCase):
         self.say()
         self.assertTrue(self.below.transport.disconnected)
 
-    def test_attempt_that_is_cancelled_cuts_the_connection(self) -> None:
+    def test_cancelling_an_attempt_cuts_the_connection(self) -> None:
         attempt = self.connect()
         attempt.cancel()
         self.failureResultOf(attempt)
         self.assertTrue(self.below.transport.disconnected)
         self.below.protocol.connectionLost(Failure(ConnectionLost()))
 
-    def test_lost_connections_leave_nothing(self) -> None:
+    def test_lost_connections_leave_nothing_in_memory(self) -> None:
         gc.collect()
         gc.disable()
         self.addCleanup(gc.enable)

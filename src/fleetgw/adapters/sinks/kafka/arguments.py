@@ -1,4 +1,4 @@
-"""librdkafka's property names and values as kafka-python's arguments."""
+"""Translates librdkafka's property names and values to kafka-python's arguments."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @frozen
 class ProducerPlan:
-    """What a section asks for.
+    """A configuration section, translated for kafka-python.
 
     :ivar arguments: for ``kafka.KafkaProducer``.
-    :ivar max_records: bound on the records under way (``queue.buffering.max.messages``).
+    :ivar max_records: bound on the records in flight (``queue.buffering.max.messages``).
     :ivar max_bytes: bound on their payload bytes (``queue.buffering.max.kbytes``).
     """
 
@@ -149,19 +149,19 @@ _ARGUMENTS: dict[str, tuple[str, Reader]] = {
 }
 
 _DEFAULTS: dict[str, Any] = {
-    # as with librdkafka, where kafka-python's own differ
+    # librdkafka's defaults, where kafka-python has others
     "batch_size": 1_000_000,
     "delivery_timeout_ms": 300_000,
     "linger_ms": LINGER_MS,
     "max_request_size": 1_000_000,
     "partitioner": HashPartitioner(HASHES["consistent_random"]),
-    # a retry may not overtake: a vehicle's records keep their order
+    # more requests in flight would let a record overtake an earlier one that is retried
     "max_in_flight_requests_per_connection": 1,
-    # how long the sink's thread may wait for a broker, or for what it knows of a topic
+    # longest waits of the sink's thread: for a broker, and for the metadata of a topic
     "bootstrap_timeout_ms": 5_000,
     "max_block_ms": 5_000,
     "metrics_enabled": False,
-    # a broker that is back is found within about a second: the library's own is 30 s
+    # finds a broker that is back within about a second; the library's own default is 30 s
     "reconnect_backoff_max_ms": 1_000,
     "max_records": 100_000,
     "max_kbytes": 1_048_576,
@@ -170,7 +170,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 def producer_plan(section: str, properties: Mapping[str, str], log: ILog) -> ProducerPlan:
-    """Translate properties; one without a counterpart is left out with a warning that names it.
+    """Translate properties; one without a counterpart is ignored, with a warning that names it.
 
     :param section: the section's name, for messages.
     :raises ConfigurationError: naming every property whose value cannot be used.
@@ -193,8 +193,8 @@ def producer_plan(section: str, properties: Mapping[str, str], log: ILog) -> Pro
         log.warn("kafka_property_ignored", property=f"{section}.enable.idempotence", reason=reason)
     arguments = {**_DEFAULTS, **given, "enable_idempotence": False}
     if arguments.pop("asks_version", True):
-        arguments.pop("api_version", None)  # a fallback, not to be used with brokers that tell their version
-    # kafka-python insists that lingering and a request fit into the delivery time-out; librdkafka cuts the request
+        arguments.pop("api_version", None)  # a fallback for brokers that do not tell their version
+    # in kafka-python linger and request timeout must fit into the delivery timeout; librdkafka shortens the request timeout
     time_left_ms = arguments["delivery_timeout_ms"] - arguments["linger_ms"]
     arguments["request_timeout_ms"] = max(1, min(arguments["request_timeout_ms"], time_left_ms))
     return ProducerPlan(

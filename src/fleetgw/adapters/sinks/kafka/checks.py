@@ -1,4 +1,4 @@
-"""Is the ``kafka`` section one that librdkafka takes?"""
+"""Checks the ``kafka`` section, with librdkafka's own checks of names and values."""
 
 import re
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ COMMON_PROPERTIES = frozenset(
         ),
     }
 )
-"""What a misspelled name is probably meant to be."""
+"""Suggestions for a misspelled name."""
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")  # Kafka's own rule for topic names
 _PROBE = "fleetgw.probe"
@@ -48,7 +48,7 @@ _NOT_PROBED = frozenset({"plugin.library.paths"})  # naming it would load the li
 
 
 def check_kafka(settings: Mapping[str, object], check: SettingsCheck) -> None:
-    """Values are plain, brokers are named, files exist; names and values are right by librdkafka's own word."""
+    """Check that values are plain, brokers are named and files exist, and that librdkafka accepts names and values."""
     _check_topics(check)
     if not settings.keys() & set(BROKERS):
         check.refuse("", "names no brokers", 'add "bootstrap.servers", such as "kafka-1:9092,kafka-2:9092"')
@@ -86,10 +86,11 @@ def _check_topics(check: SettingsCheck) -> None:
 
 
 def librdkafka_faults(settings: Mapping[str, object]) -> dict[str, str]:
-    """Ask librdkafka about each property alone: property name -> what is wrong with it.
+    """The faults that librdkafka finds in each property alone: property name -> fault.
 
-    Empty where confluent-kafka is not installed: then the sink says it when it starts. Makes no client and no connection:
-    each question also names a property that does not exist, which librdkafka trips over when it has taken the real one.
+    Empty where confluent-kafka is not installed: then the sink reports them when it starts. Makes no client and no
+    connection: each configuration also names a property that does not exist, which librdkafka refuses after it has
+    accepted the real one.
     """
     try:
         from confluent_kafka import KafkaException, Producer  # the client of an optional extra

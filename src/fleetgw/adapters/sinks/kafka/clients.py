@@ -1,4 +1,4 @@
-"""The clients of librdkafka that the sink has: which one is in use, and which takes over from it."""
+"""The librdkafka clients of the sink: the one in use, and its successor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from confluent_kafka import KafkaError, Producer
 
 from fleetgw.adapters.sinks.kafka.credential_files import CredentialFiles
-from fleetgw.adapters.sinks.kafka.producers import let_go, make_producer
+from fleetgw.adapters.sinks.kafka.producers import destroy, make_producer
 from fleetgw.adapters.sinks.kafka.properties import ORDER_PROPERTIES, confluent_properties
 
 if TYPE_CHECKING:
@@ -26,15 +26,16 @@ _NO_IDEMPOTENCE_CODES = frozenset(
         KafkaError._UNSUPPORTED_FEATURE,
     }
 )
-"""The broker is too old for idempotence, or does not grant it to us."""
+"""The broker is too old for idempotence, or does not permit it."""
 
 
 class Clients:
-    """Makes clients from the sink's properties, and lets go of those that are of no more use.
+    """Makes clients from the sink's properties, and destroys replaced ones.
 
-    :param make: makes one from its configuration: ``Producer``, or a test's.
-    :ivar in_use: None before the start and after the end.
-    :ivar made_at_s: when the last one was made.
+    :param make: makes a client from its configuration: ``Producer``, or a test double.
+    :ivar in_use: the client that records are handed to; None before the start and after the end.
+    :ivar made_at_s: the time at which the last client was made.
+    :ivar tells_offsets: a delivery report of success has an offset, unless the broker has not stored the record.
     """
 
     def __init__(self, context: SinkContext, make: Callable[..., Producer]) -> None:
@@ -45,17 +46,17 @@ class Clients:
         self._properties = confluent_properties(context.name, context.settings, context.log)
         self._idempotence_is_ours = not self._properties.keys() & ORDER_PROPERTIES
         self._set_idempotence(self._properties)
-        # librdkafka takes a later batch's success for an earlier one's too, then without offsets, and is wrong about a new
-        # partition: there Kafka takes any sequence number first (KAFKA-15591), and the batch before it may have been refused
+        # When a later batch succeeds, librdkafka also reports success for an earlier one, without offsets. On a new
+        # partition, which accepts any first sequence number (KAFKA-15591), the earlier batch may have been refused.
         self.tells_offsets = "0" not in (self._properties.get("acks"), self._properties.get("request.required.acks"))
         self.in_use: Producer | None = None
         self.made_at_s = 0.0
         self._single: Producer | None = None
-        self._successor: Producer | None = None  # has read the credentials again
+        self._successor: Producer | None = None
 
     @property
     def servers(self) -> str:
-        """Where brokers are looked for, for people."""
+        """The bootstrap servers, for people."""
         return self._properties.get("bootstrap.servers") or self._properties.get("metadata.broker.list", "(none configured)")
 
     @property
@@ -73,55 +74,55 @@ class Clients:
         self.in_use = self._made()
 
     def all(self) -> list[Producer]:
-        """Those that may have records under way."""
+        """The clients that may have records in flight."""
         return [client for client in (self.in_use, self._single) if client is not None]
 
     def alone(self) -> Producer:
-        """The one that sends each record by itself."""
+        """The client that sends each record in a request of its own."""
         self._single = self._single or self._made(_ALONE)
         return self._single
 
     def reload(self) -> tuple[Sequence[str], bool]:
-        """Read changed credentials again: which files, and whether there is a new successor. See ``IReloadable``."""
+        """Make a successor where credential files have changed: these files, and whether there is a new successor."""
         files, successor = self._credentials.reload(self._made_with)
         if successor is not None:
             before = [self._successor] if self._successor is not None else []
             self._successor = successor
-            let_go(before)
+            destroy(before)
         return files, successor is not None
 
     def bootstrap_again(self) -> None:
-        """Make a successor with the same properties, which asks the bootstrap servers for the brokers."""
+        """Make a successor with the same properties; a new client asks the bootstrap servers for the brokers."""
         if self._successor is None:
             self._successor = self._made()
 
     def take_over(self) -> None:
-        """Go on with the successor, if there is one."""
+        """Put the successor in use, if there is one."""
         if self._successor is not None:
-            self._go_on_with(self._successor)
+            self._put_in_use(self._successor)
 
     def replace(self, fatal: KafkaError) -> None:
-        """Go on with a new client after a fatal error; without idempotence, where the broker does not have it."""
+        """Put a new client in use after a fatal error; without idempotence, where the broker does not support it."""
         if self._idempotence_is_ours and fatal.code() in _NO_IDEMPOTENCE_CODES:
             self._properties.pop("enable.idempotence")
             self._idempotence_is_ours = False
             self._context.log.warn(
                 "kafka_idempotence_off", error=fatal.str(), effect="a retry may change the order of records"
             )
-        self._go_on_with(self._made())
+        self._put_in_use(self._made())
 
     def end(self) -> None:
-        """Let go of all."""
+        """Destroy all clients."""
         clients = self.all()
         if self._successor is not None:
             clients.append(self._successor)
         self.in_use = self._single = self._successor = None
-        let_go(clients)
+        destroy(clients)
 
-    def _go_on_with(self, producer: Producer) -> None:
+    def _put_in_use(self, producer: Producer) -> None:
         before = self.all()
         self.in_use, self._single, self._successor = producer, None, None
-        let_go(before)
+        destroy(before)
 
     def _made_with(self, settings: Mapping[str, object]) -> Producer:
         before = self._properties
@@ -135,7 +136,7 @@ class Clients:
 
     def _set_idempotence(self, properties: dict[str, str]) -> None:
         if self._idempotence_is_ours:
-            # without it a retry after a broker's error may overtake: a vehicle's records would change order
+            # without it a later record may overtake one that is retried
             properties["enable.idempotence"] = "true"
 
     def _made(self, changed: Mapping[str, str] = MappingProxyType({})) -> Producer:

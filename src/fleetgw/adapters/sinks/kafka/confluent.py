@@ -269,7 +269,7 @@ class ConfluentKafkaSink(BaseSink):
         for dispatch in reported:
             if dispatch in self._in_flight:
                 dispatched_at_s = self._in_flight[dispatch]
-                self._pace.heard(now_s - dispatched_at_s, polled_before_s - dispatched_at_s)
+                self._pace.learn(now_s - dispatched_at_s, polled_before_s - dispatched_at_s)
                 self.finish(dispatch)
 
     def _purge(self) -> None:

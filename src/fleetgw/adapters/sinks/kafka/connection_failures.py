@@ -1,4 +1,4 @@
-"""Why kafka-python does not get through to a broker: it tells its log, and nobody else."""
+"""Collects the reasons why kafka-python cannot connect to a broker, from its log: it reports them nowhere else."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _FAILED_TLS_HANDSHAKE = "Handshake failed: [SSL"
 
 
 class ConnectionFailures(logging.Handler):
-    """Hears of the failures of one client, while it is made and afterwards.
+    """Handles the log lines of one client, while it is made and afterwards.
 
-    :param refused: called on the client's network thread, with the reason, when a broker refuses the client that was made:
-        over its credentials, or over TLS.
-    :ivar reason: the failure that says most, of all that were logged within ``with``; empty when there was none.
+    :param refused: called on the client's network thread, with the reason, when a broker refuses the finished client because
+        of its credentials or TLS.
+    :ivar reason: the most informative failure logged within ``with``; empty when there was none.
     """
 
     def __init__(self, refused: Callable[[str], None]) -> None:
@@ -49,11 +49,11 @@ class ConnectionFailures(logging.Handler):
             self.unfollow()
 
     def follow(self, network_thread: int | None) -> None:
-        """The client was made: hear what its network thread logs."""
+        """The client was made: handle the lines of its network thread from now on."""
         self._network_thread = network_thread
 
     def unfollow(self) -> None:
-        """The client has gone."""
+        """The client is closed: handle no more lines."""
         self._network_thread = None
         logging.getLogger("kafka.net").removeHandler(self)
 
@@ -63,19 +63,19 @@ class ConnectionFailures(logging.Handler):
             return
         for error in record.args:
             if record.thread == self._making_thread:
-                if isinstance(error, KafkaError) and (_says_why(error) or not self.reason):
+                if isinstance(error, KafkaError) and (_is_informative(error) or not self.reason):
                     self.reason = str(error)
             elif record.thread == self._network_thread and _is_refusal(error):
                 self._refused(str(error))
 
 
-def _says_why(error: Exception) -> bool:
-    """A broker that has refused us may only hang up the next time; and that time is up is the end of every attempt."""
+def _is_informative(error: Exception) -> bool:
+    """Whether an error is informative: after a refusal a broker may only hang up, and every attempt ends with a timeout."""
     return not isinstance(error, (KafkaTimeoutError, RequestTimedOutError)) and "disconnected" not in str(error)
 
 
 def _is_refusal(error: object) -> bool:
-    """A handshake that fails otherwise may be a broker that goes down."""
+    """Whether a broker refuses the client; other failed handshakes may mean that the broker shuts down."""
     return isinstance(error, SaslAuthenticationFailedError) or (
         isinstance(error, KafkaConnectionError) and _FAILED_TLS_HANDSHAKE in str(error)
     )

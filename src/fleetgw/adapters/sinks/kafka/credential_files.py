@@ -1,4 +1,4 @@
-"""The files that a ``kafka`` section names: certificates, keys, key tables, and secrets."""
+"""Watches the files that a ``kafka`` section names: certificates, keys, key tables, and secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FILE_PROPERTIES = (".location", ".keytab", ".file")
 
 
 class CredentialFiles:
-    """Tells when a client has to be made anew, as both libraries read these files once for each client."""
+    """Tells when another client is needed: both libraries read these files only when a client is made."""
 
     def __init__(self, settings: Mapping[str, object]) -> None:
         self._settings = settings
@@ -26,10 +26,10 @@ class CredentialFiles:
         self._watched = WatchedFiles({*map(Path, named), *(secret.path for secret in secret_files(settings))})
 
     def reload(self, use: Callable[[Mapping[str, object]], T]) -> tuple[list[str], T | None]:
-        """Where files have changed, hand the section with its secrets read again to ``use``.
+        """Where files have changed, read the section's secrets again and call ``use`` with the section.
 
-        :param use: raises when the section or a file cannot be used: then the files are tried again at the next call.
-        :return: the files that have changed, and what ``use`` has returned.
+        :param use: raises when the section or a file cannot be used; then the next call tries these files again.
+        :return: the changed files, and the result of ``use``.
         """
         with self._watched.reading_changed() as changed:
             used = use(with_secrets_read_again(self._settings)) if changed else None

@@ -1,4 +1,4 @@
-"""What is used of kafka-python, imported without the deprecation warnings that its own code earns when it is loaded."""
+"""The parts of kafka-python that the sink uses, imported without the deprecation warnings that its own code causes."""
 
 import warnings
 from threading import Thread
@@ -24,7 +24,7 @@ with warnings.catch_warnings():
 
 
 def made_producer(**arguments: object) -> Any:  # as above
-    """Make a ``KafkaProducer``, or leave nothing behind: it would leave sockets for the collector when it cannot.
+    """Make a ``KafkaProducer``; a failed attempt closes its sockets, which the library leaves to the garbage collector.
 
     :raises KafkaError: among others, when no broker answers.
     """
@@ -43,7 +43,7 @@ def made_producer(**arguments: object) -> Any:  # as above
 
 
 def network_thread(producer: Any) -> int | None:  # as above
-    """The identifier of a producer's own thread; it connects, and logs why it cannot."""
+    """The identifier of a producer's own thread, which connects and logs why it cannot."""
     sender = getattr(producer, "_sender", None)
     return sender.ident if isinstance(sender, Thread) else None
 

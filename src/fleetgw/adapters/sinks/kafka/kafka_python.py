@@ -26,7 +26,7 @@ from fleetgw.adapters.sinks.kafka.kafka_library import (
     made_producer,
 )
 from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
-from fleetgw.adapters.sinks.kafka.producer_thread import CLOSE_TIMEOUT_S, NoLeaderKnown, ProducerThread, said
+from fleetgw.adapters.sinks.kafka.producer_thread import CLOSE_TIMEOUT_S, NoLeaderKnown, ProducerThread, error_text
 from fleetgw.adapters.sinks.kafka.properties import read_properties
 from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.serial_worker import SerialWorker, Worker
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
     from fleetgw.domain.records import Record
 
 PROBE_INTERVAL_S = 1.0
-"""Interval at which the sink checks for a broker while none is known to answer."""
+"""Interval at which the brokers are probed while none is known to answer."""
 
 SILENCE_S = 2.0
-"""Time without a confirmation, while records are in flight, after which the sink checks for a broker: the library does not
-report that it has lost a connection."""
+"""Time without a confirmation, while records are in flight, after which the brokers are probed: the library does not report
+that it has lost a connection."""
 
 _CONNECTION_ERRORS = (KafkaConnectionError, NodeNotReadyError, MetadataEmptyBrokerList, IllegalStateError)
 
@@ -80,12 +80,12 @@ class KafkaPythonSink(BaseSink):
         self._failures = KafkaFailures(context, self._metrics)
         self._cluster = Cluster(self.destination, self._servers, self._topics)
         self._worker: Worker | None = None
-        self._probe: IDelayedCall | None = None
+        self._next_check: IDelayedCall | None = None
         self._in_flight: set[Dispatch] = set()
         self._in_flight_records = 0
         self._in_flight_bytes = 0
         self._silent_since_s = math.inf  # the first dispatch in flight, or the last confirmation
-        self._looking = False
+        self._probing = False
         self._thread = ProducerThread(self._plan, self._topics, context.reactor, make_producer, self)
         self._thread_closed: Deferred[None] = Deferred()
 
@@ -93,9 +93,9 @@ class KafkaPythonSink(BaseSink):
         """Start the sink's thread, which connects."""
         self._cluster.started()
         self._worker = self._make_worker(f"fleetgw-{self.name}")
-        self._looking = True
-        self._worker.do(self._thread.look)
-        self._probe = self._context.reactor.callLater(PROBE_INTERVAL_S, self._check)
+        self._probing = True
+        self._worker.do(self._thread.probe)
+        self._next_check = self._context.reactor.callLater(PROBE_INTERVAL_S, self._check)
         self._context.log.info(
             "kafka_registered", namespace=self._context.namespace, client="kafka-python", servers=self._servers
         )
@@ -129,25 +129,25 @@ class KafkaPythonSink(BaseSink):
     def stopping(self) -> None:
         """Make no further client."""
         self._thread.stopping = True
-        if self._probe is not None:
-            self._probe.cancel()
-            self._probe = None
+        if self._next_check is not None:
+            self._next_check.cancel()
+            self._next_check = None
 
     def abandon(self) -> None:
         """Close the client without flushing."""
         self._close_thread(0.0)
 
     def close(self) -> Deferred[None] | None:
-        """Close the client; not waited for while a look is under way, which may wait for a name server."""
+        """Close the client; not waited for during a probe, which may wait for a name server."""
         self._close_thread(CLOSE_TIMEOUT_S)
-        return None if self._looking else self._thread_closed
+        return None if self._probing else self._thread_closed
 
     def reload(self) -> Sequence[str]:
         """See ``IReloadable``. The sink's thread makes another client once the old one has sent its records."""
         files, plan = self._credentials.reload(self._planned)
         if plan is not None and self._worker is not None:
             self._plan = self._thread.plan = plan
-            self._looking = True
+            self._probing = True
             self._worker.do(self._thread.renew)
         return files
 
@@ -194,7 +194,7 @@ class KafkaPythonSink(BaseSink):
             self.finish(dispatch)
 
     def _outcome(self, error: Exception, record: Record) -> DeliveryError:
-        reason = said(error)
+        reason = error_text(error)
         self._failures.add(type(error).__name__, reason)
         match error:
             case NoLeaderKnown() if self._cluster.is_reachable:
@@ -220,9 +220,9 @@ class KafkaPythonSink(BaseSink):
             case _:
                 return Rejected(f"no Kafka record can be made of it: {type(error).__name__}: {error}")
 
-    def looked(self) -> None:
+    def probed(self) -> None:
         """See ``ProducerOwner``."""
-        self._looking = False
+        self._probing = False
 
     def made_client(self) -> None:
         """See ``ProducerOwner``."""
@@ -242,7 +242,7 @@ class KafkaPythonSink(BaseSink):
         """See ``ProducerOwner``."""
         self._cluster.disconnected()
         if self._cluster.is_reachable:
-            self.could_not_connect("no broker takes connections")
+            self.could_not_connect("no broker accepts connections")
 
     def could_not_connect(self, reason: str) -> None:
         """See ``ProducerOwner``."""
@@ -260,17 +260,17 @@ class KafkaPythonSink(BaseSink):
     def _note_connection_failure(self, reason: str) -> None:
         self._failures.add("connect", reason, counts=bool(self._in_flight))
 
-    # Looking for a broker
+    # Checking for a broker
 
     def _check(self) -> None:
-        """While no broker is known to answer, use changed credentials and have the thread look for a broker."""
-        self._probe = self._context.reactor.callLater(PROBE_INTERVAL_S, self._check)
+        """While no broker is known to answer, use changed credentials and have the thread probe the brokers."""
+        self._next_check = self._context.reactor.callLater(PROBE_INTERVAL_S, self._check)
         if self._cluster.is_reachable and not self._is_silent():
             return
         self._check_credentials()
-        if not self._looking:  # a look may take longer than the interval: looks must not pile up
-            self._looking = True
-            self._do(self._thread.look)
+        if not self._probing:  # a probe may take longer than the interval
+            self._probing = True
+            self._do(self._thread.probe)
 
     def _is_silent(self) -> bool:
         return bool(self._in_flight) and self._context.reactor.seconds() - self._silent_since_s >= SILENCE_S

@@ -1,4 +1,4 @@
-"""librdkafka's partitioners for kafka-python, so that a key lands on the same partition whichever client sends it."""
+"""librdkafka's partitioners for kafka-python, so that both clients send a key to the same partition."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _fnv1a(key: bytes) -> int:
-    """FNV-1a, 32 bits, as the Sarama library uses it: the sign is dropped."""
+    """FNV-1a, 32 bits, as in the Sarama library: the sign is dropped."""
     hashed = 0x811C9DC5
     for byte in key:
         hashed = ((hashed ^ byte) * 0x01000193) & 0xFFFFFFFF
@@ -39,17 +39,17 @@ HASHES: dict[str, Callable[[bytes], int]] = {
     "consistent": crc32,
     "consistent_random": _or_anywhere(crc32),
     "murmur2": _murmur2,
-    "murmur2_random": _murmur2,  # random for absent keys only, and every record of ours has one
+    "murmur2_random": _murmur2,  # random for absent keys only, and every record has one
     "fnv1a": _fnv1a,
     "fnv1a_random": _fnv1a,
 }
-"""librdkafka's ``partitioner`` -> the hash of a key; modulo the number of partitions it is the partition."""
+"""librdkafka's ``partitioner`` -> the hash of a key; the partition is the hash modulo the number of partitions."""
 
 
 class HashPartitioner(Partitioner):  # type: ignore[misc] # kafka-python has no types
-    """Chooses by a hash of ``HASHES``.
+    """Chooses a partition by one of ``HASHES``.
 
-    :ivar hash_of: maps a key to a number.
+    :ivar hash_of: the hash of a key.
     """
 
     def __init__(self, hash_of: Callable[[bytes], int]) -> None:
@@ -64,5 +64,5 @@ class HashPartitioner(Partitioner):  # type: ignore[misc] # kafka-python has no 
         _serialized_value: bytes,
         cluster: ClusterMetadata,
     ) -> int:
-        """Choose for one record; kafka-python calls it, by position."""
+        """Choose the partition of one record; kafka-python passes the arguments by position."""
         return self.hash_of(serialized_key) % len(cluster.partitions_for_topic(topic))

@@ -1,6 +1,6 @@
-"""What ``fleetgw doctor`` says of Kafka. Everything here blocks.
+"""Checks of ``fleetgw doctor`` for Kafka: the way to the brokers, then the cluster's name, brokers and topics. Blocking.
 
-The protocol does not tell a broker's version; what it offers is told by the cluster's name, brokers and topics.
+The Kafka protocol does not tell a broker's version.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ DEFAULT_PORT = 9092
 METADATA_TIMEOUT_S = 5.0
 
 _SILENT = logging.Logger("fleetgw.doctor.kafka", logging.CRITICAL + 1)
-"""Takes librdkafka's log lines, which would run into the table."""
+"""Discards librdkafka's log lines, which would disturb the printed table."""
 
 
 def kafka_probe(context: SinkContext) -> IDiagnosable:
-    """Make what looks at the cluster."""
+    """Make the probe for the doctor."""
     return BlockingProbe(lambda: look(context), context.reactor)
 
 
 def look(context: SinkContext) -> Iterator[Finding]:
-    """The bootstrap servers, then the cluster as they tell of it."""
+    """Check the bootstrap servers, then the cluster that they describe."""
     properties = read_properties(context.name, context.settings, context.log)
     tls = None
     if "ssl" in properties.get("security.protocol", "plaintext").lower():
@@ -67,7 +67,7 @@ def look(context: SinkContext) -> Iterator[Finding]:
     if not reached:
         return
     try:
-        from confluent_kafka.admin import AdminClient  # noqa: F401  is it there?
+        from confluent_kafka.admin import AdminClient  # noqa: F401  is it installed?
     except ImportError:
         yield worth_a_look("topics and credentials were not looked at", "pip install 'fleetgw[kafka]': the doctor needs it")
         return
@@ -101,7 +101,7 @@ def _look_at_cluster(
     brokers = metadata.brokers
     count = "1 broker" if len(brokers) == 1 else f"{len(brokers)} brokers"
     yield good(f"cluster {metadata.cluster_id} of {count}")
-    for broker in brokers.values():  # what they say is what clients connect to, wherever the bootstrap servers are
+    for broker in brokers.values():  # clients connect to the advertised addresses
         place = (str(broker.host), int(broker.port))
         if place not in reached:
             yield from _advertised(*place)
@@ -118,7 +118,7 @@ def _advertised(host: str, port: int) -> Iterator[Finding]:
 
 
 def _metadata(admin: AdminClient, heard: list[KafkaError]) -> ClusterMetadata | None:
-    """What the cluster says of itself; None when it says nothing within the time-out, or refuses us."""
+    """The cluster's metadata; None when there is no answer in time, or the credentials are refused."""
     from confluent_kafka import KafkaError, KafkaException
 
     deadline_s = time.monotonic() + METADATA_TIMEOUT_S
@@ -174,7 +174,7 @@ def _create(topic: str, servers: str) -> str:
 
 
 def _creates_topics(admin: AdminClient, broker: int | None) -> bool | None:
-    """Whether a topic that is not there is made; None where the broker does not say."""
+    """Whether the broker creates missing topics; None where it does not tell."""
     from confluent_kafka import KafkaException
     from confluent_kafka.admin._config import ConfigResource
 

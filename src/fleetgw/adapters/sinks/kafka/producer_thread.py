@@ -1,4 +1,4 @@
-"""The part of the kafka-python sink that blocks: making, feeding and closing the client, on the sink's own thread."""
+"""The blocking part of the kafka-python sink: makes, feeds and closes the client, on the sink's own thread."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 PROBE_TIMEOUT_S = 1.0
 
 UNKNOWN_TOPIC_PAUSE_S = 1.0
-"""Records of a topic without a known leader fail at once for this time: each of them would block the thread."""
+"""Time for which records of a topic without a known leader fail at once, because each would block the thread."""
 
 CLOSE_TIMEOUT_S = 2.0
 
-# An application that sets up no logging would get the library's warnings on standard error, outside of the gateway's log.
+# Without a handler the library's warnings would go to standard error instead of the gateway's log.
 logging.getLogger("kafka").addHandler(logging.NullHandler())
 
 
 class NoLeaderKnown(KafkaTimeoutError):  # type: ignore[misc]  # kafka-python has no types
-    """No broker has told who leads the topic: it is missing, or none can be asked."""
+    """No broker has named a leader for the topic: it is missing, or no broker can be reached."""
 
 
-def said(error: Exception) -> str:
-    """The text of an error, for people; Kafka's errors name their kind themselves."""
+def error_text(error: Exception) -> str:
+    """The text of an error, for people; those of kafka-python begin with their kind."""
     return str(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}"
 
 
-def answers(server: str) -> bool:
-    """Whether something takes connections at ``host:port``."""
+def is_listening(server: str) -> bool:
+    """Whether ``host:port`` accepts connections."""
     host, _, port = server.rpartition(":")
     try:
         socket.create_connection((host or server, int(port or 9092)), PROBE_TIMEOUT_S).close()
@@ -52,45 +52,45 @@ def answers(server: str) -> bool:
 
 
 def _no_flush(timeout: float | None = None) -> None:
-    """Stand in for ``flush`` when nothing is to be waited for."""
+    """Replaces ``flush`` of a client that is closed without waiting."""
 
 
 class ProducerOwner(Protocol):
-    """Receives the thread's findings, on the reactor's thread."""
+    """Receives the thread's results, on the reactor's thread."""
 
     def settle_reports(self, reports: list[Report]) -> None:
-        """Records were confirmed (None), or failed."""
+        """Records were confirmed (None), or have failed."""
 
     def made_client(self) -> None:
-        """A client was made: a broker has let it in."""
+        """A client was made: a broker has accepted it."""
 
     def saw_listener(self) -> None:
-        """A broker takes connections."""
+        """A broker accepts connections."""
 
     def saw_no_listener(self) -> None:
-        """No broker takes connections."""
+        """No broker accepts connections."""
 
     def could_not_connect(self, reason: str) -> None:
         """No client could be made."""
 
     def was_refused(self, reason: str) -> None:
-        """A broker has refused a client that was made, over its credentials or TLS."""
+        """A broker refuses the finished client because of its credentials or TLS."""
 
-    def looked(self) -> None:
-        """``look`` or ``renew`` is done."""
+    def probed(self) -> None:
+        """``probe`` or ``renew`` is done."""
 
     def could_not_flush(self, reason: str) -> None:
-        """The client was closed with records that it had not sent."""
+        """The client was closed before it had sent all its records."""
 
     def closed(self) -> None:
         """``close`` is done."""
 
 
 class ProducerThread:
-    """Every method but the constructor runs on the sink's thread; kafka-python calls ``_hear`` on its network thread.
+    """Every method but the constructor runs on the sink's thread; kafka-python calls ``_report`` on its network thread.
 
-    :ivar plan: how to make the next client.
-    :ivar stopping: make no further client.
+    :ivar plan: the arguments of the next client.
+    :ivar stopping: no further client is made.
     """
 
     def __init__(
@@ -113,36 +113,36 @@ class ProducerThread:
         self._unknown_until_s: dict[str, float] = {}  # by topic
         self._reports: Burst[Report] = Burst(reactor, owner.settle_reports)
 
-    def look(self) -> None:
-        """Make the client if there is none; else see whether a broker takes connections."""
+    def probe(self) -> None:
+        """Make the client if there is none; else check whether a broker accepts connections."""
         if self._producer is not None:
-            found = any(map(answers, self.plan.servers))
+            found = any(map(is_listening, self.plan.servers))
             self._reactor.callFromThread(self._owner.saw_listener if found else self._owner.saw_no_listener)
         elif not self.stopping:
             try:
                 with self._connection_failures:
                     self._producer = self._make_producer(**self.plan.arguments)
-            except Exception as error:  # of any kind: the next look tries again
-                self._no_broker = self._connection_failures.reason or said(error)
+            except Exception as error:  # of any kind: the next probe tries again
+                self._no_broker = self._connection_failures.reason or error_text(error)
                 self._reactor.callFromThread(self._owner.could_not_connect, self._no_broker)
             else:
                 self._connection_failures.follow(network_thread(self._producer))
                 self._reactor.callFromThread(self._owner.made_client)
-        self._reactor.callFromThread(self._owner.looked)
+        self._reactor.callFromThread(self._owner.probed)
 
     def renew(self) -> None:
-        """Make another client."""
+        """Close the client, once it has sent its records, and make another."""
         self._close_producer(CLOSE_TIMEOUT_S)
-        self.look()
+        self.probe()
 
     def send(self, dispatch: Dispatch, indexes: list[int]) -> None:
-        """Hand records to the client; it reports on each."""
+        """Hand records to the client, which reports on each."""
         for index in indexes:
             record = dispatch.batch[index]
-            report = partial(self._hear, dispatch, index)
+            report = partial(self._report, dispatch, index)
             try:
                 future = self._sent(record)
-            except Exception as error:  # whatever it is, it becomes the record's outcome
+            except Exception as error:  # of any kind: it becomes the record's outcome
                 report(error)
             else:
                 future.add_callback(lambda _metadata, report=report: report(None))
@@ -174,7 +174,7 @@ class ProducerThread:
             self._unknown_until_s[topic] = self._reactor.seconds() + UNKNOWN_TOPIC_PAUSE_S
             raise NoLeaderKnown(topic) from error
 
-    def _hear(self, dispatch: Dispatch, index: int, error: Exception | None) -> None:
+    def _report(self, dispatch: Dispatch, index: int, error: Exception | None) -> None:
         self._reports.add((dispatch, index, error))
 
     def close(self, timeout_s: float) -> None:
@@ -190,8 +190,8 @@ class ProducerThread:
         if timeout_s:
             try:
                 producer.close(timeout=timeout_s)
-            except KafkaError as error:  # it could not be flushed, and was left open: what is under way would stay with it
-                self._reactor.callFromThread(self._owner.could_not_flush, said(error))
+            except KafkaError as error:  # not flushed, and left open: its records would stay in flight
+                self._reactor.callFromThread(self._owner.could_not_flush, error_text(error))
             else:
                 return
         producer.flush = _no_flush  # close() begins with it

@@ -1,4 +1,4 @@
-"""Makes and destroys clients of librdkafka."""
+"""Makes and destroys librdkafka clients."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def make_producer(
 ) -> Producer:
     """Make a client.
 
-    :param make: ``Producer``, or a test's.
-    :param section: its name, for messages.
+    :param make: ``Producer``, or a test double.
+    :param section: name of the configuration section, for messages.
     :raises ConfigurationError: naming every property that librdkafka refuses.
     """
     logger = _ClientLog(log)
@@ -33,7 +33,7 @@ def make_producer(
         return make({**properties, **callbacks}, logger=logger)
     except KafkaException as error:
         problems = []
-        for name, value in properties.items():  # of all together librdkafka names the first one only
+        for name, value in properties.items():  # librdkafka names the first one only
             try:
                 make({name: value}, logger=logger)
             except KafkaException as refusal:
@@ -41,10 +41,10 @@ def make_producer(
         raise ConfigurationError(problems or [_problem(section, error)]) from error
 
 
-def let_go(producers: list[Producer]) -> None:
-    """Destroy clients. The caller holds no other reference to them.
+def destroy(producers: list[Producer]) -> None:
+    """Destroy clients, to which the caller has no other reference.
 
-    On a thread: it waits for the client's own threads, and one of these may wait for a name server.
+    This happens in a thread, because it waits for the client's own threads, of which one may wait for a name server.
     """
     Thread(target=producers.clear, name="fleetgw-kafka-end", daemon=True).start()
 
@@ -54,7 +54,7 @@ def _problem(path: str, error: KafkaException) -> Problem:
 
 
 class _ClientLog:
-    """Writes librdkafka's messages to the gateway's log in place of standard error; it asks for logging.Logger's ``log``."""
+    """Writes librdkafka's messages to the gateway's log instead of standard error, as a ``logging.Logger`` would."""
 
     def __init__(self, log: ILog) -> None:
         self._log = log

@@ -6,23 +6,23 @@ from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.domain.ports import ILog
 
 LINGER_MS = 1
-"""How long a client gathers records into a request where the section does not say: they come in batches, so only as long as
-handing one over takes. Clients' own default is 5."""
+"""Default of ``linger.ms``. Records come in batches already, so lingering only has to cover the hand-over of one batch. The
+clients' own default is 5."""
 
 RECONNECT_MAX_MS = 500
-"""The longest pause before a client connects again: a broker that is back is found within about a second. librdkafka's own
-is 10 s."""
+"""Default of the longest pause before a client connects again; a broker that is back is found within about a second.
+librdkafka's own default is 10 s."""
 
 SETUP_MS = 5000
-"""Time for one attempt to connect, the handshake included: one that hangs keeps the next from being made."""
+"""Default time for one attempt to connect, with its handshake: an attempt that hangs delays the next one."""
 
 METADATA_RECOVERY = "none"
-"""Keep the known brokers while all of them are down. librdkafka's default, ``rebootstrap``, forgets them: it then connects
-and asks for the partitions' leaders on a timer of 1 s, and records leave up to 2 s after a broker is back. The sink makes a
-new client, which asks the bootstrap servers, when no broker was reached for long."""
+"""Keeps the known brokers while all of them are down. librdkafka's default, ``rebootstrap``, forgets them: it then connects
+and asks for the partitions' leaders on a timer of 1 s, so that records leave up to 2 s after a broker is back. After a long
+outage the sink makes a new client, which asks the bootstrap servers."""
 
 STATISTICS_MS = 500
-"""How often a client tells whether it has a broker."""
+"""Default interval of a client's statistics, which tell whether it has a broker."""
 
 _RECONNECT = {"reconnect.backoff.ms", "reconnect.backoff.max.ms"}
 
@@ -38,7 +38,7 @@ ORDER_PROPERTIES = frozenset(
         "retries",
     }
 )
-"""The properties that idempotence depends on: an operator who sets one of these has decided how order is kept."""
+"""The properties that idempotence depends on: an operator who sets one of them decides how order is kept."""
 
 _OURS = {
     "delivery.report.only.error": "every record's delivery is reported, or no receipt could be given",
@@ -48,11 +48,11 @@ _OURS = {
 
 
 def read_properties(section: str, settings: Mapping[str, object], log: ILog) -> dict[str, str]:
-    """Check the section's values and write them as librdkafka reads them.
+    """Check the section's values and convert them to librdkafka's form.
 
-    What belongs to the Go client alone, or would break the sink's contract, is left out with a warning.
+    Properties of the Go client, and those that would break the sink's contract, are ignored with a warning.
 
-    :param section: its name, for messages.
+    :param section: name of the configuration section, for messages.
     :return: property name -> value as text.
     :raises ConfigurationError: a value is neither text, number nor boolean, or a property cannot work here.
     """
@@ -65,7 +65,7 @@ def read_properties(section: str, settings: Mapping[str, object], log: ILog) -> 
         elif reason is not None:
             log.warn("kafka_property_ignored", property=f"{section}.{name}", reason=reason)
         elif name in {"message.timeout.ms", "delivery.timeout.ms"} and value in (0, "0"):
-            # 0 is "for ever" to librdkafka, but an outcome is owed within bounded time
+            # 0 means no timeout to librdkafka, but every record gets its outcome within bounded time
             log.warn("kafka_property_ignored", property=f"{section}.{name}", reason="a record's wait must end")
         elif isinstance(value, bool):
             properties[name] = "true" if value else "false"
@@ -85,9 +85,9 @@ def read_properties(section: str, settings: Mapping[str, object], log: ILog) -> 
 
 
 def confluent_properties(section: str, settings: Mapping[str, object], log: ILog) -> dict[str, str]:
-    """As ``read_properties``, with our defaults where librdkafka's own are slower to hand over, to connect or to tell."""
+    """As ``read_properties``, with defaults that linger less, connect faster and report sooner than librdkafka's own."""
     properties = read_properties(section, settings, log)
-    if "queue.buffering.max.ms" not in properties:  # its other name
+    if "queue.buffering.max.ms" not in properties:  # the other name of linger.ms
         properties.setdefault("linger.ms", str(LINGER_MS))
     if not properties.keys() & _RECONNECT:
         properties["reconnect.backoff.max.ms"] = str(RECONNECT_MAX_MS)

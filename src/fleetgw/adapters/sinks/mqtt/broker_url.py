@@ -1,4 +1,4 @@
-"""The broker's address as the configuration has it: ``host:port``, or a URL."""
+"""Reads the broker's address of the configuration: ``host:port``, or a URL."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TLS_BY_SCHEME = {
     "mqtt+ssl": True,
     "wss": True,
 }
-"""The schemes, and whether each means TLS."""
+"""Scheme -> whether it means TLS."""
 
 WEBSOCKET_PORTS = {"ws": 80, "wss": 443}
-"""The schemes of MQTT over WebSocket, and the port where the URL has none."""
+"""Scheme of MQTT over WebSocket -> its default port."""
 
-WHAT_IS_RIGHT = 'must be "host:port", "mqtts://host:port" for TLS, or "ws://host:port/path", "wss://host:port/path"'
+VALID_FORMS = 'must be "host:port", "mqtts://host:port" for TLS, or "ws://host:port/path", "wss://host:port/path"'
 
 LOCALHOST = "127.0.0.1"
 
@@ -31,15 +31,15 @@ _USER_INFO = re.compile(r"^([^/]*://)?([^/]*)@")
 
 
 class UnusableBroker(ValueError):
-    """The text is no broker's address. Its message does not show it: there may be a password in it."""
+    """The text is not the address of a broker. The message does not show it, because it may hold a password."""
 
 
 @frozen
 class Broker:
-    """A broker's address, taken apart.
+    """The parts of a broker's address.
 
     :ivar host: an IPv6 address without brackets.
-    :ivar path: with MQTT over WebSocket the path and query to ask for; else empty.
+    :ivar path: the path and query of MQTT over WebSocket; else empty.
     :ivar username: from ``user:password@`` of a URL; None where there is none.
     """
 
@@ -62,7 +62,7 @@ class Broker:
 
 
 def split_user_info(broker: str) -> tuple[str, str | None, str | None]:
-    """A broker's address without ``user:password@``, the user name and the password; None for what is not there."""
+    """A broker's address without ``user:password@``, the user name and the password; None for a missing part."""
     found = _USER_INFO.match(broker)
     if found is None:
         return broker, None, None
@@ -73,7 +73,7 @@ def split_user_info(broker: str) -> tuple[str, str | None, str | None]:
 def read_broker(text: str) -> Broker:
     """Read a broker's address as the Go server's client does: nothing in it is percent-encoded.
 
-    :raises UnusableBroker: it cannot be one.
+    :raises UnusableBroker: the text is not an address.
     """
     plain, username, password = split_user_info(text.strip())
     scheme, separator, rest = plain.partition("://") if "://" in plain else ("", "", plain)

@@ -1,20 +1,20 @@
-"""Can the ``mqtt`` section work?"""
+"""Checks the ``mqtt`` section."""
 
 from fleetgw.adapters.settings.certificate_checks import check_client_tls
 from fleetgw.adapters.settings.checking import SettingsCheck
 from fleetgw.adapters.settings.spelling import quoted
-from fleetgw.adapters.sinks.mqtt.broker_url import WHAT_IS_RIGHT, UnusableBroker, read_broker
+from fleetgw.adapters.sinks.mqtt.broker_url import VALID_FORMS, UnusableBroker, read_broker
 from fleetgw.adapters.sinks.mqtt.settings import Mqtt
 from fleetgw.adapters.sinks.mqtt.topics import NOT_IN_TOPICS
 
 
 def check_mqtt(mqtt: Mqtt, check: SettingsCheck) -> None:
-    """The broker's address is one, and fits the TLS section; topics can begin as they are to."""
+    """Check the broker's address, alone and against the TLS section, the TLS files, and the first part of topics."""
     try:
         broker = read_broker(mqtt.broker)
     except UnusableBroker as error:
         what = f"is no address of a broker: {error}" if mqtt.broker else "is missing"
-        check.refuse("broker", what, WHAT_IS_RIGHT)
+        check.refuse("broker", what, VALID_FORMS)
     else:
         if broker.scheme and not broker.is_tls and mqtt.tls is not None:
             secure = "wss" if broker.is_websocket else "mqtts"

@@ -1,4 +1,4 @@
-"""The way to the broker: an endpoint for TCP or TLS, with WebSocket or without, nothing of which blocks the reactor."""
+"""Makes the endpoint of the broker: TCP or TLS, with WebSocket or without. Nothing blocks the reactor."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 
 def broker_endpoint(name: str, settings: MqttSettings, reactor: ISinkReactor) -> IStreamClientEndpoint:
-    """Where to connect. Names are resolved on the reactor's own thread pool, every address is tried.
+    """The endpoint for the settings. It resolves names in the reactor's thread pool and tries every address.
 
-    :param name: of the configuration's section, for errors.
+    :param name: name of the configuration section, for errors.
     :raises ConfigurationError: a TLS file cannot be used.
     """
-    # Any: a sink's reactor promises timers and threads only; a gateway's is a whole one.
+    # Any: a sink's reactor has timers and threads only; the gateway's has everything.
     tcp = HostnameEndpoint(cast("Any", reactor), settings.host, settings.port, timeout=settings.connect_timeout_s)
-    way = _with_tls(name, settings, tcp)
+    endpoint = _with_tls(name, settings, tcp)
     if settings.websocket_path is None:
-        return way
-    from fleetgw.adapters.sinks.mqtt.websocket import WebSocketEndpoint  # only those who need it import it
+        return endpoint
+    from fleetgw.adapters.sinks.mqtt.websocket import WebSocketEndpoint  # imported only when needed
 
     scheme = "ws" if settings.tls is None else "wss"
-    return WebSocketEndpoint(way, f"{scheme}://{settings.address}{settings.websocket_path}")
+    return WebSocketEndpoint(endpoint, f"{scheme}://{settings.address}{settings.websocket_path}")
 
 
 def _with_tls(name: str, settings: MqttSettings, tcp: IStreamClientEndpoint) -> IStreamClientEndpoint:

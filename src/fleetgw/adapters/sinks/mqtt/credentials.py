@@ -1,4 +1,4 @@
-"""The settings of the sink, and the files that they come from: read again when those are replaced."""
+"""The settings of the sink and the files that they name, which are read again when they are replaced."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Credentials:
-    """How to reach the broker, and as whom.
+    """The settings and the endpoint for the next connection.
 
     :ivar settings: as last read.
     :ivar endpoint: likewise.
@@ -31,7 +31,7 @@ class Credentials:
     endpoint: IStreamClientEndpoint
 
     def __init__(self, context: SinkContext, endpoint: IStreamClientEndpoint | None) -> None:
-        """:param endpoint: in place of the settings', for tests.
+        """:param endpoint: replaces the endpoint of the settings, for tests.
 
         :raises ConfigurationError: the settings cannot work.
         """
@@ -47,9 +47,9 @@ class Credentials:
         self.settings, self.endpoint = settings, endpoint
 
     def reload(self) -> Sequence[str]:
-        """Read the files that have changed: their names.
+        """Read the changed files again, and return their names.
 
-        :raises FleetgwError: one cannot be used; what was read before stays in use.
+        :raises FleetgwError: a file cannot be used; the previous settings stay in use.
         """
         with self._watched.reading_changed() as changed:
             if changed:

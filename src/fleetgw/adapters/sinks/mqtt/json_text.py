@@ -1,4 +1,4 @@
-"""JSON as the Go server's MQTT consumers know it: compact, keys sorted, its escapes, its numbers."""
+"""JSON in the Go server's form, as its MQTT consumers expect: compact, keys sorted, its escapes, its numbers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _TO_ESCAPE = re.compile(f"[{''.join(_ESCAPED)}]")
 
 
 def json_text(value: Json) -> str:
-    """Write a value. Floats have to be finite: see ``json_number``."""
+    """The JSON text of a value. Floats must be finite: see ``json_number``."""
     return _WRITERS[type(value)](value)
 
 
 def _string(text: str) -> str:
     text = encode_basestring(text)
-    # A call for each kind of character, not one for each that is there: a vehicle may send a megabyte of them.
+    # One call for each kind of character instead of one for each character: a vehicle may send a megabyte of them.
     if _TO_ESCAPE.search(text):
         for character, escape in _ESCAPED.items():
             text = text.replace(character, escape)

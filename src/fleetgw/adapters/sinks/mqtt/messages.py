@@ -1,4 +1,4 @@
-"""A record as MQTT messages: topics and bodies. One message per signal, two per name of an alert, one per error."""
+"""Makes MQTT messages of a record: one message per signal, two per alert name, one per error."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 
 MESSAGES_LIMIT = 10_000
-"""Messages that are made of one record, and elements that are looked at for them: signals; alerts and their audiences;
-errors and their tags. A vehicle has some hundred signals."""
+"""Messages of one record, and elements read for them: signals; alerts and their audiences; errors and their tags. A vehicle
+has some hundred signals."""
 
 NAMED_LIMIT = 1_000
 """Alerts, or errors, of one record: each costs some 20 us."""
 
 MESSAGES_SIZE_LIMIT_BYTES = 2 * 1024 * 1024
-"""Topics and bodies of one record's messages together."""
+"""Topics and bodies of all messages of one record together."""
 
 _NUMBERED = (
     "cabin_overheat_protection_mode_value",
@@ -94,7 +94,7 @@ _SIGNAL_TOPICS = {number: f"/v/{name}".encode() for number, name in FIELD_NAMES.
 
 
 class MessageWriter:
-    """Makes messages of records.
+    """Makes the messages of records.
 
     :param topic_base: first part of every topic.
     """
@@ -103,9 +103,9 @@ class MessageWriter:
         self._topic_base = topic_base
 
     def messages(self, record: Record) -> Sequence[Message]:
-        """The messages of one record, in the order to be published; there may be none.
+        """The messages of one record, in order; there may be none.
 
-        :raises Rejected: it cannot be published over MQTT.
+        :raises Rejected: the record cannot be published over MQTT.
         """
         base = f"{self._topic_base}/{topic_part(record.vin)}"
         match record.content:
@@ -134,7 +134,7 @@ def _body(datum: Datum) -> bytes:
     case = datum.value.WhichOneof("value")
     if case is not None:
         return json_text(_READERS[case](datum.value)).encode()
-    return b"{}" if datum.HasField("value") else b"null"  # a kind of value that the schema does not know, or no value at all
+    return b"{}" if datum.HasField("value") else b"null"  # a value of a kind that the schema does not have, or none
 
 
 _read_signals = SignalReader(
@@ -143,11 +143,11 @@ _read_signals = SignalReader(
     lambda number: double_text(number).encode(),
     lambda latitude, longitude: f'{{"latitude":{double_text(latitude)},"longitude":{double_text(longitude)}}}'.encode(),
 ).read
-"""The end of the topic, and the body; the last value of a signal that is there more than once, as in the Go server."""
+"""The end of the topic -> the body; of several values of one signal the last, as in the Go server."""
 
 
 _SMALL_PAYLOAD_BYTES = 4096
-"""A payload up to this size makes no messages worth adding up: some 2,000 elements at most, of one topic each."""
+"""Messages of payloads up to this size need no size check: they are some 2,000 at most."""
 
 
 def _check_elements(count: int, what: str, limit: int = MESSAGES_LIMIT) -> None:
@@ -171,7 +171,7 @@ class _Size:
         return Message(topic, body)
 
     def add_all(self, messages: Sequence[Message]) -> None:
-        """As ``add``, for messages that are made already."""
+        """As ``add``, for finished messages."""
         self._take(sum([len(topic) + len(body) for topic, body in messages]))
 
     def _take(self, size_bytes: int) -> None:

@@ -10,7 +10,7 @@ ProtocolT = TypeVar("ProtocolT", bound=Protocol)
 
 
 class OneProtocol(Factory, Generic[ProtocolT]):
-    """Hands out one protocol and keeps no reference to it; ``connectProtocol`` makes a class each time that keeps one."""
+    """Builds one protocol and keeps no reference to it, unlike the factory that ``connectProtocol`` makes."""
 
     noisy = False
 

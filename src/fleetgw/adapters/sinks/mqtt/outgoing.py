@@ -1,4 +1,4 @@
-"""The bytes on their way to the broker: handed to the connection in slices, and counted as they leave."""
+"""Send buffer: hands bytes to the connection in slices, and counts the bytes that have left this machine."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import ITCPTransport
 
 SLICE_BYTES = 65_536
-"""Handed over at once; also what Twisted's connections buffer before they say that they are full."""
+"""Size of a slice; also the buffer size at which Twisted's connections pause their producer."""
 
 
 def socket_of(transport: ITCPTransport) -> socket.socket | None:
     """The socket below a transport, also below TLS and WebSocket; None where there is none."""
-    below: Any = transport  # Any: no interface tells of what is below, or of handles
+    below: Any = transport  # Any: no interface has the transport below, or its handle
     while (lower := getattr(below, "transport", None)) is not None:
         below = lower
     handle = below.getHandle()
@@ -24,18 +24,18 @@ def socket_of(transport: ITCPTransport) -> socket.socket | None:
 
 
 class Outgoing:
-    """The bytes to be sent over one connection. They are freed with it.
+    """The bytes to be sent over one connection, which are freed with it.
 
-    Whole packets come in, but slices cut them: whatever is to be sent goes through here.
+    Slices do not end with packets, so every write to the connection has to pass through here.
 
-    :ivar written_bytes: how many bytes came in.
+    :ivar written_bytes: number of bytes written.
     """
 
     def __init__(self, transport: ITCPTransport) -> None:
         self._transport = transport
         handle = socket_of(transport)
         self._socket = None if handle is None or unacknowledged_bytes(handle) is None else handle
-        self._waiting: list[bytes] = []  # the first last
+        self._waiting: list[bytes] = []  # in reverse order
         self._paused = False
         self.written_bytes = 0
         self._handed_bytes = 0
@@ -43,11 +43,11 @@ class Outgoing:
 
     @property
     def full(self) -> bool:
-        """Whether to write nothing more for now."""
+        """Backpressure: whether to write nothing more for now."""
         return self._paused or bool(self._waiting)
 
     def write(self, data: bytes) -> None:
-        """Send, after all that was written before."""
+        """Send bytes, after all earlier ones."""
         self.written_bytes += len(data)
         if len(data) > SLICE_BYTES or self._waiting:
             slices = [data[at : at + SLICE_BYTES] for at in range(0, len(data), SLICE_BYTES)]
@@ -58,7 +58,7 @@ class Outgoing:
             self._transport.write(data)
 
     def flush(self) -> None:
-        """Hand over all, full or not: nothing comes after it."""
+        """Hand over all bytes, even to a full connection; nothing may be written afterwards."""
         self._paused = False
         while self._waiting:
             self._hand_over()
@@ -75,20 +75,20 @@ class Outgoing:
         self._paused = True
 
     def resume(self) -> None:
-        """The connection has handed all to the system."""
+        """The connection has handed all bytes to the system."""
         self._paused = False
         if self._socket is None:
             self._left_bytes = self._handed_bytes
         self._hand_over()
 
     def left_bytes(self) -> int:
-        """How much has left this machine at least; without a socket, what the connection has taken."""
+        """Bytes that have left this machine at least; without a socket, the bytes that the connection has taken."""
         if self._socket is None:
             if not self._paused:
                 self._left_bytes = self._handed_bytes
             return self._left_bytes
         queued = unacknowledged_bytes(self._socket)
-        if queued is None:  # the connection has just gone
+        if queued is None:  # the connection was just lost
             return self._left_bytes
         buffered = 2 * SLICE_BYTES if self._paused else SLICE_BYTES if queued else 0
         self._left_bytes = max(self._left_bytes, self._handed_bytes - queued - buffered)

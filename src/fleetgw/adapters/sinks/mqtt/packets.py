@@ -1,4 +1,4 @@
-"""The MQTT packets of publishing, as bytes; those of the session itself are paho's.
+"""The MQTT packets of publishing, as bytes; paho has those of the session itself.
 
 Section numbers are those of MQTT 3.1.1; MQTT 5 adds reason codes and properties.
 """
@@ -25,19 +25,19 @@ PACKET_SIZE_LIMIT_BYTES = 268_435_455 + 5
 """2.2.3: the largest remaining length and the header before it."""
 
 RECEIVED_SIZE_LIMIT_BYTES = 65_536
-"""We subscribe to nothing: a broker has nothing larger to say."""
+"""Largest packet that a broker may send: the sink subscribes to nothing."""
 
 
 class ProtocolError(Exception):
-    """What came in is no MQTT."""
+    """Received bytes are not MQTT."""
 
 
 class Packet(NamedTuple):
     """A packet received.
 
     :ivar first: its first byte: type and flags.
-    :ivar body: what follows the header.
-    :ivar whole: all of it.
+    :ivar body: the bytes after the header.
+    :ivar whole: all its bytes.
     """
 
     first: int
@@ -56,7 +56,7 @@ def length_prefix(size: int) -> bytes:
 
 
 def publish_writer(qos: int, *, retained: bool, properties: bool) -> Callable[[Message, int], bytes]:
-    """What makes PUBLISH packets (3.3) of a message and its packet identifier, which QoS 0 does not use.
+    """A function that makes a PUBLISH packet (3.3) of a message and its packet identifier, which QoS 0 does not use.
 
     :param properties: MQTT 5, where (empty) properties follow the identifier.
     """
@@ -88,9 +88,9 @@ def pubrel(identifier: int) -> bytes:
 
 
 def read_plain_pubacks(received: bytes) -> tuple[list[tuple[int, int]], bytes]:
-    """The PUBACKs (3.4) without a reason code that what has come in begins with: nearly all that a broker says.
+    """Read the PUBACKs (3.4) without a reason code at the start of received bytes: nearly all that a broker sends.
 
-    :return: as ``acknowledgement`` of each, and the bytes left over.
+    :return: ``acknowledgement`` of each, and the remaining bytes.
     """
     acknowledgements = []
     for head, identifier in _HEAD_AND_IDENTIFIER.iter_unpack(received[: len(received) & ~3]):
@@ -101,10 +101,10 @@ def read_plain_pubacks(received: bytes) -> tuple[list[tuple[int, int]], bytes]:
 
 
 def read_packets(received: bytes) -> tuple[list[Packet], bytes]:
-    """Cut what has come in into packets.
+    """Split received bytes into packets.
 
-    :return: the whole packets, and the bytes left over.
-    :raises ProtocolError: no packet of ours can have such a length.
+    :return: the complete packets, and the remaining bytes.
+    :raises ProtocolError: a length that no expected packet has.
     """
     packets = []
     position, end = 0, len(received)
@@ -146,5 +146,5 @@ def acknowledgement(body: bytes) -> tuple[int, int]:
 
 
 def is_failure(code: int) -> bool:
-    """Whether a reason code (MQTT 5, 2.4) says that the broker has not taken a publish."""
+    """Whether a reason code (MQTT 5, 2.4) means that the broker has refused a publish."""
     return code >= 0x80

@@ -1,4 +1,4 @@
-"""Pauses before the next attempt to connect. No I/O and no clock."""
+"""Backoff between attempts to connect. No I/O and no clock."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from random import Random
 
 FIRST_PAUSE_S = 0.5
-"""Before the first attempt to connect again; doubled up to ``connect_retry_interval_ms``."""
+"""Pause before the first reconnect; doubled up to ``connect_retry_interval_ms``."""
 
 LONGEST_WHILE_RECORDS_WAIT_S = 1.0
-"""Between attempts that do not reach the broker, while there are records for it."""
+"""Longest pause between attempts that do not reach the broker, while records wait."""
 
 SHORT_SESSION_S = 15.0
 SHORT_SESSIONS = 3
@@ -23,9 +23,9 @@ LASTING_SESSION_S = 60.0
 
 
 class ReconnectPauses:
-    """Pauses between connections: growing where the broker does not want us, short where it was not reached.
+    """Pauses between connections: growing while the broker refuses or ends sessions, short while it is not reached.
 
-    :ivar contested: another client seems to use our client identifier: each of the two ends the other's session.
+    :ivar contested: another client seems to use our client identifier, so that each of the two ends the other's session.
     """
 
     def __init__(self, interval_s: float, random: Random) -> None:
@@ -52,20 +52,20 @@ class ReconnectPauses:
         return longest_s * (1 - self._random.random() / 2)
 
     def refused(self) -> float:
-        """The broker did not let us in: the pause before the next attempt, seconds."""
+        """The broker has refused a session: the pause before the next attempt, seconds."""
         self._unreached.succeeded()
         return self._ended.failed(self._random.random())
 
     def over_a_record(self) -> None:
-        """The broker has ended a session over a record, it seems: no other client did."""
+        """The broker seems to have ended a session over a record, and not for another client."""
         self._short_sessions = 0
         self.contested = False
 
     def ended(self, lasted_s: float, *, by_broker: bool, taken_over: bool) -> float:
         """A session has ended: the pause before the next attempt, seconds.
 
-        :param by_broker: it has, without a reason that we know of.
-        :param taken_over: it has, and says that another client has taken the session over.
+        :param by_broker: the broker has ended it, for an unknown reason.
+        :param taken_over: the broker has ended it because another client has taken it over.
         """
         self._unreached.succeeded()
         if taken_over or (by_broker and lasted_s < SHORT_SESSION_S):
@@ -73,7 +73,7 @@ class ReconnectPauses:
         elif lasted_s >= LASTING_SESSION_S:
             self._short_sessions = 0
         self.contested = taken_over or self._short_sessions >= SHORT_SESSIONS
-        # One that ends at once is no success. Of two clients with the same identifier none is to have it for itself.
+        # A session that ends at once is no success. Two clients with one identifier back off alike.
         if lasted_s > (LASTING_SESSION_S if self.contested else self._last_s):
             self._ended.succeeded()
         self._last_s = self._ended.failed(self._random.random())

@@ -1,4 +1,4 @@
-"""What ``fleetgw doctor`` says of the MQTT broker. Everything here blocks."""
+"""Checks of ``fleetgw doctor`` for the MQTT broker. Blocking."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import Finding, IDiagnosable
 
 VERSION_TOPIC = "$SYS/broker/version"
-"""Where mosquitto and some others tell their version; no part of MQTT."""
+"""Topic in which mosquitto and some other brokers publish their version; no part of MQTT."""
 
 VERSION_WAIT_S = 0.5
 
@@ -37,7 +37,7 @@ _NOT_AUTHORISED = "not authorized"
 
 
 def mqtt_probe(context: SinkContext) -> IDiagnosable:
-    """Make what looks at the broker."""
+    """Make the probe for the doctor."""
     return BlockingProbe(lambda: look(context), context.reactor)
 
 
@@ -50,7 +50,7 @@ class _Heard:
 
 
 def look(context: SinkContext) -> Iterator[Finding]:
-    """The way to the broker, then a session of our own: with another client identifier, so that the gateway's lives on."""
+    """Connect to the broker, then begin a session, whose own client identifier leaves the gateway's session alone."""
     settings = read_settings(context.name, context.settings)
     tls = None
     if settings.tls is not None:
@@ -149,7 +149,7 @@ def _refusal(code: ReasonCode, settings: MqttSettings) -> Finding:
 
 
 def _limits(properties: Properties | None, settings: MqttSettings) -> Iterator[Finding]:
-    """What a broker of MQTT 5 allows; earlier ones do not say."""
+    """The limits of a broker of MQTT 5; earlier versions do not tell them."""
     highest_qos = getattr(properties, "MaximumQoS", 2)
     if settings.qos > highest_qos:
         yield will_not_work(

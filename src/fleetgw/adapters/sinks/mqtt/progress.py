@@ -1,4 +1,4 @@
-"""Whether the broker gets on with the records under way. No I/O."""
+"""Measures the broker's progress with the records in flight. No I/O."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BYTES_ALONE_S = 60.0
-"""For this time bytes that leave count as progress without an acknowledgement: a slow link must not block all for ever."""
+"""Longest time for which leaving bytes alone count as progress, so that a slow link does not block all records for ever."""
 
 
 class Progress:
-    """The time since the broker last made progress with the oldest record under way.
+    """The time since the broker last made progress with the oldest record in flight.
 
     :param now_s: the clock, seconds.
     """
@@ -29,19 +29,19 @@ class Progress:
         return self._now_s() - self._at_s
 
     def session_opened(self) -> None:
-        """A new session: no bytes have left in it."""
+        """A session begins, of which no bytes have left."""
         self._left_bytes = 0
         self.answered()
 
     def answered(self) -> None:
-        """The broker has answered, or has nothing to answer."""
+        """The broker has answered, or owes no answer."""
         self._at_s = self._answered_at_s = self._now_s()
 
     def saw_bytes_leave(self, left_bytes: int, *, of_oldest: bool) -> None:
-        """Look at the connection.
+        """Take the connection's count of bytes.
 
-        :param left_bytes: how many bytes of the session have left this machine.
-        :param of_oldest: whether some of the oldest record is still to be sent: only then do more bytes count.
+        :param left_bytes: bytes of this session that have left this machine.
+        :param of_oldest: a part of the oldest record is still to be sent; else more bytes do not count as progress.
         """
         moved, self._left_bytes = left_bytes > self._left_bytes, left_bytes
         now_s = self._now_s()

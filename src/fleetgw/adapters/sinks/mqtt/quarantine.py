@@ -1,4 +1,4 @@
-"""Ordering keys whose records are not sent for a while, so that the records of all others flow. No I/O."""
+"""Ordering keys whose records are not sent for a while, so that they do not block all others. No I/O."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 600.0
-"""The first pause of a key; doubled at each further offence up to the longest."""
+"""The first pause of a key, doubled at each further incident, up to the longest."""
 
 FORGET_AFTER_S = 3_600.0
-"""A key without an offence for this time begins anew."""
+"""A key without an incident for this time begins with the first pause again."""
 
 KEYS_LIMIT = 10_000
 
 POISONS_ALLOWED = 3
-"""Records refused for good after which a key's next one begins a pause: each has ended several sessions."""
+"""Poison records of a key without a pause; each has ended several sessions."""
 
 
 @define
@@ -35,7 +35,7 @@ class _Key:
 
 
 class Quarantine:
-    """Which ordering keys (vehicle and record type) have cost sessions again and again.
+    """Ordering keys (vehicle and record type) that have ended sessions repeatedly.
 
     :param now_s: the clock, seconds.
     """
@@ -45,27 +45,27 @@ class Quarantine:
         self._keys: dict[OrderingKey, _Key] = {}
 
     def __bool__(self) -> bool:
-        """Whether any key may be in quarantine: False costs nothing."""
+        """Whether any key may be in quarantine; a cheap check."""
         return bool(self._keys)
 
     def left_s(self, record: Record) -> float:
-        """Seconds for which the records of its key are not to be sent; 0 or less: they may."""
+        """Seconds for which records with this record's key must not be sent; 0 or less: they may be sent."""
         key = self._keys.get(ordering_key(record))
         return 0.0 if key is None else key.until_s - self._now_s()
 
     def stalled(self, record: Record) -> None:
-        """A record has not passed in several sessions: its key pauses."""
+        """A record was not confirmed in several sessions: its key pauses."""
         self._pause(self._key_of(record))
 
     def poisoned(self, record: Record) -> None:
-        """A record was refused for good, as the broker ended sessions over it."""
+        """A record was rejected, because the broker has ended sessions over it."""
         key = self._key_of(record)
         key.poisons += 1
         if key.poisons > POISONS_ALLOWED:
             self._pause(key)
 
     def passed(self, record: Record) -> None:
-        """A record that had cost a session was confirmed."""
+        """A record that had ended a session was confirmed."""
         self._keys.pop(ordering_key(record), None)
 
     def _key_of(self, record: Record) -> _Key:
@@ -76,7 +76,7 @@ class Quarantine:
             key = _Key()
         key.last_s = now_s
         if len(self._keys) >= KEYS_LIMIT:
-            del self._keys[next(iter(self._keys))]  # the one whose last offence is longest ago
+            del self._keys[next(iter(self._keys))]  # the one with the oldest last incident
         self._keys[name] = key
         return key
 

@@ -1,4 +1,4 @@
-"""The settings of the ``mqtt`` section, read and made usable."""
+"""The ``mqtt`` section, and the settings that the sink derives from it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fleetgw.adapters.settings.values import (
     Positive,
     Settings,
 )
-from fleetgw.adapters.sinks.mqtt.broker_url import WHAT_IS_RIGHT, UnusableBroker, read_broker
+from fleetgw.adapters.sinks.mqtt.broker_url import VALID_FORMS, UnusableBroker, read_broker
 from fleetgw.adapters.sinks.mqtt.packets import PACKET_SIZE_LIMIT_BYTES
 from fleetgw.domain.errors import ConfigurationError, Problem
 
@@ -90,7 +90,7 @@ class Mqtt(Settings, frozen=True, kw_only=True):
 
 @frozen
 class TlsSettings:
-    """TLS towards the broker; what is None is the system's authorities, or no certificate of our own."""
+    """TLS towards the broker; None stands for the system's authorities, or for no client certificate."""
 
     ca_file: Path | None
     certificate: Path | None
@@ -99,11 +99,11 @@ class TlsSettings:
 
 @frozen
 class MqttSettings:
-    """What the sink goes by. Times are in seconds.
+    """The settings of the sink. Times are in seconds.
 
-    :ivar websocket_path: what to ask for over WebSocket; None for MQTT without it.
-    :ivar tls: None for a connection in the clear.
-    :ivar packet_size_limit_bytes: the largest PUBLISH that the broker takes; one that speaks MQTT 5 says so itself.
+    :ivar websocket_path: path of the URL of MQTT over WebSocket; None for MQTT without it.
+    :ivar tls: None for a plaintext connection.
+    :ivar packet_size_limit_bytes: largest PUBLISH that the broker accepts; with MQTT 5 the broker tells it itself.
     """
 
     host: str
@@ -139,16 +139,14 @@ class MqttSettings:
 def read_settings(name: str, settings: Mapping[str, object]) -> MqttSettings:
     """Read the section.
 
-    :param name: of the section, for errors.
-    :raises ConfigurationError: the broker's address cannot be one.
+    :param name: name of the section, for errors.
+    :raises ConfigurationError: a value is wrong.
     """
     section = typed(Mqtt, settings, name)
     try:
         broker = read_broker(section.broker)
     except UnusableBroker as error:
-        raise ConfigurationError(
-            [Problem(f"{name}.broker", f"is no address of a broker: {error}", WHAT_IS_RIGHT)]
-        ) from error
+        raise ConfigurationError([Problem(f"{name}.broker", f"is no address of a broker: {error}", VALID_FORMS)]) from error
     tls = section.tls or (ClientTls() if broker.is_tls else None)
     return MqttSettings(
         host=broker.host,

@@ -1,4 +1,4 @@
-"""What may stand in a topic."""
+"""Makes names valid parts of a topic."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ _NON_CHARACTERS = "\ufdd0-\ufdef" + "".join(
 )
 
 NOT_IN_TOPICS = re.compile(f"[+#\0-\x1f\x7f-\x9f\ud800-\udfff{_NON_CHARACTERS}]")
-"""Characters for which a broker ends the connection, or may: wildcards (MQTT 3.1.1, 3.3.2.1), control characters, surrogates
-and Unicode's non-characters (1.5.3)."""
+"""Characters over which a broker may end the connection: wildcards (MQTT 3.1.1, 3.3.2.1), control characters, surrogates and
+Unicode's non-characters (1.5.3)."""
 
 
 def topic_part(name: str) -> str:
-    """A name as it may stand in a topic: ``_`` in place of each character that no broker need take."""
+    """A name as a part of a topic: ``_`` replaces each character that a broker may refuse."""
     return NOT_IN_TOPICS.sub("_", name)
 
 
 NAME_LEVELS_LIMIT = MAX_NAME_LEVELS + 1
-"""Levels that a vehicle's name may make in a topic: one more than the slashes that the codec accepts. mosquitto ends the
+"""Topic levels that a name sent by a vehicle may have: one more than the slashes that the codec accepts. mosquitto ends the
 session above 200."""
 
 NAME_SIZE_LIMIT_BYTES = 1_024
-"""UTF-8 bytes of a vehicle's name in a topic. MQTT allows 65,535 in all, some brokers less."""
+"""UTF-8 bytes of a name sent by a vehicle. MQTT allows 65,535 for the whole topic, some brokers fewer."""
 
 
 def named_part(name: str) -> str:
-    """A name of the vehicle's choice, such as an alert's, as it may stand in a topic.
+    """A name sent by a vehicle, such as that of an alert, as a part of a topic.
 
-    :raises Rejected: it has too many levels or bytes: the broker might end the session over it.
+    :raises Rejected: the name has too many levels or bytes, over which a broker might end the session.
     """
     levels = name.count("/") + 1
     if levels > NAME_LEVELS_LIMIT:

@@ -37,7 +37,7 @@ class WebSocketConnection(Protocol):
     """A protocol to the connection below, a transport to the protocol above, which it makes once the handshake is done.
 
     :param opened: makes the protocol above.
-    :param failed: told why there was no handshake.
+    :param failed: receives the reason why the handshake has failed.
     """
 
     def __init__(
@@ -51,24 +51,24 @@ class WebSocketConnection(Protocol):
     # As the protocol of the connection below
 
     def connectionMade(self) -> None:
-        """Ask for WebSocket."""
+        """Send the handshake request."""
         self._websocket.send_request(self._websocket.connect())
         self._send()
 
     def dataReceived(self, data: bytes) -> None:
-        """Take apart what has come in."""
+        """Read frames, and pass their data up."""
         self._websocket.receive_data(data)
         self._send()
         for event in self._websocket.events_received():
             if isinstance(event, Response):
-                self._answered()
+                self._handshake_answered()
             elif isinstance(event, Frame) and self._above is not None:
                 if event.opcode in (Opcode.BINARY, Opcode.CONT):
                     self._above.dataReceived(bytes(event.data))
                 elif event.opcode is Opcode.TEXT:
                     self.abortConnection()
 
-    def _answered(self) -> None:
+    def _handshake_answered(self) -> None:
         websocket = self._websocket
         if websocket.handshake_exc is not None:
             self._refuse(str(websocket.handshake_exc))
@@ -83,27 +83,27 @@ class WebSocketConnection(Protocol):
         self.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Tell the protocol above, and let go of everything."""
+        """Tell the protocol above, and break reference cycles."""
         if self._above is not None:
             self._above.connectionLost(reason)
         else:
             self._websocket.receive_eof()
             self._failed(NoWebSocket(f"no MQTT over WebSocket: the connection was lost: {reason.getErrorMessage()}"))
-        self._websocket.parser.close()  # it refers to what refers to it
+        self._websocket.parser.close()  # it is a part of a reference cycle
         self.transport = self._above = None
         del self._opened, self._failed
 
     # As the transport of the protocol above
 
     @property
-    def _below(self) -> Any:  # Any: TCP's or TLS's, as no one interface says
+    def _below(self) -> Any:  # Any: TCP's or TLS's, which share no one interface
         return self.transport
 
     def _send(self) -> None:
         for data in self._websocket.data_to_send():
             if data:
                 self._below.write(data)
-            else:  # the end of what is to be sent
+            else:  # the library asks to close
                 self._below.loseConnection()
 
     def write(self, data: bytes) -> None:
@@ -113,7 +113,7 @@ class WebSocketConnection(Protocol):
             self._send()
 
     def loseConnection(self) -> None:
-        """Say goodbye and close."""
+        """Send a close frame and close."""
         if self._websocket.state is State.OPEN:
             self._websocket.send_close(1000)
             self._send()
@@ -124,36 +124,36 @@ class WebSocketConnection(Protocol):
         self._below.abortConnection()
 
     def registerProducer(self, producer: object, streaming: bool) -> None:  # noqa: FBT001 - a transport's signature
-        """As below."""
+        """See the transport below."""
         self._below.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
-        """As below."""
+        """See the transport below."""
         self._below.unregisterProducer()
 
     def pauseProducing(self) -> None:
-        """As below."""
+        """See the transport below."""
         self._below.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """As below."""
+        """See the transport below."""
         self._below.resumeProducing()
 
     def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: FBT001 - a transport's signature
-        """As below."""
+        """See the transport below."""
         self._below.setTcpNoDelay(enabled)
 
     def getHandle(self) -> object:
-        """As below."""
+        """See the transport below."""
         return self._below.getHandle()
 
 
 @implementer(IStreamClientEndpoint)
 class WebSocketEndpoint:
-    """Connects over WebSocket: fires once the server has agreed.
+    """Connects over WebSocket; fires after the handshake.
 
-    :param below: the way to the server.
-    :param url: what to ask for: ``ws://host:port/path``.
+    :param below: connects to the server.
+    :param url: ``ws://host:port/path``, or with ``wss``.
     """
 
     def __init__(self, below: IStreamClientEndpoint, url: str) -> None:
@@ -161,7 +161,7 @@ class WebSocketEndpoint:
         self._url = url
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """As the interface says."""
+        """See ``IStreamClientEndpoint``."""
         attempt: Deferred[IProtocol] = Deferred(lambda _: cancel())
 
         def opened(_connection: WebSocketConnection) -> IProtocol:
