@@ -125,6 +125,10 @@ class ComingAndGoingTests(SynchronousTestCase):
             self.assertEqual(self.metrics.value("kafka_produce_queue_size", "total"), 0)
             sink.stop()
 
+    def test_a_sink_that_was_not_started_can_be_stopped(self) -> None:
+        for sink in (self.confluent(), self.kafka_python()):
+            self.successResultOf(sink.stop())
+
     def test_registrations_name_the_namespace(self) -> None:
         for sink in (self.confluent(), self.kafka_python()):
             self.successResultOf(sink.start())

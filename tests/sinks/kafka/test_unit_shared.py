@@ -9,7 +9,7 @@ from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
 from fleetgw.adapters.sinks.kafka.error_codes import delivery_error
 from fleetgw.adapters.sinks.kafka.failures import KafkaFailures
 from fleetgw.adapters.sinks.kafka.kafka_python import KafkaPythonSink
-from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
+from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers, totals
 from fleetgw.adapters.sinks.kafka.properties import read_properties
 from fleetgw.adapters.sinks.kafka.type import kafka_sink
 from fleetgw.adapters.sinks.support.context import SinkContext
@@ -82,6 +82,13 @@ class ErrorTreeTests(TestCase):
             87: Rejected,  # INVALID_RECORD
         }
         self.assertEqual({code: type(delivery_error(code, "why")) for code in cases}, cases)
+
+
+class TotalsTests(TestCase):
+    def test_records_are_added_up_by_type(self) -> None:
+        batch = [make_record(record_type=kind, payload=bytes(size)) for kind, size in (("V", 1), ("alerts", 20), ("V", 300))]
+        self.assertEqual(totals(batch), (("V", 2, 301), ("alerts", 1, 20)))
+        self.assertEqual(totals([]), ())
 
 
 class ClusterTests(TestCase):

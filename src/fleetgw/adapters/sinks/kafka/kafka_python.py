@@ -139,6 +139,8 @@ class KafkaPythonSink(BaseSink):
 
     def close(self) -> Deferred[None] | None:
         """Close the client; not waited for during a probe, which may wait for a name server."""
+        if self._worker is None:
+            return None
         self._close_thread(CLOSE_TIMEOUT_S)
         return None if self._probing else self._thread_closed
 

@@ -31,16 +31,15 @@ Totals = tuple[tuple[str, int, int], ...]
 
 def totals(records: Sequence[Record]) -> Totals:
     """Add up records by type, so that a batch costs one update for each counter and type."""
-    record_types = {record.record_type for record in records}
-    if len(record_types) == 1:  # as most batches
-        return (_total(record_types.pop(), records),)
-    return tuple(
-        [_total(record_type, [each for each in records if each.record_type == record_type]) for record_type in record_types]
-    )
-
-
-def _total(record_type: str, records: Sequence[Record]) -> tuple[str, int, int]:
-    return record_type, len(records), sum([len(record.payload) for record in records])
+    added = []
+    while records:
+        record_type = records[0].record_type
+        sizes = [len(record.payload) for record in records if record.record_type == record_type]
+        added.append((record_type, len(sizes), sum(sizes)))
+        if len(sizes) == len(records):
+            break
+        records = [record for record in records if record.record_type != record_type]
+    return tuple(added)
 
 
 class KafkaNumbers:

@@ -86,16 +86,16 @@ def _look_at_cluster(
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
-    heard: list[KafkaError] = []
+    errors: list[KafkaError] = []
     try:
-        configuration: dict[str, Any] = {**properties, "error_cb": heard.append}  # its own type forgets callbacks
+        configuration: dict[str, Any] = {**properties, "error_cb": errors.append}  # the library's type lacks callbacks
         admin = AdminClient(configuration, logger=_SILENT)
     except KafkaException as error:
         yield will_not_work(f"{context.name}: {error.args[0].str()}", "see librdkafka's CONFIGURATION.md for its properties")
         return
-    metadata = _metadata(admin, heard)
+    metadata = _metadata(admin, errors)
     if metadata is None:
-        yield _no_metadata(heard, properties, reached)
+        yield _no_metadata(errors, properties, reached)
         return
     yield good(_who(properties))
     brokers = metadata.brokers
@@ -117,7 +117,7 @@ def _advertised(host: str, port: int) -> Iterator[Finding]:
             yield finding
 
 
-def _metadata(admin: AdminClient, heard: list[KafkaError]) -> ClusterMetadata | None:
+def _metadata(admin: AdminClient, errors: list[KafkaError]) -> ClusterMetadata | None:
     """The cluster's metadata; None when there is no answer in time, or the credentials are refused."""
     from confluent_kafka import KafkaError, KafkaException
 
@@ -127,20 +127,20 @@ def _metadata(admin: AdminClient, heard: list[KafkaError]) -> ClusterMetadata | 
             return admin.list_topics(timeout=1)
         except KafkaException:
             admin.poll(0)
-            if any(error.code() == KafkaError._AUTHENTICATION for error in heard):
+            if any(error.code() == KafkaError._AUTHENTICATION for error in errors):
                 return None
     return None
 
 
-def _no_metadata(heard: list[KafkaError], properties: Mapping[str, str], reached: list[tuple[str, int]]) -> Finding:
+def _no_metadata(errors: list[KafkaError], properties: Mapping[str, str], reached: list[tuple[str, int]]) -> Finding:
     from confluent_kafka import KafkaError
 
-    for error in heard:
+    for error in errors:
         if error.code() == KafkaError._AUTHENTICATION:
             what = f"refused: {error.str()} ({_who(properties)})"
             return will_not_work(what, "correct sasl.username and sasl.password, or sasl.mechanism")
-    said = (error.str() for error in heard if any(address(*place) in error.str() for place in reached))
-    reason = next(said, "no answer")
+    reasons = (error.str() for error in errors if any(address(*place) in error.str() for place in reached))
+    reason = next(reasons, "no answer")
     guess = guess_server(*reached[0])
     fix = "name the port of a Kafka broker, and its security.protocol (plaintext, ssl, sasl_plaintext, sasl_ssl)"
     return will_not_work(f"{address(*reached[0])} does not answer as Kafka: {reason}; {guess}", fix)

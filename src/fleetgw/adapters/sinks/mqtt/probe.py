@@ -42,7 +42,15 @@ def mqtt_probe(context: SinkContext) -> IDiagnosable:
 
 
 @define
-class _Heard:
+class _Replies:
+    """The broker's answers.
+
+    :ivar answer: to CONNECT; None when there is none.
+    :ivar properties: those of CONNACK, with MQTT 5.
+    :ivar version: as the broker publishes it; empty when it does not.
+    :ivar ended: the reason why there are no further answers.
+    """
+
     answer: ReasonCode | None = None
     properties: Properties | None = None
     version: str = ""
@@ -65,27 +73,27 @@ def look(context: SinkContext) -> Iterator[Finding]:
         return
     if tls is not None and not (yield from check_tls(host, port, tls, host)):
         return
-    heard = _converse(settings, tls)
-    if heard.answer is None:
-        what = f"{address(host, port)} gives no answer in MQTT: {heard.ended}; {guess_server(host, port)}"
+    replies = _converse(settings, tls)
+    if replies.answer is None:
+        what = f"{address(host, port)} gives no answer in MQTT: {replies.ended}; {guess_server(host, port)}"
         yield will_not_work(
             what,
             "name the address of an MQTT broker; write mqtts://host:port for TLS, ws:// or wss:// for WebSocket",
         )
         return
-    if heard.answer.is_failure:
-        yield _refusal(heard.answer, settings)
+    if replies.answer.is_failure:
+        yield _refusal(replies.answer, settings)
         return
     yield good(_who(settings))
     version = "MQTT 5" if settings.is_mqtt5 else "MQTT 3.1.1"
     yield good(
-        f"{version}, broker: {heard.version}" if heard.version else f"{version}; the broker does not tell its version"
+        f"{version}, broker: {replies.version}" if replies.version else f"{version}; the broker does not tell its version"
     )
-    yield from _limits(heard.properties, settings)
+    yield from _limits(replies.properties, settings)
 
 
-def _converse(settings: MqttSettings, tls: ssl.SSLContext | None) -> _Heard:
-    heard = _Heard()
+def _converse(settings: MqttSettings, tls: ssl.SSLContext | None) -> _Replies:
+    replies = _Replies()
     client = Client(
         CallbackAPIVersion.VERSION2,
         client_id=f"fleetgw-doctor-{os.getpid()}",
@@ -101,49 +109,49 @@ def _converse(settings: MqttSettings, tls: ssl.SSLContext | None) -> _Heard:
     if tls is not None:
         client.tls_set_context(tls)
 
-    def answered(
+    def connect_answered(
         client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
-        heard.answer, heard.properties = code, properties
+        replies.answer, replies.properties = code, properties
         if not code.is_failure:
             client.subscribe(VERSION_TOPIC)
 
-    def told(_client: Client, _data: object, message: MQTTMessage) -> None:
-        heard.version = message.payload.decode(errors="replace")[:80]
+    def version_published(_client: Client, _data: object, message: MQTTMessage) -> None:
+        replies.version = message.payload.decode(errors="replace")[:80]
 
-    client.on_connect = answered
-    client.on_message = told
+    client.on_connect = connect_answered
+    client.on_message = version_published
     try:
         client.connect(settings.host, settings.port, keepalive=30)
-        _listen(client, heard)
+        _receive(client, replies)
         client.disconnect()
     except (OSError, ValueError) as error:
-        heard.ended = heard.ended or str(error) or type(error).__name__
-    return heard
+        replies.ended = replies.ended or str(error) or type(error).__name__
+    return replies
 
 
-def _listen(client: Client, heard: _Heard) -> None:
+def _receive(client: Client, replies: _Replies) -> None:
     deadline_s = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < deadline_s and not heard.version:
+    while time.monotonic() < deadline_s and not replies.version:
         code = client.loop(0.05)
-        if heard.answer is None and code != MQTT_ERR_SUCCESS:
-            heard.ended = (
+        if replies.answer is None and code != MQTT_ERR_SUCCESS:
+            replies.ended = (
                 "it closes the connection" if code.name == "MQTT_ERR_CONN_LOST" else "it answers in another language"
             )
             return
         if code != MQTT_ERR_SUCCESS:
             return
-        if heard.answer is not None:
+        if replies.answer is not None:
             deadline_s = min(deadline_s, time.monotonic() + VERSION_WAIT_S)
-    heard.ended = f"nothing within {TIMEOUT_S:.0f} s"
+    replies.ended = f"nothing within {TIMEOUT_S:.0f} s"
 
 
 def _refusal(code: ReasonCode, settings: MqttSettings) -> Finding:
     what = f"the broker refuses us ({_who(settings)}): {code}"
-    said = str(code).lower()
-    if "user name" in said or "password" in said or _NOT_AUTHORISED in said:
+    reason = str(code).lower()
+    if "user name" in reason or "password" in reason or _NOT_AUTHORISED in reason:
         return will_not_work(what, "correct username and password, or give this user the right to connect")
-    if "protocol version" in said:
+    if "protocol version" in reason:
         return will_not_work(what, f"set protocol_version to {'3.1.1' if settings.is_mqtt5 else '5'}")
     return will_not_work(what, "see the broker's log")
 

@@ -52,10 +52,10 @@ class Mqtt(Settings, frozen=True, kw_only=True):
         Meta(description="TLS towards the broker; left out: none, or with `mqtts://` the system's authorities."),
     ] = None
     protocol_version: Annotated[
-        Literal["3.1.1", "5"], Meta(description="Version of MQTT. With 5 the broker says why it does not take a message.")
+        Literal["3.1.1", "5"], Meta(description="Version of MQTT. With 5 the broker reports why it refuses a message.")
     ] = "3.1.1"
     max_packet_bytes: Annotated[
-        Positive | None, Meta(description="Largest message that the broker takes; with MQTT 5 it says so itself.")
+        Positive | None, Meta(description="Largest message that the broker accepts; with MQTT 5 the broker reports it.")
     ] = None
     topic_base: Annotated[str, Meta(description="First part of every topic: `<topic_base>/<vin>/v/<field>`.")] = ""
     qos: Annotated[Literal[0, 1, 2], Meta(description="Quality of service of every publish.")] = 0
@@ -73,7 +73,9 @@ class Mqtt(Settings, frozen=True, kw_only=True):
     ] = 2_500
     disconnect_timeout_ms: Annotated[
         Natural,
-        Meta(description="Milliseconds to wait for work in flight when closing; 0: the default.", extra=ZERO_IS_LEFT_OUT),
+        Meta(
+            description="Milliseconds to wait for records in flight when stopping; 0: the default.", extra=ZERO_IS_LEFT_OUT
+        ),
     ] = 250
     connect_retry_interval_ms: Annotated[
         Natural,
