@@ -2,15 +2,15 @@
 
 from unittest import TestCase
 
-from fleetgw.adapters.sinks.redis.caution import Caution, Progress, Quarantined, Verdict
-from fleetgw.adapters.sinks.redis.conversation import LoggedOut
+from fleetgw.adapters.sinks.redis.command_stream import LoggedOut
 from fleetgw.adapters.sinks.redis.parts import Part
+from fleetgw.adapters.sinks.redis.poison_records import Caution, Progress, Quarantined, Verdict
 from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.domain.errors import DeliveryError, NotConnected
 from fleetgw.domain.ports import NotReady, Readiness, Ready
 from fleetgw.domain.records import Record
 from fleetgw.testing.sink_doubles import make_record
-from tests.sinks.redis.test_unit_conversation import names
+from tests.sinks.redis.test_unit_command_stream import names
 from tests.support.redis.scripted import CLOSE, HANG, Reply, ScriptedRun, ScriptedServer
 
 ONE = b":1\r\n"

@@ -10,9 +10,9 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from fleetgw.adapters.secrets.secret import SecretFile
-from fleetgw.adapters.sinks.redis.caution import Quarantined
-from fleetgw.adapters.sinks.redis.conversation import Moved
+from fleetgw.adapters.secrets import SecretFile
+from fleetgw.adapters.sinks.redis.command_stream import Moved
+from fleetgw.adapters.sinks.redis.poison_records import Quarantined
 from fleetgw.adapters.sinks.redis.settings import Address, read_settings
 from fleetgw.adapters.sinks.redis.sink import RedisSink
 from fleetgw.adapters.sinks.redis.type import REDIS

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from hiredis import Reader
 
-from fleetgw.adapters.sinks.redis.caution import Quarantined
 from fleetgw.adapters.sinks.redis.cluster import ClusterMap
-from fleetgw.adapters.sinks.redis.conversation import Conversation
+from fleetgw.adapters.sinks.redis.command_stream import Conversation
+from fleetgw.adapters.sinks.redis.exchange import Clocks
 from fleetgw.adapters.sinks.redis.parts import Part
+from fleetgw.adapters.sinks.redis.poison_records import Quarantined
 from fleetgw.adapters.sinks.redis.settings import Address
-from fleetgw.adapters.sinks.redis.talk import Clocks
 from fleetgw.domain.errors import NotConnected
 from fleetgw.domain.ports import NotReady, Ready
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IReactorTime
 
+    from fleetgw.adapters.sinks.redis.connectors import FindServer
     from fleetgw.adapters.sinks.redis.names import Names
     from fleetgw.adapters.sinks.redis.pipe import PipeListener
-    from fleetgw.adapters.sinks.redis.servers import FindServer
     from fleetgw.adapters.sinks.redis.settings import RedisSettings
     from fleetgw.domain.errors import DeliveryError
     from fleetgw.domain.records import Record

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 from hiredis import Reader
 
+from fleetgw.adapters.sinks.redis.exchange import Clocks
 from fleetgw.adapters.sinks.redis.pipe import ThreadedPipe
 from fleetgw.adapters.sinks.redis.settings import Address, read_settings
-from fleetgw.adapters.sinks.redis.talk import Clocks
 from fleetgw.domain.errors import NotConnected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fleetgw.adapters.sinks.redis.exchange import Waking
     from fleetgw.adapters.sinks.redis.names import Names
     from fleetgw.adapters.sinks.redis.parts import Part
     from fleetgw.adapters.sinks.redis.pipe import Pipe
-    from fleetgw.adapters.sinks.redis.talk import Waking
     from fleetgw.domain.ports import Readiness
 
 HANG = None

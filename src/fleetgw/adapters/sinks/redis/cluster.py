@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import RedisError
 
-from fleetgw.adapters.sinks.redis.servers import Node, release
+from fleetgw.adapters.sinks.redis.connectors import Node, release
 from fleetgw.adapters.sinks.redis.settings import Address
 from fleetgw.domain.errors import NotConnected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fleetgw.adapters.sinks.redis.connectors import ServerConnection
     from fleetgw.adapters.sinks.redis.credentials import Access
-    from fleetgw.adapters.sinks.redis.servers import ServerConnection
 
 
 AVOIDED_S = 2.0

@@ -6,9 +6,9 @@ import random
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Protocol
 
-from fleetgw.adapters.sinks.redis.caution import Caution, Quarantined, Verdict
-from fleetgw.adapters.sinks.redis.conversation import LoggedOut, Misplaced
-from fleetgw.adapters.sinks.redis.talk import Lost, Talk, TimedOut, Waking
+from fleetgw.adapters.sinks.redis.command_stream import LoggedOut, Misplaced
+from fleetgw.adapters.sinks.redis.exchange import Lost, Talk, TimedOut, Waking
+from fleetgw.adapters.sinks.redis.poison_records import Caution, Quarantined, Verdict
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.errors import NotConnected
 from fleetgw.domain.ports import NotReady, Ready
@@ -16,12 +16,12 @@ from fleetgw.domain.ports import NotReady, Ready
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fleetgw.adapters.sinks.redis.conversation import Conversation
+    from fleetgw.adapters.sinks.redis.command_stream import Conversation
+    from fleetgw.adapters.sinks.redis.connectors import FindServer, ServerConnection
+    from fleetgw.adapters.sinks.redis.exchange import Clocks
     from fleetgw.adapters.sinks.redis.names import Names
     from fleetgw.adapters.sinks.redis.parts import Part
-    from fleetgw.adapters.sinks.redis.servers import FindServer, ServerConnection
     from fleetgw.adapters.sinks.redis.settings import RedisSettings
-    from fleetgw.adapters.sinks.redis.talk import Clocks
     from fleetgw.domain.errors import DeliveryError
     from fleetgw.domain.ports import Readiness
 

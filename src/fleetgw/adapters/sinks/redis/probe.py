@@ -12,9 +12,9 @@ from attrs import evolve
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
-from fleetgw.adapters.diagnosis.network import TIMEOUT_S, check_alternatives, check_reachable, check_tls, guess_server
+from fleetgw.adapters.diagnosis.network import TIMEOUT_S, look_at_each, reach, shake_hands, who_answers
+from fleetgw.adapters.sinks.redis.connectors import OneOf, SentinelMaster, ServerConnection
 from fleetgw.adapters.sinks.redis.credentials import FixedAccess
-from fleetgw.adapters.sinks.redis.servers import OneOf, SentinelMaster, ServerConnection
 from fleetgw.adapters.sinks.redis.settings import read_settings
 from fleetgw.domain.errors import NotConnected
 

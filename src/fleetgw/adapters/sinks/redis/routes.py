@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 from zlib import crc32
 
-from fleetgw.adapters.sinks.redis.servers import Node, OneOf, SentinelMaster
+from fleetgw.adapters.sinks.redis.connectors import Node, OneOf, SentinelMaster
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import NotReady, Ready
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
     from fleetgw.adapters.sinks.redis.cluster import ClusterMap, ClusterView
+    from fleetgw.adapters.sinks.redis.connectors import FindServer
     from fleetgw.adapters.sinks.redis.credentials import Access
     from fleetgw.adapters.sinks.redis.names import Names
     from fleetgw.adapters.sinks.redis.pipe import Pipe
-    from fleetgw.adapters.sinks.redis.servers import FindServer
     from fleetgw.adapters.sinks.redis.settings import Address, RedisSettings
     from fleetgw.adapters.sinks.support.context import ISinkReactor
     from fleetgw.adapters.sinks.support.serial_worker import Worker

@@ -10,15 +10,15 @@ from weakref import WeakSet
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from fleetgw.adapters.sinks.redis.caution import Quarantined
 from fleetgw.adapters.sinks.redis.cluster import RedisClusterView
-from fleetgw.adapters.sinks.redis.conversation import Moved
+from fleetgw.adapters.sinks.redis.command_stream import Moved
 from fleetgw.adapters.sinks.redis.credentials import Credentials
+from fleetgw.adapters.sinks.redis.exchange import Clocks
 from fleetgw.adapters.sinks.redis.names import Names
 from fleetgw.adapters.sinks.redis.parts import Part
 from fleetgw.adapters.sinks.redis.pipe import ThreadedPipe
+from fleetgw.adapters.sinks.redis.poison_records import Quarantined
 from fleetgw.adapters.sinks.redis.routes import ClusterRoutes, DirectRoutes
-from fleetgw.adapters.sinks.redis.talk import Clocks
 from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from fleetgw.adapters.sinks.redis.cluster import ClusterView
+    from fleetgw.adapters.sinks.redis.connectors import FindServer
     from fleetgw.adapters.sinks.redis.credentials import Access
     from fleetgw.adapters.sinks.redis.pipe import Pipe
     from fleetgw.adapters.sinks.redis.routes import Routes
-    from fleetgw.adapters.sinks.redis.servers import FindServer
     from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.adapters.sinks.support.serial_worker import Worker
     from fleetgw.domain.ports import Outcome, Readiness

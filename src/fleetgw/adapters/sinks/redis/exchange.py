@@ -9,16 +9,16 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fleetgw.adapters.sinks.redis.caution import Progress
-from fleetgw.adapters.sinks.redis.conversation import Conversation
+from fleetgw.adapters.sinks.redis.command_stream import Conversation
+from fleetgw.adapters.sinks.redis.poison_records import Progress
 from fleetgw.adapters.sinks.support.send_queue import unacknowledged_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fleetgw.adapters.sinks.redis.connectors import ServerConnection
     from fleetgw.adapters.sinks.redis.names import Names
     from fleetgw.adapters.sinks.redis.parts import Part
-    from fleetgw.adapters.sinks.redis.servers import ServerConnection
     from fleetgw.adapters.sinks.redis.settings import RedisSettings
 
 _READ_BYTES = 262_144

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetgw.adapters.sinks.redis.cluster import read_slots
-from fleetgw.adapters.sinks.redis.conversation import MAX_SUBSCRIBERS, Conversation, LoggedOut, Misplaced, Moved
+from fleetgw.adapters.sinks.redis.command_stream import MAX_SUBSCRIBERS, Conversation, LoggedOut, Misplaced, Moved
 from fleetgw.adapters.sinks.redis.names import Names
 from fleetgw.adapters.sinks.redis.parts import Part
 from fleetgw.adapters.sinks.redis.settings import Address

@@ -17,18 +17,18 @@ from redis.connection import Connection
 
 from fleetgw.adapters.secrets.secret import SecretFile
 from fleetgw.adapters.sinks.redis.cluster import RedisClusterView
-from fleetgw.adapters.sinks.redis.conversation import Conversation
+from fleetgw.adapters.sinks.redis.command_stream import Conversation
+from fleetgw.adapters.sinks.redis.connectors import Node, OneOf, Refused, SentinelMaster, ServerConnection
 from fleetgw.adapters.sinks.redis.credentials import Credentials, FixedAccess
+from fleetgw.adapters.sinks.redis.exchange import Clocks
 from fleetgw.adapters.sinks.redis.parts import Part
 from fleetgw.adapters.sinks.redis.pipe import ThreadedPipe
-from fleetgw.adapters.sinks.redis.servers import Node, OneOf, Refused, SentinelMaster, ServerConnection
 from fleetgw.adapters.sinks.redis.settings import Address, read_settings
-from fleetgw.adapters.sinks.redis.talk import Clocks
 from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.domain.errors import FleetgwError, NotConnected
 from fleetgw.simulator.certificates import make_authority, make_vehicle
 from fleetgw.testing.sink_doubles import make_record
-from tests.sinks.redis.test_unit_conversation import names
+from tests.sinks.redis.test_unit_command_stream import names
 
 USUAL = {"addrs": ["one:6379"], "publish_vin_topics": True}
 WRONG = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
