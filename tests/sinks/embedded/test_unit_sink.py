@@ -5,8 +5,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.sinks.embedded.sink import SLICE_S, EmbeddedSink
 from fleetgw.adapters.sinks.support.context import SinkContext
-from fleetgw.domain.errors import Rejected, Retryable, Unheard
-from fleetgw.domain.ports import RECEIPT
+from fleetgw.domain.errors import NotConnected, Rejected, Retryable, Unheard
+from fleetgw.domain.ports import RECEIPT, NotReady, Ready
 from fleetgw.domain.records import Record
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 
@@ -114,7 +114,7 @@ class EmbeddedSinkTests(SynchronousTestCase):
             answer = sink.dispatch([make_record()])
             self.calls[-1].errback(word)
             self.assertEqual(self.successResultOf(answer), [word])
-        self.assertEqual(self.log.entries, [])
+        self.assertEqual([event for _, event, _ in self.log.entries], ["sink_ready"], "and no failure")
 
     def test_lets_the_reactor_have_its_turn(self) -> None:
         sink = self.start()
@@ -151,6 +151,16 @@ class EmbeddedSinkTests(SynchronousTestCase):
         self.assertEqual(order, [b"A-1", b"B-1", b"A-2"])
         self.calls[-1].callback(None)
         self.assertEqual(self.successResultOf(answer), [RECEIPT] * 3)
+
+    def test_readiness_follows_the_receiver(self) -> None:
+        sink = self.start()
+        sink.receiver = None
+        self.assertEqual(sink.readiness(), NotReady("no program listens"))
+        (outcome,) = self.successResultOf(sink.dispatch([make_record()]))
+        self.assertIsInstance(outcome, NotConnected)
+        sink.receiver = self.receive
+        self.assertEqual(sink.readiness(), Ready())
+        self.assertEqual([event for _, event, _ in self.log.entries], ["sink_ready", "sink_not_ready", "sink_ready"])
 
     def test_stop_given_up_cancels_the_listener(self) -> None:
         sink = self.start()

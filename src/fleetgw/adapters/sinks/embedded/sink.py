@@ -2,270 +2,166 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
-from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from fleetgw.adapters.settings.converting import typed
+from fleetgw.adapters.sinks.embedded.listener_failures import ListenerFailures
 from fleetgw.adapters.sinks.embedded.settings import Embedded
-from fleetgw.adapters.sinks.support.dispatch import Dispatch
-from fleetgw.adapters.sinks.support.failure_log import FailureLog
+from fleetgw.adapters.sinks.embedded.vehicle_turns import Call, VehicleTurns
+from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
-from fleetgw.domain.errors import DeliveryError, NotConnected, Rejected, Retryable
-from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Readiness, Ready
+from fleetgw.domain.errors import NotConnected, Retryable
+from fleetgw.domain.ports import RECEIPT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
+    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IDelayedCall
 
     from fleetgw.adapters.sinks.support.context import SinkContext
+    from fleetgw.adapters.sinks.support.dispatch import Dispatch
+    from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
 
     Receiver = Callable[[Record], Deferred[None] | None]
 
 SLICE_S = 0.01
-"""How long, in one turn of the reactor, records are handed over."""
+"""Longest time, in seconds, for which records are handed over in one turn of the reactor."""
 
-_NOT_RUNNING = NotConnected("the embedded sink is not running")
-_NOBODY = NotConnected("no program listens")
-_GIVEN_UP = Retryable("the gateway stopped before the listener was done")
+_NO_RECEIVER = NotConnected("no program listens")
 
 
-class _Batch(Dispatch):
-    """One ``dispatch``. ``handed`` has the records that are with the receiver, by index."""
+class EmbeddedSink(BaseSink):
+    """Gives every record to ``receiver``: one record of a vehicle at a time, in order; vehicles do not wait for each other.
 
-    __slots__ = ("deadline", "handed")
-
-    def __init__(self, batch: Sequence[Record]) -> None:
-        super().__init__(batch)
-        self.handed: set[int] = set()
-        self.deadline: IDelayedCall | None = None
-
-
-class _Call:
-    """One record on its way to the receiver."""
-
-    __slots__ = ("answer", "batch", "deadline", "index", "over", "record")
-
-    answer: Deferred[None]
-    deadline: IDelayedCall
-
-    def __init__(self, batch: _Batch, index: int, record: Record) -> None:
-        self.batch = batch
-        self.index = index
-        self.record = record
-        self.over = False
-
-
-@implementer(IDispatcher)
-class EmbeddedSink:
-    """Gives every record to ``receiver``: those of one vehicle one after the other, in order, those of others meanwhile.
-
-    A record is delivered when the receiver has returned None, or the Deferred that it returned has fired. A
-    ``DeliveryError`` of the receiver is the record's outcome. Any other exception is logged, and the record is tried again,
-    after ``attempts`` of them no more.
-
-    Settings: ``listener_timeout_s``, how long the receiver may take with one record, and a record may wait for its vehicle's
-    earlier ones; ``attempts``, 0 for no limit.
-
-    :ivar receiver: called with each record on the reactor's thread; None while there is none: the sink is not ready then.
-        What it returns is cancelled when it takes too long.
+    A record is delivered when the receiver has returned None, or the Deferred that it returned has fired; see
+    ``ListenerFailures`` for exceptions. A Deferred that has not fired after ``listener_timeout_s`` is cancelled.
     """
 
     def __init__(self, context: SinkContext) -> None:
-        self.name = context.name
-        self._context = context
-        self.receiver: Receiver | None = None
         settings = typed(Embedded, context.settings, context.name)
-        self._timeout_s, self._attempts = settings.listener_timeout_s, settings.attempts
+        taken = "Records that the program's listeners have taken."
+        numbers = PublishNumbers(context.metrics, "embedded", taken, context.record_types)
+        super().__init__(context, timeout_s=settings.listener_timeout_s, numbers=numbers)
+        self._listener_timeout_s = settings.listener_timeout_s
+        self._failures = ListenerFailures(context, settings.attempts)
         self._reactor = context.reactor
-        self._numbers = PublishNumbers(
-            context.metrics, "embedded", "Records that the program's listeners have taken.", context.record_types
-        )
-        self._failure_log = FailureLog(context.log, "embedded_listener_error", context.reactor)
-        self._running = False
-        self._batches: set[_Batch] = set()
-        self._queues: dict[str, deque[_Call]] = {}  # of the vehicles with records under way
-        self._ready: deque[str] = deque()  # the vehicles of these whose next record may be handed over
-        self._with_receiver: set[_Call] = set()
-        self._failures: WeakKeyDictionary[Record, int] = WeakKeyDictionary()
-        self._at_work = False
+        self._receiver: Receiver | None = None
+        self._turns = VehicleTurns()
+        self._in_flight: dict[Call, tuple[Deferred[None], IDelayedCall]] = {}
+        self._handing_over = False
         self._slice_end_s = 0.0
         self._next_slice: IDelayedCall | None = None
-        self._stopped: Deferred[None] | None = None
 
-    def start(self) -> Deferred[None]:
-        """Begin to take records."""
-        self._running = True
-        return succeed(None)
+    @property
+    def receiver(self) -> Receiver | None:
+        """Called with each record on the reactor's thread; the sink is not ready while it is None."""
+        return self._receiver
 
-    def readiness(self) -> Readiness:
-        """Ready while it runs and has a receiver."""
-        if not self._running:
-            return NotReady(str(_NOT_RUNNING))
-        return Ready() if self.receiver is not None else NotReady(str(_NOBODY))
+    @receiver.setter
+    def receiver(self, receiver: Receiver | None) -> None:
+        self._receiver = receiver
+        if self._running:
+            self._update_readiness()
 
-    def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
-        """Hand records over, as ``IDispatcher`` asks."""
-        if not self._running or self.receiver is None:
-            for record in batch:
-                self._numbers.failed(record.record_type)
-            return succeed([_NOBODY if self._running else _NOT_RUNNING] * len(batch))
-        under_way = _Batch(batch)
-        self._batches.add(under_way)
-        queues = self._queues
-        for index, record in enumerate(batch):
-            if record.record_type not in self._context.record_types:
-                self._settle(under_way, index, self._context.not_routed(record.record_type))
-                continue
-            vin = record.vehicle.vin
-            queue = queues.get(vin)
-            if queue is None:
-                queues[vin] = queue = deque()
-                self._ready.append(vin)
-            queue.append(_Call(under_way, index, record))
-        self._work()
-        if under_way.unsettled:
-            under_way.deadline = self._reactor.callLater(self._timeout_s, self._time_out, under_way)
-        return under_way.answer
+    def open(self) -> None:
+        """Become ready if there is a receiver."""
+        self._update_readiness()
 
-    def stop(self) -> Deferred[None]:
-        """Take no more, and wait for the receiver."""
-        self._running = False
-        self._stopped = Deferred(lambda _: self._give_up())
-        self._end_when_settled()
-        return self._stopped
+    def deliver(self, dispatch: Dispatch) -> None:
+        """Queue records for the receiver."""
+        if self._receiver is None:
+            self.settle_rest(dispatch, _NO_RECEIVER)
+            return
+        for index in range(len(dispatch.batch)):
+            self._turns.add(Call(dispatch, index))
+        self._hand_over()
 
-    def _work(self) -> None:
-        """Hand over one record of each vehicle in turn, until all wait for the receiver or this turn's slice is over."""
-        if self._at_work or not self._ready:
+    def timed_out(self, dispatch: Dispatch) -> None:
+        """Give up the records that still wait for their turn; each record in flight has a deadline of its own."""
+        outcome = Retryable(f"a record waited for its vehicle's earlier ones for {self._listener_timeout_s:g} s")
+        in_flight = {call.index for call in self._in_flight if call.dispatch is dispatch}
+        for index in range(len(dispatch.batch)):
+            if index not in in_flight:
+                self.settle(dispatch, index, outcome)
+
+    def abandon(self) -> None:
+        """Cancel the records in flight, and hand over no more."""
+        self._turns = VehicleTurns()
+        in_flight, self._in_flight = self._in_flight, {}
+        for answer, deadline in in_flight.values():
+            deadline.cancel()
+            answer.cancel()
+
+    def close(self) -> None:
+        """Cancel the next turn."""
+        if self._next_slice is not None:
+            self._next_slice.cancel()
+            self._next_slice = None
+
+    def _update_readiness(self) -> None:
+        if self._receiver is None:
+            self.destination.not_ready(str(_NO_RECEIVER))
+        else:
+            self.destination.ready()
+
+    def _hand_over(self) -> None:
+        """Hand over the next record of each vehicle in turn, until none is due or this turn of the reactor is over."""
+        if self._handing_over or not self._turns:
             return
         seconds = self._reactor.seconds
         if self._next_slice is None:
             self._slice_end_s = seconds() + SLICE_S
             self._next_slice = self._reactor.callLater(0, self._begin_slice)
-        self._at_work = True
-        while self._ready and seconds() <= self._slice_end_s:
-            vin = self._ready.popleft()
-            call = self._queues[vin].popleft()
-            if call.batch.is_settled(call.index):  # it has waited for too long
-                self._go_on(vin)
+        self._handing_over = True
+        while self._turns and seconds() <= self._slice_end_s:
+            call = self._turns.take()
+            if call.dispatch.is_settled(call.index):  # it has timed out
+                self._turns.end(call)
             else:
-                self._hand_over(call)
-        self._at_work = False
+                self._call_receiver(call)
+        self._handing_over = False
 
     def _begin_slice(self) -> None:
         self._next_slice = None
-        self._work()
+        self._hand_over()
 
-    def _go_on(self, vin: str) -> None:
-        """A vehicle's record is done with: its next one may follow."""
-        if self._queues.get(vin):
-            self._ready.append(vin)
-        else:
-            self._queues.pop(vin, None)
-
-    def _hand_over(self, call: _Call) -> None:
-        outcome: Outcome = _NOBODY
-        answer = None
-        try:
-            if self.receiver is not None:
-                answer = self.receiver(call.record)
+    def _call_receiver(self, call: Call) -> None:
+        answer: Deferred[None] | None = None
+        outcome: Outcome = _NO_RECEIVER
+        if self._receiver is not None:
+            try:
+                answer = self._receiver(call.record)
                 outcome = RECEIPT
-        except Exception as error:  # the program's own
-            outcome = self._outcome_of(call, Failure(error))
+            except Exception as error:  # the program's own
+                outcome = self._failures.outcome(call.record, Failure(error))
         if answer is None:
-            self._go_on(call.record.vin)
-            self._settle(call.batch, call.index, outcome)
+            self._turns.end(call)
+            self.settle(call.dispatch, call.index, outcome)
             return
-        call.answer = answer
-        call.deadline = self._reactor.callLater(self._timeout_s, self._overdue, call)
-        call.batch.handed.add(call.index)
-        self._with_receiver.add(call)
-        answer.addCallbacks(self._done, self._failed, (call,), {}, (call,))
+        self._in_flight[call] = answer, self._reactor.callLater(self._listener_timeout_s, self._call_timed_out, call)
+        answer.addCallbacks(self._succeeded, self._failed, (call,), {}, (call,))
 
-    def _done(self, _: None, call: _Call) -> None:
-        if not call.over:
-            self._end(call, RECEIPT)
+    def _succeeded(self, _: None, call: Call) -> None:
+        if call in self._in_flight:
+            self._conclude(call, RECEIPT)
 
-    def _failed(self, failure: Failure, call: _Call) -> None:
-        if not call.over:
-            self._end(call, self._outcome_of(call, failure))
+    def _failed(self, failure: Failure, call: Call) -> None:
+        if call in self._in_flight:
+            self._conclude(call, self._failures.outcome(call.record, failure))
 
-    def _end(self, call: _Call, outcome: Outcome) -> None:
-        call.over = True
-        if call.deadline.active():
-            call.deadline.cancel()
-        self._with_receiver.discard(call)
-        self._go_on(call.record.vin)
-        self._settle(call.batch, call.index, outcome)
-        self._work()
+    def _call_timed_out(self, call: Call) -> None:
+        answer, _ = self._in_flight[call]
+        self._conclude(call, Retryable(f"the listener was not done with a record within {self._listener_timeout_s:g} s"))
+        answer.cancel()
 
-    def _overdue(self, call: _Call) -> None:
-        self._end(call, Retryable(f"the listener was not done with a record within {self._timeout_s:g} s"))
-        call.answer.cancel()
-
-    def _time_out(self, batch: _Batch) -> None:
-        reason = Retryable(f"a record waited for its vehicle's earlier ones for {self._timeout_s:g} s")
-        for index in range(len(batch.batch)):
-            if index not in batch.handed and not batch.is_settled(index):
-                self._settle(batch, index, reason)
-
-    def _outcome_of(self, call: _Call, failure: Failure) -> DeliveryError:
-        error = failure.value
-        if isinstance(error, DeliveryError):
-            return error
-        record = call.record
-        reason = f"{type(error).__name__}: {error}"
-        self._failures[record] = failures = self._failures.get(record, 0) + 1
-        self._failure_log.add(
-            type(error).__name__,
-            reason,
-            vin=record.vin,
-            record_type=record.record_type,
-            txid=record.txid.decode("utf-8", "replace"),
-            attempt=failures,
-            traceback=failure.getTraceback(),
-        )
-        if failures == self._attempts:
-            return Rejected(f"the listener failed {failures} times, lastly with {reason}")
-        return Retryable(f"the listener failed: {reason}")
-
-    def _settle(self, batch: _Batch, index: int, outcome: Outcome) -> None:
-        record = batch.batch[index]
-        if outcome is RECEIPT:
-            self._numbers.published(record.record_type, 1, len(record.payload))
-        else:
-            self._numbers.failed(record.record_type)
-        if batch.settle(index, outcome):
-            self._batches.discard(batch)
-            if batch.deadline is not None and batch.deadline.active():
-                batch.deadline.cancel()
-            batch.answer_now()
-            self._end_when_settled()
-
-    def _give_up(self) -> None:
-        calls, self._with_receiver = self._with_receiver, set()
-        self._queues.clear()
-        self._ready.clear()
-        for call in calls:
-            call.over = True
-            call.deadline.cancel()
-            call.answer.cancel()
-        for batch in tuple(self._batches):
-            for index in range(len(batch.batch)):
-                if not batch.is_settled(index):
-                    self._settle(batch, index, _GIVEN_UP)
-        self._end_when_settled()
-
-    def _end_when_settled(self) -> None:
-        if self._stopped is not None and not self._stopped.called and not self._batches:
-            if self._next_slice is not None:
-                self._next_slice.cancel()
-                self._next_slice = None
-            self._stopped.callback(None)
+    def _conclude(self, call: Call, outcome: Outcome) -> None:
+        _, deadline = self._in_flight.pop(call)
+        if deadline.active():
+            deadline.cancel()
+        self._turns.end(call)
+        self.settle(call.dispatch, call.index, outcome)
+        self._hand_over()
