@@ -1,4 +1,4 @@
-"""Connections as redis-py makes them, over pairs of sockets: credentials, clusters, and what a lost one leaves."""
+"""Connectors and redis-py's connections over pairs of sockets: credentials, clusters, sentinels, leaks."""
 
 import gc
 import os
@@ -17,13 +17,14 @@ from redis.connection import Connection
 
 from fleetgw.adapters.secrets.secret import SecretFile
 from fleetgw.adapters.sinks.redis.cluster import RedisClusterView
-from fleetgw.adapters.sinks.redis.command_stream import Conversation
-from fleetgw.adapters.sinks.redis.connectors import Node, OneOf, Refused, SentinelMaster, ServerConnection
+from fleetgw.adapters.sinks.redis.command_stream import CommandStream
+from fleetgw.adapters.sinks.redis.connectors import NodeConnector, SentinelConnector, ServerConnector
 from fleetgw.adapters.sinks.redis.credentials import Credentials, FixedAccess
-from fleetgw.adapters.sinks.redis.exchange import Clocks
 from fleetgw.adapters.sinks.redis.parts import Part
-from fleetgw.adapters.sinks.redis.pipe import ThreadedPipe
+from fleetgw.adapters.sinks.redis.server_connection import Refused, ServerConnection
 from fleetgw.adapters.sinks.redis.settings import Address, read_settings
+from fleetgw.adapters.sinks.redis.threaded_pipe import ThreadedPipe
+from fleetgw.adapters.sinks.redis.waiting import Clocks
 from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.domain.errors import FleetgwError, NotConnected
 from fleetgw.simulator.certificates import make_authority, make_vehicle
@@ -54,7 +55,7 @@ class Answered(socket.socket):
 
 
 class Server:
-    """Answers what is asked when it is written, in the same thread.
+    """Answers each command as soon as it is written, on the same thread.
 
     :ivar commands: every command, in order.
     """
@@ -72,7 +73,7 @@ class Server:
 
 @contextmanager
 def servers(**by_host: Server):
-    """Every host that is not named refuses."""
+    """All other hosts refuse connections."""
 
     def connect(connection: Connection) -> socket.socket:
         if connection.host not in by_host:
@@ -107,7 +108,7 @@ class ClusterTests(TestCase):
         access = FixedAccess(read_settings("redis", {**USUAL, **settings}))
         with servers(one=Server(answer), two=Server(answer)):
             try:
-                OneOf(access, lambda: found.append(True))().disconnect()
+                ServerConnector(access, lambda: found.append(True))().disconnect()
             except NotConnected as error:
                 return found, str(error)
         return found, ""
@@ -121,10 +122,10 @@ class ClusterTests(TestCase):
         self.assertEqual(found, [True])
         self.assertRegex(reason, "one:6379: is a node of a cluster, which has no database but 0")
 
-    def test_several_servers_that_are_none(self) -> None:
+    def test_several_servers_without_a_cluster(self) -> None:
         self.assertEqual(self.found(usual, addrs=["one:6379", "two:6379"]), ([], ""))
 
-    def test_who_may_not_ask(self) -> None:
+    def test_a_user_without_the_right_to_ask(self) -> None:
         def answer(command: list[bytes]) -> bytes:
             return b"-NOPERM no\r\n" if command[0] == b"CLUSTER" else usual(command)
 
@@ -132,29 +133,29 @@ class ClusterTests(TestCase):
 
 
 class SentinelTests(TestCase):
-    def test_who_answered_last_is_asked_first(self) -> None:
+    def test_the_sentinel_that_answered_last_is_asked_first(self) -> None:
         def sentinel(command: list[bytes]) -> bytes:
             return b"*2\r\n$6\r\nmaster\r\n$4\r\n6379\r\n" if command[0] == b"SENTINEL" else usual(command)
 
         hung, good, master = Server(lambda _command: WRONG), Server(sentinel), Server(usual)
         section = {**USUAL, "addrs": ["hung:1", "good:2"], "sentinel": {"master_name": "m"}}
-        find = SentinelMaster(FixedAccess(read_settings("redis", section)), "m")
+        connect = SentinelConnector(FixedAccess(read_settings("redis", section)), "m")
         with servers(hung=hung, good=good, master=master):
             for _ in range(5):
-                connection = find()
+                connection = connect()
                 self.assertEqual(connection.address, Address("master", 6379))
                 connection.disconnect()
         self.assertEqual(len(hung.commands), 1)
 
-    def test_of_several_servers_the_last_in_charge_is_asked_first(self) -> None:
+    def test_the_last_master_of_several_servers_is_tried_first(self) -> None:
         def replica(command: list[bytes]) -> bytes:
             return b"*1\r\n$5\r\nslave\r\n" if command[0] == b"ROLE" else usual(command)
 
         other, master = Server(replica), Server(usual)
-        find = OneOf(FixedAccess(read_settings("redis", {**USUAL, "addrs": ["other:1", "master:2"]})))
+        connect = ServerConnector(FixedAccess(read_settings("redis", {**USUAL, "addrs": ["other:1", "master:2"]})))
         with servers(other=other, master=master):
             for _ in range(5):
-                find().disconnect()
+                connect().disconnect()
         self.assertEqual([command[0] for command in other.commands].count(b"ROLE"), 1)
 
 
@@ -167,7 +168,7 @@ class CredentialsTests(TestCase):
         self.unusable: list[str] = []
 
     def write(self, name: str, content: bytes) -> None:
-        """Replace a file as those who rotate do: at once."""
+        """Replace a file atomically, as tools that rotate credentials do."""
         fresh = self.folder / "fresh"
         fresh.write_bytes(content)
         fresh.replace(self.folder / name)
@@ -186,20 +187,20 @@ class CredentialsTests(TestCase):
         server = Server(usual)
         credentials = self.credentials(password=self.password())
         with servers(one=server):
-            OneOf(credentials)().disconnect()
+            ServerConnector(credentials)().disconnect()
             self.write("pw", b"new\n")
-            OneOf(credentials)().disconnect()
-            Node(Address("one", 6379), credentials)().disconnect()
+            ServerConnector(credentials)().disconnect()
+            NodeConnector(Address("one", 6379), credentials)().disconnect()
         self.assertEqual([command[1] for command in server.commands if command[0] == b"AUTH"], [b"old", b"new", b"new"])
         self.assertEqual((self.read, self.unusable), [["pw"]] and ([["pw"]], []))
 
-    def test_a_sentinel_s_password_too(self) -> None:
+    def test_a_password_of_sentinels_is_read_again(self) -> None:
         credentials = self.credentials(sentinel={"master_name": "m", "password": self.password()})
         self.write("pw", b"new")
         self.assertEqual(credentials.current().sentinel_login.password, "new")
 
-    def test_after_a_refusal_it_is_read_whatever_its_times_say(self) -> None:
-        """A file that was replaced within the resolution of its file system's clock, with one of the same size."""
+    def test_after_a_refusal_it_is_read_although_its_times_are_unchanged(self) -> None:
+        """The file was replaced by one of the same size, within the resolution of the file system's clock."""
         server = Server(lambda command: usual(command) if command[1:2] != [b"old"] else WRONG)
         credentials = self.credentials(password=self.password())
         path = self.folder / "pw"
@@ -209,11 +210,11 @@ class CredentialsTests(TestCase):
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         with servers(one=server):
             with self.assertRaisesRegex(NotConnected, "WRONGPASS|invalid username-password"):
-                OneOf(credentials)()
-            OneOf(credentials)().disconnect()
-        self.assertEqual(self.read, [], "nothing that had changed")
+                ServerConnector(credentials)()
+            ServerConnector(credentials)().disconnect()
+        self.assertEqual(self.read, [], "no file has changed")
 
-    def test_a_file_that_cannot_be_used_changes_nothing(self) -> None:
+    def test_a_file_that_cannot_be_used_leaves_the_old_content_in_use(self) -> None:
         credentials = self.credentials(password=self.password())
         self.write("pw", b"")
         self.assertEqual(credentials.current().login.password, "old")
@@ -242,7 +243,7 @@ class CredentialsTests(TestCase):
         self.assertEqual([dict(each[0] for each in ca["subject"])["commonName"] for ca in after.get_ca_certs()], ["b"])
         self.assertEqual(self.read, [["ca"]])
         stranger = make_vehicle(other, "stranger", now, 30)
-        self.write("cert", stranger.certificate_pem())  # its key is not there yet
+        self.write("cert", stranger.certificate_pem())  # its key is not written yet
         self.assertIs(credentials.current().tls, after)
         self.assertRegex(self.unusable[0], r"redis\.tls: cannot be used: server_cert .*/cert, server_key .*/key")
         self.write("key", stranger.key_pem())
@@ -259,14 +260,14 @@ class CredentialsTests(TestCase):
 
     def test_an_alert_of_tls_is_a_refusal(self) -> None:
         connection = ServerConnection(Address("one", 1), read_settings("redis", USUAL), read_settings("redis", USUAL).login)
-        hidden = ConnectionError("Error while reading")
-        hidden.__context__ = ssl.SSLError(1, "tlsv13 alert certificate required")
-        self.assertIsInstance(connection._unusable(hidden), Refused)
+        wrapped = ConnectionError("Error while reading")
+        wrapped.__context__ = ssl.SSLError(1, "tlsv13 alert certificate required")
+        self.assertIsInstance(connection._unusable(wrapped), Refused)
         self.assertNotIsInstance(connection._unusable(ConnectionError("refused")), Refused)
 
 
 class LostConnectionsTests(TestCase):
-    """A connection that is lost is gone, without the collector."""
+    """Lost connections are freed without the garbage collector."""
 
     COUNT = 1000
 
@@ -280,9 +281,9 @@ class LostConnectionsTests(TestCase):
         """See ``PipeListener``."""
 
     def left(self, do: Callable[[], None]) -> dict[str, int]:
-        """What ``do`` leaves of the objects that a connection is made of."""
-        kinds = (ServerConnection, Conversation, Part, socket.socket, ssl.SSLContext, NotConnected)
-        do()  # once for what is kept for good
+        """Number of objects of a connection that ``do`` leaves in memory, by class."""
+        kinds = (ServerConnection, CommandStream, Part, socket.socket, ssl.SSLContext, NotConnected)
+        do()  # first, for objects that stay
         gc.collect()
         before = {id(each) for each in gc.get_objects() if isinstance(each, kinds)}
         gc.disable()
@@ -293,37 +294,37 @@ class LostConnectionsTests(TestCase):
         gc.enable()
         return {name: left.count(name) for name in left}
 
-    def test_lost_with_a_record_unanswered(self) -> None:
+    def test_lost_with_a_record_in_flight(self) -> None:
         access = FixedAccess(read_settings("redis", USUAL))
         server = Server(lambda command: b"" if command[0] == b"PUBLISH" else usual(command))
-        pipe = ThreadedPipe("test", OneOf(access), names(set_prefix=""), access.current(), self, Clocks())
+        pipe = ThreadedPipe("test", ServerConnector(access), names(set_prefix=""), access.current(), self, Clocks())
 
         def lose() -> None:
-            pipe._again = []
-            pipe._caution.ended()
+            pipe._resend = []
+            pipe._detector.reset()
             record = make_record("VIN0")
-            connection = OneOf(access)()
+            connection = ServerConnector(access)()
             taken = connection.take_socket()
             taken.shutdown(socket.SHUT_RD)
             pipe.submit(Part(Dispatch([record]), [0], [record]))
             with patch.object(pipe, "_pause"):
-                pipe._converse(connection)
+                pipe._use(connection)
             connection.disconnect()
 
-        self.addCleanup(pipe._waking.close)
+        self.addCleanup(pipe._waker.close)
         with servers(one=server):
             left = self.left(lose)
-        pipe._again = []
+        pipe._resend = []
         self.assertLess(sum(left.values()), 20, left)
 
-    def test_refused_in_all_ways(self) -> None:
+    def test_refused(self) -> None:
         section = {**USUAL, "addrs": ["one:6379", "two:6379"], "password": "pw"}
         access = FixedAccess(read_settings("redis", section))
         listener = self
         with servers(one=Server(lambda _command: WRONG)):
-            pipe = ThreadedPipe("test", OneOf(access), names(set_prefix=""), access.current(), listener, Clocks())
+            pipe = ThreadedPipe("test", ServerConnector(access), names(set_prefix=""), access.current(), listener, Clocks())
 
-            self.addCleanup(pipe._waking.close)
+            self.addCleanup(pipe._waker.close)
 
             def refuse() -> None:
                 with patch.object(pipe, "_pause", lambda _error: setattr(pipe, "_quitting", True)):
@@ -333,32 +334,32 @@ class LostConnectionsTests(TestCase):
             left = self.left(refuse)
         self.assertLess(sum(left.values()), 20, left)
 
-    def test_a_server_that_answers_with_errors(self) -> None:
+    def test_a_server_that_replies_with_errors(self) -> None:
         def answer(command: list[bytes]) -> bytes:
             return b"-NOPERM no\r\n" if command[0] in (b"PING", b"ROLE") else usual(command)
 
         access = FixedAccess(read_settings("redis", {**USUAL, "addrs": ["one:6379", "two:6379"]}))
         with servers(one=Server(answer)):
-            left = self.left(lambda: OneOf(access)().disconnect())
+            left = self.left(lambda: ServerConnector(access)().disconnect())
         self.assertLess(sum(left.values()), 20, left)
 
-    def test_a_look_at_a_cluster_that_fails(self) -> None:
+    def test_a_map_of_a_cluster_that_cannot_be_read(self) -> None:
         view = RedisClusterView(FixedAccess(read_settings("redis", USUAL)))
 
-        def look() -> None:
+        def ask() -> None:
             with self.assertRaises(NotConnected):
                 view.read_map()
-            self.assertEqual(view.listened([b"channel"]), frozenset())
+            self.assertEqual(view.subscribed([b"channel"]), frozenset())
 
         with servers(one=Server(usual)):
-            left = self.left(look)
+            left = self.left(ask)
             view.close()
         self.assertLess(sum(left.values()), 20, left)
 
 
 class ClusterViewTests(TestCase):
     def test_nodes_that_are_all_avoided_are_asked(self) -> None:
-        """When the servers are back, that must not show two seconds later."""
+        """Servers that are back must be found at once, not two seconds later."""
         view = RedisClusterView(FixedAccess(read_settings("redis", USUAL)))
         slots = b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$3\r\none\r\n:6379\r\n"
 

@@ -1,10 +1,11 @@
-"""What a connection makes of a server that is slow, hangs, closes or goes away; time and server are the test's."""
+"""A pipe to a server that is slow, hangs, closes connections or goes away; clock and server are the test's."""
 
 from unittest import TestCase
 
-from fleetgw.adapters.sinks.redis.command_stream import LoggedOut
 from fleetgw.adapters.sinks.redis.parts import Part
-from fleetgw.adapters.sinks.redis.poison_records import Caution, Progress, Quarantined, Verdict
+from fleetgw.adapters.sinks.redis.poison_records import PoisonRecordDetector, Quarantined, Verdict
+from fleetgw.adapters.sinks.redis.progress import Progress
+from fleetgw.adapters.sinks.redis.replies import LoggedOut
 from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.domain.errors import DeliveryError, NotConnected
 from fleetgw.domain.ports import NotReady, Readiness, Ready
@@ -22,7 +23,7 @@ def one_each(command: list[bytes]) -> Reply:
 
 
 class PipeCase(TestCase):
-    """Gives records to a pipe and offers again what could not be delivered, as a lane does, until all have passed."""
+    """Gives records to a pipe, and retries those that fail, as a lane does, until all are delivered."""
 
     def deliver(self, run: ScriptedRun, records: list[Record], *, offers: int = 30) -> dict[Record, list[Result]]:
         """Run the pipe until every record was confirmed or quarantined; the results of each, in order."""
@@ -54,12 +55,12 @@ class PipeCase(TestCase):
         return Part(Dispatch(records), range(len(records)), records)
 
     def records(self, count: int, **large: int) -> list[Record]:
-        """Records of as many vehicles; ``v3=1000``: that of the vehicle 3 has so many bytes."""
+        """One record each of ``count`` vehicles; with ``v3=1000`` that of vehicle 3 has 1000 bytes."""
         return [make_record(f"VIN{n}", payload=bytes(large.get(f"v{n}", 10)) or b"") for n in range(count)]
 
 
 class SlowLinkTests(PipeCase):
-    def test_a_large_record_over_a_slow_link_is_progress(self) -> None:
+    def test_a_large_record_over_a_slow_link_makes_progress(self) -> None:
         """900 kB at 2 Mbit/s take 3.6 s, more than the time-out; no connection is lost over it."""
         server = ScriptedServer(one_each)
         server.bytes_per_s = 250_000
@@ -70,46 +71,46 @@ class SlowLinkTests(PipeCase):
         self.assertEqual(len(server.connected_at_s), 1)
         self.assertGreater(server.now_s - 1000, 2)
 
-    def test_bytes_in_the_system_s_buffer_count_once_the_peer_takes_them(self) -> None:
-        """The socket takes all at once; the peer needs its time, but never as long as the time-out for a byte."""
+    def test_bytes_count_once_the_peer_has_acknowledged_them(self) -> None:
+        """The socket takes all at once; the peer acknowledges slowly, but some bytes within each time-out."""
         progress = Progress(5.0)
-        progress.said(1, 100, 0.0)
+        progress.sending(1, 100, 0.0)
         for number in range(1, 6):
-            progress.seen(0, 20 * number, 4.0 * number)
+            progress.update(0, 20 * number, 4.0 * number)
             self.assertEqual(progress.deadline, 4.0 * number + 5)
         self.assertFalse(progress.is_sending)
-        progress.seen(0, 100, 24.0)
-        self.assertEqual(progress.deadline, 25.0, "it has all, and does not answer")
+        progress.update(0, 100, 24.0)
+        self.assertEqual(progress.deadline, 25.0, "it has all bytes, and does not reply")
 
-    def test_later_records_that_leave_say_nothing_of_the_oldest(self) -> None:
+    def test_bytes_of_later_records_are_no_progress_of_the_oldest(self) -> None:
         progress = Progress(5.0)
         self.assertIsNone(progress.deadline)
-        progress.said(1, 100, 0.0)
-        progress.seen(0, 100, 1.0)
+        progress.sending(1, 100, 0.0)
+        progress.update(0, 100, 1.0)
         for number in range(2, 9):
-            progress.said(number, number * 100, float(number))
-            progress.seen(0, number * 100, float(number))
+            progress.sending(number, number * 100, float(number))
+            progress.update(0, number * 100, float(number))
         self.assertEqual(progress.deadline, 6.0)
-        progress.seen(1, 900, 10.0)
+        progress.update(1, 900, 10.0)
         self.assertEqual(progress.deadline, 15.0)
-        progress.seen(8, 900, 11.0)
+        progress.update(8, 900, 11.0)
         self.assertIsNone(progress.deadline)
 
-    def test_a_trickle_comes_to_an_end(self) -> None:
+    def test_a_trickle_of_bytes_is_bounded(self) -> None:
         progress = Progress(5.0)
-        progress.said(1, 10**9, 0.0)
+        progress.sending(1, 10**9, 0.0)
         now = 0.0
         while progress.deadline is not None and progress.deadline > now and now < 1000:
             now += 1
-            progress.seen(0, int(now), now)
+            progress.update(0, int(now), now)
         self.assertEqual(now, 100.0)
 
 
 class OneRecordTests(PipeCase):
-    """A record over which the server ends the connection decides over itself alone."""
+    """A record over which the server closes the connection fails alone."""
 
-    def kill_over(self, vin: bytes, *, reply: Reply = CLOSE) -> ScriptedServer:
-        """A server that closes, or hangs, over a vehicle's record."""
+    def server_closing_over(self, vin: bytes, *, reply: Reply = CLOSE) -> ScriptedServer:
+        """A server that closes the connection, or hangs, over a vehicle's record."""
 
         def answer(command: list[bytes]) -> Reply:
             return reply if vin in command[1] else one_each(command)
@@ -120,31 +121,31 @@ class OneRecordTests(PipeCase):
         run = ScriptedRun(server, names(set_prefix="subs" if sets else ""))
         records = self.records(40)
         results = self.deliver(run, records)
-        guilty = records[17]
+        poison = records[17]
         for record in records:
-            expected = Quarantined if record is guilty else int
+            expected = Quarantined if record is poison else int
             self.assertIs(type(results[record][-1]), expected, record.vin)
-        self.assertNotIsInstance(results[guilty][-1], NotConnected, "all would wait for it")
-        self.assertRegex(str(results[guilty][-1]), "scripted:6379: .* over this record")
+        self.assertNotIsInstance(results[poison][-1], NotConnected, "all records would wait for it")
+        self.assertRegex(str(results[poison][-1]), "scripted:6379: .* over this record")
         self.assertLessEqual(len(server.connected_at_s), connections)
         self.assertLess(server.now_s - 1000, within_s)
 
     def test_the_server_closes(self) -> None:
-        """As with client-query-buffer-limit: no answer says why."""
-        self.check(self.kill_over(b"{VIN17}"), sets=False, connections=8, within_s=5)
+        """As with client-query-buffer-limit: there is no error reply."""
+        self.check(self.server_closing_over(b"{VIN17}"), sets=False, connections=8, within_s=5)
 
     def test_the_server_closes_over_a_set(self) -> None:
-        """As with client-output-buffer-limit normal: the answer would be too long."""
-        self.check(self.kill_over(b"subs_ns_V_{VIN17}"), sets=True, connections=10, within_s=5)
+        """As with client-output-buffer-limit normal: the reply would be too long."""
+        self.check(self.server_closing_over(b"subs_ns_V_{VIN17}"), sets=True, connections=10, within_s=5)
 
-    def test_the_answer_does_not_come(self) -> None:
-        self.check(self.kill_over(b"{VIN17}", reply=HANG), sets=False, connections=4, within_s=25)
+    def test_the_server_hangs(self) -> None:
+        self.check(self.server_closing_over(b"{VIN17}", reply=HANG), sets=False, connections=4, within_s=25)
 
-    def test_answers_lost_with_the_connection(self) -> None:
-        """The first unanswered record need not be the guilty one."""
+    def test_replies_lost_with_the_connection(self) -> None:
+        """The first unanswered record may not be the poison record."""
 
         class Lossy(ScriptedServer):
-            """Answers commands of one read together, or not at all."""
+            """Answers the commands of one read together, or none of them."""
 
             def _act(self, server: object) -> None:
                 connection = self._connection
@@ -163,19 +164,19 @@ class OneRecordTests(PipeCase):
                 else:
                     connection.theirs.sendall(b"".join(reply for reply in replies if reply))
 
-        self.check(Lossy(self.kill_over(b"{VIN17}").answer), sets=False, connections=14, within_s=8)
+        self.check(Lossy(self.server_closing_over(b"{VIN17}").answer), sets=False, connections=14, within_s=8)
 
-    def test_a_server_that_closes_over_everything_is_at_fault_itself(self) -> None:
-        """One record is quarantined at most; the others learn that there is no connection, within a bounded time."""
+    def test_a_server_that_closes_over_every_record_is_at_fault(self) -> None:
+        """At most one record is quarantined; the others fail as not connected, within a bounded time."""
         server = ScriptedServer(lambda _command: CLOSE)
         results = self.deliver(ScriptedRun(server, names(set_prefix="")), self.records(10), offers=1)
         kinds = [type(each[-1]) for each in results.values()]
         self.assertEqual((kinds.count(NotConnected), kinds.count(Quarantined)), (9, 1))
         self.assertLess(server.now_s - 1000, 10)
 
-    def test_on_a_connection_of_its_own(self) -> None:
-        """Quarantined records are tried one at a time, for longer, and each decides over itself."""
-        server = self.kill_over(b"{VIN1}", reply=HANG)
+    def test_a_pipe_for_quarantined_records(self) -> None:
+        """Quarantined records are sent one at a time, with a longer time-out, and each fails alone."""
+        server = self.server_closing_over(b"{VIN1}", reply=HANG)
         run = ScriptedRun(server, names(set_prefix=""), alone=True)
         records = self.records(3)
         results = self.deliver(run, records)
@@ -184,25 +185,25 @@ class OneRecordTests(PipeCase):
         self.assertIs(type(result), Quarantined)
         self.assertRegex(str(result), "no answer within 50 s")
 
-    def test_strikes_are_forgotten_with_the_record(self) -> None:
-        caution = Caution()
-        verdicts = [caution.lost(make_record(), alone=True) for _ in range(10)]
-        self.assertEqual({*verdicts}, {Verdict.OFFER_AGAIN})
-        self.assertEqual(len(caution._lost), 0)
+    def test_losses_are_forgotten_with_the_record(self) -> None:
+        detector = PoisonRecordDetector()
+        verdicts = [detector.connection_lost(make_record(), alone=True) for _ in range(10)]
+        self.assertEqual({*verdicts}, {Verdict.RETRY})
+        self.assertEqual(len(detector._losses), 0)
 
 
-class ReachingTests(PipeCase):
+class ConnectingTests(PipeCase):
     def test_away_25_s_there_8_s_five_times(self) -> None:
-        """Records pass in every window, within a second of its begin; the wall clock's steps change nothing."""
+        """Records are delivered in every window, within a second of its begin; steps of the wall clock have no effect."""
         server = ScriptedServer(one_each)
         server.reachable = lambda now_s: (now_s - 1000) % 33 >= 25
         run = ScriptedRun(server, names(set_prefix=""))
-        passed_at_s: list[float] = []
+        delivered_at_s: list[float] = []
 
         def settled(part: Part) -> None:
             server.epoch_now_s += 86_400 * (1 if len(run.settled_at_s) % 2 else -1)
             if part.results == [1]:
-                passed_at_s.append(server.now_s - 1000)
+                delivered_at_s.append(server.now_s - 1000)
             if server.now_s > 1000 + 5 * 33:
                 run.pipe.quit()
             else:
@@ -214,7 +215,7 @@ class ReachingTests(PipeCase):
         run.pipe.run()
         for window in range(5):
             begins_s = window * 33 + 25
-            first_s = min(at_s for at_s in passed_at_s if at_s >= begins_s)
+            first_s = min(at_s for at_s in delivered_at_s if at_s >= begins_s)
             self.assertLess(first_s - begins_s, 1.0, f"window {window}")
 
     def test_the_pause_does_not_grow_with_the_outage(self) -> None:
@@ -241,14 +242,14 @@ class ReachingTests(PipeCase):
         run.pipe.run()
         self.assertLess(server.now_s - (1000 + 3600), 1.0)
         pauses = [later - earlier for earlier, later in zip(server.attempted_at_s, server.attempted_at_s[1:], strict=False)]
-        self.assertLessEqual(max(pauses), 0.9)  # 0.3 of which the test itself lets pass
+        self.assertLessEqual(max(pauses), 0.9)  # 0.3 s of it are the test's
         self.assertGreater(min(pauses), 0.01)
         states = [state for _, state in run.readiness]
         self.assertEqual(states[-1], Ready())
         self.assertIsInstance(states[0], NotReady)
 
     def test_a_server_that_closes_every_connection_at_once(self) -> None:
-        """Connections are made in vain, but not without a pause."""
+        """There is a pause between the connections."""
         server = ScriptedServer(one_each)
         server.closes_at_once = True
         run = ScriptedRun(server, names(set_prefix=""))
@@ -261,7 +262,7 @@ class ReachingTests(PipeCase):
         run.pipe.run()
         self.assertLess(len(server.connected_at_s), 60 / 0.25 + 10)
 
-    def test_leases_are_told_by_the_wall_clock_and_nothing_else_is(self) -> None:
+    def test_subscriptions_expire_by_the_wall_clock_and_all_else_is_monotonic(self) -> None:
         server = ScriptedServer(one_each)
         run = ScriptedRun(server, names())
         seen: list[bytes] = []
@@ -283,8 +284,8 @@ class ReachingTests(PipeCase):
         self.assertEqual(ended, [b"(1700000000", b"(1700000000", b"(1700086400", b"(1699913600"])
         self.assertEqual(len(server.connected_at_s), 1)
 
-    def test_letting_go_does_not_wait_for_a_name_server(self) -> None:
-        """While the connection is being made it cannot be interrupted: it counts as closed at once."""
+    def test_quit_does_not_wait_for_a_name_server(self) -> None:
+        """An attempt to connect cannot be interrupted: the pipe counts as closed at once."""
         server = ScriptedServer(one_each)
         run = ScriptedRun(server, names(set_prefix=""))
         part = self.part(self.records(1))
@@ -297,15 +298,15 @@ class ReachingTests(PipeCase):
             return server.find()
 
         closed_meanwhile: list[bool] = []
-        run.pipe._find_server = find  # type: ignore[assignment]  # a double's
+        run.pipe._connector = find  # type: ignore[assignment]  # a double's
         run.pipe.run()
         self.assertEqual(closed_meanwhile, [True])
         self.assertFalse(run.is_closed, "closed twice")
         self.assertIsInstance(part.results[0], NotConnected)
         self.assertEqual(len(server.connected_at_s), 1)
 
-    def test_a_server_that_has_forgotten_us(self) -> None:
-        """NOAUTH: the connection is made anew, with what the files hold by then."""
+    def test_a_server_that_asks_for_authentication_again(self) -> None:
+        """After NOAUTH there is a new connection, with the current content of the credential files."""
         server = ScriptedServer(lambda _command: b"-NOAUTH no\r\n")
         run = ScriptedRun(server, names(set_prefix=""))
         answers = iter((b"-NOAUTH no\r\n", ONE))

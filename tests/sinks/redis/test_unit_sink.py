@@ -1,4 +1,4 @@
-"""The Redis sink's settings, readiness and decisions, over a server in memory."""
+"""Settings, readiness and outcomes of the ``redis`` sink, over a server in memory."""
 
 import sys
 import tempfile
@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from fleetgw.adapters.secrets import SecretFile
-from fleetgw.adapters.sinks.redis.command_stream import Moved
 from fleetgw.adapters.sinks.redis.poison_records import Quarantined
+from fleetgw.adapters.sinks.redis.replies import Moved
 from fleetgw.adapters.sinks.redis.settings import Address, read_settings
 from fleetgw.adapters.sinks.redis.sink import RedisSink
 from fleetgw.adapters.sinks.redis.type import REDIS
@@ -48,7 +48,7 @@ class SettingsTests(StdlibTestCase):
         self.assertEqual(found.addresses, (Address("a", 1), Address("::1", 6379)))
         self.assertEqual(str(found.addresses[1]), "[::1]:6379")
 
-    def test_times_are_nanoseconds_and_the_shortest_counts(self) -> None:
+    def test_the_shortest_of_the_times_in_nanoseconds_counts(self) -> None:
         second = 1_000_000_000
         for settings, expected_s in (
             ({}, 5.0),
@@ -73,9 +73,9 @@ class SettingsTests(StdlibTestCase):
             with self.subTest(pool=pool):
                 self.assertEqual(read_settings("redis", {**USUAL, "pool": pool}).connections, connections)
         found = read_settings("redis", {**USUAL, "pool": {"min_idle_conns": 1, "pool_timeout": 5, "max_idle_conns": None}})
-        self.assertEqual(found.without_meaning, ("redis.pool.min_idle_conns", "redis.pool.pool_timeout"))
+        self.assertEqual(found.without_effect, ("redis.pool.min_idle_conns", "redis.pool.pool_timeout"))
 
-    def test_zero_is_the_default_and_less_is_no_limit(self) -> None:
+    def test_zero_is_the_default_and_a_negative_number_is_no_limit(self) -> None:
         """As in Go."""
         usual = read_settings("redis", USUAL)
         for value in (0, -1, -2):
@@ -83,7 +83,7 @@ class SettingsTests(StdlibTestCase):
                 ("read_timeout", "write_timeout", "pool_timeout", "conn_max_idle_time", "conn_max_lifetime"), value
             )
             found = read_settings("redis", {**USUAL, "pool": pool, "publish_timeout": 0, "db": 0})
-            self.assertEqual(evolve(found, without_meaning=()), usual)
+            self.assertEqual(evolve(found, without_effect=()), usual)
         zeros = {"pool_size": 0, "min_idle_conns": 0, "max_idle_conns": 0, "max_active_conns": 0}
         self.assertEqual(read_settings("redis", {**USUAL, "pool": zeros}), usual)
 
@@ -130,7 +130,7 @@ class SinkCase(SynchronousTestCase):
 
 
 class SinkTests(SinkCase):
-    def test_nobody_listens(self) -> None:
+    def test_no_subscriber(self) -> None:
         self.server.listens = lambda channel: channel == CHANNEL
         outcomes = self.outcomes(self.sink(), VIN, "other", VIN)
         self.assertEqual([type(outcome) for outcome in (outcomes[0], outcomes[2])], [type(RECEIPT)] * 2)
@@ -158,19 +158,19 @@ class SinkTests(SinkCase):
             {"namespace": "ns", "publish_vin_topics": True, "subscriber_set_prefix": "subs"}.items(), event.items()
         )
 
-    def test_in_a_cluster_a_client_of_another_node_listens(self) -> None:
+    def test_a_subscriber_at_another_node_of_the_cluster(self) -> None:
         self.server.listens = lambda _channel: False
         self.server.elsewhere = {CHANNEL}
         outcomes = self.outcomes(self.sink(cluster_mode=True), VIN, "other")
         self.assertIs(outcomes[0], RECEIPT)
         self.assertIsInstance(outcomes[1], Unheard)
 
-    def test_without_a_cluster_nobody_is_asked(self) -> None:
+    def test_without_a_cluster_no_other_node_is_asked(self) -> None:
         self.server.listens = lambda _channel: False
         self.server.elsewhere = {CHANNEL}
         self.assertIsInstance(self.outcomes(self.sink(), VIN)[0], Unheard)
 
-    def test_an_error_makes_it_not_ready_until_something_passes(self) -> None:
+    def test_an_error_reply_makes_it_not_ready_until_a_record_is_delivered(self) -> None:
         sink = self.sink()
         self.assertEqual(sink.readiness(), Ready())
         self.server.errors[CHANNEL] = b"NOPERM no such channel for you"
@@ -181,6 +181,8 @@ class SinkTests(SinkCase):
         self.server.errors.clear()
         self.assertEqual(self.outcomes(sink, VIN), [RECEIPT])
         self.assertEqual(sink.readiness(), Ready())
+        events = [event for _, event, _ in self.log.entries if event.startswith("sink_")]
+        self.assertEqual(events, ["sink_ready", "sink_not_ready", "sink_ready"])
 
     def test_a_server_that_is_down_does_not_flood_the_log(self) -> None:
         self.server.go_away()
@@ -189,11 +191,11 @@ class SinkTests(SinkCase):
             (outcome,) = self.outcomes(sink, VIN)
             self.assertIsInstance(outcome, NotConnected)
         self.assertEqual(len(self.log.fields_of("redis_err")), 1)
-        self.assertEqual(self.log.fields_of("redis_err")[0]["kind"], "NotConnected", "a kind of error, and no address")
+        self.assertEqual(self.log.fields_of("redis_err")[0]["kind"], "NotConnected", "a kind of error, no address")
         self.assertEqual(self.metrics.value("redis_err", "V"), 50)
         self.assertEqual(sink.readiness(), NotReady("memory:6379: it is down"))
 
-    def test_a_cluster_that_nobody_knows(self) -> None:
+    def test_a_cluster_that_is_down(self) -> None:
         self.server.down = True
         sink = self.sink(cluster_mode=True)
         (outcome,) = self.outcomes(sink, VIN)
@@ -205,8 +207,8 @@ class SinkTests(SinkCase):
         self.assertEqual(self.outcomes(sink, VIN), [RECEIPT])
         self.assertEqual(sink.readiness(), Ready())
 
-    def test_a_quarantined_record_takes_a_connection_of_its_own(self) -> None:
-        """What becomes of that connection is the record's business: others do not wait, and it is not offered in vain."""
+    def test_a_quarantined_record_takes_a_connection_for_quarantined_records(self) -> None:
+        """A loss of that connection delays no other record."""
         sink = self.sink()
         record, other = make_record(VIN), make_record("other")
         (pipe,) = self.server.pipes
@@ -238,14 +240,16 @@ class SinkTests(SinkCase):
         self.reactor.advance(0)
         self.successResultOf(stopped)
 
-    def test_what_is_not_routed_here_is_refused_for_good(self) -> None:
+    def test_records_that_can_never_be_published_are_rejected(self) -> None:
         sink = self.sink()
-        answer = sink.dispatch([make_record(VIN, record_type="other"), make_record("a}b"), make_record(VIN)])
+        answer = sink.dispatch([make_record(VIN, record_type="x" * 5000), make_record("a}b"), make_record(VIN)])
         self.reactor.advance(0)
-        self.assertEqual([type(each) for each in self.successResultOf(answer)], [Rejected, Rejected, type(RECEIPT)])
+        outcomes = self.successResultOf(answer)
+        self.assertEqual([type(each) for each in outcomes], [Rejected, Rejected, type(RECEIPT)])
+        self.assertLess(len(str(outcomes[0])), 300)
 
     def test_moved_without_cluster_mode(self) -> None:
-        """The server is a node of a cluster, though nobody said so: the sink turns to the cluster, and says it once."""
+        """The server is a node of a cluster, although not configured as one: the sink uses the cluster, and logs it once."""
         self.server.errors[CHANNEL] = b"MOVED 1 other:6379"
         sink = self.sink()
         outcomes = self.outcomes(sink, VIN, "other", VIN)
@@ -254,28 +258,28 @@ class SinkTests(SinkCase):
         self.reactor.advance(0)
         self.assertEqual(self.outcomes(sink, VIN, "other"), [RECEIPT] * 2)
         self.assertEqual(sink.readiness(), Ready())
-        (said,) = self.log.fields_of("redis_cluster_found")
-        self.assertRegex(str(said["reason"]), "set redis.cluster_mode to true")
+        (event,) = self.log.fields_of("redis_cluster_found")
+        self.assertRegex(str(event["reason"]), "set redis.cluster_mode to true")
         self.assertEqual(len(self.server.pipes), 2)
 
-    def test_nodes_that_tell_before_any_record(self) -> None:
+    def test_nodes_of_a_cluster_found_before_any_record(self) -> None:
         sink = self.sink()
-        sink._found_cluster()
-        sink._found_cluster()
+        sink._cluster_found()
+        sink._cluster_found()
         self.reactor.advance(0)
         self.reactor.advance(0)
         self.assertEqual(len(self.log.fields_of("redis_cluster_found")), 1)
         self.server.listens = lambda _channel: False
         self.server.elsewhere = {CHANNEL}
-        self.assertEqual(self.outcomes(sink, VIN), [RECEIPT], "clients of other nodes count")
+        self.assertEqual(self.outcomes(sink, VIN), [RECEIPT], "subscribers at other nodes count")
         stopped = sink.stop()
         self.reactor.advance(0)
         self.successResultOf(stopped)
-        sink._found_cluster()
+        sink._cluster_found()
         self.reactor.advance(0)
 
-    def test_stop_does_not_wait_for_a_look_at_the_cluster(self) -> None:
-        """The look may hang in a name server."""
+    def test_stop_does_not_wait_for_the_view_of_the_cluster(self) -> None:
+        """It may hang in a name server."""
 
         class Hanging(DirectWorker):
             def do(self, _job: object) -> None:
@@ -309,13 +313,13 @@ class SinkTests(SinkCase):
         self.reactor.advance(0)
         self.assertEqual(self.log.fields_of("credentials_reloaded"), [{"dispatcher": "redis", "files": [str(file)]}])
 
-    def test_settings_without_meaning_are_named(self) -> None:
+    def test_settings_without_effect_are_logged(self) -> None:
         self.sink(pool={"min_idle_conns": 3})
         self.assertEqual(self.log.fields_of("redis_setting_ignored")[0]["key"], "redis.pool.min_idle_conns")
 
 
 class RecoveryTests(SinkCase):
-    """A lane before the sink, while its servers come and go."""
+    """A lane before the sink, while its servers go away and come back."""
 
     def check(self, **settings: object) -> None:
         sink = self.sink(**settings)
@@ -344,7 +348,7 @@ class RecoveryTests(SinkCase):
     def test_cluster(self) -> None:
         self.check(cluster_mode=True)
 
-    def test_trouble_of_one_vehicle_ends_with_the_connection(self) -> None:
+    def test_an_error_reply_counts_until_the_connection_ends(self) -> None:
         sink = self.sink()
         self.server.errors[CHANNEL] = b"NOPERM no such channel for you"
         self.outcomes(sink, VIN)

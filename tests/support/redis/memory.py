@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from hiredis import Reader
 
 from fleetgw.adapters.sinks.redis.cluster import ClusterMap
-from fleetgw.adapters.sinks.redis.command_stream import Conversation
-from fleetgw.adapters.sinks.redis.exchange import Clocks
+from fleetgw.adapters.sinks.redis.command_stream import CommandStream
 from fleetgw.adapters.sinks.redis.parts import Part
 from fleetgw.adapters.sinks.redis.poison_records import Quarantined
 from fleetgw.adapters.sinks.redis.settings import Address
+from fleetgw.adapters.sinks.redis.waiting import Clocks
 from fleetgw.domain.errors import NotConnected
 from fleetgw.domain.ports import NotReady, Ready
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IReactorTime
 
-    from fleetgw.adapters.sinks.redis.connectors import FindServer
+    from fleetgw.adapters.sinks.redis.connectors import Connector
     from fleetgw.adapters.sinks.redis.names import Names
     from fleetgw.adapters.sinks.redis.pipe import PipeListener
     from fleetgw.adapters.sinks.redis.settings import RedisSettings
@@ -68,7 +68,7 @@ class MemoryRedis:
     def make_pipe(
         self,
         _name: str,
-        _find_server: FindServer,
+        _connector: Connector,
         names: Names,
         _settings: RedisSettings,
         listener: PipeListener,
@@ -144,7 +144,7 @@ class MemoryPipe:
         self._names = names
         self._listener = listener
         self._clocks = clocks
-        self._conversation: Conversation | None = None
+        self._stream: CommandStream | None = None
         self._asked = Reader()
         self._again: list[Part] = []
 
@@ -155,40 +155,40 @@ class MemoryPipe:
     def submit(self, part: Part) -> None:
         """Say it, and hear the answer unless the server is held."""
         self.submitted += part.records
-        if self._conversation is None:
+        if self._stream is None:
             part.fail(NotConnected(f"{MEMORY_ADDRESS}: it is down"))
             self._listener.settled([part])
             return
-        self._say([part])
+        self._publish([part])
 
     def quit(self) -> None:
         """Let go."""
-        conversation, self._conversation = self._conversation, None
-        for part in conversation.unfinished() if conversation is not None else ():
+        stream, self._stream = self._stream, None
+        for part in stream.unfinished() if stream is not None else ():
             part.fail(NotConnected("the sink is letting go"))
             self._listener.settled([part])
         self._listener.closed(self)
 
     def connect(self) -> None:
-        """Begin a conversation, where the server takes one."""
+        """Begin a stream, where the server takes one."""
         if self._server.down:
             self._listener.changed(self, NotReady(f"{MEMORY_ADDRESS}: it is down"))
             return
-        self._conversation = Conversation(self._names)
+        self._stream = CommandStream(self._names)
         self._asked = Reader()
         self._listener.changed(self, Ready())
         again, self._again = self._again, []
         if again:
-            self._say(again)
+            self._publish(again)
 
     def lost(self, reason: str) -> None:
-        """The conversation ends without an answer."""
-        conversation, self._conversation = self._conversation, None
-        if conversation is None:
+        """The stream ends without an answer."""
+        stream, self._stream = self._stream, None
+        if stream is None:
             return
-        self._listener.settled(conversation.finished())
-        parts = conversation.unfinished()
-        if conversation.refused_too_large:
+        self._listener.settled(stream.take_finished())
+        parts = stream.unfinished()
+        if stream.refused_too_large:
             self._again = parts
             self.connect()
             return
@@ -200,44 +200,44 @@ class MemoryPipe:
 
     def quarantine(self, record: Record) -> None:
         """Let a record that is under way be one over which connections were lost."""
-        for part in self._conversation.unfinished() if self._conversation is not None else ():
+        for part in self._stream.unfinished() if self._stream is not None else ():
             for place, each in enumerate(part.records):
                 if each is record:
                     self._listener.settled([_only(part, place, Quarantined("lost over this record"))])
 
     def answer(self) -> None:
         """Hear the answers to everything said so far."""
-        while self._conversation is not None and not self._server.held:
+        while self._stream is not None and not self._server.held:
             command = self._asked.gets()
             if command is False:
                 return
-            self._hear(command)
+            self._execute(command)
 
-    def _hear(self, command: list[bytes]) -> None:
-        conversation = self._conversation
-        if conversation is None:
+    def _execute(self, command: list[bytes]) -> None:
+        stream = self._stream
+        if stream is None:
             return
         too_large = max(map(len, command)) > self._server.max_bulk_bytes
         reply = b"-ERR Protocol error: invalid bulk length\r\n" if too_large else self._server.execute(command)
         # every reply comes in two pieces, as a network may deliver it
         for piece in (reply[:1], reply[1:]):
-            conversation.hear(piece)
-        self._asked.feed(conversation.said(MANY_BYTES))
-        self._listener.settled(conversation.finished())
+            stream.receive(piece)
+        self._asked.feed(stream.encode(MANY_BYTES))
+        self._listener.settled(stream.take_finished())
         if too_large:
             self.lost("it closed the connection")
 
-    def _say(self, parts: Sequence[Part]) -> None:
-        conversation = self._conversation
-        if conversation is not None:
-            conversation.say(parts, int(self._clocks.epoch_s()))
-            self._asked.feed(conversation.said(MANY_BYTES))
-            self._listener.settled(conversation.finished())
+    def _publish(self, parts: Sequence[Part]) -> None:
+        stream = self._stream
+        if stream is not None:
+            stream.publish(parts, int(self._clocks.epoch_s()))
+            self._asked.feed(stream.encode(MANY_BYTES))
+            self._listener.settled(stream.take_finished())
             self.answer()
 
 
 def _only(part: Part, place: int, error: DeliveryError) -> Part:
-    only = Part(part.batch, [part.indexes[place]], [part.records[place]])
+    only = Part(part.dispatch, [part.indexes[place]], [part.records[place]])
     only.fail(error)
     return only
 
@@ -254,7 +254,7 @@ class MemoryClusterView:
             raise NotConnected(f"{MEMORY_ADDRESS}: it is down")
         return ClusterMap((MEMORY_ADDRESS,) * 16384, (MEMORY_ADDRESS,))
 
-    def listened(self, channels: Sequence[bytes]) -> frozenset[bytes]:
+    def subscribed(self, channels: Sequence[bytes]) -> frozenset[bytes]:
         """Those of ``MemoryRedis.elsewhere``."""
         return frozenset(self._server.elsewhere & {*channels})
 

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 from hiredis import Reader
 
-from fleetgw.adapters.sinks.redis.exchange import Clocks
-from fleetgw.adapters.sinks.redis.pipe import ThreadedPipe
 from fleetgw.adapters.sinks.redis.settings import Address, read_settings
+from fleetgw.adapters.sinks.redis.threaded_pipe import ThreadedPipe
+from fleetgw.adapters.sinks.redis.waiting import Clocks
 from fleetgw.domain.errors import NotConnected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fleetgw.adapters.sinks.redis.exchange import Waking
     from fleetgw.adapters.sinks.redis.names import Names
     from fleetgw.adapters.sinks.redis.parts import Part
     from fleetgw.adapters.sinks.redis.pipe import Pipe
+    from fleetgw.adapters.sinks.redis.waiting import Waker
     from fleetgw.domain.ports import Readiness
 
 HANG = None
@@ -81,7 +81,7 @@ class ScriptedServer(Clocks):
         self._connection: ScriptedConnection | None = None
 
     def find(self) -> ScriptedConnection:
-        """As ``FindServer``."""
+        """As ``Connector``."""
         self.now_s += 0.001
         self.attempted_at_s.append(self.now_s)
         if not self.reachable(self.now_s):
@@ -98,10 +98,10 @@ class ScriptedServer(Clocks):
         """The clock."""
         return self.now_s
 
-    def wait(self, waking: Waking, server: socket.socket | None, *, writable: bool, timeout_s: float | None) -> bool:
+    def wait(self, waker: Waker, server: socket.socket | None, *, writable: bool, timeout_s: float | None) -> bool:
         """Let the server act, then time pass until the connection has something to do, or the time is over."""
         poll = select.poll()
-        poll.register(waking, select.POLLIN)
+        poll.register(waker, select.POLLIN)
         if server is not None:
             poll.register(server, select.POLLIN | select.POLLOUT if writable else select.POLLIN)
         if len(self.attempted_at_s) > MANY_CONNECTIONS:
@@ -110,7 +110,7 @@ class ScriptedServer(Clocks):
         while True:
             self._act(server)
             if ready := poll.poll(0):
-                return any(descriptor != waking.fileno() for descriptor, _ in ready)
+                return any(descriptor != waker.fileno() for descriptor, _ in ready)
             if until_s is None:
                 raise AssertionError("the pipe waits for ever")
             if self.now_s >= until_s:

@@ -1,4 +1,4 @@
-"""Can the ``redis`` section work?"""
+"""Checks of the section ``redis``."""
 
 from fleetgw.adapters.settings.addresses import is_host_and_port
 from fleetgw.adapters.settings.certificate_checks import check_client_tls
@@ -10,7 +10,7 @@ _MILLISECOND_NS = 1_000_000
 
 
 def check_redis(redis: Redis, check: SettingsCheck) -> None:
-    """Servers are named and something is published; what excludes each other is not asked for together."""
+    """Check that there are servers and something to publish, and that no settings exclude each other."""
     if not redis.addrs:
         check.refuse("addrs", "is empty", 'must be a list of servers, such as ["127.0.0.1:6379"]')
     for index, address in enumerate(redis.addrs):

@@ -1,4 +1,4 @@
-"""Which node of a cluster has which vehicle, and whether anybody at any node listens to a channel."""
+"""Reads the map of a cluster, and finds channels with subscribers at any of its nodes. Everything here blocks."""
 
 from __future__ import annotations
 
@@ -8,53 +8,56 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import RedisError
 
-from fleetgw.adapters.sinks.redis.connectors import Node, release
+from fleetgw.adapters.sinks.redis.connectors import NodeConnector
+from fleetgw.adapters.sinks.redis.server_connection import release
 from fleetgw.adapters.sinks.redis.settings import Address
 from fleetgw.domain.errors import NotConnected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fleetgw.adapters.sinks.redis.connectors import ServerConnection
     from fleetgw.adapters.sinks.redis.credentials import Access
-
+    from fleetgw.adapters.sinks.redis.server_connection import ServerConnection
 
 AVOIDED_S = 2.0
-"""How long a node that did not answer is not asked again: one that hangs must not hold up what the others can tell."""
+"""Time for which a node that did not answer is not asked again: one that hangs must not delay the others' replies."""
 
 
 class ClusterMap(NamedTuple):
-    """Who is who in a cluster.
+    """The nodes of a cluster.
 
     :ivar masters: by slot; None where no node serves the slot.
-    :ivar nodes: masters and replicas: subscribers may be at any of them.
+    :ivar nodes: masters and replicas; subscribers may be connected to any of them.
     """
 
     masters: tuple[Address | None, ...]
     nodes: tuple[Address, ...]
 
     def master(self, key: bytes) -> Address | None:
-        """The node that has a key."""
+        """The node that stores a key; None where no node serves its slot."""
         return self.masters[key_slot(key)]
 
 
 class ClusterView(Protocol):
-    """A look at a cluster; it blocks."""
+    """Commands to a cluster as a whole; its methods block."""
 
     def read_map(self) -> ClusterMap:
-        """:raises NotConnected: no node tells; says why."""
+        """Read the map.
+
+        :raises NotConnected: no node has told it; has the reason.
+        """
         ...
 
-    def listened(self, channels: Sequence[bytes]) -> frozenset[bytes]:
-        """The channels that a client is subscribed to by name, at any node that can be reached."""
+    def subscribed(self, channels: Sequence[bytes]) -> frozenset[bytes]:
+        """The channels that a client has subscribed to by name, at any node that can be reached."""
         ...
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
 
 
 class RedisClusterView:
-    """Asks the nodes, over connections of its own."""
+    """Asks the nodes over connections of its own."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
@@ -63,7 +66,7 @@ class RedisClusterView:
         self._avoided: dict[Address, tuple[float, str]] = {}
 
     def read_map(self) -> ClusterMap:
-        """Ask the nodes known, then those of the configuration, until one tells."""
+        """Ask the known nodes, then those of the configuration, until one has told it."""
         reasons = []
         addresses = dict.fromkeys((*self._nodes, *self._seeds))
         if addresses.keys() <= self._avoided.keys():
@@ -82,8 +85,8 @@ class RedisClusterView:
             reasons.append(f"{address}: no slot of the cluster is served")
         raise NotConnected("; ".join(reasons))
 
-    def listened(self, channels: Sequence[bytes]) -> frozenset[bytes]:
-        """Ask all nodes at once. One that cannot be asked has nobody who listens."""
+    def subscribed(self, channels: Sequence[bytes]) -> frozenset[bytes]:
+        """Ask all nodes at once. A node that cannot be asked counts as one without subscribers."""
         asked = []
         for address in self._nodes:
             try:
@@ -92,7 +95,7 @@ class RedisClusterView:
                 asked.append(connection)
             except (NotConnected, RedisError, OSError) as error:
                 self._avoid(address, error)
-        listened: set[bytes] = set()
+        subscribed: set[bytes] = set()
         for connection in asked:
             try:
                 reply = connection.read_response(disable_decoding=True)
@@ -101,11 +104,11 @@ class RedisClusterView:
                 connection.disconnect()
                 self._avoid(connection.address, error)
                 continue
-            listened |= {channel for channel, count in zip(reply[::2], reply[1::2], strict=True) if count}
-        return frozenset(listened)
+            subscribed |= {channel for channel, count in zip(reply[::2], reply[1::2], strict=True) if count}
+        return frozenset(subscribed)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         for connection in self._connections.values():
             connection.disconnect()
         self._connections.clear()
@@ -123,7 +126,7 @@ class RedisClusterView:
             del self._avoided[address]
         connection = self._connections.get(address)
         if connection is None or not connection.is_connected:
-            connection = Node(address, self._access)()
+            connection = NodeConnector(address, self._access)()
             self._connections[address] = connection
         return connection
 
@@ -135,7 +138,7 @@ class RedisClusterView:
 def read_slots(reply: object, asked: Address) -> ClusterMap:
     """Read the reply to ``CLUSTER SLOTS`` (https://redis.io/commands/cluster-slots).
 
-    :param asked: who replied; a node that does not know its own host is there.
+    :param asked: the node that replied; a node without a host in the reply is this one.
     """
     masters: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
     nodes: dict[Address, None] = {}

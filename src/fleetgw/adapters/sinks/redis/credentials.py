@@ -18,34 +18,34 @@ if TYPE_CHECKING:
 
 
 class Access(Protocol):
-    """How to get to the servers. Any thread may ask."""
+    """The settings of connections, with current credentials. Any thread may use it."""
 
     def current(self) -> RedisSettings:
-        """The settings, for a connection to be made now."""
+        """The settings for a connection to be made now."""
 
     def refused(self) -> None:
-        """A server has refused what was current: look whether there is something newer."""
+        """Note that a server has refused the credentials: newer ones may be there."""
 
 
 class FixedAccess:
-    """Settings that stay as they are, for a look at the servers that ends soon."""
+    """Settings that stay the same, for a short use such as the doctor's."""
 
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
 
     def current(self) -> RedisSettings:
-        """Always the same."""
+        """See ``Access``."""
         return self._settings
 
     def refused(self) -> None:
-        """There is nothing newer."""
+        """See ``Access``; there are no newer ones."""
 
 
 class Credentials:
-    """The settings with the passwords, certificates and keys that their files hold.
+    """The settings, with passwords, certificates and keys from their files. See ``Access``.
 
-    :param told_read: called with the names of files that were read again, on the thread that asked.
-    :param told_unusable: likewise, why they cannot be used; the old content stays in use.
+    :param on_read: called with the names of files that ``current`` has read again, on its thread.
+    :param on_unusable: called with the reason why they cannot be used; the old content stays in use.
     :raises ConfigurationError: the settings cannot work.
     """
 
@@ -53,41 +53,41 @@ class Credentials:
         self,
         name: str,
         given: Mapping[str, object],
-        told_read: Callable[[Sequence[str]], None],
-        told_unusable: Callable[[str], None],
+        on_read: Callable[[Sequence[str]], None],
+        on_unusable: Callable[[str], None],
     ) -> None:
         self._name = name
         self._given = given
-        self._told_read = told_read
-        self._told_unusable = told_unusable
+        self._on_read = on_read
+        self._on_unusable = on_unusable
         self._lock = Lock()
         self._watched = WatchedFiles(_files(given))
-        self._in_doubt = False
+        self._refused = False
         self._settings = read_settings(name, given)
 
     def current(self) -> RedisSettings:
-        """The settings, with what the files hold now; where that cannot be used, with what they held before."""
+        """The settings with the current content of the files; with the old content where the current cannot be used."""
         try:
             if files := self.reload():
-                self._told_read(files)
+                self._on_read(files)
         except FleetgwError as error:
-            self._told_unusable(str(error))
+            self._on_unusable(str(error))
         return self._settings
 
     def refused(self) -> None:
-        """Have the files read again before the next connection, whatever their times say."""
+        """Read the files again before the next connection, even if their modification times have not changed."""
         with self._lock:
-            self._in_doubt = True
+            self._refused = True
 
     def reload(self) -> Sequence[str]:
-        """Read the files again that have changed; returns their names.
+        """Read the changed files again; returns their names.
 
-        :raises FleetgwError: one cannot be used; the old content stays in use.
+        :raises FleetgwError: a file cannot be used; the old content stays in use.
         """
         with self._lock, self._watched.reading_changed() as changed:
-            if changed or self._in_doubt:
+            if changed or self._refused:
                 self._settings = read_settings(self._name, with_secrets_read_again(self._given))
-                self._in_doubt = False
+                self._refused = False
             return [str(path) for path in changed] or ()
 
 

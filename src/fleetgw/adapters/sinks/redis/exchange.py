@@ -1,34 +1,32 @@
-"""One connection in use: sends what is due and takes the answers, until it ends or is due for replacement."""
+"""A command stream over a connected socket, until the connection ends or is due for replacement."""
 
 from __future__ import annotations
 
-import select
-import socket
 import ssl
-import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fleetgw.adapters.sinks.redis.command_stream import Conversation
-from fleetgw.adapters.sinks.redis.poison_records import Progress
+from fleetgw.adapters.sinks.redis.command_stream import CommandStream
+from fleetgw.adapters.sinks.redis.progress import Progress
 from fleetgw.adapters.sinks.support.send_queue import unacknowledged_bytes
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
 
-    from fleetgw.adapters.sinks.redis.connectors import ServerConnection
     from fleetgw.adapters.sinks.redis.names import Names
     from fleetgw.adapters.sinks.redis.parts import Part
+    from fleetgw.adapters.sinks.redis.server_connection import ServerConnection
     from fleetgw.adapters.sinks.redis.settings import RedisSettings
+    from fleetgw.adapters.sinks.redis.waiting import Clocks, Waker
 
 _READ_BYTES = 262_144
 _WRITE_BYTES = 262_144
-"""So much is encoded ahead, and offered to the socket at a time: TLS wants the same bytes again after a full buffer."""
+"""Bytes encoded ahead, and offered to the socket at a time: after a full buffer TLS must be given the same bytes again."""
 
-_LOOKS = 4
-"""How often in one time-out it is looked at how much of a question the server's host has taken."""
+_CHECKS_PER_TIMEOUT = 4
+"""Checks, within one time-out, of the bytes that the server's host has acknowledged."""
 
-_LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Lost(Exception):
@@ -36,67 +34,14 @@ class Lost(Exception):
 
 
 class TimedOut(Lost):
-    """Nothing moved for too long."""
+    """There was no progress for too long."""
 
 
-class Waking:
-    """Wakes a thread that waits for a socket."""
+class Exchange:
+    """Sends commands and receives replies.
 
-    def __init__(self) -> None:
-        self._woken, self._waker = socket.socketpair()
-        self._woken.settimeout(0)
-        self._waker.settimeout(0)
-
-    def fileno(self) -> int:
-        """Readable when the thread was woken."""
-        return self._woken.fileno()
-
-    def wake(self) -> None:
-        """From any thread."""
-        with suppress(OSError):  # it has been woken often enough, or has ended
-            self._waker.send(b"\0")
-
-    def clear(self) -> None:
-        """Forget it, before looking what there is to do."""
-        with suppress(BlockingIOError):
-            while self._woken.recv(4096):
-                pass
-
-    def close(self) -> None:
-        """Let go."""
-        self._woken.close()
-        self._waker.close()
-
-
-class Clocks:
-    """The time, and waiting; a test has its own."""
-
-    def epoch_s(self) -> float:
-        """The wall clock: leases of subscribers are given by it."""
-        return time.time()
-
-    def monotonic_s(self) -> float:
-        """For everything else."""
-        return time.monotonic()
-
-    def wait(self, waking: Waking, server: socket.socket | None, *, writable: bool, timeout_s: float | None) -> bool:
-        """Wait until the thread is woken, or the server's socket can be read or written; returns whether it can.
-
-        :param writable: whether to wait for that too.
-        """
-        poll = select.poll()
-        poll.register(waking, select.POLLIN)
-        if server is not None:
-            poll.register(server, select.POLLIN | select.POLLOUT if writable else select.POLLIN)
-        ready = poll.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000 + 1)
-        return any(descriptor != waking.fileno() for descriptor, _ in ready)
-
-
-class Talk:
-    """A conversation over a connection.
-
-    :param timeout_s: how long nothing may move while answers are due.
-    :ivar conversation: what is said and heard.
+    :param timeout_s: longest time without progress while replies are due.
+    :ivar stream: the commands and replies.
     """
 
     def __init__(
@@ -106,86 +51,90 @@ class Talk:
         settings: RedisSettings,
         timeout_s: float,
         clocks: Clocks,
-        waking: Waking,
+        waker: Waker,
     ) -> None:
-        self.conversation = Conversation(names)
+        self.stream = CommandStream(names)
         self._connection = connection
         self._settings = settings
         self._timeout_s = timeout_s
         self._clocks = clocks
-        self._waking = waking
+        self._waker = waker
         self._progress = Progress(timeout_s)
         self._unsent = bytearray()
         self._written_bytes = 0
 
     def begin(self) -> None:
-        """:raises NotConnected: the connection was lost before."""
+        """Take the connection's socket.
+
+        :raises NotConnected: the connection is lost already.
+        """
         self._socket = self._connection.take_socket()
         self._socket.settimeout(0)
         self._opened_at = self._used_at = self._clocks.monotonic_s()
 
-    def say(self, parts: Sequence[Part]) -> None:
+    def publish(self, parts: Sequence[Part]) -> None:
         """Publish records as soon as the socket takes them."""
         self._used_at = self._clocks.monotonic_s()
-        self.conversation.say(parts, int(self._clocks.epoch_s()))
+        self.stream.publish(parts, int(self._clocks.epoch_s()))
 
-    def go_on(self, *, may_end: bool) -> bool:
-        """Send and hear what can be, after waiting for it; False when the connection is due for replacement.
+    def step(self, *, may_end: bool) -> bool:
+        """Send what the socket takes, wait, and receive; returns False when the connection is due for replacement.
 
-        :param may_end: nothing waits to be said.
-        :raises Lost, NotConnected, OSError: the connection is of no more use.
+        :param may_end: no records wait to be published.
+        :raises Lost, NotConnected, OSError: the connection is lost.
         """
-        conversation, progress = self.conversation, self._progress
+        stream, progress = self.stream, self._progress
         self._write()
-        if conversation.has_finished:  # without asking the server anything
+        if stream.has_finished:  # without any command
             return True
         now = self._clocks.monotonic_s()
-        renew_at = None if progress.deadline else self._renew_at()
-        until = progress.deadline or renew_at
+        replace_at = None if progress.deadline else self._replace_at()
+        until = progress.deadline or replace_at
         if until is not None and progress.is_sending:
-            until = min(until, now + self._timeout_s / _LOOKS)
+            until = min(until, now + self._timeout_s / _CHECKS_PER_TIMEOUT)
         wait_s = None if until is None else until - now
-        if self._clocks.wait(self._waking, self._socket, writable=bool(self._unsent), timeout_s=wait_s):
-            conversation.hear(read(self._socket))
+        if self._clocks.wait(self._waker, self._socket, writable=bool(self._unsent), timeout_s=wait_s):
+            stream.receive(read(self._socket))
         if progress.deadline is None:
-            return renew_at is None or renew_at > self._clocks.monotonic_s() or not may_end
+            return replace_at is None or replace_at > self._clocks.monotonic_s() or not may_end
         now = self._clocks.monotonic_s()
-        progress.seen(conversation.replies_heard, self._written_bytes - (unacknowledged_bytes(self._socket) or 0), now)
+        progress.update(stream.replies_taken, self._written_bytes - (unacknowledged_bytes(self._socket) or 0), now)
         if progress.deadline is not None and progress.deadline <= now:
             raise TimedOut(f"no answer within {self._timeout_s:g} s")
         return True
 
-    def _renew_at(self) -> float | None:
+    def _replace_at(self) -> float | None:
         limits = ((self._opened_at, self._settings.max_age_s), (self._used_at, self._settings.max_idle_s))
         return min((since + limit_s for since, limit_s in limits if limit_s is not None), default=None)
 
     def _write(self) -> None:
-        """As much as the socket takes; no more is encoded than it may take next."""
-        unsent, conversation = self._unsent, self.conversation
+        """Send as much as the socket takes; no more is encoded than it may take next."""
+        unsent, stream = self._unsent, self.stream
         try:
             while unsent or self._encode():
                 with memoryview(unsent) as view:
                     sent = self._socket.send(view[:_WRITE_BYTES])
                 del unsent[:sent]
                 self._written_bytes += sent
-        except _LATER:
+        except _WOULD_BLOCK:
             pass
         except OSError:
-            conversation.hear(read(self._socket))  # before it closed it may have said which record it refuses
+            stream.receive(read(self._socket))  # the last reply may refuse a record as too large
             raise
 
     def _encode(self) -> bool:
-        said = self.conversation.said(_WRITE_BYTES)
-        if said:
-            self._unsent += said
-            self._progress.said(self.conversation.commands_said, self._written_bytes + len(said), self._clocks.monotonic_s())
-        return bool(said)
+        encoded = self.stream.encode(_WRITE_BYTES)
+        if encoded:
+            self._unsent += encoded
+            size_bytes = self._written_bytes + len(encoded)
+            self._progress.sending(self.stream.commands_encoded, size_bytes, self._clocks.monotonic_s())
+        return bool(encoded)
 
 
 def read(server: socket.socket) -> bytes:
-    """Everything that is there.
+    """Read all bytes that have arrived.
 
-    :raises Lost: nothing is, and nothing will come any more.
+    :raises Lost: there are none, and the server has closed the connection.
     """
     data = b""
     try:
@@ -193,7 +142,7 @@ def read(server: socket.socket) -> bytes:
             data += (read := server.recv(_READ_BYTES))
             if not (isinstance(server, ssl.SSLSocket) and server.pending()):
                 break
-    except _LATER:
+    except _WOULD_BLOCK:
         return data
     if not read and not data:
         raise Lost("it closed the connection")

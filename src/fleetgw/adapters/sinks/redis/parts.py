@@ -1,4 +1,4 @@
-"""The part of a batch that takes one connection."""
+"""The records of a dispatch that go over one connection."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 class Part:
-    """Records of one batch, and what became of them. In one thread's hands at a time.
+    """Some records of a dispatch, with their results. One thread at a time uses it.
 
-    :ivar batch: what they are part of.
-    :ivar indexes: where each record stands in the batch.
-    :ivar results: of each record: how many clients received it, or why it was not published; None while neither is known.
-    :ivar channels: of each record that no client received, by place in the part: the channels it was published to.
-    :ivar channel_counts: of each record that clients received, by place in the part: how many channels it was published to.
+    :ivar dispatch: the dispatch that they belong to.
+    :ivar indexes: the index of each record in its batch.
+    :ivar results: of each record: the number of clients that received it, or the error; None while unknown.
+    :ivar channels: of each record that no client received, by place in the part: the channels that it was published to.
+    :ivar channel_counts: of each record that clients received, by place in the part: the number of such channels.
     """
 
-    __slots__ = ("batch", "channel_counts", "channels", "indexes", "records", "results")
+    __slots__ = ("channel_counts", "channels", "dispatch", "indexes", "records", "results")
 
-    def __init__(self, batch: Dispatch, indexes: Sequence[int], records: Sequence[Record]) -> None:
-        self.batch = batch
+    def __init__(self, dispatch: Dispatch, indexes: Sequence[int], records: Sequence[Record]) -> None:
+        self.dispatch = dispatch
         self.indexes = indexes
         self.records = records
         self.results: list[int | DeliveryError | None] = [None] * len(records)
@@ -33,20 +33,21 @@ class Part:
         self.channel_counts: dict[int, int] = {}
 
     def fail(self, error: DeliveryError) -> None:
-        """Let this be the result of every record that has none."""
+        """Give every record without a result this one."""
         self.results = [error if result is None else result for result in self.results]
 
     def singles(self) -> list[Part]:
-        """Parts of one record each, of those that have no result."""
-        open_places = [place for place, result in enumerate(self.results) if result is None]
-        return [Part(self.batch, [self.indexes[place]], [self.records[place]]) for place in open_places]
+        """Parts of one record each, for the records without a result."""
+        places = [place for place, result in enumerate(self.results) if result is None]
+        return [Part(self.dispatch, [self.indexes[place]], [self.records[place]]) for place in places]
 
     def settled(self) -> Part | None:
-        """The records that have their result, with it; None when none has."""
+        """A part of the records with a result; None when no record has one."""
         places = [place for place, result in enumerate(self.results) if result is not None]
         if not places:
             return None
-        part = Part(self.batch, [self.indexes[place] for place in places], [self.records[place] for place in places])
+        indexes, records = [self.indexes[place] for place in places], [self.records[place] for place in places]
+        part = Part(self.dispatch, indexes, records)
         part.results = [self.results[place] for place in places]
         part.channels = {new: self.channels[old] for new, old in enumerate(places) if old in self.channels}
         part.channel_counts = {new: self.channel_counts[old] for new, old in enumerate(places) if old in self.channel_counts}

@@ -1,4 +1,4 @@
-"""What ``fleetgw doctor`` says of Redis. Everything here blocks."""
+"""The findings of ``fleetgw doctor`` about Redis. Everything here blocks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 from fleetgw.adapters.diagnosis.network import TIMEOUT_S, look_at_each, reach, shake_hands, who_answers
-from fleetgw.adapters.sinks.redis.connectors import OneOf, SentinelMaster, ServerConnection
+from fleetgw.adapters.sinks.redis.connectors import SentinelConnector, ServerConnector
 from fleetgw.adapters.sinks.redis.credentials import FixedAccess
+from fleetgw.adapters.sinks.redis.server_connection import ServerConnection
 from fleetgw.adapters.sinks.redis.settings import read_settings
 from fleetgw.domain.errors import NotConnected
 
@@ -30,16 +31,16 @@ CLOCK_TOLERANCE_S = 5
 _UNHEARD = "start the consumer: a record that nobody subscribes to is not delivered"
 
 SCAN_ROUNDS = 50
-"""Of a thousand keys each: enough to say whether anybody subscribes, little enough for a busy server."""
+"""Most rounds of SCAN, of a thousand keys each: enough to find subscribers, and a small load for a busy server."""
 
 
 def redis_probe(context: SinkContext) -> IDiagnosable:
-    """Make what looks at the servers."""
+    """Make the probe of the servers."""
     return BlockingProbe(lambda: look(context), context.reactor)
 
 
 def look(context: SinkContext) -> Iterator[Finding]:
-    """Every server of the section, then the one that is in charge."""
+    """Check every server of the section, then the one that records go to."""
     tls = context.settings.get("tls")
     if isinstance(tls, dict):
         yield from _own_files(tls)
@@ -53,9 +54,9 @@ def look(context: SinkContext) -> Iterator[Finding]:
         what = "these are nodes of a cluster: the gateway takes them for one, as the Go server does"
         yield worth_a_look(what, "set redis.cluster_mode to true, which says so")
         settings = evolve(settings, cluster=True, db=0)
-    access = FixedAccess(settings)
+    access, master = FixedAccess(settings), settings.sentinel_master
     try:
-        connection = (SentinelMaster(access, settings.sentinel_master) if settings.sentinel_master else OneOf(access))()
+        connection = (ServerConnector(access) if master is None else SentinelConnector(access, master))()
     except NotConnected as error:
         yield will_not_work(f"nobody to publish to: {error}", "see the reason; the other findings may explain it")
         return
@@ -74,14 +75,14 @@ def look(context: SinkContext) -> Iterator[Finding]:
 
 def _are_cluster_nodes(settings: RedisSettings) -> bool:
     found: list[bool] = []
-    with suppress(NotConnected):  # what else is wrong will be said
-        OneOf(FixedAccess(settings), lambda: found.append(True))().disconnect()
+    with suppress(NotConnected):  # any other fault is a finding of its own
+        ServerConnector(FixedAccess(settings), lambda: found.append(True))().disconnect()
     return bool(found)
 
 
 def _look_at_server(address: Address, settings: RedisSettings, login: Login) -> Generator[Finding, None, bool]:
-    """One server: check_reachable, TLS, login, version; whether it can be used."""
-    if not (yield from check_reachable(*address)):
+    """Check one server: TCP, TLS, authentication, version; returns whether it can be used."""
+    if not (yield from reach(*address)):
         return False
     if settings.tls is not None:
         name = settings.server_name or address.host
@@ -131,7 +132,7 @@ def _server(connection: ServerConnection, settings: RedisSettings) -> Iterator[F
 
 
 def _node_of_a_cluster(connection: ServerConnection, settings: RedisSettings) -> Iterator[Finding]:
-    """What becomes of records that are published as if a cluster's node were the only server."""
+    """Warn that a node of a cluster is used as if it were the only server."""
     if len(settings.addresses) > 1 or _facts(connection.ask("CLUSTER", "INFO")).get("cluster_size") == "1":
         return
     fix = "set redis.cluster_mode to true"
@@ -156,12 +157,12 @@ def _cluster(connection: ServerConnection) -> Finding:
 
 
 def _subscribers(connection: ServerConnection, settings: RedisSettings, context: SinkContext) -> Iterator[Finding]:
-    for kind in context.record_types:
-        channel = context.destination(kind)
+    for record_type in context.record_types:
+        channel = context.destination(record_type)
         if settings.set_prefix:
             pattern = f"{settings.set_prefix}_{channel}_{{*}}"
             keys = _count_keys(connection, pattern)
-            what = f"{kind}: {keys or 'no'} vehicles have a set of subscribers ({pattern})"
+            what = f"{record_type}: {keys or 'no'} vehicles have a set of subscribers ({pattern})"
             yield (good(what) if keys else worth_a_look(what, _UNHEARD))
         if settings.vin_topics:
             pattern = f"{channel}_{{*}}"
@@ -169,7 +170,7 @@ def _subscribers(connection: ServerConnection, settings: RedisSettings, context:
             patterns = connection.ask("PUBSUB", "NUMPAT")
             count = len(channels) if isinstance(channels, list) else 0
             heard = f"{count or 'no'} vehicles' channels have subscribers now ({pattern})"
-            what = f"{kind}: {heard}, {patterns or 'no'} pattern subscriptions"
+            what = f"{record_type}: {heard}, {patterns or 'no'} pattern subscriptions"
             if count or patterns:
                 yield good(what)
             else:
@@ -205,6 +206,6 @@ def _own_files(tls: Mapping[str, object]) -> Iterator[Finding]:
 
 
 def _facts(reply: object) -> dict[str, str]:
-    """What INFO tells, by name."""
+    """The fields of a reply to INFO, by name."""
     text = reply.decode(errors="replace") if isinstance(reply, bytes) else ""
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

@@ -18,12 +18,12 @@ from fleetgw.domain.errors import ConfigurationError, Problem
 _NS_PER_S = 1_000_000_000
 
 ANSWER_TIMEOUT_S = 5.0
-"""How long one publish may take when ``publish_timeout`` does not say."""
+"""Default of ``publish_timeout``."""
 
 CONNECT_TIMEOUT_S = 5.0
 
-_WITHOUT_MEANING = ("min_idle_conns", "max_idle_conns", "pool_timeout")
-"""Pool settings of the Go server that have nothing to bound here: all connections are kept, and nobody waits for one."""
+_WITHOUT_EFFECT = ("min_idle_conns", "max_idle_conns", "pool_timeout")
+"""Pool settings of the Go server without a use here: all connections are kept, and no record waits for a free one."""
 
 
 class RedisPool(Settings, frozen=True, kw_only=True):
@@ -107,7 +107,7 @@ class Redis(Settings, frozen=True, kw_only=True):
 
 
 class Address(NamedTuple):
-    """Where a server listens."""
+    """Host and port of a server."""
 
     host: str
     port: int
@@ -118,7 +118,7 @@ class Address(NamedTuple):
 
 @frozen
 class Login:
-    """What to say to a server; empty where it asks for nothing."""
+    """Credentials for a server; None where it asks for none."""
 
     username: str | None
     password: str | None = field(repr=False)
@@ -126,17 +126,17 @@ class Login:
 
 @frozen
 class RedisSettings:
-    """See the reference of the configuration for what each means.
+    """The checked settings. The reference of the configuration describes each.
 
-    :ivar db: of no meaning in a cluster.
-    :ivar tls: how to speak TLS; None: not at all.
-    :ivar server_name: the name that the server's certificate must carry, in place of the host's.
-    :ivar sentinel_master: what the sentinels at ``addresses`` call the servers; None: no sentinels.
-    :ivar answer_timeout_s: how long a server may take to answer.
-    :ivar connections: to each server; a vehicle's records always take the same one.
-    :ivar max_age_s: after which a connection is replaced; None: never.
-    :ivar max_idle_s: likewise, since it was last used.
-    :ivar without_meaning: keys that were given and do nothing.
+    :ivar db: has no effect in a cluster.
+    :ivar tls: None: connections without TLS.
+    :ivar server_name: the name that the server's certificate must have; None: the host's.
+    :ivar sentinel_master: the name of the master at the sentinels, which are at ``addresses``; None: no sentinels.
+    :ivar answer_timeout_s: longest time without progress while a server owes a reply.
+    :ivar connections: number of connections to each server; a vehicle's records always take the same one.
+    :ivar max_age_s: age at which a connection is replaced; None: never.
+    :ivar max_idle_s: time without records after which a connection is replaced; None: never.
+    :ivar without_effect: keys that were given and have no effect.
     """
 
     addresses: tuple[Address, ...]
@@ -154,14 +154,14 @@ class RedisSettings:
     max_idle_s: float | None
     vin_topics: bool
     set_prefix: str
-    without_meaning: tuple[str, ...]
+    without_effect: tuple[str, ...]
 
 
 def read_settings(name: str, settings: Mapping[str, object]) -> RedisSettings:
     """Read the section.
 
-    :param name: of the sink, for messages.
-    :raises ConfigurationError: it cannot work.
+    :param name: of the sink, for errors.
+    :raises ConfigurationError: the settings cannot work.
     """
     section = typed(Redis, settings, name)
     pool, sentinel = section.pool or RedisPool(), section.sentinel
@@ -190,7 +190,7 @@ def read_settings(name: str, settings: Mapping[str, object]) -> RedisSettings:
         max_idle_s=_seconds(pool.conn_max_idle_time),
         vin_topics=section.publish_vin_topics,
         set_prefix=section.subscriber_set_prefix,
-        without_meaning=tuple(f"{name}.pool.{key}" for key in _WITHOUT_MEANING if getattr(pool, key)),
+        without_effect=tuple(f"{name}.pool.{key}" for key in _WITHOUT_EFFECT if getattr(pool, key)),
     )
 
 
@@ -207,13 +207,13 @@ def _addresses(name: str, given: tuple[str, ...]) -> tuple[Address, ...]:
 
 
 def _tls(name: str, section: ClientTls | None) -> ssl.SSLContext | None:
-    """A context with the certificates as their files hold them now."""
+    """A context with the current certificates and keys of the files."""
     if section is None:
         return None
     files = f"ca_file {section.ca_file}"
     try:
         context = ssl.create_default_context(cafile=section.ca_file)
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as in Go, an intermediate may be all that is trusted
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as in Go, an intermediate alone may be trusted
         if section.server_cert:
             files = f"server_cert {section.server_cert}, server_key {section.server_key}"
             context.load_cert_chain(section.server_cert, section.server_key)
@@ -224,7 +224,7 @@ def _tls(name: str, section: ClientTls | None) -> ssl.SSLContext | None:
 
 
 def _server_name(section: Redis, addresses: tuple[Address, ...]) -> str | None:
-    """A name, or true for the first address's, as the Go server has it."""
+    """The given name; with true the host of the first address, as in the Go server."""
     given = section.override_tls_server_name
     if isinstance(given, bool):
         return addresses[0].host if given else None
@@ -232,7 +232,7 @@ def _server_name(section: Redis, addresses: tuple[Address, ...]) -> str | None:
 
 
 def _seconds(nanoseconds: int | None) -> float | None:
-    """None for a time that is left out, zero or negative (no limit)."""
+    """Seconds; None for a time that is left out, zero or negative (no limit)."""
     return nanoseconds / _NS_PER_S if nanoseconds is not None and nanoseconds > 0 else None
 
 
