@@ -12,7 +12,10 @@ ROWS = [
     for line in GLOSSARY.read_text().splitlines()
     if line.startswith("| ") and not line.startswith("| term ")
 ]
-RETIRED_NAMES = ("COMPANY_RECORDS", "Caution",)
+RETIRED_NAMES = (
+    "COMPANY_RECORDS",
+    "Caution",
+)
 
 
 def names_of_source() -> set[str]:

@@ -253,8 +253,7 @@ class RedisSink(BaseSink):
                 outcomes.append(NO_RECEIVER)
         self._redis_numbers.count(part, outcomes)
         self._note_errors(part, errors)
-        for index, outcome in zip(part.indexes, outcomes, strict=True):
-            self.settle(dispatch, index, outcome)
+        self.settle_some(dispatch, part.indexes, outcomes)
 
     def _outcome_of_one(self, record: Record, error: DeliveryError) -> DeliveryError:
         """``NotConnected`` would hold back all records: where others can be delivered, it becomes ``Retryable``."""
