@@ -12,10 +12,7 @@ ROWS = [
     for line in GLOSSARY.read_text().splitlines()
     if line.startswith("| ") and not line.startswith("| term ")
 ]
-RETIRED_NAMES = (
-    "COMPANY_RECORDS",
-    "Caution",
-)
+RETIRED_NAMES = ("COMPANY_RECORDS", "Caution", "Lot", "NeedsMending", "RefusedTogether", "ServiceDelivery", "SetAside")
 
 
 def names_of_source() -> set[str]:

@@ -271,13 +271,13 @@ class LostConnectionsTests(TestCase):
 
     COUNT = 1000
 
-    def settled(self, parts: object) -> None:
+    def parts_settled(self, parts: object) -> None:
         """See ``PipeListener``."""
 
-    def changed(self, _pipe: object, _readiness: object) -> None:
+    def pipe_changed(self, _pipe: object, _readiness: object) -> None:
         """See ``PipeListener``."""
 
-    def closed(self, _pipe: object) -> None:
+    def pipe_closed(self, _pipe: object) -> None:
         """See ``PipeListener``."""
 
     def left(self, do: Callable[[], None]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from fleetgw.adapters.secrets import SecretFile
+from fleetgw.adapters.secrets.secret import SecretFile
 from fleetgw.adapters.sinks.redis.poison_records import Quarantined
 from fleetgw.adapters.sinks.redis.replies import Moved
 from fleetgw.adapters.sinks.redis.settings import Address, read_settings

@@ -157,7 +157,7 @@ class MemoryPipe:
         self.submitted += part.records
         if self._stream is None:
             part.fail(NotConnected(f"{MEMORY_ADDRESS}: it is down"))
-            self._listener.settled([part])
+            self._listener.parts_settled([part])
             return
         self._publish([part])
 
@@ -166,17 +166,17 @@ class MemoryPipe:
         stream, self._stream = self._stream, None
         for part in stream.unfinished() if stream is not None else ():
             part.fail(NotConnected("the sink is letting go"))
-            self._listener.settled([part])
-        self._listener.closed(self)
+            self._listener.parts_settled([part])
+        self._listener.pipe_closed(self)
 
     def connect(self) -> None:
         """Begin a stream, where the server takes one."""
         if self._server.down:
-            self._listener.changed(self, NotReady(f"{MEMORY_ADDRESS}: it is down"))
+            self._listener.pipe_changed(self, NotReady(f"{MEMORY_ADDRESS}: it is down"))
             return
         self._stream = CommandStream(self._names)
         self._asked = Reader()
-        self._listener.changed(self, Ready())
+        self._listener.pipe_changed(self, Ready())
         again, self._again = self._again, []
         if again:
             self._publish(again)
@@ -186,24 +186,24 @@ class MemoryPipe:
         stream, self._stream = self._stream, None
         if stream is None:
             return
-        self._listener.settled(stream.take_finished())
+        self._listener.parts_settled(stream.take_finished())
         parts = stream.unfinished()
         if stream.refused_too_large:
             self._again = parts
             self.connect()
             return
         error = NotConnected(f"{MEMORY_ADDRESS}: {reason}")
-        self._listener.changed(self, NotReady(str(error)))
+        self._listener.pipe_changed(self, NotReady(str(error)))
         for part in parts:
             part.fail(error)
-        self._listener.settled(parts)
+        self._listener.parts_settled(parts)
 
     def quarantine(self, record: Record) -> None:
         """Let a record that is under way be one over which connections were lost."""
         for part in self._stream.unfinished() if self._stream is not None else ():
             for place, each in enumerate(part.records):
                 if each is record:
-                    self._listener.settled([_only(part, place, Quarantined("lost over this record"))])
+                    self._listener.parts_settled([_only(part, place, Quarantined("lost over this record"))])
 
     def answer(self) -> None:
         """Hear the answers to everything said so far."""
@@ -223,7 +223,7 @@ class MemoryPipe:
         for piece in (reply[:1], reply[1:]):
             stream.receive(piece)
         self._asked.feed(stream.encode(MANY_BYTES))
-        self._listener.settled(stream.take_finished())
+        self._listener.parts_settled(stream.take_finished())
         if too_large:
             self.lost("it closed the connection")
 
@@ -232,7 +232,7 @@ class MemoryPipe:
         if stream is not None:
             stream.publish(parts, int(self._clocks.epoch_s()))
             self._asked.feed(stream.encode(MANY_BYTES))
-            self._listener.settled(stream.take_finished())
+            self._listener.parts_settled(stream.take_finished())
             self.answer()
 
 

@@ -161,17 +161,17 @@ class ScriptedRun:
         find: Callable[[], object] = server.find
         self.pipe = ThreadedPipe("scripted", find, names, read_settings("redis", section), self, server, alone=alone)  # type: ignore[arg-type]  # its connections are doubles
 
-    def settled(self, parts: Sequence[Part]) -> None:
+    def parts_settled(self, parts: Sequence[Part]) -> None:
         """See ``PipeListener``."""
         for part in parts:
             self.settled_at_s.append((self.server.now_s, part))
             self.on_settled(part)
 
-    def changed(self, _pipe: Pipe, readiness: Readiness) -> None:
+    def pipe_changed(self, _pipe: Pipe, readiness: Readiness) -> None:
         """See ``PipeListener``."""
         self.readiness.append((self.server.now_s, readiness))
         self.on_changed(readiness)
 
-    def closed(self, _pipe: Pipe) -> None:
+    def pipe_closed(self, _pipe: Pipe) -> None:
         """See ``PipeListener``."""
         self.is_closed = True

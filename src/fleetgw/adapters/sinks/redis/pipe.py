@@ -30,11 +30,11 @@ class Pipe(Protocol):
 class PipeListener(Protocol):
     """Receives the events of pipes, on the pipes' threads."""
 
-    def settled(self, parts: Sequence[Part]) -> None:
+    def parts_settled(self, parts: Sequence[Part]) -> None:
         """Every record of these parts has a result."""
 
-    def changed(self, pipe: Pipe, readiness: Readiness) -> None:
+    def pipe_changed(self, pipe: Pipe, readiness: Readiness) -> None:
         """The connection is open, or lost."""
 
-    def closed(self, pipe: Pipe) -> None:
+    def pipe_closed(self, pipe: Pipe) -> None:
         """The pipe has ended."""

@@ -132,16 +132,16 @@ class RedisSink(BaseSink):
 
     # PipeListener: on a pipe's thread
 
-    def settled(self, parts: Sequence[Part]) -> None:
+    def parts_settled(self, parts: Sequence[Part]) -> None:
         """See ``PipeListener``."""
         if parts:
             self._context.reactor.callFromThread(self._take_results, parts)
 
-    def changed(self, pipe: Pipe, readiness: Readiness) -> None:
+    def pipe_changed(self, pipe: Pipe, readiness: Readiness) -> None:
         """See ``PipeListener``."""
-        self._context.reactor.callFromThread(self._pipe_changed, pipe, readiness)
+        self._context.reactor.callFromThread(self._take_change, pipe, readiness)
 
-    def closed(self, pipe: Pipe) -> None:
+    def pipe_closed(self, pipe: Pipe) -> None:
         """See ``PipeListener``."""
         self._context.reactor.callFromThread(self._connections.closed, pipe)
 
@@ -215,7 +215,7 @@ class RedisSink(BaseSink):
         for dispatch in waiting:
             self._submit(dispatch)
 
-    def _pipe_changed(self, pipe: Pipe, readiness: Readiness) -> None:
+    def _take_change(self, pipe: Pipe, readiness: Readiness) -> None:
         self._connections.changed(pipe, readiness)
         if isinstance(readiness, Ready):
             self._error_reply = None  # of an earlier connection
@@ -253,7 +253,10 @@ class RedisSink(BaseSink):
                 outcomes.append(NO_RECEIVER)
         self._redis_numbers.count(part, outcomes)
         self._note_errors(part, errors)
-        self.settle_some(dispatch, part.indexes, outcomes)
+        for index, outcome in zip(part.indexes, outcomes, strict=True):
+            dispatch.settle(index, outcome)
+        if not dispatch.unsettled:
+            self.finish(dispatch)
 
     def _outcome_of_one(self, record: Record, error: DeliveryError) -> DeliveryError:
         """``NotConnected`` would hold back all records: where others can be delivered, it becomes ``Retryable``."""

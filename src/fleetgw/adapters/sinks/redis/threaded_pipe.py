@@ -89,21 +89,21 @@ class ThreadedPipe:
         self._waker.wake()
         if is_connecting:
             self._fail(self._take(), _QUITTING)
-            self._listener.closed(self)
+            self._listener.pipe_closed(self)
 
     # On the thread
 
     def run(self) -> None:
         """Work until ``quit``."""
         while (connection := self._connect()) is not None:
-            self._listener.changed(self, Ready())
+            self._listener.pipe_changed(self, Ready())
             self._use(connection)
             connection.disconnect()
         with self._lock:
             is_closed = self._is_connecting  # see ``quit``
         if not is_closed:
             self._fail(self._take(), _QUITTING)
-            self._listener.closed(self)
+            self._listener.pipe_closed(self)
         self._waker.close()
 
     def _connect(self) -> ServerConnection | None:
@@ -123,7 +123,7 @@ class ThreadedPipe:
                 return None
             if not self._end_connecting():
                 return None
-            self._listener.changed(self, NotReady(str(error)))
+            self._listener.pipe_changed(self, NotReady(str(error)))
             self._pause(error)
         return None
 
@@ -175,7 +175,7 @@ class ThreadedPipe:
         if stream.replies_taken:
             self._backoff.succeeded()
             self._detector.server_replied()
-        self._listener.settled(stream.take_finished())
+        self._listener.parts_settled(stream.take_finished())
         if reason is None or stream.refused_too_large:  # the server closed over one record, which has its result
             self._resend = [*stream.unfinished(), *self._resend]
         else:
@@ -218,7 +218,7 @@ class ThreadedPipe:
         :raises Lost: by one of them, the connection is of no more use.
         """
         if finished := stream.take_finished():
-            self._listener.settled(finished)
+            self._listener.parts_settled(finished)
             if stream.is_idle:
                 self._detector.window_answered()
             kinds = {type(result) for part in finished for result in part.results if isinstance(result, Misplaced)}
@@ -227,14 +227,14 @@ class ThreadedPipe:
 
     def _lost(self, stream: CommandStream, lost: NotConnected, *, timed_out: bool) -> None:
         """Decide on the records in flight on a lost connection: send them again, quarantine one, or fail them."""
-        self._listener.changed(self, NotReady(str(lost)))
+        self._listener.pipe_changed(self, NotReady(str(lost)))
         parts = stream.unfinished()
         first = stream.first_unanswered
         if first is None:
             self._fail([*parts, *self._take_resend()], lost)
         else:
             singles = _singles(parts)
-            self._listener.settled([settled for part in parts if (settled := part.settled()) is not None])
+            self._listener.parts_settled([settled for part in parts if (settled := part.settled()) is not None])
             verdict = self._detector.connection_lost(first, alone=timed_out or len(singles) == 1)
             if self._alone or verdict is Verdict.QUARANTINE:
                 poison = [part for part in singles if part.records[0] is first]
@@ -260,7 +260,7 @@ class ThreadedPipe:
         for part in parts:
             part.fail(error)
         if parts:
-            self._listener.settled(parts)
+            self._listener.parts_settled(parts)
 
 
 def _singles(parts: Sequence[Part]) -> list[Part]:

@@ -95,11 +95,6 @@ class BaseSink(ABC):
         if dispatch in self._under_way and dispatch.settle(index, outcome):
             self.finish(dispatch)
 
-    def settle_some(self, dispatch: Dispatch, indexes: Sequence[int], outcomes: Sequence[Outcome]) -> None:
-        """Note the outcomes of some records of a dispatch; the first outcome of each stays."""
-        if dispatch in self._under_way and dispatch.settle_some(indexes, outcomes):
-            self._finish(dispatch)
-
     def settle_all(self, dispatch: Dispatch, outcomes: Sequence[Outcome]) -> None:
         """Set the outcomes of all records of a dispatch; does nothing after its answer, as after a timeout."""
         if dispatch in self._under_way:

@@ -44,16 +44,6 @@ class Dispatch:
         self.unsettled -= 1
         return not self.unsettled
 
-    def settle_some(self, indexes: Sequence[int], outcomes: Sequence[Outcome]) -> bool:
-        """Note the outcomes of some records, as ``settle`` does."""
-        known, settled = self._outcomes, 0
-        for index, outcome in zip(indexes, outcomes, strict=True):
-            if known[index] is None:
-                known[index] = outcome
-                settled += 1
-        self.unsettled -= settled
-        return bool(settled) and not self.unsettled
-
     def settle_rest(self, outcome: Outcome) -> None:
         """Set this outcome for every record without one."""
         self._outcomes = [outcome if known is None else known for known in self._outcomes]
