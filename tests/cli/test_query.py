@@ -47,7 +47,7 @@ class QueryTests(TestCase):
         alerts = VehicleAlerts()
         alerts.alerts.add(name="tirePressureLow", audiences=[1]).started_at.seconds = self.now_s - 50
         self.write("alerts", alerts)
-        self.store.fold()
+        self.store.update_latest()
 
     def write(self, record_type: str, *contents: object) -> None:
         vehicle = Vehicle(PeerIdentity("vehicle_device", VIN), VIN, "c")
@@ -88,7 +88,7 @@ class QueryTests(TestCase):
         alerts.alerts.add(name=hostile).started_at.seconds = self.now_s
         self.write("V", payload)
         self.write("alerts", alerts)
-        self.store.fold()
+        self.store.update_latest()
         for arguments in (
             ["latest", VIN],
             ["signal", VIN, "Version"],

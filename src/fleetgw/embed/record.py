@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from fleetgw.adapters.codec.datum import FIELD_NAMES, READERS, JsonValue
+from fleetgw.adapters.codec.datum import FIELD_NAMES, JsonValue, read_value
 from fleetgw.adapters.codec.enum_names import audience_names, status_name
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import VehicleConnectivity
-from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload, Value
+from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
 
 if TYPE_CHECKING:
@@ -161,14 +161,5 @@ def _time(timestamp: Timestamp) -> datetime | None:
 def _read_fields(payload: Payload) -> dict[str, JsonValue]:
     fields: dict[str, JsonValue] = {}
     for datum in payload.data:
-        fields[FIELD_NAMES.get(datum.key) or str(datum.key)] = _read_value(datum.value)
+        fields[FIELD_NAMES.get(datum.key) or str(datum.key)] = read_value(datum.value)
     return fields
-
-
-def _read_value(value: Value) -> JsonValue:
-    case = value.WhichOneof("value")
-    if case is None or case == "invalid":
-        return None
-    if case == "tire_location_value":
-        return {member.name: held for member, held in value.tire_location_value.ListFields()}
-    return READERS[case](value)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import TestCase
 
-from fleetgw.adapters.sinks.sqlite.sink import GATHER_S, SqliteSink
+from fleetgw.adapters.sinks.sqlite.sink import LINGER_S, SqliteSink
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import Retryable
 from fleetgw.domain.ports import RECEIPT, Outcome, Ready
@@ -122,5 +122,5 @@ class InlineWorker:
 
 def dispatched(sink: SqliteSink, reactor: ThreadlessReactor, start: int) -> list[Outcome]:
     answer = sink.dispatch([numbered_record(number) for number in range(start, start + 500)])
-    reactor.pump([GATHER_S, 0])
+    reactor.pump([LINGER_S, 0])
     return answer.result

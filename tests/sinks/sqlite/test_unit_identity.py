@@ -15,6 +15,7 @@ from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import CONNECTED,
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
 from fleetgw.adapters.sinks.sqlite import schema
 from fleetgw.adapters.sinks.sqlite.content_hash import content_hash, record_hash
+from fleetgw.adapters.sinks.sqlite.file_version import APPLICATION_ID
 from fleetgw.adapters.sinks.sqlite.reading import open_file
 from fleetgw.adapters.sinks.sqlite.settings import StoreSettings
 from fleetgw.adapters.sinks.sqlite.store import Store
@@ -150,7 +151,7 @@ class BoundTests(FileCase):
                 self.store.abandon()
                 self.store.open()
                 self.assertEqual(self.rows("SELECT count(*) FROM signals"), [(8,)])
-            self.store.fold()
+            self.store.update_latest()
             self.assertEqual(self.rows("SELECT field FROM latest"), [("9999",)])
 
     def test_a_reason_is_short(self) -> None:
@@ -168,7 +169,7 @@ class FirstVersionTests(FileCase):
         super().setUp()
         with closing(sqlite3.connect(self.path)) as connection:
             connection.executescript(schema.MIGRATIONS[0])
-            connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute("PRAGMA user_version = 1")
             connection.execute("INSERT INTO vehicle VALUES (1, ?)", (VIN,))
             connection.executemany(

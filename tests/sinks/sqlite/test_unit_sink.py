@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.sinks.sqlite.sink import COMMIT_BYTES, GATHER_S, SqliteSink
+from fleetgw.adapters.sinks.sqlite.sink import COMMIT_BYTES, LINGER_S, SqliteSink
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import ConfigurationError, NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT, NotReady, Ready
@@ -17,7 +17,7 @@ from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, Threadles
 from tests.support.sqlite_crash import numbered_record, recorded
 
 
-class PatientWorker:
+class ManualWorker:
     """Runs its jobs when it is told to."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class SinkTests(SynchronousTestCase):
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.path = self.folder / "r.sqlite3"
         self.reactor, self.metrics, self.log = ThreadlessReactor(), ReadableMetrics(), ReadableLog()
-        self.worker = PatientWorker()
+        self.worker = ManualWorker()
         self.sink = self.make_sink(path=str(self.path))
         self.sink.start()
 
@@ -47,7 +47,7 @@ class SinkTests(SynchronousTestCase):
         """Run every job, and what follows from it."""
         while self.worker.jobs:
             self.worker.jobs.popleft()()
-            self.reactor.pump([0, GATHER_S])
+            self.reactor.pump([0, LINGER_S])
 
     def dispatch(self, *numbers: int) -> object:
         return self.sink.dispatch([numbered_record(number) for number in numbers])
@@ -63,7 +63,7 @@ class SinkTests(SynchronousTestCase):
             self.assertNoResult(other)
         self.assertFalse(self.worker.jobs, "the next records of those who are told now come along")
         others.append(self.dispatch(20))
-        self.reactor.advance(GATHER_S)
+        self.reactor.advance(LINGER_S)
         self.worker.jobs.popleft()()
         self.reactor.advance(0)
         for other in others:
@@ -81,7 +81,7 @@ class SinkTests(SynchronousTestCase):
         committed = []
         while self.worker.jobs:
             self.worker.jobs.popleft()()
-            self.reactor.pump([0, GATHER_S])
+            self.reactor.pump([0, LINGER_S])
             committed.append(sum(answer.called for answer in answers))
         self.assertEqual(committed, [1, 3, 5])
         self.assertEqual(list(recorded(self.path)), list(range(5)))

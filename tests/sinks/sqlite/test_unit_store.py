@@ -17,12 +17,12 @@ from fleetgw.adapters.codec.generated import vehicle_data_pb2 as pb
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import Customer, VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
 from fleetgw.adapters.sinks.sqlite import schema
+from fleetgw.adapters.sinks.sqlite.file_failures import FileReplaced, failure_of
+from fleetgw.adapters.sinks.sqlite.file_version import ForeignFile
 from fleetgw.adapters.sinks.sqlite.reading import CannotRead, RecordFile, open_file
 from fleetgw.adapters.sinks.sqlite.rows import read_signals
-from fleetgw.adapters.sinks.sqlite.schema import ForeignFile
 from fleetgw.adapters.sinks.sqlite.settings import StoreSettings
 from fleetgw.adapters.sinks.sqlite.store import Store
-from fleetgw.adapters.sinks.sqlite.troubles import FileReplaced, trouble
 from fleetgw.domain.errors import Rejected
 from fleetgw.domain.ports import RECEIPT, ConnectivityStatus
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
@@ -99,7 +99,7 @@ class FileCase(TestCase):
             return connection.execute(sql).fetchall()
 
     def reading(self) -> RecordFile:
-        self.store.fold()
+        self.store.update_latest()
         return self.enterContext(open_file(self.path))
 
     def history(self, field: str, vin: str = VIN) -> list[object]:
@@ -152,7 +152,7 @@ class ValueTests(FileCase):
         """More than fit into one statement, of several vehicles."""
         self.write(*(numbered_record(number) for number in range(1234)))
         self.assertEqual(recorded(self.path), {number: number for number in range(1234)})
-        self.store.fold()
+        self.store.update_latest()
         self.assertEqual(
             self.rows("SELECT vin, value FROM latest_signals WHERE field = 'Odometer' ORDER BY value"),
             [("5YJ3E1EA7KF000001", 1232.0), ("LRW3E7EK4NC000003", 1233.0)],
@@ -239,11 +239,11 @@ class HistoryTests(FileCase):
         other = self.make_store()
         self.assertEqual(other.write([record_of(payload(Soc=70))]), [RECEIPT])
         self.write(record_of(payload(Soc=50), vin="LRW3E7EK4NC000003"))
-        self.store.fold()
+        self.store.update_latest()
         self.assertEqual(other.write([record_of(payload(NOW_MS + 1, Soc=71), txid=b"2")]), [RECEIPT])
         self.write(record_of(payload(NOW_MS + 1, Soc=51), txid=b"2", vin="LRW3E7EK4NC000003"))
         other.abandon()  # as a crash would leave it
-        self.store.fold()
+        self.store.update_latest()
         self.assertEqual(self.rows("SELECT value FROM latest ORDER BY vehicle_id"), [(71.0,), (51.0,)])
 
     def test_latest_is_not_read_from_the_file_while_nobody_else_writes(self) -> None:
@@ -253,7 +253,7 @@ class HistoryTests(FileCase):
         for number in range(3):
             self.write(record_of(payload(NOW_MS + number, Soc=number), txid=b"%d" % number))
             self.assertEqual(self.rows("SELECT count(*) FROM record"), [(number + 1,)])  # a reader is no writer
-            self.store.fold()
+            self.store.update_latest()
         self.assertEqual(self.rows("SELECT value FROM latest"), [(2.0,)])
         self.assertEqual([each for each in statements if "FROM record, json_each" in each], [])
 
@@ -308,7 +308,7 @@ class RetentionTests(FileCase):
             record_of(payload(NOW_MS - 30 * DAY_MS, Version=("string_value", "old")), received_at_ms=NOW_MS - 30 * DAY_MS)
         )
         self.fill([29, 1])
-        self.store.fold()
+        self.store.update_latest()
         self.trim(self.make_store(retention_days=7), 100)
         self.assertEqual({each.field: each.value for each in self.reading().latest(VIN)}, {"Soc": 1, "Version": "old"})
 
@@ -329,10 +329,10 @@ class RetentionTests(FileCase):
 
 
 class TroubleTests(FileCase):
-    def assert_trouble(self, kind: type[Exception], *words: str) -> None:
+    def assert_failure(self, kind: type[Exception], *words: str) -> None:
         with self.assertRaises(kind) as caught:
             self.store.write([numbered_record(7)])
-        found = trouble(caught.exception, self.path)
+        found = failure_of(caught.exception, self.path)
         for word in (str(self.path), *words):
             self.assertIn(word, found.reason)
         if found.reopen:
@@ -342,13 +342,13 @@ class TroubleTests(FileCase):
         self.write(numbered_record(0))
         with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            self.assert_trouble(sqlite3.OperationalError, "another program holds the file's write lock")
+            self.assert_failure(sqlite3.OperationalError, "another program holds the file's write lock")
         self.write(numbered_record(1))
         self.assertEqual(recorded(self.path).keys(), {0, 1})
 
     def test_no_database_and_moved_away(self) -> None:
         self.path.write_bytes(b"my diary, which nobody may touch" * 100)
-        self.assert_trouble(sqlite3.DatabaseError, "no SQLite database", "move it away")
+        self.assert_failure(sqlite3.DatabaseError, "no SQLite database", "move it away")
         self.assertEqual(self.path.read_bytes(), b"my diary, which nobody may touch" * 100)
         self.path.unlink()
         self.write(numbered_record(1))
@@ -359,22 +359,22 @@ class TroubleTests(FileCase):
         with self.path.open("r+b") as file:
             file.seek(4096)
             file.write(os.urandom(40_000))
-        self.assert_trouble(sqlite3.DatabaseError, "damaged", "move it away")
+        self.assert_failure(sqlite3.DatabaseError, "damaged", "move it away")
 
     def test_another_programs_and_a_newer_versions(self) -> None:
         with closing(sqlite3.connect(self.path)) as other:
             other.execute("CREATE TABLE stamps (country)")
-        self.assert_trouble(ForeignFile, "another program")
+        self.assert_failure(ForeignFile, "another program")
         self.path.unlink()
         self.write(numbered_record(0))
         self.store.close()
         with closing(sqlite3.connect(self.path)) as other:
             other.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
-        self.assert_trouble(ForeignFile, f"version {schema.VERSION + 1}", "upgrade fleetgw")
+        self.assert_failure(ForeignFile, f"version {schema.VERSION + 1}", "upgrade fleetgw")
 
     def test_no_folder(self) -> None:
         shutil.rmtree(self.folder)
-        self.assert_trouble(sqlite3.OperationalError, "does not exist; make it")
+        self.assert_failure(sqlite3.OperationalError, "does not exist; make it")
         self.folder.mkdir()
         self.write(numbered_record(0))
 
@@ -385,13 +385,13 @@ class TroubleTests(FileCase):
             return connection
 
         self.store.connect = read_only
-        self.assert_trouble(sqlite3.OperationalError, "cannot be written", "the right to write")
+        self.assert_failure(sqlite3.OperationalError, "cannot be written", "the right to write")
 
     def test_removed_while_open(self) -> None:
         """What is written into a file that nobody can find any more is not confirmed."""
         self.write(numbered_record(0))
         self.path.unlink()
-        self.assert_trouble(FileReplaced, "moved, removed or replaced")
+        self.assert_failure(FileReplaced, "moved, removed or replaced")
         self.write(numbered_record(2))
         self.assertEqual(recorded(self.path).keys(), {2})
 

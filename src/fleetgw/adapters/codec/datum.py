@@ -54,8 +54,18 @@ READERS: Mapping[str, Reader] = {
     for field in Value.DESCRIPTOR.oneofs_by_name["value"].fields
     if field.enum_type is not None
 }
-"""How each case of ``Value`` reads, by the case's name (``Value.WhichOneof("value")``).
+"""Readers of ``Value``, by the name of its case (``Value.WhichOneof("value")``).
 
-Enumerations give their name, or the number as text where the schema does not know it. Left to the sinks, as each writes
-them in its own way: ``invalid`` and ``tire_location_value``.
+Enumerations give their name, or the number as text where the schema does not know it. The cases ``invalid`` and
+``tire_location_value`` are not there, as some sinks write them in a form of their own; see ``read_value`` for ours.
 """
+
+
+def read_value(value: Value) -> JsonValue:
+    """A value as JSON: None for an invalid one; of a tire location the members that are set."""
+    case = value.WhichOneof("value")
+    if case is None or case == "invalid":
+        return None
+    if case == "tire_location_value":
+        return {member.name: is_set for member, is_set in value.tire_location_value.ListFields()}
+    return READERS[case](value)

@@ -1,1 +1,1 @@
-"""The ``sqlite`` sink: records in one file, and how that file is read. Import the modules: readers need no Twisted."""
+"""The ``sqlite`` sink, and a reader of its file. The package imports nothing, so that readers work without Twisted."""

@@ -1,19 +1,19 @@
-"""Tells rows apart that share vehicle and time.
+"""Hashes that distinguish rows of the same vehicle and time.
 
-A cryptographic hash, because the contents are the vehicle's choice: nobody finds two that share it.
+The hash is cryptographic, because a vehicle chooses the contents, and must not be able to construct a collision.
 """
 
 from hashlib import blake2b
 
 
 def content_hash(*parts: bytes | str) -> int:
-    """A hash of parts and of where each ends, as a signed integer of 64 bits, which is what SQLite stores."""
+    """A hash of parts and of their lengths, as a signed integer of 64 bits, the largest that SQLite stores."""
     *before, last = [part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part for part in parts]
     return _hash(b"".join([b"%d:%b" % (len(part), part) for part in before]) + last)
 
 
 def record_hash(txid: bytes, signals: bytes) -> int:
-    """``content_hash`` of these two, in half of its time: every ``V`` record needs it."""
+    """``content_hash`` of these two parts, in half of the time: every ``V`` record needs it."""
     return _hash(b"%d:%b%b" % (len(txid), txid, signals))
 
 

@@ -1,4 +1,4 @@
-"""What SQLite's errors mean for the records, and for the person who reads why the sink is not ready."""
+"""Errors of SQLite: their effect on records, and explanations for people."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from fleetgw.adapters.sinks.sqlite.schema import ForeignFile
+from fleetgw.adapters.sinks.sqlite.file_version import ForeignFile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _PRIMARY = 0xFF  # the lower byte of an extended error code is the primary one
 
-_RECORDS_OWN_CODES = frozenset(
+_FAULT_OF_RECORD = frozenset(
     {sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE}
 )
-_NEEDS_NO_REOPENING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_STAYS_OPEN = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
 @frozen
-class Trouble:
-    """Why nothing can be written now.
+class FileFailure:
+    """The file cannot be written now.
 
-    :ivar kind: SQLite's name of the error, or of a few others: a closed set.
-    :ivar reason: for people: which file, what is wrong, what to do.
-    :ivar reopen: whether the open file is of no more use.
+    :ivar kind: SQLite's name of the error, or one of a few others: a closed set.
+    :ivar reason: for people: the file, the fault, and advice.
+    :ivar reopen: whether the file must be opened again.
     """
 
     kind: str
@@ -36,25 +36,25 @@ class Trouble:
 
 
 class FileReplaced(Exception):
-    """The file at the path is not the one that is open: what was written is where nobody will look."""
+    """The file at the path is not the open one any more: the last writes went to a file that has been moved or removed."""
 
 
-def is_records_own(error: Exception) -> bool:
-    """Whether an error is one record's fault, which no other file and no later time can mend."""
+def is_fault_of_record(error: Exception) -> bool:
+    """Whether an error is caused by the content of a record, so that no retry can help."""
     if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY in _RECORDS_OWN_CODES
+        return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY in _FAULT_OF_RECORD
     return not isinstance(error, OSError | MemoryError | ForeignFile | FileReplaced)
 
 
-def trouble(error: Exception, path: Path) -> Trouble:
-    """Say what an error means."""
+def failure_of(error: Exception, path: Path) -> FileFailure:
+    """The failure that an error means."""
     if isinstance(error, ForeignFile):
-        return Trouble("FOREIGN", f"{path}: {error}", reopen=True)
+        return FileFailure("FOREIGN", f"{path}: {error}", reopen=True)
     if isinstance(error, FileReplaced):
-        return Trouble("REPLACED", f"{path} was moved, removed or replaced; it is opened anew", reopen=True)
+        return FileFailure("REPLACED", f"{path} was moved, removed or replaced; it is opened anew", reopen=True)
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
     kind = getattr(error, "sqlite_errorname", type(error).__name__)
-    return Trouble(kind, f"{path}: {_explanation(code, error, path)} ({kind})", reopen=code not in _NEEDS_NO_REOPENING)
+    return FileFailure(kind, f"{path}: {_explanation(code, error, path)} ({kind})", reopen=code not in _STAYS_OPEN)
 
 
 def _explanation(code: int, error: Exception, path: Path) -> str:

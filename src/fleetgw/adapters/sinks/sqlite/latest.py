@@ -1,4 +1,4 @@
-"""The latest values that the table ``latest`` does not show yet."""
+"""The latest values of signals that are not in the table ``latest`` yet."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _encode = msgspec.json.Encoder().encode
 
 @define
 class LatestSignals:
-    """Of every field of every vehicle the value with the latest time; of two with the same time the later one given.
+    """For every field of every vehicle, the value with the latest time; of two with the same time, the one added later.
 
-    Vehicles send the same fields over and over: of the records with the same fields one is held, and they are taken apart
-    only once they are asked for.
+    Vehicles send the same fields over and over: of a vehicle's records with the same fields only the latest is kept, and its
+    signals are compared only when ``cells`` is called.
     """
 
     _held: dict[tuple[int | str, ...], tuple[int, Signals]] = field(factory=dict)
@@ -29,24 +29,24 @@ class LatestSignals:
         return bool(self._held)
 
     def add(self, vehicle_id: int, created_at_ms: int, signals: Signals) -> None:
-        """Take one record's signals."""
+        """Add the signals of one record."""
         self._keep((vehicle_id, *signals), (created_at_ms, signals))
 
     def merge(self, later: LatestSignals) -> None:
-        """Take what another holds, as if its records had come now."""
+        """Add all records of another object."""
         for key, record in later._held.items():
             self._keep(key, record)
 
     def _keep(self, key: tuple[int | str, ...], record: tuple[int, Signals]) -> None:
-        before = self._held.pop(key, None)  # so that the order is that of coming
+        before = self._held.pop(key, None)  # keeps the order of arrival
         self._held[key] = record if before is None or before[0] <= record[0] else before
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         self._held.clear()
 
     def cells(self) -> list[Cell]:
-        """All of it as the cells of rows: vehicle, field, time, value, type."""
+        """The cells of all rows: vehicle, field, time, value, type."""
         newest: dict[tuple[int | str, str], tuple[int, JsonValue]] = {}
         for key, (created_at_ms, signals) in self._held.items():
             for name, value in signals.items():
@@ -62,15 +62,15 @@ class LatestSignals:
 
 
 def _is_shown(name: str) -> bool:
-    """Whether a field has a latest value: of those that are not known, and numbers therefore, only the first 10 000.
+    """Whether a field has a row in ``latest``: any known field, and unknown ones, whose names are numbers, below 10 000.
 
-    A vehicle could fill the file with others, and retention leaves latest values alone.
+    Without this limit a vehicle could fill the file, as retention does not delete latest values.
     """
     return name[:1].isalpha() or (len(name) <= UNKNOWN_DIGITS and name.isdigit())
 
 
 def cell_and_type(value: JsonValue) -> tuple[Cell, str]:
-    """A value as SQLite's ``json_each`` would give it: its columns ``value`` and ``type``."""
+    """A value as the columns ``value`` and ``type`` of SQLite's ``json_each``."""
     match value:
         case None:
             return None, "null"

@@ -1,4 +1,4 @@
-"""What ``fleetgw doctor`` says of the SQLite file. Everything here blocks."""
+"""The findings of ``fleetgw doctor`` about the SQLite file. Everything here blocks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from attrs import evolve
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 from fleetgw.adapters.diagnosis.network import TIMEOUT_S
-from fleetgw.adapters.sinks.sqlite.schema import MIN_SQLITE, VERSION, ForeignFile, check_version
+from fleetgw.adapters.sinks.sqlite.file_failures import FileReplaced, failure_of
+from fleetgw.adapters.sinks.sqlite.file_version import MIN_SQLITE, ForeignFile, check_version
+from fleetgw.adapters.sinks.sqlite.schema import VERSION
 from fleetgw.adapters.sinks.sqlite.settings import read_settings
 from fleetgw.adapters.sinks.sqlite.store import Store
-from fleetgw.adapters.sinks.sqlite.troubles import FileReplaced, trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,12 +30,12 @@ _MB = 1_000_000
 
 
 def sqlite_probe(context: SinkContext) -> IDiagnosable:
-    """Make what looks at the file."""
+    """Make the probe of the file."""
     return BlockingProbe(lambda: look(context), context.reactor)
 
 
 def look(context: SinkContext) -> Iterator[Finding]:
-    """SQLite itself, the file, the room for it. Makes no file where there is none."""
+    """Check SQLite itself, the file, and the free space. A missing file is not created."""
     settings = read_settings(context)
     path = settings.path
     if sqlite3.sqlite_version_info < MIN_SQLITE:
@@ -68,8 +69,8 @@ def _look_at_file(settings: StoreSettings) -> Iterator[Finding]:
         finally:
             store.abandon()
     except (sqlite3.Error, OSError, ForeignFile, FileReplaced) as error:
-        found = trouble(error, path)
-        what, _, fix = found.reason.partition("; ")
+        failure = failure_of(error, path)
+        what, _, fix = failure.reason.partition("; ")
         yield will_not_work(what, fix or "see the sink's page")
         return
     yield good(f"{path} can be written, schema version {version}, {path.stat().st_size // _MB} MB")

@@ -1,8 +1,7 @@
-"""Reads the file that the ``sqlite`` sink writes, also while it writes: a reader never holds it up."""
+"""Reads the file of the ``sqlite`` sink, also while the sink writes it: readers do not block the writer."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import sqlite3
 from contextlib import closing, contextmanager
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from fleetgw.adapters.sinks.sqlite.schema import READABLE_FROM, ForeignFile, check_version
+from fleetgw.adapters.settings.spelling import most_similar
+from fleetgw.adapters.sinks.sqlite.file_version import READABLE_FROM, ForeignFile, check_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class CannotRead(Exception):
-    """What was asked for is not there. ``str()`` says what is wrong, and what would be right."""
+    """A file, vehicle or field cannot be read. ``str()`` has the reason, and advice."""
 
 
 @frozen
 class VehicleSummary:
     """One vehicle in the file.
 
-    :ivar fields: how many fields it has ever sent.
-    :ivar last_ms: when it made its latest record, epoch milliseconds; None when it has sent none.
+    :ivar fields: number of fields that it has ever sent.
+    :ivar last_ms: time of its latest signal, epoch milliseconds; None when it has sent none.
     :ivar status: of its latest connectivity record; empty when there is none.
     """
 
@@ -65,7 +65,7 @@ class RecordFile:
         self._connection = connection
 
     def vehicles(self) -> list[VehicleSummary]:
-        """Every vehicle, the one that was heard of last first."""
+        """Every vehicle, the one with the latest signal first."""
         rows = self._connection.execute(
             """
             SELECT vin, count(field), max(created_at_ms), coalesce((
@@ -88,7 +88,7 @@ class RecordFile:
         return [Signal(field, created_at_ms, _json_value(value, kind)) for field, created_at_ms, value, kind in rows]
 
     def history(self, vin: str, field: str, since_ms: int, until_ms: int) -> list[Signal]:
-        """A field's values, oldest first, from ``since_ms`` on and before ``until_ms`` (epoch milliseconds).
+        """The values of a field, oldest first, from ``since_ms`` until before ``until_ms`` (epoch milliseconds).
 
         :raises CannotRead: there is no such vehicle, or it has never sent the field.
         """
@@ -97,7 +97,7 @@ class RecordFile:
             name for (name,) in self._connection.execute("SELECT field FROM latest WHERE vehicle_id = ?", (vehicle_id,))
         ]
         if field not in known:
-            raise CannotRead(f"{vin} has sent no {field}; {_did_you_mean(field, known, 'it has sent')}")
+            raise CannotRead(f"{vin} has sent no {field}; {_advice(field, known, 'it has sent')}")
         rows = self._connection.execute(
             """
             SELECT record.created_at_ms, value, type FROM record, json_each(signals)
@@ -109,7 +109,7 @@ class RecordFile:
         return [Signal(field, created_at_ms, _json_value(value, kind)) for created_at_ms, value, kind in rows]
 
     def alerts(self, vin: str | None, since_ms: int, until_ms: int) -> list[Alert]:
-        """Alerts that began from ``since_ms`` on and before ``until_ms``, the latest first; of all vehicles without ``vin``.
+        """Alerts that began from ``since_ms`` until before ``until_ms``, latest first; of all vehicles when ``vin`` is None.
 
         :raises CannotRead: there is no such vehicle.
         """
@@ -134,15 +134,15 @@ class RecordFile:
         row = self._connection.execute("SELECT id FROM vehicle WHERE vin = ?", (vin,)).fetchone()
         if row is None:
             known = [name for (name,) in self._connection.execute("SELECT vin FROM vehicle ORDER BY vin")]
-            raise CannotRead(f"no vehicle {vin}; {_did_you_mean(vin, known, 'there are')}")
+            raise CannotRead(f"no vehicle {vin}; {_advice(vin, known, 'there are')}")
         return int(row[0])
 
 
 @contextmanager
 def open_file(path: Path) -> Iterator[RecordFile]:
-    """Open the file for reading; what is read within one ``with`` belongs together.
+    """Open the file for reading; all reads within one ``with`` see the same commit.
 
-    :raises CannotRead: there is no such file, or it is none of ours, or damaged.
+    :raises CannotRead: there is no such file, or another program made it, or it is damaged.
     """
     if not path.is_file():
         raise CannotRead(f"there is no file {path}; name the one that sqlite.path of the configuration names, with --db")
@@ -162,17 +162,17 @@ def _connect(path: Path) -> sqlite3.Connection:
     """Open the file for reading.
 
     :raises sqlite3.Error: it cannot be read.
-    :raises CannotRead: only who may write it can read it.
+    :raises CannotRead: this user may not read it while it has no writer.
     """
     uri = path.absolute().as_uri()
     connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=5)
     try:
-        connection.execute("PRAGMA schema_version")  # the first look into the file
+        connection.execute("PRAGMA schema_version")  # reads the file for the first time
     except sqlite3.OperationalError as error:
         connection.close()
         if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
             raise
-        # without a writer, a reader has to make the files -wal and -shm, and may not
+        # without a writer, a reader has to create the files -wal and -shm, and has no right to
         if Path(f"{path}-wal").exists():
             problem = "its -wal and -shm files are not for you to use; ask as the user that the gateway runs as"
             raise CannotRead(f"{path} cannot be read: {problem}") from error
@@ -191,11 +191,13 @@ def _json_value(value: str | float | None, kind: str) -> JsonValue:
             return value
 
 
-def _did_you_mean(name: str, known: Sequence[str], otherwise: str) -> str:
-    by_lower = {each.lower(): each for each in known}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
-    if near:
-        return f"did you mean {' or '.join(by_lower[each] for each in near)}?"
+def _advice(name: str, known: Sequence[str], otherwise: str) -> str:
+    """The most similar of the known names, or a list of them.
+
+    :param otherwise: the beginning of a sentence that lists them.
+    """
+    if similar := most_similar(name, known, 3):
+        return f"did you mean {' or '.join(similar)}?"
     if not known:
         return f"{otherwise} none yet"
     shown = ", ".join(sorted(known)[:8])

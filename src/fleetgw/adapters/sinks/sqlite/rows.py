@@ -1,4 +1,4 @@
-"""What of a record goes into which table."""
+"""Rows for the tables, from records."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from attrs import define, field
 
-from fleetgw.adapters.codec.datum import FIELD_NAMES, READERS
+from fleetgw.adapters.codec.datum import FIELD_NAMES, read_value
 from fleetgw.adapters.codec.enum_names import audience_names, status_name
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import VehicleConnectivity
@@ -22,20 +22,19 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from fleetgw.adapters.codec.datum import JsonValue
-    from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum
     from fleetgw.domain.records import Record
 
 CREDIBLE_AHEAD_MS = 3_600_000
-"""A vehicle's clock may be so far ahead of ours; a later time would stay the latest for ever, so ours is taken."""
+"""Most that a vehicle's clock may be ahead of ours. A later time is replaced by ours: it would stay the latest for ever."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 @define
 class Rows:
-    """The rows of one transaction. Cells of one table are one flat list: they are bound to one statement at a time.
+    """The rows of one transaction. The cells of a table are one flat list, as statements of many rows take them.
 
-    :ivar latest: the latest values among these records.
+    :ivar latest: the latest values of these records.
     """
 
     record: list[Cell] = field(factory=list)
@@ -48,7 +47,7 @@ class Rows:
     def add(self, record: Record, vehicle_id: int) -> None:
         """Add all rows of a record, or none when it raises.
 
-        :raises Exception: of any kind; no rows can be made of it.
+        :raises Exception: of any kind; the record has no rows.
         """
         content = record.content
         received_at_ms = record.received_at_ms
@@ -95,7 +94,7 @@ def _alert_cells(record: Record, content: VehicleAlerts, vehicle_id: int) -> lis
         if _is_credible(alert.started_at, received_at_ms):
             started_at_ms = _ms(alert.started_at)
             occurrence = alert.started_at.nanos % 1_000_000
-        else:  # nothing names the occurrence: only the same report again is the same
+        else:  # only a copy of the same report is the same occurrence
             started_at_ms = reported_at_ms
             occurrence = content_hash(record.txid, str(index), alert.SerializeToString())
         ended_at_ms = _any_ms(alert.ended_at) if alert.HasField("ended_at") else None
@@ -113,29 +112,21 @@ def _error_cells(record: Record, content: VehicleErrors, vehicle_id: int) -> lis
         if _is_credible(error.created_at, received_at_ms):
             created_at_ms = _ms(error.created_at)
             key = content_hash(error.body, tags)
-        else:  # as with alerts
+        else:  # as for alerts
             created_at_ms = reported_at_ms
             key = content_hash(error.body, tags, record.txid, str(index))
         cells += (vehicle_id, created_at_ms, received_at_ms, error.name, error.body, tags, key)
     return cells
 
 
-def _value(datum: Datum) -> JsonValue:
-    value = datum.value
-    case = value.WhichOneof("value")
-    if case is None or case == "invalid":
-        return None
-    if case == "tire_location_value":
-        return {member.name: held for member, held in value.tire_location_value.ListFields()}
-    return READERS[case](value)
-
-
 def _location(latitude: float, longitude: float) -> JsonValue:
     return {"latitude": json_number(latitude), "longitude": json_number(longitude)}
 
 
-read_signals = SignalReader(lambda key: FIELD_NAMES.get(key) or str(key), _value, json_number, _location).read
-"""The signals of a ``V`` record by field name; a key that the schema does not know is its number."""
+read_signals = SignalReader(
+    lambda key: FIELD_NAMES.get(key) or str(key), lambda datum: read_value(datum.value), json_number, _location
+).read
+"""The signals of a ``V`` record by field name; the name of an unknown field is its number."""
 
 
 def _text(value: object) -> str:

@@ -1,21 +1,11 @@
-"""The file's tables and views, their version, and how an older file becomes a newer one."""
+"""The tables and views of the file, as a sequence of migrations.
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from fleetgw.adapters.sinks.sqlite.content_hash import content_hash
-
-if TYPE_CHECKING:
-    import sqlite3
-
-APPLICATION_ID = 0x666C6777  # "flgw": tells our files from other programs'
-
-MIN_SQLITE = (3, 38)
-"""The first version with JSON functions always built in."""
+Each migration is written out in full, also where it repeats columns of an earlier one: files of every version exist, and a
+migration must never change with the next one.
+"""
 
 TABLES_BY_AGE = ("record", "alert", "error", "connectivity_event", "custom_record")
-"""The tables that retention cuts; each has ``id`` in order of arrival, and ``received_at_ms``."""
+"""The tables with retention; each has an ``id``, in order of arrival, and ``received_at_ms``."""
 
 _MOMENT = "strftime('%Y-%m-%dT%H:%M:%fZ', {} / 1000.0, 'unixepoch')"
 
@@ -223,56 +213,6 @@ ALTER TABLE new_custom_record RENAME TO custom_record;
 """  # noqa: S608  constants only
 
 MIGRATIONS = (_VERSION_1, _VERSION_2)
-"""Migration ``n`` (from 0) takes a file of version ``n`` to version ``n + 1``; what is published is never changed."""
+"""Migration ``n``, from 0, turns a file of version ``n`` into one of version ``n + 1``."""
 
 VERSION = len(MIGRATIONS)
-
-READABLE_FROM = 1
-"""The first version whose tables a reader understands as they are."""
-
-
-class ForeignFile(Exception):
-    """The file is not ours to write, or not any more. ``str()`` says why."""
-
-
-def check_version(connection: sqlite3.Connection) -> int:
-    """The version of an open file, 0 when it is empty.
-
-    :raises ForeignFile: another program's, or of a version that is not known here.
-    """
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    application_id: int = connection.execute("PRAGMA application_id").fetchone()[0]
-    if application_id != APPLICATION_ID and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise ForeignFile("it is a database of another program; name another file")
-    if version > VERSION:
-        raise ForeignFile(
-            f"it has version {version}, this fleetgw knows up to {VERSION}; upgrade fleetgw, or name another file"
-        )
-    return version
-
-
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring an open file up to date, in one transaction.
-
-    :raises ForeignFile: as ``check_version``.
-    """
-    if check_version(connection) == VERSION:
-        return
-    connection.create_function("content_hash", -1, content_hash, deterministic=True)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for script in MIGRATIONS[check_version(connection) :]:  # asked again: another process may have been first
-            for statement in _statements(script):
-                connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _statements(script: str) -> list[str]:
-    # executescript() would commit before each
-    return [statement for statement in script.split(";\n") if statement.strip()]

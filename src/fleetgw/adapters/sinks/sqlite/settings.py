@@ -1,4 +1,4 @@
-"""The section ``sqlite``, and the settings of the store that are made from it."""
+"""The section ``sqlite``, and the checked settings of the file."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Sqlite(Settings, frozen=True, kw_only=True):
 
 @frozen
 class StoreSettings:
-    """What of the configuration concerns the file.
+    """The settings of the file.
 
-    :ivar retention_days: how old a record may get; 0: any age.
-    :ivar max_size_mb: how much the file may hold, in 10^6 bytes; 0: any amount.
-    :ivar write_timeout_s: how long a record may take to be committed; also how long another program's lock is waited for.
+    :ivar retention_days: greatest age of a record; 0: no limit.
+    :ivar max_size_mb: greatest size of the contents, in 10^6 bytes; 0: no limit.
+    :ivar write_timeout_s: longest time until a record is committed; half of it may pass while another program has the lock.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class StoreSettings:
 
 
 def read_settings(context: SinkContext) -> StoreSettings:
-    """Every setting has a default: a sink without a section works.
+    """Read the section; every setting has a default.
 
     :raises ConfigurationError: a setting is unknown, of the wrong type or out of range.
     """

@@ -1,4 +1,4 @@
-"""The ``sqlite`` sink on the reactor: gathers what is dispatched while a commit is under way into the next one."""
+"""The ``sqlite`` sink: dispatches that come during a commit share the next one (group commit)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from fleetgw.adapters.sinks.sqlite.file_failures import FileFailure, failure_of
 from fleetgw.adapters.sinks.sqlite.settings import read_settings
 from fleetgw.adapters.sinks.sqlite.store import Store
-from fleetgw.adapters.sinks.sqlite.troubles import Trouble, trouble
 from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
@@ -32,28 +32,29 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CARE_INTERVAL_S = 1.0
-"""How often the sink looks whether ``latest`` is behind, so that it is right when vehicles fall silent."""
+LATEST_INTERVAL_S = 1.0
+"""Pause between checks whether ``latest`` is behind, so that it becomes current when no more records come."""
 
 TRIM_INTERVAL_S = 60.0
+"""Pause between two runs of retention."""
 
 PROBE_MAX_S = 1.0
-"""The longest pause between two tries to write to a file that could not be written."""
+"""Longest pause between two probes of a file that cannot be written."""
 
-GATHER_S = 0.002
-"""How long what waits waits on when a commit is done: its vehicles send their next records now, and each commit costs."""
+LINGER_S = 0.002
+"""Linger after a commit: vehicles with acknowledged records send their next ones now, and they can share the next commit."""
 
 COMMIT_BYTES = 16_000_000
-"""One commit begins with no more records than take so much memory: their rows take as much again."""
+"""Most memory of the records of one commit; their rows take as much again."""
 
 
 class SqliteSink(BaseSink):
-    """Writes records into one SQLite file. A receipt means: committed, and the disk has it.
+    """Writes records into one SQLite file. A receipt means that the record is committed and synced to disk.
 
     One job at a time runs on the sink's own thread; all state here belongs to the reactor's thread.
 
-    :param make_worker: makes the thread from its name, for tests.
-    :param connect: as ``sqlite3.connect``, for tests.
+    :param make_worker: makes the thread from its name; tests give their own.
+    :param connect: as ``sqlite3.connect``; tests give their own.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class SqliteSink(BaseSink):
     ) -> None:
         """Make the sink.
 
-        :raises ConfigurationError: a setting is not what it must be.
+        :raises ConfigurationError: a setting is wrong.
         """
         self._make_worker = make_worker
         self._settings = read_settings(context)
@@ -89,25 +90,25 @@ class SqliteSink(BaseSink):
         self._worker = self._make_worker(f"fleetgw-{self.name}")
         self.destination.not_ready(f"{self._path} is being opened")
         self._context.log.info("sqlite_registered", path=str(self._path), sqlite_version=sqlite3.sqlite_version)
-        self._run(self._store.open, self._looked)
-        self._later("care", CARE_INTERVAL_S, self._care)
+        self._run(self._store.open, self._probed)
+        self._later("latest", LATEST_INTERVAL_S, self._update_latest)
         self._trims = True
 
     def deliver(self, dispatch: Dispatch) -> None:
-        """Have records committed, together with all that is waiting when the thread is free."""
+        """Queue records for the next commit."""
         self._waiting.append(dispatch)
         self._next()
 
     def timed_out(self, dispatch: Dispatch) -> None:
-        """See ``BaseSink``. A commit that ends later is not heard: writing the records again does no harm."""
+        """See ``BaseSink``. A commit that ends later is ignored: to write the records again does no harm."""
         if dispatch in self._waiting:
             self._waiting.remove(dispatch)
         reason = f"{self._path}: nothing was committed within {self._settings.write_timeout_s:g} s"
-        self._stuck(Trouble("TIMEOUT", reason, reopen=False))
+        self._file_failed(FileFailure("TIMEOUT", reason, reopen=False))
         self.settle_rest(dispatch, Retryable(reason))
 
     def stopping(self) -> None:
-        """Commit what is waiting."""
+        """Commit the waiting records at once."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -115,12 +116,12 @@ class SqliteSink(BaseSink):
         self._next()
 
     def abandon(self) -> None:
-        """Stopping was cancelled: the thread commits nothing more."""
+        """Commit nothing more."""
         self._gave_up = True
         self._waiting, self._writing = [], []
 
     def close(self) -> Deferred[None] | None:
-        """Close the file, and let the thread end."""
+        """Close the file, then end the thread."""
         worker, closed = self._worker, Deferred[None]()
         if worker is None:
             return None
@@ -132,21 +133,21 @@ class SqliteSink(BaseSink):
     # One job at a time
 
     def _next(self) -> None:
-        """Give the thread what is most urgent, if it is idle."""
+        """Give the thread its next job, if it is idle."""
         if self._busy or self._worker is None:
             return
-        if self._trims and (self._wrote_last or not self._waiting):  # by turns, so that neither starves the other
+        if self._trims and (self._wrote_last or not self._waiting):  # in turn, so that neither starves the other
             self._wrote_last = False
-            # the wall clock, as records' times of receipt; as many rows as came in at least
+            # by the wall clock, as the times at which records were received
             self._run(partial(self._store.trim, time.time_ns() // 1_000_000), self._trimmed)
-        elif self._waiting and "gather" not in self._timers:
+        elif self._waiting and "linger" not in self._timers:
             self._wrote_last = True
-            self._writing = self._fitting()
+            self._writing = self._take_for_commit()
             records = [record for each in self._writing for record in each.batch]
             self._run(partial(self._store.write, records), self._wrote)
 
-    def _fitting(self) -> list[Dispatch]:
-        """Take of what waits as much as one commit may hold; at least one batch."""
+    def _take_for_commit(self) -> list[Dispatch]:
+        """Take the dispatches for the next commit, up to ``COMMIT_BYTES``; at least one."""
         size_bytes = count = 0
         for count, each in enumerate(self._waiting, 1):  # noqa: B007  how many fit
             size_bytes += sum([record.cost_bytes for record in each.batch])
@@ -155,55 +156,55 @@ class SqliteSink(BaseSink):
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
         return taken
 
-    def _run(self, job: Callable[[], T], done: Callable[[T | Trouble], None]) -> None:
-        """Run a job on the thread; ``done`` gets its result, or why there is none, on the reactor's."""
+    def _run(self, job: Callable[[], T], done: Callable[[T | FileFailure], None]) -> None:
+        """Run a job on the thread, then ``done`` with its result or failure on the reactor's thread."""
         if self._worker is not None:
             self._busy = True
             self._worker.do(partial(self._on_thread, job, done))
 
-    def _on_thread(self, job: Callable[[], T], done: Callable[[T | Trouble], None]) -> None:
-        result: T | Trouble
+    def _on_thread(self, job: Callable[[], T], done: Callable[[T | FileFailure], None]) -> None:
+        result: T | FileFailure
         try:
             result = job()
-        except Exception as error:  # of any kind: a job must not end the thread, and each has its word in trouble()
-            result = trouble(error, self._path)
+        except Exception as error:  # of any kind: a job must not end the thread
+            result = failure_of(error, self._path)
             if result.reopen:
                 self._store.abandon()
         self._context.reactor.callFromThread(self._finished, done, result)
 
-    def _finished(self, done: Callable[[T | Trouble], None], result: T | Trouble) -> None:
+    def _finished(self, done: Callable[[T | FileFailure], None], result: T | FileFailure) -> None:
         self._busy = False
         done(result)
         self._next()
 
-    def _wrote(self, result: list[Outcome] | Trouble) -> None:
+    def _wrote(self, result: list[Outcome] | FileFailure) -> None:
         writing, self._writing = self._writing, []
-        self._later("gather", GATHER_S, self._next)
-        if isinstance(result, Trouble):
-            self._stuck(result)
+        self._later("linger", LINGER_S, self._next)
+        if isinstance(result, FileFailure):
+            self._file_failed(result)
             outcome: Outcome = NotConnected(result.reason) if result.reopen else Retryable(result.reason)
             result = [outcome] * sum(len(each.batch) for each in writing)
         else:
-            self._works()
+            self._file_works()
         start = 0
         for each in writing:
             end = start + len(each.batch)
             self.settle_all(each, result[start:end])
             start = end
 
-    def _looked(self, result: Trouble | None) -> None:
-        if isinstance(result, Trouble):
-            self._stuck(result)
+    def _probed(self, result: FileFailure | None) -> None:
+        if isinstance(result, FileFailure):
+            self._file_failed(result)
         else:
-            self._works()
+            self._file_works()
 
-    def _folded(self, result: Trouble | None) -> None:
-        if isinstance(result, Trouble):
-            self._stuck(result)
+    def _latest_updated(self, result: FileFailure | None) -> None:
+        if isinstance(result, FileFailure):
+            self._file_failed(result)
 
-    def _trimmed(self, result: bool | Trouble) -> None:  # noqa: FBT001  a job's result
-        if isinstance(result, Trouble):
-            self._stuck(result)
+    def _trimmed(self, result: bool | FileFailure) -> None:  # noqa: FBT001  a job's result
+        if isinstance(result, FileFailure):
+            self._file_failed(result)
         if result is not True or self._stopped is not None:
             self._trims = False
             self._later("trim", TRIM_INTERVAL_S, self._trim)
@@ -218,10 +219,10 @@ class SqliteSink(BaseSink):
         del self._timers[name]
         call()
 
-    def _care(self) -> None:
-        if not self._busy and self._store.owes_latest:
-            self._run(self._store.fold, self._folded)
-        self._later("care", CARE_INTERVAL_S, self._care)
+    def _update_latest(self) -> None:
+        if not self._busy and self._store.latest_is_behind:
+            self._run(self._store.update_latest, self._latest_updated)
+        self._later("latest", LATEST_INTERVAL_S, self._update_latest)
 
     def _trim(self) -> None:
         self._trims = True
@@ -232,16 +233,16 @@ class SqliteSink(BaseSink):
             if self._busy:
                 self._later("probe", self._backoff.initial_s, self._probe)
             else:
-                self._run(self._store.probe, self._looked)
+                self._run(self._store.probe, self._probed)
 
     # The state of the file
 
-    def _works(self) -> None:
+    def _file_works(self) -> None:
         self._backoff.succeeded()
         self.destination.ready()
 
-    def _stuck(self, found: Trouble) -> None:
-        self._failures.add(found.kind, found.reason)
-        self.destination.not_ready(found.reason)
+    def _file_failed(self, failure: FileFailure) -> None:
+        self._failures.add(failure.kind, failure.reason)
+        self.destination.not_ready(failure.reason)
         if self._stopped is None:
             self._later("probe", self._backoff.failed(self._random.random()), self._probe)

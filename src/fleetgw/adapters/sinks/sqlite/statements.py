@@ -1,7 +1,7 @@
-"""How rows go in: many rows in one statement.
+"""INSERT statements of many rows, and the SQL of the table ``latest``.
 
-Python lets go of its lock at every step of a statement. A step per row next to a busy reactor means waiting for the lock
-once per row, up to 5 ms each; a statement of some hundred rows is one step.
+Python releases its lock (GIL) at every step of a statement. With a step for each row, the writer would wait for a busy
+reactor once a row, up to 5 ms each; a statement of some hundred rows is one step.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from fleetgw.adapters.sinks.sqlite.latest import Cell
 
 _ROWS_AT_ONCE = (256, 32, 4, 1)
-"""Few different statements, so that each stays prepared."""
+"""Numbers of rows in a statement: few, so that each statement stays prepared."""
 
 STATEMENT_BYTES = 2_000_000
-"""With more text, fewer rows go into a statement: Python keeps its lock while it copies the cells, some 0.5 ms per MB."""
+"""Most text in a statement of several rows: Python holds its lock while it copies the cells, some 0.5 ms a megabyte."""
 
 
 @frozen
 class Insert:
     """An INSERT into one table.
 
-    :ivar on_conflict: what happens to a row that is already there: a record that the vehicle has sent again.
+    :ivar on_conflict: the clause for a row that exists, as a vehicle may send a record again.
     """
 
     table: str
@@ -71,7 +71,10 @@ def _sql(statement: Insert, rows: int) -> str:
 
 
 def insert(connection: sqlite3.Connection, statement: Insert, cells: Sequence[Cell]) -> None:
-    """Insert rows, given as the cells of all of them in one sequence."""
+    """Insert rows.
+
+    :param cells: of all rows, one row after the other.
+    """
     width = len(statement.columns)
     start, left = 0, len(cells) // width
     while left:
@@ -84,7 +87,7 @@ def insert(connection: sqlite3.Connection, statement: Insert, cells: Sequence[Ce
         start, left = start + rows * width, left - rows
 
 
-_CATCH_UP = f"""
+_REBUILD = f"""
 INSERT INTO latest (vehicle_id, field, created_at_ms, value, type)
 SELECT vehicle_id, key, max(created_at_ms), value, type
 FROM record, json_each(signals)
@@ -95,25 +98,25 @@ ON CONFLICT {LATEST.on_conflict}
 """  # noqa: S608  constants only
 
 
-def show_all(connection: sqlite3.Connection) -> None:
-    """Bring ``latest`` up to date from the file itself, whoever has written the records; within a transaction."""
-    connection.execute(_CATCH_UP)
-    all_are_shown(connection)
+def rebuild_latest(connection: sqlite3.Connection) -> None:
+    """Update ``latest`` from the records in the file, of any process; to be called within a transaction."""
+    connection.execute(_REBUILD)
+    mark_latest_current(connection)
 
 
-def all_are_shown(connection: sqlite3.Connection) -> None:
-    """Note that ``latest`` shows every record there is; within the transaction that has seen to it."""
+def mark_latest_current(connection: sqlite3.Connection) -> None:
+    """Note that ``latest`` includes every record; to be called within the transaction that has updated it."""
     connection.execute("UPDATE progress SET latest_through = (SELECT coalesce(max(id), 0) FROM record)")
 
 
-def catch_up(connection: sqlite3.Connection) -> None:
-    """Do for ``latest`` what the last run was not left the time for."""
+def update_latest_if_behind(connection: sqlite3.Connection) -> None:
+    """Update ``latest`` if the last run ended before it could."""
     owes = "SELECT (SELECT coalesce(max(id), 0) FROM record) > (SELECT latest_through FROM progress)"
     if not connection.execute(owes).fetchone()[0]:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        show_all(connection)
+        rebuild_latest(connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

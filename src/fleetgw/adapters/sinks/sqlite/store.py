@@ -1,4 +1,4 @@
-"""The open file. Everything here blocks, and runs on the sink's own thread."""
+"""The open file. Everything here blocks, and runs on the sink's thread."""
 
 from __future__ import annotations
 
@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from fleetgw.adapters.sinks.sqlite.file_failures import FileReplaced, is_fault_of_record
+from fleetgw.adapters.sinks.sqlite.file_version import MIN_SQLITE, ForeignFile, migrate
 from fleetgw.adapters.sinks.sqlite.latest import LatestSignals
 from fleetgw.adapters.sinks.sqlite.rows import Rows
-from fleetgw.adapters.sinks.sqlite.schema import MIN_SQLITE, TABLES_BY_AGE, ForeignFile, migrate
-from fleetgw.adapters.sinks.sqlite.statements import INSERTS, LATEST, all_are_shown, catch_up, insert, show_all
-from fleetgw.adapters.sinks.sqlite.troubles import FileReplaced, is_records_own
+from fleetgw.adapters.sinks.sqlite.schema import TABLES_BY_AGE
+from fleetgw.adapters.sinks.sqlite.statements import (
+    INSERTS,
+    LATEST,
+    insert,
+    mark_latest_current,
+    rebuild_latest,
+    update_latest_if_behind,
+)
 from fleetgw.domain.errors import Rejected
 from fleetgw.domain.ports import RECEIPT, Outcome
 
@@ -26,29 +34,29 @@ if TYPE_CHECKING:
     from fleetgw.adapters.sinks.sqlite.settings import StoreSettings
     from fleetgw.domain.records import Record
 
-LATEST_EVERY_S = 1.0
-"""``latest`` is brought up to date at most so often: once a second costs far less than once a record."""
+LATEST_INTERVAL_S = 1.0
+"""Shortest time between updates of ``latest``, which cost far less once a second than once a record."""
 
 CHECKPOINT_PAGES = 4000
-"""The write-ahead log is folded into the file about every 16 MB: fewer, larger steps than SQLite's default of 4 MB."""
+"""Pages after which the write-ahead log is written into the file: 16 MB, where SQLite's default is 4 MB."""
 
 TRIM_ROWS = 2000
-"""Rows that one step of retention deletes from a table: some milliseconds between two batches."""
+"""Rows that one step of retention deletes from a table: it takes some milliseconds between two batches."""
 
 _PRIVATE = 0o600
 _REASON_CHARACTERS = 300
-_LOCK_SLICE_S = 0.1
+_LOCK_WAIT_S = 0.1
 _DAY_MS = 86_400_000
 _MB = 1_000_000
 
 
 @define
 class Store:
-    """One file, opened when first needed and again whenever it has become useless.
+    """One file, opened when first needed, and again after an error that requires it.
 
     Methods raise ``sqlite3.Error``, ``OSError``, ``ForeignFile`` and ``FileReplaced``; nothing is written then.
 
-    :ivar given_up: asked while another program's lock is waited for.
+    :ivar given_up: tells whether to stop waiting for another program's lock.
     """
 
     settings: StoreSettings
@@ -57,19 +65,19 @@ class Store:
     _connection: sqlite3.Connection | None = None
     _identity: tuple[int, int] = (0, 0)
     _vehicle_ids: dict[str, int] = field(factory=dict)
-    _unfolded: LatestSignals = field(factory=LatestSignals)
-    _folded_at_s: float = 0.0
-    _others_seen: int | None = None  # what of other processes' commits ``latest`` shows; None: not known
+    _new_latest: LatestSignals = field(factory=LatestSignals)
+    _latest_at_s: float = 0.0
+    _commits_seen: int | None = None  # other processes' commits that ``latest`` includes; None: unknown
 
     def open(self) -> None:
-        """Open the file, make or migrate it where needed, bring ``latest`` up to date; nothing if it is open."""
+        """Open the file unless it is open: create or migrate it where needed, and update ``latest``."""
         if self._connection is not None:
             return
         if sqlite3.sqlite_version_info < MIN_SQLITE:
             raise ForeignFile(f"Python comes with SQLite {sqlite3.sqlite_version}, 3.38 or later is needed")
         _make_private(self.settings.path)
         connection = self.connect(
-            self.settings.path, timeout=_LOCK_SLICE_S, isolation_level=None, check_same_thread=False, cached_statements=256
+            self.settings.path, timeout=_LOCK_WAIT_S, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -80,81 +88,81 @@ class Store:
             connection.execute("PRAGMA secure_delete = OFF")
             migrate(connection)
             self._identity = _identity(self.settings.path)
-            self._others_seen = _commits_of_others(connection)
-            catch_up(connection)
+            self._commits_seen = _commits_of_others(connection)
+            update_latest_if_behind(connection)
         except BaseException:
             connection.close()
             raise
         self._connection = connection
 
     def close(self) -> None:
-        """Bring ``latest`` up to date and close the file; what cannot be done any more is done at the next opening."""
+        """Update ``latest``, or leave that to the next opening if it fails, and close the file."""
         if self._connection is None:
             return
         with suppress(sqlite3.Error, OSError, FileReplaced):
-            self.fold()
+            self.update_latest()
         self.abandon()
 
     def abandon(self) -> None:
-        """Close without a further word: the file is of no more use."""
+        """Close the file without any further access to it."""
         connection, self._connection = self._connection, None
         self._vehicle_ids.clear()
-        self._unfolded.clear()
+        self._new_latest.clear()
         if connection is not None:
             connection.close()
 
     def probe(self) -> None:
-        """See whether the file can be written, by writing."""
+        """Test whether the file can be written, by a write that changes nothing."""
         self._in_transaction(lambda connection: connection.execute("UPDATE progress SET latest_through = latest_through"))
 
     def write(self, records: Sequence[Record]) -> list[Outcome]:
-        """Write records in one transaction and have it on the disk.
+        """Write records in one transaction, synced to disk.
 
-        :return: one outcome per record: a receipt, or ``Rejected`` for one that cannot be written whatever happens.
+        :return: one outcome per record: a receipt, or ``Rejected`` for a record that can never be written.
         """
         self.open()
         rows = Rows()
         outcomes: list[Outcome] = [RECEIPT] * len(records)
-        folds = bool(self._unfolded) and time.monotonic() - self._folded_at_s >= LATEST_EVERY_S
+        updates_latest = bool(self._new_latest) and time.monotonic() - self._latest_at_s >= LATEST_INTERVAL_S
 
-        def all_together(connection: sqlite3.Connection) -> None:
-            if folds:
-                self._fold(connection)
-            vehicle_ids = self._identify(connection, {record.vehicle.vin for record in records})
+        def write_all(connection: sqlite3.Connection) -> None:
+            if updates_latest:
+                self._update_latest(connection)
+            vehicle_ids = self._ids_of(connection, {record.vehicle.vin for record in records})
             for index, record in enumerate(records):
                 try:
                     rows.add(record, vehicle_ids[record.vehicle.vin])
                 except (sqlite3.Error, MemoryError):
                     raise
-                except Exception as error:  # whatever a strange record does, it does it to itself alone
+                except Exception as error:  # of any kind: a malformed record must not fail the others
                     outcomes[index] = _rejection(error)
             _insert(connection, rows)
 
         try:
-            self._in_transaction(all_together)
+            self._in_transaction(write_all)
         except Exception as error:
-            if not is_records_own(error):
+            if not is_fault_of_record(error):
                 raise
             return self._write_one_by_one(records)
-        if folds:
-            self._unfolded.clear()
-        self._unfolded.merge(rows.latest)
+        if updates_latest:
+            self._new_latest.clear()
+        self._new_latest.merge(rows.latest)
         return outcomes
 
     def _write_one_by_one(self, records: Sequence[Record]) -> list[Outcome]:
-        """Find the records that cannot be written; still one transaction."""
+        """Write each record in a savepoint of its own, to find those that cannot be written; still one transaction."""
         outcomes: list[Outcome] = []
         written: list[Rows] = []
 
-        def each_alone(connection: sqlite3.Connection) -> None:
+        def write_each(connection: sqlite3.Connection) -> None:
             for record in records:
                 connection.execute("SAVEPOINT one")
                 rows = Rows()
                 try:
-                    rows.add(record, self._identify(connection, {record.vin})[record.vin])
+                    rows.add(record, self._ids_of(connection, {record.vin})[record.vin])
                     _insert(connection, rows)
                 except Exception as error:
-                    if not is_records_own(error):
+                    if not is_fault_of_record(error):
                         raise
                     connection.execute("ROLLBACK TO one")
                     self._vehicle_ids.clear()
@@ -164,34 +172,34 @@ class Store:
                     written.append(rows)
                 connection.execute("RELEASE one")
 
-        self._in_transaction(each_alone)
+        self._in_transaction(write_each)
         for rows in written:
-            self._unfolded.merge(rows.latest)
+            self._new_latest.merge(rows.latest)
         return outcomes
 
     @property
-    def owes_latest(self) -> bool:
-        """Whether there are records that ``latest`` does not show yet."""
-        return bool(self._unfolded)
+    def latest_is_behind(self) -> bool:
+        """Whether there are records that ``latest`` does not include yet."""
+        return bool(self._new_latest)
 
-    def fold(self) -> None:
-        """Bring ``latest`` up to date."""
-        if self._unfolded:
-            self._in_transaction(self._fold)
-            self._unfolded.clear()
+    def update_latest(self) -> None:
+        """Update the table ``latest``."""
+        if self._new_latest:
+            self._in_transaction(self._update_latest)
+            self._new_latest.clear()
 
-    def _fold(self, connection: sqlite3.Connection) -> None:
+    def _update_latest(self, connection: sqlite3.Connection) -> None:
         others = _commits_of_others(connection)
-        if others == self._others_seen:
-            insert(connection, LATEST, self._unfolded.cells())
-            all_are_shown(connection)
-        else:  # another process writes too, and may die before it shows what it has written
-            show_all(connection)
-            self._others_seen = others
-        self._folded_at_s = time.monotonic()
+        if others == self._commits_seen:
+            insert(connection, LATEST, self._new_latest.cells())
+            mark_latest_current(connection)
+        else:  # another process writes too, and may end before it updates ``latest``
+            rebuild_latest(connection)
+            self._commits_seen = others
+        self._latest_at_s = time.monotonic()
 
     def trim(self, now_ms: int, row_limit: int = TRIM_ROWS) -> bool:
-        """Delete some of what is too old or too much, the oldest first; whether there is more to delete.
+        """Delete some of the records that are too old or too many, oldest first; returns whether there are more.
 
         :param now_ms: epoch milliseconds.
         """
@@ -206,7 +214,7 @@ class Store:
         def delete(connection: sqlite3.Connection) -> None:
             nonlocal deleted
             for table in TABLES_BY_AGE:
-                # the newest row stays, so that ids only ever grow
+                # the newest row stays, so that ids always grow
                 deleted += connection.execute(
                     f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} ORDER BY id LIMIT ?)"  # noqa: S608  constants
                     f" AND received_at_ms < ? AND id < (SELECT max(id) FROM {table})",
@@ -232,8 +240,8 @@ class Store:
                 cutoffs.append(oldest_ms + max(1000, (now_ms - oldest_ms) // 50))
         return max(cutoffs, default=None)
 
-    def _identify(self, connection: sqlite3.Connection, vins: set[str]) -> Mapping[str, int]:
-        """Ids of vehicles, which are made where there are none: two steps for all of them, as for rows in statements.py."""
+    def _ids_of(self, connection: sqlite3.Connection, vins: set[str]) -> Mapping[str, int]:
+        """Ids of vehicles, new ones included: two steps for all of them, see ``statements``."""
         new = vins - self._vehicle_ids.keys()
         if new:
             names = json.dumps(sorted(new), ensure_ascii=False)
@@ -251,8 +259,8 @@ class Store:
             work(connection)
             connection.execute("COMMIT")
         except BaseException:
-            self._vehicle_ids.clear()  # some may have been of vehicles that are not in the file now
-            self._others_seen = None
+            self._vehicle_ids.clear()  # some may be of vehicles whose insertion was rolled back
+            self._commits_seen = None
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
@@ -260,8 +268,8 @@ class Store:
             raise FileReplaced
 
     def _begin(self, connection: sqlite3.Connection) -> None:
-        """Take the write lock; where another program has it, wait for it in slices."""
-        # half of the time that a record has: it is told that the lock was the reason, not the time
+        """Take the write lock; while another program has it, try again in short waits."""
+        # half of the timeout, so that records fail with the lock as the reason, not the timeout
         deadline_s = time.monotonic() + self.settings.write_timeout_s / 2
         while True:
             try:
@@ -286,11 +294,11 @@ def _rejection(error: Exception) -> Rejected:
 
 
 def _make_private(path: Path) -> None:
-    """Make a file that does not exist yet, for its owner alone whatever the umask; -wal and -shm get the file's mode.
+    """Create a missing file for its owner alone, whatever the umask; SQLite gives -wal and -shm the same mode.
 
-    A file that exists keeps its mode: an operator may have let others read it.
+    An existing file keeps its mode: an operator may have let others read it.
     """
-    with suppress(OSError):  # which the opening meets too, and says better
+    with suppress(OSError):  # opening the file meets the same error, with a better message
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE)
         try:
             os.fchmod(descriptor, _PRIVATE)
@@ -307,7 +315,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _commits_of_others(connection: sqlite3.Connection) -> int:
-    """A number that changes whenever another connection has changed the file."""
+    """A number that changes with every commit of another connection."""
     return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
