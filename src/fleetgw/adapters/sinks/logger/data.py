@@ -1,4 +1,4 @@
-"""The decoded data of a record, as the ``logger`` sink writes them."""
+"""The decoded data of a record, in the form of the ``logger`` sink."""
 
 from collections.abc import Mapping
 
@@ -46,7 +46,7 @@ _TYPE_NAMES = {
     "shift_state_value": "shiftStateValue",
     "string_value": "stringValue",
 }
-"""Names in verbose lines of the cases of ``Value`` whose name is not the field's name without ``_value``."""
+"""Names, in verbose lines, of the cases of ``Value`` that are not the case in camel case without ``_value``."""
 
 
 def _tires(members: Mapping[str, str]) -> Reader:
@@ -77,7 +77,7 @@ def _readers(tires: Mapping[str, str], *, verbose: bool) -> dict[str, Reader]:
 class RecordData:
     """Reads the data of records.
 
-    :param log: takes the events about signals that cannot be read.
+    :param log: for events about signals that cannot be read.
     :param verbose: wrap each signal's value in an object that names its type, as in ``{"stringValue": "on"}``.
     """
 
@@ -87,7 +87,7 @@ class RecordData:
         self._semi_readers = _readers(_SEMI_TIRES, verbose=verbose)
 
     def of(self, record: Record) -> object:
-        """The data as JSON values; for a custom type its name and its size."""
+        """The data as JSON values; for a custom record type its name and the size of the payload."""
         match record.content:
             case Payload() as payload:
                 return self._signals(payload, record.vin)
@@ -101,7 +101,7 @@ class RecordData:
                 return {"Type": record.record_type, "SizeBytes": len(record.payload)}
 
     def _signals(self, payload: Payload, vin: str) -> dict[str, JsonValue]:
-        # The fourth character tells a semi, whose axles have names of their own.
+        # The fourth character identifies a semi, whose axles have other names.
         readers = self._semi_readers if vin[3:4] == "T" else self._readers
         data: dict[str, JsonValue] = {
             "Vin": payload.vin,
@@ -112,7 +112,7 @@ class RecordData:
         for datum in payload.data:
             value = datum.value
             case = value.WhichOneof("value")
-            # The Go server, too, gives all signals that the schema does not know the empty name.
+            # As in the Go server, the name of every unknown signal is empty.
             name = FIELD_NAMES.get(datum.key, "")
             if case is not None:
                 data[name] = readers[case](value)
@@ -120,7 +120,7 @@ class RecordData:
                 unknown.add(name)
             else:
                 not_set += 1
-        # One line per record, where the Go server writes one per signal: a record may hold half a million of them.
+        # One line per record, where the Go server writes one per signal: a record may have half a million of them.
         if unknown:
             self._log.info("unknown_payload_value_data_type", vin=vin, names=sorted(unknown))
         if not_set:

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 
 class LoggerSink(BaseSink):
-    """Writes the log line ``record_payload`` per record: ``vin``, ``metadata`` and ``data``, the decoded record.
+    """Writes a log line ``record_payload`` for each record, with ``vin``, ``metadata`` and ``data``, the decoded record.
 
-    A record counts as delivered once it is written, or when the log level leaves such lines out. Settings: ``verbose``
-    (bool): see ``RecordData``.
+    A record is delivered once its line is written, or when the log level excludes such lines.
     """
 
     takes_any_type = True
@@ -27,7 +26,7 @@ class LoggerSink(BaseSink):
     def __init__(self, context: SinkContext) -> None:
         """Make the sink.
 
-        :raises ConfigurationError: ``verbose`` is no bool.
+        :raises ConfigurationError: a setting is wrong.
         """
         super().__init__(context)
         verbose = typed(Logger, context.settings, context.name).verbose
@@ -35,7 +34,7 @@ class LoggerSink(BaseSink):
         self._data = RecordData(context.log, verbose=verbose)
 
     def deliver(self, dispatch: Dispatch) -> None:
-        """Write one line per record; the outcomes are there at once."""
+        """Write one line per record; the outcomes are known at once."""
         if self._log.info_enabled:
             for record in dispatch.batch:
                 self._log.info("record_payload", vin=record.vin, metadata=record.metadata(), data=self._data.of(record))

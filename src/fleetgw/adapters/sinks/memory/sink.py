@@ -1,4 +1,4 @@
-"""The ``memory`` sink: keeps records, and does as it is told. For tests and for trying things out."""
+"""The ``memory`` sink: keeps records in memory, and simulates faults on request. For tests and trials."""
 
 from __future__ import annotations
 
@@ -29,13 +29,12 @@ _TIMED_OUT = Retryable("the memory sink was not released in time")
 
 
 class MemorySink(BaseSink):
-    """Confirms at once everything that it keeps, until a test says otherwise.
+    """Keeps records and confirms them at once, unless a test holds or rejects them, or makes the destination go away.
 
-    Settings: ``capacity``, how many delivered records it keeps (the oldest go first) and how many it may hold;
-    ``timeout_s``, how long it may hold one.
+    It keeps the latest ``capacity`` records. ``hold`` leaves at most as many unconfirmed, each for ``timeout_s`` at most.
 
     :ivar received: delivered records, oldest first.
-    :ivar verdict: asked about every record; an error that it returns becomes the record's outcome.
+    :ivar verdict: called with every record; an error that it returns becomes the record's outcome.
     """
 
     def __init__(self, context: SinkContext) -> None:
@@ -53,35 +52,35 @@ class MemorySink(BaseSink):
         self._holds = False
 
     def open(self) -> None:
-        """Ready unless a test has said that it is away."""
+        """Be ready, unless ``go_away`` was called before."""
         if self._away is None:
             self.destination.ready()
 
     def deliver(self, dispatch: Dispatch) -> None:
-        """Keep records, or hold them, or refuse them: as told."""
+        """Keep, hold or refuse records."""
         if not self._holds:
             self._conclude(dispatch)
         elif sum(len(each.batch) for each in self._under_way) > self._capacity:
             self._fail(dispatch, _FULL)
 
     def timed_out(self, dispatch: Dispatch) -> None:
-        """It was held for too long."""
+        """Fail records that were held for too long."""
         self._fail(dispatch, _TIMED_OUT)
 
-    # What a test tells it
+    # For a test to call
 
     def hold(self) -> None:
-        """Leave records unconfirmed from now on."""
+        """Leave records unconfirmed until ``release``."""
         self._holds = True
 
     def release(self) -> None:
-        """Confirm what is held, in order, and hold no more."""
+        """Confirm the held records, in order, and hold no more."""
         self._holds = False
         for dispatch in [*self._under_way]:
             self._conclude(dispatch)
 
     def go_away(self, reason: str = "gone away") -> None:
-        """Behave as a sink whose destination cannot be reached; what is held fails."""
+        """Behave as a sink whose destination cannot be reached; held records fail."""
         self._away = NotConnected(reason)
         self.destination.not_ready(reason)
         for dispatch in [*self._under_way]:

@@ -1,4 +1,4 @@
-"""Can the ``zmq`` section work?"""
+"""Checks of the section ``zmq``."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _Z85_KEY = re.compile(r"[0-9A-Za-z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")  # https://rf
 
 
 def check_zmq(zmq: Zmq, check: SettingsCheck) -> None:
-    """The address is one to bind to; the files of keys hold keys."""
+    """Check that the address can be bound, and that the key files have keys."""
     if not re.fullmatch(r"(tcp|ipc|inproc|tipc|pgm|epgm|ws|wss|vmci|norm)://.+", zmq.addr):
         what = f"is {quoted([zmq.addr])}" if zmq.addr else "is missing"
         check.refuse("addr", what, 'must be an address to bind to, such as "tcp://127.0.0.1:5284"')
@@ -43,7 +43,7 @@ def _is_key(value: object) -> bool:
 
 
 def _read_json(file: Path, key: str, fix: str, check: SettingsCheck) -> object:
-    """The value in a JSON file; None, and a problem, when there is none."""
+    """The value in a JSON file; None, with a problem reported, when it cannot be read."""
     try:
         value: object = json.loads(read_regular_file(file).decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -52,7 +52,7 @@ def _read_json(file: Path, key: str, fix: str, check: SettingsCheck) -> object:
     except json.JSONDecodeError as error:
         check.refuse(key, f"{file} is not JSON (line {error.lineno})", fix)
         return None
-    except (ValueError, RecursionError):  # a number of thousands of digits, a list in a list in a list
+    except (ValueError, RecursionError):  # a number of thousands of digits, or too deep nesting
         check.refuse(key, f"{file} is JSON of another kind", fix)
         return None
     return value if value is not None else {}

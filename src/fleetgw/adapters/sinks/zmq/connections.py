@@ -1,48 +1,47 @@
-"""Which subscribers read too slowly, and cutting them: the library does neither."""
+"""Finds and disconnects subscribers that read too slowly, which the library does not do."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-import struct
-import termios
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import zmq
 
+from fleetgw.adapters.sinks.support.send_queue import unacknowledged_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
-"""What of the socket's monitor is needed here."""
+"""The events of the socket's monitor that this module needs."""
 
 
 class Connections:
-    """The connections to a bound socket, by the library's own descriptors."""
+    """The connections to a bound socket, by the library's descriptors."""
 
     def __init__(self) -> None:
         self._descriptors: set[int] = set()
 
-    def hear(self, event: Mapping[str, object]) -> None:
-        """Take an event of the socket's monitor."""
+    def note(self, event: Mapping[str, object]) -> None:
+        """Note an event of the socket's monitor."""
         if event["event"] == zmq.EVENT_ACCEPTED:
             self._descriptors.add(int(event["value"]))  # type: ignore[call-overload]  # a descriptor, for these events
         elif event["event"] == zmq.EVENT_DISCONNECTED:
             self._descriptors.discard(int(event["value"]))  # type: ignore[call-overload]  # as above
 
-    def cut_slowest(self, endpoint: str) -> int:
-        """Cut those for which most is waiting to be read; how many.
+    def disconnect_slowest(self, endpoint: str) -> int:
+        """Disconnect the subscribers with most unread bytes; returns their number.
 
-        The library drops what it holds for one that is cut; it connects again by itself.
+        The library then drops the records that it holds for them. They connect again by themselves.
         """
         with ExitStack() as stack:
             waiting = []
             for descriptor in self._descriptors:
                 connection = _connection(descriptor, endpoint)
                 if connection is not None:
-                    waiting.append((_unread_bytes(stack.enter_context(connection)), connection))
+                    waiting.append((unacknowledged_bytes(stack.enter_context(connection)) or 0, connection))
             most_bytes = max([unread_bytes for unread_bytes, _ in waiting], default=0)
             slow = [connection for unread_bytes, connection in waiting if unread_bytes and unread_bytes >= most_bytes // 2]
             for connection in slow:
@@ -51,7 +50,7 @@ class Connections:
 
 
 def _connection(descriptor: int, endpoint: str) -> socket.socket | None:
-    """A descriptor of our own for a connection to ``endpoint``; None when that is gone and its number another's by now."""
+    """A duplicate of the descriptor of a connection to ``endpoint``; None if the number belongs to another socket by now."""
     with ExitStack() as stack, suppress(OSError):
         own = os.dup(descriptor)
         stack.callback(os.close, own)
@@ -73,12 +72,3 @@ def _end(name: object) -> str:
             return f"//@{name[1:].decode(errors='replace')}"
         case _:
             return f"//{name}"
-
-
-def _unread_bytes(connection: socket.socket) -> int:
-    """What the subscriber's side has not taken from the kernel yet."""
-    try:
-        answer = fcntl.ioctl(connection, termios.TIOCOUTQ, struct.pack("i", 0))
-    except OSError:
-        return 0
-    return int(struct.unpack("i", answer)[0])

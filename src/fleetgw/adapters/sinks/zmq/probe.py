@@ -1,4 +1,4 @@
-"""What ``fleetgw doctor`` says of the ZMQ socket. Everything here blocks."""
+"""The findings of ``fleetgw doctor`` about the ZMQ socket. Everything here blocks."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _EVERY_INTERFACE = {"*", "0.0.0.0", "[::]"}  # noqa: S104  compared with, not bo
 
 
 def zmq_probe(context: SinkContext) -> IDiagnosable:
-    """Make what looks at the socket."""
+    """Make the probe of the socket."""
     return BlockingProbe(lambda: look(context), context.reactor)
 
 
 def look(context: SinkContext) -> Iterator[Finding]:
-    """The library, the keys, the address: it is bound for a moment."""
+    """Check the library, the keys, and the address, which is bound for a moment."""
     settings = read_settings(context.name, context.settings)
     yield good(f"libzmq {zmq.zmq_version()}, PUB")
     yield _keys(settings.curve, settings.addr)

@@ -42,9 +42,9 @@ class Zmq(Settings, frozen=True, kw_only=True):
 
 @frozen
 class CurveKeys:
-    """CURVE (https://rfc.zeromq.org/spec/26): our own pair of keys, z85, and the clients let in.
+    """CURVE (https://rfc.zeromq.org/spec/26): our key pair, z85, and the keys of the clients.
 
-    :ivar allowed: public keys of clients; None lets in all who know ours.
+    :ivar allowed: public keys of clients; None admits every client that knows our public key.
     """
 
     public: bytes
@@ -54,9 +54,9 @@ class CurveKeys:
 
 @frozen
 class ZmqSettings:
-    """What the sink goes by.
+    """The checked settings.
 
-    :ivar curve: None for sockets in the clear.
+    :ivar curve: None for a socket without encryption.
     :ivar high_water_mark: records kept for a slow subscriber.
     :ivar high_water_bytes: bytes of records kept for all slow subscribers together.
     """
@@ -69,9 +69,9 @@ class ZmqSettings:
 
     @property
     def needs_ipv6(self) -> bool:
-        """Whether the socket is to be one of IPv6: for such addresses, and for every interface, IPv4's included.
+        """Whether the socket must support IPv6: for IPv6 addresses, and for ``*``, which includes IPv4.
 
-        libzmq takes one of IPv4 for ``*`` where this machine has no IPv6.
+        libzmq uses IPv4 for ``*`` on machines without IPv6.
         """
         return self.addr.startswith(("tcp://[", "tcp://*:"))
 
@@ -80,7 +80,7 @@ def read_settings(name: str, settings: Mapping[str, object]) -> ZmqSettings:
     """Read the section and its files.
 
     :param name: of the section, for errors.
-    :raises ConfigurationError: there is no address, or a file holds no keys.
+    :raises ConfigurationError: there is no address, or a file without keys.
     """
     section = typed(Zmq, settings, name)
     if not section.addr:

@@ -1,4 +1,4 @@
-"""The ``zmq`` sink: a PUB socket on the reactor's thread; sending never blocks."""
+"""The ``zmq`` sink: a PUB socket on the reactor's thread, with sends that never block."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ SUBSCRIBER_FULL_TOTAL = Metric(
     Kind.COUNTER,
     "Times that a subscriber had high_water_mark records waiting, or was cut beyond high_water_bytes: it missed some.",
 )
-"""The library tells when a subscriber begins to miss records, not how many it misses."""
+"""The library reports that a subscriber begins to miss records, not how many it misses."""
 
-TEND_INTERVAL_S = 0.1
-"""How long a client may wait to be let in, and an event to be logged."""
+POLL_INTERVAL_S = 0.1
+"""Longest wait of a client for its admission, and of an event for its log line."""
 
 PATIENCE_S = 0.5
-"""Once ``high_water_bytes`` are held, subscribers have so long to halve them before the slow ones are cut."""
+"""Time for slow subscribers to read half of ``high_water_bytes``, once these are held; then they are disconnected."""
 
 LINGER_MS = 500
-"""How long what subscribers have not fetched yet may keep the socket when stopping."""
+"""Longest wait at the end for subscribers to read what was sent."""
 
 _NO_ROOM = Retryable("subscribers that read too slowly make the library hold high_water_bytes")
 
@@ -53,10 +53,8 @@ _NO_ROOM = Retryable("subscribers that read too slowly make the library hold hig
 class ZmqSink(BaseSink):
     """Sends two frames per record: the topic ``<namespace>_<record type>``, and the payload.
 
-    Delivered means that the socket has taken the record: a client that subscribes later, or reads too slowly, misses it.
+    A record is delivered when the socket has taken it: a client that subscribes later, or reads too slowly, misses it.
     """
-
-    takes_any_type = True  # it logs the record types that it rejects
 
     def __init__(self, context: SinkContext) -> None:
         super().__init__(context)
@@ -80,8 +78,8 @@ class ZmqSink(BaseSink):
         self._admission: Admission | None = None
         self._endpoint = ""
         self._unbound = False
-        self._tending = LoopingCall(self._tend)
-        self._tending.clock = context.reactor
+        self._polling = LoopingCall(self._poll)
+        self._polling.clock = context.reactor
 
     def open(self) -> None:
         """Bind the socket.
@@ -93,7 +91,7 @@ class ZmqSink(BaseSink):
         publisher.setsockopt(zmq.SNDHWM, self._settings.high_water_mark)
         publisher.setsockopt(zmq.LINGER, LINGER_MS)
         publisher.setsockopt(zmq.IPV6, int(self._settings.needs_ipv6))
-        # sending then says when a subscriber would miss a record, which PUB otherwise keeps to itself
+        # a send then fails when a subscriber would miss the record; by default PUB drops it silently
         publisher.setsockopt(zmq.XPUB_NODROP, 1)
         curve = self._settings.curve
         if curve is not None:
@@ -111,12 +109,12 @@ class ZmqSink(BaseSink):
             fix = 'must be an address of this machine that nobody listens on, such as "tcp://127.0.0.1:5284"'
             raise ConfigurationError([Problem(f"{self.name}.addr", what, fix)]) from error
         self._socket = publisher
-        self._tending.start(TEND_INTERVAL_S, now=False)
+        self._polling.start(POLL_INTERVAL_S, now=False)
         self._log.info("zmq_bound", addr=self._settings.addr, curve=curve is not None)
         self.destination.ready()
 
     def deliver(self, dispatch: Dispatch) -> None:
-        """Hand records to the socket; the outcomes are there at once."""
+        """Send records; the outcomes are known at once."""
         if self._socket is not None:
             self.settle_all(dispatch, self._publish(self._socket, dispatch.batch))
 
@@ -138,8 +136,8 @@ class ZmqSink(BaseSink):
                         publisher.send(topic, zmq.SNDMORE | zmq.DONTWAIT)
                         publisher.send(record.payload, zmq.DONTWAIT)
                     except zmq.Again:
-                        self._send_in_need(publisher, topic, record.payload, record_type)
-            except Exception as error:  # whatever it is, it becomes the record's outcome
+                        self._send_to_full(publisher, topic, record.payload, record_type)
+            except Exception as error:  # of any kind: it becomes the record's outcome
                 outcomes.append(self._failed(record, error))
                 continue
             outcomes.append(RECEIPT)
@@ -152,13 +150,13 @@ class ZmqSink(BaseSink):
         return outcomes
 
     def _send_marked(self, publisher: zmq.Socket[bytes], topic: bytes, record: Record) -> None:
-        """Send so that the library tells when it has let go of the record: its memory is the record's."""
+        """Send with a tracker that tells when the library has released the record. The memory is not copied."""
         frame = zmq.Frame(record.payload, track=True, copy=False)
         try:
             publisher.send(topic, zmq.SNDMORE | zmq.DONTWAIT)
             publisher.send(frame, zmq.DONTWAIT)
         except zmq.Again:
-            self._send_in_need(publisher, topic, frame, record.record_type)
+            self._send_to_full(publisher, topic, frame, record.record_type)
         self._memory.add(frame.tracker, self._unmarked_bytes)
         self._unmarked_bytes = 0
 
@@ -170,25 +168,25 @@ class ZmqSink(BaseSink):
         self._failures.add("full", str(_NO_ROOM), record_type=record.record_type)
         return _NO_ROOM
 
-    def _relieve(self, publisher: zmq.Socket[bytes], full_since_s: float) -> None:
-        """Cut the slow subscribers when they have had time; the others get nothing large meanwhile."""
-        publisher.getsockopt(zmq.EVENTS)  # has the library let go of what it holds for subscribers that are gone
+    def _release_memory(self, publisher: zmq.Socket[bytes], full_since_s: float) -> None:
+        """Disconnect slow subscribers after ``PATIENCE_S``; large records are refused meanwhile."""
+        publisher.getsockopt(zmq.EVENTS)  # makes the library release records for subscribers that are gone
         now_s = self._reactor.seconds()
-        if self._memory.is_relieved():
+        if self._memory.is_half_free():
             self._full_since_s = None
         elif now_s - full_since_s >= PATIENCE_S:
             self._full_since_s = now_s
-            cut = self._connections.cut_slowest(self._endpoint)
-            if not cut:
-                self._bind_anew(publisher)  # nothing tells who it is
-            self._subscriber_full.add(max(cut, 1))
+            disconnected = self._connections.disconnect_slowest(self._endpoint)
+            if not disconnected:
+                self._rebind(publisher)  # the slow ones are unknown
+            self._subscriber_full.add(max(disconnected, 1))
             self._failures.add("cut", "a subscriber reads too slowly, has been cut and misses records")
 
-    def _send_in_need(
+    def _send_to_full(
         self, publisher: zmq.Socket[bytes], topic: bytes, payload: bytes | zmq.Frame, record_type: str
     ) -> None:
-        """Send although a subscriber seems to have no room: to the others, if it has none."""
-        publisher.getsockopt(zmq.EVENTS)  # has the library note what subscribers have fetched; sending alone does so seldom
+        """Send although a subscriber's queue seems to be full; if it is, to the others only."""
+        publisher.getsockopt(zmq.EVENTS)  # makes the library update its queues; a send alone rarely does
         try:
             publisher.send_multipart((topic, payload), zmq.DONTWAIT)
         except zmq.Again:
@@ -206,15 +204,13 @@ class ZmqSink(BaseSink):
         self._failures.add("dropped", "a subscriber reads too slowly and misses records", record_type=record_type)
 
     def _failed(self, record: Record, error: Exception) -> DeliveryError:
-        outcome: DeliveryError = Retryable(f"the socket did not take it: {error!r}")
-        if record.record_type not in self._topics:
-            outcome = self._context.not_routed(record.record_type)
+        outcome = Retryable(f"the socket did not take it: {error!r}")
         self._published.failed(record.record_type)
         self._failures.add(type(error).__name__, str(outcome))
         return outcome
 
     def close(self) -> Deferred[None] | None:
-        """Close the socket; fires when subscribers have fetched what waits, half a second later at most."""
+        """Close the socket; fires when subscribers have read what was sent, after half a second at the latest."""
         if self._socket is None:
             return None
         self._close()
@@ -223,9 +219,9 @@ class ZmqSink(BaseSink):
         return closed
 
     def reload(self) -> Sequence[str]:
-        """See ``IReloadable``. Allowed clients count from the next one on; with keys of our own, all connect again.
+        """See ``IReloadable``. New allowed keys count for new connections; for a new key pair, all clients connect again.
 
-        The library shows a socket's keys as they were when it was bound.
+        The library uses a socket's keys as they were when it was bound.
         """
         changed = self._key_files.changed()
         if not changed or self._socket is None or self._admission is None:
@@ -235,19 +231,19 @@ class ZmqSink(BaseSink):
         except ConfigurationError:
             self._key_files.report_again(changed)
             raise
-        if self._settings.curve is not None and self._admission.take(self._settings.curve, self._socket):
-            self._bind_anew(self._socket)
+        if self._settings.curve is not None and self._admission.use_keys(self._settings.curve, self._socket):
+            self._rebind(self._socket)
         return [str(path) for path in changed]
 
-    def _bind_anew(self, publisher: zmq.Socket[bytes]) -> None:
-        """Cut all subscribers, who connect again."""
+    def _rebind(self, publisher: zmq.Socket[bytes]) -> None:
+        """Unbind and bind again; subscribers lose their connections, and connect again."""
         publisher.unbind(self._endpoint)
         self._unbound = True
         self.destination.not_ready(f"{self._endpoint} is being bound again")
-        self._bind_again(publisher)
+        self._try_to_bind(publisher)
 
-    def _bind_again(self, publisher: zmq.Socket[bytes]) -> None:
-        """Bind anew; while the library still lets go of the old place, ``_tend`` tries again."""
+    def _try_to_bind(self, publisher: zmq.Socket[bytes]) -> None:
+        """Bind; while the library still releases the address, ``_poll`` tries again."""
         try:
             publisher.bind(self._endpoint)
         except zmq.ZMQError as error:
@@ -257,8 +253,8 @@ class ZmqSink(BaseSink):
             self.destination.ready()
 
     def _close(self) -> None:
-        if self._tending.running:
-            self._tending.stop()
+        if self._polling.running:
+            self._polling.stop()
         if self._monitor is not None and self._socket is not None:
             self._socket.disable_monitor()
             self._monitor.close()
@@ -271,22 +267,22 @@ class ZmqSink(BaseSink):
             self._socket = None
 
     def _terminate(self, closed: Deferred[None]) -> None:
-        """Wait for the socket's last bytes; runs in a thread, as it blocks."""
+        """Wait until the last bytes are sent; blocks, and runs in a thread."""
         self._sockets.term()
         self._reactor.callFromThread(closed.callback, None)
 
-    def _tend(self) -> None:
-        """Look after what nobody waits for urgently: polled, as ZMQ's descriptors tell of changes only."""
+    def _poll(self) -> None:
+        """Handle admissions, the monitor's events and slow subscribers: polled, as ZMQ's descriptors are edge-triggered."""
         if self._unbound and self._socket is not None:
-            self._bind_again(self._socket)
+            self._try_to_bind(self._socket)
         if self._admission is not None:
-            self._admission.answer()
+            self._admission.answer_requests()
         while self._monitor is not None and self._monitor.poll(0):
             event = recv_monitor_message(self._monitor)
-            self._connections.hear(event)
+            self._connections.note(event)
             if not self._settings.verbose:
                 continue
             endpoint = event["endpoint"].decode("utf-8", "replace")
             self._log.info("zmq_socket_event", socket_event=str(zmq.Event(event["event"]).name).lower(), endpoint=endpoint)
         if self._full_since_s is not None and self._socket is not None and not self._unbound:
-            self._relieve(self._socket, self._full_since_s)
+            self._release_memory(self._socket, self._full_since_s)
