@@ -1,4 +1,4 @@
-"""A process that writes records to SQLite as fast as it can and says which are confirmed, to be killed at any moment.
+"""A process that writes records to SQLite as fast as it can and prints the confirmed ones, to be killed at any moment.
 
 Run as ``python -m tests.support.sqlite_crash FILE FIRST [BATCHES [AT_ONCE]]``: records are numbered from FIRST on; the
 number is the txid and the signal ``Odometer``. Confirmed numbers go to standard output, a line for each batch, at once.
@@ -38,7 +38,7 @@ _VEHICLES = [
 
 
 def numbered_record(number: int) -> Record:
-    """A ``V`` record that its number can be read from."""
+    """A ``V`` record with a number as txid and ``Odometer``."""
     content = Payload()
     created_at_ms = START_MS + number
     content.created_at.seconds, content.created_at.nanos = created_at_ms // 1000, created_at_ms % 1000 * 1_000_000
@@ -49,7 +49,7 @@ def numbered_record(number: int) -> Record:
 
 
 def write_until_killed(path: str, first: int, batches_limit: int = sys.maxsize, at_once: int = 4) -> None:
-    """The process; it ends by itself after ``batches_limit`` batches, of which ``at_once`` are under way together."""
+    """Run the process, which ends by itself after ``batches_limit`` batches, with ``at_once`` in flight together."""
     from twisted.internet import reactor
     from twisted.internet.interfaces import IReactorCore
 
@@ -78,7 +78,7 @@ def write_until_killed(path: str, first: int, batches_limit: int = sys.maxsize, 
 
 
 def killed_writer(path: Path, first: int, life_s: float) -> set[int]:
-    """Run the process and kill it (SIGKILL) ``life_s`` seconds after its first receipt; the numbers it had confirmed."""
+    """Kill the process (SIGKILL) ``life_s`` seconds after its first receipt; returns the confirmed numbers."""
     command = [sys.executable, "-m", "tests.support.sqlite_crash", str(path), str(first)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603  ourselves
         assert process.stdout is not None  # noqa: S101  it was asked for
@@ -88,13 +88,13 @@ def killed_writer(path: Path, first: int, life_s: float) -> set[int]:
         finally:
             process.kill()
         lines += process.stdout.readlines()
-    # a line that the kill has cut short names records that were confirmed; its last number may be cut too
+    # a line without an end may have a number without its last digits
     whole = [line for line in lines if line.endswith(b"\n")]
     return {int(number) for line in whole for number in line.split()}
 
 
 def recorded(path: Path) -> dict[int, float]:
-    """Number to ``Odometer`` of every record in the file, which must be sound.
+    """The ``Odometer`` of every record in the file, by number.
 
     :raises AssertionError: SQLite finds the file damaged.
     """
@@ -109,7 +109,7 @@ def recorded(path: Path) -> dict[int, float]:
 
 
 def kill_over_and_over(path: Path, lives_s: Sequence[float]) -> Iterator[tuple[set[int], dict[int, float]]]:
-    """Kill one writer after the other on the same file; yields all that was confirmed so far, and what the file holds."""
+    """Kill one writer after the other on the same file; yields all confirmed numbers so far, and the file's records."""
     confirmed: set[int] = set()
     for index, life_s in enumerate(lives_s):
         confirmed |= killed_writer(path, index * 1_000_000, life_s)

@@ -1,4 +1,4 @@
-"""The embedded sink, with a program that a test holds, keeps the contract."""
+"""The ``embedded`` sink keeps the contract, with a receiver that a test controls."""
 
 from collections.abc import Mapping, Sequence
 

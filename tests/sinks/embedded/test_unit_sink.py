@@ -1,4 +1,4 @@
-"""The embedded sink: order, time-outs, attempts, and the reactor's turns."""
+"""The ``embedded`` sink: order, timeouts, attempts, and turns of the reactor."""
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,7 +12,7 @@ from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, Threadles
 
 
 class SlowCall(Deferred[None]):
-    """A receiver's answer that the test fires; keeps whether it was cancelled."""
+    """A Deferred of the receiver that the test fires; notes whether it was cancelled."""
 
     cancelled = False
 
@@ -57,7 +57,7 @@ class EmbeddedSinkTests(SynchronousTestCase):
         )
 
     def test_times_out(self) -> None:
-        """The record that is with the receiver is cancelled; the one that waits behind it does not wait longer either."""
+        """A record in flight is cancelled; a record behind it has the same timeout."""
         sink = self.start(listener_timeout_s=10)
         first = sink.dispatch([make_record(txid="1")])
         self.clock.advance(4)
@@ -78,13 +78,13 @@ class EmbeddedSinkTests(SynchronousTestCase):
         self.assertNoResult(second)
         self.clock.advance(1)
         self.assertIsInstance(self.successResultOf(second)[0], Retryable)
-        self.assertEqual(self.with_receiver(), [b"1", b"2"], "the third has waited for too long and is not handed over")
+        self.assertEqual(self.with_receiver(), [b"1", b"2"], "the third has timed out and is not handed over")
         self.assertEqual(self.log.fields_of("embedded_listener_error"), [])
         fourth = sink.dispatch([make_record(txid="4")])
         self.calls[-1].callback(None)
         self.assertEqual(self.successResultOf(fourth), [RECEIPT])
 
-    def test_a_record_that_fails_again_and_again_is_given_up(self) -> None:
+    def test_a_record_that_fails_repeatedly_is_rejected(self) -> None:
         sink = self.start(attempts=3)
         record, other = make_record(txid="1"), make_record(txid="2")
         kinds = []
@@ -100,7 +100,7 @@ class EmbeddedSinkTests(SynchronousTestCase):
         self.assertEqual((failure["attempt"], failure["txid"]), (1, "1"))
         self.assertEqual(self.metrics.value("embedded_err", "V"), 4)
 
-    def test_without_a_limit_it_never_is(self) -> None:
+    def test_without_a_limit_it_is_retried_for_ever(self) -> None:
         sink = self.start(attempts=0)
         record = make_record()
         for _ in range(20):
@@ -108,15 +108,15 @@ class EmbeddedSinkTests(SynchronousTestCase):
             self.calls[-1].errback(ValueError("no"))
             self.assertIsInstance(self.successResultOf(answer)[0], Retryable)
 
-    def test_the_receiver_s_own_word_counts(self) -> None:
+    def test_a_delivery_error_of_the_receiver_is_the_outcome(self) -> None:
         sink = self.start()
-        for word in (Rejected("never"), Retryable("later"), Unheard("nobody")):
+        for error in (Rejected("never"), Retryable("later"), Unheard("nobody")):
             answer = sink.dispatch([make_record()])
-            self.calls[-1].errback(word)
-            self.assertEqual(self.successResultOf(answer), [word])
+            self.calls[-1].errback(error)
+            self.assertEqual(self.successResultOf(answer), [error])
         self.assertEqual([event for _, event, _ in self.log.entries], ["sink_ready"], "and no failure")
 
-    def test_lets_the_reactor_have_its_turn(self) -> None:
+    def test_yields_to_the_reactor(self) -> None:
         sink = self.start()
         got: list[Record] = []
 
@@ -133,7 +133,7 @@ class EmbeddedSinkTests(SynchronousTestCase):
         self.assertEqual([record.txid for record in got], [b"%d" % number for number in range(20)])
 
     def test_a_receiver_that_fires_other_answers(self) -> None:
-        """Whatever a listener does from within its call, each record is handed over once, in order."""
+        """Each record is handed over once, in order, also when listeners fire other Deferreds."""
         sink = self.start()
         order: list[bytes] = []
 
@@ -162,7 +162,7 @@ class EmbeddedSinkTests(SynchronousTestCase):
         self.assertEqual(sink.readiness(), Ready())
         self.assertEqual([event for _, event, _ in self.log.entries], ["sink_ready", "sink_not_ready", "sink_ready"])
 
-    def test_stop_given_up_cancels_the_listener(self) -> None:
+    def test_cancelling_stop_cancels_the_listener(self) -> None:
         sink = self.start()
         answer = sink.dispatch([make_record(txid="1"), make_record(txid="2")])
         stopped = sink.stop()

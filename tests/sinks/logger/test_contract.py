@@ -1,4 +1,4 @@
-"""The logger sink keeps the contract, as far as a log can: nothing waits, and nothing is refused."""
+"""The ``logger`` sink keeps the contract, except that no record waits, and none is refused."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +22,7 @@ class LoggerSinkHarness(InMemoryHarness):
         return LoggerSink(context)
 
     async def received(self, at_least: int) -> Sequence[Received]:
-        """A line holds no payload; the contract's payloads follow from its txids."""
+        """Lines have no payload; the payloads of the contract follow from txids."""
         return [
             Received(fields["vin"], payload_of(fields["metadata"]["txid"].removeprefix("tx-")))
             for fields in self.log.fields_of("record_payload")

@@ -1,4 +1,4 @@
-"""The logger sink against the Go server's lines, and where ours differ."""
+"""The ``logger`` sink against the lines of the Go server, and the intended differences."""
 
 import io
 import json
@@ -42,7 +42,7 @@ def make_sink(settings: dict[str, object], level: Level = Level.INFO) -> tuple[L
 
 
 def start(sink: LoggerSink, stream: io.BytesIO) -> None:
-    """Start a sink, and drop its own line about that."""
+    """Start a sink, and remove its own line about the start."""
     sink.start()
     stream.seek(0)
     stream.truncate()
@@ -53,7 +53,7 @@ def lines_of(stream: io.BytesIO) -> Lines:
 
 
 def written(case: dict[str, Any], *, verbose: bool) -> dict[str, Any]:
-    """Data of the record's line, and the other events, as the vectors put them."""
+    """Data of the record's line, and the other events, in the form of the vectors."""
     sink, stream = make_sink({"verbose": verbose})
     start(sink, stream)
     sink.dispatch([record_of(case)])
@@ -125,7 +125,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(line["data"], {"Type": "\ufffd", "SizeBytes": 5})
         self.assertEqual(line["metadata"]["txid"], "\ufffd")
 
-    def test_signals_without_a_value_make_one_line_however_many(self) -> None:
+    def test_signals_without_a_value_make_one_line(self) -> None:
         case = {"device_id": "VIN1", "type": "V", "payload": (b"\x0a\x00" * 500 + b"\x0a\x04\x08\x04\x12\x00" * 500).hex()}
         self.assertEqual(
             written(case, verbose=False)["other_events"],
@@ -167,14 +167,14 @@ class LifeTests(SynchronousTestCase):
         self.assertEqual([type(outcome) for outcome in self.outcomes(sink)], [NotConnected] * 3)
         self.assertEqual(stream.getvalue(), b"")
 
-    def test_receipts_without_any_work_when_the_level_leaves_records_out(self) -> None:
+    def test_receipts_without_any_work_when_the_level_excludes_records(self) -> None:
         sink, stream = make_sink({}, Level.WARN)
         start(sink, stream)
         self.records[0].content = self.records[0].vehicle = None  # nothing looks at the record
         self.assertEqual(self.outcomes(sink), [RECEIPT] * 3)
         self.assertEqual(stream.getvalue(), b"")
 
-    def test_verbose_that_is_no_bool_is_named(self) -> None:
+    def test_verbose_that_is_not_a_bool_is_named(self) -> None:
         with self.assertRaises(ConfigurationError) as caught:
             make_sink({"verbose": "yes"})
         self.assertEqual(str(caught.exception), 'logger.verbose: is "yes" (text); must be true or false')
@@ -182,7 +182,7 @@ class LifeTests(SynchronousTestCase):
 
 class ExampleTests(SynchronousTestCase):
     def test_the_example_shows_records(self) -> None:
-        """And leaves out whatever else is in the log, or among its lines."""
+        """It ignores other events, and lines of other programs."""
         sink, stream = make_sink({})
         start(sink, stream)
         signals = next(case for case in CASES if case["name"] == "no tire location, VIN T in 3rd place")

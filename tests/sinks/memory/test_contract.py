@@ -1,4 +1,4 @@
-"""The memory sink keeps the contract that it is the fake for, and does as it is told."""
+"""The ``memory`` sink keeps the contract, and simulates faults on request."""
 
 from collections.abc import Mapping, Sequence
 from unittest import TestCase as StdlibTestCase
@@ -72,7 +72,7 @@ class MemorySinkTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(sink.dispatch(records)), [RECEIPT] * 3)
         self.assertEqual(list(sink.received), records[1:])
 
-    def test_holds_no_longer_than_its_time_out(self) -> None:
+    def test_holds_records_no_longer_than_its_timeout(self) -> None:
         made = context(timeout_s=5)
         sink = MemorySink(made)
         self.successResultOf(sink.start())
@@ -86,7 +86,7 @@ class MemorySinkTests(SynchronousTestCase):
         sink.release()
         self.assertEqual(list(sink.received), [])
 
-    def test_what_is_held_fails_when_it_goes_away(self) -> None:
+    def test_held_records_fail_when_it_goes_away(self) -> None:
         sink = MemorySink(context())
         self.successResultOf(sink.start())
         sink.hold()
@@ -97,7 +97,7 @@ class MemorySinkTests(SynchronousTestCase):
 
 
 class MemorySinkSettingsTests(StdlibTestCase):
-    def test_settings_that_are_no_counts_are_refused(self) -> None:
+    def test_settings_that_are_not_counts_are_refused(self) -> None:
         for key in ("capacity", "timeout_s"):
             MemorySink(context(**{key: None}))  # which the configuration takes for left out
             for value in (0, -1, "many", True):

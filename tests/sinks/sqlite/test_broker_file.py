@@ -1,4 +1,4 @@
-"""The sqlite sink against what happens to machines: killed, its power cut, its disk full, its disk failing."""
+"""The ``sqlite`` sink on a machine that fails: killed processes, power cuts, a full disk, a failing disk."""
 
 import random
 import re
@@ -41,7 +41,7 @@ class SyncedTests(TestCase):
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
 
     def trace(self, *options: str) -> list[str]:
-        """The system calls of a writer that writes 60 batches, one after the other."""
+        """The system calls of a process that writes 60 batches, one after the other."""
         trace, file = self.folder / "trace", self.folder / "r.sqlite3"
         command = [self.strace, "-f", "-y", "-qq", "-e", "trace=pwrite64,write,fdatasync,fsync", *options, "-o", str(trace)]
         command += [sys.executable, "-m", "tests.support.sqlite_crash", str(file), "0", "60", "1"]
@@ -49,7 +49,7 @@ class SyncedTests(TestCase):
         return trace.read_text(errors="replace").splitlines()
 
     def test_every_receipt_comes_after_an_fsync(self) -> None:
-        """Between the last write to the log and the line that confirms there is a sync of the log."""
+        """There is a sync of the log between the last write to it and the line with the receipts."""
         unsynced, receipts = True, 0
         for line in self.trace():
             if "pwrite64(" in line and "r.sqlite3-wal" in line:
@@ -61,7 +61,7 @@ class SyncedTests(TestCase):
                 self.assertFalse(unsynced, f"confirmed before it was synced: {line}")
         self.assertEqual(receipts, 60)
 
-    def test_what_could_not_be_synced_is_not_confirmed(self) -> None:
+    def test_records_are_not_confirmed_after_a_failed_sync(self) -> None:
         failed, before, after, empty = False, 0, 0, 0
         for line in self.trace("-e", "inject=fdatasync:error=EIO:when=20+"):
             failed = failed or ("fdatasync(" in line and "EIO" in line)
@@ -71,11 +71,11 @@ class SyncedTests(TestCase):
             empty += bool(re.search(r'write\(1<.*"\\n"', line))
         self.assertGreater(before, 5)
         self.assertEqual(after, 0)
-        self.assertEqual(before + empty, 60, "it does not end, nor hang: every batch has its outcomes")
+        self.assertEqual(before + empty, 60, "every batch has its outcomes")
 
 
 class FullDiskTests(TestCase):
-    def test_a_full_disk_loses_nothing_and_mends(self) -> None:
+    def test_a_full_disk_loses_nothing(self) -> None:
         """On a file system of two megabytes: not ready with the reason while it is full, ready again once there is room."""
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True)
@@ -100,7 +100,7 @@ class FullDiskTests(TestCase):
         self.assertEqual(len(log.fields_of("sqlite_err")), 1)
         ballast.unlink()
         reactor.advance(30)
-        self.assertEqual(sink.readiness(), Ready(), "it finds out by itself")
+        self.assertEqual(sink.readiness(), Ready(), "by its own probe")
         self.assertEqual(dispatched(sink, reactor, confirmed), [RECEIPT] * 500)
         sink.stop()
         reactor.advance(0)
@@ -108,7 +108,7 @@ class FullDiskTests(TestCase):
 
 
 class InlineWorker:
-    """A thread's stand-in that runs jobs at once."""
+    """A ``Worker`` that runs jobs at once."""
 
     def __init__(self, _name: str) -> None:
         pass

@@ -1,4 +1,4 @@
-"""The sqlite sink keeps the contract with a real file: held by another program's lock, gone with its folder."""
+"""The ``sqlite`` sink keeps the contract with a real file: locked by another program, or moved away with its folder."""
 
 import sqlite3
 import tempfile
@@ -20,11 +20,11 @@ LARGEST_VALUE_BYTES = 10_000
 
 
 class WatchedConnection(sqlite3.Connection):
-    """Tells when it could not do a thing, as while the file is locked."""
+    """Reports failed statements, such as those while the file is locked."""
 
-    def __init__(self, *args: object, in_vain: Callable[[], None], **kwargs: object) -> None:
+    def __init__(self, *args: object, on_failure: Callable[[], None], **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
-        self._in_vain = in_vain
+        self._on_failure = on_failure
         # SQLite's own limit is 10^9 bytes, which no record reaches
         self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE_BYTES)
 
@@ -32,12 +32,12 @@ class WatchedConnection(sqlite3.Connection):
         try:
             return super().execute(*args)
         except sqlite3.OperationalError:
-            self._in_vain()
+            self._on_failure()
             raise
 
 
 class SqliteHarness(RealReactorHarness):
-    record_types = ("my_type", "V")  # the contract's payloads are opaque, and kept as custom records
+    record_types = ("my_type", "V")  # the contract's payloads are opaque, and stored as custom records
     confirmed_metric = "sqlite_publish_total"
     refused_payload = b"x" * (LARGEST_VALUE_BYTES + 1)
 
@@ -47,7 +47,7 @@ class SqliteHarness(RealReactorHarness):
         self._folder.mkdir()
         self._path = self._folder / "records.sqlite3"
         self._lock: sqlite3.Connection | None = None
-        self._in_vain: Deferred[None] = Deferred()
+        self._on_failure: Deferred[None] = Deferred()
 
     async def tear_down(self) -> None:
         self._root.cleanup()
@@ -59,16 +59,16 @@ class SqliteHarness(RealReactorHarness):
         return SqliteSink(context, connect=self._connect)
 
     def _connect(self, *args: object, **kwargs: object) -> sqlite3.Connection:
-        return WatchedConnection(*args, in_vain=lambda: reactor.callFromThread(self._tell_in_vain), **kwargs)
+        return WatchedConnection(*args, on_failure=lambda: reactor.callFromThread(self._report_failure), **kwargs)
 
-    def _tell_in_vain(self) -> None:
-        told, self._in_vain = self._in_vain, Deferred()
-        told.callback(None)
+    def _report_failure(self) -> None:
+        failed, self._on_failure = self._on_failure, Deferred()
+        failed.callback(None)
 
     async def a_while(self) -> None:
-        """Until the sink's thread has tried in vain, as it does while the file is locked."""
+        """Wait until a statement of the sink has failed, while the file is locked."""
         if self._lock is not None:
-            await self._in_vain
+            await self._on_failure
 
     async def received(self, at_least: int) -> Sequence[Received]:
         if not self._path.exists():

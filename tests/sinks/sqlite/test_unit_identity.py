@@ -1,4 +1,4 @@
-"""Which records become one row, and how a file of the first version takes part."""
+"""The identity of rows, also in a file of the first version."""
 
 import os
 import sqlite3
@@ -62,12 +62,12 @@ class IdentityTests(FileCase):
         self.write(*records)  # sent again
         self.assertEqual(self.rows("SELECT value FROM signals ORDER BY value"), [(number,) for number in range(10)])
 
-    def test_txids_that_only_read_alike(self) -> None:
+    def test_similar_txids(self) -> None:
         self.write(soc(1, txid=b"\xff"), soc(1, txid=rb"\xff"), soc(1, txid=b"\xff"))
         self.assertEqual(self.count("record"), 2)
 
     def test_alerts_without_a_start(self) -> None:
-        """Each is an occurrence of its own; the report as a whole, sent again, is the same."""
+        """Each is an occurrence of its own; a copy of the whole report is the same."""
         content = VehicleAlerts()
         content.created_at.FromMilliseconds(NOW_MS)
         for _ in range(10):
@@ -78,7 +78,7 @@ class IdentityTests(FileCase):
         self.write(record_of(content, record_type="alerts"))
         self.assertEqual(self.count("alert"), 20)
 
-    def test_alerts_whose_starts_cannot_be(self) -> None:
+    def test_alerts_with_implausible_starts(self) -> None:
         content = VehicleAlerts()
         content.created_at.FromMilliseconds(NOW_MS)
         for seconds in (1, -5, 2**40, 2**41):
@@ -110,22 +110,22 @@ class IdentityTests(FileCase):
         self.write(record_of(content, record_type="errors", txid=b"tx-2"))
         self.assertEqual(self.count("error"), 20)
 
-    def test_errors_that_differ_in_one_part(self) -> None:
+    def test_errors_that_differ_in_one_column(self) -> None:
         content = VehicleErrors()
         for body, tags in (("b", {}), ("c", {}), ("b", {"x": "1"}), ("b", {"x": "2"}), ("b", {})):
             content.errors.add(name="e", body=body, tags=tags).created_at.FromMilliseconds(NOW_MS)
         self.write(record_of(content, record_type="errors"))
         self.assertEqual(self.count("error"), 4)
 
-    def test_connections_that_differ_in_one_part(self) -> None:
+    def test_connections_that_differ_in_one_column(self) -> None:
         for interface in ("wifi", "cellular", "wifi"):
             content = VehicleConnectivity(connection_id="c", status=CONNECTED, network_interface=interface)
             content.created_at.FromMilliseconds(NOW_MS)
             self.write(record_of(content, record_type="connectivity"))
         self.assertEqual(self.count("connectivity_event"), 2)
 
-    def test_custom_records_with_one_checksum(self) -> None:
-        """A vehicle makes two payloads of one CRC with four bytes at the end."""
+    def test_custom_records_with_the_same_crc(self) -> None:
+        """A vehicle can give two payloads the same CRC with four bytes at the end."""
         payloads = (b"plumless", b"buckeroo")
         self.assertEqual(zlib.crc32(payloads[0]), zlib.crc32(payloads[1]))
         for payload in (*payloads, *payloads):
@@ -133,14 +133,14 @@ class IdentityTests(FileCase):
         self.write(record_of(None, record_type="\udcff", payload=b"x"), record_of(None, record_type=r"\xff", payload=b"x"))
         self.assertEqual(self.count("custom_record"), 4)
 
-    def test_parts_of_a_hash_do_not_run_into_each_other(self) -> None:
+    def test_a_hash_includes_the_lengths_of_its_parts(self) -> None:
         self.assertNotEqual(content_hash("ab", "c"), content_hash("a", "bc"))
         self.assertEqual(content_hash("ä", "\0"), record_hash("ä".encode(), b"\0"))
 
 
 class BoundTests(FileCase):
     def test_latest_values_of_unknown_fields_are_bounded(self) -> None:
-        """Whether they are held, or taken from the file after a crash."""
+        """Both from memory, and from the file after a crash."""
         content = pb.Payload()
         content.created_at.FromMilliseconds(NOW_MS)
         for key in (9999, 10_000, 2**31 - 1, -1):
@@ -163,7 +163,7 @@ class BoundTests(FileCase):
 
 
 class FirstVersionTests(FileCase):
-    """A file as version 1 has left it."""
+    """A file of version 1."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -193,7 +193,7 @@ class FirstVersionTests(FileCase):
                 [each.name for each in file.alerts(VIN, *ALWAYS)],
             ]
 
-    def test_is_read_as_it_is_and_after_it_was_brought_up_to_date(self) -> None:
+    def test_is_readable_before_and_after_its_migration(self) -> None:
         before = self.read()
         self.assertEqual(before, [[(VIN, "CONNECTED")], ["a"]])
         self.assertEqual(self.rows("PRAGMA user_version"), [(1,)])
@@ -203,7 +203,7 @@ class FirstVersionTests(FileCase):
         with open_file(self.path) as file:
             self.assertEqual([each.value for each in file.history(VIN, "Soc", *ALWAYS)], [70, 71])
 
-    def test_what_it_holds_and_comes_again_is_not_doubled(self) -> None:
+    def test_its_records_sent_again_make_no_second_rows(self) -> None:
         alerts, errors = VehicleAlerts(), VehicleErrors()
         alerts.alerts.add(name="a").started_at.FromMilliseconds(NOW_MS)
         alerts.alerts[0].ended_at.FromMilliseconds(NOW_MS + 1)
@@ -222,7 +222,7 @@ class FirstVersionTests(FileCase):
         self.write(soc(72))
         self.assertEqual(self.rows("SELECT id FROM record ORDER BY id"), [(5,), (6,), (7,)])
 
-    def test_a_step_that_fails_leaves_it_as_it_was(self) -> None:
+    def test_a_migration_that_fails_changes_nothing(self) -> None:
         def fails_at_the_end(*arguments: object, **settings: object) -> sqlite3.Connection:
             connection = sqlite3.connect(*arguments, **settings)
             connection.set_authorizer(
@@ -239,7 +239,7 @@ class FirstVersionTests(FileCase):
 
 
 class ModeTests(FileCase):
-    def test_new_files_are_their_owners_alone(self) -> None:
+    def test_new_files_are_private(self) -> None:
         for mask in (0, 0o022, 0o777):
             with self.subTest(umask=oct(mask)):
                 before = os.umask(mask)
@@ -251,7 +251,7 @@ class ModeTests(FileCase):
                 self.store.close()
                 self.path.unlink()
 
-    def test_a_mode_that_was_given_stays(self) -> None:
+    def test_an_existing_mode_stays(self) -> None:
         self.write(soc(1))
         self.store.close()
         self.path.chmod(0o640)

@@ -1,4 +1,4 @@
-"""The sink on the reactor: what waits together is committed together, and nothing waits for ever."""
+"""The ``sqlite`` sink: group commit, timeouts, probes, retention."""
 
 import sqlite3
 import tempfile
@@ -18,7 +18,7 @@ from tests.support.sqlite_crash import numbered_record, recorded
 
 
 class ManualWorker:
-    """Runs its jobs when it is told to."""
+    """A ``Worker`` that runs its jobs when a test says so."""
 
     def __init__(self) -> None:
         self.jobs: deque[Callable[[], None]] = deque()
@@ -44,7 +44,7 @@ class SinkTests(SynchronousTestCase):
         return SqliteSink(context, lambda _name: self.worker)
 
     def work(self) -> None:
-        """Run every job, and what follows from it."""
+        """Run every job, and the jobs that follow from it."""
         while self.worker.jobs:
             self.worker.jobs.popleft()()
             self.reactor.pump([0, LINGER_S])
@@ -61,7 +61,7 @@ class SinkTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(first), [RECEIPT] * 2)
         for other in others:
             self.assertNoResult(other)
-        self.assertFalse(self.worker.jobs, "the next records of those who are told now come along")
+        self.assertFalse(self.worker.jobs, "the sink lingers for the next records of the vehicles")
         others.append(self.dispatch(20))
         self.reactor.advance(LINGER_S)
         self.worker.jobs.popleft()()
@@ -71,7 +71,7 @@ class SinkTests(SynchronousTestCase):
         self.assertEqual(list(recorded(self.path)), list(range(21)))
         self.assertEqual(self.metrics.value("sqlite_publish_total", "V"), 21)
 
-    def test_a_commit_holds_so_much(self) -> None:
+    def test_the_size_of_a_commit_is_bounded(self) -> None:
         self.work()
         answers = []
         for number in range(5):
@@ -86,8 +86,8 @@ class SinkTests(SynchronousTestCase):
         self.assertEqual(committed, [1, 3, 5])
         self.assertEqual(list(recorded(self.path)), list(range(5)))
 
-    def test_a_disk_that_comes_and_goes_is_found_again_within_a_second(self) -> None:
-        """Away 25 s, there 8 s, five times: records are committed in each time that it is there."""
+    def test_a_file_that_works_again_is_found_within_a_second(self) -> None:
+        """Away 25 s, back for 8 s, five times: records are committed each time it is back."""
         self.sink._store.connect = lambda path, **options: sqlite3.connect(path, **{**options, "timeout": 0})
         self.work()
         for number in range(5):
@@ -111,7 +111,7 @@ class SinkTests(SynchronousTestCase):
             self.assertEqual(self.successResultOf(answer), [RECEIPT])
 
     def test_a_thread_that_hangs(self) -> None:
-        """Every dispatch is answered in time; what was in the thread's hands may be written all the same."""
+        """Every dispatch is answered in time; a write under way may still succeed."""
         self.work()
         taken, waiting = self.dispatch(0), self.dispatch(1)
         self.reactor.advance(29)
@@ -128,9 +128,9 @@ class SinkTests(SynchronousTestCase):
         self.work()
         self.assertEqual(self.successResultOf(again), [RECEIPT] * 2)
         self.assertEqual(self.sink.readiness(), Ready())
-        self.assertEqual(recorded(self.path).keys(), {0, 1}, "and once only")
+        self.assertEqual(recorded(self.path).keys(), {0, 1}, "once each")
 
-    def test_it_finds_out_by_itself_that_the_file_is_back(self) -> None:
+    def test_probes_find_a_file_that_is_back(self) -> None:
         self.work()
         self.folder.rename(self.folder.with_name("away of " + self.folder.name))
         answer = self.dispatch(0)
@@ -151,7 +151,7 @@ class SinkTests(SynchronousTestCase):
         self.assertEqual(entry["kind"], "SQLITE_NOTADB")
         self.assertEqual(self.metrics.value("sqlite_err", "V"), 5)
 
-    def test_latest_is_right_when_vehicles_fall_silent(self) -> None:
+    def test_latest_is_updated_when_no_more_records_come(self) -> None:
         for number in range(3):
             self.dispatch(number)
             self.work()
@@ -164,7 +164,7 @@ class SinkTests(SynchronousTestCase):
 
     def test_retention_takes_turns_with_commits(self) -> None:
         self.worker.jobs.clear()
-        self.sink = self.make_sink(path=str(self.path), retention_days=1)  # what is written is years old
+        self.sink = self.make_sink(path=str(self.path), retention_days=1)  # the records are years old
         self.sink.start()
         self.work()
         for number in range(3000):
@@ -177,7 +177,7 @@ class SinkTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(answer), [RECEIPT])
         self.assertEqual(recorded(self.path).keys(), {3000}, "the newest stays")
 
-    def test_settings_that_cannot_be(self) -> None:
+    def test_wrong_settings(self) -> None:
         for key, value in (
             ("path", 1),
             ("retention_days", -1),
@@ -189,6 +189,6 @@ class SinkTests(SynchronousTestCase):
                 self.make_sink(**{key: value})
 
     def test_works_without_a_section(self) -> None:
-        for settings in ({}, {"path": ""}):  # which the configuration takes for left out
+        for settings in ({}, {"path": ""}):  # an empty path counts as left out
             self.make_sink(**settings).start()
             self.assertEqual(self.log.fields_of("sqlite_registered")[-1]["path"], "fleetgw.sqlite3")

@@ -1,4 +1,4 @@
-"""How many rows go into one statement."""
+"""The number of rows in a statement."""
 
 import sqlite3
 from contextlib import closing
@@ -10,7 +10,7 @@ TABLE = Insert("piece", ("number", "text"))
 
 
 class Connection:
-    """Notes how many bytes each statement takes along."""
+    """Notes the bytes of each statement."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -32,17 +32,17 @@ class StatementTests(TestCase):
             self.assertEqual(file.execute("SELECT number, text FROM piece ORDER BY id").fetchall(), list(enumerate(texts)))
         return connection
 
-    def test_small_rows_go_together(self) -> None:
+    def test_small_rows_share_statements(self) -> None:
         self.assertEqual(self.written(["small"] * 600).rows, [256, 256, 32, 32, *[4] * 6])
         self.assertEqual(self.written([]).rows, [])
 
-    def test_large_ones_do_not(self) -> None:
-        """Nobody else gets Python's lock while cells are copied."""
+    def test_large_rows_do_not(self) -> None:
+        """Python's lock is held while cells are copied."""
         large = "\x01" * (STATEMENT_BYTES // 5)
         connection = self.written([large] * 20)
         self.assertLessEqual(max(connection.sizes), STATEMENT_BYTES)
         self.assertEqual(connection.rows, [4] * 5)
         self.assertEqual(self.written([large * 6] * 3).rows, [1, 1, 1])
 
-    def test_small_ones_go_together_after_large_ones(self) -> None:
+    def test_small_rows_share_statements_after_large_ones(self) -> None:
         self.assertEqual(self.written(["x" * STATEMENT_BYTES, *["small"] * 256]).rows, [1, 256])

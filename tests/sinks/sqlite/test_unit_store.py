@@ -1,4 +1,4 @@
-"""What is in the file, and when it cannot be written."""
+"""The contents of the file, its failures, and its readers."""
 
 import json
 import os
@@ -37,8 +37,8 @@ ALWAYS = (-(2**62), 2**62)
 
 
 @contextmanager
-def owner_of_nothing() -> Iterator[None]:
-    """Root may write everywhere: be somebody else."""
+def as_nobody() -> Iterator[None]:
+    """Run as another user than root, who may write everywhere."""
     if os.geteuid():
         yield
         return
@@ -194,13 +194,13 @@ class ValueTests(FileCase):
 
 
 class HistoryTests(FileCase):
-    def test_a_record_sent_again_is_not_doubled(self) -> None:
+    def test_a_record_sent_again_makes_no_second_row(self) -> None:
         record = record_of(payload(Soc=70))
         self.write(record, record)
         self.write(record)
         self.assertEqual(self.history("Soc"), [70])
 
-    def test_records_that_only_look_alike_are_kept(self) -> None:
+    def test_similar_records_are_kept(self) -> None:
         self.write(record_of(payload(Soc=70)), record_of(payload(Soc=70), txid=b"tx-2"))
         self.write(record_of(payload(Soc=70), txid=b""), record_of(payload(Soc=70), txid=b""))
         self.write(record_of(payload(Soc=70), vin="LRW3E7EK4NC000003"))
@@ -216,15 +216,15 @@ class HistoryTests(FileCase):
                 self.write(record_of(payload(NOW_MS - 6000, Soc=72), txid=b"3"))
         self.assertEqual(self.history("Soc"), [72, 71, 70])
 
-    def test_a_time_that_cannot_be_is_that_of_receipt(self) -> None:
-        """Else it would be the latest for ever."""
+    def test_an_implausible_time_is_replaced_by_the_time_of_receipt(self) -> None:
+        """It would stay the latest for ever."""
         for number, created_at_ms in enumerate((0, -5, NOW_MS + HOUR_MS + 1, 2**62)):
             self.write(record_of(payload(created_at_ms, Soc=number), txid=b"%d" % number))
         self.write(record_of(payload(NOW_MS + HOUR_MS, Soc=9), txid=b"9"))
         times = [row[0] for row in self.rows("SELECT created_at_ms FROM record ORDER BY id")]
         self.assertEqual(times, [NOW_MS] * 4 + [NOW_MS + HOUR_MS])
 
-    def test_latest_catches_up_after_a_crash(self) -> None:
+    def test_latest_is_updated_after_a_crash(self) -> None:
         self.write(record_of(payload(Soc=70)))
         self.write(record_of(payload(NOW_MS + 1, Soc=71, Locked=("boolean_value", True)), txid=b"2"))
         self.store.abandon()  # as a crash would leave it
@@ -235,7 +235,7 @@ class HistoryTests(FileCase):
             [("Locked", 1, "true", NOW_MS + 1), ("Soc", 71.0, "real", NOW_MS + 1)],
         )
 
-    def test_latest_shows_what_another_process_wrote_before_it_crashed(self) -> None:
+    def test_latest_includes_the_records_of_another_process_that_crashed(self) -> None:
         other = self.make_store()
         self.assertEqual(other.write([record_of(payload(Soc=70))]), [RECEIPT])
         self.write(record_of(payload(Soc=50), vin="LRW3E7EK4NC000003"))
@@ -246,8 +246,8 @@ class HistoryTests(FileCase):
         self.store.update_latest()
         self.assertEqual(self.rows("SELECT value FROM latest ORDER BY vehicle_id"), [(71.0,), (51.0,)])
 
-    def test_latest_is_not_read_from_the_file_while_nobody_else_writes(self) -> None:
-        """That would cost far more."""
+    def test_latest_is_not_read_from_the_file_without_other_writers(self) -> None:
+        """Reading would cost far more."""
         statements: list[str] = []
         self.store.connect = lambda *given, **how: _traced(sqlite3.connect(*given, **how), statements)
         for number in range(3):
@@ -257,7 +257,7 @@ class HistoryTests(FileCase):
         self.assertEqual(self.rows("SELECT value FROM latest"), [(2.0,)])
         self.assertEqual([each for each in statements if "FROM record, json_each" in each], [])
 
-    def test_one_bad_record_is_refused_alone(self) -> None:
+    def test_a_malformed_record_is_rejected_alone(self) -> None:
         bad_rows = record_of(payload(Soc=1), txid=b"bad", received_at_ms=2**70)
         bad_content = record_of(payload(Soc=2), txid=b"worse")
         bad_content.received_at_ms = None
@@ -268,7 +268,7 @@ class HistoryTests(FileCase):
         )
         self.assertEqual(recorded(self.path).keys(), {0, 1, 2})
 
-    def test_a_vin_that_is_no_text_is_refused_alone(self) -> None:
+    def test_a_vin_that_is_not_text_is_rejected_alone(self) -> None:
         outcomes = self.store.write([numbered_record(0), record_of(payload(Soc=1), vin="5YJ\udcff"), numbered_record(1)])
         self.assertEqual([type(outcome) for outcome in outcomes], [type(RECEIPT), Rejected, type(RECEIPT)])
         self.assertEqual(recorded(self.path).keys(), {0, 1})
@@ -296,7 +296,7 @@ class RetentionTests(FileCase):
         for rounds in range(10_000):
             if not store.trim(NOW_MS, row_limit):
                 return rounds
-        return self.fail("retention does not come to an end")
+        return self.fail("retention does not end")
 
     def test_by_age(self) -> None:
         self.fill([9, 8, 7.1, 6.9, 2, 0])
@@ -322,13 +322,13 @@ class RetentionTests(FileCase):
         self.assertEqual(kept, list(range(kept[0], 1000)), "the oldest go first")
         self.assertTrue(300 < len(kept) < 500, len(kept))
 
-    def test_without_limits_nothing_goes(self) -> None:
+    def test_without_limits_nothing_is_deleted(self) -> None:
         self.fill([9999, 0])
         self.assertFalse(self.store.trim(NOW_MS))
         self.assertEqual(len(self.history("Soc")), 2)
 
 
-class TroubleTests(FileCase):
+class FailureTests(FileCase):
     def assert_failure(self, kind: type[Exception], *words: str) -> None:
         with self.assertRaises(kind) as caught:
             self.store.write([numbered_record(7)])
@@ -346,7 +346,7 @@ class TroubleTests(FileCase):
         self.write(numbered_record(1))
         self.assertEqual(recorded(self.path).keys(), {0, 1})
 
-    def test_no_database_and_moved_away(self) -> None:
+    def test_not_a_database_until_moved_away(self) -> None:
         self.path.write_bytes(b"my diary, which nobody may touch" * 100)
         self.assert_failure(sqlite3.DatabaseError, "no SQLite database", "move it away")
         self.assertEqual(self.path.read_bytes(), b"my diary, which nobody may touch" * 100)
@@ -361,7 +361,7 @@ class TroubleTests(FileCase):
             file.write(os.urandom(40_000))
         self.assert_failure(sqlite3.DatabaseError, "damaged", "move it away")
 
-    def test_another_programs_and_a_newer_versions(self) -> None:
+    def test_a_file_of_another_program_or_a_newer_version(self) -> None:
         with closing(sqlite3.connect(self.path)) as other:
             other.execute("CREATE TABLE stamps (country)")
         self.assert_failure(ForeignFile, "another program")
@@ -378,7 +378,7 @@ class TroubleTests(FileCase):
         self.folder.mkdir()
         self.write(numbered_record(0))
 
-    def test_not_to_be_written(self) -> None:
+    def test_not_writable(self) -> None:
         def read_only(*arguments: object, **settings: object) -> sqlite3.Connection:
             connection = sqlite3.connect(*arguments, **settings)
             connection.execute("PRAGMA query_only = ON")
@@ -388,7 +388,7 @@ class TroubleTests(FileCase):
         self.assert_failure(sqlite3.OperationalError, "cannot be written", "the right to write")
 
     def test_removed_while_open(self) -> None:
-        """What is written into a file that nobody can find any more is not confirmed."""
+        """Records written to a removed file are not confirmed."""
         self.write(numbered_record(0))
         self.path.unlink()
         self.assert_failure(FileReplaced, "moved, removed or replaced")
@@ -408,7 +408,7 @@ class CrashTests(FileCase):
         self.assertGreater(len(confirmed), 20)
 
     def test_power_cut(self) -> None:
-        """The file and its log as they are after each commit, the log's end torn: all that was confirmed is in it."""
+        """The file and its log after each commit, with the end of the log torn off, have all confirmed records."""
         copy = self.folder / "copy.sqlite3"
         for number in range(40):
             self.write(numbered_record(number))
@@ -421,7 +421,7 @@ class CrashTests(FileCase):
 
 
 class ReaderTests(FileCase):
-    def test_readers_see_whole_commits_and_hold_nobody_up(self) -> None:
+    def test_readers_see_whole_commits_and_do_not_block_the_writer(self) -> None:
         self.write(numbered_record(0))
         with closing(sqlite3.connect(self.path, isolation_level=None)) as reader:
             reader.execute("BEGIN")
@@ -433,7 +433,7 @@ class ReaderTests(FileCase):
             reader.execute("COMMIT")
             self.assertEqual(reader.execute("SELECT count(*) FROM record").fetchone(), (50,))
 
-    def test_what_is_not_there(self) -> None:
+    def test_unknown_vehicles_and_fields(self) -> None:
         cases = {
             ("5YJ3E1EA7KF000002", "Odometer"): "no vehicle 5YJ3E1EA7KF000002; did you mean 5YJ3E1EA7KF000001?",
             (VIN, "odometer"): f"{VIN} has sent no odometer; did you mean Odometer?",
@@ -445,7 +445,7 @@ class ReaderTests(FileCase):
                 self.history(field, vin)
             self.assertEqual(str(caught.exception), message)
 
-    def test_by_somebody_who_may_only_read(self) -> None:
+    def test_by_a_user_without_the_right_to_write(self) -> None:
         self.write(numbered_record(0))
         left = self.folder / "left by a crash"
         left.mkdir()
@@ -456,13 +456,13 @@ class ReaderTests(FileCase):
         for folder in (left, self.folder):
             folder.chmod(0o555)
             self.addCleanup(folder.chmod, 0o755)
-        with owner_of_nothing():
+        with as_nobody():
             with open_file(self.path) as records:
                 self.assertEqual([each.vin for each in records.vehicles()], [VIN])
             with self.assertRaisesRegex(CannotRead, "ask as the user that"), open_file(left / "r.sqlite3"):
                 pass
 
-    def test_files_that_are_none(self) -> None:
+    def test_missing_and_foreign_files(self) -> None:
         with self.assertRaisesRegex(CannotRead, "there is no file"), open_file(self.folder / "nix"):
             pass
         self.path.write_bytes(b"no database" * 100)

@@ -15,5 +15,5 @@ class Embedded(Settings, frozen=True, kw_only=True):
         Meta(description="Seconds that a listener may take, and that a record may wait for its vehicle's earlier ones."),
     ] = 30
     attempts: Annotated[
-        Natural, Meta(description="How often a record is given to a listener that raises an exception; 0: no limit.")
+        Natural, Meta(description="Attempts to hand a record to listeners that raise exceptions; 0: no limit.")
     ] = 5

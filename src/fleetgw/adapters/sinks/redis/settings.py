@@ -27,7 +27,7 @@ _WITHOUT_EFFECT = ("min_idle_conns", "max_idle_conns", "pool_timeout")
 
 
 class RedisPool(Settings, frozen=True, kw_only=True):
-    """The connections to Redis. A time of zero or less is no limit of its own."""
+    """The connections to Redis. A time of zero or less sets no limit."""
 
     pool_size: Annotated[
         Natural | None, Meta(description="Connections to each server; default, and with 0: 1, which all vehicles share.")
@@ -39,10 +39,10 @@ class RedisPool(Settings, frozen=True, kw_only=True):
     ] = None
     read_timeout: Annotated[
         int | None,
-        Meta(description="Nanoseconds to wait for an answer; the shorter of it and `publish_timeout` counts."),
+        Meta(description="Nanoseconds to wait for a reply; the shorter of it and `publish_timeout` counts."),
     ] = None
-    write_timeout: Annotated[int | None, Meta(description="As `read_timeout`: a write ends with its answer.")] = None
-    pool_timeout: Annotated[int | None, Meta(description="Has no effect: nobody waits for a connection.")] = None
+    write_timeout: Annotated[int | None, Meta(description="As `read_timeout`: a write ends with its reply.")] = None
+    pool_timeout: Annotated[int | None, Meta(description="Has no effect: no record waits for a connection.")] = None
     conn_max_idle_time: Annotated[
         int | None, Meta(description="Nanoseconds without a record after which a connection is replaced.")
     ] = None
@@ -50,15 +50,15 @@ class RedisPool(Settings, frozen=True, kw_only=True):
 
 
 class RedisSentinel(Settings, frozen=True, kw_only=True):
-    """Redis Sentinel, which knows the master. `redis.addrs` are the sentinels then; they use the TLS of `redis.tls` too."""
+    """Redis Sentinel, which names the master. `redis.addrs` are the sentinels then; they use the TLS of `redis.tls` too."""
 
-    master_name: Annotated[str, Meta(description="What the sentinels call the servers.")] = ""
-    username: Annotated[str, Meta(description="User name for the sentinels themselves, where they ask for one.")] = ""
+    master_name: Annotated[str, Meta(description="Name of the master at the sentinels.")] = ""
+    username: Annotated[str, Meta(description="User name for the sentinels themselves, where they require one.")] = ""
     password: Annotated[Secret | None, Meta(description="Password for the sentinels themselves.")] = None
 
 
 class Redis(Settings, frozen=True, kw_only=True):
-    """Redis: one server, a master that sentinels know, or a cluster."""
+    """Redis: one server, a master named by sentinels, or a cluster."""
 
     old_keys: ClassVar[Mapping[str, str]] = OLD_RELIABLE_ACK
     near_keys: ClassVar[Mapping[str, str]] = {
@@ -74,7 +74,7 @@ class Redis(Settings, frozen=True, kw_only=True):
             "answers and is no replica. With `sentinel`, the sentinels; with `cluster_mode`, some nodes of the cluster."
         ),
     ] = ()
-    username: Annotated[str, Meta(description="User name, where the server asks for one.")] = ""
+    username: Annotated[str, Meta(description="User name, where the server requires one.")] = ""
     password: Annotated[
         Secret | None,
         Meta(
@@ -86,14 +86,14 @@ class Redis(Settings, frozen=True, kw_only=True):
     tls: Annotated[ClientTls | None, Meta(description="TLS towards Redis; left out: none.")] = None
     override_tls_server_name: Annotated[
         str | bool | None,
-        Meta(description="Name that every server's certificate must carry; `true`: the host of the first address."),
+        Meta(description="Name that every server's certificate must have; `true`: the host of the first address."),
     ] = None
-    pool: Annotated[RedisPool | None, Meta(description="The pool of connections.")] = None
+    pool: Annotated[RedisPool | None, Meta(description="The connections.")] = None
     publish_timeout: Annotated[
         Nanoseconds | None, Meta(description="Nanoseconds that one publish may take; default, and with 0: five seconds.")
     ] = None
     cluster_mode: Annotated[
-        bool, Meta(description="The addresses are nodes of one cluster; left out: the gateway finds out.")
+        bool, Meta(description="The addresses are nodes of one cluster; left out: the gateway detects a cluster.")
     ] = False
     sentinel: Annotated[
         RedisSentinel | None, Meta(description="The addresses are sentinels; left out: they are servers.")

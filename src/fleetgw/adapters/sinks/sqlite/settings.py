@@ -23,17 +23,20 @@ class Sqlite(Settings, frozen=True, kw_only=True):
     path: Annotated[
         Path | None,
         Meta(
-            description="The file; made where it does not exist, its folder is not. "
+            description="The file; created where it does not exist, its folder is not. "
             "Default: `fleetgw.sqlite3` in the working directory."
         ),
     ] = None
     retention_days: Annotated[Seconds, Meta(description="Days that a record is kept; 0: no limit.")] = 0
     max_size_mb: Annotated[
-        Natural, Meta(description="Megabytes (10^6 bytes) that the file may hold, then the oldest records go; 0: no limit.")
+        Natural,
+        Meta(
+            description="Megabytes (10^6 bytes) that the file may hold, before the oldest records are deleted; 0: no limit."
+        ),
     ] = 4096
     synchronous: Annotated[
         Literal["full", "normal"],
-        Meta(description="`full`: what is confirmed survives a power cut; `normal`: faster, it may lose the last commits."),
+        Meta(description="`full`: confirmed records survive a power cut; `normal`: faster, it may lose the last commits."),
     ] = "full"
     write_timeout_s: Annotated[Pause, Meta(description="Seconds that a record may wait for its commit.")] = 30
 

@@ -23,20 +23,20 @@ class Zmq(Settings, frozen=True, kw_only=True):
     old_keys: ClassVar[Mapping[str, str]] = OLD_RELIABLE_ACK
     near_keys: ClassVar[Mapping[str, str]] = dict.fromkeys(("address", "bind", "url", "endpoint"), "addr")
 
-    addr: Annotated[str, Meta(description="Where to bind, such as `tcp://127.0.0.1:5284`.")] = ""
+    addr: Annotated[str, Meta(description="Address to bind, such as `tcp://127.0.0.1:5284`.")] = ""
     server_key_json_path: Annotated[
         Path | None, Meta(description="JSON file with the z85 keys `secret` and `public`; turns CURVE on.")
     ] = None
     allowed_public_keys_json_path: Annotated[
-        Path | None, Meta(description="JSON file with a list of the z85 public keys of the clients let in.")
+        Path | None, Meta(description="JSON file with a list of the z85 public keys of the admitted clients.")
     ] = None
     verbose: Annotated[bool, Meta(description="Log the socket's events.")] = False
     high_water_mark: Annotated[
-        Positive, Meta(description="Records kept for a subscriber that is slow; it misses what comes beyond.")
+        Positive, Meta(description="Records queued for a slow subscriber; it misses further ones.")
     ] = 1_000
     high_water_bytes: Annotated[
         Positive,
-        Meta(description="Bytes kept for all slow subscribers together; beyond, the slowest are cut and miss records."),
+        Meta(description="Bytes queued for all slow subscribers together; beyond that the slowest are disconnected."),
     ] = 33_554_432
 
 
