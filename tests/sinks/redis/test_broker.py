@@ -1,4 +1,4 @@
-"""The Redis sink against real servers, which these tests start, hang, kill and start again: one, a cluster, with TLS."""
+"""The ``redis`` sink keeps the contract with real servers that hang, end and start again: one, a cluster, with TLS."""
 
 import atexit
 import shutil
@@ -74,7 +74,7 @@ class SingleHarness(ServerHarness):
 
 
 class Secured:
-    """A server with TLS that asks for our certificate, a name and a password."""
+    """A server with TLS that requires a client certificate, a user name and a password."""
 
     user = "gateway"
     password = "s3cret-of-the-gateway"
@@ -138,7 +138,7 @@ def the_secured() -> Secured:
 
 
 class SecuredHarness(SingleHarness):
-    """TLS with client certificates, a user, a database of its own."""
+    """TLS with client certificates, a user, and a database other than 0."""
 
     async def set_up(self) -> None:
         self.server = the_secured().server

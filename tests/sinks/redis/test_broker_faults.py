@@ -1,4 +1,4 @@
-"""What the Redis sink does when servers fail, move, or are not what they should be."""
+"""The ``redis`` sink with real servers that fail, move, or are of the wrong kind."""
 
 import os
 import socket
@@ -39,7 +39,7 @@ def channel(vin: str) -> str:
 
 
 class RedisCase(TestCase):
-    """A test that may start servers and sinks, and leaves none behind."""
+    """Ends the servers and sinks that a test has started."""
 
     timeout = 60
 
@@ -79,7 +79,7 @@ class RedisCase(TestCase):
 
 
 def deferred(test):
-    """As the tests of the contract: trial and pytest wait for the Deferred."""
+    """Return a Deferred, as the tests of the contract do: trial and pytest wait for it."""
 
     def wrapper(self) -> Deferred[None]:
         return Deferred.fromCoroutine(test(self))
@@ -92,7 +92,7 @@ def deferred(test):
 class SingleServerTests(RedisCase):
     @deferred
     async def test_killed_mid_stream(self) -> None:
-        """SIGKILL twice with records under way: every record with a receipt is at the subscriber, and fresh ones pass.
+        """SIGKILL twice with records in flight: the subscriber has every record with a receipt, and new ones are delivered.
 
         The server hangs before it dies: one that is killed between answering the publisher and writing to the subscriber
         loses what it has answered for, and pub/sub has no way to know.
@@ -127,7 +127,7 @@ class SingleServerTests(RedisCase):
 
     @deferred
     async def test_hangs(self) -> None:
-        """SIGSTOP: no answer within ``publish_timeout`` is retryable, and says so; afterwards records pass again."""
+        """SIGSTOP: no reply within ``publish_timeout`` is retryable; afterwards records are delivered again."""
         server = self.server()
         self.subscriber(server.client(), CHANNEL)
         sink = await self.sink(server.address, publish_timeout=300_000_000)
@@ -148,7 +148,7 @@ class SingleServerTests(RedisCase):
 
     @deferred
     async def test_expired_subscriptions(self) -> None:
-        """An entry whose time is over is removed, and gets nothing."""
+        """An expired entry is removed, and receives nothing."""
         server = self.server()
         subscriber = self.subscriber(server.client(), "gone", "here")
         with server.client() as client:
@@ -159,8 +159,8 @@ class SingleServerTests(RedisCase):
         self.assertEqual([name for name, _ in subscriber.wait_for(2)], [b"here", b"here"])
 
     @deferred
-    async def test_nobody_listens(self) -> None:
-        """Nobody subscribes, or somebody says so and is not there: no receipt, no error, and others' records pass."""
+    async def test_no_subscriber(self) -> None:
+        """Without a subscriber, or with an entry of an absent one: no receipt and no error; others are delivered."""
         server = self.server()
         sink = await self.sink(server.address, **SETS, **VIN_TOPICS)
         with server.client() as client:
@@ -176,7 +176,7 @@ class SingleServerTests(RedisCase):
 
     @deferred
     async def test_too_large_among_many(self) -> None:
-        """Of several batches under way only the records that are too large are refused; order is kept."""
+        """Of several batches in flight only the records that are too large are rejected; order is kept."""
         server = self.server("--proto-max-bulk-len", "1mb")
         subscriber = self.subscriber(server.client(), CHANNEL)
         sink = await self.sink(server.address)
@@ -191,8 +191,8 @@ class SingleServerTests(RedisCase):
         self.assertEqual([payload for _, payload in subscriber.wait_for(len(expected))], expected)
 
     @deferred
-    async def test_the_server_closes_over_a_record_without_a_word(self) -> None:
-        """``client-query-buffer-limit``: the record is quarantined, and the others pass."""
+    async def test_the_server_closes_over_a_poison_record(self) -> None:
+        """``client-query-buffer-limit``: the record is quarantined, and the others are delivered."""
         server = self.server("--client-query-buffer-limit", "1mb")
         subscriber = self.subscriber(server.client(), *(channel(f"VIN{number}") for number in range(40)))
         sink = await self.sink(server.address)
@@ -212,7 +212,7 @@ class SingleServerTests(RedisCase):
 
     @deferred
     async def test_a_password_that_is_rotated(self) -> None:
-        """The server asks for another one from now on; the file has it, and the sink finds it without a restart."""
+        """The server and the file have a new password; the sink uses it without a restart."""
         server = self.server("--requirepass", "old")
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
@@ -232,7 +232,7 @@ class SingleServerTests(RedisCase):
 
     @deferred
     async def test_key_of_another_type(self) -> None:
-        """A vehicle whose set is none is refused for good, so that it holds up nobody."""
+        """Records of a vehicle with a set of another type are rejected, and delay no others."""
         server = self.server()
         sink = await self.sink(server.address, **SETS)
         with server.client() as client:
@@ -262,7 +262,7 @@ class SingleServerTests(RedisCase):
 
     @deferred
     async def test_connections_are_replaced(self) -> None:
-        """``conn_max_lifetime``: a connection of that age gives way, and no record is lost for it."""
+        """``conn_max_lifetime``: a connection of that age is replaced without the loss of a record."""
         server = self.server()
         self.subscriber(server.client(), CHANNEL)
         sink = await self.sink(server.address, pool={"conn_max_lifetime": 100_000_000})
@@ -277,7 +277,7 @@ class SingleServerTests(RedisCase):
 class ExampleTests(RedisCase):
     @deferred
     async def test_consumer(self) -> None:
-        """The consumer that the documentation shows, with a set and without."""
+        """The consumer of the documentation, with and without a set."""
         server = self.server()
         for settings, arguments in ((VIN_TOPICS, []), (SETS | {"publish_vin_topics": False}, ["--prefix", "subs"])):
             sink = await self.sink(server.address, **settings)
@@ -305,7 +305,7 @@ class WrongServerTests(RedisCase):
         return sink
 
     @deferred
-    async def test_nobody_there(self) -> None:
+    async def test_no_server(self) -> None:
         address = f"127.0.0.1:{free_port()}"
         await self.not_ready(address, f"{address}: .*Connection refused")
 
@@ -326,7 +326,7 @@ class WrongServerTests(RedisCase):
 
     @deferred
     async def test_missing_permission(self) -> None:
-        """An operator can mend it: retryable, and it says which permission."""
+        """Retryable, as an operator can grant it; the reason names the permission."""
         server = self.server("--user", "narrow", "on", ">pw", "resetchannels", "+@all")
         sink = await self.not_ready(server.address, "NOPERM|No permissions", username="narrow", password="pw")
         self.subscriber(server.client(), CHANNEL)
@@ -351,8 +351,8 @@ class WrongServerTests(RedisCase):
         await self.not_ready(server.address, "cluster support disabled", cluster_mode=True)
 
     @deferred
-    async def test_something_else_listens(self) -> None:
-        """A server that never answers, and one that answers in another language."""
+    async def test_a_server_of_another_kind(self) -> None:
+        """A server that never replies, and one with another protocol."""
         silent = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(silent.close)
         address = f"127.0.0.1:{silent.getsockname()[1]}"
@@ -370,7 +370,7 @@ class WrongServerTests(RedisCase):
 class SentinelTests(RedisCase):
     @deferred
     async def test_failover(self) -> None:
-        """The master dies; the sink follows to the replica that the sentinel makes master."""
+        """The master ends; the sink connects to the replica that the sentinel promotes."""
         servers = SentinelledServers()
         self.addCleanup(servers.stop)
         self.subscriber(servers.master.client(), CHANNEL)
@@ -397,7 +397,7 @@ class SentinelTests(RedisCase):
         self.assertEqual(str(outcome), f"sentinel {sentinel.address}: knows no master nobody")
 
     @deferred
-    async def test_of_several_servers_not_the_replica(self) -> None:
+    async def test_a_replica_among_several_servers_is_not_used(self) -> None:
         master = self.server()
         replica = self.server("--replicaof", "127.0.0.1", str(master.port))
         with replica.client() as client:
@@ -421,8 +421,8 @@ class ClusterTests(RedisCase):
         return await self.sink(addrs[0], addrs=addrs, cluster_mode=True, publish_timeout=1_000_000_000, **settings)
 
     @deferred
-    async def test_receivers_anywhere_count(self) -> None:
-        """A client at any node, a replica too, is a receiver; where there is none, there is no receipt."""
+    async def test_receivers_at_any_node_count(self) -> None:
+        """A client at any node, also a replica, is a receiver; without one there is no receipt."""
         cluster = self.cluster(replicas=True)
         sink = await self.cluster_sink(cluster)
         heard = self.VINS[:6]
@@ -440,8 +440,8 @@ class ClusterTests(RedisCase):
         self.assertEqual({name.decode() for name, _ in subscriber.wait_for(12)}, {*map(channel, heard)})
 
     @deferred
-    async def test_nodes_that_were_not_said_to_be_a_cluster(self) -> None:
-        """Several addresses, a single one: every vehicle's records pass, and the sink says once what to write."""
+    async def test_nodes_of_a_cluster_without_cluster_mode(self) -> None:
+        """Several addresses, and one: records of all vehicles are delivered, and the sink logs once which key to set."""
         cluster = self.cluster()
         for vin in self.VINS:
             with cluster.master_of(f"subs_{channel(vin)}".encode()).client() as client:
@@ -457,7 +457,7 @@ class ClusterTests(RedisCase):
 
     @deferred
     async def test_a_node_that_hangs(self) -> None:
-        """Its vehicles' records are offered again; those of other nodes pass and do not wait for it each time."""
+        """Records for the node are retried; those for other nodes are delivered, and do not wait for it each time."""
         cluster = self.cluster()
         sink = await self.cluster_sink(cluster)
         nodes = {vin: cluster.master_of(channel(vin).encode()) for vin in self.VINS}
@@ -483,7 +483,7 @@ class ClusterTests(RedisCase):
 
     @deferred
     async def test_slot_that_moves(self) -> None:
-        """A vehicle's set moves to another node: the sink follows, and publishes to what is there."""
+        """A vehicle's set moves to another node: the sink publishes there."""
         cluster = self.cluster()
         sink = await self.cluster_sink(cluster, **SETS)
         source = cluster.master_of(SET_KEY.encode())

@@ -26,10 +26,10 @@ LEASE_S = 10**9
 
 
 class RedisHarness(DispatcherHarness):
-    """What is the same over every server.
+    """The part of a harness that is the same for every server.
 
-    :ivar sets: whether vehicles have sets of subscribers, each with one that is of the vehicle's channel name; else each has
-        that channel.
+    :ivar sets: whether vehicles have sets of subscribers, each with the vehicle's channel as its only member; else records
+        are published to that channel directly.
     """
 
     confirmed_metric = "redis_publish_total"
@@ -42,18 +42,18 @@ class RedisHarness(DispatcherHarness):
         self.sets = sets
 
     def publishing(self) -> dict[str, object]:
-        """The settings that say where to."""
+        """The settings of destinations."""
         return {"subscriber_set_prefix": PREFIX} if self.sets else {"publish_vin_topics": True}
 
     def channels(self) -> list[str]:
-        """The channel of every vehicle and type of the contract."""
+        """The channels of all vehicles and record types of the contract."""
         return [f"{self.namespace}_{kind}_{{{vin}}}" for kind in self.record_types for vin in VINS]
 
 
 class MemoryRedisHarness(RedisHarness, InMemoryHarness):
     """In memory.
 
-    :ivar cluster: whether the server passes for a cluster.
+    :ivar cluster: whether the server acts as a cluster.
     """
 
     def __init__(self, *, sets: bool, cluster: bool = False) -> None:
@@ -65,7 +65,7 @@ class MemoryRedisHarness(RedisHarness, InMemoryHarness):
                 self.server.sets[f"{PREFIX}_{channel}".encode()] = {channel.encode(): LEASE_S}
 
     def settings(self, *, timeout_s: float, bounded: bool) -> Mapping[str, object]:  # noqa: ARG002  it has no bound
-        """As in a configuration."""
+        """The section of the configuration."""
         return {
             "addrs": [str(MEMORY_ADDRESS)],
             "publish_timeout": round(timeout_s * 1e9),
@@ -74,29 +74,29 @@ class MemoryRedisHarness(RedisHarness, InMemoryHarness):
         }
 
     def make_sink(self, context: SinkContext) -> IDispatcher:
-        """Over connections in memory."""
+        """Make the sink with connections in memory."""
         server = self.server
         clocks = ReactorClocks(context.reactor)
         return RedisSink(context, server.make_pipe, lambda _settings: MemoryClusterView(server), DirectWorker, clocks)
 
     async def received(self, at_least: int) -> Sequence[Received]:  # noqa: ARG002  all of it is there
-        """What was published."""
+        """The published records."""
         return [vehicle_of(channel, payload) for channel, payload in self.server.published]
 
     async def hold(self) -> None:
-        """Answer nothing."""
+        """Hold all replies."""
         self.server.hold()
 
     async def release(self) -> None:
-        """Answer again."""
+        """Send the held replies, and reply again."""
         self.server.release()
 
     async def go_away(self) -> None:
-        """End every connection."""
+        """Close every connection."""
         self.server.go_away()
 
     async def come_back(self) -> None:
-        """Take connections again."""
+        """Accept connections again."""
         self.server.come_back()
 
 
@@ -111,21 +111,21 @@ class ServerHarness(RedisHarness, RealReactorHarness):
         return REDIS.make(context)
 
     def client(self) -> Redis:
-        """redis-py's client, for what a subscriber does."""
+        """redis-py's client, for commands of a subscriber."""
         return self.server.client()
 
     def subscribe(self) -> None:
-        """Enter the vehicles' channels into their sets, where there are sets."""
+        """Add the vehicles' channels to their sets, where there are sets."""
         if self.sets:
             with self.client() as client:
                 for channel in self.channels():
                     client.zadd(f"{PREFIX}_{channel}", {channel: LEASE_S * 100})
 
     async def received(self, at_least: int) -> Sequence[Received]:
-        """What the subscriber got."""
+        """The records that the subscriber received."""
         return [vehicle_of(channel, payload) for channel, payload in self.subscriber.wait_for(at_least)]
 
 
 def vehicle_of(channel: bytes, payload: bytes) -> Received:
-    """The vehicle is the part of the channel's name in braces."""
+    """A received record; the VIN is the part of the channel's name in braces."""
     return Received(channel.decode().partition("{")[2].removesuffix("}"), payload)

@@ -1,4 +1,4 @@
-"""Redis in memory, and a connection to it that needs neither sockets nor threads."""
+"""A Redis server in memory, and a pipe to it without sockets and threads."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ MANY_BYTES = 2**40
 
 
 class ReactorClocks(Clocks):
-    """The wall clock is that of a test's reactor."""
+    """Clocks with the wall clock of a test's reactor."""
 
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
 
     def epoch_s(self) -> float:
-        """As the test says."""
+        """The time of the test's reactor."""
         return self._reactor.seconds()
 
 
 class MemoryRedis:
-    """A server: the three commands that the sink needs, and the same answers.
+    """A server with the commands that the sink needs, and the same replies.
 
     :ivar max_bulk_bytes: ``proto-max-bulk-len``.
     :ivar sets: sorted sets: member to score, by key.
-    :ivar listens: whether somebody is subscribed to a channel.
+    :ivar listens: whether a client subscribes to a channel.
     :ivar published: channel and payload, in order.
-    :ivar errors: the reply to a command on this key or channel, in place of the usual one.
-    :ivar pipes: every connection ever asked for.
-    :ivar elsewhere: channels that somebody listens to at another node, as a cluster's view tells.
+    :ivar errors: error replies, by the key or channel of the command.
+    :ivar pipes: every pipe ever made.
+    :ivar elsewhere: channels with a subscriber at another node of the cluster.
     """
 
     def __init__(self) -> None:
@@ -76,29 +76,29 @@ class MemoryRedis:
         *,
         alone: bool = False,
     ) -> MemoryPipe:
-        """In place of ``ThreadedPipe``."""
+        """Make a pipe, in place of ``ThreadedPipe``."""
         pipe = MemoryPipe(self, names, listener, clocks, alone=alone)
         self.pipes.append(pipe)
         return pipe
 
     def hold(self) -> None:
-        """Answer nothing."""
+        """Hold all replies."""
         self.held = True
 
     def release(self) -> None:
-        """Answer again, what has been asked meanwhile too."""
+        """Reply again, also to the commands received meanwhile."""
         self.held = False
         for pipe in self.pipes:
             pipe.answer()
 
     def go_away(self) -> None:
-        """End every connection, and take none."""
+        """Close every connection, and accept none."""
         self.down = True
         for pipe in self.pipes:
             pipe.lost("it closed the connection")
 
     def come_back(self) -> None:
-        """Take connections again."""
+        """Accept connections again."""
         self.down = False
         for pipe in self.pipes:
             pipe.connect()
@@ -125,7 +125,7 @@ class MemoryRedis:
 class MemoryPipe:
     """A ``Pipe`` to a ``MemoryRedis``: everything happens within ``submit``.
 
-    :ivar alone: it is for quarantined records.
+    :ivar alone: whether it is for quarantined records.
     :ivar submitted: every record, in order.
     """
 
@@ -153,7 +153,7 @@ class MemoryPipe:
         self.connect()
 
     def submit(self, part: Part) -> None:
-        """Say it, and hear the answer unless the server is held."""
+        """Publish the records, and take the replies unless the server holds them."""
         self.submitted += part.records
         if self._stream is None:
             part.fail(NotConnected(f"{MEMORY_ADDRESS}: it is down"))
@@ -162,7 +162,7 @@ class MemoryPipe:
         self._publish([part])
 
     def quit(self) -> None:
-        """Let go."""
+        """Close the connection."""
         stream, self._stream = self._stream, None
         for part in stream.unfinished() if stream is not None else ():
             part.fail(NotConnected("the sink is letting go"))
@@ -170,7 +170,7 @@ class MemoryPipe:
         self._listener.pipe_closed(self)
 
     def connect(self) -> None:
-        """Begin a stream, where the server takes one."""
+        """Connect, if the server accepts connections."""
         if self._server.down:
             self._listener.pipe_changed(self, NotReady(f"{MEMORY_ADDRESS}: it is down"))
             return
@@ -182,7 +182,7 @@ class MemoryPipe:
             self._publish(again)
 
     def lost(self, reason: str) -> None:
-        """The stream ends without an answer."""
+        """Lose the connection."""
         stream, self._stream = self._stream, None
         if stream is None:
             return
@@ -199,14 +199,14 @@ class MemoryPipe:
         self._listener.parts_settled(parts)
 
     def quarantine(self, record: Record) -> None:
-        """Let a record that is under way be one over which connections were lost."""
+        """Quarantine a record in flight, as if connections were lost over it."""
         for part in self._stream.unfinished() if self._stream is not None else ():
             for place, each in enumerate(part.records):
                 if each is record:
                     self._listener.parts_settled([_only(part, place, Quarantined("lost over this record"))])
 
     def answer(self) -> None:
-        """Hear the answers to everything said so far."""
+        """Take the replies to all commands so far."""
         while self._stream is not None and not self._server.held:
             command = self._asked.gets()
             if command is False:
@@ -219,7 +219,7 @@ class MemoryPipe:
             return
         too_large = max(map(len, command)) > self._server.max_bulk_bytes
         reply = b"-ERR Protocol error: invalid bulk length\r\n" if too_large else self._server.execute(command)
-        # every reply comes in two pieces, as a network may deliver it
+        # in two pieces, as a network may deliver it
         for piece in (reply[:1], reply[1:]):
             stream.receive(piece)
         self._asked.feed(stream.encode(MANY_BYTES))
@@ -249,28 +249,28 @@ class MemoryClusterView:
         self._server = server
 
     def read_map(self) -> ClusterMap:
-        """The node has every slot."""
+        """A map with every slot at the one node."""
         if self._server.down:
             raise NotConnected(f"{MEMORY_ADDRESS}: it is down")
         return ClusterMap((MEMORY_ADDRESS,) * 16384, (MEMORY_ADDRESS,))
 
     def subscribed(self, channels: Sequence[bytes]) -> frozenset[bytes]:
-        """Those of ``MemoryRedis.elsewhere``."""
+        """The channels among ``MemoryRedis.elsewhere``."""
         return frozenset(self._server.elsewhere & {*channels})
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there are no connections."""
 
 
 class DirectWorker:
-    """A ``Worker`` without a thread: a job runs when it is given."""
+    """A ``Worker`` without a thread: it runs jobs at once."""
 
     def __init__(self, _name: str = "") -> None:
-        """Like ``SerialWorker``."""
+        """Take the same argument as ``SerialWorker``."""
 
     def do(self, job: Callable[[], None]) -> None:
-        """Run it."""
+        """Run a job."""
         job()
 
     def quit(self) -> None:
-        """Nothing runs."""
+        """Do nothing: there is no thread."""

@@ -1,4 +1,4 @@
-"""Connections in memory to a server that a test scripts, under a test's clock: a ``ThreadedPipe`` without its thread."""
+"""A scripted server in memory, under a test's clock, and a ``ThreadedPipe`` to it without a thread."""
 
 from __future__ import annotations
 
@@ -46,25 +46,25 @@ class ScriptedConnection:
         self.hangs = False
 
     def take_socket(self) -> socket.socket:
-        """As ``ServerConnection`` does."""
+        """See ``ServerConnection``."""
         return self.ours
 
     def disconnect(self) -> None:
-        """Let go."""
+        """Close both ends."""
         self.ours.close()
         self.theirs.close()
 
 
 class ScriptedServer(Clocks):
-    """Answers while the pipe waits; time passes where there is nothing to answer.
+    """Replies while the pipe waits; time passes while there is nothing to reply to.
 
     :param answer: the reply to a command, or ``HANG``, or ``CLOSE``.
-    :ivar reachable: whether it can be connected to, by the time.
-    :ivar bytes_per_s: how much the link carries; 0: any amount at once.
-    :ivar buffer_bytes: of the socket; 0: as the system has it.
-    :ivar closes_at_once: it closes every connection as soon as it is made.
-    :ivar connected_at_s: when each connection was made.
-    :ivar attempted_at_s: when each was asked for.
+    :ivar reachable: whether connections are accepted, by the time.
+    :ivar bytes_per_s: rate of the link; 0: no limit.
+    :ivar buffer_bytes: size of the socket's send buffer; 0: the system's default.
+    :ivar closes_at_once: whether it closes every connection immediately.
+    :ivar connected_at_s: times of connections.
+    :ivar attempted_at_s: times of attempts to connect.
     :ivar received: every command, in order.
     """
 
@@ -81,7 +81,7 @@ class ScriptedServer(Clocks):
         self._connection: ScriptedConnection | None = None
 
     def find(self) -> ScriptedConnection:
-        """As ``Connector``."""
+        """See ``Connector``."""
         self.now_s += 0.001
         self.attempted_at_s.append(self.now_s)
         if not self.reachable(self.now_s):
@@ -91,15 +91,15 @@ class ScriptedServer(Clocks):
         return self._connection
 
     def epoch_s(self) -> float:
-        """A wall clock that a test steps as it likes."""
+        """The wall clock, which a test sets."""
         return self.epoch_now_s
 
     def monotonic_s(self) -> float:
-        """The clock."""
+        """The monotonic clock."""
         return self.now_s
 
     def wait(self, waker: Waker, server: socket.socket | None, *, writable: bool, timeout_s: float | None) -> bool:
-        """Let the server act, then time pass until the connection has something to do, or the time is over."""
+        """Let the server reply, and time pass, until the socket is ready or the time is over."""
         poll = select.poll()
         poll.register(waker, select.POLLIN)
         if server is not None:
@@ -144,10 +144,10 @@ class ScriptedServer(Clocks):
 
 
 class ScriptedRun:
-    """A pipe to a ``ScriptedServer``, run to its end on the test's own thread.
+    """A pipe to a ``ScriptedServer``, run to its end on the test's thread.
 
-    :ivar readiness: what it said of itself, and when.
-    :ivar settled_at_s: when each part was settled, with the part.
+    :ivar readiness: its changes, with their times.
+    :ivar settled_at_s: settled parts, with their times.
     """
 
     def __init__(self, server: ScriptedServer, names: Names, *, alone: bool = False, **settings: object) -> None:

@@ -27,14 +27,14 @@ _BUS_PORT_OFFSET = 10_000  # a node's port for the other nodes
 
 
 def missing() -> str | None:
-    """What is missing to start servers here, for people; None when nothing is."""
+    """The reason why servers cannot be started here, for people; None when they can."""
     if shutil.which("redis-server") is None or shutil.which("redis-cli") is None:
         return "redis-server not found: install Redis (Debian: apt-get install redis-server)"
     return None
 
 
 class RedisServer(BrokerProcess):
-    """Started when made; it keeps its port over ``kill`` and ``start``, and nothing else.
+    """A process, started by the constructor; it keeps its port over ``kill`` and ``start``, but no data.
 
     :param arguments: options of ``redis-server``.
     :param port: of its own; None for a free one. Ready as soon as it takes connections there.
@@ -47,7 +47,7 @@ class RedisServer(BrokerProcess):
         self.start()
 
     def command(self) -> list[str]:
-        """``redis-server``, which keeps nothing on disk, or a sentinel, which has to."""
+        """The command: ``redis-server`` without files, or a sentinel, which needs one."""
         file = self.folder / "redis.conf"
         file.touch()
         port = () if "--tls-port" in self._arguments else ("--port", str(self.port))
@@ -55,12 +55,12 @@ class RedisServer(BrokerProcess):
         return ["redis-server", str(file), *port, "--bind", "127.0.0.1", *kind, *self._arguments]
 
     def client(self, **arguments: object) -> Redis:
-        """redis-py's client, which tries nothing twice; to be closed."""
+        """redis-py's client, without retries; to be closed by the caller."""
         return Redis("127.0.0.1", self.port, protocol=2, retry=Retry(NoBackoff(), 0), **arguments)  # type: ignore[arg-type]  # any that it has
 
 
 class ServerCluster:
-    """Masters, and one replica of each where asked for.
+    """Masters, each with a replica where asked for.
 
     :param arguments: more options of ``redis-server``.
     :ivar nodes: all of them; the masters first, until one fails.
@@ -82,7 +82,7 @@ class ServerCluster:
         self.wait()
 
     def wait(self) -> None:
-        """Until every slot is served, every node knows all others, and what is published at one arrives at all."""
+        """Wait until every slot is served, every node knows all others, and messages to one arrive at all."""
         eventually(self._whole)
         for listening in self.nodes:
             with listening.client() as client, client.pubsub() as subscription:
@@ -92,7 +92,7 @@ class ServerCluster:
                     eventually(partial(_arrives, node, subscription))
 
     def master_of(self, key: bytes) -> RedisServer:
-        """The node that has a key."""
+        """The node that stores a key."""
         for node in self.nodes:
             with node.client() as client:
                 slot = client.execute_command("CLUSTER", "KEYSLOT", key)
@@ -102,7 +102,7 @@ class ServerCluster:
         raise AssertionError(f"no node has {key!r}")
 
     def stop(self) -> None:
-        """End it for good."""
+        """End all processes."""
         for node in self.nodes:
             node.stop()
 
@@ -119,7 +119,7 @@ class ServerCluster:
 
 
 class SentinelledServers:
-    """A master, its replica, and a sentinel that makes the replica master half a second after the master has gone.
+    """A master, its replica, and a sentinel that promotes the replica half a second after the master has ended.
 
     :cvar master_name: what the sentinel calls them.
     """
@@ -137,7 +137,7 @@ class SentinelledServers:
         eventually(self._knows_replica)
 
     def stop(self) -> None:
-        """End it for good."""
+        """End all processes."""
         for server in (self.sentinel, self.replica, self.master):
             server.stop()
 
@@ -156,7 +156,7 @@ def _arrives(node: RedisServer, subscription: PubSub) -> bool:
 
 
 def eventually(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    """Wait until something holds, for a bounded time."""
+    """Wait until a condition is true, for a bounded time."""
     deadline_s = time.monotonic() + timeout_s
     while True:
         try:
@@ -170,7 +170,7 @@ def eventually(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
 
 
 def _node_port() -> int:
-    """A free port to which the node may add that of its bus."""
+    """A free port of a node; that of its bus, which is derived from it, is free, too."""
     while True:
         port = free_port()
         with suppress(OSError, OverflowError), socket.create_server(("127.0.0.1", port + _BUS_PORT_OFFSET)):

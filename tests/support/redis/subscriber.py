@@ -1,4 +1,4 @@
-"""A client that subscribes, and what it got."""
+"""A client that subscribes, and the messages that it received."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Subscriber:
-    """Subscribed when made, and again after each loss of the connection.
+    """Subscribes at once, and again after each loss of the connection.
 
     :param client: of the server to subscribe at; closed with this.
     :ivar received: channel and payload, in order.
@@ -34,7 +34,7 @@ class Subscriber:
         self.subscribed()
 
     def subscribed(self) -> None:
-        """Wait until the server knows; to be called again when it has been restarted."""
+        """Wait until the server has the subscription; to be called again after a restart of the server."""
         deadline_s = time.monotonic() + 10
         self._confirmed = 0
         with suppress(RedisError):
@@ -44,7 +44,7 @@ class Subscriber:
             self.read(0.05)
 
     def read(self, timeout_s: float = 0.0) -> None:
-        """Take what has come."""
+        """Take the messages that have arrived."""
         try:
             while (message := self._subscription.get_message(timeout=timeout_s)) is not None:
                 if message["type"] in ("message", "pmessage"):
@@ -56,7 +56,7 @@ class Subscriber:
             time.sleep(0.02)  # the server is away
 
     def wait_for(self, count: int, timeout_s: float = 5.0) -> list[tuple[bytes, bytes]]:
-        """What has come once there are ``count``, or the time is over."""
+        """All messages, once there are ``count`` or the time is over."""
         deadline_s = time.monotonic() + timeout_s
         self.read()
         while len(self.received) < count and time.monotonic() < deadline_s:
@@ -64,6 +64,6 @@ class Subscriber:
         return self.received
 
     def close(self) -> None:
-        """Let go."""
+        """Close the connection."""
         self._subscription.close()
         self._client.close()
