@@ -10,19 +10,19 @@ def quoted(names: Iterable[str]) -> str:
     return ", ".join(json.dumps(name) for name in names)
 
 
-def most_similar(name: str, known: Collection[str], count: int, likeness: float = 0.6) -> list[str]:
-    """The known names that are similar to ``name``, the most similar first; case does not matter.
+def closest(name: str, known: Collection[str], count: int, similarity: float = 0.6) -> list[str]:
+    """The known names similar to ``name``, the closest first; case does not matter.
 
-    :param count: the most of them.
-    :param likeness: the least similarity, from 0 to 1.
+    :param count: the maximum.
+    :param similarity: the minimum, from 0 to 1.
     """
     by_lower_case = {each.lower(): each for each in known}
-    return [by_lower_case[match] for match in difflib.get_close_matches(name.lower(), by_lower_case, count, likeness)]
+    return [by_lower_case[match] for match in difflib.get_close_matches(name.lower(), by_lower_case, count, similarity)]
 
 
-def nearest(name: str, known: Collection[str], likeness: float = 0.6) -> str | None:
-    """The known name that ``name`` is probably meant to be, or None; see ``most_similar``."""
-    return next(iter(most_similar(name, known, 1, likeness)), None)
+def nearest(name: str, known: Collection[str], similarity: float = 0.6) -> str | None:
+    """The known name closest to ``name``, or None when none is similar."""
+    return next(iter(closest(name, known, 1, similarity)), None)
 
 
 def is_it(name: str) -> str:

@@ -12,7 +12,7 @@ from attrs import evolve
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
-from fleetgw.adapters.diagnosis.network import TIMEOUT_S, look_at_each, reach, shake_hands, who_answers
+from fleetgw.adapters.diagnosis.network import TIMEOUT_S, check_alternatives, check_reachable, check_tls, guess_server
 from fleetgw.adapters.sinks.redis.connectors import SentinelConnector, ServerConnector
 from fleetgw.adapters.sinks.redis.credentials import FixedAccess
 from fleetgw.adapters.sinks.redis.server_connection import ServerConnection
@@ -82,7 +82,7 @@ def _are_cluster_nodes(settings: RedisSettings) -> bool:
 
 def _look_at_server(address: Address, settings: RedisSettings, login: Login) -> Generator[Finding, None, bool]:
     """Check one server: TCP, TLS, authentication, version; returns whether it can be used."""
-    if not (yield from reach(*address)):
+    if not (yield from check_reachable(*address)):
         return False
     if settings.tls is not None:
         name = settings.server_name or address.host

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from fleetgw.adapters.settings.spelling import most_similar
+from fleetgw.adapters.settings.spelling import closest
 from fleetgw.adapters.sinks.sqlite.file_version import READABLE_FROM, ForeignFile, check_version
 
 if TYPE_CHECKING:
@@ -192,11 +192,11 @@ def _json_value(value: str | float | None, kind: str) -> JsonValue:
 
 
 def _advice(name: str, known: Sequence[str], otherwise: str) -> str:
-    """The most similar of the known names, or a list of them.
+    """The closest of the known names, or a list of them.
 
     :param otherwise: the beginning of a sentence that lists them.
     """
-    if similar := most_similar(name, known, 3):
+    if similar := closest(name, known, 3):
         return f"did you mean {' or '.join(similar)}?"
     if not known:
         return f"{otherwise} none yet"
