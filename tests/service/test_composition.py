@@ -15,7 +15,7 @@ from unittest import TestCase, mock
 from fleetgw.adapters.errors.airbrake import AirbrakeReporter
 from fleetgw.adapters.errors.null import NullReporter
 from fleetgw.adapters.metrics.runtime import RuntimeGauges
-from fleetgw.adapters.metrics.statsd import StatsdExporter
+from fleetgw.adapters.metrics.statsd import StatsdExporter, StatsdSettings
 from fleetgw.adapters.monitoring.profiler import Profiler
 from fleetgw.adapters.sinks.logger.sink import LoggerSink
 from fleetgw.adapters.sinks.registry import built_in_sinks
@@ -206,6 +206,14 @@ class BuiltInTests(CompositionCase):
         plain = self.compose()
         self.assertEqual([type(monitor) for monitor in plain.monitors], [RuntimeGauges])
         self.assertIsNone(plain.gateway.rate_limit)
+
+    def test_statsd_in_the_units_of_its_exporter(self) -> None:
+        section = {"host": "[::1]:8125", "prefix": "ft.", "sample_rate": 25, "flush_period": 500}
+        with mock.patch("fleetgw.app.service.composition.StatsdExporter") as exporter:
+            self.compose(monitoring={"statsd": section})
+            self.compose(monitoring={"statsd": {**section, "host": ""}})
+        (call,) = exporter.call_args_list
+        self.assertEqual(call.args[1], StatsdSettings("::1", 8125, "ft.", sample_rate=0.25, flush_period_s=0.5))
 
 
 class ThirdPartyTests(CompositionCase):

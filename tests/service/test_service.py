@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides
 
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
+from fleetgw.adapters.errors.airbrake_client import AirbrakeClient
 from fleetgw.adapters.logs.lines import JsonLog
 from fleetgw.app.config import parse_config
 from fleetgw.app.service import process
@@ -299,10 +300,11 @@ class StartTests(ServiceCase):
         self.assertEqual(list(self.reactor.ports), [DOOR])
 
     def test_the_profiler_listens_on_loopback_and_a_profile_ends_with_the_gateway(self) -> None:
-        life = self.start(monitoring={"profiler_port": 6060})
+        life = self.start(monitoring={"profiler_port": 6060, "profiling_path": str(self.folder / "profile")})
         self.assertEqual(self.reactor.ports[6060].interface, "127.0.0.1")
         self.assertIn(("info", "profiler_started", {"port": 6060}), self.log.entries)
         self.assertIn(b" 200 OK", self.get(6060, "/gc_stats"))
+        self.assertIn(b" 304 ", self.get(6060, "/live_profiler?mode=off"))
         profile = self.request(6060, "/debug/pprof/profile?seconds=300")
         self.assertEqual(profile.value(), b"")
         life.stop()
@@ -324,6 +326,27 @@ class StartTests(ServiceCase):
         vehicle.advance(0.1)
         self.assertTrue(stopped.called)
         self.assertIn(b"\nft.memory_publish_total,record_type=connectivity:2|c\n", server.recv(65536))
+
+    def test_errors_are_reported_from_the_start_on_and_the_last_ones_at_the_stop(self) -> None:
+        notices: list[tuple[str, str]] = []
+
+        async def post(_client: AirbrakeClient, body: bytes) -> None:
+            notice = json.loads(body)
+            notices.append((notice["context"]["environment"], notice["errors"][0]["type"]))
+
+        life = self.make(airbrake={"project_id": 7, "project_key": "k", "environment": "lab"})
+        with mock.patch.object(AirbrakeClient, "post", post):
+            self.parts.log.error("before_the_start")
+            self.reactor.advance(10)
+            self.assertEqual(notices, [])
+            self.begin(life)
+            self.reactor.run()
+            self.assertEqual(notices, [("lab", "before_the_start")])
+            self.parts.log.error("within_a_second")
+            stopped = life.stop()
+            self.reactor.advance(0.1)
+        self.assertTrue(stopped.called)
+        self.assertEqual(notices[1:], [("lab", "within_a_second")])
 
     def test_status_and_uptime(self) -> None:
         self.reactor.advance(1000)
