@@ -4,6 +4,7 @@ Each test holds one fact that a drop-in replacement has to keep: what a vehicle,
 """
 
 import json
+import re
 import ssl
 import tempfile
 import time
@@ -23,6 +24,7 @@ from fleetgw.adapters.codec import envelope
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import CONNECTED, DISCONNECTED, VehicleConnectivity
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, LocationValue, Payload, Value
 from fleetgw.simulator.certificate_folder import CertificateFolder
+from tests.metrics.test_metrics import VECTORS
 from tests.support.every_sink import PROJECT, Brokers, missing
 from tests.support.free_ports import free_ports
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess
@@ -42,6 +44,14 @@ CLIENT_VERSION = "1.2.3"
 NAME = "Vehicle under test"
 SPOOFED_VIN = "5YJ3E1EA7KF999999"
 REDIS_CHANNEL = "app-of-the-owner"
+SINKS = ("kafka", "kinesis", "pubsub", "mqtt", "redis", "zmq", "logger")
+SHOWN_ONCE_COUNTED = {
+    "rate_limit_exceeded_total",
+    "unknown_message_type_error_total",
+    *(f"{sink}_reliable_ack_total" for sink in SINKS if sink not in ("kafka", "logger")),
+}
+"""Metrics whose labels are known only when there is something to count, or when the sink is a reliable-ack source."""
+
 PROFILER_PAGES = ("/gc_stats", "/live_profiler?mode=off", "/debug/pprof/")
 
 Found = TypeVar("Found")
@@ -133,10 +143,12 @@ class DropInCase(TestCase):
                 "profiler_port": cls.profiler_port,
                 "profiling_path": str(cls.folder / "profile"),
             },
+            "vins_signal_tracking_enabled": [cls.vin],
             "rate_limit": {"enabled": True, "message_interval_time": 30, "message_limit": 1000},
             "records": {
-                "V": ["kafka", "kinesis", "pubsub", "mqtt", "redis", "zmq", "logger"],
+                "V": list(SINKS),
                 "connectivity": ["kafka", "kinesis", "pubsub", "zmq", "logger"],
+                "errors": ["pubsub"],
             },
         }
 
@@ -308,12 +320,37 @@ class DropInTests(DropInCase):
         self.sent()
         status, body = status_of(f"http://127.0.0.1:{self.metrics_port}/metrics")
         self.assertEqual(status, 200)
-        self.assertIn(b'\nrecord_total{record_type="V"} ', body)
+        shown = set(re.findall(r"^\w+", body.decode(), re.MULTILINE))
+        self.assertEqual({case["name"] for case in VECTORS["cases"]} - shown, SHOWN_ONCE_COUNTED)
 
     def test_the_profilers_pages_are_bad_requests_on_the_vehicles_port(self) -> None:
         for path in PROFILER_PAGES:
             with self.subTest(path):
                 self.assertEqual(self.on_the_vehicles_port(path)[0], 400)
+
+    def test_events_of_the_start(self) -> None:
+        expected = {
+            "custom_ca_file_appened": {"ca_file_path": str(self.certs.authority_file)},
+            "kafka_registered": {"namespace": NAMESPACE},
+            "profiler_started": {"port": self.profiler_port},
+            "pubsub_registered": {"namespace": NAMESPACE},
+            "pubsub_topic_created": {"topic_name": f"{NAMESPACE}_errors", "txType": "errors"},
+            "redis_registered": {
+                "namespace": NAMESPACE,
+                "publish_vin_topics": False,
+                "subscriber_set_prefix": "subscribers",
+            },
+            "status_server_configured": {"port": self.status_port},
+        }
+        for name, fields in expected.items():
+            with self.subTest(name):
+                event = self.gateway.wait_for(name)
+                self.assertEqual(event | fields, event)
+                self.assertRegex(str(event["time"]), r"T\d\d:\d\d:\d\d\.\d{3}Z$")
+
+    def test_every_sink_says_that_it_is_ready(self) -> None:
+        self.gateway.wait_for("sink_ready", len(SINKS))
+        self.assertEqual(sorted(str(event["dispatcher"]) for event in self.gateway.events("sink_ready")), sorted(SINKS))
 
     def test_gc_stats(self) -> None:
         self.assertEqual(self.on_the_profiler_port("/gc_stats")[0], 200)
