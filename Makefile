@@ -1,4 +1,4 @@
-# What can be done in a checkout. Every target sets up what it needs: Python 3.11 or later is enough to begin with.
+# Targets of a checkout. Each sets up what it needs; Python 3.11 or later is the only requirement.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,24 +8,24 @@ BIN := $(VENV)/bin
 .PHONY: help demo test trial test-brokers test-packaging lint types imports protos protos-check docs bench bench-sinks bench-memory adversary wheel clean
 
 help:
-	@echo 'make demo            see it work: a gateway, ten simulated vehicles, their records on the terminal'
+	@echo 'make demo            a gateway, ten simulated vehicles, their records on the terminal'
 	@echo 'make test            the tests'
 	@echo
 	@echo 'make trial           the same tests, run by trial'
-	@echo 'make test-brokers    the tests against real brokers; what is missing is said'
+	@echo 'make test-brokers    the tests against real brokers; reports brokers that are missing'
 	@echo 'make test-packaging  wheel, editable install, demo and the example sink, each in its own environment'
 	@echo 'make lint            ruff: rules and format'
 	@echo 'make types           mypy'
-	@echo 'make imports         which package may import which'
+	@echo 'make imports         the rules on imports between packages'
 	@echo 'make protos          regenerate the code of protos/'
-	@echo 'make protos-check    whether that code is up to date'
-	@echo 'make docs            rewrite the parts of docs/ that come from the project itself'
+	@echo 'make protos-check    check that this code is up to date'
+	@echo 'make docs            regenerate the parts of docs/ that come from the source'
 	@echo 'make bench           CPU per record and handshake, memory per vehicle (about two minutes)'
-	@echo 'make bench-sinks     CPU per record of each sink, records a second to a broker that is far away (about two minutes)'
+	@echo 'make bench-sinks     CPU per record of each sink, throughput to a distant broker (about two minutes)'
 	@echo 'make bench-memory    resident memory while each sink hangs (about twelve minutes)'
 	@echo 'make adversary       latency of honest vehicles beside a hostile one, for each sink (about three minutes)'
 	@echo 'make wheel           build the wheel and the sdist into dist/'
-	@echo 'make clean           remove what the above made'
+	@echo 'make clean           remove everything that these targets made'
 
 demo: $(VENV)/.installed
 	@$(BIN)/python examples/demo/demo.py
@@ -80,7 +80,7 @@ wheel: $(VENV)/.installed-dev
 clean:
 	rm -rf $(VENV) build dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache _trial_temp*
 
-# The stamps make a second run quick; a changed pyproject.toml installs again.
+# Stamp files skip the installation until pyproject.toml changes.
 
 $(VENV)/.python:
 	@command -v $(PYTHON) >/dev/null || { echo '$(PYTHON) is not there; install Python 3.11 or later, or name it: make PYTHON=...' >&2; exit 1; }

@@ -5,6 +5,7 @@ Each part stands between ``<!-- name: begin -->`` and ``<!-- name: end -->``. A 
 
 import json
 import re
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -27,19 +28,29 @@ _CHAPTERS = (
 )
 
 
+def reasons(content: object) -> Iterator[str]:
+    """The reasons in a file of differences: of each case in its lists, and each rule in its objects."""
+    groups = content.values() if isinstance(content, dict) else [content]
+    for group in groups:
+        match group:
+            case list():
+                yield from (case["reason"] for case in group)
+            case dict():
+                yield from group.values()
+
+
 def differences() -> str:
     """Every deliberate difference from the Go server: the reasons beside the golden vectors, once each."""
     parts = []
+    listed: set[str] = set()
     titles = dict(_CHAPTERS)
     others = sorted(path.name for path in VECTORS.glob("*differences.json") if path.name not in titles)
     for name in (*titles, *others):
         title = titles.get(name) or f"Sink {name.removesuffix('_differences.json')}"
-        content = json.loads((VECTORS / name).read_text())
-        groups = [content] if isinstance(content, list) else [group for group in content.values() if isinstance(group, list)]
-        reasons = dict.fromkeys(
-            case["reason"] for group in groups for case in group if isinstance(case, dict) and "reason" in case
-        )
-        parts.append("\n".join([f"### {title}", "", *(f"- {reason}" for reason in reasons)]))
+        further = dict.fromkeys(each for each in reasons(json.loads((VECTORS / name).read_text())) if each not in listed)
+        listed.update(further)
+        if further:
+            parts.append("\n".join([f"### {title}", "", *(f"- {reason}" for reason in further)]))
     return "\n\n".join(parts)
 
 
@@ -69,6 +80,7 @@ PARTS = {
     "wire_record": wire_examples.record,
     "wire_ack": wire_examples.ack,
     "wire_error": wire_examples.error_reply,
+    "wire_connectivity": wire_examples.connectivity,
 }
 
 

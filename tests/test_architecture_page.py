@@ -1,4 +1,4 @@
-"""The picture on the page on architecture shows the packages that there are, and the arrows that import-linter holds."""
+"""The page on architecture agrees with the source: packages, arrows as import-linter holds them, ports, files."""
 
 import re
 import tomllib
@@ -14,6 +14,8 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"][
 NODE = re.compile(r'^\s*(?:subgraph )?(\w+) ?\["', re.MULTILINE)
 ARROW = re.compile(r"^\s*(\w+(?: & \w+)*) --> (\w+(?: & \w+)*)$", re.MULTILINE)
 PATH = re.compile(r"`((?:app|adapters|domain|embed|simulator|cli|testing)/[\w/.]+)`")
+
+PORT = re.compile(r"^class (I[A-Z]\w+)\(I\w+\):", re.MULTILINE)
 
 PIPELINE = ("app.pipeline", "domain")
 
@@ -36,6 +38,14 @@ def arrows() -> set[tuple[str, str]]:
 
 def packages(folder: Path) -> set[str]:
     return {each.parent.name for each in folder.glob("*/__init__.py")}
+
+
+def first_cells(heading: str) -> set[str]:
+    """The names in the first column of the tables of a section."""
+    section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return {
+        each for cell in re.findall(r"^\| ([^|]*) \|", section, re.MULTILINE) for each in re.findall(r"`([\w.]+)`", cell)
+    }
 
 
 def contract(kind: str, holds: str) -> dict[str, list[str]]:
@@ -64,7 +74,20 @@ class PictureTests(TestCase):
             there |= {f"{outer}.{each}" for each in packages(SOURCE / outer)}
         self.assertEqual(drawn, there)
 
-    def test_every_file_that_the_page_names_is_there(self) -> None:
+    def test_every_file_that_the_page_names_exists(self) -> None:
         named = PATH.findall(PAGE)
         self.assertGreater(len(named), 5)
         self.assertEqual([each for each in named if not (SOURCE / each).exists()], [])
+
+    def test_every_package_has_its_rule(self) -> None:
+        listed = {each.removeprefix("fleetgw.") for each in first_cells("The packages") if each.startswith("fleetgw.")}
+        inner = {f"app.{each}" for each in packages(SOURCE / "app")}
+        self.assertEqual(listed, packages(SOURCE) - {"app"} | inner | {"sinkapi", "adapters.sinks"})
+
+    def test_every_module_of_the_adapters_is_in_a_package(self) -> None:
+        self.assertEqual([each.name for each in (SOURCE / "adapters").glob("*.py")], ["__init__.py"])
+
+    def test_every_port_is_listed(self) -> None:
+        ports = {each for path in (SOURCE / "domain/ports").glob("*.py") for each in PORT.findall(path.read_text("utf-8"))}
+        self.assertGreater(len(ports), 10)
+        self.assertEqual(first_cells("The ports"), ports)

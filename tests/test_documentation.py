@@ -1,4 +1,4 @@
-"""The pages say what is so."""
+"""The pages agree with the source: links, events, metrics, keys, sinks, and the parts that are generated."""
 
 import ast
 import importlib
@@ -32,14 +32,14 @@ def load_generator() -> ModuleType:
 
 @cache
 def parsed_source() -> list[tuple[Path, ast.AST]]:
-    """What runs in a gateway: every module's path below the source, and its parts."""
+    """The syntax nodes of every module of a gateway, each with the module's path below the source."""
     paths = [path for path in SOURCE.rglob("*.py") if "testing" not in path.parts]
     return [(path.relative_to(SOURCE), node) for path in paths for node in ast.walk(ast.parse(path.read_text()))]
 
 
 @cache
 def logged_events() -> dict[str, set[Path]]:
-    """Every event that the source logs under a name that stands there, and where."""
+    """Every event that the source logs by a literal name, with the modules that log it."""
     events: dict[str, set[Path]] = {}
     for path, node in parsed_source():
         match node:
@@ -65,7 +65,7 @@ def logged_events() -> dict[str, set[Path]]:
 
 @cache
 def metric_names() -> set[str]:
-    """Every metric that the source makes; where the name begins with a sink's, ``S`` stands for it."""
+    """Every metric that the source makes; ``S`` stands for the name of a sink at the beginning."""
     names = set()
     for _, node in parsed_source():
         match node:
@@ -104,8 +104,8 @@ class PagesTests(SynchronousTestCase):
             with self.subTest(name=name):
                 self.assertRegex(pages, rf"<!-- {name}: begin -->\n[^<]*\S")
 
-    def test_links_lead_somewhere(self) -> None:
-        lost = []
+    def test_links_have_targets(self) -> None:
+        missing = []
         for path in PAGES:
             for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
                 if target.startswith("https://"):
@@ -113,10 +113,10 @@ class PagesTests(SynchronousTestCase):
                 name, _, anchor = target.partition("#")
                 file = (path.parent / name).resolve() if name else path
                 if not file.exists() or (anchor and anchor not in headings(file.read_text())):
-                    lost.append(f"{path.name}: {target}")
-        self.assertEqual(lost, [])
+                    missing.append(f"{path.name}: {target}")
+        self.assertEqual(missing, [])
 
-    def test_every_page_is_led_to(self) -> None:
+    def test_every_page_has_a_link_to_it(self) -> None:
         targets = {
             (path.parent / target.partition("#")[0]).resolve()
             for path in PAGES
@@ -124,7 +124,18 @@ class PagesTests(SynchronousTestCase):
         }
         self.assertEqual([path.name for path in PAGES if path not in targets and path.name not in FRONT], [])
 
-    def test_what_is_shipped_for_tests_is_promised(self) -> None:
+    def test_nothing_is_promised_for_later(self) -> None:
+        later = re.compile(r"not yet (?:there|supported|implemented|done)|coming soon|\bTODO\b|to be written", re.IGNORECASE)
+        self.assertTrue(later.search("is not yet there"))
+        found = [
+            f"{path.name}: {each[0]}"
+            for path in PAGES
+            if path.name != "doctor.md"
+            for each in later.finditer(path.read_text())
+        ]
+        self.assertEqual(found, [])
+
+    def test_the_modules_for_tests_of_sinks_are_listed(self) -> None:
         page = (ROOT / "docs" / "writing-a-sink.md").read_text().partition("## The modules of `fleetgw.testing`")[2]
         promised = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", page.partition("\n## ")[0], re.MULTILINE))
         shipped = {
@@ -135,7 +146,7 @@ class PagesTests(SynchronousTestCase):
             for name in re.findall(r"`(\w+)`", content):
                 self.assertTrue(hasattr(importlib.import_module(f"fleetgw.testing.{module}"), name), (module, name))
 
-    def test_lists_sinks(self) -> None:
+    def test_every_sink_is_listed(self) -> None:
         table = (ROOT / "README.md").read_text().partition("## Sinks")[2].partition("\n## ")[0]
         here = dict(re.findall(r"^\| \[`(\w+)`\]\((\S+)\) \|", table, re.MULTILINE))
         self.assertEqual(sorted(here), sorted(BUILT_IN_SINKS))
@@ -143,7 +154,7 @@ class PagesTests(SynchronousTestCase):
         elsewhere = {"embedded": "docs/embedding.md", "memory": "docs/writing-a-sink.md#a-sink-for-tests"}
         self.assertEqual(here, pages | elsewhere)
 
-    def test_each_sink_s_page_says_it_all(self) -> None:
+    def test_each_sink_s_page_has_all_sections(self) -> None:
         for path in sorted((ROOT / "docs" / "sinks").glob("*.md")):
             with self.subTest(page=path.name):
                 wanted = {"configuration", "what-delivered-means", "how-it-fails"}
@@ -182,22 +193,22 @@ class LogEventsTests(SynchronousTestCase):
         self.assertEqual({event for event in named if f'"{event}"' not in source}, set())
 
     def test_fields_of_events_are_logged(self) -> None:
-        """What a row of the table names is a field of one of its events, another event, or a configuration's section."""
+        """A name in the meaning of an event is a field of it, another event, or a section of the configuration."""
         logged = logged_events()
         modules = {path: (SOURCE / path).read_text() for paths in logged.values() for path in paths}
         others = logged.keys() | {field.encode_name for field in structs.fields(Config)}
-        others |= {"more_unwritten"}  # whatever limits lines adds it
-        lost = []
+        others |= {"more_unwritten"}  # added by the limit on lines
+        missing = []
         for row in OPERATING.partition("| event | level |")[2].splitlines():
             events, _, meaning = row.strip("|").partition("|")
             where = [path for event in re.findall(r"`(\w+)`", events) for path in logged.get(event, ())]
             for name in re.findall(r"`(\w+)`", meaning):
                 field = re.compile(rf"\b{name}=|[\"']{name}[\"']")
                 if name not in others and not any(field.search(modules[path]) for path in where):
-                    lost.append((events, name))
-        self.assertEqual(lost, [])
+                    missing.append((events, name))
+        self.assertEqual(missing, [])
 
-    def test_who_has_a_dead_letter_still(self) -> None:
+    def test_the_page_on_delivery_names_the_field_of_dead_letters(self) -> None:
         page = (ROOT / "docs" / "delivery.md").read_text().partition("## Dead letters")[2].partition("\n## ")[0]
         (lane,) = logged_events()["dead_letter"]
         self.assertIn("`vehicle_resends`", page)
@@ -223,16 +234,16 @@ class KeysTests(SynchronousTestCase):
     def test_keys_that_pages_name_exist(self) -> None:
         keys = configuration_keys()
         self.assertGreater(len(keys), 120)
-        free = {"kafka", "dispatchers", "records"}  # what stands in these has names of others
+        free = {"kafka", "dispatchers", "records"}  # sections whose keys others name
         of_others = {"delivery.report.only.error", "pubsub.topics.get", "pubsub.topics.create"}
         sections = {path.partition(".")[0] for path in keys if "." in path} - free
-        lost = [
+        missing = [
             (page.name, named)
             for page in PAGES
             for named in re.findall(rf"`((?:{'|'.join(sections)})\.[a-z_.]+[a-z_])`", page.read_text())
             if named not in keys | dict.fromkeys(of_others) and not named.endswith((".json", ".crt", ".md"))
         ]
-        self.assertEqual(lost, [])
+        self.assertEqual(missing, [])
 
 
 class MetricsTests(SynchronousTestCase):
@@ -242,13 +253,13 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual({name for name in names if f"`{name}`" not in OPERATING.replace("{record_type}", "")}, set())
 
     def test_documented_metrics_exist(self) -> None:
-        """On every page: what is called as a counter is, or a dispatcher has it."""
+        """On every page: a name that ends like a counter's is a counter, of the catalogue or of a sink."""
         names = metric_names()
         endings = tuple(name.removeprefix("S_") for name in names if name.startswith("S_"))
-        lost = [
+        missing = [
             (page.name, name)
             for page in PAGES
             for name in re.findall(r"`(\w+_total)(?:\{[^`]*\})?`", without_code(page.read_text()))
             if name not in names and not name.endswith(endings)
         ]
-        self.assertEqual(lost, [])
+        self.assertEqual(missing, [])

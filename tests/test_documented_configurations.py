@@ -1,4 +1,4 @@
-"""Whoever copies a configuration from a page has one that works."""
+"""Every configuration on a page works as it is."""
 
 import json
 import re
@@ -24,7 +24,7 @@ AUTHORITIES = {"ca_file", "ssl.ca.location"}
 
 
 def configurations() -> list[tuple[str, dict[str, Any]]]:
-    """Page and configuration, of those that route records; the file sink's own tests install it first."""
+    """The configurations of pages that route records, each with its page; the file sink has tests of its own."""
     blocks = [
         (path.name, json.loads(block))
         for path in PAGES
@@ -41,7 +41,7 @@ class PagesTests(TestCase):
         self.certificates.ensure_server()
 
     def with_files(self, section: Mapping[str, Any]) -> dict[str, Any]:
-        """The same, its files there."""
+        """The same configuration, with files that exist."""
         public, secret = (key.decode() for key in zmq.curve_keypair())
         made: dict[str, Callable[[], Path]] = {
             **dict.fromkeys(AUTHORITIES, lambda: self.certificates.authority_file),
@@ -60,8 +60,8 @@ class PagesTests(TestCase):
         path.write_text(json.dumps(content))
         return path
 
-    def test_check_config_has_nothing_to_say(self) -> None:
-        """Parts that a page leaves out, such as the port, are added."""
+    def test_check_config_reports_nothing(self) -> None:
+        """Sections that a page leaves out, such as the port, are added."""
         usual = {"port": 4443, "namespace": "fleet", "tls": dict.fromkeys(("ca_file", "server_cert", "server_key"), "")}
         found = configurations()
         self.assertGreater(len(found), 9)

@@ -1,10 +1,11 @@
-"""The page of the wire protocol: its bytes are those of the golden vectors, its bounds and answers those of the source."""
+"""The page on the wire protocol: bytes from the golden vectors, deadlines and answers from the source."""
 
 import json
 import re
 from unittest import TestCase
 
 from fleetgw.adapters.codec.envelope import read
+from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import VehicleConnectivity
 from fleetgw.domain.records import MessageType
 from tests.test_documentation import ROOT, SOURCE, configuration_keys, load_generator
 
@@ -46,6 +47,19 @@ class ProtocolPageTests(TestCase):
     def test_the_error_reply_is_the_vector_s(self) -> None:
         self.assertEqual([bytes_of("Error reply").hex()], CASES["V, payload does not parse"]["replies"])
         self.assertEqual(read(bytes_of("Error reply")).payload, b"incorrect message format")
+
+    def test_the_connectivity_payload_is_the_vector_s(self) -> None:
+        cases = json.loads((ROOT / "tests" / "vectors" / "dispatch.json").read_text())["cases"]
+        (case,) = [case for case in cases if case["name"] == "kafka: connectivity status 1"]
+        self.assertEqual(bytes_of("Connectivity").hex(), case["value"])
+        decoded = VehicleConnectivity.FromString(bytes_of("Connectivity"))
+        for text in (
+            decoded.vin,
+            decoded.network_interface,
+            f"{decoded.created_at.seconds} seconds",
+            "status = 1 (CONNECTED)",
+        ):
+            self.assertIn(text, section("Connectivity"))
 
     def test_the_generated_parts_are_fresh(self) -> None:
         self.assertEqual(load_generator().complete(PAGE), PAGE, "run: make docs")

@@ -1,4 +1,4 @@
-"""The page on security says what is so: every bound with its value, and a test that is there."""
+"""The page on security agrees with the source: every bound with its value, and with a test that exists."""
 
 import re
 from importlib import import_module
@@ -24,7 +24,7 @@ class SecurityPageTests(SynchronousTestCase):
         self.assertGreater(len(ROWS), 25)
         self.assertEqual([row[0] for row in ROWS if len(row) != 6], [])
 
-    def test_keys_have_the_defaults_that_are_named(self) -> None:
+    def test_keys_have_the_listed_defaults(self) -> None:
         keys = configuration_keys()
         wrong = []
         for bound, place, default, *_ in ROWS:
@@ -39,7 +39,7 @@ class SecurityPageTests(SynchronousTestCase):
                 wrong.append((bound, f"{place} has the default {known}"))
         self.assertEqual(wrong, [])
 
-    def test_constants_have_the_values_that_are_named(self) -> None:
+    def test_constants_have_the_listed_values(self) -> None:
         wrong = []
         for bound, place, default, *_ in ROWS:
             if ":" not in place:
@@ -50,26 +50,26 @@ class SecurityPageTests(SynchronousTestCase):
                 wrong.append((bound, f"{place} is {value}"))
         self.assertEqual(wrong, [])
 
-    def test_the_tests_are_there(self) -> None:
-        lost = []
+    def test_the_tests_exist(self) -> None:
+        missing = []
         for *_, test in ROWS:
             file, _, name = code(test).partition("::")
             path = ROOT / file
             if not path.is_file() or not re.search(rf"(def|class) {name or 'a name'}\(", path.read_text()):
-                lost.append(test)
-        self.assertEqual(lost, [])
+                missing.append(test)
+        self.assertEqual(missing, [])
 
-    def test_what_it_is_seen_in_exists(self) -> None:
+    def test_the_metrics_and_events_exist(self) -> None:
         names = metric_names()
-        lost = [
+        missing = [
             (bound, seen)
             for bound, _, _, _, seen, _ in ROWS
             for name in re.findall(r"`(\w+)`", seen)
             if name not in names and f"`{name}`" not in OPERATING
         ]
-        self.assertEqual(lost, [])
+        self.assertEqual(missing, [])
 
-    def test_the_parties_are_there(self) -> None:
+    def test_every_party_has_a_section(self) -> None:
         for heading in ("## A stranger", "## One vehicle", "## One broker"):
             self.assertIn(heading, PAGE)
             self.assertIn("**Cannot**", PAGE.partition(heading)[2].partition("\n## ")[0])

@@ -1,4 +1,4 @@
-"""The unit for systemd: systemd reads it without a complaint, it is exposed little, and it says what the pages say."""
+"""The unit for systemd: systemd accepts it, it is hardened, and its command is that of the page on operating."""
 
 import shutil
 import subprocess
@@ -16,7 +16,7 @@ class UnitTests(TestCase):
         self.lines = UNIT.read_text().splitlines()
 
     def analyze(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Have systemd-analyze look at the unit; the gateway's own programs are replaced by one that is there."""
+        """Run systemd-analyze on the unit, with the gateway's own programs replaced by an existing one."""
         if not (systemd_analyze := shutil.which("systemd-analyze")):
             self.skipTest("systemd-analyze is not there: apt-get install systemd")
         with tempfile.TemporaryDirectory() as folder:
@@ -30,15 +30,15 @@ class UnitTests(TestCase):
                 [systemd_analyze, *arguments, str(unit)], capture_output=True, text=True, check=False, timeout=60
             )
 
-    def test_systemd_has_nothing_against_it(self) -> None:
+    def test_systemd_accepts_it(self) -> None:
         result = self.analyze("verify", "--man=no")
         self.assertEqual((result.returncode, result.stdout + result.stderr), (0, ""))
 
-    def test_it_is_exposed_little(self) -> None:
+    def test_it_is_hardened(self) -> None:
         result = self.analyze("security", "--offline=yes", f"--threshold={EXPOSURE_MAX}", "--no-pager")
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
-    def test_a_low_port_a_folder_for_sqlite_and_files_of_its_own(self) -> None:
+    def test_a_low_port_a_folder_for_sqlite_and_private_files(self) -> None:
         for line in (
             "AmbientCapabilities=CAP_NET_BIND_SERVICE",
             "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
@@ -48,6 +48,6 @@ class UnitTests(TestCase):
         ):
             self.assertIn(line, self.lines)
 
-    def test_the_start_line_is_the_one_of_the_page(self) -> None:
+    def test_the_command_is_that_of_the_page(self) -> None:
         (start,) = [line.removeprefix("ExecStart=/opt/fleetgw/bin/") for line in self.lines if line.startswith("ExecStart=")]
         self.assertIn(f"\n{start}\n", (ROOT / "docs" / "operating.md").read_text())

@@ -30,7 +30,7 @@ from fleetgw.adapters.sinks.support.context import ISinkReactor, SinkContext
 from fleetgw.adapters.sinks.support.destination import Destination
 from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.adapters.sinks.support.numbers import PublishNumbers
-from fleetgw.domain.errors import ConfigurationError, DeliveryError, NotConnected, Problem, Rejected, Retryable
+from fleetgw.domain.errors import ConfigurationError, DeliveryError, NotConnected, Problem, Rejected, Retryable, Unheard
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import (
     RECEIPT,
@@ -105,6 +105,7 @@ __all__ = [
     "SettingsCheck",
     "SinkContext",
     "SinkType",
+    "Unheard",
     "Verdict",
     "WatchedFiles",
     "imported",

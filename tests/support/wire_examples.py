@@ -7,6 +7,8 @@ from pathlib import Path
 from struct import unpack_from
 from typing import Any
 
+from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
+
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 BYTES_A_LINE = 16
 ENVELOPE = ("txid", "topic", "tag of message", "message", "message_id")
@@ -110,6 +112,29 @@ def ack() -> str:
 def error_reply() -> str:
     """The answer to a record that cannot be decoded."""
     return _block(annotated(bytes.fromhex(_case("envelopes.json", "V, payload does not parse")["replies"][0])))
+
+
+def connectivity() -> str:
+    """The payload of a connectivity record, as a sink gets it. Every field number and length in it takes one byte."""
+    payload = bytes.fromhex(_case("dispatch.json", "kafka: connectivity status 1")["value"])
+    decoded = VehicleConnectivity.FromString(payload)
+    lines = []
+    at = 0
+    while at < len(payload):
+        field = decoded.DESCRIPTOR.fields_by_number[payload[at] >> 3]
+        if field.name == "status":
+            lines += _lines(payload, at, at + 2, f"status = {payload[at + 1]} ({ConnectivityEvent.Name(decoded.status)})")
+            at += 2
+            continue
+        begin, end = at + 2, at + 2 + payload[at + 1]
+        created_at = f"{decoded.created_at.seconds} seconds, {decoded.created_at.nanos} nanoseconds"
+        meaning = created_at if field.name == "created_at" else f'"{payload[begin:end].decode()}"'
+        lines += [
+            *_lines(payload, at, begin, f"{field.name}: {end - begin} bytes follow"),
+            *_lines(payload, begin, end, meaning),
+        ]
+        at = end
+    return _block("\n".join(lines))
 
 
 def frames() -> str:
