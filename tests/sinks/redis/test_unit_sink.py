@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from unittest import TestCase as StdlibTestCase
 from unittest.mock import patch
@@ -291,6 +292,36 @@ class SinkTests(SinkCase):
         stopped = sink.stop()
         self.reactor.advance(0)
         self.successResultOf(stopped)
+
+    def test_stop_waits_until_the_view_of_the_cluster_is_closed(self) -> None:
+        class LateWorker(DirectWorker):
+            def do(self, job: Callable[[], None]) -> None:
+                jobs.append(job)
+
+        jobs: list[Callable[[], None]] = []
+        context = SinkContext("redis", {**USUAL, "cluster_mode": True}, "ns", ("V",), self.reactor, self.metrics, self.log)
+        sink = RedisSink(context, self.server.make_pipe, lambda _access: MemoryClusterView(self.server), LateWorker)
+        self.successResultOf(sink.start())
+        jobs.pop()()
+        self.reactor.advance(0)
+        stopped = sink.stop()
+        self.reactor.advance(0)
+        self.assertNoResult(stopped)
+        jobs.pop()()
+        self.reactor.advance(0)
+        self.successResultOf(stopped)
+
+    def test_results_after_a_cancelled_stop_are_ignored(self) -> None:
+        sink = self.sink()
+        self.server.hold()
+        answer = sink.dispatch([make_record(VIN)])
+        stopped = sink.stop()
+        stopped.cancel()
+        self.successResultOf(stopped)
+        self.assertIs(type(self.successResultOf(answer)[0]), Retryable)
+        self.reactor.advance(0)
+        self.assertEqual(self.metrics.value("redis_err", "V"), 0)
+        self.assertEqual(self.log.fields_of("redis_err"), [])
 
     def test_credentials_can_be_read_again(self) -> None:
         folder = tempfile.TemporaryDirectory()

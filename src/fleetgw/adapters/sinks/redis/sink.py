@@ -119,10 +119,6 @@ class RedisSink(BaseSink):
         else:
             self._without_routes.append(dispatch)
 
-    def abandon(self) -> None:
-        """Submit nothing more."""
-        self._without_routes = []
-
     def close(self) -> Deferred[None]:
         """Close all connections; fires once their threads have ended."""
         closing = [self._connections.close()]
