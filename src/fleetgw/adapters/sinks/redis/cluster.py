@@ -44,7 +44,7 @@ class ClusterView(Protocol):
     def read_map(self) -> ClusterMap:
         """Read the map.
 
-        :raises NotConnected: no node has told it; has the reason.
+        :raises NotConnected: no node has it; has the reason.
         """
         ...
 
@@ -66,7 +66,7 @@ class RedisClusterView:
         self._avoided: dict[Address, tuple[float, str]] = {}
 
     def read_map(self) -> ClusterMap:
-        """Ask the known nodes, then those of the configuration, until one has told it."""
+        """Ask the known nodes, then those of the configuration, until one replies with a map."""
         reasons = []
         addresses = dict.fromkeys((*self._nodes, *self._seeds))
         if addresses.keys() <= self._avoided.keys():

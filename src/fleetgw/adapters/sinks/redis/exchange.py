@@ -30,7 +30,7 @@ _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Lost(Exception):
-    """The connection has ended. ``str()`` says how."""
+    """The connection has ended. ``str()`` has the reason."""
 
 
 class TimedOut(Lost):

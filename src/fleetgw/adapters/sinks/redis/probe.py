@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CLOCK_TOLERANCE_S = 5
 
-_UNHEARD = "start the consumer: a record that nobody subscribes to is not delivered"
+_UNHEARD = "start the consumer: a record without a subscriber is not delivered"
 
 SCAN_ROUNDS = 50
 """Most rounds of SCAN, of a thousand keys each: enough to find subscribers, and a small load for a busy server."""
@@ -51,14 +51,14 @@ def look(context: SinkContext) -> Iterator[Finding]:
     if not usable:
         return
     if len(settings.addresses) > 1 and not (settings.sentinel_master or settings.cluster) and _are_cluster_nodes(settings):
-        what = "these are nodes of a cluster: the gateway takes them for one, as the Go server does"
-        yield worth_a_look(what, "set redis.cluster_mode to true, which says so")
+        what = "these are nodes of a cluster: the gateway uses them as one, as the Go server does"
+        yield worth_a_look(what, "set redis.cluster_mode to true")
         settings = evolve(settings, cluster=True, db=0)
     access, master = FixedAccess(settings), settings.sentinel_master
     try:
         connection = (ServerConnector(access) if master is None else SentinelConnector(access, master))()
     except NotConnected as error:
-        yield will_not_work(f"nobody to publish to: {error}", "see the reason; the other findings may explain it")
+        yield will_not_work(f"no server to publish to: {error}", "see the reason; the other findings may explain it")
         return
     try:
         if settings.sentinel_master:
@@ -68,7 +68,7 @@ def look(context: SinkContext) -> Iterator[Finding]:
             yield _cluster(connection)
         yield from _subscribers(connection, settings, context)
     except NotConnected as error:
-        yield worth_a_look(f"the server did not tell more: {error}", "let the user INFO, SCAN and PUBSUB, or look yourself")
+        yield worth_a_look(f"the server did not answer: {error}", "allow the user INFO, SCAN and PUBSUB, or check by hand")
     finally:
         connection.disconnect()
 
@@ -110,7 +110,7 @@ def _refusal(reason: str, address: Address, settings: RedisSettings, login: Logi
             f"{reason} ({_who(login)})", "correct username and password (REDIS_PASSWORD wins over the file)"
         )
     if "authentication required" in lower or "noauth" in lower:
-        return will_not_work(f"{reason} ({_who(login)})", "give the username and password that the server asks for")
+        return will_not_work(f"{reason} ({_who(login)})", "give the username and password that the server requires")
     if "without any password" in lower:
         return will_not_work(f"{reason}", "the server asks for no password: remove it, or set one there")
     hint = "" if settings.tls else f"; {guess_server(*address)}"
@@ -140,7 +140,7 @@ def _node_of_a_cluster(connection: ServerConnection, settings: RedisSettings) ->
         what = "this is a node of a cluster: it has the sets of some vehicles only, others are MOVED"
         yield will_not_work(what, fix)
     else:
-        yield worth_a_look("this is a node of a cluster: it does not count who subscribes at other nodes", fix)
+        yield worth_a_look("this is a node of a cluster: it does not count subscribers at other nodes", fix)
 
 
 def _cluster(connection: ServerConnection) -> Finding:

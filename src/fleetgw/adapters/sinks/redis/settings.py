@@ -34,9 +34,9 @@ class RedisPool(Settings, frozen=True, kw_only=True):
     ] = None
     min_idle_conns: Annotated[Natural | None, Meta(description="Has no effect: connections are kept.")] = None
     max_idle_conns: Annotated[Natural | None, Meta(description="Has no effect: connections are kept.")] = None
-    max_active_conns: Annotated[
-        Natural | None, Meta(description="Connections to each server, at most; 0: as `pool_size` says.")
-    ] = None
+    max_active_conns: Annotated[Natural | None, Meta(description="Connections to each server, at most; 0: `pool_size`.")] = (
+        None
+    )
     read_timeout: Annotated[
         int | None,
         Meta(description="Nanoseconds to wait for a reply; the shorter of it and `publish_timeout` counts."),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     """A record, by its part and its place there, and the channels to publish it to."""
 
 MAX_SUBSCRIBERS = 10_000
-"""Most subscribers of one vehicle: each record is published to each of them. A larger set is one that nobody cleans up."""
+"""Most subscribers of one vehicle: each record is published to each of them. A larger set lacks a cleanup."""
 
 
 class SubscriberLookups:

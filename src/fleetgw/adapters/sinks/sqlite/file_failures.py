@@ -69,13 +69,13 @@ def _explanation(code: int, error: Exception, path: Path) -> str:
             folder = path.parent
             if not folder.is_dir():
                 return f"the folder {folder} does not exist; make it"
-            return "it cannot be opened; look at who owns it and its folder"
+            return "it cannot be opened; check the owner of the file and its folder"
         case sqlite3.SQLITE_NOTADB:
             return "it is no SQLite database; move it away, a new one is made by itself"
         case sqlite3.SQLITE_CORRUPT:
             return f"it is damaged ({error}); move it away with its -wal and -shm files, a new one is made by itself"
         case sqlite3.SQLITE_IOERR:
-            return f"the disk fails ({error}); look at the system's log"
+            return f"the disk fails ({error}); check the system's log"
         case _:
             return str(error)
 

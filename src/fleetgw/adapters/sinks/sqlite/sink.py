@@ -149,7 +149,7 @@ class SqliteSink(BaseSink):
     def _take_for_commit(self) -> list[Dispatch]:
         """Take the dispatches for the next commit, up to ``COMMIT_BYTES``; at least one."""
         size_bytes = count = 0
-        for count, each in enumerate(self._waiting, 1):  # noqa: B007  how many fit
+        for count, each in enumerate(self._waiting, 1):  # noqa: B007  used after the loop
             size_bytes += sum([record.cost_bytes for record in each.batch])
             if size_bytes >= COMMIT_BYTES:
                 break

@@ -41,7 +41,7 @@ def look(context: SinkContext) -> Iterator[Finding]:
             yield _not_bound(settings.addr, error)
             return
     yield good(f"{settings.addr} can be bound")
-    yield good("whoever is not subscribed when a record is sent misses it: nothing is confirmed, and nothing can be")
+    yield good("a client that is not subscribed when a record is sent misses it: the socket gets no confirmations")
 
 
 def _keys(curve: CurveKeys | None, addr: str) -> Finding:
@@ -49,7 +49,7 @@ def _keys(curve: CurveKeys | None, addr: str) -> Finding:
         interface = addr.rpartition("://")[2].rpartition(":")[0]
         if interface in _EVERY_INTERFACE:
             fix = "give server_key_json_path and allowed_public_keys_json_path, or bind to one address"
-            return worth_a_look("without CURVE: whoever reaches the port reads every record", fix)
+            return worth_a_look("without CURVE: every client that reaches the port receives all records", fix)
         return good("without CURVE")
     if curve.allowed is None:
         fix = "name the clients' keys in allowed_public_keys_json_path"
@@ -65,8 +65,8 @@ def _not_bound(addr: str, error: zmq.ZMQError) -> Finding:
             answer = guess_server(host or "127.0.0.1", parts.port)
             if "ZeroMQ" in answer:
                 what = f"{addr} is taken by a ZeroMQ socket"
-                return worth_a_look(what, "nothing, if the gateway runs; else find who has it: ss -ltnp")
-        return will_not_work(f"{addr} is taken", "end who has it (ss -ltnp says who), or name another")
+                return worth_a_look(what, "nothing, if the gateway runs; else find the program that has it: ss -ltnp")
+        return will_not_work(f"{addr} is taken", "end the program that has it (see ss -ltnp), or name another")
     return will_not_work(
         f"{addr} cannot be bound: {error.strerror}", 'name an address of this machine: "tcp://127.0.0.1:5284"'
     )

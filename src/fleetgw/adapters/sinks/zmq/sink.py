@@ -35,7 +35,7 @@ SUBSCRIBER_FULL_TOTAL = Metric(
     Kind.COUNTER,
     "Times that a subscriber had high_water_mark records waiting, or was cut beyond high_water_bytes: it missed some.",
 )
-"""The library reports that a subscriber begins to miss records, not how many it misses."""
+"""The library reports that a subscriber begins to miss records, not their number."""
 
 POLL_INTERVAL_S = 0.1
 """Longest wait of a client for its admission, and of an event for its log line."""
@@ -106,7 +106,7 @@ class ZmqSink(BaseSink):
             self._close()
             self._sockets.term()
             what = f"{self._settings.addr} cannot be bound: {error.strerror}"
-            fix = 'must be an address of this machine that nobody listens on, such as "tcp://127.0.0.1:5284"'
+            fix = 'must be a free address of this machine, such as "tcp://127.0.0.1:5284"'
             raise ConfigurationError([Problem(f"{self.name}.addr", what, fix)]) from error
         self._socket = publisher
         self._polling.start(POLL_INTERVAL_S, now=False)
