@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fleetgw.adapters.files.reading import SIZE_LIMIT_BYTES
-from fleetgw.adapters.ingress.tls_context import TlsFiles, make_context
+from fleetgw.adapters.ingress.tls_context import TlsFiles, make_context, read_vehicle_authorities
 from fleetgw.domain.errors import ConfigurationError
 from tests.support.config_case import NOW, ConfigCase
 
@@ -127,7 +127,7 @@ class UnusableFilesTests(ConfigCase):
             with self.subTest(name=name):
                 self.replace(name, b"\xef\xbb\xbf" + before)
                 try:
-                    make_context(files)
+                    make_context(files, read_vehicle_authorities(files.ca_file))
                 except ConfigurationError as error:
                     self.assertEqual(
                         [each.replace(f"{self.folder}/", "") for each in map(str, error.problems)], self.refused()

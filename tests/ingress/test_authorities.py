@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from fleetgw.adapters.ingress.tls_context import ReloadableContext
+from fleetgw.adapters.ingress.reloadable_context import ReloadableContext
 from fleetgw.app.config import parse_config
 from fleetgw.domain.errors import ConfigurationError
 from fleetgw.simulator.certificates import Credential, make_server

@@ -7,8 +7,8 @@ from typing import Any
 from unittest import mock
 
 from fleetgw.adapters.ingress import autobahn_frames, deadlines
-from fleetgw.adapters.ingress.autobahn_frames import MAX_FRAGMENTS, MAX_FRAMES_A_READ
-from fleetgw.adapters.ingress.tls import MAX_RECORDS_A_READ
+from fleetgw.adapters.ingress.autobahn_frames import MAX_FRAGMENTS, MAX_FRAMES_PER_READ
+from fleetgw.adapters.ingress.tls import MAX_RECORDS_PER_READ
 from tests.support.gateway_in_memory import GatewayCase
 from tests.support.raw_vehicle import UPGRADE, RawVehicle
 
@@ -88,12 +88,12 @@ class HostileInputTests(GatewayCase):
             begun.clear()
             with mock.patch.object(autobahn_frames.FrameReader, "onFrameBegin", count):
                 vehicle.send(b"\x02\x80mask" + tiny * (65_536 // len(tiny)))
-            self.assertLessEqual(len(begun), MAX_FRAMES_A_READ + 1)
+            self.assertLessEqual(len(begun), MAX_FRAMES_PER_READ + 1)
             self.assertClosed(vehicle, 1008)
 
     def test_tiny_tls_records_in_one_read(self) -> None:
         """They are decrypted one by one; the turn bounds the time, and this their number."""
-        for count, is_cut in ((MAX_RECORDS_A_READ, False), (MAX_RECORDS_A_READ + 1, True)):
+        for count, is_cut in ((MAX_RECORDS_PER_READ, False), (MAX_RECORDS_PER_READ + 1, True)):
             vehicle = self.open_vehicle()
             tls: Any = vehicle.transport  # its own write would gather them in one record
             for byte in (announced(LIMIT) + bytes(count))[:count]:

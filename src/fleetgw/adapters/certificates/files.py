@@ -34,13 +34,15 @@ class UnusableCertificateFile(FleetgwError):
     """A file that cannot be used as a certificate or a key.
 
     :ivar file: the file.
+    :ivar reason: the problem, without the file's name.
     :ivar what: the problem, with the file's name.
     :ivar fix: the remedy.
     """
 
-    def __init__(self, file: Path, what: str, fix: str) -> None:
+    def __init__(self, file: Path, reason: str, fix: str) -> None:
         self.file = file
-        self.what = f"{file} {what}"
+        self.reason = reason
+        self.what = f"{file} {reason}"
         self.fix = fix
         super().__init__(f"{self.what}; {fix}")
 
@@ -71,7 +73,12 @@ def read_certificates(file: Path) -> list[x509.Certificate]:
 
     :raises UnusableCertificateFile: it cannot be read, or has no certificate.
     """
-    return _certificates(file, _content(file, _CERTIFICATES_FIX))
+    content = _content(file, _CERTIFICATES_FIX)
+    try:
+        return x509.load_pem_x509_certificates(content)
+    except (ValueError, x509.InvalidVersion) as error:
+        unreadable = UnusableCertificateFile(file, "holds no readable certificate", _CERTIFICATES_FIX)
+        raise _other_content(file, content) or unreadable from error
 
 
 def read_authorities(file: Path) -> Bundle:
@@ -82,8 +89,8 @@ def read_authorities(file: Path) -> Bundle:
     content = _content(file, _CERTIFICATES_FIX)
     bundle = read_bundle(content)
     if not bundle.certificates:
-        _certificates(file, content)  # raises, when it knows the reason
-        raise UnusableCertificateFile(file, "holds no certificate that can be used", _CERTIFICATES_FIX)
+        what = ": ".join(["holds no readable certificate", *map(str, bundle.unreadable[:1])])
+        raise _other_content(file, content) or UnusableCertificateFile(file, what, _CERTIFICATES_FIX)
     return bundle
 
 
@@ -147,19 +154,15 @@ def _encoded(public_key: PublicKeyTypes) -> bytes:
     return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _certificates(file: Path, pem: bytes) -> list[x509.Certificate]:
-    fix = _CERTIFICATES_FIX
-    try:
-        return x509.load_pem_x509_certificates(pem)
-    except (ValueError, x509.InvalidVersion):
-        pass
-    if b"PRIVATE KEY" in pem:
+def _other_content(file: Path, content: bytes) -> UnusableCertificateFile | None:
+    """Error about a file that should hold certificates, when its content is known to be something else."""
+    if b"PRIVATE KEY" in content:
         what = "holds a private key, no certificate: are the two swapped?"
-    elif _is_der(pem):
-        what, fix = "is not PEM, but looks like DER", f"convert it: openssl x509 -inform DER -in {file} -out NEW_FILE"
-    else:
-        what = "holds no readable certificate"
-    raise UnusableCertificateFile(file, what, fix)
+        return UnusableCertificateFile(file, what, _CERTIFICATES_FIX)
+    if _is_der(content):
+        fix = f"convert it: openssl x509 -inform DER -in {file} -out NEW_FILE"
+        return UnusableCertificateFile(file, "is not PEM, but looks like DER", fix)
+    return None
 
 
 def _content(file: Path, fix: str) -> bytes:

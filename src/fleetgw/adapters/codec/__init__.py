@@ -1,4 +1,4 @@
-"""Wire bytes <-> records: FlatBuffers envelope, protobuf payloads."""
+"""The codec between wire bytes and records: FlatBuffers envelope, protobuf payloads."""
 
 from fleetgw.adapters.codec.codec import RecordCodec
 

@@ -1,4 +1,4 @@
-"""The codec: envelopes and payloads to records."""
+"""The codec: decodes envelopes and payloads to records."""
 
 from google.protobuf.message import DecodeError
 from zope.interface import implementer
@@ -18,21 +18,21 @@ _EVENTS = {
 
 
 MAX_JSON_BYTES = 2_097_152
-"""The longest JSON that is made of a record."""
+"""Maximum size of a record's JSON."""
 
 _ESCAPED = bytes({*range(0x20)} - {*b"\t\n\r\b\f"})
-"""The characters that JSON writes as ``\\u`` and four digits."""
+"""Characters that JSON escapes as ``\\u`` and four digits."""
 
 
 @implementer(IRecordCodec)
 class RecordCodec:
-    """The wire format of a fleet-telemetry server."""
+    """Wire format of a fleet-telemetry server."""
 
     def __init__(self, *, transmit_decoded_records: bool, max_json_bytes: int = MAX_JSON_BYTES) -> None:
         """Make a codec.
 
-        :param transmit_decoded_records: payloads of the four known types leave as JSON instead of protobuf.
-        :param max_json_bytes: a record whose JSON is longer is refused.
+        :param transmit_decoded_records: whether payloads of the four known types are sent as JSON instead of protobuf.
+        :param max_json_bytes: maximum size of a record's JSON; longer ones are refused.
         """
         self._as_json = transmit_decoded_records
         self._max_json_bytes = max_json_bytes
@@ -50,7 +50,7 @@ class RecordCodec:
             content, payload, signals, elements, unknown = decode(envelope.payload, vehicle.vin)
         except DecodeError as problem:
             raise MalformedPayload(f"a payload of type {record_type} does not parse: {problem}") from problem
-        # The content holds about as many bytes as it was read from.
+        # The decoded content takes about as many bytes as the payload.
         cost_bytes = RECORD_COST_BYTES + len(envelope.txid) + 2 * len(payload) + elements * ELEMENT_COST_BYTES
         if self._as_json:
             serialised, payload = payload, self._json(content, payload)
@@ -60,10 +60,10 @@ class RecordCodec:
         )
 
     def _json(self, content: Content, serialised: bytes) -> bytes:
-        """The JSON of a vehicle's record, within its bound."""
+        """JSON of a vehicle's record, of bounded size."""
         size_bytes = len(serialised)
         if 6 * size_bytes > self._max_json_bytes:
-            # Escapes of control characters, six bytes each, make JSON long: count them before they are written.
+            # Control characters become six bytes each: count them before they are written.
             size_bytes += 5 * (size_bytes - len(serialised.translate(None, _ESCAPED)))
         if size_bytes <= self._max_json_bytes:
             payload = to_json(content).encode()

@@ -1,4 +1,4 @@
-"""The data of a ``V`` record as JSON values: what the sinks that send signals one by one, or print them, have in common."""
+"""Data of a ``V`` record as JSON values, for sinks that send or print signals individually."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,10 +8,10 @@ from fleetgw.adapters.text.json_numbers import json_float32, json_number
 JsonValue = str | int | float | bool | None | dict[str, "JsonValue"]
 
 Reader = Callable[[Value], JsonValue]
-"""Takes a ``Value`` whose oneof is set to the reader's case."""
+"""Reads a ``Value`` whose oneof is set to the reader's case."""
 
 FIELD_NAMES: Mapping[int, str] = {number: name for name, number in Field.items()}
-"""Names of the signals by ``Datum.key``; a newer vehicle may send keys that are not here."""
+"""Names of signals by ``Datum.key``; a newer vehicle may send unknown keys."""
 
 DOORS = ("DriverFront", "DriverRear", "PassengerFront", "PassengerRear", "TrunkFront", "TrunkRear")
 
@@ -54,15 +54,15 @@ READERS: Mapping[str, Reader] = {
     for field in Value.DESCRIPTOR.oneofs_by_name["value"].fields
     if field.enum_type is not None
 }
-"""Readers of ``Value``, by the name of its case (``Value.WhichOneof("value")``).
+"""Readers of the cases of ``Value``, by the case's name (``Value.WhichOneof("value")``).
 
-Enumerations give their name, or the number as text where the schema does not know it. The cases ``invalid`` and
-``tire_location_value`` are not there, as some sinks write them in a form of their own; see ``read_value`` for ours.
+Enumerations become their name, or the number as text when the schema does not have it. ``invalid`` and
+``tire_location_value`` are absent, because some sinks have forms of their own for them; see ``read_value`` for ours.
 """
 
 
 def read_value(value: Value) -> JsonValue:
-    """A value as JSON: None for an invalid one; of a tire location the members that are set."""
+    """JSON form of a value: None for an invalid one, the members that are set for a tire location."""
     case = value.WhichOneof("value")
     if case is None or case == "invalid":
         return None

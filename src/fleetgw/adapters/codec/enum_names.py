@@ -1,4 +1,4 @@
-"""Names of the enumerations in decoded records; a number that the schema does not know becomes text."""
+"""Names of enumerations in decoded records; a number that the schema does not have becomes text."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,10 @@ _STATUSES = {number: name for name, number in ConnectivityEvent.items()}
 
 
 def audience_names(alert: VehicleAlert) -> Sequence[str]:
-    """The audiences of an alert, such as ``Customer``."""
+    """Audiences of an alert, such as ``Customer``."""
     return [_AUDIENCES.get(number) or str(number) for number in alert.audiences]
 
 
 def status_name(event: VehicleConnectivity) -> str:
-    """``CONNECTED`` or ``DISCONNECTED``."""
+    """Status of a connectivity record: ``CONNECTED`` or ``DISCONNECTED``."""
     return _STATUSES.get(event.status) or str(event.status)

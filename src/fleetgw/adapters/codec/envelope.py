@@ -1,9 +1,9 @@
-"""The FlatBuffers envelope, both ways, as ``protos/envelope.fbs`` describes it.
+"""Reads and writes the FlatBuffers envelope of ``protos/envelope.fbs``.
 
-Reading takes two roads. The short one knows the layouts that FlatBuffers builders give a vehicle's message and reads a
-whole table with one precompiled ``Struct``; whatever it does not recognise goes to the general reader, which follows any
-table and decides alone what is malformed. Offsets are unsigned 32-bit numbers and wrap round; alignment, table sizes and
-overlapping are not checked, as in the Go server.
+There are two readers. The fast one knows the layouts that FlatBuffers builders give a vehicle's message and reads a whole
+table with one precompiled ``Struct``; the general one reads every other message, follows any table, and alone decides
+whether a message is malformed. Offsets are unsigned 32-bit numbers and wrap around; as in the Go server, alignment, sizes of
+tables and overlaps are not checked.
 """
 
 from struct import Struct, error
@@ -22,7 +22,7 @@ _u16 = Struct("<H").unpack_from
 _u32 = Struct("<I").unpack_from
 _i32 = Struct("<i").unpack_from
 
-# The usual envelope: its vtable of five slots and, right behind, the first word of its table, which points back at it.
+# The usual envelope: a vtable of five slots, followed by the first word of its table, which points back to the vtable.
 _USUAL_ENVELOPE = Struct("<7Hi").pack(14, 24, 20, 16, 15, 8, 4, 14)
 _usual_envelope = Struct("<II3xBII").unpack_from
 
@@ -42,10 +42,10 @@ _make = tuple.__new__
 def read(message: bytes, max_id_bytes: int = MAX_ID_BYTES) -> Envelope:
     """Read one whole message.
 
-    A message that is empty or has no union gives an envelope without a message, of tag 0 and with nothing else in it: the
-    rest of it is not looked at. Of a tag other than ``STREAM`` only txid and topic are read.
+    A message that is empty or has no union becomes an empty envelope with tag 0, without further checks. With a tag other
+    than ``STREAM``, only txid and topic are read.
 
-    :raises MalformedEnvelope: a table or a vector does not lie within ``message``, or the txid or the topic is longer than
+    :raises MalformedEnvelope: a table or a vector lies outside ``message``, or the txid or the topic is longer than
         ``max_id_bytes``.
     """
     size = len(message)
@@ -74,7 +74,7 @@ def read(message: bytes, max_id_bytes: int = MAX_ID_BYTES) -> Envelope:
             sender_id += stream + 32
         else:
             return _read_any(message, max_id_bytes)
-        # A slice beyond the end would be cut short silently: every end is checked.
+        # Python truncates slices beyond the end silently, so every end is checked.
         txid_end = txid + 4 + _u32(message, txid)[0]
         topic_end = topic + 4 + _u32(message, topic)[0]
         sender_id_end = sender_id + 4 + _u32(message, sender_id)[0]
@@ -107,7 +107,7 @@ def read(message: bytes, max_id_bytes: int = MAX_ID_BYTES) -> Envelope:
 
 
 def _read_any(message: bytes, max_id_bytes: int = MAX_ID_BYTES) -> Envelope:
-    """Read a message of any layout; the same contract as ``read``."""
+    """Read a message of any layout, with the contract of ``read``."""
     if not message:
         return _NO_MESSAGE
     try:
@@ -133,7 +133,7 @@ def _read_any(message: bytes, max_id_bytes: int = MAX_ID_BYTES) -> Envelope:
 
 
 class _Table:
-    """One table of a message. Every method raises ``struct.error`` or ``IndexError`` for what lies outside."""
+    """A table of a message. Every method raises ``struct.error`` or ``IndexError`` for positions outside the message."""
 
     def __init__(self, message: bytes, position: int) -> None:
         self._message = message
@@ -142,7 +142,7 @@ class _Table:
         self._vtable_size = _u16(message, self._vtable)[0]
 
     def field(self, slot: int) -> int:
-        """Where a slot's field lies in the message; 0 when the table does not have it."""
+        """Position of a slot's field in the message; 0 when the table does not have it."""
         entry = 4 + 2 * slot
         if entry >= self._vtable_size:
             return 0
@@ -150,7 +150,7 @@ class _Table:
         return offset and self._position + offset
 
     def check_number(self, slot: int, size_bytes: int) -> None:
-        """See that a number lies within the message."""
+        """Check that a number lies within the message."""
         if self.field(slot) + size_bytes > len(self._message):
             raise IndexError
 
@@ -166,9 +166,9 @@ class _Table:
         return self._message[start + 4 : end]
 
     def id(self, slot: int, name: str, max_bytes: int) -> bytes:
-        """As ``vector``, of bounded length.
+        """Like ``vector``, with a maximum length.
 
-        :raises MalformedEnvelope: it is longer.
+        :raises MalformedEnvelope: the vector is longer.
         """
         content = self.vector(slot)
         if len(content) > max_bytes:
@@ -182,9 +182,9 @@ _ERROR_TABLE = Struct("<7Hi4I")
 
 
 def _vector(content: bytes, remainder: int = 0) -> bytes:
-    """A byte vector as builders write strings: length, bytes, at least one zero byte.
+    """A byte vector in the form in which builders write strings: length, bytes, at least one zero byte.
 
-    The zero bytes run on until what follows stands ``remainder`` bytes behind a multiple of four.
+    Zero bytes are added until the next position modulo four is ``remainder``.
     """
     return len(content).to_bytes(4, "little") + content + bytes(1 + (remainder - 1 - len(content)) % 4)
 
@@ -193,7 +193,7 @@ _EMPTY_VECTOR = _vector(b"")
 
 
 def _write(tag: int, txid: bytes, topic: bytes, union: bytes, table_at: int) -> bytes:
-    """An envelope whose union is the table that begins ``table_at`` bytes into ``union``."""
+    """An envelope whose union is the table at the offset ``table_at`` in ``union``."""
     topic_vector, txid_vector = _vector(topic), _vector(txid, -table_at % 4)
     topic_at = 44 + len(_EMPTY_VECTOR)
     txid_at = topic_at + len(topic_vector)
@@ -203,9 +203,9 @@ def _write(tag: int, txid: bytes, topic: bytes, union: bytes, table_at: int) -> 
 
 
 def ack_parts(topic: bytes, txid_size_bytes: int) -> tuple[bytes, bytes]:
-    """What stands before and behind the txid in the acknowledgement of a topic, for txids of one length.
+    """Parts before and after the txid in the acknowledgement of a topic, for txids of one length.
 
-    The union is an empty vector where a table would be right: what the Go server sends and vehicles accept.
+    The union is an empty vector in place of a table, which is what the Go server sends and vehicles accept.
     """
     ack = _write(STREAM_ACK, bytes(txid_size_bytes), topic, _EMPTY_VECTOR, 0)
     txid_at = 44 + len(_EMPTY_VECTOR) + len(_vector(topic)) + 4
@@ -213,13 +213,13 @@ def ack_parts(topic: bytes, txid_size_bytes: int) -> tuple[bytes, bytes]:
 
 
 def ack(record_type: str, txid: bytes) -> bytes:
-    """The envelope that acknowledges a record; a type that is no UTF-8 carries surrogate escapes."""
+    """Envelope that acknowledges a record; a type that is not UTF-8 has surrogate escapes."""
     head, tail = ack_parts(record_type.encode("utf-8", "surrogateescape"), len(txid))
     return head + txid + tail
 
 
 def error_reply(txid: bytes) -> bytes:
-    """The envelope that says ``incorrect message format``."""
+    """Envelope of the error reply ``incorrect message format``."""
     text = _vector(INCORRECT_MESSAGE_FORMAT)
     table = _ERROR_TABLE.pack(14, 20, 0, 16, 12, 8, 4, 14, 16, 20, 24, 20 + len(text))
     return _write(STREAM, txid, b"", b"".join((table, _EMPTY_VECTOR, _EMPTY_VECTOR, text, _EMPTY_VECTOR)), 14)
@@ -228,7 +228,7 @@ def error_reply(txid: bytes) -> bytes:
 def write_stream(
     *, txid: bytes, topic: bytes, sender_id: bytes, payload: bytes, created_at_s: int, device_type: bytes, device_id: bytes
 ) -> bytes:
-    """The message of a vehicle, laid out as vehicles do; its message id is empty.
+    """Message of a vehicle, in the usual layout and with an empty message id.
 
     :param created_at_s: epoch seconds.
     """

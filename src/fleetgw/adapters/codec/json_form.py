@@ -1,8 +1,8 @@
-"""The JSON form of a decoded record: the protobuf JSON mapping, compact, unpopulated fields included.
+"""JSON form of decoded records: the protobuf JSON mapping, compact, with unpopulated fields.
 
-Key order, numbers and escapes are the Go server's, so that consumers which compare text see no change: fields in the
+Key order, numbers and escapes are the Go server's, so that consumers that compare text see no change: fields in the
 schema's order, map keys sorted, 64-bit integers as strings, floats without an exponent from 1e-6 up to 1e21.
-``google.protobuf.json_format`` gives the same values, but puts unpopulated fields last and takes several times as long.
+``google.protobuf.json_format`` writes the same values, but unpopulated fields last, and takes several times as long.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fleetgw.adapters.text.json_numbers import shortest_float32
 from fleetgw.domain.errors import MalformedPayload
 
-# A writer takes what getattr gives for a field; protobuf's stubs have no type for that.
+# Any: the value of a field, for which protobuf's stubs have no type.
 _Writer = Callable[[Any], str]
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - only the text is used, which says UTC itself
@@ -32,12 +32,12 @@ def to_json(message: Message) -> str:
 
     :raises MalformedPayload: a timestamp lies outside the years 1 to 9999 or its nanoseconds outside a second.
     """
-    # The stubs name protobuf's C class beside its pure one.
+    # The stubs' type also has protobuf's C class.
     return _message_writer(cast("Descriptor", message.DESCRIPTOR))(message)
 
 
 def _message_writer(descriptor: Descriptor) -> _Writer:
-    """The writer of a message type; made once, the schemas are a closed set."""
+    """Writer of a message type. Writers are cached: the schemas are a closed set."""
     writer = _message_writers.get(descriptor.full_name)
     if writer is None:
         writer = _timestamp if descriptor.full_name == Timestamp.DESCRIPTOR.full_name else _fields_writer(descriptor)
@@ -70,7 +70,7 @@ def _fields_writer(descriptor: Descriptor) -> _Writer:
 
 
 def _field_writer(field: FieldDescriptor) -> Callable[[Message, str], str]:
-    """The writer of one field, given the message and the field's name; what is absent has a text too."""
+    """Writer of one field, called with the message and the field's name; it writes absent fields too."""
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         write_value = _value_writer(field.message_type.fields_by_name["value"])
 
@@ -111,7 +111,7 @@ def _value_writer(field: FieldDescriptor) -> _Writer:
 
 
 def double_text(number: float) -> str:
-    """A 64-bit float as Go's ``encoding/json`` and protobuf JSON write it; NaN and infinities as quoted names."""
+    """Text of a 64-bit float as in Go's ``encoding/json`` and protobuf JSON; NaN and infinities are quoted names."""
     text = repr(number)
     if text.endswith(".0"):
         return text[:-2]
@@ -125,7 +125,7 @@ def double_text(number: float) -> str:
 
 
 def _float(number: float) -> str:
-    """A 32-bit float with as few digits as tell it from its neighbours."""
+    """Text of a 32-bit float with the fewest digits that identify it."""
     return double_text(shortest_float32(number))
 
 

@@ -1,4 +1,4 @@
-"""Payloads of the four record types that have a schema: bytes in, decoded and rewritten message and bytes out."""
+"""Payloads of the four record types that have a schema: decodes, checks and rewrites them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,35 +27,35 @@ from fleetgw.domain.errors import MalformedPayload
 Content = Payload | VehicleAlerts | VehicleErrors | VehicleConnectivity
 
 Decoded = tuple[Content, bytes, int, int, tuple[str, ...]]
-"""The message, its bytes, how many signals or alerts it holds, how many elements, and which signals have a value of an
-unknown kind."""
+"""The message, its bytes, the number of its signals or alerts, the number of its elements, and the names of signals whose
+value is of an unknown kind."""
 
 MAX_ELEMENTS = 2_048
-"""Signals, alerts with their audiences, or errors with their tags in one record. Vehicles send some hundreds; to write this
-many as JSON takes about 10 ms, and no other vehicle is served meanwhile."""
+"""Maximum number of signals, of alerts with their audiences, or of errors with their tags in one record. Vehicles send some
+hundreds; writing this many as JSON blocks the reactor for about 10 ms."""
 
 MAX_FIELDS = 8_192
-"""Protobuf fields in one record, at every depth, unknown ones and each number of a packed one included. A field takes a byte
-at least: a shorter payload need not be looked at."""
+"""Maximum number of protobuf fields in one record, at every depth, with unknown ones and each number of a packed field. A
+field takes at least a byte: a shorter payload needs no count."""
 
 MAX_NAME_BYTES = 256
 MAX_NAME_LEVELS = 32
-"""The longest name of an alert, an error or a tag, and how many ``/`` may be in it: names become topics, keys and labels."""
+"""Maximum size of the name of an alert, an error or a tag, and its maximum number of ``/``: names become topics and keys."""
 
 WASTED_BYTES = 256
-"""A payload that is so much longer than its message written again held fields that others replace, and the message's memory
-still does: it is parsed again, so that it takes no more memory than the record costs."""
+"""A payload that is so much longer than its serialised message had fields that later ones replaced, and the message's memory
+still contains them: the message is parsed again, so that it takes no more memory than the record's cost."""
 
 _parse_data = Payload.FromString
-_serialise_data = Payload.SerializeToString  # a look-up on the message would search its fields first
+_serialise_data = Payload.SerializeToString  # looked up once: on the message, the look-up would search its fields first
 
 
 # Any: the stubs know generated classes only.
 def _errors_with_listed_tags() -> Any:
-    """``VehicleErrors`` with the entries of ``tags`` as a list of messages.
+    """Class of ``VehicleErrors`` with ``tags`` as a list of messages.
 
-    Protobuf's C library takes a map entry with fields that the schema does not have out of the map altogether. Other
-    libraries only drop those fields; read as a list, the entries can be rid of them.
+    Protobuf's C library removes a map entry with unknown fields from the map. Other libraries only drop those fields; from
+    the entries of a list, they can be removed.
     """
     pool = DescriptorPool()
     pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
@@ -75,19 +75,19 @@ _DATA, _ALERTS, _ERRORS, _CONNECTIVITY = (
 )
 
 
-def _look_at_fields(payload: bytes, layout: Layout) -> None:
+def _check_fields(payload: bytes, layout: Layout) -> None:
     fields = count_fields(payload, layout, MAX_FIELDS)
     if fields > MAX_FIELDS:
         raise MalformedPayload(f"more than {MAX_FIELDS} protobuf fields in one record", bound="fields")
 
 
-def _look_at_elements(elements: int) -> None:
+def _check_elements(elements: int) -> None:
     if elements > MAX_ELEMENTS:
         raise MalformedPayload(f"{elements} elements in one record; at most {MAX_ELEMENTS} are taken", bound="elements")
 
 
-def _look_at_name(name: str) -> None:
-    # a character has four bytes at most
+def _check_name(name: str) -> None:
+    # a character has at most four bytes
     if 4 * len(name) > MAX_NAME_BYTES and len(name.encode()) > MAX_NAME_BYTES:
         what = f"a name of {len(name.encode())} bytes in a record; at most {MAX_NAME_BYTES} are taken"
         raise MalformedPayload(what, bound="name")
@@ -97,11 +97,11 @@ def _look_at_name(name: str) -> None:
 
 def _data(payload: bytes, vin: str) -> Decoded:
     if len(payload) > MAX_FIELDS:
-        _look_at_fields(payload, _DATA)
+        _check_fields(payload, _DATA)
     message = _parse_data(payload)
     signals = len(message.data)
     if signals > MAX_ELEMENTS:
-        _look_at_elements(signals)
+        _check_elements(signals)
     message.vin = vin
     serialised = _serialise_data(message)
     if len(serialised) < len(payload) - WASTED_BYTES:
@@ -119,13 +119,13 @@ def _data(payload: bytes, vin: str) -> Decoded:
 
 def _alerts(payload: bytes, vin: str) -> Decoded:
     if len(payload) > MAX_FIELDS:
-        _look_at_fields(payload, _ALERTS)
+        _check_fields(payload, _ALERTS)
     message = VehicleAlerts.FromString(payload)
     alerts = len(message.alerts)
     elements = alerts + sum(len(alert.audiences) for alert in message.alerts)
-    _look_at_elements(elements)
+    _check_elements(elements)
     for alert in message.alerts:
-        _look_at_name(alert.name)
+        _check_name(alert.name)
     message.vin = vin
     rewrite_alerts(message)
     serialised = message.SerializeToString()
@@ -136,14 +136,14 @@ def _alerts(payload: bytes, vin: str) -> Decoded:
 
 def _errors(payload: bytes, vin: str) -> Decoded:
     if len(payload) > MAX_FIELDS:
-        _look_at_fields(payload, _ERRORS)
+        _check_fields(payload, _ERRORS)
     listed = _ErrorsWithListedTags.FromString(payload)
     elements = len(listed.errors) + sum(len(error.tags) for error in listed.errors)
-    _look_at_elements(elements)
+    _check_elements(elements)
     for error in listed.errors:
-        _look_at_name(error.name)
+        _check_name(error.name)
         for tag in error.tags:
-            _look_at_name(tag.key)
+            _check_name(tag.key)
             tag.DiscardUnknownFields()
     message = VehicleErrors.FromString(listed.SerializeToString())
     message.vin = vin
@@ -153,7 +153,7 @@ def _errors(payload: bytes, vin: str) -> Decoded:
 
 def _connectivity(payload: bytes, vin: str) -> Decoded:
     if len(payload) > MAX_FIELDS:
-        _look_at_fields(payload, _CONNECTIVITY)
+        _check_fields(payload, _CONNECTIVITY)
     message = VehicleConnectivity.FromString(payload)
     message.vin = vin
     return message, message.SerializeToString(), 0, 0, ()
@@ -165,4 +165,4 @@ DECODERS: dict[str, Callable[[bytes, str], Decoded]] = {
     "errors": _errors,
     "connectivity": _connectivity,
 }
-"""By record type: what takes ``(payload, vin)``. Raise ``DecodeError`` or ``MalformedPayload``."""
+"""Decoders by record type, called with payload and VIN. They raise ``DecodeError`` or ``MalformedPayload``."""

@@ -1,8 +1,8 @@
-"""The signals of ``V`` records, for sinks that write them one by one.
+"""Signals of ``V`` records, for sinks that write them individually.
 
-Protobuf's objects cost about a microsecond for each signal. But vehicles send the same fields over and over, and two such
-records differ only in bytes at the same places. So records are read by layouts: where the values are, and what all the other
-bytes have to be.
+Protobuf's objects cost about a microsecond per signal. But vehicles send the same fields repeatedly, and two such records
+differ only in bytes at the same positions. Therefore records are read by layouts: the positions of the values, and the
+expected content of all other bytes.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Form = TypeVar("Form")
 LAYOUTS_OF_A_LENGTH = 4
 LENGTHS = 512
 LENGTH_LIMIT_BYTES = 4096
-"""So many layouts are kept for records of one length, for so many lengths, up to such a length."""
+"""Bounds of the layout cache: layouts per length of a record, number of lengths, and maximum length."""
 
 LEARN_EVERY = 16
-"""Learning a layout costs as much as reading some records: of those that fit none only some are learnt from."""
+"""Learning a layout costs as much as reading several records: only one in so many records without a layout is learnt."""
 
 KEPT_VALUES = 4096
 KEPT_VALUE_SIZE_BYTES = 64
-"""So many values other than numbers are kept, none of them longer."""
+"""Bounds of the cache of forms of other values than numbers: their number and size."""
 
 _FLOAT = "f"
 _DOUBLE = "d"
@@ -41,17 +41,18 @@ _LOCATION = "d1sd"  # the second number's tag is between them
 
 @frozen
 class _Layout(Generic[Label, Form]):
-    """What records of one length have in common.
+    """Common structure of records of one length.
 
-    :ivar unpack: takes a payload apart: what is known, a value, what is known, ..., what is known.
-    :ivar known: that.
-    :ivar signals: every label, in order.
-    :ivar doubles: label, and where in what is unpacked the value is; of a location the first number.
-    :ivar others: likewise, and what reads it.
+    :ivar unpack: splits a payload: fixed bytes, a value, fixed bytes, ..., fixed bytes.
+    :ivar fixed: the expected fixed bytes.
+    :ivar signals: forms by label, in the record's order; the values are replaced.
+    :ivar doubles: label and index of the value in the unpacked parts; the lists of floats and locations are alike, with the
+        index of a location's first number.
+    :ivar others: the same, with the reader of the value.
     """
 
-    unpack: Callable[[bytes], tuple[Any, ...]]  # Any: bytes and numbers, as ``known`` and the four lists say
-    known: tuple[bytes, ...]
+    unpack: Callable[[bytes], tuple[Any, ...]]  # Any: bytes and numbers, as in ``fixed`` and the four lists
+    fixed: tuple[bytes, ...]
     signals: dict[Label, Form]
     floats: list[tuple[Label, int]]
     doubles: list[tuple[Label, int]]
@@ -60,14 +61,14 @@ class _Layout(Generic[Label, Form]):
 
 
 class SignalReader(Generic[Label, Form]):
-    """Reads signals into what a sink writes.
+    """Reads signals into the forms that a sink writes.
 
-    Forms may be handed out again, and are not to be changed.
+    Forms are cached, and callers must not change them.
 
-    :param label: what stands for a field, from ``Datum.key``.
-    :param form: what is made of a datum's value, whatever there is; its key is not to be looked at.
-    :param number_form: the same of a float or a double: as few digits as tell it from its neighbours, infinite, or NaN.
-    :param location_form: likewise of a location, from latitude and longitude.
+    :param label: makes a field's label from ``Datum.key``.
+    :param form: makes the form of any datum's value; it must not depend on the key.
+    :param number_form: makes the form of a float or a double, with the fewest digits that identify it; infinite or NaN too.
+    :param location_form: makes the form of a location from latitude and longitude.
     """
 
     def __init__(
@@ -86,14 +87,14 @@ class SignalReader(Generic[Label, Form]):
         self._unknown = 0
 
     def read(self, content: Payload, payload: bytes) -> dict[Label, Form]:
-        """The signals in their order; of one that is there more than once the last.
+        """Signals in their order; of a repeated signal the last value.
 
-        :param content: a record's.
-        :param payload: the record's. Either ``content`` serialised, or something that no payload begins with.
+        :param content: of a record.
+        :param payload: of the same record: either ``content`` serialised, or bytes that no payload starts with.
         """
         for layout in self._layouts.get(len(payload), ()):
             parts = layout.unpack(payload)
-            if parts[::2] == layout.known:
+            if parts[::2] == layout.fixed:
                 return self._fill(layout, parts)
         self._unknown += 1
         if self._unknown % LEARN_EVERY == 0 and len(payload) <= LENGTH_LIMIT_BYTES:
@@ -115,14 +116,14 @@ class SignalReader(Generic[Label, Form]):
         return signals
 
     def _form_of(self, value: bytes) -> Form:
-        """Of a datum without its key, serialised."""
+        """Form of a serialised datum without its key."""
         return self._form(Datum.FromString(value))
 
     def _learn(self, content: Payload, payload: bytes) -> None:
         signals: dict[Label, Form] = {}
         places: dict[str, list[tuple[Label, int]]] = {_FLOAT: [], _DOUBLE: [], _LOCATION: []}
         others: list[tuple[Label, int, Callable[[bytes], Form]]] = []
-        shape, serialised, known_from, values = "<", b"", 0, 0
+        shape, serialised, fixed_from, values = "<", b"", 0, 0
         for datum in content.data:
             label = self._label(datum.key)
             signals[label] = self._form(datum)
@@ -132,28 +133,28 @@ class SignalReader(Generic[Label, Form]):
                 size = calcsize("<" + kind)
                 places[kind].append((label, at))
                 values += 2 if kind == _LOCATION else 1
-            elif datum.key:  # which is not written when it is 0: another's could stand in the value's place
+            elif datum.key:  # key 0 is not written: another datum could have the value's position
                 size = len(datum.SerializeToString()) - len(Datum(key=datum.key).SerializeToString())
                 others.append((label, at, self._kept_form if size <= KEPT_VALUE_SIZE_BYTES else self._form_of))
                 kind = f"{size}s"
                 values += 1
             else:
                 continue
-            shape += f"{len(serialised) - size - known_from}s{kind}"
-            known_from = len(serialised)
+            shape += f"{len(serialised) - size - fixed_from}s{kind}"
+            fixed_from = len(serialised)
         if not signals or len(signals) < len(content.data) or not payload.startswith(serialised):
             return
-        # the byte that follows says that no more data do; where there is none, the length says so
-        struct = Struct(f"{shape}{len(payload[: len(serialised) + 1]) - known_from}s")
-        known = struct.unpack_from(payload)[::2]
-        layout = _Layout(struct.unpack_from, known, signals, places[_FLOAT], places[_DOUBLE], places[_LOCATION], others)
+        # the next byte shows that no more data follow; without one, the length does
+        struct = Struct(f"{shape}{len(payload[: len(serialised) + 1]) - fixed_from}s")
+        fixed = struct.unpack_from(payload)[::2]
+        layout = _Layout(struct.unpack_from, fixed, signals, places[_FLOAT], places[_DOUBLE], places[_LOCATION], others)
         if len(self._layouts) == LENGTHS and len(payload) not in self._layouts:
             del self._layouts[next(iter(self._layouts))]
         self._layouts[len(payload)] = [layout, *self._layouts.get(len(payload), ())][:LAYOUTS_OF_A_LENGTH]
 
 
 def _number_at_the_end(datum: Datum) -> str | None:
-    """How a datum ends that has a key, a float, a double or a location, and nothing else."""
+    """Format of the end of a datum that has only a key and a float, a double or a location; None for any other."""
     value, same = datum.value, Datum(key=datum.key)
     match value.WhichOneof("value"):
         case "float_value":
@@ -167,7 +168,7 @@ def _number_at_the_end(datum: Datum) -> str | None:
             location = value.location_value
             same.value.location_value.latitude, same.value.location_value.longitude = location.latitude, location.longitude
             if not (location.latitude and location.longitude):
-                return None  # what is zero is not written
+                return None  # zero is not written
         case _:
             return None
     return kind if same.SerializeToString() == datum.SerializeToString() else None

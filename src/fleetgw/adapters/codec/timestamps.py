@@ -1,4 +1,4 @@
-"""Protobuf timestamps as sinks write them, also where a vehicle's clock is far off."""
+"""Protobuf timestamps in the forms that sinks write, for any clock of a vehicle, however wrong."""
 
 from datetime import date
 
@@ -7,16 +7,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 _DAY_S = 86_400
 _ERA_DAYS = 146_097  # 400 years: after them the calendar repeats
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-_FIRST_SECOND = -9_223_371_966_579_724_800  # of the Go server's calendar, which wraps round at both ends of 64 bits
+_FIRST_SECOND = -9_223_371_966_579_724_800  # of the Go server's calendar, which wraps around at both ends of 64 bits
 
 
 def epoch_s(timestamp: Timestamp) -> int:
-    """Whole epoch seconds, rounded down; nanoseconds outside 0 to 999999999, which senders may set, carry over."""
+    """Whole epoch seconds, rounded down; nanoseconds outside 0 to 999999999, which senders may set, are carried over."""
     return timestamp.seconds + timestamp.nanos // 1_000_000_000
 
 
 def rfc3339(timestamp: Timestamp) -> str:
-    """As in ``2025-11-24T16:00:00Z``: UTC, whole seconds; any 64-bit number of seconds, so years may be long or negative."""
+    """Text such as ``2025-11-24T16:00:00Z``, UTC, of any 64-bit number of seconds: years may be long or negative."""
     seconds = epoch_s(timestamp)
     if seconds < _FIRST_SECOND:
         seconds += 1 << 64

@@ -1,7 +1,7 @@
-"""What is rewritten in a decoded record before it goes on.
+"""Rewrites of decoded records.
 
-``V``: the first ``Location`` given as text becomes a location value; text that is a number in scientific notation gets
-five decimals. ``alerts``: times that a vehicle gave in milliseconds become seconds.
+``V``: the first ``Location`` in the form of text becomes a location value; text that is a number in scientific notation gets
+five decimals. ``alerts``: times in milliseconds become seconds.
 """
 
 import math
@@ -13,21 +13,21 @@ from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Field, Payload, Value
 
 MILLISECONDS_FROM = 315_576_000_000
-"""From so many seconds on an alert's time is taken as milliseconds."""
+"""An alert's time from this number on is in milliseconds instead of seconds."""
 
-# Looking at every datum costs more than decoding the record. These two searches over the record, in the encoding that
-# protobuf itself writes, tell whether there may be anything to rewrite: they may match too much, but miss nothing.
-# A datum's key 21 (Location), then its value, which begins with a string:
+# A loop over all data costs more than decoding the record. These two searches in the record, as serialised by protobuf
+# itself, tell whether there may be anything to rewrite: they may have false matches, but miss nothing.
+# A datum's key 21 (Location), then its value, which starts with a string:
 location_text = re.compile(rb"\x08\x15\x12[\x80-\xff]{0,4}[\x00-\x7f]\n").search
-# The middle of every scientific number; cheap, since a point is a rare byte:
+# The middle of every number in scientific notation; cheap, because a point is a rare byte:
 exponent_text = re.compile(rb"\.[0-9]*[eE]").search
 
 _SCIENTIFIC = re.compile(r"[+-]?(?:[0-9]++\.[0-9]*+|\.[0-9]++)[eE][+-]?[0-9]++").fullmatch
 
-# Possessive (++): a megabyte of digits or spaces is looked at once.
+# Possessive (++): a megabyte of digits or spaces is scanned once.
 _NUMBER = r"([+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?)"
 _SPACE = "[\t\v\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
-# White space stands where Go's scanner wants it; what follows the last bracket is ignored.
+# White space is required where Go's scanner requires it; text after the last bracket is ignored.
 _LOCATION = re.compile(rf"\({_SPACE}*+{_NUMBER}{_SPACE}++([NS]),{_SPACE}++{_NUMBER}{_SPACE}++([EW])\)").match
 
 _float32 = Struct("<f")
@@ -36,9 +36,9 @@ _bits = Struct("<Q")
 
 
 def rewrite_location(message: Payload) -> None:
-    """Turn the first ``Location`` of a ``V`` payload from text into a location value, in place; text without one stays.
+    """Convert the first ``Location`` of a ``V`` payload from text to a location value, in place, when it is one.
 
-    A rewritten value loses the unknown fields beside it.
+    A rewritten value loses its unknown fields.
     """
     for datum in message.data:
         if datum.key == Field.Location:
@@ -59,7 +59,7 @@ def _set_location(value: Value, latitude: float, pole: str, longitude: float, si
 def rewrite_scientific(message: Payload) -> None:
     """Give five decimals to every text of a ``V`` payload that is a number in scientific notation, in place.
 
-    A number beyond 32 bits stays. A rewritten value loses the unknown fields beside it.
+    A number beyond 32 bits stays as it is. A rewritten value loses its unknown fields.
     """
     for datum in message.data:
         text = datum.value.string_value
@@ -71,9 +71,9 @@ def rewrite_scientific(message: Payload) -> None:
 
 
 def _nearest_float32(text: str) -> float:
-    """The 32-bit float nearest to a decimal; infinite on overflow."""
+    """32-bit float nearest to a decimal; infinite on overflow."""
     number = float(text)
-    # Half way between two 32-bit floats: what the 64-bit float has rounded away decides.
+    # Half way between two 32-bit floats, the part that the 64-bit float has rounded off decides.
     if _bits.unpack(_float64.pack(number))[0] & 0x1FFFFFFF == 0x10000000:
         exact = Decimal(text)
         if exact != number:
@@ -85,9 +85,9 @@ def _nearest_float32(text: str) -> float:
 
 
 def rewrite_alerts(message: VehicleAlerts) -> None:
-    """Turn started and ended times in milliseconds into seconds, in place.
+    """Convert start and end times in milliseconds to seconds, in place.
 
-    A rewritten time loses its own nanoseconds and the unknown fields beside it.
+    A rewritten time loses its own nanoseconds and its unknown fields.
     """
     for alert in message.alerts:
         for time in (alert.started_at, alert.ended_at):

@@ -1,7 +1,7 @@
-"""A look at a protobuf payload before it is parsed: how many fields there are in it, nested ones included.
+"""Counts the fields of a protobuf payload before it is parsed, nested ones included.
 
-The cost of parsing, rewriting and serialising a message grows with its fields, and a megabyte holds half a million of them.
-Counting needs no objects, and stops at the bound.
+The cost of parsing, rewriting and serialising a message grows with its fields, and a megabyte can hold half a million of
+them. The count creates no objects, and stops at the bound.
 """
 
 import re
@@ -12,7 +12,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 VARINT, FIXED64, BYTES, GROUP_START, GROUP_END, FIXED32 = range(6)
 
 _MORE = bytes(range(0x80, 0x100))
-"""The bytes of a varint that are not its last."""
+"""Bytes of a varint except its last."""
 
 _long_varint = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]").match
 
@@ -26,10 +26,10 @@ _NOT_PACKED = {
 
 
 class Layout:
-    """The content of the length-delimited fields of a message type.
+    """Length-delimited fields of a message type.
 
-    :ivar nested: field number -> the layout of the message in it.
-    :ivar packed: the numbers of the repeated fields that may come as many numbers in one.
+    :ivar nested: layouts of nested messages by field number.
+    :ivar packed: field numbers of repeated numeric fields, which may be packed.
     """
 
     __slots__ = ("nested", "packed")
@@ -43,7 +43,7 @@ _OPAQUE = Layout({}, frozenset())
 
 
 def layout_of(descriptor: Descriptor) -> Layout:
-    """The layout of a message type; none of ours holds itself."""
+    """Layout of a message type; no type of ours is recursive."""
     return Layout(
         {field.number: layout_of(field.message_type) for field in descriptor.fields if field.message_type is not None},
         frozenset(field.number for field in descriptor.fields if field.is_repeated and field.type not in _NOT_PACKED),
@@ -51,12 +51,12 @@ def layout_of(descriptor: Descriptor) -> Layout:
 
 
 def count_fields(payload: bytes, layout: Layout, most: int) -> int:
-    """Count fields at every depth, unknown ones too; each number of a packed field counts.
+    """Count fields at every depth, unknown ones and each number of a packed field included.
 
-    A payload that is not well formed is counted up to where a parser stops as well.
+    The count of a malformed payload ends where a parser stops as well.
 
-    :param most: counting stops soon after it.
-    :return: the number of fields, or some number above ``most``.
+    :param most: the bound; the count stops soon after it.
+    :return: number of fields, or some number above ``most``.
     """
     count = at = 0
     end = len(payload)
@@ -64,7 +64,7 @@ def count_fields(payload: bytes, layout: Layout, most: int) -> int:
     try:
         while count <= most:
             if at == end:
-                if not outer or layout is _OPAQUE:  # in a group, which has an end of its own
+                if not outer or layout is _OPAQUE:  # a group has an end tag of its own
                     break
                 end, layout = outer.pop()
                 continue
@@ -89,7 +89,7 @@ def count_fields(payload: bytes, layout: Layout, most: int) -> int:
                 at += 8
             elif kind == FIXED32:
                 at += 4
-            elif kind == GROUP_START:  # of no schema of ours: its content has no meaning
+            elif kind == GROUP_START:  # not in our schemas: its content has no meaning
                 outer.append((end, layout))
                 layout = _OPAQUE
             elif kind == GROUP_END and layout is _OPAQUE:
@@ -104,7 +104,7 @@ def count_fields(payload: bytes, layout: Layout, most: int) -> int:
 
 
 def _varint(payload: bytes, at: int) -> tuple[int, int]:
-    """A number, and where it ends."""
+    """A varint and the position of its end."""
     end = _varint_end(payload, at)
     number = 0
     for byte in payload[at:end][::-1]:

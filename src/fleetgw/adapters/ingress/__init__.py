@@ -1,1 +1,1 @@
-"""Vehicles in: TLS, HTTP upgrade, WebSocket."""
+"""Connections of vehicles: TLS, HTTP upgrade, WebSocket frames, deadlines."""

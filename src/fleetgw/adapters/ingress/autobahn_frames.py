@@ -1,7 +1,7 @@
-"""All but whole data frames: control frames, fragments, partial frames, violations, the closing handshake.
+"""Frames off the fast path: control frames, fragments, partial frames, violations, the closing handshake.
 
-Autobahn reads these. A reader is made when the first such byte comes and dropped once it stands between two messages again,
-so that an idle vehicle costs nothing here.
+Autobahn reads them. A reader is created with the first such byte and dropped between two messages, so that an idle vehicle
+costs no memory here.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from fleetgw.adapters.ingress.fast_frames import frame_size_needed
 UNSUPPORTED_DATA = 1003
 POLICY_VIOLATION = 1008
 MAX_FRAGMENTS = 4096
-"""Frames of one message."""
-MAX_FRAMES_A_READ = 1024
-"""Frames of one read that are Autobahn's: each costs some ten microseconds, in which no other vehicle is served."""
+"""Maximum number of frames of one message."""
+MAX_FRAMES_PER_READ = 1024
+"""Maximum number of frames of one read that Autobahn reads: each blocks the reactor for some ten microseconds."""
 
 
 class ReaderHost(Protocol):
-    """The connection, to its reader; also the transport that Autobahn writes to."""
+    """The connection as its reader sees it; also the transport that Autobahn writes to."""
 
     def write(self, data: bytes) -> None:
-        """Send bytes after those written before."""
+        """Send bytes, in the order of the calls."""
 
     def message_read(self, payload: bytes) -> None:
-        """A whole binary message has come."""
+        """Handle a whole binary message."""
 
 
 class _Quiet:
-    """Autobahn's log, discarded: the connection logs each event for an operator once."""
+    """Discards Autobahn's log: the connection logs each event once."""
 
     def debug(self, *_args: object, **_fields: object) -> None:
         pass
@@ -40,10 +40,10 @@ class _Quiet:
 
 
 class FrameReader(WebSocketServerProtocol):
-    """Autobahn's server protocol, from the open state on."""
+    """Autobahn's server protocol, starting in the open state."""
 
     log = _Quiet()
-    # with no attributes to copy from the factory, Autobahn neither copies nor pretty-prints them for each connection
+    # empty: Autobahn would copy and pretty-print these attributes of the factory for each connection
     CONFIG_ATTRS: list[str] = []
     logOctets = logFrames = trackTimings = failByDrop = echoCloseCodeReason = False
     utf8validateIncoming = applyMask = requireMaskedClientFrames = True
@@ -69,41 +69,41 @@ class FrameReader(WebSocketServerProtocol):
 
     @property
     def idle(self) -> bool:
-        """Between two messages, nothing held, not closing: the fast path may go on."""
+        """Whether the fast path may continue: between two messages, nothing buffered, not closing."""
         return bool(
             self.state == self.STATE_OPEN and self.current_frame is None and not self.data and not self.inside_message
         )
 
     @property
     def closing(self) -> bool:
-        """A close frame was sent: no further message is taken."""
+        """Whether a close frame was sent: no further message is handled."""
         return bool(self.state != self.STATE_OPEN)
 
     @property
     def finished(self) -> bool:
-        """The closing handshake is over, or the peer broke the protocol: nothing is to be read any more."""
+        """Whether reading is over: the closing handshake is complete, or the peer violated the protocol."""
         return bool(self.state == self.STATE_CLOSED or self.failedByMe)
 
     @property
     def size_wanted(self) -> int:
-        """How many bytes to feed next so that not one byte behind the current frame is taken."""
+        """Number of bytes to feed next, so that none after the current frame is consumed."""
         if self.current_frame is None:
             return frame_size_needed(self.data) - len(self.data)
         return int(self.current_frame.length - self.current_frame_masker.pointer())
 
     def feed(self, data: bytes) -> None:
-        """Read some bytes."""
+        """Read bytes."""
         self._dataReceived(data)
 
     def onFrameBegin(self) -> None:
-        """A frame's header is there."""
+        """Count a frame; end the connection when there are too many."""
         self.frames_this_read += 1
-        if self.frames_this_read > MAX_FRAMES_A_READ and not self.failedByMe:
-            self._fail_connection(POLICY_VIOLATION, f"more than {MAX_FRAMES_A_READ} small frames at once")
+        if self.frames_this_read > MAX_FRAMES_PER_READ and not self.failedByMe:
+            self._fail_connection(POLICY_VIOLATION, f"more than {MAX_FRAMES_PER_READ} small frames at once")
         super().onFrameBegin()
 
     def onMessageBegin(self, isBinary: bool) -> None:  # noqa: FBT001  Autobahn's signature
-        """A message begins: a text message is one too many."""
+        """Begin a message; refuse a text message."""
         super().onMessageBegin(isBinary)
         self._message.clear()
         self._fragments = 0
@@ -111,39 +111,39 @@ class FrameReader(WebSocketServerProtocol):
             self._fail_connection(UNSUPPORTED_DATA, "only binary messages are processed")
 
     def onMessageFrameBegin(self, length: int) -> None:
-        """A fragment begins; its announced length is checked here, before any of it is kept."""
+        """Begin a fragment. The announced length is checked here, before any byte is buffered."""
         self._fragments += 1
         if self._fragments > MAX_FRAGMENTS and not self.failedByMe:
             self._fail_connection(POLICY_VIOLATION, f"a message of more than {MAX_FRAGMENTS} fragments")
         super().onMessageFrameBegin(length)
 
     def onMessageFrameData(self, payload: bytes) -> None:
-        """Some bytes of a fragment. One buffer: a list of them would cost forty bytes for each that comes alone."""
+        """Buffer bytes of a fragment, in one buffer: a list would cost forty bytes per byte that arrives alone."""
         if not self.closing:
             self._message += payload
 
     def onMessageFrameEnd(self) -> None:
-        """A fragment is whole."""
+        """Do nothing at the end of a fragment."""
 
     def onMessageEnd(self) -> None:
-        """A message is whole."""
+        """Hand over a whole message."""
         if not self.closing:
             self._host.message_read(bytes(self._message))
         self._message = bytearray()
 
     def onPong(self, payload: bytes) -> None:
-        """Any byte shows that the vehicle lives; a pong shows no more."""
+        """Do nothing: any byte proves that the vehicle is alive, not only a pong."""
 
     def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:  # noqa: FBT001, FBT002  Autobahn's signature
-        """Send a close frame; a reply has the code that the peer gave, as the Go server's."""
+        """Send a close frame; a reply repeats the peer's code, as the Go server does."""
         if isReply:
             code = self.remoteCloseCode
         super().sendCloseFrame(code, reasonUtf8, isReply)
 
     def dropConnection(self, abort: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002  Autobahn's signature
-        """The end: the connection sees it by ``finished``."""
+        """Mark the end, which the connection reads from ``finished``."""
         self.state = self.STATE_CLOSED
 
     def send_close(self, code: int, reason: str) -> None:
-        """Begin the closing handshake, with any code (Autobahn's own method allows a client's only)."""
+        """Begin the closing handshake with any code; Autobahn's own method only allows a client's codes."""
         self.sendCloseFrame(code=code, reasonUtf8=reason.encode()[:123].decode(errors="ignore").encode(), isReply=False)

@@ -1,4 +1,4 @@
-"""The facts of a peer's certificate, from its DER bytes."""
+"""Reads a peer's certificate."""
 
 import warnings
 
@@ -10,7 +10,7 @@ from fleetgw.domain.errors import Unauthorized
 from fleetgw.domain.identity import CertificateFacts
 
 MAX_REASON_CHARACTERS = 200
-"""The most characters of an error of cryptography about an unreadable certificate."""
+"""Maximum length of the reason in the error about an unreadable certificate."""
 
 
 def facts_from_der(der: bytes) -> CertificateFacts:
@@ -19,25 +19,25 @@ def facts_from_der(der: bytes) -> CertificateFacts:
     :raises Unauthorized: the certificate cannot be read.
     """
     try:
-        # An empty or long common name is no reason to warn the operator: the identity rules decide.
+        # cryptography warns of an empty or long common name, on which the identity rules decide.
         with warnings.catch_warnings(action="ignore", category=UserWarning):
             return _facts(x509.load_der_x509_certificate(der))
-    except Exception as problem:  # a peer chooses the bytes, and cryptography has an exception for each kind of oddity
+    except Exception as problem:  # a peer chooses the bytes, and exceptions of cryptography share no base class
         reason = f"{type(problem).__name__}: {problem}"[:MAX_REASON_CHARACTERS]
         raise Unauthorized(f"the certificate cannot be read: {reason}") from problem
 
 
 def is_for_clients(certificate: crypto.X509) -> bool:
-    """Whether a certificate may be shown by a client: it says so, allows any use, or does not limit its use.
+    """Whether a client may use a certificate: its extended key usage names clients or any use, or is absent.
 
-    One that cannot be read is not: called while a stranger shakes hands, who chooses the bytes.
+    False for an unreadable certificate: the peer of a handshake chooses the bytes.
     """
     try:
         with warnings.catch_warnings(action="ignore", category=UserWarning):
             usages = certificate.to_cryptography().extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return True
-    except Exception:  # cryptography has an exception for each kind of oddity
+    except Exception:  # exceptions of cryptography share no base class
         return False
     return ExtendedKeyUsageOID.CLIENT_AUTH in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages
 

@@ -38,7 +38,7 @@ _PING = b"\x89\x00"
 class VehicleConnection(Protocol):
     """The protocol inside TLS: an upgrade, then WebSocket frames.
 
-    Its turn decides when bytes are handled: see ``wait`` and ``read_on``.
+    Bytes beyond the vehicle's turn wait for the next one: see ``wait`` and ``read_on``.
     """
 
     transport: VehicleTransport
@@ -54,7 +54,7 @@ class VehicleConnection(Protocol):
         self._context = context
 
     def connectionMade(self) -> None:
-        """The socket is there; TLS is still to come."""
+        """Register the connection, before its TLS handshake."""
         self._deadlines = Deadlines(self._context.monotonic())
         self._upgrade = Upgrade(self._context, self.transport, self.remote)
         self._context.registry.made(self, str(getattr(self.transport.getPeer(), "host", "")))
@@ -62,7 +62,7 @@ class VehicleConnection(Protocol):
     # -- bytes in
 
     def dataReceived(self, data: bytes) -> None:
-        """Take decrypted bytes. Their decryption began at ``transport.heard_at``, and so does their time in the turn."""
+        """Handle decrypted bytes. Their time in the turn starts with their decryption, at ``transport.heard_at``."""
         began_at = self.transport.heard_at
         turn = self._turn
         try:
@@ -95,14 +95,14 @@ class VehicleConnection(Protocol):
                 turn.end()
 
     def wait(self) -> None:
-        """Read nothing before the vehicle's next turn: the turn is over."""
+        """Stop reading until the vehicle's next turn."""
         if self._turn is not None and not self._is_waiting:
             self._is_waiting = True
             self.transport.pauseProducing()
             self._turn.wait(self)
 
     def read_on(self) -> None:
-        """See ``Reader``: first the bytes that are decrypted, then those that are not."""
+        """See ``Reader``. Handles decrypted bytes first, then encrypted ones."""
         self._is_waiting = False
         data, self._unread = self._unread, b""
         if data and self._session is not None:
@@ -114,7 +114,7 @@ class VehicleConnection(Protocol):
             self.transport.resumeProducing()
 
     def too_many_tls_records(self, limit: int) -> None:
-        """One read brought more TLS records than are decrypted at once."""
+        """Cut the connection: one read brought more TLS records than are decrypted at once."""
         self._cut("tls_records_too_small", f"more than {limit} small TLS records at once")
 
     # -- upgrade
@@ -146,7 +146,7 @@ class VehicleConnection(Protocol):
 
     @property
     def vehicle(self) -> Vehicle | None:
-        """The connected vehicle; None before the upgrade and from the goodbye on."""
+        """The connected vehicle; None before the upgrade and after the start of the closing handshake."""
         return self._vehicle if self._deadlines.stage is _OPEN else None
 
     @property
@@ -169,7 +169,7 @@ class VehicleConnection(Protocol):
             self._session.received([payload])
 
     def write(self, data: bytes) -> None:
-        """Send bytes; while a read is being handled they are gathered for one write."""
+        """Send bytes; those of one read are joined to one write."""
         if self._writes is not None:
             self._writes.append(data)
         elif data:
@@ -205,7 +205,7 @@ class VehicleConnection(Protocol):
     # -- deadlines and the end
 
     def check_deadlines(self, now: float) -> None:
-        """Called about once a second with the monotonic time: ping, or give up on, a peer that is silent or slow."""
+        """Ping or cut a silent or slow peer. Called about once a second with the monotonic time."""
         step = self._deadlines.check(
             self._context.limits,
             now,
@@ -253,7 +253,7 @@ class VehicleConnection(Protocol):
         return self._vehicle.vin if self._vehicle is not None else ""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The connection has gone, whichever side ended it."""
+        """End the session, whichever side closed the connection."""
         session, self._session = self._session, None
         self._frames = self._turn = None
         self._unread = b""

@@ -1,4 +1,4 @@
-"""The state that all connections of vehicles share."""
+"""State shared by all connections of vehicles."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class ConnectionContext:
-    """Given to each connection.
+    """Shared state and collaborators of all connections.
 
-    :ivar issuers: the certificate authorities' rules of identity.
-    :ivar monotonic: seconds, never going back.
-    :ivar new_reader: makes an Autobahn reader for the frames that the fast path leaves.
-    :ivar is_paused: nothing is to be read from any vehicle.
+    :ivar issuers: identity rules by certificate authority.
+    :ivar monotonic: returns monotonic time in seconds.
+    :ivar new_reader: creates an Autobahn reader for frames off the fast path.
+    :ivar is_paused: whether reading from all vehicles is paused.
     """
 
     gateway: IGateway

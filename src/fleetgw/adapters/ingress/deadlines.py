@@ -1,4 +1,4 @@
-"""The deadlines of one connection. Pure: told the time, answers with the step to take."""
+"""Deadlines of one connection. Pure: takes the time as an argument and returns the step to take."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from fleetgw.adapters.ingress.limits import IngressLimits
 
 CLOSE_TIMEOUT_S = 5.0
-"""How long the peer may take to answer a close frame before the connection is cut."""
+"""Longest wait for the peer's close frame before the connection is cut."""
 
 
 class Stage(Enum):
-    """How far a connection has come."""
+    """State of a connection."""
 
     UPGRADE = 1
     OPEN = 2
@@ -37,24 +37,24 @@ class Cut:
 
 @frozen
 class Close:
-    """Begin the closing handshake: a message was not complete in time."""
+    """Begin the closing handshake, because a message was not complete in time."""
 
     reason: str
 
 
 @frozen
 class Abort:
-    """Cut a connection that is closing already."""
+    """Cut a connection whose closing handshake takes too long."""
 
 
 Step = Ping | Cut | Close | Abort
 
 
 class Deadlines:
-    """Watches one connection.
+    """Checks the deadlines of one connection.
 
-    :ivar stage: the one that the connection is in.
-    :ivar stage_since: the monotonic time at which it began.
+    :ivar stage: the current stage.
+    :ivar stage_since: monotonic time of its start.
     """
 
     __slots__ = ("_pinged_at", "_unsent_since", "stage", "stage_since")
@@ -66,7 +66,7 @@ class Deadlines:
         self._unsent_since: float | None = None
 
     def enter(self, stage: Stage, now: float) -> None:
-        """The connection has come to a stage; harmless when it is in that stage already."""
+        """Change the stage; harmless when it is the current one."""
         if self.stage is not stage:
             self.stage = stage
             self.stage_since = now
@@ -80,11 +80,11 @@ class Deadlines:
         unsent_bytes: int,
         incomplete_since: float | None,
     ) -> Step | None:
-        """Called about once a second.
+        """Check all deadlines; called about once a second.
 
-        :param heard_at: the time of the last read.
-        :param unsent_bytes: replies that the socket has not taken.
-        :param incomplete_since: the time at which the message that is being read began; None between messages.
+        :param heard_at: time of the last read.
+        :param unsent_bytes: number of bytes of replies that the socket has not accepted.
+        :param incomplete_since: time of the first byte of an incomplete message; None between messages.
         :return: None when no deadline has passed.
         """
         if self.stage is Stage.CLOSING:
@@ -107,7 +107,7 @@ class Deadlines:
         return None
 
     def _unsent_for_s(self, now: float, unsent_bytes: int) -> float:
-        """Seconds since a check first found unsent replies, of which some have been left ever since; 0 when none are."""
+        """Seconds for which every check has found unsent replies; 0 when there are none."""
         if not unsent_bytes:
             self._unsent_since = None
         elif self._unsent_since is None:

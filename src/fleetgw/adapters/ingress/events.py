@@ -1,4 +1,4 @@
-"""Log events and counters of ingress. Lines that strangers and vehicles cause are bounded in number."""
+"""Log events and counters of ingress. The rate of lines that strangers and vehicles can cause is bounded."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import ILog, IMetrics
 
 STRANGERS_LINES = 20
-"""Log lines of one kind that strangers cause, in ten seconds."""
+"""Maximum number of log lines in ten seconds of each kind that strangers can cause."""
 
 REQUEST_LINES = 1000
-"""Likewise ``request_start`` and ``request_end``, which only the holder of a trusted certificate can cause."""
+"""The same for ``request_start`` and ``request_end``, which only the holder of a trusted certificate can cause."""
 
 HANDSHAKE_REASONS = (
     "certificate has expired",
@@ -38,7 +38,7 @@ HANDSHAKE_REASONS = (
     "unsupported protocol",
     "wrong version number",
 )
-"""Reasons of OpenSSL that are counted under their own name, the first that fits; all others under ``other``."""
+"""Label values of failed handshakes: the first that is part of OpenSSL's text, otherwise ``other``."""
 
 
 class IngressEvents:
@@ -59,12 +59,12 @@ class IngressEvents:
         self._socket_err_total = metrics.counter(SOCKET_ERR_TOTAL)
 
     def stranger_error(self, event: str, kind: str = "", **fields: object) -> None:
-        """Log an error that strangers can cause, at a bounded rate for each kind (of a closed set)."""
+        """Log an error that strangers can cause, at a bounded rate per kind (of a closed set)."""
         if (more := self._admit(f"{event} {kind}", STRANGERS_LINES)) is not None:
             self._log.error(event, **fields, **more)
 
     def request_started(self, fields: dict[str, object]) -> bool:
-        """Log the beginning of a request; returns whether it was logged, so that its end is to be logged."""
+        """Log the start of a request; return whether it was logged, and its end should be."""
         if (more := self._admit("request_start", REQUEST_LINES)) is None:
             return False
         self._log.info("request_start", **fields, **more)
@@ -75,16 +75,16 @@ class IngressEvents:
         self._log.info("request_end", duration_ms=round(duration_s * 1000), **fields)
 
     def connected(self, vin: str, fields: dict[str, object]) -> None:
-        """A vehicle has finished its upgrade."""
+        """Log a completed upgrade."""
         self._vehicle_log.info("socket_connected", vin, lambda: fields)
 
     def connection_cut(self, event: str, vin: str, remote: str, reason: str) -> None:
-        """A connection is cut, as it went beyond a limit."""
+        """Log and count a connection that is cut because it exceeded a limit."""
         self._socket_err_total.add(1)
         self._vehicle_log.warn(event, vin, lambda: {"device_id": vin, "remote_ip": remote, "error": reason})
 
     def connection_failed(self, vin: str, error: Exception) -> None:
-        """The handling of a peer's bytes has raised an error."""
+        """Log and count an exception during the handling of a peer's bytes."""
         self._socket_err_total.add(1)
         fields: dict[str, object] = {
             "device_id": vin,
@@ -94,9 +94,9 @@ class IngressEvents:
         self._vehicle_log.error("connection_failed", vin, lambda: fields)
 
     def handshake_lost(self, reason: Failure, problem: str, remote: str) -> None:
-        """A connection ended before its upgrade: count and log the reason, when TLS or the network failed it.
+        """Log and count the end of a connection before its upgrade, unless the peer closed it regularly.
 
-        :param problem: OpenSSL's verdict on the peer's certificate, or empty.
+        :param problem: OpenSSL's error about the peer's certificate, or empty.
         """
         if reason.check(ConnectionDone, ConnectionAborted, ConnectionLost):
             return

@@ -1,4 +1,4 @@
-"""The vehicles' factory: makes a connection for each socket, watches deadlines, and closes all connections at the end."""
+"""Factory of vehicles' connections: creates them, checks their deadlines, and closes them at the end."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from fleetgw.domain.identity import IssuerTable
     from fleetgw.domain.ports import IGateway, ILog, IMetrics
 
-SWEEP_S = 1.0
-"""The interval of the checks of deadlines, which is their precision."""
+SWEEP_INTERVAL_S = 1.0
+"""Time between two checks of all deadlines, which is their precision."""
 
 
 class VehicleFactory(Factory):
-    """Makes ``VehicleConnection`` objects; to be wrapped by ``VehicleTlsFactory``.
+    """Creates ``VehicleConnection`` objects; ``VehicleTlsFactory`` wraps it.
 
-    :ivar refusals: counts and logs the sockets and upgrades that are refused.
+    :ivar refusals: counts and logs refused sockets and upgrades.
     :ivar registry: the connections.
-    :ivar context: given to each of them.
+    :ivar context: shared by all of them.
     """
 
     noisy = False
@@ -73,16 +73,16 @@ class VehicleFactory(Factory):
         self._sweep: LoopingCall | None = None
 
     def doStart(self) -> None:
-        """The first port listens: begin to watch deadlines."""
+        """Start the checks of deadlines with the first port."""
         if self._sweep is None:
             self._sweep = LoopingCall(self._check_deadlines)
             self._sweep.clock = self._clock
-            self._sweep.start(SWEEP_S, now=False)
+            self._sweep.start(SWEEP_INTERVAL_S, now=False)
         super().doStart()
 
     def buildProtocol(self, addr: IAddress | None) -> VehicleConnection | None:
-        """A connection for a new socket; None when it is one too many."""
-        return VehicleConnection(self.context) if self.registry.takes_socket(str(getattr(addr, "host", ""))) else None
+        """Create a connection for a new socket; None when it is refused."""
+        return VehicleConnection(self.context) if self.registry.allows_socket(str(getattr(addr, "host", ""))) else None
 
     @property
     def connections(self) -> AbstractSet[VehicleConnection]:
@@ -94,7 +94,7 @@ class VehicleFactory(Factory):
         return self.registry.has_room()
 
     def all_gone(self) -> Deferred[None]:
-        """Fires once there is no connection. Cancelling it changes nothing."""
+        """Fires once there is no connection. Cancelling it has no effect on the connections."""
         return self.registry.all_gone()
 
     def _check_deadlines(self) -> None:
@@ -103,22 +103,22 @@ class VehicleFactory(Factory):
             connection.check_deadlines(now)
 
     def pause(self) -> None:
-        """Read nothing more from any vehicle."""
+        """Stop reading from all vehicles."""
         self.context.is_paused = True
         for connection in self.connections:
             connection.transport.pauseProducing()
 
     def close_all(self, reason: str) -> None:
-        """Say goodbye to every vehicle (1001) and read on for their answers."""
+        """Begin the closing handshake (1001) with every vehicle, and read their answers."""
         self.context.is_paused = False
         for connection in tuple(self.connections):
             connection.transport.resumeProducing()
             connection.close(reason)
 
     def abort_all(self) -> None:
-        """Cut every connection that is left, and stop watching."""
+        """Cut all remaining connections, and stop the checks of deadlines."""
         for connection in tuple(self.connections):
             connection.abort()
         if self._sweep is not None:
             self._sweep.stop()
-            self._sweep = None  # it refers back to us
+            self._sweep = None  # breaks a reference cycle

@@ -1,4 +1,4 @@
-"""The fast path: parses whole data frames; all other bytes are left to Autobahn."""
+"""Fast path: parses whole data frames, and leaves all other bytes to Autobahn."""
 
 import sys
 
@@ -7,17 +7,17 @@ from websockets.frames import apply_mask  # type: ignore[attr-defined]  # the C 
 BINARY_FINAL = 0x82
 MESSAGES_AT_ONCE = 64
 BYTES_AT_ONCE = 16_384
-"""Messages and bytes handled between two reads of the clock: about a millisecond of ordinary messages."""
+"""Maximum number of messages and bytes handled between two reads of the clock: about a millisecond of typical messages."""
 
 
 def split_frames(data: bytes, position: int, most_bytes: int = sys.maxsize) -> tuple[list[bytes], int]:
-    """Take whole messages from the front of the bytes received, until ``MESSAGES_AT_ONCE`` or ``most_bytes`` is reached.
+    """Parse whole messages at ``position``, up to ``MESSAGES_AT_ONCE`` or ``most_bytes``.
 
-    A frame is taken when it is a complete, final, masked binary frame with no reserved bit, whose length is below 64 KiB
-    and written in its shortest form. The first frame that is anything else ends the taking.
+    A frame is parsed when it is a complete, final, masked binary frame without reserved bits, whose length is below 64 KiB
+    and encoded in its shortest form. Parsing stops at the first other frame.
 
-    :param data: bytes of an open WebSocket, of a client, that stand at a frame's beginning at ``position``.
-    :return: the unmasked payloads, in order, and the position of the first byte not taken.
+    :param data: bytes from a client of an open WebSocket; a frame starts at ``position``.
+    :return: the unmasked payloads in order, and the position of the first byte not parsed.
     """
     messages: list[bytes] = []
     end = len(data)
@@ -45,13 +45,13 @@ def split_frames(data: bytes, position: int, most_bytes: int = sys.maxsize) -> t
 
 
 def frame_size_needed(header: bytes) -> int:
-    """How many bytes of a client's frame header must be there next, when ``header`` is there already."""
+    """Size to which the start of a client's frame header must grow next to be parsed."""
     size = len(header)
     return 6 if size < 6 else 8 if size < 8 else 14
 
 
 def binary_frame_header(length: int) -> bytes:
-    """The header of a server's final binary frame with a payload of ``length`` bytes (RFC 6455, section 5.2)."""
+    """Header of a server's final binary frame with a payload of ``length`` bytes (RFC 6455, section 5.2)."""
     if length < 126:
         return bytes((BINARY_FINAL, length))
     if length < 65536:

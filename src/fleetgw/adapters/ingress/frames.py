@@ -1,4 +1,4 @@
-"""The frames of one open connection: whole data frames on the fast path, all others by Autobahn's reader."""
+"""Reads the frames of one open connection: whole data frames on the fast path, all others with Autobahn's reader."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class Frames:
-    """Cuts a connection's bytes into messages.
+    """Splits a connection's bytes into messages.
 
-    :param host: the connection: gets the messages that Autobahn has read, and writes Autobahn's frames.
-    :ivar reader: Autobahn's; None while the connection stands between two messages and does not close.
-    :ivar incomplete_since: the time at which the message that is being read began; None between messages.
+    :param host: the connection, which handles messages that Autobahn has read and writes Autobahn's frames.
+    :ivar reader: Autobahn's; None between two messages, unless the connection is closing.
+    :ivar incomplete_since: time of the first byte of an incomplete message; None between messages.
     """
 
     __slots__ = ("_context", "_host", "_session", "incomplete_since", "reader")
@@ -31,16 +31,16 @@ class Frames:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the closing handshake is over, or the peer broke the protocol."""
+        """Whether the closing handshake is complete, or the peer violated the protocol."""
         return self.reader is not None and self.reader.finished
 
     def read(self, data: bytes, position: int, heard_at: float, until: float) -> int:
-        """Read until the vehicle's turn is over, and feed Autobahn only the frames that are its own.
+        """Read until the vehicle's turn is over; feed Autobahn only the frames off the fast path.
 
         :param position: of the first byte to read.
-        :param heard_at: the time at which the bytes came.
-        :param until: the end of the vehicle's turn.
-        :return: the position of the first byte not read.
+        :param heard_at: time at which the bytes arrived.
+        :param until: end of the vehicle's turn.
+        :return: position of the first unread byte.
         """
         reader = self.reader
         if reader is not None:

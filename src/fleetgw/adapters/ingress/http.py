@@ -1,6 +1,6 @@
-"""The HTTP side of an upgrade: requests read, responses made. Pure.
+"""HTTP of the upgrade: parses requests and formats responses. Pure.
 
-Status codes, headers and bodies are those of the Go server, so that monitoring made for it keeps working.
+Status codes, headers and bodies are those of the Go server, so that monitoring built for it keeps working.
 """
 
 import base64
@@ -12,7 +12,7 @@ from email.utils import formatdate
 from attrs import frozen
 
 MAX_HEAD_BYTES = 65536
-"""The longest request line and headers together."""
+"""Maximum size of request line and headers together."""
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 _REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+) HTTP/(1\.[01])\Z")
@@ -23,10 +23,10 @@ _WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1
 
 @frozen
 class Request:
-    """One request without a body.
+    """A request without a body.
 
-    :ivar path: without query, as sent.
-    :ivar headers: lower-case name -> value, trimmed; several of one name are joined with ``, ``.
+    :ivar path: as sent, without the query.
+    :ivar headers: trimmed values by lower-case name; values of one name are joined with ``, ``.
     """
 
     method: str
@@ -35,20 +35,20 @@ class Request:
     headers: Mapping[str, str]
 
     def asks_for(self, header: str, token: str) -> bool:
-        """Whether a comma-separated header holds a token, in any case."""
+        """Whether a comma-separated header contains a token, in any case."""
         return token in (part.strip() for part in self.headers.get(header, "").lower().split(","))
 
     @property
     def websocket_key(self) -> str | None:
-        """The key of a right RFC 6455 upgrade request, else None."""
+        """Key of a valid RFC 6455 upgrade request, otherwise None."""
         key = self.headers.get("sec-websocket-key", "")
-        right = (
+        valid = (
             self.asks_for("connection", "upgrade")
             and self.asks_for("upgrade", "websocket")
             and self.asks_for("sec-websocket-version", "13")
             and _is_key(key)
         )
-        return key if right else None
+        return key if valid else None
 
 
 def _is_key(key: str) -> bool:
@@ -59,7 +59,7 @@ def _is_key(key: str) -> bool:
 
 
 class BadRequest(Exception):
-    """The bytes are not a request that can be answered; ``response`` is to be sent before closing."""
+    """The bytes are no valid request; send ``response`` and close."""
 
     def __init__(self, status: str) -> None:
         super().__init__(status)
@@ -69,9 +69,9 @@ class BadRequest(Exception):
 
 
 def split_head(received: bytes, searched_bytes: int) -> tuple[bytes, bytes] | None:
-    """Split the received bytes behind the request's head; None while the head is not complete.
+    """Split the received bytes after the request's head; None while the head is incomplete.
 
-    :param searched_bytes: how many were there at the last call: a head in a thousand pieces is searched once.
+    :param searched_bytes: number of bytes at the last call, so that a head in many pieces is searched once.
     :raises BadRequest: the head is longer than ``MAX_HEAD_BYTES``.
     """
     end = _HEAD_END.search(received, max(0, searched_bytes - 2))
@@ -81,9 +81,9 @@ def split_head(received: bytes, searched_bytes: int) -> tuple[bytes, bytes] | No
 
 
 def parse_head(head: bytes) -> Request:
-    """Read request line and headers. Bytes that are no UTF-8 become U+FFFD.
+    """Parse request line and headers. Bytes that are not UTF-8 become U+FFFD.
 
-    :raises BadRequest: they break RFC 9112, or announce a body.
+    :raises BadRequest: they violate RFC 9112, or announce a body.
     """
     request_line, *lines = [line.removesuffix("\r") for line in head.decode("utf-8", "replace").split("\n")]
     request = _REQUEST_LINE.match(request_line)
@@ -108,7 +108,7 @@ def parse_head(head: bytes) -> Request:
 
 
 def switching_protocols(websocket_key: str) -> bytes:
-    """The response that makes the connection a WebSocket; no extension and no subprotocol is ever taken up."""
+    """Response that accepts an upgrade, always without extension and subprotocol."""
     digest = hashlib.sha1(websocket_key.encode() + _WEBSOCKET_GUID, usedforsecurity=False).digest()
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
@@ -118,16 +118,16 @@ def switching_protocols(websocket_key: str) -> bytes:
 
 
 def mtls_ok(request: Request) -> bytes:
-    """The answer of ``/status``."""
+    """Response of ``/status``."""
     headers = (("Date", formatdate(usegmt=True)), ("Content-Length", "7"), _CONTENT_TYPE)
     return _response(request, "200 OK", headers, "mtls ok", closing=closes(request))
 
 
 def refused(request: Request, status: str, *, closing: bool) -> bytes:
-    """The answer to a request that is no right upgrade.
+    """Response that refuses a request.
 
-    :param status: code and reason, as in ``400 Bad Request``.
-    :param closing: whether the connection ends behind it.
+    :param status: code and reason, such as ``400 Bad Request``.
+    :param closing: whether the connection ends after it.
     """
     body = status.partition(" ")[2] + "\n"
     headers = (
@@ -147,11 +147,11 @@ def _response(request: Request, status: str, headers: tuple[tuple[str, str], ...
 
 
 def closes(request: Request) -> bool:
-    """Whether the client wants the connection to end behind the response."""
+    """Whether the client asks to close the connection after the response."""
     return request.asks_for("connection", "close") or (
         request.version == "1.0" and not request.asks_for("connection", "keep-alive")
     )
 
 
 NOT_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
-"""The answer to plain HTTP on the TLS port."""
+"""Response to plain HTTP on the TLS port."""

@@ -1,4 +1,4 @@
-"""The connections that there are: bounded in all, per address before the upgrade, and per vehicle after it."""
+"""Registry of connections: bounded in total, per address before the upgrade, and per vehicle after it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Member(Protocol):
-    """A connection, to the registry. Compared by identity."""
+    """A connection as the registry sees it. Compared by identity."""
 
     def __hash__(self) -> int: ...
 
@@ -35,7 +35,7 @@ class ConnectionRegistry(Generic[MemberT]):
     """Counts connections, and refuses those beyond a limit.
 
     :ivar connections: all of them.
-    :ivar open_connections: the number of those that have finished their upgrade.
+    :ivar open_connections: number of upgraded connections.
     """
 
     def __init__(self, limits: IngressLimits, refusals: Refusals) -> None:
@@ -45,18 +45,18 @@ class ConnectionRegistry(Generic[MemberT]):
         self._refusals = refusals
         self._half_open: Presence[MemberT] = Presence(limits.max_half_open, limits.max_half_open_per_address)
         self._per_vehicle: Counter[str] = Counter()
-        self._awaiting_end: list[Deferred[None]] = []
+        self._end_waiters: list[Deferred[None]] = []
 
     def has_room(self) -> bool:
-        """Whether a further socket may be accepted; makes room where few addresses hold much of it."""
+        """Whether a further socket may be accepted; closes connections of addresses that have too many to make room."""
         if self._half_open.is_full:
             for connection in self._half_open.make_room():
                 self._refusals.add(Refusal.CROWDED_OUT, connection.remote)
                 connection.abort()
         return not self._half_open.is_full
 
-    def takes_socket(self, host: str) -> bool:
-        """Whether a new socket of ``host`` may become a connection; counts a refusal."""
+    def allows_socket(self, host: str) -> bool:
+        """Whether a new socket of ``host`` is allowed; counts a refusal."""
         if self._half_open.is_full_for(host):
             self._refusals.add(Refusal.FULL_ADDRESS, host)
         elif not self.has_room():
@@ -65,55 +65,55 @@ class ConnectionRegistry(Generic[MemberT]):
             return True
         return False
 
-    def takes_upgrade(self, remote: str) -> bool:
-        """Whether a further connection may finish its upgrade; counts a refusal."""
+    def allows_upgrade(self, remote: str) -> bool:
+        """Whether a further upgrade is allowed; counts a refusal."""
         if 0 < self._limits.max_connections <= self.open_connections:
             self._refusals.add(Refusal.FULL, remote)
             return False
         return True
 
-    def takes_upgrade_of(self, vin: str, remote: str) -> bool:
-        """Whether a further connection of this vehicle may finish its upgrade; counts a refusal."""
+    def allows_upgrade_of(self, vin: str, remote: str) -> bool:
+        """Whether a further upgrade of this vehicle is allowed; counts a refusal."""
         if 0 < self._limits.max_connections_per_vehicle <= self._per_vehicle[vin]:
             self._refusals.add(Refusal.FULL_VEHICLE, remote, vin)
             return False
         return True
 
     def unauthorized(self) -> None:
-        """Count an upgrade that was refused for its certificate."""
+        """Count an upgrade that was refused because of its certificate."""
         self._refusals.count(Refusal.UNAUTHORIZED)
 
     def made(self, connection: MemberT, host: str) -> None:
-        """A socket is there; TLS and upgrade are to come."""
+        """Add a new connection, before its TLS handshake."""
         self.connections.add(connection)
         self._half_open.add(connection, host)
 
     def opened(self, connection: MemberT, vin: str) -> None:
-        """A connection has finished its upgrade."""
+        """Count a connection as upgraded."""
         self._half_open.remove(connection)
         self.open_connections += 1
         self._per_vehicle[vin] += 1
 
     def closed(self, vin: str) -> None:
-        """A connection that had finished its upgrade has ended; to be followed by ``lost``."""
+        """Count an upgraded connection as ended; ``lost`` follows."""
         self.open_connections -= 1
         self._per_vehicle[vin] -= 1
         if not self._per_vehicle[vin]:
             del self._per_vehicle[vin]
 
     def lost(self, connection: MemberT) -> None:
-        """A connection has ended."""
+        """Remove a connection that has ended."""
         self.connections.discard(connection)
         self._half_open.remove(connection)
         if not self.connections:
-            waiting, self._awaiting_end = self._awaiting_end, []
-            for waiter in waiting:
+            waiters, self._end_waiters = self._end_waiters, []
+            for waiter in waiters:
                 waiter.callback(None)
 
     def all_gone(self) -> Deferred[None]:
-        """Fires once there is no connection. Cancelling it changes nothing."""
+        """Fires once there is no connection. Cancelling it has no effect on the connections."""
         if not self.connections:
             return succeed(None)
-        waiter: Deferred[None] = Deferred(self._awaiting_end.remove)
-        self._awaiting_end.append(waiter)
+        waiter: Deferred[None] = Deferred(self._end_waiters.remove)
+        self._end_waiters.append(waiter)
         return waiter

@@ -1,4 +1,4 @@
-"""Replies on the wire: the codec's envelopes in WebSocket frames."""
+"""Replies on the wire: envelopes of the codec in WebSocket frames."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 CACHED_ACKS = 256
 CACHED_ACK_BYTES = 256
-"""Cached pairs of record type and txid length, and the most bytes of such a pair; vehicles use a handful of short ones."""
+"""Bounds of the cache of pairs of record type and txid length: their number and size. Vehicles use few short ones."""
 
 
 class ReplyFrames:
-    """Frames replies. An acknowledgement is its txid between two parts, cached by record type and txid length."""
+    """Frames replies. An acknowledgement is its txid between two parts, which are cached by record type and txid length."""
 
     def __init__(self) -> None:
         self._parts: dict[tuple[str, int], tuple[bytes, bytes]] = {}
 
     def acks(self, records: Sequence[Record]) -> bytes:
-        """The framed acknowledgements of records, joined."""
+        """Framed acknowledgements of records, joined."""
         known = self._parts
-        if len(records) == 1:  # the usual case of a vehicle that sends record by record
+        if len(records) == 1:  # the usual case: a vehicle that sends one record at a time
             record = records[0]
             txid = record.txid
             head, tail = known.get((record.record_type, len(txid))) or self._prepare(record.record_type, len(txid))

@@ -1,9 +1,9 @@
 """TLS for vehicles: a transport with a short hot path.
 
-The handshake, shutdown and every error are Twisted's (``TLSMemoryBIOProtocol``). Two things are our own, for records in and
-acks out: all TLS records of one read are handed over together, and writes go to the socket at once where that
-takes them. They call OpenSSL through the bindings that pyOpenSSL itself calls, one call where pyOpenSSL makes five.
-Decryption takes time of the vehicle's turn: once that is over, bytes stay encrypted until the next turn.
+Twisted (``TLSMemoryBIOProtocol``) does the handshake, the shutdown and every error. Two parts of the hot path are our own:
+all TLS records of one read are handed over together, and writes go to the socket directly where it accepts
+them. They call OpenSSL through pyOpenSSL's own bindings, once where pyOpenSSL makes five calls.
+Decryption uses the time of the vehicle's turn: once the turn is over, bytes stay encrypted until the next one.
 """
 
 from __future__ import annotations
@@ -38,49 +38,49 @@ _bio_pending = _lib.BIO_get_mem_data
 _NULL = _ffi.NULL
 _SSL_ERROR_WANT_READ = 2  # openssl/ssl.h
 _RECORD_BYTES = 1 << 14
-"""The most bytes of one ``SSL_write`` (RFC 8446, section 5.1)."""
+"""Maximum size of one ``SSL_write`` (RFC 8446, section 5.1)."""
 
-MAX_RECORDS_A_READ = 1024
-"""TLS records that are decrypted for one read: with more of them in 64 KiB, each has less than 42 bytes."""
+MAX_RECORDS_PER_READ = 1024
+"""Maximum number of TLS records decrypted for one read: more of them in 64 KiB have less than 42 bytes each."""
 
 RECORDS_AT_ONCE = 64
-"""TLS records that are decrypted between two reads of the clock: less than a tenth of a millisecond of small ones."""
+"""Number of TLS records decrypted between two reads of the clock: less than a tenth of a millisecond of small ones."""
 
 HTTP_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI", b"CONN", b"DELE", b"PATC")
 
 
 class Inside(Protocol):
-    """The protocol inside TLS, beside Twisted's methods."""
+    """The protocol inside TLS, in addition to Twisted's methods."""
 
     def wait(self) -> None:
-        """The vehicle's turn is over, and encrypted bytes are left: have ``VehicleTransport.read_on`` called in the next."""
+        """Request ``VehicleTransport.read_on`` in the vehicle's next turn: this one is over, and encrypted bytes remain."""
 
     def too_many_tls_records(self, limit: int) -> None:
-        """A read brought more than ``limit`` records: end the connection."""
+        """End the connection: one read brought more than ``limit`` records."""
 
 
 class VehicleTransport(TLSMemoryBIOProtocol):
     """The TLS side of one connection.
 
-    :ivar heard_at: the monotonic time at which the decryption of the last read began.
-    :ivar turn: the vehicle's; None before the upgrade.
-    :ivar has_unsent: the socket did not take all bytes of the last write.
+    :ivar heard_at: monotonic time at which the decryption of the last read began.
+    :ivar turn: of the vehicle; None before the upgrade.
+    :ivar has_unsent: whether the socket did not accept all bytes of the last write.
     """
 
     heard_at = 0.0
     turn: Turn | None = None
     has_unsent = False
 
-    # the socket below when it is a real one; an in-memory transport is read from and written to in Twisted's way
+    # a real socket below; None for an in-memory transport, which is used through Twisted's methods
     _socket: VehicleSocket | None = None
-    # cffi pointers of the connection; None before it is made and after it has gone
+    # cffi pointers of the connection; None before its start and after its end
     _ssl: Any = None
     _into_ssl: Any = None
     _from_ssl: Any = None
     _heard = False
 
     def makeConnection(self, transport: ITransport) -> None:
-        """Start. Twisted's own method also provides each interface of the transport, which nobody asks for here."""
+        """Start. Unlike Twisted's own method, this one does not declare the transport's interfaces: nothing needs them."""
         if isinstance(transport, VehicleSocket):
             self._socket = transport
         connection: Any = self.factory._creatorCallable(self)  # for its pointers, which pyOpenSSL does not type
@@ -103,7 +103,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
             self.dataReceived(bytes(memoryview(read_buffer)[:size]))
 
     def dataReceived(self, data: bytes) -> None:
-        """Take encrypted bytes."""
+        """Handle encrypted bytes."""
         if not self._heard and data.startswith(HTTP_METHODS):
             if self.transport is not None:
                 self.transport.write(NOT_TLS)
@@ -129,8 +129,8 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         chunks = []
         while size > 0:
             chunks.append(_bytes(_buffer, size)[:])
-            if len(chunks) > MAX_RECORDS_A_READ:
-                cast("Inside", self.wrappedProtocol).too_many_tls_records(MAX_RECORDS_A_READ)
+            if len(chunks) > MAX_RECORDS_PER_READ:
+                cast("Inside", self.wrappedProtocol).too_many_tls_records(MAX_RECORDS_PER_READ)
                 return
             if turn is not None and not len(chunks) % RECORDS_AT_ONCE and self._monotonic() - began_at >= turn.left_s:
                 self.wrappedProtocol.dataReceived(b"".join(chunks))  # which ends the turn
@@ -146,12 +146,12 @@ class VehicleTransport(TLSMemoryBIOProtocol):
             self._end_of_tls()
 
     def read_on(self) -> None:
-        """Decrypt the bytes that the last turn has left."""
+        """Decrypt the bytes that remain from the last turn."""
         if self._ssl is not None:
             self._flushReceiveBIO()
 
     def _end_of_tls(self) -> None:
-        # Twisted's own method keeps the failure in a variable of its frame: a cycle that holds on to OpenSSL's objects
+        # Twisted's own method keeps the failure in a local variable: a reference cycle that keeps OpenSSL's objects alive
         try:
             self._tlsConnection.recv(1)
         except SSL.ZeroReturnError:
@@ -190,14 +190,14 @@ class VehicleTransport(TLSMemoryBIOProtocol):
 
     @property
     def unsent_bytes(self) -> int:
-        """Encrypted bytes that the socket has not taken; 0 for an in-memory transport."""
+        """Number of encrypted bytes that the socket has not accepted; 0 for an in-memory transport."""
         return self._socket.unsent_bytes if self._socket is not None else 0
 
     @property
     def peer_certificate(self) -> bytes:
         """The peer's verified certificate in DER.
 
-        :raises ValueError: there is none yet; a handshake that is done has brought one.
+        :raises ValueError: the handshake is not complete.
         """
         certificate = self._tlsConnection.get_peer_certificate()
         if certificate is None:
@@ -211,9 +211,9 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         return _ffi.string(_lib.X509_verify_cert_error_string(result)).decode() if result else ""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Let go of OpenSSL's objects."""
+        """Release OpenSSL's objects."""
         if not self._lostTLSConnection:
-            # no close_notify came
+            # the peer sent no close_notify
             self._lostTLSConnection = True
             self._reason = self._reason or Failure(CONNECTION_LOST)
         super().connectionLost(reason)
@@ -225,7 +225,7 @@ class VehicleTlsFactory(TLSMemoryBIOFactory):
 
     protocol: type[TLSMemoryBIOProtocol] = VehicleTransport
 
-    def buildProtocol(self, addr: IAddress) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]  # Twisted's says always
-        """A TLS connection around one of the factory; None when that takes none."""
+    def buildProtocol(self, addr: IAddress) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]  # Twisted's signature has no None
+        """Wrap a connection of the factory; None when the factory refuses one."""
         inside = self.wrappedFactory.buildProtocol(addr)
         return None if inside is None else self.protocol(self, inside)

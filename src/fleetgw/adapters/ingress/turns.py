@@ -1,6 +1,6 @@
-"""Turns of reading: one vehicle's bytes are decrypted and handled for some milliseconds, then other vehicles are served.
+"""Fair scheduling of reads: a vehicle's bytes are decrypted and handled for one quantum, then it is the others' turn.
 
-All connections of a vehicle share one quantum. Once it is used up, their other bytes wait until the reactor has looked at
+All connections of a vehicle share one quantum. Once it is used up, their other bytes wait until the reactor has polled
 every other socket, and their sockets are not read.
 """
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
 QUANTUM_S = 0.004
-"""Seconds of a vehicle's turn; its last message may exceed it."""
+"""Duration of a vehicle's turn; its last message may exceed it."""
 
 QUANTUM_ALONE_S = 0.05
-"""The same for the only vehicle that is connected: it delays new connections alone, and turns cost it throughput."""
+"""The same for the only connected vehicle: it delays only new connections, and each turn costs throughput."""
 
 
 class Reader(Protocol):
     """A connection as a turn sees it."""
 
     def read_on(self) -> None:
-        """Handle the bytes that wait; may end the turn again."""
+        """Handle the waiting bytes; may end the turn again."""
 
 
 class Turn:
-    """One vehicle's time.
+    """The turn of one vehicle.
 
-    :ivar left_s: of the quantum; a connection subtracts the time that it took to decrypt bytes and handle messages.
-    :ivar is_over: further bytes must wait (``wait``).
+    :ivar left_s: rest of the quantum; connections subtract the time for decrypting bytes and handling messages.
+    :ivar is_over: whether further bytes must wait (``wait``).
     """
 
     __slots__ = ("__weakref__", "_turns", "_waiting", "is_over", "left_s")
@@ -43,17 +43,17 @@ class Turn:
         self._waiting: deque[Reader] = deque()
 
     def end(self) -> None:
-        """The quantum is used up: begin the next turn once the reactor has served others."""
+        """End the turn; the next one starts once the reactor has served others."""
         if not self.is_over:
             self.is_over = True
             self._turns.clock.callLater(0, self._begin)
 
     def wait(self, reader: Reader) -> None:
-        """Have a reader read on in the next turn, behind those that wait already."""
+        """Let a reader continue in the next turn, after those that wait already."""
         self._waiting.append(reader)
 
     def _begin(self) -> None:
-        # time that a turn took beyond its quantum is subtracted from the next ones
+        # time beyond the quantum is subtracted from the next turns
         quantum_s = self._turns.quantum_s
         self.left_s = min(quantum_s, self.left_s + quantum_s)
         self.is_over = False
@@ -64,14 +64,14 @@ class Turn:
 
 
 class Turns:
-    """VIN -> ``Turn``, for as long as there is a connection of that vehicle or its turn is over."""
+    """Turns by VIN. A turn lives as long as a connection of its vehicle, or until its next start."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self.clock = clock
         self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
 
     def of(self, vin: str) -> Turn:
-        """A vehicle's turn, the same for all of its connections."""
+        """Turn of a vehicle, which all of its connections share."""
         turn = self._turns.get(vin)
         if turn is None:
             turn = self._turns[vin] = Turn(self)
@@ -79,5 +79,5 @@ class Turns:
 
     @property
     def quantum_s(self) -> float:
-        """Seconds of a turn that begins now."""
+        """Duration of a turn that starts now."""
         return QUANTUM_S if len(self._turns) > 1 else QUANTUM_ALONE_S

@@ -1,4 +1,4 @@
-"""The upgrade of one connection: HTTP requests in, answers out, and at last the vehicle's identity."""
+"""The upgrade of one connection: reads HTTP requests, responds, and identifies the vehicle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fleetgw.domain.records import PeerIdentity
 
 MAX_HEADER_CHARACTERS = 256
-"""Of each header that is kept: log lines have it, and every record that waits for a sink may have a copy."""
+"""Maximum length of a stored header: log lines have it, and every queued record may have a copy."""
 
 _UUID = re.compile(
     r"(?:urn:uuid:)?([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\Z"
@@ -32,26 +32,26 @@ _UUID = re.compile(
 
 
 def connection_id(txid_header: str) -> str:
-    """The connection id that ``X-TXID`` asks for, or a fresh one when it is no UUID in one of the four usual forms."""
+    """Connection id from ``X-TXID``, or a new one when that is no UUID in one of the four usual forms."""
     match = _UUID.match(txid_header)
     return str(uuid.UUID(next(filter(None, match.groups())))) if match else str(uuid.uuid4())
 
 
-def _cut_short(text: str) -> str:
+def _bounded(text: str) -> str:
     return cut(text, MAX_HEADER_CHARACTERS)
 
 
 class Peer(Protocol):
-    """The other end of a connection."""
+    """The peer of a connection."""
 
     @property
     def peer_certificate(self) -> bytes:
-        """The verified certificate in DER."""
+        """Verified certificate in DER."""
 
 
 @frozen
 class Upgraded:
-    """The identity behind an upgrade.
+    """Result of a successful upgrade.
 
     :ivar log_fields: of the event ``socket_connected``.
     """
@@ -62,10 +62,10 @@ class Upgraded:
 
 @frozen
 class Answer:
-    """The answer to a request.
+    """Response to a request.
 
-    :ivar closes: whether the connection ends behind the response.
-    :ivar upgraded: None for every answer but ``101 Switching Protocols``.
+    :ivar closes: whether the connection ends after the response.
+    :ivar upgraded: None for every response except ``101 Switching Protocols``.
     """
 
     response: bytes
@@ -74,7 +74,7 @@ class Answer:
 
 
 class Upgrade:
-    """Reads the requests of one connection until one of them upgrades it.
+    """Reads the requests of one connection up to the upgrade.
 
     :param remote: ``host:port`` of the peer.
     """
@@ -86,11 +86,11 @@ class Upgrade:
         self._peer = peer
         self._remote = remote
         self._held = b""
-        self._request: dict[str, object] | None = None  # whose beginning was logged
+        self._request: dict[str, object] | None = None  # log fields, when the start was logged
         self._since = 0.0
 
     def received(self, data: bytes, now: float) -> Answer | None:
-        """Take bytes; None while the request is not complete."""
+        """Read bytes; None while the request is incomplete."""
         searched_bytes = len(self._held)
         self._held += data
         try:
@@ -105,23 +105,23 @@ class Upgrade:
             return Answer(error.response, closes=True)
         self._begin(request, now)
         if rest:
-            # a client waits for the answer; a second request hidden behind the first is never parsed
+            # clients wait for the response; a second request smuggled behind the first is never parsed
             error_text = "bytes came before the request was answered"
             self._context.events.stranger_error("websocket_promotion_error", error=error_text)
             return Answer(http.refused(request, "400 Bad Request", closing=True), closes=True)
         return self._answer(request)
 
     def end(self, now: float) -> None:
-        """The request is over: it was answered, or the connection that it upgraded has gone."""
+        """Log the end of the request: its response was sent, or the connection that it upgraded has ended."""
         request, self._request = self._request, None
         if request is not None:
             self._context.events.request_ended(request, now - self._since)
 
     def _begin(self, request: Request, now: float) -> None:
         fields: dict[str, object] = {
-            "method": _cut_short(request.method),
+            "method": _bounded(request.method),
             "remote_ip": self._remote,
-            "urlPath": _cut_short(request.path),
+            "urlPath": _bounded(request.path),
             "uuid": str(uuid.uuid4()),
         }
         self._since = now
@@ -138,7 +138,7 @@ class Upgrade:
         if request.method != "GET":
             return Answer(http.refused(request, "405 Method Not Allowed", closing=closing), closing)
         registry, events = self._context.registry, self._context.events
-        if not registry.takes_upgrade(self._remote):
+        if not registry.allows_upgrade(self._remote):
             return Answer(http.refused(request, "503 Service Unavailable", closing=True), closes=True)
         try:
             identity = identify(facts_from_der(self._peer.peer_certificate), self._context.issuers)
@@ -146,7 +146,7 @@ class Upgrade:
             registry.unauthorized()
             events.stranger_error("extract_sender_id_err", error=str(error), remote_ip=self._remote)
             return Answer(http.refused(request, "403 Forbidden", closing=True), closes=True)
-        if not registry.takes_upgrade_of(identity.device_id, self._remote):
+        if not registry.allows_upgrade_of(identity.device_id, self._remote):
             return Answer(http.refused(request, "503 Service Unavailable", closing=True), closes=True)
         return Answer(http.switching_protocols(key), closes=False, upgraded=_upgraded(request, identity))
 
@@ -157,16 +157,16 @@ def _upgraded(request: Request, identity: PeerIdentity) -> Upgraded:
         identity,
         identity.device_id,
         connection_id(headers.get("x-txid", "")),
-        _cut_short(headers.get("version", "")),
-        _cut_short(headers.get("x-network-interface", "")),
+        _bounded(headers.get("version", "")),
+        _bounded(headers.get("x-network-interface", "")),
     )
     log_fields: dict[str, object] = {
-        "X-Forwarded-For": _cut_short(headers.get("x-forwarded-for", "")),
+        "X-Forwarded-For": _bounded(headers.get("x-forwarded-for", "")),
         "method": request.method,
         "network_interface": vehicle.network_interface,
-        "path": _cut_short(request.path),
+        "path": _bounded(request.path),
         "txid": vehicle.connection_id,
-        "user_agent": _cut_short(headers.get("user-agent", "")),
+        "user_agent": _bounded(headers.get("user-agent", "")),
         "device_id": vehicle.vin,
     }
     return Upgraded(vehicle, log_fields)

@@ -1,4 +1,4 @@
-"""The TCP side of one connection: reads into one buffer shared by all, writes at once when nothing is queued before."""
+"""TCP side of one connection: reads into one shared buffer, and writes directly when nothing is queued."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 READ_BYTES = 1 << 16
 read_buffer = bytearray(READ_BYTES)
-"""The bytes of the last read of any socket; valid only while ``bytes_read`` runs."""
+"""Bytes of the last read of any socket; valid only during ``bytes_read``."""
 
 
 class ReadsFromBuffer(Protocol):
     """The protocol above a ``VehicleSocket``."""
 
     def bytes_read(self, size: int) -> None:
-        """``size`` bytes have come; they stand at the front of ``read_buffer``."""
+        """Handle ``size`` bytes at the start of ``read_buffer``."""
 
 
 class VehicleSocket(AcceptedSocket):
-    """A server's socket to a vehicle. A fresh 64 KiB object for each read, as Twisted makes, costs more than the read."""
+    """A socket to a vehicle. Twisted's own creates a 64 KiB object for each read, which costs more than the read."""
 
     def __init__(self, *args: Any) -> None:  # those of Twisted's ``Server``, which a ``Port`` makes
         super().__init__(*args)
@@ -32,7 +32,7 @@ class VehicleSocket(AcceptedSocket):
         self.setTcpKeepAlive(True)
 
     def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]  # Twisted's mixin says Any
-        """The socket is readable."""
+        """Read the socket."""
         try:
             size = self.socket.recv_into(read_buffer)
         except BlockingIOError:
@@ -41,19 +41,19 @@ class VehicleSocket(AcceptedSocket):
             return CONNECTION_LOST
         if not size:
             return CONNECTION_DONE
-        reader: ReadsFromBuffer = self.protocol  # type: ignore[assignment]  # the door's factory makes no other
+        reader: ReadsFromBuffer = self.protocol  # type: ignore[assignment]  # ``VehicleTransport``: ports with this socket have no other
         reader.bytes_read(size)
         return None
 
     def send_now(self, data: bytes) -> bool:
-        """Write at once as many bytes as the socket takes; the others, or all behind unsent bytes, by Twisted's buffer.
+        """Write as many bytes as the socket accepts; the rest, or everything after unsent bytes, goes to Twisted's buffer.
 
-        :return: whether the socket has taken all of them.
+        :return: whether the socket has accepted all bytes.
         """
         if not self._tempDataBuffer and not self.dataBuffer and self.connected and not self.disconnecting:
             try:
                 sent = self.socket.send(data)
-            except OSError:  # full, or broken: Twisted's own way finds out which
+            except OSError:  # full or broken: Twisted's own write finds out
                 pass
             else:
                 if sent == len(data):
@@ -64,6 +64,6 @@ class VehicleSocket(AcceptedSocket):
 
     @property
     def unsent_bytes(self) -> int:
-        """Bytes that wait for the socket."""
+        """Number of bytes that wait for the socket."""
         unsent: int = self._tempDataLen + len(self.dataBuffer) - self.offset
         return unsent

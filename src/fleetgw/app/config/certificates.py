@@ -35,10 +35,11 @@ def _check_context(tls: Tls, findings: Findings) -> None:
     from fleetgw.adapters.ingress.tls_context import (  # Twisted's TLS, which checking alone can do without
         TlsFiles,
         make_context,
+        read_vehicle_authorities,
     )
 
     try:
-        make_context(TlsFiles(tls.ca_file, tls.server_cert, tls.server_key))
+        make_context(TlsFiles(tls.ca_file, tls.server_cert, tls.server_key), read_vehicle_authorities(tls.ca_file))
     except ConfigurationError as error:
         for problem in error.problems:
             findings.refuse(problem.path, problem.what, problem.fix)

@@ -11,8 +11,9 @@ from fleetgw.adapters.codec.codec import MAX_JSON_BYTES, RecordCodec
 from fleetgw.adapters.errors.null import NullReporter
 from fleetgw.adapters.ingress.factory import VehicleFactory
 from fleetgw.adapters.ingress.limits import IngressLimits
+from fleetgw.adapters.ingress.reloadable_context import ReloadableContext
 from fleetgw.adapters.ingress.tls import VehicleTlsFactory
-from fleetgw.adapters.ingress.tls_context import ReloadableContext, TlsFiles
+from fleetgw.adapters.ingress.tls_context import TlsFiles
 from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
 from fleetgw.adapters.listening.refusals import Refusals
 from fleetgw.adapters.logs.reporting import ReportingLog
