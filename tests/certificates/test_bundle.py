@@ -1,4 +1,4 @@
-"""Files of authorities as people make them."""
+"""Reading of files of authorities."""
 
 import subprocess
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ PEM, OTHER = FIRST.public_bytes(Encoding.PEM), SECOND.public_bytes(Encoding.PEM)
 
 
 class BundleTests(TestCase):
-    def test_what_does_no_harm(self) -> None:
+    def test_accepted_oddities(self) -> None:
         for content in (
             PEM + OTHER,
             b"\xef\xbb\xbf" + PEM + OTHER,
@@ -33,7 +33,7 @@ class BundleTests(TestCase):
                 self.assertEqual(bundle.certificates, (FIRST, SECOND))
                 self.assertEqual(bundle.unreadable, ())
 
-    def test_what_cannot_be_read_is_skipped_by_number(self) -> None:
+    def test_unreadable_blocks_are_skipped_and_numbered(self) -> None:
         for block in (
             b"-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n",
             b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",

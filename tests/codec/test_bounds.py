@@ -1,4 +1,4 @@
-"""What a vehicle may put into one record, and that the rest is refused before it costs anything."""
+"""Bounds on the content of one record; a record beyond them is refused before it costs anything."""
 
 from unittest import TestCase, mock
 
@@ -65,12 +65,12 @@ class FieldsTests(BoundsCase):
                 with self.subTest(name):
                     self.assert_refused("fields", record_type, hostile)
 
-    def test_one_large_text_is_no_crowd(self) -> None:
+    def test_one_large_text_is_one_field(self) -> None:
         body = VehicleErrors(errors=[VehicleError(name="e", body="x" * 900_000)]).SerializeToString()
         self.assertEqual(self.read("errors", body).elements, 1)
         self.assertEqual(len(self.read("custom", b"\x0a\x00" * HALF_A_MILLION).payload), 2 * HALF_A_MILLION)
 
-    def test_what_is_as_short_as_an_ordinary_record_is_not_looked_at(self) -> None:
+    def test_short_payloads_are_not_scanned(self) -> None:
         with mock.patch.object(payload, "count_fields", side_effect=AssertionError("looked at")):
             self.read("V", Payload(data=[Datum(key=1, value=Value(string_value="x" * 20))] * 250).SerializeToString())
 
@@ -95,7 +95,7 @@ class ElementsTests(BoundsCase):
                 self.assertEqual(self.read(record_type, most.SerializeToString()).elements, MAX_ELEMENTS)
                 self.assert_refused("elements", record_type, too_many.SerializeToString())
 
-    def test_what_was_replaced_while_parsing_is_let_go_of(self) -> None:
+    def test_replaced_fields_take_no_memory(self) -> None:
         kinds = field(0x0A, field(0x12, b"\x3a\x00\xaa\x01\x00" * 1000))
         for hostile, parses in ((kinds, 2), (Payload(data=[Datum(key=1)] * 300).SerializeToString(), 1)):
             with mock.patch.object(payload, "_parse_data", side_effect=Payload.FromString) as parse:
@@ -134,7 +134,7 @@ class NamesTests(BoundsCase):
 
 
 class JsonTests(BoundsCase):
-    def test_its_length_is_bounded(self) -> None:
+    def test_the_size_is_bounded(self) -> None:
         content = Payload(data=[Datum(key=Field.VehicleName, value=Value(string_value='"' * 900_000))]).SerializeToString()
         self.assertLess(len(self.read("V", content, as_json=True).payload), MAX_JSON_BYTES)
         small = RecordCodec(transmit_decoded_records=True, max_json_bytes=1_500_000)

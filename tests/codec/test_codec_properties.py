@@ -1,4 +1,4 @@
-"""What holds for every message and payload, searched with Hypothesis."""
+"""Properties of every message and payload, tested with Hypothesis."""
 
 import json
 import math
@@ -63,12 +63,12 @@ payloads = st.builds(Payload, data=data, vin=text, is_resend=st.booleans())
 
 
 def read(record_type: str, payload: bytes, codec: RecordCodec = CODECS[0]) -> bytes:
-    """The payload that sinks get."""
+    """Payload that sinks get."""
     return codec.read_record(record_type, Envelope(4, True, b"", b"", b"", payload), VEHICLE, 0).payload
 
 
 def outcome_of(reader: object, message: bytes) -> Envelope | None:
-    """What a reader gives; None for a malformed message. Anything else it raises fails the test."""
+    """Result of a reader; None for a malformed message. Any other exception fails the test."""
     try:
         return reader(message)  # type: ignore[operator]  # one of the two readers
     except MalformedEnvelope:
@@ -76,7 +76,7 @@ def outcome_of(reader: object, message: bytes) -> Envelope | None:
 
 
 class EnvelopeProperties(TestCase):
-    """Reading never does worse than ``MalformedEnvelope``, and both roads agree."""
+    """Reading raises nothing but ``MalformedEnvelope``, and both readers agree."""
 
     @given(st.binary(max_size=400))
     def test_any_bytes(self, message: bytes) -> None:
@@ -141,7 +141,7 @@ class EnvelopeProperties(TestCase):
 
 
 class PayloadProperties(TestCase):
-    """Reading a payload never does worse than ``MalformedPayload``; what it lets through is the vehicle's own."""
+    """Reading a payload raises nothing but ``MalformedPayload``; an accepted payload has the vehicle's own VIN."""
 
     @given(st.sampled_from(["V", "alerts", "errors", "connectivity", "custom"]), st.binary(max_size=100))
     def test_any_bytes(self, record_type: str, payload: bytes) -> None:
@@ -206,7 +206,7 @@ class PayloadProperties(TestCase):
 
 
 class JsonProperties(TestCase):
-    """The JSON form says what protobuf's own says."""
+    """The JSON form has the same values as protobuf's own."""
 
     def assert_same_values(self, message: Payload | VehicleErrors) -> None:
         wanted = MessageToDict(message, always_print_fields_with_no_presence=True)

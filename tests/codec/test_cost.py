@@ -1,4 +1,4 @@
-"""What a record costs: its elements, and the memory that holding it takes."""
+"""Cost of a record: number of its elements, and size of its memory."""
 
 from unittest import TestCase
 
@@ -38,7 +38,7 @@ class ElementsTests(TestCase):
 
 
 class CostTests(TestCase):
-    def test_bytes_that_nobody_decodes_count_once_and_the_txid_too(self) -> None:
+    def test_undecoded_bytes_count_once_and_the_txid_too(self) -> None:
         record = read("custom", bytes(5000), txid=bytes(300))
         self.assertEqual(record.cost_bytes, RECORD_COST_BYTES + 300 + 5000)
 
@@ -47,7 +47,7 @@ class CostTests(TestCase):
         record = read("V", Payload(data=[text] * 10))
         self.assertEqual(record.cost_bytes, RECORD_COST_BYTES + 2 + 2 * len(record.payload) + 10 * ELEMENT_COST_BYTES)
 
-    def test_json_counts_beside_what_it_was_made_of(self) -> None:
+    def test_json_counts_in_addition_to_the_message(self) -> None:
         content = VehicleErrors(errors=[VehicleError(body="\0" * 500)])
         plain, decoded = read("errors", content), read("errors", content, as_json=True)
         self.assertEqual(decoded.cost_bytes - plain.cost_bytes, len(decoded.payload) - len(plain.payload))

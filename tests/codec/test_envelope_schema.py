@@ -16,7 +16,7 @@ SCHEMA = (Path(__file__).parents[2] / "protos" / "envelope.fbs").read_text()
 
 
 def table_slots(table: str) -> dict[str, tuple[str, int]]:
-    """Field -> (type, slot) of a table in the schema."""
+    """Type and slot of each field of a table in the schema."""
     body = re.search(rf"table {table} {{(.*?)}}", SCHEMA, re.DOTALL)
     if body is None:
         raise AssertionError(f"no table {table} in the schema")
@@ -25,13 +25,13 @@ def table_slots(table: str) -> dict[str, tuple[str, int]]:
 
 
 def field(table: Table, slot: int) -> int:
-    """Position of a field, 0 when absent, as the library finds it."""
+    """Position of a field according to the library; 0 when absent."""
     offset = table.Offset(4 + 2 * slot)
     return offset and table.Pos + offset
 
 
 def vector(table: Table, slot: int) -> bytes:
-    """A byte vector as the library finds it."""
+    """A byte vector according to the library."""
     offset = table.Offset(4 + 2 * slot)
     if not offset:
         return b""
@@ -121,16 +121,16 @@ class SchemaTests(TestCase):
 
 
 class OfficialLibraryTests(TestCase):
-    """What one writes, the other reads."""
+    """Each reads the messages of the other."""
 
-    def test_reads_what_the_library_builds(self) -> None:
+    def test_reads_messages_of_the_library(self) -> None:
         wanted = Envelope(4, True, b"tx", b"V", b"vehicle_device.VIN", b"payload")
         for delivered_at, message_id, created_first in product((0, 1_764_000_000_123), (None, b"", b"mid"), (False, True)):
             with self.subTest(delivered_at=delivered_at, message_id=message_id, created_first=created_first):
                 message = build(delivered_at=delivered_at, message_id=message_id, created_first=created_first)
                 self.assertEqual(wire.read(message), wanted)
 
-    def test_short_road_knows_what_vehicles_write(self) -> None:
+    def test_the_fast_reader_knows_the_layouts_of_vehicles(self) -> None:
         # Else it could fall into disuse unseen.
         for delivered_at in (0, 1):
             with self.subTest(delivered_at=delivered_at):

@@ -1,4 +1,4 @@
-"""``protos/generate.py``: the generated code is what the schemas give, and ``--check`` sees when it is not."""
+"""``protos/generate.py``: the generated code matches the schemas, and ``--check`` detects when it does not."""
 
 import shutil
 import sys
@@ -28,7 +28,7 @@ class GeneratedSchemasTests(TestCase):
     def test_nothing_is_stale(self) -> None:
         self.assertEqual(load_generator().main(["--check"]), 0)
 
-    def test_check_names_what_is_stale_and_generating_mends_it(self) -> None:
+    def test_check_names_stale_files_and_generating_updates_them(self) -> None:
         generator = load_generator()
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "generated"

@@ -58,7 +58,7 @@ class Differences:
         return case
 
     def idle(self, cases: list[Case]) -> list[str]:
-        """What is listed and matches nothing, or matches a case that says the same already."""
+        """Listed differences that match no case, or a case that is equal already."""
         idle = []
         for difference in self.listed:
             matched = [case for case in cases if self.matches(difference, case)]
@@ -88,7 +88,7 @@ def message_of(case: Case) -> bytes:
 
 
 def payload_form(payload: bytes) -> str | Case:
-    """A payload as the vectors write it: hex, or hash and length of a large one."""
+    """A payload in the form of the vectors: hex, or hash and length of a large one."""
     if len(payload) > 10_000:
         return {"sha256": hashlib.sha256(payload).hexdigest(), "len": len(payload)}
     return payload.hex()
@@ -104,7 +104,7 @@ class EnvelopeVectorTests(TestCase):
         self.vehicle = Vehicle(PeerIdentity("vehicle_device", self.file["device_id"]), self.file["device_id"], "id")
 
     def answer(self, message: bytes) -> tuple[list[bytes], list[Record]]:
-        """What a gateway without reliable acks answers, and hands to the sinks."""
+        """Replies of a gateway without reliable acks, and records that sinks get."""
         if len(message) > SIZE_LIMIT_BYTES:
             return [envelope_form.error_reply(b"")], []
         try:
@@ -216,7 +216,7 @@ class RecordVectorTests(TestCase):
 
 
 class IdentityVectorTests(TestCase):
-    """A certificate in; who the peer is out."""
+    """A certificate in; the peer's identity out."""
 
     file: ClassVar[Case] = load("identity.json")
     differences = Differences("identity.json")
@@ -242,7 +242,7 @@ class IdentityVectorTests(TestCase):
 
     @staticmethod
     def words(case: Case) -> str:
-        """What the reason must say of an error that both have."""
+        """Expected reason of an error that both servers have."""
         return "Wi-Fi" if case["error"] == "excluded" else "issuer table|usage that names a client type"
 
     def test_listed_differences_differ(self) -> None:

@@ -1,4 +1,4 @@
-"""What the golden vectors do not show of the codec: its port, connectivity records, bounds on hostile input."""
+"""The codec beyond the golden vectors: its port, connectivity records, bounds on hostile input."""
 
 import json
 from unittest import TestCase
@@ -105,7 +105,7 @@ class RecordCodecTests(TestCase):
 
 
 class HostileInputTests(TestCase):
-    """What a message costs grows with its size only: each of these would run for minutes, or out of memory, otherwise."""
+    """The cost of a message grows only with its size: otherwise each of these would take minutes or all memory."""
 
     def setUp(self) -> None:
         self.codec = RecordCodec(transmit_decoded_records=False)

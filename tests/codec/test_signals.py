@@ -1,4 +1,4 @@
-"""Reading by layouts tells the same as reading every datum: held to that on payloads that are alike, and nearly alike."""
+"""Reading by layouts has the same result as reading every datum, for equal and almost equal payloads."""
 
 import json
 import struct
@@ -41,7 +41,7 @@ def location_form(latitude: float, longitude: float) -> str:
 
 
 class CountingReader(SignalReader[int, str]):
-    """Knows how many data it has read one by one."""
+    """Counts the data that it has read individually."""
 
     def __init__(self) -> None:
         self.one_by_one = 0
@@ -109,7 +109,7 @@ CONTENTS = st.builds(
 
 
 def changed_numbers(content: Payload, numbers: Sequence[float], text: str) -> Payload:
-    """The same fields with other values of the same size, as a vehicle sends them next."""
+    """The same fields with other values of the same size, like a vehicle's next record."""
     changed = Payload.FromString(content.SerializeToString())
     for at, datum in enumerate(changed.data):
         value, number = datum.value, numbers[at % len(numbers)]
@@ -129,7 +129,7 @@ def changed_numbers(content: Payload, numbers: Sequence[float], text: str) -> Pa
 
 class SignalReaderTests(unittest.TestCase):
     @given(st.lists(CONTENTS, min_size=1, max_size=4), st.lists(NUMBERS, min_size=1, max_size=4), st.sampled_from("qr"))
-    def test_reads_what_is_there(self, contents: list[Payload], numbers: list[float], text: str) -> None:
+    def test_reads_all_signals(self, contents: list[Payload], numbers: list[float], text: str) -> None:
         reader = CountingReader()
         for content in contents:
             reader.learn(content)
@@ -139,7 +139,7 @@ class SignalReaderTests(unittest.TestCase):
                 self.assertEqual([*reader.read(each, each.SerializeToString())], [*expected(each)], "in the same order")
 
     @given(CONTENTS, st.data())
-    def test_bytes_that_are_nearly_alike(self, content: Payload, chosen: st.DataObject) -> None:
+    def test_payloads_that_differ_in_few_bytes(self, content: Payload, chosen: st.DataObject) -> None:
         reader = CountingReader()
         reader.learn(content)
         payload = bytearray(content.SerializeToString())
@@ -152,7 +152,7 @@ class SignalReaderTests(unittest.TestCase):
             return
         self.assertEqual(reader.read(other, other.SerializeToString()), expected(other))
 
-    def test_known_fields_are_not_read_one_by_one(self) -> None:
+    def test_fields_of_a_known_layout_are_not_read_individually(self) -> None:
         content = Payload(created_at={"seconds": 1_790_000_000}, vin="v")
         content.data.add(key=Field.Soc).value.double_value = 70.5
         content.data.add(key=Field.PackVoltage).value.float_value = 380.25
@@ -167,8 +167,8 @@ class SignalReaderTests(unittest.TestCase):
         self.assertEqual(reader.read(changed, changed.SerializeToString()), expected(changed))
         self.assertEqual(reader.one_by_one, 1)
 
-    def test_a_field_without_a_number_of_its_own_is_not_taken_for_another(self) -> None:
-        """Key 0 is not written: another key may stand where the value was."""
+    def test_a_field_with_key_zero_is_not_mistaken_for_another(self) -> None:
+        """Key 0 is not written: another key may have the value's position."""
         unnamed, named = Payload(), Payload()
         unnamed.data.add(key=0).value.string_value = "abcd"
         named.data.add(key=5).value.string_value = "ab"
@@ -184,12 +184,12 @@ class SignalReaderTests(unittest.TestCase):
         for _ in range(2 * LEARN_EVERY):
             self.assertEqual(reader.read(content, json.dumps({"data": []}).encode()), expected(content))
 
-    def test_a_record_without_signals_tells_nothing_about_others(self) -> None:
+    def test_a_record_without_signals_teaches_no_layout(self) -> None:
         reader = CountingReader()
         reader.learn(Payload(vin="v"))
         self.assertEqual(reader._layouts, {})
 
-    def test_what_is_kept_is_bounded(self) -> None:
+    def test_the_caches_are_bounded(self) -> None:
         reader = CountingReader()
         for size in range(LENGTHS + 10):
             for key in range(1, LAYOUTS_OF_A_LENGTH + 3):

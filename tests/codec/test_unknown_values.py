@@ -1,4 +1,4 @@
-"""Which records are said to have values of a kind that the schema does not know."""
+"""Detection of values whose kind the schema does not have."""
 
 from unittest import TestCase
 
@@ -30,7 +30,7 @@ KNOWN = [
     Value(media_status_value="MediaStatusPlaying"),
     Value(sunroof_installed_state_value="SunroofInstalledStateUnknown"),
 ]
-"""One-byte tags and two-byte ones, the last case of all, values of no size of their own and of a two-byte size."""
+"""Tags of one and two bytes, the last case, values without a size and with a size of two bytes."""
 
 UNKNOWN = [
     NEWER,
@@ -61,7 +61,7 @@ class UnknownValuesTests(TestCase):
             with self.subTest(value[:4]):
                 self.assertEqual(unknown_values(datum(Field.VehicleSpeed, value)), ("VehicleSpeed",))
 
-    def test_no_kind_of_the_schema_is(self) -> None:
+    def test_no_kind_of_the_schema_is_found(self) -> None:
         for case in Value.DESCRIPTOR.oneofs_by_name["value"].fields:
             with self.subTest(case.name):
                 value = Value()
@@ -71,7 +71,7 @@ class UnknownValuesTests(TestCase):
                     setattr(value, case.name, case.default_value)
                 self.assertEqual(unknown_values(datum(Field.VehicleSpeed, value.SerializeToString())), ())
 
-    def test_nor_a_value_without_any(self) -> None:
+    def test_a_value_without_content_is_not_found(self) -> None:
         self.assertEqual(unknown_values(datum(Field.VehicleSpeed, b"") + datum(Field.Soc, b"")), ())
 
     def test_a_known_kind_with_unknown_fields_beside_it_is_known(self) -> None:

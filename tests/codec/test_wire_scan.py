@@ -29,7 +29,7 @@ def field(number: int, content: bytes) -> bytes:
 
 
 Counted = tuple[bytes, int]
-"""A piece of a payload, and how many fields there are in it."""
+"""A part of a payload, and the number of its fields."""
 
 
 @st.composite
@@ -94,7 +94,7 @@ class CountTests(TestCase):
             with self.subTest(name):
                 self.assertEqual(count_fields(payload, layout, 100), 101)
 
-    def test_packed_numbers_count_without_being_looked_at_singly(self) -> None:
+    def test_packed_numbers_count_without_a_loop(self) -> None:
         payload = field(1, field(2, b"\x01" * 990_000))
         self.assertEqual(count_fields(payload, ALERTS, 100), 990_002)
 

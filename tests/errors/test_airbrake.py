@@ -1,4 +1,4 @@
-"""The Airbrake reporter: its pace and patience over a scripted client, and its requests at a server over TLS."""
+"""The Airbrake reporter: rate, backoff and timeouts with a scripted client, and requests to a server over TLS."""
 
 import json
 import tempfile
@@ -49,7 +49,7 @@ class Answer:
 
 @implementer(IAgent)
 class ScriptedAgent:
-    """Answers as a test says.
+    """Answers with the code that a test sets.
 
     :ivar code: of the answer; None refuses the connection, 0 never answers.
     :ivar requests: the parameters of each notice: its event and its count.
@@ -111,7 +111,7 @@ class PaceTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.agent.requests, [("a", 1), ("b", 1), ("b", 1)])
 
-    def test_a_server_that_is_away_is_said_once_and_gets_the_errors_later(self) -> None:
+    def test_a_server_that_is_away_is_logged_once_and_gets_the_errors_later(self) -> None:
         self.agent.code = None
         for _ in range(100):
             self.report()
@@ -127,7 +127,7 @@ class PaceTests(SynchronousTestCase):
         self.clock.advance(2)
         self.assertEqual(self.agent.requests, [("e", 1)] * 2, "the backoff has started over")
 
-    def test_a_busy_server_gets_the_error_later(self) -> None:
+    def test_a_notice_that_a_busy_server_rejects_is_retried(self) -> None:
         for code in (429, 503):
             self.agent.code, self.agent.requests = code, []
             self.report()
@@ -161,13 +161,13 @@ class PaceTests(SynchronousTestCase):
         self.assertTrue(transport.disconnecting)
         self.assertEqual(self.log.entries, [])
 
-    def test_a_server_that_never_answers_is_given_up(self) -> None:
+    def test_a_request_without_an_answer_times_out(self) -> None:
         self.agent.code = 0
         self.report()
         self.clock.advance(REQUEST_TIMEOUT_S)
         self.assertIn("no answer within 10 seconds", str(self.log.fields_of("airbrake_err")[0]["error"]))
 
-    def test_dropped_errors_are_said_when_the_server_takes_the_others(self) -> None:
+    def test_dropped_errors_are_logged_when_the_server_accepts_the_others(self) -> None:
         for number in range(CAPACITY + 3):
             self.reporter.report(f"e{number}", {})
         self.clock.advance(0)
@@ -311,7 +311,7 @@ class OverTlsTests(TestCase):
         self.assertEqual(body["errors"][0]["message"], "kafka_err")
         self.assertEqual(self.log.entries, [])
 
-    def test_a_file_that_cannot_be_used_is_said_by_its_name(self) -> Deferred[None]:
+    def test_an_unusable_file_is_logged_with_its_name(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._a_file_that_cannot_be_used())
 
     async def _a_file_that_cannot_be_used(self) -> None:

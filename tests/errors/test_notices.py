@@ -1,4 +1,4 @@
-"""The queue of errors, and the notices that they become."""
+"""The queue of errors, and their notices."""
 
 import gc
 import json
@@ -85,7 +85,7 @@ class QueueTests(TestCase):
         )
         self.assertEqual(queue.take_all(), [])
 
-    def test_errors_are_unlike_by_each_field_that_tells_them_apart(self) -> None:
+    def test_each_grouping_field_tells_errors_apart(self) -> None:
         queue = ErrorQueue()
         for name in ("kind", "dispatcher", "key"):
             for value in ("a", "b"):

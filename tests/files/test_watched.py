@@ -1,4 +1,4 @@
-"""Which files have changed."""
+"""Detection of changed files."""
 
 import os
 from pathlib import Path
@@ -56,7 +56,7 @@ class WatchedFilesTests(TestCase):
                 self.assertEqual(self.watched.changed(), [])
 
     def test_a_folder_behind_a_link_that_is_exchanged(self) -> None:
-        """As Kubernetes does with secrets."""
+        """Like Kubernetes' secrets."""
         for name in ("one", "two"):
             (self.folder / name).mkdir()
             (self.folder / name / "key").write_bytes(b"same")
@@ -78,7 +78,7 @@ class WatchedFilesTests(TestCase):
         with self.watched.reading_changed() as changed:
             self.assertEqual(changed, [])
 
-    def test_what_could_not_be_used_is_reported_again_even_if_it_is_missing(self) -> None:
+    def test_an_unusable_file_is_reported_again_even_if_it_is_missing(self) -> None:
         self.watched.report_again([self.other])
         self.assertEqual(self.watched.changed(), [self.other])
         self.other.unlink()

@@ -1,4 +1,4 @@
-"""What may stand in ``tls.ca_file``, and a server certificate whose time has not come."""
+"""Content of ``tls.ca_file``, and the dates of the server certificate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def namesake(*, ends_in_days: int = 30, constraints: x509.BasicConstraints | None = None) -> Credential:
-    """An authority of one name with others, without key identifiers."""
+    """An authority with the same name as others, without key identifiers."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "TeslaMotors")])
     end = datetime.now(UTC) + timedelta(days=ends_in_days)
@@ -96,7 +96,7 @@ class AuthoritiesTests(GatewayCase):
         self.assertTrue(self.let_in(client_certificate(authority, VIN)))
 
     def check_agrees(self, *, accepted: bool) -> None:
-        """The check of the configuration says the same of the file."""
+        """Assert that the configuration's check agrees on the file."""
         text = {
             "port": 4443,
             "tls": {"ca_file": "ca.crt", "server_cert": "server.crt", "server_key": "server.key"},
@@ -130,7 +130,7 @@ class DatesTests(GatewayCase):
     def events(self) -> list[Any]:
         return [event for _, event, _ in self.log.entries]
 
-    def test_a_certificate_whose_time_comes_and_goes(self) -> None:
+    def test_a_certificate_becomes_valid_and_expires(self) -> None:
         context = self.context(5, 30)
         self.assertEqual(self.events(), ["server_certificate_not_valid"])
         self.assertIn("is not valid before", self.log.entries[0][2]["error"])
@@ -145,7 +145,7 @@ class DatesTests(GatewayCase):
         self.assertEqual(self.events()[2:], ["server_certificate_not_valid"])
         self.assertIn("expired on", self.log.entries[2][2]["error"])
 
-    def test_one_that_is_valid_is_not_mentioned(self) -> None:
+    def test_a_valid_certificate_is_not_logged(self) -> None:
         self.context(-1, 30).reload()
         self.assertEqual(self.events(), [])
 
@@ -155,7 +155,7 @@ class DatesTests(GatewayCase):
         self.assertNotEqual(context.reload(), [])
         self.assertEqual(self.events(), ["server_certificate_not_valid", "server_certificate_valid"])
 
-    def test_the_gateway_starts_with_one_that_is_not_valid_yet(self) -> None:
+    def test_the_gateway_starts_with_a_certificate_that_is_not_valid_yet(self) -> None:
         self.context(5, 30)
         folder = self.gateway.tls.files.ca_file.parent
         tls = {"ca_file": "ca.crt", "server_cert": "server.crt", "server_key": "server.key"}

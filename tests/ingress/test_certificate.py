@@ -57,7 +57,7 @@ class FactsFromDerTests(TestCase):
             with self.subTest(damaged[:20]), self.assertRaisesRegex(Unauthorized, "cannot be read"):
                 facts_from_der(damaged)
 
-    def test_a_damaged_byte_anywhere_is_at_worst_not_authorised(self) -> None:
+    def test_a_damaged_byte_anywhere_raises_nothing_but_unauthorized(self) -> None:
         der = certificate("1.2.3.4")
         readable = 0
         for position in range(len(der)):
@@ -75,7 +75,7 @@ X400_ADDRESS = bytes.fromhex("3004a3023000")
 
 
 class OddCertificateTests(GatewayCase):
-    """What an authority signs that cryptography does not read: refused and counted, never an exception, never let in."""
+    """Signed certificates that cryptography cannot read: refused and counted, without an exception."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -83,7 +83,7 @@ class OddCertificateTests(GatewayCase):
         self.start(authority=self.authority)
 
     def refused(self, leaf: Any) -> str:
-        """What the log says of a refusal, in the handshake or after it."""
+        """Log event of a refusal, in the handshake or after it."""
         before = self.refusals()
         vehicle = self.gateway.connect(RawClientTls(leaf))
         response = vehicle.upgrade()

@@ -1,4 +1,4 @@
-"""A total deadline for each stage, on a clock that stands still but when told."""
+"""A total deadline for each stage, on a fake clock."""
 
 from fleetgw.adapters.ingress.deadlines import CLOSE_TIMEOUT_S
 from fleetgw.domain.line_limit import LINES
@@ -15,7 +15,7 @@ LAST_FRAGMENT = b"\x80\x81mask\x00"
 
 class DeadlineTests(GatewayCase):
     def wait(self, vehicle: RawVehicle, seconds: float, each_second: bytes = b"") -> float:
-        """Let time pass, a second at a time, sending these bytes each second; after how long the connection ended, or 0."""
+        """Advance the clock by seconds and send these bytes each second; return when the connection ended, or 0."""
         for passed in range(1, int(seconds) + 1):
             self.gateway.clock.advance(1)
             vehicle.link.pump()
@@ -74,7 +74,7 @@ class DeadlineTests(GatewayCase):
         self.assertEqual(vehicle.take()[2:4], (1008).to_bytes(2, "big"))
 
     def test_messages_one_after_the_other_have_a_deadline_each(self) -> None:
-        """A vehicle whose every read ends within a message is no slow one."""
+        """A vehicle is not slow only because each read ends within a message."""
         self.start()
         vehicle = self.open_vehicle()
         vehicle.send(FIRST_FRAGMENT)
@@ -95,7 +95,7 @@ class DeadlineTests(GatewayCase):
         self.assertEqual(len(self.gateway.log.fields_of("ping_timeout")), 1)
         self.assertLeavesNothing()
 
-    def test_any_byte_shows_life(self) -> None:
+    def test_any_byte_counts_as_activity(self) -> None:
         for sign_of_life in (PONG, EMPTY_MESSAGE, b"\x82"):
             self.start()
             vehicle = self.open_vehicle()
@@ -105,7 +105,7 @@ class DeadlineTests(GatewayCase):
             self.assertEqual(self.wait(vehicle, 24), 0, sign_of_life)
             self.assertEqual(vehicle.take(), b"", sign_of_life)
 
-    def test_a_pinged_vehicle_has_its_time_though_the_clock_leapt(self) -> None:
+    def test_a_pinged_vehicle_has_its_time_after_a_jump_of_the_clock(self) -> None:
         self.start()
         vehicle = self.open_vehicle()
         self.gateway.clock.advance(86_400)
@@ -131,7 +131,7 @@ class DeadlineTests(GatewayCase):
         self.assertEqual(self.wait(vehicle, 300), 0)
         self.assertEqual(vehicle.take(), PING)
 
-    def test_a_goodbye_that_is_not_answered(self) -> None:
+    def test_a_close_frame_without_an_answer(self) -> None:
         gateway = self.start()
         vehicle = self.open_vehicle()
         gateway.vehicles.close_all("the gateway is stopping")
@@ -142,7 +142,7 @@ class DeadlineTests(GatewayCase):
         self.assertEqual(gateway.counted("socket_err_total"), 0)
         self.assertLeavesNothing()
 
-    def test_a_goodbye_is_read_though_frames_come_before_its_answer(self) -> None:
+    def test_an_answer_to_a_close_frame_is_read_behind_other_frames(self) -> None:
         gateway = self.start()
         vehicle = self.open_vehicle()
         gateway.vehicles.close_all("the gateway is stopping")
@@ -162,8 +162,8 @@ class DeadlineTests(GatewayCase):
         self.assertIsNotNone(vehicle.lost)
         self.assertEqual(gateway.counted("socket_err_total"), 0)
 
-    def test_an_end_of_tls_that_is_not_answered(self) -> None:
-        """A client that is told to go, and neither goes nor reads."""
+    def test_a_tls_shutdown_without_an_answer(self) -> None:
+        """A client that neither answers the shutdown nor reads."""
         gateway = self.start()
         vehicle = gateway.connect(gateway.vehicle_tls())
         vehicle.link.pump()
@@ -177,7 +177,7 @@ class DeadlineTests(GatewayCase):
             pass
         self.assertLeavesNothing()
 
-    def test_a_vehicle_that_is_cut_again_and_again_is_no_flood_of_lines(self) -> None:
+    def test_log_lines_of_a_vehicle_that_is_cut_repeatedly_are_bounded(self) -> None:
         gateway = self.start(limits={"ping_after_s": 1, "ping_timeout_s": 1})
         for _ in range(20):
             self.open_vehicle()

@@ -1,4 +1,4 @@
-"""The same bytes into stock Autobahn and into a connection of ours: both must make the same of them."""
+"""The same bytes to stock Autobahn and to a connection of ours must have the same result."""
 
 import struct
 from itertools import pairwise
@@ -22,7 +22,7 @@ from tests.support.client_certificates import client_certificate, root_authority
 from tests.support.raw_vehicle import UPGRADE
 
 LIMIT = 70_000
-"""Bytes of a frame and of a message: above the largest frame of the fast path, so that both sides of it are met."""
+"""Maximum size of a frame and of a message: above the largest frame of the fast path, so that both paths are tested."""
 CLOSES = (1000, 1001, 1002, 1004, 1006, 1007, 1014, 2999, 3000, 4999, 5000, 0)
 CERTIFICATE = client_certificate(root_authority("TeslaMotors"), "5YJ3E1EA7KF000001").certificate
 
@@ -43,7 +43,7 @@ def server_frames(data: bytes) -> list[tuple[int, bytes]]:
 
 
 class Oracle(WebSocketServerProtocol):
-    """Autobahn as it comes; a text message ends it, as our gateway wants."""
+    """Stock Autobahn, which a text message closes as in our gateway."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Oracle(WebSocketServerProtocol):
         super().sendCloseFrame(code, reasonUtf8, isReply)
 
     def write(self, data: bytes) -> None:
-        """What leaves is known from the methods above."""
+        """Do nothing: the methods above record the frames sent."""
 
     def unregisterProducer(self) -> None:
         pass
@@ -97,7 +97,7 @@ class Oracle(WebSocketServerProtocol):
 
 
 class Replying:
-    """A gateway and its session: answers each message with its number."""
+    """A gateway and its session, which answers each message with its number."""
 
     def __init__(self) -> None:
         self.messages: list[bytes] = []
@@ -116,7 +116,7 @@ class Replying:
 
 
 class PlainTransport:
-    """What a connection has instead of TLS."""
+    """A transport in place of TLS."""
 
     unsent_bytes = 0
 
@@ -142,7 +142,7 @@ class PlainTransport:
 
 
 class Ours:
-    """A connection, upgraded."""
+    """An upgraded connection."""
 
     def __init__(self) -> None:
         self.session = Replying()
@@ -255,17 +255,17 @@ class DifferentialTests(TestCase):
 
     @settings(max_examples=400, deadline=None)
     @given(streams, st.lists(st.integers(0, 100_000), max_size=8), st.integers(0, 30))
-    def test_same_of_any_bytes_in_any_pieces(self, data: bytes, cuts: list[int], dropped: int) -> None:
+    def test_same_result_for_any_bytes_in_any_pieces(self, data: bytes, cuts: list[int], dropped: int) -> None:
         self.compare(cut(data[: len(data) - dropped], cuts))
 
     @settings(max_examples=200, deadline=None)
     @given(st.lists(st.one_of(good_frames, fragmented()), max_size=6).map(b"".join))
-    def test_same_of_good_frames_byte_by_byte(self, data: bytes) -> None:
+    def test_same_result_for_valid_frames_byte_by_byte(self, data: bytes) -> None:
         self.compare([data[at : at + 1] for at in range(len(data))])
 
     @settings(max_examples=200, deadline=None)
     @given(st.binary(max_size=60), st.lists(st.integers(0, 60), max_size=4))
-    def test_same_of_noise(self, data: bytes, cuts: list[int]) -> None:
+    def test_same_result_for_noise(self, data: bytes, cuts: list[int]) -> None:
         self.compare(cut(data, cuts))
 
     def test_every_cut_of_a_mixed_stream(self) -> None:

@@ -1,4 +1,4 @@
-"""What the fast path takes, and what it leaves to Autobahn."""
+"""Frames that the fast path parses, and frames that it leaves to Autobahn."""
 
 from unittest import TestCase
 
@@ -11,7 +11,7 @@ GOOD = b"\x82\x83\0\0\0\0abc"
 
 
 class SplitFramesTests(TestCase):
-    def test_whole_frames_are_taken(self) -> None:
+    def test_whole_frames_are_parsed(self) -> None:
         for size in (0, 1, 125, 126, 1000, 65_535):
             payload = bytes(number % 251 for number in range(size))
             length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
@@ -20,7 +20,7 @@ class SplitFramesTests(TestCase):
             frame = b"\x82" + length + mask + masked
             self.assertEqual(split_frames(b"head" + frame * 3 + b"\x89", 4), ([payload] * 3, 4 + 3 * len(frame)))
 
-    def test_everything_else_is_left(self) -> None:
+    def test_all_other_frames_are_left_to_autobahn(self) -> None:
         for what, frame in {
             "text": b"\x81\x83\0\0\0\0abc",
             "continuation": b"\x80\x83\0\0\0\0abc",
@@ -36,7 +36,7 @@ class SplitFramesTests(TestCase):
             self.assertEqual(split_frames(frame + GOOD, 0), ([], 0), what)
             self.assertEqual(split_frames(GOOD + frame + GOOD, 0), ([b"abc"], len(GOOD)), what)
 
-    def test_no_part_of_a_frame_is_taken(self) -> None:
+    def test_no_partial_frame_is_parsed(self) -> None:
         for frame in (GOOD, b"\x82\xfe\x00\x7e\0\0\0\0" + bytes(126)):
             for end in range(len(frame)):
                 self.assertEqual(split_frames(GOOD + frame[:end], 0), ([b"abc"], len(GOOD)))
@@ -54,5 +54,5 @@ class HeaderTests(TestCase):
             self.assertEqual(int.from_bytes(header[2:], "big"), length)
             self.assertEqual(len(header), 4 if length < 65_536 else 10)
 
-    def test_what_a_clients_header_needs(self) -> None:
+    def test_size_of_a_clients_header(self) -> None:
         self.assertEqual([frame_size_needed(bytes(size)) for size in (0, 5, 6, 7, 8, 13)], [6, 6, 8, 8, 14, 14])

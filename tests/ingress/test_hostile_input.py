@@ -1,4 +1,4 @@
-"""What a client may send to do harm: each ends that connection alone, with the right code, at a bounded cost."""
+"""Hostile input: each ends only its own connection, with the right code, at a bounded cost."""
 
 import gc
 import tracemalloc
@@ -28,7 +28,7 @@ class HostileInputTests(GatewayCase):
         self.start()
 
     def assertClosed(self, vehicle: RawVehicle, code: int) -> None:
-        """The last frame is a close frame with that code, and the connection is over."""
+        """Assert that the last frame is a close frame with that code, and the connection is closed."""
         frame = vehicle.take()
         at = frame.rindex(b"\x88")
         self.assertEqual(int.from_bytes(frame[at + 2 : at + 4], "big"), code, frame[at:])
@@ -75,7 +75,7 @@ class HostileInputTests(GatewayCase):
         self.assertClosed(vehicle, 1008)
 
     def test_tiny_frames_in_one_read(self) -> None:
-        """Only so many of Autobahn's frames are read at once: that is what may keep the reactor from other vehicles."""
+        """The number of frames that Autobahn reads at once is bounded, so that other vehicles are served."""
         begun = []
         real = autobahn_frames.FrameReader.onFrameBegin
 
@@ -92,7 +92,7 @@ class HostileInputTests(GatewayCase):
             self.assertClosed(vehicle, 1008)
 
     def test_tiny_tls_records_in_one_read(self) -> None:
-        """They are decrypted one by one; the turn bounds the time, and this their number."""
+        """They are decrypted one by one: the turn bounds the time, and a limit their number."""
         for count, is_cut in ((MAX_RECORDS_PER_READ, False), (MAX_RECORDS_PER_READ + 1, True)):
             vehicle = self.open_vehicle()
             tls: Any = vehicle.transport  # its own write would gather them in one record
@@ -113,7 +113,7 @@ class HostileInputTests(GatewayCase):
         self.assertEqual(vehicle.take().count(b"\x8a\x00"), 200)
 
     def test_many_tiny_messages_are_answered(self) -> None:
-        """One read of the smallest messages makes replies that fill many TLS records."""
+        """One read of the smallest messages produces replies that fill many TLS records."""
         vehicle = self.open_vehicle()
         count = 10_000
         one = vehicle.exchange(EMPTY_MESSAGE)
@@ -138,7 +138,7 @@ class HostileInputTests(GatewayCase):
         self.assertLeavesNothing()
 
     def test_nothing_is_read_behind_a_refusal(self) -> None:
-        """A client that does not stop is neither answered again nor let in."""
+        """A client that continues is neither answered again nor accepted."""
         for first in (b"nonsense\r\n\r\n", b"x" * 70_000, UPGRADE.replace(b"Upgrade\r\n", b"close\r\n")):
             vehicle = self.gateway.connect(self.gateway.vehicle_tls())
             vehicle.link.pump()
@@ -209,7 +209,7 @@ class HostileInputTests(GatewayCase):
 
 
 class BrokenCoreTests(GatewayCase):
-    """Bugs of our own end one connection, loudly."""
+    """Bugs of our own end one connection, with an error in the log."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -258,7 +258,7 @@ class BrokenCoreTests(GatewayCase):
 
 
 class NothingIsLeftTests(GatewayCase):
-    """Whenever a connection goes, it goes altogether, without the help of the garbage collector."""
+    """A connection that ends leaves no object behind, even without the garbage collector."""
 
     def stages(self) -> dict[str, Any]:
         def tcp(vehicle: RawVehicle) -> None:

@@ -1,4 +1,4 @@
-"""Requests as they are read, and the responses made from them."""
+"""Parsing of requests and formatting of responses."""
 
 import uuid
 from contextlib import suppress
@@ -134,7 +134,7 @@ class ResponseTests(TestCase):
         self.assertTrue(http.mtls_ok(self.request("HEAD")).endswith(b"charset=utf-8\r\n\r\n"))
         self.assertTrue(http.mtls_ok(self.request()).endswith(b"\r\n\r\nmtls ok"))
 
-    def test_who_wants_the_end(self) -> None:
+    def test_clients_that_ask_to_close(self) -> None:
         for version, connection, closes in (
             ("1.1", "", False),
             ("1.1", "close", True),
@@ -162,7 +162,7 @@ class ConnectionIdTests(TestCase):
             self.assertEqual(connection_id(form), self.PLAIN, form)
         self.assertEqual(connection_id("00000000-0000-0000-0000-000000000000"), "00000000-0000-0000-0000-000000000000")
 
-    def test_anything_else_gets_a_fresh_one(self) -> None:
+    def test_any_other_text_gets_a_new_one(self) -> None:
         for other in (
             "",
             "abc",

@@ -1,4 +1,4 @@
-"""Strangers and vehicles beyond the bounds: who waits, who is refused, and that it is counted and logged sparingly."""
+"""Strangers and vehicles beyond the bounds wait or are refused; it is counted, and logged at a bounded rate."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PresenceTests(GatewayCase):
             self.open_vehicle(f"5YJ3E1EA7KF00000{number}")
         self.assertEqual(self.refused("full_address"), 0)
 
-    def test_a_crowd_loses_its_oldest(self) -> None:
+    def test_an_address_with_too_many_connections_loses_its_oldest(self) -> None:
         gateway = self.start(limits={"max_half_open": 64, "max_half_open_per_address": 64})
         crowd = [gateway.connect(None) for _ in range(64)]
         self.assertTrue(gateway.vehicles.has_room())
@@ -55,7 +55,7 @@ class PresenceTests(GatewayCase):
         self.assertEqual(self.refused("crowded_out"), 2)
         self.open_vehicle()
 
-    def test_a_storm_of_many_addresses_waits(self) -> None:
+    def test_a_reconnect_storm_of_many_addresses_waits(self) -> None:
         gateway = self.start(limits={"max_half_open": 8})
         for number in range(8):
             protocol = gateway.door.buildProtocol(IPv4Address("TCP", f"10.0.0.{number}", 1))
@@ -147,8 +147,8 @@ class FloodTests(GatewayCase):
             (fields,) = gateway.log.fields_of(event)
             self.assertLess(max(len(str(value)) for value in fields.values()), 300, event)
 
-    def test_headers_that_are_kept_are_cut(self) -> None:
-        """They go with every record, so that a vehicle could have each of its records take what the longest head takes."""
+    def test_stored_headers_are_cut(self) -> None:
+        """Every record has them, so that long ones would cost memory for each queued record."""
         gateway = self.start()
         vehicle = gateway.connect(gateway.vehicle_tls())
         vehicle.link.pump()

@@ -27,12 +27,12 @@ class ReplyFramesTests(SynchronousTestCase):
         for some in (records, records[:1], records[1:2]):
             self.assertEqual(self.frames.acks(some), b"".join(self.frames.ack(each.record_type, each.txid) for each in some))
 
-    def test_what_is_remembered_is_bounded(self) -> None:
+    def test_the_cache_is_bounded(self) -> None:
         for number in range(2 * CACHED_ACKS):
             self.frames.ack(f"type{number}", b"tx")
         self.assertEqual(len(self.frames._parts), CACHED_ACKS)
 
-    def test_nothing_long_is_remembered(self) -> None:
+    def test_nothing_long_is_cached(self) -> None:
         self.frames.ack("V", bytes(CACHED_ACK_BYTES))
         self.frames.ack("x" * CACHED_ACK_BYTES, b"t")
         self.assertEqual(self.frames._parts, {})

@@ -1,6 +1,6 @@
-"""Over real sockets of this machine: order, partial sends, vehicles that do not read, and ends of connections.
+"""Over real loopback sockets: order, partial sends, vehicles that do not read, and ends of connections.
 
-Deadlines go by a clock that stands still; the reactor only carries bytes.
+Deadlines use a fake clock; the reactor only transports bytes.
 """
 
 import gc
@@ -42,7 +42,7 @@ def driven(test: Test) -> Callable[[Any], Deferred[None]]:
 
 
 class Client(Protocol):
-    """Keeps what comes."""
+    """Stores the received bytes."""
 
     def __init__(self) -> None:
         self.received = bytearray()
@@ -78,7 +78,7 @@ class SocketCase(TestCase):
         return Deferred.fromCoroutine(self.until(lambda: client.lost is not None))
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Let the reactor work until it is so."""
+        """Run the reactor until a condition holds."""
         while not condition():
             await self.turn()
 
@@ -119,7 +119,7 @@ class VehicleSocketTests(SocketCase):
 
     @driven
     async def test_the_order_of_both_ways_to_write(self) -> None:
-        """Blocks by ``send_now`` and by ``write`` in turn, far more than a socket takes at once."""
+        """Alternate ``send_now`` and ``write`` with far more bytes than a socket accepts at once."""
         server, client = await self.pair()
         server.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 20_000)
         client.transport.pauseProducing()
@@ -143,7 +143,7 @@ class VehicleSocketTests(SocketCase):
         self.assertEqual(server.transport.unsent_bytes, 0)
 
     @driven
-    async def test_what_waits_is_counted(self) -> None:
+    async def test_unsent_bytes_are_counted(self) -> None:
         server, client = await self.pair()
         client.transport.pauseProducing()
         total = 0
@@ -174,7 +174,7 @@ class VehicleSocketTests(SocketCase):
         self.assertEqual(server.received, sent)
 
     @driven
-    async def test_what_was_sent_before_the_end_arrives(self) -> None:
+    async def test_bytes_sent_before_the_end_arrive(self) -> None:
         server, client = await self.pair()
         client.transport.pauseProducing()
         while server.transport.unsent_bytes < 1_000_000:
@@ -193,7 +193,7 @@ class VehicleSocketTests(SocketCase):
         server.transport.send_now(b"to nobody")
 
     @driven
-    async def test_sending_to_who_has_reset(self) -> None:
+    async def test_sending_after_a_reset(self) -> None:
         server, client = await self.pair()
         server.transport.stopReading()
         client.transport.abortConnection()
@@ -253,7 +253,7 @@ class GatewayOverSocketsTests(SocketCase):
             client.received.clear()
 
     @driven
-    async def test_who_does_not_read_is_cut_alone(self) -> None:
+    async def test_only_the_vehicle_that_does_not_read_is_cut(self) -> None:
         gateway = self.start(max_pending_reply_bytes=50_000)
         other = await self.vehicle("5YJ3E1EA7KF000002")
         one = await self.reply(other)
@@ -267,7 +267,7 @@ class GatewayOverSocketsTests(SocketCase):
         self.assertEqual(gateway.counted("socket_err_total"), 1)
 
     @driven
-    async def test_who_does_not_read_has_ten_seconds(self) -> None:
+    async def test_a_vehicle_that_does_not_read_has_ten_seconds(self) -> None:
         gateway = self.start(max_pending_reply_bytes=1 << 30)
         gateway.clock.advance(1000)
         deaf = await self.vehicle("5YJ3E1EA7KF000001")
@@ -285,7 +285,7 @@ class GatewayOverSocketsTests(SocketCase):
 
     @driven
     async def test_a_lost_connection_with_unsent_bytes_leaves_nothing(self) -> None:
-        """Whoever ends it, and without the help of the garbage collector."""
+        """Whichever side closes it, and without the garbage collector."""
         gateway = self.start(max_pending_reply_bytes=1 << 30)
         for end in (lambda client: client.transport.abortConnection(), lambda _: gateway.vehicles.abort_all()):
             deaf = await self.vehicle("5YJ3E1EA7KF000001")
@@ -305,7 +305,7 @@ class GatewayOverSocketsTests(SocketCase):
                 gc.enable()
 
     @driven
-    async def test_who_reads_late_is_not_cut(self) -> None:
+    async def test_a_vehicle_that_reads_late_is_not_cut(self) -> None:
         gateway = self.start(max_pending_reply_bytes=1 << 30)
         slow = await self.vehicle("5YJ3E1EA7KF000001")
         (ours,) = gateway.vehicles.connections
@@ -343,7 +343,7 @@ class GatewayOverSocketsTests(SocketCase):
         self.assertEqual(gateway.counted("socket_err_total"), 0)
 
     @driven
-    async def test_a_goodbye_to_all(self) -> None:
+    async def test_closing_all_connections(self) -> None:
         gateway = self.start()
         vehicles = [await self.vehicle(f"5YJ3E1EA7KF00000{number}") for number in range(5)]
         gateway.vehicles.pause()

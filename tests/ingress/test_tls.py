@@ -1,4 +1,4 @@
-"""TLS: who gets in, what is said of those who do not, certificates that change, and a transport that is as Twisted's."""
+"""TLS: accepted and refused handshakes, replaced certificates, and a transport that behaves like Twisted's."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -33,14 +33,14 @@ COUNTER = "tls_handshake_error_total"
 KEYS = {"server.crt": "server_cert", "server.key": "server_key", "ca.crt": "ca_file"}
 
 
-class WhoGetsInTests(GatewayCase):
+class HandshakeTests(GatewayCase):
     def setUp(self) -> None:
         super().setUp()
         self.authority = root_authority("TeslaMotors")
         self.start(authority=self.authority)
 
     def assertRefused(self, tls: RawClientTls | None, reason: str, data: bytes = b"") -> RawVehicle:
-        """The handshake fails, is logged with this reason and counted under it."""
+        """Assert that the handshake fails, and is logged and counted with this reason."""
         before = self.gateway.counted(COUNTER, reason=reason)
         vehicle = self.gateway.connect(tls)
         vehicle.link.pump()
@@ -54,7 +54,7 @@ class WhoGetsInTests(GatewayCase):
         return vehicle
 
     def assertLetIn(self, tls: RawClientTls) -> None:
-        """The handshake and the upgrade are done."""
+        """Assert that handshake and upgrade succeed."""
         vehicle = self.gateway.connect(tls)
         self.assertEqual(vehicle.upgrade()[:12], b"HTTP/1.1 101")
         vehicle.close()
@@ -101,7 +101,7 @@ class WhoGetsInTests(GatewayCase):
         self.assertEqual(vehicle.take(), NOT_TLS)
 
     def test_only_the_first_bytes_may_be_http(self) -> None:
-        """A piece of a handshake that happens to begin like a request is none."""
+        """A later part of a handshake that starts like a request is not one."""
         vehicle = self.gateway.connect(None)
         vehicle.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
         vehicle.send(b"GET of 501 bytes that are a client's random numbers")
@@ -115,7 +115,7 @@ class WhoGetsInTests(GatewayCase):
         self.assertEqual(self.gateway.counted(COUNTER, reason="other"), 1)
         self.assertLeavesNothing()
 
-    def test_silence_about_handshakes(self) -> None:
+    def test_failed_handshakes_need_not_be_logged(self) -> None:
         self.start(environ={"SUPPRESS_TLS_HANDSHAKE_ERROR_LOGGING": "true"})
         vehicle = self.gateway.connect(RawClientTls(None))
         vehicle.link.pump()
@@ -123,7 +123,7 @@ class WhoGetsInTests(GatewayCase):
         self.assertEqual(self.gateway.log.fields_of("tls_handshake_error"), [])
         self.assertEqual(self.gateway.counted(COUNTER, reason="peer did not return a certificate"), 1)
 
-    def test_who_leaves_during_the_handshake_is_no_error(self) -> None:
+    def test_a_disconnect_during_the_handshake_is_no_error(self) -> None:
         for leave in (RawVehicle.cut, RawVehicle.close):
             vehicle = self.gateway.connect(None)
             vehicle.send(b"\x16\x03\x01")
@@ -191,7 +191,7 @@ class ReloadTests(GatewayCase):
 
 
 class Recorder(Protocol):
-    """The protocol inside TLS: keeps what happens to it, does what a test wants in the middle of it."""
+    """The protocol inside TLS: records its calls, and runs a test's function within one."""
 
     def __init__(self) -> None:
         self.happened: list[Any] = []
@@ -214,7 +214,7 @@ class StockTlsFactory(TLSMemoryBIOFactory):
 
 
 class SameAsStockTests(GatewayCase):
-    """One script, played with Twisted's transport and with ours, to the same end on both sides."""
+    """One script with Twisted's transport and with ours has the same result on both sides."""
 
     def play(self, script: Any, on_data: Any = None) -> None:
         gateway = self.start()

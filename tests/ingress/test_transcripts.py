@@ -21,7 +21,7 @@ Json = Any  # whatever the vectors hold
 
 
 def normal(case: Json) -> Json:
-    """What the vectors expect, in the form of ``Player.play``."""
+    """Expectation of the vectors, in the form of ``Player.play``."""
     case = json.loads(json.dumps(case))
     for step in case["steps"]:
         for key in ("recv_frames", "recv_on_first", "recv_on_second"):
@@ -103,11 +103,11 @@ RULES = {
 
 
 OURS_ALONE = {"sink_ready", "sink_not_ready"}
-"""Events that the Go server has no counterpart of; tests/sinks/support holds them."""
+"""Events without a counterpart in the Go server; tests/sinks/support tests them."""
 
 
 def differs(expected: Json, ours: Json) -> dict[str, str]:
-    """Where ours is not what is expected (``steps.2``, ``end``, ``log``), and how."""
+    """Differences from the expectation, by place (``steps.2``, ``end``, ``log``)."""
     found = {
         f"steps.{number}": f"\n  expected {wanted}\n  ours     {had}"
         for number, (wanted, had) in enumerate(zip(expected["steps"], ours["steps"], strict=True))
@@ -122,7 +122,7 @@ def differs(expected: Json, ours: Json) -> dict[str, str]:
 
 
 def fits(wanted: Json, had: Json) -> bool:
-    """Whether a value is the one wanted; ``<...>`` stands for any, and a member that nobody wants may be there."""
+    """Whether a value matches; ``<...>`` matches anything, and additional members are allowed."""
     if isinstance(wanted, str) and re.fullmatch(r"<.*>", wanted):
         return had is not None
     if isinstance(wanted, dict):
@@ -133,7 +133,7 @@ def fits(wanted: Json, had: Json) -> bool:
 
 
 def events_apart(wanted: list[Json], had: list[Json]) -> tuple[list[Json], list[Json]]:
-    """The events that are missing, and those that are too many. In any order: the lines of records wait for their batch."""
+    """Missing and unexpected events, in any order: the lines of records wait for their batch."""
     more = sum(line.get("more_lines", 0) for line in wanted)
     had = list(had)
     missing = []
@@ -148,7 +148,7 @@ def events_apart(wanted: list[Json], had: list[Json]) -> tuple[list[Json], list[
 
 
 def explained(expected: Json, entry: Json) -> Json:
-    """What is expected of ours, by an entry of the differences."""
+    """Our own expectation, from an entry of the differences."""
     expected = json.loads(json.dumps(expected))
     for where, value in entry["ours"].items():
         if where.startswith("steps."):

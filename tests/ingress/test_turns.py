@@ -1,4 +1,4 @@
-"""A vehicle's reads wait their turn: on a clock that each message moves on, and no other."""
+"""Turns of reading, on a fake clock that only messages advance."""
 
 import gc
 from typing import Any
@@ -26,7 +26,7 @@ PING = b"\x89\x80mask"
 
 
 class CostlyCodec(RecordCodec):
-    """Each message takes the same time; ``handled`` counts them."""
+    """Advances the clock for each message; ``handled`` counts them."""
 
     clock: Clock
     handled = 0
@@ -39,7 +39,7 @@ class CostlyCodec(RecordCodec):
 
 
 class CostlyDecryption:
-    """``SSL_read``; each TLS record takes the same time to decrypt, ``decrypted`` counts them."""
+    """``SSL_read`` that advances the clock for each TLS record; ``decrypted`` counts them."""
 
     def __init__(self, clock: Clock, real: Any) -> None:
         self.decrypted = 0
@@ -64,12 +64,12 @@ class TurnTests(GatewayCase):
         self.other = self.open_vehicle(HONEST)
 
     def handled(self) -> int:
-        """How many messages since the last time."""
+        """Number of messages since the last call."""
         handled, self.codec.handled = self.codec.handled, 0
         return handled
 
     def iterate(self, *vehicles: RawVehicle) -> int:
-        """One iteration of the reactor: timers that are due, then every socket once; how many messages were handled."""
+        """Run one iteration of the reactor: due timers, then every socket once; return the number of messages handled."""
         clock = self.gateway.clock
         due = [call for call in clock.getDelayedCalls() if call.getTime() <= clock.seconds()]
         for call in due:  # not ``advance``: as with a reactor, what these plan for now is due in the next iteration
@@ -81,7 +81,7 @@ class TurnTests(GatewayCase):
         return self.handled()
 
     def send(self, vehicle: RawVehicle) -> None:
-        """A thousand messages that the gateway reads at once; no timer runs meanwhile."""
+        """Send a thousand messages that the gateway reads at once, without a timer in between."""
         vehicle.transport.write(EMPTY_MESSAGE * 1000)
         vehicle.transport._aggregator.flush()  # type: ignore[attr-defined]  # TLS's, which else waits for a timer
         vehicle.link.client.deliver(vehicle.link.server)
@@ -91,7 +91,7 @@ class TurnTests(GatewayCase):
         assert isinstance(connection, VehicleConnection)
         return connection
 
-    def test_what_is_read_at_once_is_handled_in_turns(self) -> None:
+    def test_messages_of_one_read_are_handled_in_turns(self) -> None:
         vehicle = self.open_vehicle(HOSTILE)
         vehicle.transport.write(EMPTY_MESSAGE * 1000)
         handled = [self.iterate(vehicle) for _ in range(40)]
@@ -115,7 +115,7 @@ class TurnTests(GatewayCase):
         del other
         self.assertEqual(next_quantum_s(), QUANTUM_ALONE_S)
 
-    def test_the_clock_is_looked_at_after_some_bytes_too(self) -> None:
+    def test_the_clock_is_also_read_after_some_bytes(self) -> None:
         vehicle = self.open_vehicle(HOSTILE)
         message = b"\x82\xfe" + (1000).to_bytes(2, "big") + bytes(4) + bytes(1000)
         self.codec.cost_s = 0.001
@@ -124,7 +124,7 @@ class TurnTests(GatewayCase):
         self.assertEqual(sum(handled), 60)
         self.assertLessEqual(max(handled), BYTES_AT_ONCE // 1008 + 1)
 
-    def test_what_a_turn_took_beyond_its_quantum_is_taken_off_the_next_ones(self) -> None:
+    def test_time_beyond_the_quantum_is_subtracted_from_the_next_turns(self) -> None:
         vehicle = self.open_vehicle(HOSTILE)
         self.codec.cost_s = 3 * QUANTUM_S
         vehicle.transport.write(EMPTY_MESSAGE)
@@ -146,14 +146,14 @@ class TurnTests(GatewayCase):
         self.assertEqual(max(handled), MESSAGES_AT_ONCE)
 
     def send_tiny_records(self, vehicle: RawVehicle, data: bytes) -> None:
-        """Each byte in a TLS record of its own; none is delivered yet."""
+        """Put each byte into a TLS record of its own, without delivering them."""
         tls: Any = vehicle.transport  # whose own write would gather them in one record
         for byte in data:
             tls._tlsConnection.send(bytes([byte]))
         tls._flushSendBIO()
 
     def test_decryption_takes_time_of_the_turn(self) -> None:
-        """Over many connections of one vehicle, nothing is decrypted once the turn is over."""
+        """On all connections of a vehicle, nothing is decrypted once the turn is over."""
         vehicles = [self.open_vehicle(HOSTILE) for _ in range(10)]
         decryption = CostlyDecryption(self.gateway.clock, ingress_tls._ssl_read)
         data = EMPTY_MESSAGE * 50
@@ -196,7 +196,7 @@ class TurnTests(GatewayCase):
             self.assertLess(self.gateway.clock.seconds() - began_s, 0.01)
             self.assertTrue(honest.link.server.deliver(honest.link.client), "not answered")
 
-    def test_nothing_is_read_of_a_vehicle_that_has_enough_waiting(self) -> None:
+    def test_the_socket_of_a_vehicle_with_waiting_bytes_is_not_read(self) -> None:
         vehicle = self.open_vehicle(HOSTILE)
         for _ in range(3):
             self.send(vehicle)
@@ -208,7 +208,7 @@ class TurnTests(GatewayCase):
         self.assertEqual(self.handled(), 3000)
 
     def test_replies_are_the_same_and_in_order(self) -> None:
-        """Of short and long frames, fragments and pings, whichever turn they fall into."""
+        """For short and long frames, fragments and pings in any turn."""
         acks = [envelope_form.ack("V", b"%06d" % number) for number in range(400)]
         frames = []
         for number, message in enumerate(acks):
@@ -226,14 +226,14 @@ class TurnTests(GatewayCase):
         self.assertEqual(places, sorted(places))
         self.assertEqual(replies.count(b"\x8a\x00"), 8, "pongs")
 
-    def test_a_close_behind_what_waits_is_answered(self) -> None:
+    def test_a_close_frame_behind_waiting_bytes_is_answered(self) -> None:
         vehicle = self.open_vehicle(HOSTILE)
         replies = vehicle.exchange(EMPTY_MESSAGE * 300 + b"\x88\x82" + bytes(4) + (1000).to_bytes(2, "big"))
         self.assertEqual(self.handled(), 300)
         self.assertTrue(replies.endswith(b"\x88\x02" + (1000).to_bytes(2, "big")))
         self.assertIsNotNone(vehicle.lost)
 
-    def test_what_waits_is_dropped_with_its_connection(self) -> None:
+    def test_waiting_bytes_are_dropped_with_their_connection(self) -> None:
         vehicle = self.open_vehicle(HOSTILE)
         vehicle.transport.write(EMPTY_MESSAGE * 1000)
         self.assertEqual(self.iterate(vehicle), MESSAGES_AT_ONCE)
@@ -252,7 +252,7 @@ class TurnTests(GatewayCase):
         vehicle.link.client.deliver(vehicle.link.server)
         self.assertTrue(turns.of(HOSTILE).is_over)
 
-    def test_a_gateway_that_stops_reading_is_not_made_to_read_on(self) -> None:
+    def test_a_paused_gateway_does_not_resume_reading(self) -> None:
         vehicle = self.open_vehicle(HOSTILE)
         for _ in range(3):
             self.send(vehicle)
@@ -263,7 +263,7 @@ class TurnTests(GatewayCase):
         self.gateway.vehicles.close_all("going away")
         self.assertTrue(vehicle.link.server.reading)
 
-    def test_turns_are_forgotten_with_the_last_connection(self) -> None:
+    def test_a_turn_ends_with_the_last_connection(self) -> None:
         clock = Clock()
         turns = Turns(clock)
         turn = turns.of(HOSTILE)

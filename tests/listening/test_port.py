@@ -23,7 +23,7 @@ from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
 
 @implementer(IReactorFDSet)
 class DescriptorReactor(Clock):
-    """A clock that knows who wants to read."""
+    """A clock that knows the readers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class DescriptorReactor(Clock):
 
 
 class ScriptedListener:
-    """A listening socket that gives what a test says: a peer's address, or an error number; then nobody waits."""
+    """A listening socket with a script of peers' addresses and error numbers, and an empty queue after it."""
 
     def __init__(self, *script: tuple[Any, ...] | int) -> None:
         self.script = list(script)
@@ -67,7 +67,7 @@ class ScriptedListener:
 
 
 class Transport:
-    """What a connection is made with."""
+    """Transport of a connection."""
 
     def __init__(self, _socket: object, protocol: Protocol, peer: tuple[object, ...], *_: object) -> None:
         self.peer = peer
@@ -97,7 +97,7 @@ class PortTests(TestCase):
     def paused(self, reason: str) -> float:
         return self.metrics.value("accept_pauses_total", "vehicles", reason)
 
-    def test_a_bounded_number_at_a_time(self) -> None:
+    def test_a_bounded_number_in_one_turn(self) -> None:
         port = self.port(*[("10.0.0.1", number) for number in range(100)])
         port.doRead()
         self.assertEqual(len(self.peers), ACCEPTS_PER_TURN)
@@ -117,7 +117,7 @@ class PortTests(TestCase):
         port.doRead()
         self.assertEqual(len(self.peers), 1)
 
-    def test_without_descriptors_connections_wait_and_it_is_said_once_in_ten_seconds(self) -> None:
+    def test_without_descriptors_connections_wait_with_one_log_line_in_ten_seconds(self) -> None:
         for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
             self.setUp()
             port = self.port(number, number, number, ("10.0.0.1", 1))
@@ -136,7 +136,7 @@ class PortTests(TestCase):
             port.doRead()
             self.assertEqual([each["more_unwritten"] for each in self.log.fields_of("accepting_paused")], [0, 2])
 
-    def test_a_port_that_must_answer_has_descriptors_kept_back(self) -> None:
+    def test_a_port_that_must_answer_has_reserved_descriptors(self) -> None:
         port = self.port(errno.EMFILE, ("10.0.0.1", 1), always=True)
         with mock.patch.object(SpareDescriptors, "reserve"):  # none is free any more
             port.doRead()
@@ -148,7 +148,7 @@ class PortTests(TestCase):
         self.assertEqual(len(self.peers), 1)
         self.assertEqual(self.paused("no_descriptors"), 1)
 
-    def test_descriptors_are_kept_back_again(self) -> None:
+    def test_descriptors_are_reserved_again(self) -> None:
         spare = SpareDescriptors(3)
         spare.reserve()
         self.assertTrue(spare.release())
@@ -156,12 +156,12 @@ class PortTests(TestCase):
         spare.reserve()
         self.assertTrue(spare.release())
 
-    def test_an_error_of_one_connection_is_no_end(self) -> None:
+    def test_an_error_of_one_connection_does_not_stop_the_port(self) -> None:
         port = self.port(errno.ECONNABORTED, errno.EPROTO, ("10.0.0.1", 1))
         port.doRead()
         self.assertEqual(len(self.peers), 1)
 
-    def test_who_is_refused_is_closed(self) -> None:
+    def test_a_refused_connection_is_closed(self) -> None:
         self.factory.buildProtocol = lambda _address: None  # type: ignore[method-assign]
         port = self.port(("10.0.0.1", 1), ("10.0.0.2", 1))
         port.doRead()

@@ -1,4 +1,4 @@
-"""Bounds in all and per address, and who makes room."""
+"""Bounds in total and per address, and the connections that make room."""
 
 from unittest import TestCase
 
@@ -6,7 +6,7 @@ from fleetgw.adapters.listening.presence import CROWD_SHARE, FREED_SHARE, Presen
 
 
 class AddressGroupTests(TestCase):
-    def test_what_one_party_has(self) -> None:
+    def test_groups(self) -> None:
         self.assertEqual(address_group("10.0.0.1"), "10.0.0.1")
         self.assertEqual(address_group("::ffff:10.0.0.1"), "10.0.0.1")
         self.assertEqual(address_group("2001:db8:1:2:3::4"), address_group("2001:db8:1:2:ffff::1"))
@@ -35,7 +35,7 @@ class PresenceTests(TestCase):
             presence.add(number, "10.0.0.1")
         self.assertFalse(presence.is_full or presence.is_full_for("10.0.0.1"))
 
-    def test_the_oldest_of_the_largest_crowd_make_room(self) -> None:
+    def test_the_largest_group_loses_its_oldest(self) -> None:
         limit = 4 * CROWD_SHARE
         presence: Presence[int] = Presence(limit, 0)
         for number in range(limit):
@@ -44,7 +44,7 @@ class PresenceTests(TestCase):
         self.assertEqual(removed, list(range(0, 4 * limit // FREED_SHARE // 2, 2)))
         self.assertEqual(len(presence), limit - limit // FREED_SHARE)
 
-    def test_a_storm_of_many_addresses_is_no_crowd(self) -> None:
+    def test_a_reconnect_storm_of_many_addresses_loses_no_connection(self) -> None:
         limit = 4 * CROWD_SHARE
         presence: Presence[int] = Presence(limit, 0)
         for number in range(limit):

@@ -1,4 +1,4 @@
-"""Standard output that nobody reads must not hold up the reactor."""
+"""Standard output without a reader must not block the reactor."""
 
 import contextlib
 import json
@@ -81,7 +81,7 @@ class DescriptorStreamTests(PipeCase):
             with self.assertRaises(BrokenPipeError):
                 stream.write(b"x\n")
 
-    def test_what_nobody_took_does_not_go_to_the_next_reader(self) -> None:
+    def test_unread_lines_do_not_go_to_the_next_reader(self) -> None:
         stream = DescriptorStream(self.writer)
         self.close_reader()
         with self.assertRaises(BrokenPipeError):
@@ -95,7 +95,7 @@ class DescriptorStreamTests(PipeCase):
 
 
 class LastLinesTests(PipeCase):
-    """At the end of the process the log may wait for its reader, but not for ever."""
+    """At the end of the process the log may block for its reader, for a bounded time."""
 
     def fill(self) -> None:
         os.set_blocking(self.writer, False)
@@ -155,7 +155,7 @@ class LastLinesTests(PipeCase):
 
 class ThreadTests(SynchronousTestCase):
     def test_lines_of_several_threads_are_whole_and_none_raises(self) -> None:
-        """Twisted turns what a client library's thread prints into an event, on that thread."""
+        """Twisted turns prints of a client library's thread into events, on that thread."""
         path = Path(self.enterContext(TemporaryDirectory())) / "log"
         interval_s = sys.getswitchinterval()
         sys.setswitchinterval(1e-6)

@@ -1,4 +1,4 @@
-"""A log file that others rotate, by logrotate's ways and others."""
+"""A log file that other programs rotate, such as logrotate."""
 
 import os
 import shutil
@@ -36,13 +36,13 @@ class LogFileCase(TestCase):
 
 class OthersRotateTests(LogFileCase):
     def test_truncated(self) -> None:
-        """As by ``copytruncate``."""
+        """Like logrotate's ``copytruncate``."""
         self.log.write(b"before\n")
         os.truncate(self.path, 0)
         self.log.write(b"after\n")
         self.assertEqual(self.path.read_bytes(), b"after\n")
 
-    def test_truncated_is_not_rotated_for_what_it_has_had(self) -> None:
+    def test_a_truncated_file_is_not_rotated_for_its_former_size(self) -> None:
         self.log.rotateLength = 10
         self.log.write(b"long enough\n")
         os.truncate(self.path, 0)
@@ -69,7 +69,7 @@ class OthersRotateTests(LogFileCase):
                 self.log.write(b"after\n")
                 self.assertEqual(self.path.read_bytes(), b"after\n")
 
-    def test_what_cannot_be_opened_leaves_the_old_file_in_use(self) -> None:
+    def test_the_old_file_stays_in_use_when_the_new_one_cannot_be_opened(self) -> None:
         self.path.rename(self.folder / "old")
         self.path.mkdir()
         with self.assertRaises(OSError):
@@ -79,7 +79,7 @@ class OthersRotateTests(LogFileCase):
         self.assertEqual((self.folder / "old").read_bytes(), b"line\n")
 
     def test_logrotate_with_the_example(self) -> None:
-        """The example as it is, but for the folder, and for its signal, which the test itself sees to."""
+        """The example with another folder, and without its signal, which the test replaces."""
         if not (logrotate := shutil.which("logrotate") or shutil.which("logrotate", path="/usr/sbin")):
             self.skipTest("logrotate is not there: apt-get install logrotate")
         example = EXAMPLE.read_text()
@@ -129,7 +129,7 @@ class FullDiskTests(LogFileCase):
         file = self.log._file
 
         class Full:
-            """Takes half of what it is given."""
+            """Accepts half of each write."""
 
             def write(self, data: bytes) -> int:
                 return int(file.write(data[: len(data) // 2]))

@@ -1,4 +1,4 @@
-"""Log lines, what becomes of them when nobody reads, and Twisted's own events."""
+"""Log lines, their loss without a reader, and Twisted's own events."""
 
 import io
 import json
@@ -50,7 +50,7 @@ class NullLogContractTests(LogContract, SynchronousTestCase):
 
 
 class ThresholdTests(SynchronousTestCase):
-    def test_each_level_writes_itself_and_what_is_above(self) -> None:
+    def test_each_level_writes_itself_and_higher_levels(self) -> None:
         written = {}
         for name, level in LEVELS.items():
             stream = io.BytesIO()
@@ -76,7 +76,7 @@ class LineTests(SynchronousTestCase):
         return text.removesuffix("\n")
 
     def test_an_error_shows_no_password(self) -> None:
-        """Of a warning or an error: client libraries quote the address that they could not reach."""
+        """In warnings and errors: client libraries quote the address that they could not reach."""
         for log_type in (JsonLog, TextLog):
             for method in ("warn", "error"):
                 line = self.line(log_type, method, "kinesis_err", error="cannot reach https://user:hunter2@host:1/ at all")
@@ -84,7 +84,7 @@ class LineTests(SynchronousTestCase):
                 self.assertIn("https://user:********@host:1/ at all", line)
 
     def test_json_lines_of_the_go_server(self) -> None:
-        """Written from their own fields, lines come out as the Go server's."""
+        """Lines written from the fields of the Go server's lines are the same."""
         for text in json.loads((VECTORS / "logger.json").read_text())["json_log_lines"]:
             expected = json.loads(re.sub(r"<(epoch_s|n)>", "17", text)) | {"time": "2025-11-24T16:00:00.900Z"}
             own = ("activity", "context", "level", "msg", "time")
@@ -93,7 +93,7 @@ class LineTests(SynchronousTestCase):
             self.assertEqual(line, json.dumps(expected, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
 
     def test_text_lines_of_the_go_server(self) -> None:
-        """All but those that hold Go's way of printing maps."""
+        """All except lines with Go's format of maps."""
         lines = json.loads((VECTORS / "logger.json").read_text())["text_log_lines_verbose"]
         uuid = "8183e8a3-4d5a-498f-b592-b748c490a2a7"
         compared = 0
@@ -182,7 +182,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual((json.loads(line)["text"], json.loads(line)["data"]), (text, {text: [text]}))
 
     def test_long_texts_with_control_characters_are_escaped_in_one_pass(self) -> None:
-        """Each kind by itself would be a pass over megabytes; a call for each character likewise half a second."""
+        """A pass per kind of character, or a call per character, would take half a second."""
         text = "".join(map(chr, [*range(0x7F, 0xA0), *range(0x2028, 0x202F)])) + 'ä"\\🚗'
         fields: dict[str, object] = {"data": {"Body": text * (LONG_BYTES // len(text)), "n": [math.nan, 1e300, 2**63, None]}}
         for log_type in (JsonLog, TextLog):
@@ -219,7 +219,7 @@ class LineTests(SynchronousTestCase):
 
 
 class _Interrupted:
-    """A stream that is broken for a while."""
+    """A stream that fails for a while."""
 
     def __init__(self) -> None:
         self.broken: type[Exception] | None = None
@@ -232,7 +232,7 @@ class _Interrupted:
 
 
 class LostLineTests(SynchronousTestCase):
-    def test_lost_lines_are_counted_and_told_once_somebody_reads(self) -> None:
+    def test_lost_lines_are_counted_and_reported_to_the_next_reader(self) -> None:
         stream = _Interrupted()
         log = JsonLog(stream)
         for broken in (OSError, ValueError, BlockingIOError):
@@ -296,11 +296,11 @@ class TwistedEventTests(SynchronousTestCase):
             ],
         )
 
-    def test_event_that_is_no_usual_one(self) -> None:
+    def test_an_event_without_the_usual_fields(self) -> None:
         TwistedLogObserver(JsonLog(self.stream, Level.DEBUG))({})
         self.assertEqual(self.lines(), [{"level": "debug", "msg": "twisted_event", "text": "", "system": ""}])
 
-    def test_chatter_is_not_even_formatted_above_debug(self) -> None:
+    def test_events_of_twisted_are_not_formatted_above_debug(self) -> None:
         asked = []
 
         class Unasked:

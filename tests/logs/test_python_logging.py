@@ -42,7 +42,7 @@ class PythonLogTests(LogContract, TestCase):
             PythonLog(logger_with(handler)).warn("something_odd", txid="x" * 1_000_000)
         self.assertLess(len(emit.call_args.args[0].getMessage()), 10_000)
 
-    def test_the_logger_s_level_counts(self) -> None:
+    def test_the_level_of_the_logger_decides(self) -> None:
         for level, written in (
             (logging.DEBUG, (True, True)),
             (logging.INFO, (False, True)),

@@ -37,7 +37,7 @@ class RealServerTests(SynchronousTestCase):
         self.reactor.advance(0.1)
 
     def eventually(self, read: Callable[[], Mapping[str, float]], expected: Mapping[str, float]) -> None:
-        """Datagrams are on their way: ask until the numbers are there."""
+        """Ask the server until the numbers have arrived."""
         deadline_s = monotonic() + ARRIVED_WITHIN_S
         while True:
             numbers = {name: number for name, number in read().items() if name.startswith("fleet.")}
@@ -57,7 +57,7 @@ class RealServerTests(SynchronousTestCase):
         expected = {"fleet.record_total,record_type=V": 321, "fleet.unexpected_record_err_total": 4}
         self.eventually(self.server.counters, expected)
 
-    def test_gauges_stand_as_they_were_set_last(self) -> None:
+    def test_gauges_have_their_last_value(self) -> None:
         self.start()
         connections = self.store.gauge(NUM_CONNECTIONS)
         signals = self.store.gauge(VIN_SIGNAL_COUNT, record_type="V", vin="5YJ3E1EA7KF000001")
@@ -68,7 +68,7 @@ class RealServerTests(SynchronousTestCase):
         expected = {"fleet.num_connections": -3.25, "fleet.vin_signal_count,record_type=V,vin=5YJ3E1EA7KF000001": 6.75}
         self.eventually(self.server.gauges, expected)
 
-    def test_the_server_scales_what_is_sampled(self) -> None:
+    def test_the_server_scales_sampled_counters(self) -> None:
         self.patch(self.start(), "_lines", StatsdLines("fleet.", 0.25, lambda: 0.0))
         self.store.counter(RECORD_TOTAL, record_type="V").add(10)
         self.flush()

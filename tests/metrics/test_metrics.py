@@ -75,11 +75,11 @@ class ExpositionTests(SynchronousTestCase):
     def lines(self) -> list[str]:
         return self.exporter.exposition().decode().splitlines()
 
-    def test_nothing_is_shown_before_a_series_is_asked_for(self) -> None:
+    def test_the_text_is_empty_before_the_first_series(self) -> None:
         self.assertEqual(self.lines(), [])
 
     def test_the_go_server_s_samples(self) -> None:
-        """Its own samples, counted here, come out as the same lines, apart from the help texts."""
+        """Counting the Go server's samples gives the same lines, apart from help texts."""
         metrics = {
             case["name"]: Metric(case["name"], Kind(case["type"]), "Some help.", tuple(case["labels"]))
             for case in VECTORS["cases"]

@@ -26,7 +26,7 @@ class RuntimeGaugesTests(SynchronousTestCase):
     def numbers(self) -> dict[str, float]:
         return {family.metric.name: family.series[()] for family in self.store.snapshot()}
 
-    def test_uptime_whoever_exports(self) -> None:
+    def test_uptime_before_each_export(self) -> None:
         self.clock.advance(61.5)
         self.assertEqual(self.numbers()["uptime_sec"], 61)
         self.clock.advance(0.5)
@@ -75,7 +75,7 @@ class RuntimeGaugesTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertEqual(self.numbers()["gc_per_second"], 0)
 
-    def test_nothing_is_left_with_the_collector(self) -> None:
+    def test_the_callback_is_removed_from_the_collector(self) -> None:
         self.gauges.stop()
         self.gauges.stop()
         before = self.gauges.pauses.count

@@ -1,4 +1,4 @@
-"""StatsD: lines, datagrams, and what a server on loopback gets."""
+"""StatsD: lines, datagrams, and an exporter with a server on loopback."""
 
 import re
 import socket
@@ -27,7 +27,7 @@ class LinesTests(SynchronousTestCase):
         return [line.decode() for line in lines.flush(self.store, every_gauge=every_gauge)]
 
     def test_the_go_server_s_lines(self) -> None:
-        """Its own lines, counted here, come out as its sums, without the empty tag."""
+        """Counting the Go server's lines gives the lines of their sums, without the empty tag."""
         sample = VECTORS["samples"]["statsd"]
         metrics = {case["name"]: Metric(case["name"], Kind.COUNTER, "h", tuple(case["labels"])) for case in VECTORS["cases"]}
         sums: dict[str, int] = {}
@@ -40,7 +40,7 @@ class LinesTests(SynchronousTestCase):
         self.assertEqual(sorted(lines), sorted(f"{series}:{total}|c" for series, total in sums.items()))
         self.assertGreater(len(lines), 20)
 
-    def test_counters_send_increments_and_nothing_when_they_stand_still(self) -> None:
+    def test_counters_send_increments_and_nothing_without_a_change(self) -> None:
         lines = StatsdLines("ft.")
         counter = self.store.counter(COUNTED, record_type="V", dispatcher="kafka")
         self.assertEqual(self.flush(lines), [])
@@ -58,7 +58,7 @@ class LinesTests(SynchronousTestCase):
         self.assertEqual(self.flush(lines), ["measured:2.5|g"])
         self.assertEqual(self.flush(lines, every_gauge=True), ["measured:2.5|g"])
 
-    def test_a_negative_gauge_is_no_change_of_it_and_one_that_is_no_number_is_left_out(self) -> None:
+    def test_a_negative_gauge_is_reset_first_and_one_that_is_not_finite_is_left_out(self) -> None:
         lines = StatsdLines("")
         gauge = self.store.gauge(MEASURED)
         gauge.set_to(-1.5)
@@ -73,7 +73,7 @@ class LinesTests(SynchronousTestCase):
             self.store.counter(metric, type=value).add(1)
         self.assertEqual(self.flush(StatsdLines("")), ["m,type=a_b_c_1_g___d_e_f:1|c", "m,type=тип:1|c", "m,type=?:1|c"])
 
-    def test_a_sample_of_increments_says_its_rate(self) -> None:
+    def test_a_sampled_increment_has_its_rate(self) -> None:
         drawn = iter((0.6, 0.1))
         lines = StatsdLines("", 0.5, lambda: next(drawn))
         counter = self.store.counter(Metric("m", Kind.COUNTER, "h"))
@@ -136,7 +136,7 @@ class ExporterTests(SynchronousTestCase):
         self.assertEqual(self.events(), [])
         self.successResultOf(exporter.stop())
 
-    def test_gauges_that_stand_still_are_sent_every_ten_seconds(self) -> None:
+    def test_unchanged_gauges_are_sent_every_ten_seconds(self) -> None:
         self.start()
         self.reactor.pump([0.1] * 100)
         self.assertEqual(self.received(), ["ft.measured:0|g"])
@@ -158,7 +158,7 @@ class ExporterTests(SynchronousTestCase):
             lines += received
         self.assertEqual(len(set(lines)), 201)
 
-    def test_a_datagram_that_the_kernel_has_no_room_for_is_lost_without_a_word(self) -> None:
+    def test_a_datagram_without_room_in_the_kernel_is_lost_silently(self) -> None:
         class Full:
             def send(self, _datagram: bytes) -> None:
                 raise BlockingIOError
@@ -173,7 +173,7 @@ class ExporterTests(SynchronousTestCase):
         self.assertEqual(self.received(), ["ft.m:2|c"])
         self.assertEqual(self.events(), [])
 
-    def test_a_server_that_is_down_is_said_once_and_so_is_its_return(self) -> None:
+    def test_a_server_that_is_down_is_logged_once_and_so_is_its_return(self) -> None:
         self.start()
         port = self.server.getsockname()[1]
         self.server.close()
@@ -195,7 +195,7 @@ class ExporterTests(SynchronousTestCase):
         self.reactor.pump([0.1] * 310)
         self.assertEqual(self.events(), ["statsd_not_reached", "statsd_reached"])
 
-    def test_a_server_that_is_down_is_said_once_at_long_flush_periods_too(self) -> None:
+    def test_a_server_that_is_down_is_logged_once_at_long_flush_periods_too(self) -> None:
         self.start(flush_period_s=35)
         self.server.close()
         for _ in range(8):
@@ -203,7 +203,7 @@ class ExporterTests(SynchronousTestCase):
             self.reactor.advance(35)
         self.assertEqual(self.events(), ["statsd_not_reached"])
 
-    def test_one_look_up_at_a_time_whatever_it_takes(self) -> None:
+    def test_one_look_up_at_a_time(self) -> None:
         look_ups: list[object] = []
         self.patch(self.reactor, "callInThread", look_ups.append)
         self.start("stats")

@@ -80,7 +80,7 @@ class GoServerVectorTests(SynchronousTestCase):
 
 
 class StatusSiteTests(SynchronousTestCase):
-    def test_unavailable_from_when_the_gateway_stops(self) -> None:
+    def test_unavailable_once_the_gateway_stops(self) -> None:
         serving = True
         connection = Connection(status_site(Clock(), lambda: serving))
         self.assertEqual(connection.ask("GET /status HTTP/1.1\r\n\r\n")[::2], ("HTTP/1.1 200 OK", b"ok"))
@@ -121,7 +121,7 @@ class LimitTests(SynchronousTestCase):
         self.clock = Clock()
         self.connection = Connection(status_site(self.clock))
 
-    def test_a_body_is_read_past_and_not_kept(self) -> None:
+    def test_a_body_is_discarded(self) -> None:
         self.connection.protocol.dataReceived(b"POST /status HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n")
         (request,) = self.connection.protocol.requests
         self.connection.protocol.dataReceived(b"x" * 100_000)
@@ -142,7 +142,7 @@ class LimitTests(SynchronousTestCase):
         self.assertTrue(self.connection.transport.disconnecting)
         self.assertIn(b"400 Bad Request", self.connection.transport.value())
 
-    def test_a_request_that_comes_byte_by_byte_has_ten_seconds_in_all(self) -> None:
+    def test_a_request_that_arrives_byte_by_byte_has_ten_seconds_in_total(self) -> None:
         for _ in range(9):
             self.connection.protocol.dataReceived(b"G")
             self.clock.advance(1)
@@ -201,7 +201,7 @@ class PresenceTests(SynchronousTestCase):
         self.assertEqual(self.refused("full_address"), 1)
         self.assertIsNotNone(self.connect("10.0.0.2"))
 
-    def test_who_holds_most_makes_room(self) -> None:
+    def test_the_address_with_most_connections_loses_its_oldest(self) -> None:
         crowd = [self.connect(f"10.0.0.{1 + number % 4}") for number in range(MAX_CONNECTIONS)]
         prober = self.connect("10.0.0.9")
         self.assertIsNotNone(prober)
@@ -214,7 +214,7 @@ class PresenceTests(SynchronousTestCase):
         self.assertIsNone(self.connect("10.0.1.1"))
         self.assertEqual(self.refused("full"), 1)
 
-    def test_who_leaves_makes_room(self) -> None:
+    def test_a_closed_connection_makes_room(self) -> None:
         transports = [self.connect("10.0.0.1") for _ in range(MAX_CONNECTIONS_PER_ADDRESS)]
         transports[0].abortConnection()
         self.assertIsNotNone(self.connect("10.0.0.1"))

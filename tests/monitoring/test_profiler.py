@@ -1,4 +1,4 @@
-"""The profiler port: the Go server's answers, profiles of the running process, and their bounds."""
+"""The profiler port: the Go server's responses, profiles of the running process, and their bounds."""
 
 import json
 import tempfile
@@ -26,7 +26,7 @@ from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
 from tests.monitoring.test_pages import Connection, refusals
 
 HANGS_S = 60
-"""Time after which a thread that is waited for counts as hanging; no test needs it."""
+"""Longest wait for a thread, so that a failing test ends."""
 
 
 class MemorySampler:
@@ -63,12 +63,12 @@ class ProfilerCase(SynchronousTestCase):
         return self.samplers[-1]
 
     def get(self, path: str) -> tuple[int, str]:
-        """The status and the body of an answer that comes at once."""
+        """Status and body of an immediate response."""
         status_line, _, body = Connection(self.site).ask(f"GET {path} HTTP/1.1\r\n\r\n")
         return int(status_line.split()[1]), body.decode()
 
     def begin(self, path: str) -> Connection:
-        """Ask for an answer that takes its time."""
+        """Send a request whose response comes later."""
         connection = Connection(self.site)
         connection.protocol.dataReceived(f"GET {path} HTTP/1.1\r\n\r\n".encode())
         return connection
@@ -132,7 +132,7 @@ class LiveProfilerTests(ProfilerCase):
         self.assertTrue(self.file.exists())
         self.assertEqual(len(self.reactor.getDelayedCalls()), 1)  # the time-out of the idle connection
 
-    def test_the_stop_waits_for_a_moment_only(self) -> None:
+    def test_the_stop_waits_for_the_file_in_bounds(self) -> None:
         self.get("/live_profiler?mode=on")
         self.samplers[0].ended = True  # it never answers
         stopped = self.profiler.stop()
@@ -190,7 +190,7 @@ class ProfileTests(ProfilerCase):
         self.assertEqual(len(self.samplers), 2)
 
     def ending(self) -> tuple[Connection, Callable[[], None]]:
-        """A profile whose time is over while its sampler has not answered yet; the call lets it answer."""
+        """A profile whose time is over, with a sampler that has not answered yet; the call lets it answer."""
         connection = self.begin("/debug/pprof/profile?seconds=5")
         sampler = self.samplers[-1]
         answer, sampler._done = sampler._done, lambda _: None
@@ -211,7 +211,7 @@ class ProfileTests(ProfilerCase):
         answer()
         self.assertIn(b" 503 ", connection.transport.value())
 
-    def test_a_sampler_that_cannot_start_is_in_nobody_s_way(self) -> None:
+    def test_a_sampler_that_cannot_start_does_not_block_later_profiles(self) -> None:
         def fail(_done: object) -> None:
             raise RuntimeError("can't start new thread")
 
@@ -263,7 +263,7 @@ class InspectionTests(ProfilerCase):
         self.assertIn("waiting thread", body)
         self.assertIn("  fleetgw.adapters.monitoring.inspection:thread_stacks\n\n", body, "the innermost frame is the last")
 
-    def test_a_figure_that_cannot_be_had_is_an_error_for_the_client_alone(self) -> None:
+    def test_a_failing_inspection_is_an_error_for_its_client_only(self) -> None:
         def broken() -> str:
             raise OSError("no such figure")
 
@@ -306,7 +306,7 @@ class StacksTests(SynchronousTestCase):
 
 class CpuSamplerTests(SynchronousTestCase):
     def test_a_thread_that_computes_is_seen_where_it_does(self) -> None:
-        """By a fake CPU clock, in which this thread and the sampler's compute: at each reading they have used 1 ms more."""
+        """On a fake CPU clock, which advances by a millisecond per reading for this thread and the sampler's."""
         got: list[str] = []
         finished = Event()
         seen = Event()

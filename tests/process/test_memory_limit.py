@@ -1,4 +1,4 @@
-"""How much memory there is: the machine's, and the limits of control groups of both versions."""
+"""The memory limit: of the machine, and of control groups of both versions."""
 
 import tempfile
 from pathlib import Path
@@ -11,7 +11,7 @@ GIB = 1 << 30
 
 class MachineMemoryTests(TestCase):
     def limit(self, **files: str) -> int | None:
-        """With these files; ``__`` stands for a slash."""
+        """Limit with these files; ``__`` stands for a slash."""
         with tempfile.TemporaryDirectory() as folder:
             for name, text in files.items():
                 file = Path(folder, name.replace("__", "/"))
@@ -31,7 +31,7 @@ class MachineMemoryTests(TestCase):
         )
         self.assertEqual(limit, GIB)
 
-    def test_the_least_of_the_groups_that_it_is_in(self) -> None:
+    def test_the_minimum_of_all_groups(self) -> None:
         limit = self.limit(
             proc__self__cgroup="0::/a.slice/b.service\n",
             **{
@@ -51,5 +51,5 @@ class MachineMemoryTests(TestCase):
         )
         self.assertEqual(limit, 2 * GIB)
 
-    def test_nothing_says_it(self) -> None:
+    def test_without_any_limit(self) -> None:
         self.assertIsNone(self.limit())

@@ -1,4 +1,4 @@
-"""Twisted's reactor on monotonic time, and without waiting for threads that hang."""
+"""Twisted's reactor on monotonic time, and its stop without waiting for threads that hang."""
 
 import asyncio
 import os
@@ -38,7 +38,7 @@ class MonotonicTimeTests(TestCase):
         self.reactor.waker.connectionLost(None)
 
     def at(self, seconds: float) -> list[str]:
-        """What is called when so much time has passed since the beginning, the wall clock having gone anywhere."""
+        """Calls of timers up to this monotonic time, whatever the wall clock does."""
         self.monotonic_s = 100.0 + seconds
         for step_s in (DAY_S, -DAY_S):
             self.wall_s += step_s
@@ -110,7 +110,7 @@ class _Reader:
 
 
 class DirectCallTests(SynchronousTestCase):
-    def test_readers_are_called_without_a_log_context_and_one_that_breaks_harms_no_other(self) -> None:
+    def test_readers_are_called_without_a_log_context_and_an_error_affects_one_only(self) -> None:
         reactor: Any = EPollReactor()  # its insides are looked at
         self.addCleanup(reactor.waker.connectionLost, None)
         readers = [_Reader(broken=True), _Reader(broken=False), _Reader(broken=True)]

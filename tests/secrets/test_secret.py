@@ -1,4 +1,4 @@
-"""Secrets that are in files, on their way from the configuration to a sink, and again after they were replaced."""
+"""Secrets in files: from the configuration to a sink, and read again after the file was replaced."""
 
 from fleetgw.adapters.secrets.secret import SecretFile, UnusableSecretFile, secret_files, with_secrets_read_again
 from fleetgw.app.config import effective_config
@@ -11,7 +11,7 @@ class SecretFileTests(ConfigCase):
         (self.folder / name).write_text(content)
 
     def settings(self) -> dict[str, object]:
-        """As two sinks get them: a section with fixed keys, and free-form ones."""
+        """Settings of two sinks: a section with fixed keys, and a free-form one."""
         self.write("redis", "first\n")
         self.write("token", "t1")
         config = self.load(
@@ -28,7 +28,7 @@ class SecretFileTests(ConfigCase):
         self.assertNotIn("first", str(effective_config(config)))
         return {name: settings_of(name, config) for name in ("redis", "kafka", "mine")}
 
-    def test_a_sink_gets_the_text_and_where_it_is_from(self) -> None:
+    def test_a_sink_gets_the_text_and_its_file(self) -> None:
         settings = self.settings()
         found = {str(secret): secret.path.name for secret in secret_files(settings)}
         self.assertEqual(found, {"first": "redis", "t1": "token"})

@@ -1,4 +1,4 @@
-"""Numbers and times as text, against what Python knows of them."""
+"""Text of numbers and times, compared with Python's own."""
 
 import math
 import struct
@@ -21,12 +21,12 @@ class Float32Tests(SynchronousTestCase):
         self.assertLessEqual(len(repr(shortened)), len(repr(number)))
 
     @given(st.integers(-999_999, 999_999), st.integers(-20, 20))
-    def test_six_digits_come_out_as_they_went_in(self, digits: int, exponent: int) -> None:
+    def test_six_digits_stay_the_same(self, digits: int, exponent: int) -> None:
         number = float(f"{digits}e{exponent}")
         (as_float32,) = struct.unpack("<f", struct.pack("<f", number))
         self.assertEqual(json_float32(as_float32), number)
 
-    def test_what_json_has_no_number_for(self) -> None:
+    def test_numbers_that_json_does_not_have(self) -> None:
         for shorten in (json_number, json_float32):
             self.assertEqual([shorten(n) for n in (math.nan, math.inf, -math.inf)], ["NaN", "Infinity", "-Infinity"])
 

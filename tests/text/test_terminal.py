@@ -1,4 +1,4 @@
-"""Text of others on a terminal: no form of output lets it act."""
+"""Foreign text on a terminal: no form of output passes control characters."""
 
 import json
 from unittest import TestCase
@@ -12,7 +12,7 @@ HOSTILE = "a\x1b[2J\x9b31m\x85\u2028\u2029\u202e\x7f\x00\u200b\r\n\tz\U000e0041\
 
 
 def acts(text: str) -> bool:
-    """Whether a terminal might act on it, beyond beginning a new line."""
+    """Whether a terminal might execute it, apart from line feeds."""
     return not text.replace("\n", "").isprintable()
 
 
@@ -33,12 +33,12 @@ class TerminalTextTests(TestCase):
             self.assertEqual(json.loads(json_text(value, indent)), value)
 
     @given(st.text(st.characters(), max_size=20))
-    def test_nothing_gets_through(self, text: str) -> None:
+    def test_no_control_character_gets_through(self, text: str) -> None:
         self.assertTrue(printable(text).isprintable())
         self.assertTrue(escaped(text).isprintable())
         self.assertFalse(acts(json_text([text])))
         self.assertEqual(json.loads(json_text(text)), text)
 
-    def test_the_hostile_one(self) -> None:
+    def test_a_terminal_attack(self) -> None:
         for shown in (printable(HOSTILE), escaped(HOSTILE), json_text(HOSTILE)):
             self.assertFalse(acts(shown))

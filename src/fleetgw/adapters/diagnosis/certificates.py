@@ -93,7 +93,7 @@ def _chain_findings(chain: Sequence[x509.Certificate], name: str) -> Iterator[Fi
         except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             yield will_not_work(
                 f"{name}: {_name(upper)} did not issue {_name(lower)}, which stands before it",
-                "order the file: our certificate first, then who issued it, then who issued that",
+                "order the file: our certificate first, then its issuer, then the issuer of that",
             )
             return
     last = chain[-1]

@@ -1,1 +1,1 @@
-"""Where records go; each sink provides ``IDispatcher``."""
+"""Destinations of records; each sink provides ``IDispatcher``."""
