@@ -35,7 +35,7 @@ class VehicleMetrics(_message.Message):
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___Metric]: ...
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When the vehicle made the record."""
+        """Time at which the vehicle created the record."""
 
     def __init__(
         self,
