@@ -63,7 +63,7 @@ def payload_from(vin: str) -> bytes:
     return Payload(vin=vin, data=[name, location]).SerializeToString()
 
 
-def status_of(url: str, context: ssl.SSLContext | None = None) -> tuple[int, bytes]:
+def answer_of(url: str, context: ssl.SSLContext | None = None) -> tuple[int, bytes]:
     try:
         with urllib.request.urlopen(url, timeout=DEADLINE_S, context=context) as answer:
             return answer.status, answer.read()
@@ -241,10 +241,10 @@ class DropInCase(TestCase):
         self.assertIn(payload.status, (CONNECTED, DISCONNECTED))
 
     def on_the_vehicles_port(self, path: str) -> tuple[int, bytes]:
-        return status_of(f"https://localhost:{self.port}{path}", self.tls)
+        return answer_of(f"https://localhost:{self.port}{path}", self.tls)
 
     def on_the_profiler_port(self, path: str) -> tuple[int, bytes]:
-        return status_of(f"http://127.0.0.1:{self.profiler_port}{path}")
+        return answer_of(f"http://127.0.0.1:{self.profiler_port}{path}")
 
 
 class DropInTests(DropInCase):
@@ -314,11 +314,11 @@ class DropInTests(DropInCase):
         self.assertEqual(self.on_the_vehicles_port("/status"), (200, b"mtls ok"))
 
     def test_status(self) -> None:
-        self.assertEqual(status_of(f"http://127.0.0.1:{self.status_port}/status"), (200, b"ok"))
+        self.assertEqual(answer_of(f"http://127.0.0.1:{self.status_port}/status"), (200, b"ok"))
 
     def test_metrics_for_prometheus(self) -> None:
         self.sent()
-        status, body = status_of(f"http://127.0.0.1:{self.metrics_port}/metrics")
+        status, body = answer_of(f"http://127.0.0.1:{self.metrics_port}/metrics")
         self.assertEqual(status, 200)
         shown = set(re.findall(r"^\w+", body.decode(), re.MULTILINE))
         self.assertEqual({case["name"] for case in VECTORS["cases"]} - shown, SHOWN_ONCE_COUNTED)
