@@ -141,6 +141,14 @@ class ContractCase(TestCase):
         received = await self.harness.received(len(records))
         self.assertEqual(by_vehicle(received), by_vehicle([Received(record.vin, record.payload) for record in records]))
 
+    def _readiness_events(self) -> list[tuple[str, object]]:
+        """The events of readiness that the sink has logged: the name, and the reason or None."""
+        return [
+            (event, fields.get("error"))
+            for _, event, fields in self.log.entries
+            if event in ("sink_ready", "sink_not_ready") and fields["dispatcher"] == "under_test"
+        ]
+
     def _refused_payload(self) -> bytes:
         payload = self.harness.refused_payload
         if payload is None:

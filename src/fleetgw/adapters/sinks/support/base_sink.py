@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from fleetgw.adapters.sinks.support.destination import Destination
 from fleetgw.adapters.sinks.support.dispatch import Answer, Dispatch
-from fleetgw.domain.errors import ConfigurationError, NotConnected, Retryable
+from fleetgw.domain.errors import ConfigurationError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, IDispatcher
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from fleetgw.adapters.sinks.support.numbers import PublishNumbers
     from fleetgw.domain.ports import Outcome, Readiness
     from fleetgw.domain.records import Record
+
+_SHOWN_TYPE_CHARACTERS = 64
 
 
 @implementer(IDispatcher)
@@ -170,7 +172,7 @@ class BaseSink(ABC):
     def _dispatch_routed(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
         """Deliver the records whose types are routed here, and reject the others."""
         rejected = {
-            index: self._context.not_routed(record.record_type)
+            index: self._not_routed(record)
             for index, record in enumerate(batch)
             if record.record_type not in self._record_types
         }
@@ -185,6 +187,10 @@ class BaseSink(ABC):
 
         self.dispatch(routed).addCallback(merge)
         return answer
+
+    def _not_routed(self, record: Record) -> Rejected:
+        """The outcome of a record whose type is not routed to the sink."""
+        return Rejected(f"{record.record_type[:_SHOWN_TYPE_CHARACTERS]!r} is not routed to {self.name}")
 
     def _time_out(self, dispatch: Dispatch) -> None:
         self._under_way[dispatch] = None

@@ -6,10 +6,7 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorThreads, IReactorTime
 from zope.interface import Interface
 
-from fleetgw.domain.errors import Rejected
 from fleetgw.domain.ports import ILog, IMetrics
-
-_SHOWN_TYPE_CHARACTERS = 64
 
 
 class ISinkReactor(IReactorTime, IReactorThreads, Interface):
@@ -40,7 +37,3 @@ class SinkContext:
     def destination(self, record_type: str) -> str:
         """Topic, stream or channel name of a record type."""
         return f"{self.namespace}_{record_type}"
-
-    def not_routed(self, record_type: str) -> Rejected:
-        """The outcome of a record whose type is not among ``record_types``: every sink gives the same."""
-        return Rejected(f"{record_type[:_SHOWN_TYPE_CHARACTERS]!r} is not routed to {self.name}")

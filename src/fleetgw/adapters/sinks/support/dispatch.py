@@ -61,10 +61,6 @@ class Dispatch:
         """Whether a record has its outcome."""
         return self._outcomes[index] is not None
 
-    def answer_now(self) -> None:
-        """Fire the answer, once every record has an outcome. The caller may dispatch again before this returns."""
-        self.answer.callback(self.outcomes())
-
     def outcomes(self) -> Sequence[Outcome]:
         """The outcomes that are known by now, in the order of the batch."""
         if self.unsettled:
