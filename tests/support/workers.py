@@ -6,7 +6,7 @@ from collections.abc import Callable
 class InlineWorker:
     """Runs a job in the calling thread, at once."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str = "") -> None:
         self.name = name
         self.has_quit = False
 

@@ -14,6 +14,7 @@ from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import IDispatcher
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.dispatcher_harness import InMemoryHarness, Received
+from tests.support.workers import InlineWorker
 
 MAX_MESSAGE_BYTES = 1_000_000
 
@@ -154,22 +155,6 @@ class ScriptedKafkaPythonProducer:
         if not timeout:
             self.flush(timeout)
         self.closed = True
-
-
-class InlineWorker:
-    """Runs each job at once."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.ended = False
-
-    def do(self, job: Callable[[], None]) -> None:
-        if self.ended:
-            raise AssertionError("a job after quit")
-        job()
-
-    def quit(self) -> None:
-        self.ended = True
 
 
 class ScriptedHarness(InMemoryHarness):

@@ -24,7 +24,8 @@ from fleetgw.domain.errors import ConfigurationError, FleetgwError, NotConnected
 from fleetgw.domain.ports import RECEIPT, IReloadable, NotReady, Outcome, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 from tests.support.lane_case import Origin
-from tests.support.redis.memory import DirectWorker, MemoryClusterView, MemoryRedis
+from tests.support.redis.memory import MemoryClusterView, MemoryRedis
+from tests.support.workers import InlineWorker
 
 USUAL = {"addrs": ["memory:6379"], "publish_vin_topics": True}
 VIN = "5YJ3E1EA7KF000001"
@@ -119,7 +120,7 @@ class SinkCase(SynchronousTestCase):
     def sink(self, **settings: object) -> RedisSink:
         context = SinkContext("redis", {**USUAL, **settings}, "ns", ("V",), self.reactor, self.metrics, self.log)
         server = self.server
-        sink = RedisSink(context, server.make_pipe, lambda _settings: MemoryClusterView(server), DirectWorker)
+        sink = RedisSink(context, server.make_pipe, lambda _settings: MemoryClusterView(server), InlineWorker)
         self.successResultOf(sink.start())
         self.reactor.advance(0)
         return sink
@@ -282,7 +283,7 @@ class SinkTests(SinkCase):
     def test_stop_does_not_wait_for_the_view_of_the_cluster(self) -> None:
         """It may hang in a name server."""
 
-        class Hanging(DirectWorker):
+        class Hanging(InlineWorker):
             def do(self, _job: object) -> None:
                 """Never."""
 

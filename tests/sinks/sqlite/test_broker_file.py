@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from unittest import TestCase
 
@@ -17,6 +16,7 @@ from fleetgw.domain.ports import RECEIPT, Outcome, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor
 from tests.support.needed import needed
 from tests.support.sqlite_crash import kill_over_and_over, numbered_record, recorded
+from tests.support.workers import InlineWorker
 
 KILLS = 30
 
@@ -105,19 +105,6 @@ class FullDiskTests(TestCase):
         sink.stop()
         reactor.advance(0)
         self.assertEqual(recorded(folder / "r.sqlite3").keys(), set(range(confirmed + 500)))
-
-
-class InlineWorker:
-    """A ``Worker`` that runs jobs at once."""
-
-    def __init__(self, _name: str) -> None:
-        pass
-
-    def do(self, job: Callable[[], None]) -> None:
-        job()
-
-    def quit(self) -> None:
-        pass
 
 
 def dispatched(sink: SqliteSink, reactor: ThreadlessReactor, start: int) -> list[Outcome]:

@@ -9,7 +9,9 @@ from fleetgw.adapters.sinks.redis.type import REDIS
 from fleetgw.testing.contract_case import VINS
 from fleetgw.testing.dispatcher_harness import DispatcherHarness, InMemoryHarness, Received
 from fleetgw.testing.real_reactor import RealReactorHarness
-from tests.support.redis.memory import MEMORY_ADDRESS, DirectWorker, MemoryClusterView, MemoryRedis, ReactorClocks
+from tests.support.controlled import ControlledHarness
+from tests.support.redis.memory import MEMORY_ADDRESS, MemoryClusterView, MemoryRedis, ReactorClocks
+from tests.support.workers import InlineWorker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +52,7 @@ class RedisHarness(DispatcherHarness):
         return [f"{self.namespace}_{kind}_{{{vin}}}" for kind in self.record_types for vin in VINS]
 
 
-class MemoryRedisHarness(RedisHarness, InMemoryHarness):
+class MemoryRedisHarness(ControlledHarness, RedisHarness, InMemoryHarness):
     """In memory.
 
     :ivar cluster: whether the server acts as a cluster.
@@ -59,7 +61,7 @@ class MemoryRedisHarness(RedisHarness, InMemoryHarness):
     def __init__(self, *, sets: bool, cluster: bool = False) -> None:
         super().__init__(sets=sets)
         self.cluster = cluster
-        self.server = MemoryRedis()
+        self.server = self.controlled = MemoryRedis()
         if sets:
             for channel in self.channels():
                 self.server.sets[f"{PREFIX}_{channel}".encode()] = {channel.encode(): LEASE_S}
@@ -77,27 +79,11 @@ class MemoryRedisHarness(RedisHarness, InMemoryHarness):
         """Make the sink with connections in memory."""
         server = self.server
         clocks = ReactorClocks(context.reactor)
-        return RedisSink(context, server.make_pipe, lambda _settings: MemoryClusterView(server), DirectWorker, clocks)
+        return RedisSink(context, server.make_pipe, lambda _settings: MemoryClusterView(server), InlineWorker, clocks)
 
     async def received(self, at_least: int) -> Sequence[Received]:  # noqa: ARG002  all of it is there
         """The published records."""
         return [vehicle_of(channel, payload) for channel, payload in self.server.published]
-
-    async def hold(self) -> None:
-        """Hold all replies."""
-        self.server.hold()
-
-    async def release(self) -> None:
-        """Send the held replies, and reply again."""
-        self.server.release()
-
-    async def go_away(self) -> None:
-        """Close every connection."""
-        self.server.go_away()
-
-    async def come_back(self) -> None:
-        """Accept connections again."""
-        self.server.come_back()
 
 
 class ServerHarness(RedisHarness, RealReactorHarness):

@@ -260,17 +260,3 @@ class MemoryClusterView:
 
     def close(self) -> None:
         """Do nothing: there are no connections."""
-
-
-class DirectWorker:
-    """A ``Worker`` without a thread: it runs jobs at once."""
-
-    def __init__(self, _name: str = "") -> None:
-        """Take the same argument as ``SerialWorker``."""
-
-    def do(self, job: Callable[[], None]) -> None:
-        """Run a job."""
-        job()
-
-    def quit(self) -> None:
-        """Do nothing: there is no thread."""
