@@ -1,11 +1,14 @@
 """The Kinesis sink against moto, behind a stub that throttles, takes requests in part, hangs and dies."""
 
 import atexit
+import gc
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from unittest.mock import patch
@@ -15,16 +18,17 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
+from fleetgw.adapters.sinks.kinesis.sink import KinesisSink
 from fleetgw.adapters.sinks.kinesis.type import KINESIS
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import Retryable
-from fleetgw.domain.ports import IDispatcher, NotReady, Ready, Receipt
+from fleetgw.domain.ports import NotReady, Ready, Receipt
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.real_reactor import until
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
 from tests.support.delivery import deliver_through_outage
 from tests.support.kinesis.harness import KinesisHarness, the_moto
-from tests.support.kinesis.moto import CREDENTIALS, consume, missing
+from tests.support.kinesis.moto import CREDENTIALS, REGION, consume, missing
 from tests.support.needed import needed
 from tests.support.record_vectors import dispatch_cases, record_of
 
@@ -61,24 +65,20 @@ class MotoContractTests(DispatcherContract, MotoTestCase):
 
 
 class Attempt:
-    """A sink over the stub, for one test."""
+    """A sink over the stub, for one test.
 
-    def __init__(self, **settings: object) -> None:
+    :param environ: the environment variables that the sink itself reads.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None, **settings: object) -> None:
         self.harness = KinesisHarness()
         self.log = ReadableLog()
         self.metrics = ReadableMetrics()
         self.settings = {**self.harness.settings(timeout_s=10, bounded=False), **settings}
-        self.sink: IDispatcher = self.harness.make_sink(
-            SinkContext(
-                "kinesis",
-                self.settings,
-                self.harness.namespace,
-                ("V", "alerts"),
-                self.harness.reactor,
-                self.metrics,
-                self.log,
-            )
+        context = SinkContext(
+            "kinesis", self.settings, self.harness.namespace, ("V", "alerts"), self.harness.reactor, self.metrics, self.log
         )
+        self.sink = KinesisSink(context, environ=environ or {})
 
     async def __aenter__(self) -> "Attempt":
         await self.harness.set_up()
@@ -190,6 +190,31 @@ class FaultTests(MotoTestCase):
             payloads = await deliver_through_outage(attempt.sink, attempt.harness.stub)
             self.assertEqual(len(payloads), 600)
             self.assertEqual({one.payload for one in await attempt.harness.received(600)}, payloads)
+
+
+class ReplacedCredentialsTests(MotoTestCase):
+    def test_connections_of_a_replaced_client_are_closed(self) -> Deferred[None]:
+        """Without the garbage collector: at once where no request is in flight; those of the new client by ``stop``."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+        return Deferred.fromCoroutine(self._connections_of_a_replaced_client())
+
+    async def _connections_of_a_replaced_client(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "credentials")
+            file.write_text("[default]\naws_access_key_id = first\naws_secret_access_key = secret\n")
+            environ = {"AWS_SHARED_CREDENTIALS_FILE": str(file), "AWS_DEFAULT_REGION": REGION}
+            self.set_environment({**NO_FILES, **environ})
+            async with Attempt(environ) as attempt:
+                self.assertEqual([type(one) for one in await attempt.sink.dispatch([make_record()])], [Receipt])
+                first = {*attempt.harness.stub.connections}
+                self.assertNotEqual(first, set())
+                file.write_text("[default]\naws_access_key_id = another\naws_secret_access_key = secret\n")
+                self.assertEqual(attempt.sink.reload(), [str(file)])
+                self.assertTrue(await until(lambda: first.isdisjoint(attempt.harness.stub.connections)))
+                self.assertEqual([type(one) for one in await attempt.sink.dispatch([make_record()])], [Receipt])
+                await attempt.sink.stop()
+                self.assertTrue(await until(lambda: not attempt.harness.stub.connections))
 
 
 class ConsumerTests(MotoTestCase):

@@ -19,6 +19,7 @@ class FaultStub(StubServer):
     :ivar throttled_requests: number of the next PutRecords that are refused as a whole.
     :ivar partial_requests: number of the next PutRecords of which every third record is refused, from the second on.
     :ivar records_per_request: number of records of each PutRecords so far.
+    :ivar connections: the open ones.
     """
 
     def __init__(self, upstream_port: int) -> None:
@@ -27,6 +28,7 @@ class FaultStub(StubServer):
         self.throttled_requests = 0
         self.partial_requests = 0
         self.records_per_request: list[int] = []
+        self.connections: set[socket.socket] = set()
         self._lock = Lock()
         self._one_at_a_time = Lock()  # moto gives records that come at the same time the same number, and keeps one of them
         self._server: _Server | None = None
@@ -86,18 +88,20 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, stub: FaultStub) -> None:
         self.stub = stub
-        self._connections: list[socket.socket] = []
         super().__init__(("127.0.0.1", stub.port), _Requests)
 
     def finish_request(self, request: Any, client_address: Any) -> None:  # Any: as in socketserver
-        self._connections.append(request)
-        super().finish_request(request, client_address)
+        self.stub.connections.add(request)
+        try:
+            super().finish_request(request, client_address)
+        finally:
+            self.stub.connections.discard(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore errors of connections that were cut."""
 
     def cut(self) -> None:
-        for connection in self._connections:
+        for connection in [*self.stub.connections]:
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:

@@ -140,7 +140,7 @@ class RequestSink(BaseSink):
             self._worker.quit()
 
     def reload(self) -> Sequence[str]:
-        """Where files with credentials have changed, have another publisher read them."""
+        """Replace the publisher, where files with credentials have changed."""
         changed = self._files.changed()
         if changed:
             self._unread = changed
@@ -180,11 +180,11 @@ class RequestSink(BaseSink):
         if self._worker is None:
             return
         current = self._publishers.current
-        anew = self._replaces or (self._refused and self._may_be_accepted())
+        replaces = self._replaces or (self._refused and self._may_be_accepted())
         self._replaces = self._refused = False
-        if anew:
+        if replaces:
             self._made_at_s = self._context.reactor.seconds()
-        self._worker.do(partial(self._probe_on_thread, current, replaces=anew or current is None))
+        self._worker.do(partial(self._probe_on_thread, current, replaces=replaces or current is None))
 
     def _probe_on_thread(self, current: Publisher | None, *, replaces: bool) -> None:
         made: Publisher | None = None
