@@ -295,7 +295,7 @@ class SinkTests(SinkCase):
         self.successResultOf(stopped)
 
     def test_stop_waits_until_the_view_of_the_cluster_is_closed(self) -> None:
-        class LateWorker(DirectWorker):
+        class LateWorker(InlineWorker):
             def do(self, job: Callable[[], None]) -> None:
                 jobs.append(job)
 
