@@ -16,6 +16,7 @@ ROWS = [
 ]
 WORDS = [word.strip() for row in ROWS for word in row[3].split(",") if word.strip()]
 RETIRED_NAMES = (
+    "AS_IN_GENERAL",
     "COMPANY_RECORDS",
     "Caution",
     "Lot",
@@ -23,6 +24,9 @@ RETIRED_NAMES = (
     "RefusedTogether",
     "ServiceDelivery",
     "SetAside",
+    "WaitingError",
+    "look_at_each",
+    "who_answers",
 )
 """Names that the code had before the glossary; case counts, as some are plain words."""
 
