@@ -1,26 +1,26 @@
-"""What is worth waiting for."""
+"""The estimate of the next batch's size."""
 
 from unittest import TestCase
 
-from fleetgw.domain.expectation import Expectation
+from fleetgw.domain.batch_estimate import BatchEstimate
 
 
-class ExpectationTests(TestCase):
-    def test_as_many_again_as_were_confirmed_join_what_waits(self) -> None:
-        expectation = Expectation()
-        self.assertEqual(expectation.records, 0)
-        expectation.confirmed(55, waiting=9)
-        self.assertEqual(expectation.records, 64)
+class BatchEstimateTests(TestCase):
+    def test_as_many_records_as_were_confirmed_are_expected_beside_the_waiting_ones(self) -> None:
+        estimate = BatchEstimate()
+        self.assertEqual(estimate.records, 0)
+        estimate.confirmed(55, waiting=9)
+        self.assertEqual(estimate.records, 64)
 
-    def test_those_who_come_meanwhile_were_expected_already(self) -> None:
-        expectation = Expectation()
-        expectation.confirmed(40, waiting=0)
-        expectation.confirmed(24, waiting=30)
-        self.assertEqual(expectation.records, 64)
+    def test_records_that_arrive_between_confirmations_are_not_expected_twice(self) -> None:
+        estimate = BatchEstimate()
+        estimate.confirmed(40, waiting=0)
+        estimate.confirmed(24, waiting=30)
+        self.assertEqual(estimate.records, 64)
 
-    def test_what_has_left_is_expected_no_more(self) -> None:
-        expectation = Expectation()
-        expectation.confirmed(40, waiting=0)
-        expectation.left()
-        expectation.confirmed(24, waiting=30)
-        self.assertEqual(expectation.records, 54)
+    def test_reset_starts_over(self) -> None:
+        estimate = BatchEstimate()
+        estimate.confirmed(40, waiting=0)
+        estimate.reset()
+        estimate.confirmed(24, waiting=30)
+        self.assertEqual(estimate.records, 54)

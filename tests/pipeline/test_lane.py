@@ -54,7 +54,7 @@ class GatheringTests(LaneCase):
         self.offer(*map(str, range(40)))
         self.clock.advance(0)
         self.assertEqual(len(self.sink.txids), 2, "50 are under way")
-        self.clock.advance(TIMING.gather_s)
+        self.clock.advance(TIMING.linger_s)
         self.assertEqual(len(self.sink.txids), 3, "nobody waits longer than that")
 
     def test_as_many_as_were_confirmed_are_company(self) -> None:
@@ -71,7 +71,7 @@ class GatheringTests(LaneCase):
         self.assertEqual([len(batch) for batch in self.sink.txids], [60, 61])
         self.sink.answer(1, RECEIPT)
         self.offer("1", origin=self.origin)
-        self.clock.advance(TIMING.gather_s)
+        self.clock.advance(TIMING.linger_s)
         self.assertEqual(len(self.sink.txids), 3, "nobody waits longer than that")
         self.offer(*map(str, range(EARLY_FLUSH_RECORDS)), origin=self.origin)
         self.clock.advance(0)
@@ -108,7 +108,7 @@ class GatheringTests(LaneCase):
         self.gather()
         self.sink.answer(0, Retryable("not now"))
         self.offer(*map(str, range(100)))
-        self.clock.advance(TIMING.gather_s)
+        self.clock.advance(TIMING.linger_s)
         self.assertEqual(len(self.sink.txids), 1)
 
     def test_batches_are_cut_and_the_window_is_kept(self) -> None:

@@ -52,7 +52,7 @@ class RecoveryTests(LaneCase):
     def test_a_long_pause_ends_within_a_second_of_the_sinks_being_ready(self) -> None:
         sink = AwaySink()
         self.sink = sink
-        self.lane = self.make(LIMITS, LaneTiming(gather_s=0.005, retry_initial_s=20.0, retry_max_s=30.0, drain_s=10.0))
+        self.lane = self.make(LIMITS, LaneTiming(linger_s=0.005, retry_initial_s=20.0, retry_max_s=30.0, drain_s=10.0))
         sink.is_there = False
         self.offer("1", origin=self.origin)
         self.pass_time(5)

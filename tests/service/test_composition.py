@@ -165,7 +165,7 @@ class BuiltInTests(CompositionCase):
         )
         self.assertEqual(list(parts.lanes), ["memory", "logger"])
         self.assertIsInstance(parts.lanes["logger"].sink, LoggerSink)
-        timings = [(lane.timing.gather_s, lane.timing.drain_s) for lane in parts.lanes.values()]
+        timings = [(lane.timing.linger_s, lane.timing.drain_s) for lane in parts.lanes.values()]
         self.assertEqual(timings, [(0.009, 3), (0.007, 10)])
         route = parts.gateway.routes.find(b"V")
         assert route is not None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fleetgw.domain.records import Record
 
 LIMITS = BacklogLimits(queue_records=100, queue_bytes=10_000, in_flight_records=8, batch_records=4)
-TIMING = LaneTiming(gather_s=0.005, retry_initial_s=1.0, retry_max_s=30.0, drain_s=10.0)
+TIMING = LaneTiming(linger_s=0.005, retry_initial_s=1.0, retry_max_s=30.0, drain_s=10.0)
 
 
 @implementer(IDispatcher)
@@ -104,7 +104,7 @@ class LaneCase(TestCase):
 
     def gather(self) -> None:
         """Let as much time pass as a batch is gathered for."""
-        self.clock.advance(TIMING.gather_s)
+        self.clock.advance(TIMING.linger_s)
 
     def number(self, name: str) -> float:
         """What a metric says of the lane."""

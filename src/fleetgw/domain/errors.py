@@ -1,4 +1,4 @@
-"""The error tree: whose fault it is decides the branch.
+"""The error tree, by the party at fault.
 
 ``PeerError``: the vehicle sent something wrong. ``DeliveryError``: a sink could not take a record.
 ``ConfigurationError``: the operator's configuration cannot work. Adapters translate their library's exceptions into
@@ -53,11 +53,11 @@ class OtherSender(PeerError):
 
 
 class Unauthorized(PeerError):
-    """The certificate gives no identity that may stream telemetry. ``str()`` says why."""
+    """The certificate gives no identity that may stream telemetry. ``str()`` is the reason."""
 
 
 class DeliveryError(FleetgwError):
-    """A record did not reach its destination. ``str()`` is the reason, for people."""
+    """A record did not reach its destination. ``str()`` is the reason, for the operator."""
 
 
 def forget_frames(error: BaseException) -> None:
@@ -66,35 +66,35 @@ def forget_frames(error: BaseException) -> None:
 
 
 class Retryable(DeliveryError):
-    """Try the same record again later: throttling, local queue full, missing topic, broker fail-over.
+    """The record is to be retried: throttling, a full local queue, a missing topic, a broker failover.
 
-    Later records of its vehicle and record type wait for it; others do not.
+    It blocks later records with its ordering key, and no others.
     """
 
 
 class NotConnected(Retryable):
-    """The destination as a whole cannot be reached, or the sink is not started or already stopped: all records wait."""
+    """The destination as a whole cannot be reached, or the sink is not running: all records wait."""
 
 
 class Rejected(DeliveryError):
-    """The destination refuses this record for good (too large, invalid); trying again cannot help."""
+    """The destination refuses this record for good (too large, invalid): a dead letter, as no retry can deliver it."""
 
 
 class Unheard(Rejected):
-    """The destination passes records on without keeping them, and nobody was there to get this one.
+    """The destination passes records on without storing them, and this one had no subscriber.
 
-    Not delivered, and nothing is wrong: it is neither retried nor a dead letter. A vehicle that waits for the
+    It is neither delivered nor retried, and it is no dead letter, as nothing is wrong. A vehicle that waits for the
     acknowledgement sends it again.
     """
 
 
 @frozen
 class Problem:
-    """One thing wrong in a configuration.
+    """One fault of a configuration.
 
-    :ivar path: where, as in ``records.V[1]``; empty for the file as a whole.
-    :ivar what: what is wrong.
-    :ivar fix: what would be right.
+    :ivar path: its place, such as ``records.V[1]``; empty for the file as a whole.
+    :ivar what: the fault.
+    :ivar fix: the remedy.
     """
 
     path: str
@@ -106,7 +106,7 @@ class Problem:
 
 
 class ConfigurationError(FleetgwError):
-    """The configuration cannot work. Carries every problem found, not only the first."""
+    """The configuration cannot work. Carries every problem found."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))

@@ -1,4 +1,4 @@
-"""Who a peer is, from what its certificate says: the issuer's name decides how the client type is found."""
+"""Peer identity from a certificate. The issuer's name selects the rule that gives the client type."""
 
 from collections.abc import Mapping
 from typing import assert_never
@@ -11,7 +11,7 @@ from fleetgw.domain.records import PeerIdentity
 
 @frozen
 class CertificateFacts:
-    """What the identity rules look at in a verified leaf certificate.
+    """The parts of a verified leaf certificate that the identity rules read.
 
     :ivar issuer_common_name: of the issuer's name; the last one if several, empty if none.
     :ivar subject_common_name: likewise of the subject.
@@ -27,10 +27,10 @@ class CertificateFacts:
 
 @frozen
 class FixedClientType:
-    """Certificates of the issuer are all of one client type.
+    """All certificates of the issuer have one client type.
 
     :ivar client_type: e.g. ``vehicle_device``.
-    :ivar by_first_unit: another client type for those whose first organizational unit is a key here.
+    :ivar by_first_unit: other client types, by the first organizational unit of the certificate.
     """
 
     client_type: str
@@ -39,16 +39,16 @@ class FixedClientType:
 
 @frozen
 class ByExtendedKeyUsage:
-    """The first usage in ``CLIENT_TYPES_BY_USAGE`` tells the client type, ``CLIENT_TYPES_BY_UNIT`` refines it."""
+    """The first usage in ``CLIENT_TYPES_BY_USAGE`` gives the client type, unless ``CLIENT_TYPES_BY_UNIT`` overrides it."""
 
 
 IssuerRule = FixedClientType | ByExtendedKeyUsage
 
 MAX_DEVICE_ID_CHARACTERS = 128
-"""A VIN has 17 characters, other device ids a few dozen."""
+"""Longest device id: a VIN has 17 characters, other device ids a few dozen."""
 
 MAX_SHOWN_CHARACTERS = 64
-"""Of a name from a certificate, within an error."""
+"""Longest name from a certificate within an error text; a longer one is cut."""
 
 _ARC = "1.3.6.1.4.1.49279.2"
 _LAST_ARCS = {
@@ -70,7 +70,7 @@ CLIENT_TYPES_BY_USAGE: Mapping[str, str] = {
 """Extended key usage OIDs that name a client type."""
 
 EXCLUDED_USAGE = f"{_ARC}.5.1.1"
-"""Certificates for Wi-Fi authentication (EAP) only: no identity here."""
+"""The usage of certificates for Wi-Fi authentication (EAP) only: they give no identity."""
 
 CLIENT_TYPES_BY_UNIT: Mapping[str, str] = {
     "Solar Inverter": "solar_inverter_device",
@@ -81,7 +81,7 @@ CLIENT_TYPES_BY_UNIT: Mapping[str, str] = {
 
 @frozen
 class IssuerTable:
-    """Which issuers' certificates give an identity.
+    """The issuers whose certificates give an identity.
 
     :ivar rules: by the issuer's common name, compared exactly.
     """
@@ -89,7 +89,7 @@ class IssuerTable:
     rules: Mapping[str, IssuerRule]
 
     def extended(self, rules: Mapping[str, IssuerRule]) -> "IssuerTable":
-        """This table with more rules; a rule for a name that is already there replaces it."""
+        """Add rules: returns a new table. A rule for a name that has one replaces it."""
         return evolve(self, rules={**self.rules, **rules})
 
 
@@ -115,11 +115,11 @@ DEFAULT_ISSUERS = IssuerTable(
         "Tesla GF Berlin Product Access Issuing CA": ByExtendedKeyUsage(),
     }
 )
-"""The issuers of vehicles as they come from the factory."""
+"""The issuers of the certificates that vehicles leave the factory with."""
 
 
 def identify(facts: CertificateFacts, issuers: IssuerTable) -> PeerIdentity:
-    """Tell who a peer is.
+    """Give the identity of a peer.
 
     :raises Unauthorized: unknown issuer, no usage that names a client type, the excluded usage, or a common name that is
         missing, too long or not printable.
@@ -143,10 +143,10 @@ def identify(facts: CertificateFacts, issuers: IssuerTable) -> PeerIdentity:
 
 
 def _check_device_id(facts: CertificateFacts) -> None:
-    """The common name ends up in topics, keys, file names, log lines and terminals: it must be short and printable.
+    """Check the common name: it goes into topics, keys, file names, logs and terminals, so it must be short and printable.
 
-    Not printable: control characters with NUL among them, format characters such as those that reverse the direction of
-    writing, surrogates, line separators, blanks other than the space.
+    Not printable are control characters (NUL among them), format characters (such as those that reverse the direction of
+    writing), surrogates, line separators, and blanks other than the space.
     """
     name = facts.subject_common_name
     if not name:
@@ -164,7 +164,7 @@ def _check_device_id(facts: CertificateFacts) -> None:
 
 
 def _shown(name: str) -> str:
-    """A name from a certificate, quoted, escaped and cut."""
+    """Quote, escape and cut a name from a certificate."""
     return repr(name) if len(name) <= MAX_SHOWN_CHARACTERS else f"{name[:MAX_SHOWN_CHARACTERS]!r}..."
 
 

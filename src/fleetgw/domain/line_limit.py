@@ -1,21 +1,25 @@
-"""Bounds the log lines of one kind, and about one vehicle. Pure: takes the time as an argument."""
+"""The rate limit of log lines: by kind of line, and by vehicle. Pure: takes the time as an argument."""
 
 from attrs import define, field
 
 LINES = 5
 INTERVAL_S = 10.0
-"""Of one kind about one vehicle, at most so many lines in so many seconds."""
+"""Largest number of lines of one kind about one vehicle, in an interval of so many seconds."""
 
 MAX_TRACKED = 10_000
-"""Pairs of kind and vehicle that are counted apart; all further ones of a kind share one count."""
+"""Largest number of pairs of kind and vehicle that are counted apart; all further ones of a kind share one count."""
 
 TEXT_CHARACTERS = 128
-"""Characters of a field that a vehicle has chosen."""
+"""Largest number of characters of a field that a vehicle has chosen."""
 
 
 @define
 class _Window:
-    """The lines written since it began, and the lines left out since the last one that was written."""
+    """One interval of a pair of kind and vehicle.
+
+    :ivar lines: number of lines written in it.
+    :ivar unwritten: number of lines left out since the last one that was written.
+    """
 
     since_s: float
     lines: int = 0
@@ -24,11 +28,9 @@ class _Window:
 
 @define
 class LineLimit:
-    """Decides for each line whether it is written: the one limit of all log lines that others can cause.
+    """Decides for each line whether it is written: the one limit of all log lines that vehicles or strangers cause.
 
-    A kind may have a number of its own (1: "once in ten seconds"), and lines about no vehicle have ``vin`` empty.
-
-    :ivar max_tracked: the bound on the table.
+    :ivar max_tracked: see ``MAX_TRACKED``.
     """
 
     max_tracked: int = MAX_TRACKED
@@ -36,9 +38,12 @@ class LineLimit:
     _pruned_at_s: float = float("-inf")
 
     def admit(self, kind: str, vin: str, now_s: float, lines: int = LINES) -> int | None:
-        """None when a line is not to be written, else how many were left out before it.
+        """Decide on one line.
 
-        :param lines: in one interval, of this kind.
+        :param kind: such as the name of the log event.
+        :param vin: empty for a line about no vehicle.
+        :param lines: largest number of lines of this kind in one interval; 1 is "once in ten seconds".
+        :return: None when the line must not be written, else the number of lines that were left out before it.
         """
         window = self._windows.get((kind, vin)) or self._new_window(kind, vin, now_s)
         if now_s - window.since_s >= INTERVAL_S:
@@ -51,7 +56,7 @@ class LineLimit:
         return unwritten
 
     def fields(self, kind: str, vin: str, now_s: float, lines: int = LINES) -> dict[str, int] | None:
-        """As ``admit``: None, else the field ``more_unwritten`` of the line, left out when it would be 0."""
+        """Decide as ``admit`` does; returns None, or the line's field ``more_unwritten``, left out when it would be 0."""
         unwritten = self.admit(kind, vin, now_s, lines)
         return None if unwritten is None else {"more_unwritten": unwritten} if unwritten else {}
 
@@ -65,5 +70,5 @@ class LineLimit:
 
 
 def cut(text: str, characters: int = TEXT_CHARACTERS) -> str:
-    """The beginning of a text that a vehicle has chosen; says how long the whole was when it was longer."""
+    """Cut a text that a vehicle has chosen; a text that was cut ends with the number of characters of the whole."""
     return text if len(text) <= characters else f"{text[:characters]}... ({len(text)} characters)"

@@ -1,4 +1,4 @@
-"""The memory that all queues together may take. Pure: shares take from it and give back to it."""
+"""The memory budget: a ceiling for the memory of all queues together. Pure."""
 
 import sys
 from math import ceil
@@ -7,20 +7,22 @@ from math import ceil
 class MemoryBudget:
     """One ceiling for the queues of all sinks.
 
-    Half of it is divided into guaranteed shares, one for each sink; any share takes from the other half while there is
-    some. So a sink that hangs cannot take the memory that another one needs to go on.
+    Half of it is divided into guaranteed shares, one for each sink. The other half is claimed by any share, as long as it
+    lasts. So a sink that hangs cannot use up the memory of another one.
 
-    :ivar ceiling_bytes: the bound on the memory of all shares together.
+    :ivar ceiling_bytes: largest memory of all shares together.
+    :ivar guaranteed_bytes: memory that each share has for itself.
+    :ivar unclaimed_bytes: memory that any share may still claim.
     """
 
     def __init__(self, ceiling_bytes: int, sinks: int) -> None:
-        """:param sinks: how many shares there will be."""
+        """:param sinks: number of shares."""
         self.ceiling_bytes = ceiling_bytes
         self.guaranteed_bytes = ceiling_bytes // (2 * sinks)
         self.unclaimed_bytes = ceiling_bytes - sinks * self.guaranteed_bytes
 
     def share(self, weight: float = 1.0) -> "Share":
-        """A sink's share.
+        """Make a sink's share.
 
         :param weight: bytes of memory that the sink's queue takes for each byte of cost (``IHoldsCopies``).
         """
@@ -28,11 +30,11 @@ class MemoryBudget:
 
 
 class Share:
-    """The part of the budget that one sink's queue has taken.
+    """One sink's share of the budget. Costs are ``Record.cost_bytes``; memory is cost times the share's weight.
 
-    :ivar budget: it is part of.
-    :ivar held_bytes: the cost of the records held.
-    :ivar own_bytes: the cost of the records that the guaranteed part has room for.
+    :ivar budget: the budget that the share is of.
+    :ivar held_bytes: cost of the records held.
+    :ivar own_bytes: largest cost of records within the guaranteed part.
     """
 
     def __init__(self, budget: MemoryBudget, weight: float) -> None:
@@ -44,24 +46,24 @@ class Share:
 
     @property
     def memory_bytes(self) -> int:
-        """The memory that the records held take, the copies that the sink and its client make included."""
+        """Memory of the records held, with the copies that the sink and its client make."""
         return -(-self.held_bytes * self._percent // 100)
 
     @property
     def room_bytes(self) -> int:
-        """The cost of the records that may still be taken."""
+        """Largest cost of further records."""
         budget = self.budget
         most_bytes = budget.guaranteed_bytes + self._claimed_bytes + budget.unclaimed_bytes
         return most_bytes * 100 // self._percent - self.held_bytes
 
     def take(self, cost_bytes: int) -> None:
-        """Count records that fit into ``room_bytes``."""
+        """Count records as held; ``cost_bytes`` is at most ``room_bytes``."""
         self.held_bytes = held_bytes = self.held_bytes + cost_bytes
         if held_bytes > self.own_bytes:
             self._claim()
 
     def give_back(self, cost_bytes: int) -> None:
-        """Count records as gone that were taken."""
+        """Count records as held no more."""
         self.held_bytes -= cost_bytes
         if self._claimed_bytes:
             self._claim()
@@ -74,5 +76,5 @@ class Share:
 
 
 def unbounded_share() -> Share:
-    """A share of a budget that no queue exhausts."""
+    """Make a share of a budget that no queue exhausts."""
     return MemoryBudget(sys.maxsize, 1).share()

@@ -87,7 +87,7 @@ LANE_REFUSED_FOR_MEMORY_TOTAL = _counter(
     "Records of lane_refused_total that the queue had room for, but not delivery.memory_mib.",
     "dispatcher",
 )
-LANE_RETRIED_TOTAL = _counter("lane_retried_total", "Batches with records to be tried again.", "dispatcher")
+LANE_RETRIED_TOTAL = _counter("lane_retried_total", "Batches with records to retry.", "dispatcher")
 LANE_HELD_RECORDS = _gauge("lane_held_records", "Records waiting, in flight and in the retry queue.", "dispatcher")
 LANE_MEMORY_BYTES = _gauge(
     "lane_memory_bytes", "Memory that a sink's records take, with the copies that its client makes.", "dispatcher"

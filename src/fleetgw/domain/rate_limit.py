@@ -1,4 +1,4 @@
-"""A token bucket: so many records in so many seconds."""
+"""The rate limit of a vehicle's records: token buckets. Pure: takes the time as an argument."""
 
 from attrs import define, field
 
@@ -32,14 +32,15 @@ class TokenBucket:
 
 
 MAX_IDLE_BUCKETS = 100_000
-"""Vehicles that have gone and whose buckets are remembered until they would be full again."""
+"""Largest number of disconnected vehicles whose buckets are kept until they would be full again."""
 
 
 class VehicleBuckets:
-    """One bucket for each vehicle, shared by its connections; connecting again gives no new one.
+    """One bucket for each vehicle, shared by its connections. A vehicle that reconnects gets its old bucket.
 
     :param limit: see ``TokenBucket``.
-    :param interval_s: likewise; after so long a time a bucket is full whatever was taken from it, and is forgotten.
+    :param interval_s: see ``TokenBucket``. A bucket that was idle for so long is full, and is forgotten.
+    :param max_idle: see ``MAX_IDLE_BUCKETS``.
     """
 
     def __init__(self, limit: int, interval_s: float, max_idle: int = MAX_IDLE_BUCKETS) -> None:
@@ -47,13 +48,13 @@ class VehicleBuckets:
         self._interval_s = interval_s
         self._max_idle = max_idle
         self._in_use: dict[str, TokenBucket] = {}
-        self._idle: dict[str, tuple[float, TokenBucket]] = {}  # by when they were left, oldest first
+        self._idle: dict[str, tuple[float, TokenBucket]] = {}  # with the time of the disconnect, oldest first
 
     def __len__(self) -> int:
         return len(self._in_use) + len(self._idle)
 
     def of(self, vin: str, now: float) -> TokenBucket:
-        """The bucket of a vehicle that has connected."""
+        """The bucket of a vehicle that has connected. ``now`` is monotonic time in seconds."""
         bucket = self._in_use.get(vin)
         if bucket is None:
             self._forget(now)
@@ -62,7 +63,7 @@ class VehicleBuckets:
         return bucket
 
     def leave(self, vin: str, now: float) -> None:
-        """The vehicle's last connection has gone."""
+        """Count a bucket as idle: the vehicle's last connection has ended."""
         bucket = self._in_use.pop(vin, None)
         if bucket is not None:
             self._idle[vin] = now, bucket

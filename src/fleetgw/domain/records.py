@@ -1,4 +1,4 @@
-"""What the gateway carries: envelopes as read, records as decoded, and the vehicle they come from."""
+"""Records, the envelopes they come in, and the vehicles they come from."""
 
 from collections.abc import Iterable
 from enum import Enum
@@ -12,7 +12,7 @@ RECORD_TYPES = ("V", "alerts", "errors", "connectivity")
 
 @frozen
 class PeerIdentity:
-    """Who the certificate says the peer is.
+    """The identity of a peer, from its certificate.
 
     :ivar client_type: e.g. ``vehicle_device``.
     :ivar device_id: the subject common name with ``.`` replaced by ``-``; for a vehicle the VIN. Never empty.
@@ -23,7 +23,7 @@ class PeerIdentity:
 
     @property
     def sender_id(self) -> str:
-        """``<client_type>.<device_id>``, what the vehicle puts into its envelopes."""
+        """``<client_type>.<device_id>``, the sender id in the vehicle's envelopes."""
         return f"{self.client_type}.{self.device_id}"
 
 
@@ -46,11 +46,11 @@ class Vehicle:
 
 
 MAX_ID_BYTES = 1024
-"""The longest txid and the longest topic. Both are held with the record, and a reply repeats them."""
+"""Longest txid and longest topic, in bytes. Both are held with the record, and a reply repeats them."""
 
 RECORD_COST_BYTES = 1024
 ELEMENT_COST_BYTES = 160
-"""Memory that a record takes beyond its bytes, and what each element of its content takes, measured at their worst."""
+"""Memory of a record beyond its bytes, and of each element of its content; measured, the worst case."""
 
 
 class MessageType(Enum):
@@ -81,15 +81,15 @@ class Record:
     :ivar record_type: ``V``, ``alerts``, ``errors``, ``connectivity`` or a custom type (bytes that are not UTF-8 are
         carried as surrogate escapes).
     :ivar txid: as the vehicle sent it; any bytes.
-    :ivar vehicle: where it comes from.
-    :ivar payload: what sinks deliver: protobuf, JSON (``transmit_decoded_records``) or the custom type's opaque bytes.
+    :ivar vehicle: the vehicle that sent it.
+    :ivar payload: the bytes that sinks deliver: protobuf, JSON (``transmit_decoded_records``), or opaque for custom types.
     :ivar received_at_ms: epoch milliseconds.
     :ivar content: the decoded payload, a message of ``protos/`` for the four known types, None for a custom one.
-    :ivar signals: how many signals (``V``) or alerts (``alerts``) it holds, 0 for the other types.
-    :ivar unknown_values: the names of the signals whose value is of a kind that the schema does not have.
-    :ivar elements: how many repeated parts it holds: signals; alerts and their audiences; errors and their tags.
-    :ivar cost_bytes: the memory that holding the record takes, as the codec estimates it; also the measure of the work that
-        it is for a sink, as both grow with its elements and its payload. The payload's size where the maker gives none.
+    :ivar signals: number of signals (``V``) or alerts (``alerts``), 0 for the other types.
+    :ivar unknown_values: names of the signals whose values are of a kind that the schema does not have.
+    :ivar elements: number of repeated parts: signals; alerts and their audiences; errors and their tags.
+    :ivar cost_bytes: memory that the record takes, as the codec estimates it. It also measures the work of a sink, as both
+        grow with the elements and the payload. The payload's size by default.
     """
 
     record_type: str
@@ -109,7 +109,10 @@ class Record:
         return self.vehicle.vin
 
     def metadata(self) -> dict[str, str]:
-        """Kafka headers, Pub/Sub attributes: seven strings. ``timestamp`` and ``version`` are always ``0``."""
+        """The seven strings that accompany a payload, for example as Kafka headers or Pub/Sub attributes.
+
+        ``timestamp`` and ``version`` are always ``0``.
+        """
         return {
             "device_client_version": self.vehicle.device_client_version,
             "receivedat": str(self.received_at_ms),
@@ -131,7 +134,10 @@ def ordering_key(record: Record) -> OrderingKey:
 
 
 def count_within(records: Iterable[Record], most_records: int, most_bytes: int) -> int:
-    """How many records, from the first on, stay within both bounds (``Record.cost_bytes``); the first always does."""
+    """Number of records, from the first on, within both bounds; a first record above ``most_bytes`` counts all the same.
+
+    :param most_bytes: the bound on the sum of their ``Record.cost_bytes``.
+    """
     count = cost_bytes = 0
     for record in records:
         cost_bytes += record.cost_bytes

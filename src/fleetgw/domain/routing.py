@@ -1,4 +1,4 @@
-"""Which sinks a record type goes to, and when its records are acknowledged."""
+"""Routing: the sinks and the ack policy of each record type."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,11 +9,10 @@ from fleetgw.domain.acks import Accepted, AckPolicy
 
 @frozen
 class Route:
-    """Where one record type goes.
+    """The route of one record type.
 
-    :ivar record_type: the type.
     :ivar sinks: names of sinks, in the configured order, no name twice.
-    :ivar ack_policy: when its records are acknowledged.
+    :ivar ack_policy: the condition for the acknowledgement of its records.
     """
 
     record_type: str
@@ -22,10 +21,10 @@ class Route:
 
 
 def build_routes(records: Mapping[str, Sequence[str]], ack_policies: Mapping[str, AckPolicy]) -> dict[str, Route]:
-    """Make the routing table: record type -> route.
+    """Make the routes, by record type.
 
-    :param records: record type -> names of sinks (``records`` of the configuration, already checked).
-    :param ack_policies: record type -> policy; ``Accepted`` for a type left out.
+    :param records: names of sinks by record type (``records`` of the configuration, already checked).
+    :param ack_policies: policies by record type; ``Accepted`` for a type left out.
     """
     return {
         record_type: Route(record_type, tuple(dict.fromkeys(sinks)), ack_policies.get(record_type, Accepted()))

@@ -1,4 +1,4 @@
-"""Log lines that vehicles cause: a bounded number for each vehicle and kind, however many connections it has."""
+"""Log lines that vehicles cause: rate limited by vehicle and kind, over all connections of a vehicle."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 @define
 class VehicleLog:
-    """Writes lines within ``LineLimit``; a line that follows others that were left out has their number, ``more_unwritten``.
+    """Writes log lines within ``LineLimit``.
 
-    :ivar fields: of a line, made only when it is written.
+    A line that follows others that were left out has their number as the field ``more_unwritten``. The other fields come
+    from a callable, which is called only for a line that is written.
+
+    :ivar monotonic: seconds, never going back.
     """
 
     log: ILog
@@ -26,22 +29,22 @@ class VehicleLog:
     _limit: LineLimit = field(factory=LineLimit)
 
     def warn_once(self, event: str, vin: str, fields: Callable[[], dict[str, object]]) -> None:
-        """Write a warning, if none of this kind was written within the interval."""
+        """Write a warning, unless one of this kind was written within the interval."""
         if (more := self._admit(event, vin, 1)) is not None:
             self.log.warn(event, **fields(), **more)
 
     def warn(self, event: str, vin: str, fields: Callable[[], dict[str, object]]) -> None:
-        """Write a warning, if it is to be written."""
+        """Write a warning, within the limit."""
         if (more := self._admit(event, vin)) is not None:
             self.log.warn(event, **fields(), **more)
 
     def info(self, event: str, vin: str, fields: Callable[[], dict[str, object]]) -> None:
-        """Write an event of normal operation, if it is to be written."""
+        """Write an event of normal operation, within the limit."""
         if (more := self._admit(event, vin)) is not None:
             self.log.info(event, **fields(), **more)
 
     def error(self, event: str, vin: str, fields: Callable[[], dict[str, object]]) -> None:
-        """Write an error, if it is to be written."""
+        """Write an error, within the limit."""
         if (more := self._admit(event, vin)) is not None:
             self.log.error(event, **fields(), **more)
 

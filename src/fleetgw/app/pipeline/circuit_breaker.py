@@ -1,4 +1,4 @@
-"""A lane's pause while its destination cannot be reached: until the backoff ends it, or the sink is ready again."""
+"""The circuit breaker of a lane: no dispatch while the sink cannot reach its destination."""
 
 from __future__ import annotations
 
@@ -10,63 +10,62 @@ if TYPE_CHECKING:
     from fleetgw.domain.backoff import Backoff
     from fleetgw.domain.ports import IDispatcher
 
-LOOK_EVERY_S = 0.5
-"""The interval at which a pause checks whether the sink is ready again."""
+READINESS_CHECK_S = 0.5
+"""Interval in seconds of the checks of the sink's readiness while the circuit is open."""
 
 
-class Pause:
-    """Decides when a lane retries a sink that could not reach its destination.
+class CircuitBreaker:
+    """Decides when a lane may dispatch again after its sink could not reach the destination.
 
-    A pause ends early once the sink turns from not ready to ready. An attempt during
-    which the sink was never ready did not reach the destination: it does not make the next pause longer.
+    An open circuit closes for the next attempt after a backoff, or as soon as the sink turns from not ready to ready. An
+    attempt during which the sink was never ready did not reach the destination: it does not make the next backoff longer.
 
-    :ivar is_on: whether the lane pauses.
+    :ivar is_open: whether the lane must not dispatch.
     """
 
     def __init__(self, sink: IDispatcher, backoff: Backoff) -> None:
-        self.is_on = False
+        self.is_open = False
         self._sink = sink
         self._backoff = backoff
         self._until_s = 0.0
-        self._was_ready = True  # when last looked at
+        self._was_ready = True  # at the last check
 
-    def begins_try(self) -> None:
-        """Records are handed to the sink."""
-        self.is_on = False
+    def begin_attempt(self) -> None:
+        """Close the circuit: records are dispatched now."""
+        self.is_open = False
         self._was_ready = self._is_ready()
 
-    def begin(self, now_s: float, chance: float) -> tuple[float, bool]:
-        """The destination cannot be reached: returns the longest pause, and whether the attempt could have reached it.
+    def open(self, now_s: float, chance: float) -> tuple[float, bool]:
+        """Open the circuit: an attempt has failed.
 
-        :param chance: a random number in [0, 1).
+        :param chance: a random number in [0, 1), for the jitter.
+        :return: the backoff in seconds, and whether the attempt could have reached the destination.
         """
         reached = self._was_ready or self._is_ready()
-        pause_s = self._backoff.failed(chance, counts=reached)
-        self.is_on = True
+        backoff_s = self._backoff.failed(chance, counts=reached)
+        self.is_open = True
         self._was_ready = self._is_ready()
-        self._until_s = now_s + pause_s
-        return pause_s, reached
+        self._until_s = now_s + backoff_s
+        return backoff_s, reached
 
-    def next_look_s(self, now_s: float) -> float:
-        """Seconds until the next check of the sink, or the next attempt; 0 for an attempt now."""
+    def check_in_s(self, now_s: float) -> float:
+        """Seconds until the next check of an open circuit, or until the next attempt; 0 for an attempt now."""
         was_ready, self._was_ready = self._was_ready, self._is_ready()
         if self._was_ready and not was_ready:
             return 0.0
-        return max(0.0, min(LOOK_EVERY_S, self._until_s - now_s))
+        return max(0.0, min(READINESS_CHECK_S, self._until_s - now_s))
 
-    def end(self) -> None:
-        """Retry at once, and begin again with the shortest pause."""
-        self.is_on = False
+    def reset(self) -> None:
+        """Close the circuit, and start the backoff over."""
+        self.is_open = False
         self._backoff.succeeded()
 
     def succeeded(self) -> None:
-        """A record has reached the destination: the next pause is the shortest."""
+        """Start the backoff over: a record has reached the destination."""
         self._backoff.succeeded()
 
     def _is_ready(self) -> bool:
         try:
             return isinstance(self._sink.readiness(), Ready)
-        except (
-            Exception
-        ):  # a third party's, which the port forbids: as if the sink were ready, so that the backoff alone decides
+        except Exception:  # of a sink that breaks its contract: taken for ready, so that the backoff alone decides
             return True

@@ -1,4 +1,4 @@
-"""The connected vehicles: counted, announced by connectivity records, and told apart for fair shares and rate limits."""
+"""The connected vehicles: their number, their connectivity records, their rate limits, and whether lanes are shared."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from fleetgw.domain.records import Vehicle
 
 _NO_FIELD_OF_ITS_OWN = frozenset({"event", "self"})
-"""Record types whose name cannot be a field of a log event; their bytes are in its total."""
+"""Record types whose names cannot be fields of a log event; their bytes are in its total."""
 
 
 @frozen
 class RateLimit:
-    """The most records of each vehicle in an interval, over all of its connections."""
+    """Largest number of records of each vehicle in an interval, over all of its connections."""
 
     message_limit: int
     interval_s: float
@@ -34,9 +34,9 @@ class RateLimit:
 
 @define(eq=False)
 class ConnectedVehicles:
-    """Knows how many connections each vehicle has, and emits the connectivity records.
+    """Counts the connections of each vehicle, and emits the connectivity records.
 
-    :ivar rate_limit: for each vehicle, None for no limit.
+    :ivar rate_limit: of each vehicle, None for no limit.
     :ivar monotonic: seconds, never going back.
     :ivar wall_ns: epoch nanoseconds.
     """
@@ -61,13 +61,16 @@ class ConnectedVehicles:
             self._buckets = VehicleBuckets(self.rate_limit.message_limit, self.rate_limit.interval_s)
 
     def add(self, vehicle: Vehicle) -> TokenBucket | None:
-        """A connection has begun. Emits the CONNECTED record; returns the vehicle's part of the rate limit."""
+        """Count a new connection, and emit the CONNECTED record.
+
+        :return: the vehicle's token bucket, shared by its connections; None when there is no limit.
+        """
         self._count(vehicle, 1)
         self._announce(vehicle, ConnectivityStatus.CONNECTED)
         return self._buckets.of(vehicle.vin, self.monotonic()) if self._buckets is not None else None
 
     def remove(self, vehicle: Vehicle, connected_at: float, size_bytes: Mapping[str, int]) -> None:
-        """A connection has ended. Emits the DISCONNECTED record, and the event with the bytes that it brought.
+        """Forget a connection that has ended; emit the DISCONNECTED record, and an event with the bytes received.
 
         :param connected_at: monotonic seconds.
         :param size_bytes: payload bytes by the record type's label.
@@ -104,7 +107,7 @@ class ConnectedVehicles:
             return
         try:
             record = self.codec.connectivity(vehicle, status, self.wall_ns())
-        except Exception as error:  # a header that no record can hold must not keep the vehicle out
+        except Exception as error:  # a request header that no record can hold must not keep the vehicle from connecting
             fields: dict[str, object] = {"vin": vehicle.vin, "status": status.name, "error": str(error)}
             self._vehicle_log.error("connectivity_failed", vehicle.vin, lambda: fields)
             return

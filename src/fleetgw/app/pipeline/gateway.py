@@ -10,7 +10,7 @@ from zope.interface import implementer
 from fleetgw.app.pipeline.connected import ConnectedVehicles
 from fleetgw.app.pipeline.refusals import Refusals
 from fleetgw.app.pipeline.session import Session, SessionContext
-from fleetgw.app.pipeline.signals import SignalNumbers
+from fleetgw.app.pipeline.signal_metrics import SignalMetrics
 from fleetgw.domain.ports import IGateway
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 @implementer(IGateway)
 @define(eq=False)
 class Gateway:
-    """The core.
+    """The core as ingress sees it.
 
-    :ivar codec: wire bytes <-> records.
+    :ivar codec: decodes messages into records.
     :ivar max_message_bytes: a longer message is answered with the error reply.
-    :ivar rate_limit: for each vehicle, None for no limit.
-    :ivar tracked_vins: vehicles with numbers of their own.
+    :ivar rate_limit: of each vehicle, None for no limit.
+    :ivar tracked_vins: vehicles with time series of their own.
     :ivar monotonic: seconds, never going back.
     :ivar wall_ns: epoch nanoseconds.
     :ivar sessions: the state that all sessions share.
@@ -53,7 +53,7 @@ class Gateway:
             self.routes,
             self.codec,
             Refusals(metrics, log, self.tracked_vins, monotonic),
-            SignalNumbers(metrics, log, self.tracked_vins, monotonic),
+            SignalMetrics(metrics, log, self.tracked_vins, monotonic),
             ConnectedVehicles(self.routes, self.codec, metrics, log, self.rate_limit, monotonic, self.wall_ns),
             self.max_message_bytes,
             monotonic,

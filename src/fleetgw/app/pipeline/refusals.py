@@ -1,4 +1,4 @@
-"""Messages that make no record: counted, and logged within bounds."""
+"""Refusals: messages that make no record. They are counted, and logged within bounds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BYTES_A_CHARACTER = 4
 class Refusals:
     """Counts and logs refused messages; shared by all sessions, so that log lines are bounded for each vehicle.
 
-    :ivar tracked_vins: vehicles with numbers of their own.
+    :ivar tracked_vins: vehicles with time series of their own.
     """
 
     metrics: IMetrics
@@ -88,7 +88,7 @@ class Refusals:
         )
 
     def _other_sender(self, vehicle: Vehicle, envelope: Envelope) -> str:
-        """Count and log a sender that is not the certificate's; returns both, for the log."""
+        """Count and log a sender other than the certificate's; returns the error text, which names both."""
         self._other_sender_total.add(1)
         expected, sender_id = vehicle.identity.sender_id, _text(envelope.sender_id)
         self._vehicle_log.error(
@@ -122,7 +122,7 @@ class Refusals:
         )
 
     def over_rate_limit(self, vehicle: Vehicle, route: TypeRoute | None) -> None:
-        """A record above the rate limit, which gets no answer."""
+        """Count and log a record above the rate limit; it gets no reply."""
         vin = vehicle.vin
         txtype = route.record_type if route is not None else OTHER
         labels = (vin if vin in self.tracked_vins else OTHER, txtype)
@@ -135,7 +135,7 @@ class Refusals:
 
 
 def _text(content: bytes) -> str:
-    """Bytes that a vehicle has chosen, as text of bounded length for a log line."""
+    """Decode bytes that a vehicle has chosen into text of bounded length, for a log line."""
     if len(content) <= TEXT_CHARACTERS:
         return content.decode("utf-8", "replace")
     text = content[: TEXT_CHARACTERS * _BYTES_A_CHARACTER].decode("utf-8", "replace")[:TEXT_CHARACTERS]

@@ -1,4 +1,4 @@
-"""The routes of record types, made ready for the hot path: each with its lanes and metrics looked up once."""
+"""The routes of record types for the hot path: each with its lanes and its metrics, looked up once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OWN_LABELS = 64
 
 
 @define(eq=False)
-class TypeNumbers:
+class TypeMetrics:
     """The metrics of one record type.
 
     :ivar label: the record type, or ``other``.
@@ -50,7 +50,7 @@ class TypeNumbers:
 
 
 @define(eq=False)
-class ConfirmedNumbers:
+class ConfirmationMetrics:
     """The metrics of a record type that a sink's confirmation acknowledges."""
 
     reliable_ack: ICounter
@@ -62,50 +62,51 @@ class ConfirmedNumbers:
 class TypeRoute:
     """The lanes of one record type.
 
-    :ivar lanes: a record is acknowledged without their sinks' confirmation.
-    :ivar awaits: the lane whose sink must confirm a record before it is acknowledged, or the condition on several of them;
-        None: a record is acknowledged once ``lanes`` have taken it.
+    :ivar lanes: the lanes whose sinks need not confirm a record before it is acknowledged.
+    :ivar awaits: the lane whose sink must confirm it, or the condition on several of them; None when a record is
+        acknowledged once ``lanes`` have taken it.
     """
 
     record_type: str
     lanes: tuple[Lane, ...]
     awaits: Lane | TicketPolicy | None
-    numbers: TypeNumbers
+    metrics: TypeMetrics
 
 
 class TypeRoutes:
-    """Topic bytes of an envelope -> ``TypeRoute``.
+    """The routes by the topic bytes of an envelope.
 
-    :ivar find: topic bytes -> the route of a routed type, else None; a plain dict's ``get``, for the hot path.
-    :ivar lanes: of all sinks.
-    :ivar confirmed_numbers: of every record type that one sink's confirmation acknowledges.
+    :ivar find: maps topic bytes to the route of a routed type, else to None; a dict's ``get``, for the hot path.
+    :ivar lanes: the lanes of all sinks.
+    :ivar confirmation_metrics: by record type, for those that one sink's confirmation acknowledges.
     """
 
     def __init__(self, routes: Mapping[str, Route], lanes: Mapping[str, Lane], metrics: IMetrics) -> None:
-        """Look everything up.
+        """Look lanes and metrics up.
 
-        :param lanes: sink name -> lane, one for every sink named in ``routes``.
+        :param routes: by record type.
+        :param lanes: by sink name; one for every sink named in ``routes``.
         """
         self._metrics = metrics
         self.lanes = tuple(lanes.values())
-        self.confirmed_numbers: dict[str, ConfirmedNumbers] = {}
+        self.confirmation_metrics: dict[str, ConfirmationMetrics] = {}
         routed = {
             record_type.encode("utf-8", "surrogateescape"): self._routed_type(route, lanes)
             for record_type, route in routes.items()
         }
         self.find = routed.get
         self._unrouted: dict[bytes, TypeRoute] = {}
-        self._other_numbers = self._numbers(OTHER)
+        self._other_metrics = self._metrics_of(OTHER)
 
     def unrouted(self, topic: bytes) -> TypeRoute:
-        """A route without lanes, for an unrouted type. The number of metric labels is bounded."""
+        """Give an unrouted type a route without lanes. The number of metric labels is bounded."""
         known = self._unrouted.get(topic)
         if known is not None:
             return known
         record_type = topic.decode("utf-8", "surrogateescape")
         if not (record_type in RECORD_TYPES or self._deserves_label(record_type)):
-            return TypeRoute(record_type, (), None, self._other_numbers)
-        self._unrouted[topic] = route = TypeRoute(record_type, (), None, self._numbers(record_type))
+            return TypeRoute(record_type, (), None, self._other_metrics)
+        self._unrouted[topic] = route = TypeRoute(record_type, (), None, self._metrics_of(record_type))
         return route
 
     def _deserves_label(self, record_type: str) -> bool:
@@ -116,26 +117,26 @@ class TypeRoutes:
     def _routed_type(self, route: Route, lanes: Mapping[str, Lane]) -> TypeRoute:
         record_type, policy = route.record_type, route.ack_policy
         awaited = () if isinstance(policy, Accepted) else tuple(dict.fromkeys(sinks_of(policy)))
-        numbers = [self._numbers_of_confirmed(record_type, sink) for sink in awaited]
+        metrics = [self._confirmation_metrics_of(record_type, sink) for sink in awaited]
         awaits: Lane | TicketPolicy | None
         match policy:
             case Accepted():
                 awaits = None
             case ConfirmedBy(sink):
                 awaits = lanes[sink]
-                self.confirmed_numbers[record_type] = numbers[0]
+                self.confirmation_metrics[record_type] = metrics[0]
             case _:
-                awaits = TicketPolicy(policy, [lanes[sink] for sink in awaited], numbers)
+                awaits = TicketPolicy(policy, [lanes[sink] for sink in awaited], metrics)
         return TypeRoute(
             record_type,
             lanes=tuple(lanes[name] for name in route.sinks if name not in awaited),
             awaits=awaits,
-            numbers=self._numbers(record_type),
+            metrics=self._metrics_of(record_type),
         )
 
-    def _numbers(self, record_type: str) -> TypeNumbers:
+    def _metrics_of(self, record_type: str) -> TypeMetrics:
         metrics = self._metrics
-        return TypeNumbers(
+        return TypeMetrics(
             record_type,
             metrics.counter(RECORD_TOTAL, record_type=record_type),
             metrics.counter(RECORD_SIZE_BYTES_TOTAL, record_type=record_type),
@@ -143,9 +144,9 @@ class TypeRoutes:
             metrics.gauge(SIGNAL_COUNT, record_type=record_type),
         )
 
-    def _numbers_of_confirmed(self, record_type: str, source: str) -> ConfirmedNumbers:
+    def _confirmation_metrics_of(self, record_type: str, source: str) -> ConfirmationMetrics:
         metrics = self._metrics
-        return ConfirmedNumbers(
+        return ConfirmationMetrics(
             metrics.counter(RELIABLE_ACK, record_type=record_type, dispatcher=source),
             metrics.counter(RELIABLE_ACK_MISS, record_type=record_type, dispatcher=source),
             metrics.counter(reliable_ack_total(source), record_type=record_type),

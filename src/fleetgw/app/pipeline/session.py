@@ -1,4 +1,4 @@
-"""A session: the way of one connection's messages to the lanes, and of their acknowledgements back."""
+"""A session: takes one connection's messages to the lanes, and their acknowledgements back to the link."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from fleetgw.app.pipeline.connected import ConnectedVehicles
     from fleetgw.app.pipeline.refusals import Refusals
-    from fleetgw.app.pipeline.routes import ConfirmedNumbers, TypeRoute, TypeRoutes
-    from fleetgw.app.pipeline.signals import SignalNumbers
+    from fleetgw.app.pipeline.routes import ConfirmationMetrics, TypeRoute, TypeRoutes
+    from fleetgw.app.pipeline.signal_metrics import SignalMetrics
     from fleetgw.domain.ports import IRecordCodec, IVehicleLink
     from fleetgw.domain.rate_limit import TokenBucket
     from fleetgw.domain.records import Envelope, Record, Vehicle
@@ -39,7 +39,7 @@ class SessionContext:
     routes: TypeRoutes
     codec: IRecordCodec
     refusals: Refusals
-    signals: SignalNumbers
+    signal_metrics: SignalMetrics
     connected: ConnectedVehicles
     max_message_bytes: int
     monotonic: Callable[[], float]
@@ -92,7 +92,7 @@ class Session:
                     self._check_sender(envelope)
                     route = routes.unrouted(envelope.topic)
                 record = read_record(route.record_type, envelope, vehicle, received_at_ms)
-            except Exception as error:  # a message that provokes an error is refused alone
+            except Exception as error:  # an error of one message must not keep the others from their lanes
                 if run_route is not None:
                     self._accept(run_route, run)
                     run_route = None
@@ -114,18 +114,18 @@ class Session:
             cost_bytes += record.cost_bytes
             signals += record.signals
             if record.unknown_values:
-                self._context.signals.note_unknown_values(record)
+                self._context.signal_metrics.note_unknown_values(record)
         count = len(records)
-        numbers = route.numbers
-        numbers.record_total.add(count)
-        numbers.size_bytes_total.add(size_bytes)
-        sizes, label = self.size_bytes, numbers.label
+        metrics = route.metrics
+        metrics.record_total.add(count)
+        metrics.size_bytes_total.add(size_bytes)
+        sizes, label = self.size_bytes, metrics.label
         sizes[label] = sizes.get(label, 0) + size_bytes
         if signals:
-            self._context.signals.count(numbers, self.vehicle, signals)
+            self._context.signal_metrics.count(metrics, self.vehicle, signals)
         taken = fewest = count
         for lane in route.lanes:
-            # a full queue does not keep the records from the other lanes
+            # a full lane does not keep the records from the others
             taken = lane.offer(records, cost_bytes, None)
             if taken < fewest:
                 fewest = taken
@@ -139,7 +139,7 @@ class Session:
             else:
                 taken = awaits.offer(records, cost_bytes, self)
             fewest = min(fewest, taken)
-        numbers.dispatch_total.add(fewest)
+        metrics.dispatch_total.add(fewest)
 
     def _tickets_of(self, record_type: str, policy: TicketPolicy) -> Tickets:
         tickets = self._tickets.get(record_type)
@@ -148,12 +148,12 @@ class Session:
         return tickets
 
     def confirmed(self, records: Sequence[Record]) -> None:
-        """See ``AwaitsConfirmation``: acknowledges the records, in one write."""
+        """See ``AwaitsConfirmation``. Acknowledges the records in one write."""
         counts: dict[str, int] = {}
         for record in records:
             counts[record.record_type] = counts.get(record.record_type, 0) + 1
         for record_type, count in counts.items():
-            self._count_confirmed(self._context.routes.confirmed_numbers[record_type], count)
+            self._count_confirmed(self._context.routes.confirmation_metrics[record_type], count)
         if self._link is not None:
             self._link.acknowledge(records)
 
@@ -161,17 +161,17 @@ class Session:
         """See ``AwaitsConfirmation``: a record that waits for one sink stays unacknowledged."""
         return True
 
-    def _acknowledge_due(self, records: Sequence[Record], numbers: ConfirmedNumbers) -> None:
-        self._count_confirmed(numbers, len(records))
+    def _acknowledge_due(self, records: Sequence[Record], metrics: ConfirmationMetrics) -> None:
+        self._count_confirmed(metrics, len(records))
         if self._link is not None:
             self._link.acknowledge(records)
 
-    def _count_confirmed(self, numbers: ConfirmedNumbers, count: int) -> None:
-        (numbers.reliable_ack if self._link is not None else numbers.reliable_ack_miss).add(count)
-        numbers.sink_total.add(count)
+    def _count_confirmed(self, metrics: ConfirmationMetrics, count: int) -> None:
+        (metrics.reliable_ack if self._link is not None else metrics.reliable_ack_miss).add(count)
+        metrics.sink_total.add(count)
 
     def disconnected(self) -> None:
-        """See ``ISession``. Confirmations that come later are counted as missed."""
+        """See ``ISession``. Later confirmations are counted as missed."""
         self._link = None
         self._context.connected.remove(self.vehicle, self.connected_at, self.size_bytes)
 
@@ -181,15 +181,15 @@ class Session:
             raise OtherSender("the record's sender is not the certificate's")
 
     def _refuse(self, error: Exception, envelope: Envelope | None) -> None:
-        """Count, log and answer a message that makes no record."""
+        """Count, log and answer a message that makes no record: the one place for it."""
         context, link = self._context, self._link
         context.refusals.refuse(self.vehicle, error, envelope)
         txid = envelope.txid if envelope is not None else b""
         if isinstance(error, UnknownMessageType):
-            numbers = context.routes.unrouted(b"").numbers
-            numbers.record_total.add(1)
-            numbers.dispatch_total.add(1)
-            self.size_bytes.setdefault(numbers.label, 0)
+            metrics = context.routes.unrouted(b"").metrics
+            metrics.record_total.add(1)
+            metrics.dispatch_total.add(1)
+            self.size_bytes.setdefault(metrics.label, 0)
             if link is not None:
                 link.acknowledge_unknown(txid)
         elif link is not None:

@@ -1,4 +1,4 @@
-"""Numbers and log events about the signals inside records."""
+"""Metrics and log events about the signals inside records."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from fleetgw.domain.metrics import UNKNOWN_SIGNAL_VALUE_TOTAL, VIN_SIGNAL_COUNT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fleetgw.app.pipeline.routes import TypeNumbers
+    from fleetgw.app.pipeline.routes import TypeMetrics
     from fleetgw.domain.ports import ICounter, ILog, IMetrics
     from fleetgw.domain.records import Record, Vehicle
 
 
 @define(eq=False)
-class SignalNumbers:
+class SignalMetrics:
     """Counts signals, and records with values of unknown kinds.
 
-    :ivar tracked_vins: vehicles with numbers of their own.
+    :ivar tracked_vins: vehicles with a time series of their own.
     """
 
     metrics: IMetrics
@@ -35,19 +35,19 @@ class SignalNumbers:
     def __attrs_post_init__(self) -> None:
         self._unknown_values = self.metrics.counter(UNKNOWN_SIGNAL_VALUE_TOTAL)
 
-    def count(self, numbers: TypeNumbers, vehicle: Vehicle, signals: int) -> None:
-        """Add to the signals of a record type, and of the vehicle when it is a tracked one."""
-        numbers.signals += signals
-        numbers.signal_count.set_to(numbers.signals)
+    def count(self, metrics: TypeMetrics, vehicle: Vehicle, signals: int) -> None:
+        """Count signals of a record type, and of the vehicle when it is a tracked one."""
+        metrics.signals += signals
+        metrics.signal_count.set_to(metrics.signals)
         if vehicle.vin in self.tracked_vins:
-            key = numbers.label, vehicle.vin
+            key = metrics.label, vehicle.vin
             self._vin_signals[key] = total = self._vin_signals.get(key, 0) + signals
-            self.metrics.gauge(VIN_SIGNAL_COUNT, record_type=numbers.label, vin=vehicle.vin).set_to(total)
+            self.metrics.gauge(VIN_SIGNAL_COUNT, record_type=metrics.label, vin=vehicle.vin).set_to(total)
 
     def note_unknown_values(self, record: Record) -> None:
-        """Count a record with values of an unknown kind. The record passes all the same.
+        """Count a record with values of an unknown kind; it is delivered all the same.
 
-        Newer vehicles send such values with every record: one line at a time over all vehicles.
+        Newer vehicles send such values with every record, so the log lines of all vehicles share one limit.
         """
         self._unknown_values.add(1)
         unwritten = self._lines.admit("unknown_signal_value", "", self.monotonic(), 1)

@@ -1,4 +1,4 @@
-"""Tickets: what the records of a vehicle still wait for, where the ack policy names several sinks."""
+"""Tickets: the confirmations that a record still waits for, where its ack policy names several sinks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fleetgw.app.pipeline.lane import Lane
-    from fleetgw.app.pipeline.routes import ConfirmedNumbers
+    from fleetgw.app.pipeline.routes import ConfirmationMetrics
     from fleetgw.domain.acks import Condition
     from fleetgw.domain.records import Record
 
@@ -21,15 +21,15 @@ class TicketPolicy:
     """The condition of one record type, ready for the hot path: a set of sinks is an int with a bit for each.
 
     :ivar lanes: of the sinks that the condition names, each once; lane ``i`` has the bit ``1 << i``.
-    :ivar numbers: the metrics of the acknowledgements that each of these sinks' confirmations made due.
+    :ivar metrics: the metrics of the acknowledgements that each of these sinks' confirmations made due.
     """
 
-    def __init__(self, condition: Condition, lanes: Sequence[Lane], numbers: Sequence[ConfirmedNumbers]) -> None:
+    def __init__(self, condition: Condition, lanes: Sequence[Lane], metrics: Sequence[ConfirmationMetrics]) -> None:
         self._condition = condition
         self._all = (1 << len(lanes)) - 1
         self._truth: dict[int, bool] = {}
         self.lanes = lanes
-        self.numbers = numbers
+        self.metrics = metrics
 
     def holds(self, confirmed: int) -> bool:
         """Whether the condition holds once these sinks have confirmed a record."""
@@ -64,12 +64,12 @@ class Tickets:
     of tickets.
     """
 
-    def __init__(self, policy: TicketPolicy, acknowledge: Callable[[Sequence[Record], ConfirmedNumbers], None]) -> None:
+    def __init__(self, policy: TicketPolicy, acknowledge: Callable[[Sequence[Record], ConfirmationMetrics], None]) -> None:
         """:param acknowledge: takes records that are due, in order, and the metrics of the sink that made them so."""
         self._policy = policy
         self._acknowledge = acknowledge
         self._tickets: dict[Record, _Ticket] = {}
-        self._waiters = tuple(_Waiter(self, numbers, 1 << index) for index, numbers in enumerate(policy.numbers))
+        self._waiters = tuple(_Waiter(self, metrics, 1 << index) for index, metrics in enumerate(policy.metrics))
 
     def offer(self, records: Sequence[Record], cost_bytes: int) -> int:
         """Make a ticket for each record, then offer the records to every lane of the condition.
@@ -87,7 +87,7 @@ class Tickets:
             fewest = min(fewest, taken)
         return fewest
 
-    def confirmed(self, records: Sequence[Record], numbers: ConfirmedNumbers, bit: int) -> None:
+    def confirmed(self, records: Sequence[Record], metrics: ConfirmationMetrics, bit: int) -> None:
         """A sink has confirmed these records."""
         due = []
         for record in records:
@@ -98,7 +98,7 @@ class Tickets:
                 due.append(record)
             self._forget_if_settled(record, ticket)
         if due:
-            self._acknowledge(due, numbers)
+            self._acknowledge(due, metrics)
 
     def refused(self, record: Record, bit: int) -> bool:
         """A sink never confirms this record. Returns whether the vehicle resends it, as it is never acknowledged."""
@@ -115,16 +115,16 @@ class Tickets:
 class _Waiter:
     """Receives one sink's confirmations and refusals for ``Tickets``."""
 
-    __slots__ = ("_bit", "_numbers", "_tickets")
+    __slots__ = ("_bit", "_metrics", "_tickets")
 
-    def __init__(self, tickets: Tickets, numbers: ConfirmedNumbers, bit: int) -> None:
+    def __init__(self, tickets: Tickets, metrics: ConfirmationMetrics, bit: int) -> None:
         self._tickets = tickets
-        self._numbers = numbers
+        self._metrics = metrics
         self._bit = bit
 
     def confirmed(self, records: Sequence[Record]) -> None:
         """See ``AwaitsConfirmation``."""
-        self._tickets.confirmed(records, self._numbers, self._bit)
+        self._tickets.confirmed(records, self._metrics, self._bit)
 
     def refused(self, record: Record) -> bool:
         """See ``AwaitsConfirmation``."""

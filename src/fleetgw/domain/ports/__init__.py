@@ -1,7 +1,8 @@
 """The ports: interfaces between the core and the adapters.
 
-Every method is called on the reactor's thread. A method that waits returns a Deferred; every other method returns at once
-and never blocks. No port knows its callers.
+Unless a docstring says otherwise, every method is called on the reactor's thread, calls do not overlap, and nothing is
+raised. A method that waits returns a Deferred; every other method returns at once and never blocks. Times are seconds
+where a name ends in ``_s``, milliseconds for ``_ms``, nanoseconds for ``_ns``. No port knows its callers.
 """
 
 from fleetgw.domain.ports.codec import ConnectivityStatus as ConnectivityStatus

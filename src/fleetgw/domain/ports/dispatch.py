@@ -1,4 +1,4 @@
-"""The port to a sink: batches of records, an outcome for each, and the optional interfaces of a sink."""
+"""The port to a sink: batches of records in, an outcome for each out; and the optional interfaces of a sink."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @frozen
 class Receipt:
-    """A sink's word that a record is where "delivered" means for that sink."""
+    """The destination has confirmed a record, as strongly as it can: the sink's page says what that means."""
 
 
 RECEIPT = Receipt()
 
 Outcome = Receipt | DeliveryError
-"""The outcome of one record: a receipt, or ``Retryable`` / ``NotConnected`` / ``Rejected`` with the reason."""
+"""The outcome of one record: a ``Receipt``, or an error with the reason; ``IDispatcher.dispatch`` says which error."""
 
 
 @frozen
@@ -35,7 +35,7 @@ class Ready:
 
 @frozen
 class NotReady:
-    """The sink cannot deliver now. ``reason`` is for people: the fault and its place."""
+    """The sink cannot deliver now. ``reason`` is for the operator: the fault and its place."""
 
     reason: str
 
@@ -44,77 +44,89 @@ Readiness = Ready | NotReady
 
 
 class IDispatcher(Interface):
-    """A sink: takes records to one destination.
+    """A sink: delivers records to one destination.
 
-    The life of a sink: made, ``start``, any number of ``dispatch``, ``stop``. Its metrics and log events are its own.
+    The life of a sink: ``start`` once, any number of ``dispatch`` once it has fired, ``stop`` once. ``readiness`` may be
+    called at any time. Its metrics and log events are its own.
     """
 
-    name = Attribute("The name that ``records`` of the configuration routes to; a str.")
+    name = Attribute("The name in ``records`` of the configuration, and in metric labels; a str that never changes.")
 
     def start() -> Deferred[None]:
-        """Begin to work. Called once, before the first ``dispatch``.
+        """Start the sink. Called once, before the first ``dispatch``.
 
-        Fires as soon as ``dispatch`` may be called, whether or not the destination can be reached: a sink whose broker is
-        down starts, reports ``NotReady`` and keeps trying by itself. Fails with ``ConfigurationError`` only, for an
-        error that no retry can mend. Cancelling it leaves the sink as if never started.
+        A sink whose broker is down starts all the same: it reports ``NotReady`` and connects by itself, with a backoff.
+
+        :return: fires with None as soon as ``dispatch`` may be called, whether or not the destination can be reached. Fails
+            with ``ConfigurationError`` alone, for a fault that only another configuration can remove. Cancelling it leaves
+            the sink as if never started, with every resource released; ``stop`` is not called then.
         """
 
     def dispatch(batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
-        """Deliver records.
+        """Deliver records. Never raises: every error becomes an outcome.
 
-        :param batch: one or more records, oldest first. Records of one vehicle are in the order received; a sink whose
-            destination keeps order keeps that order. The sink must not change the sequence.
-        :return: fires with exactly one outcome per record, in the order of ``batch``, once the last is known. A record's
-            outcome is a ``Receipt`` only after the destination has confirmed it; ``Retryable`` when the caller should offer
-            it again later (``NotConnected`` where the destination as a whole cannot be reached: then everything else waits
-            as well); ``Rejected`` when it never can be delivered. One record's fate does not touch its neighbours'.
+        Calls overlap: the next batch may come before the outcomes of the last one. Before ``start`` has fired, and after
+        ``stop`` was called, every outcome is ``NotConnected``.
 
-        Calls may overlap: the next batch may come before the last one's outcomes. Before ``start`` has fired and after
-        ``stop`` was called every outcome is ``NotConnected``. Never fails and never raises: any error becomes outcomes.
-        Never blocks. Cancelling the Deferred does nothing: the records stay in flight. Every call's Deferred
-        fires within a bounded time (the sink's own delivery time-out).
+        :param batch: one or more records, oldest first; the sink must not change the sequence. Records with the same
+            ordering key are in the order received, also from one call to the next, except that a retry comes after the
+            failure. A sink whose destination keeps an order keeps this one.
+        :return: fires with exactly one outcome for each record, in the order of ``batch``, once the last one is known, and
+            within a bounded time (the sink's own delivery timeout). Never fails. Cancelling it does nothing: the records
+            stay in flight. The outcome of one record does not depend on the others:
+
+            - ``Receipt`` only after the destination has confirmed the record;
+            - ``NotConnected`` when the destination as a whole cannot be reached: the lane holds all records back;
+            - any other ``Retryable`` when this record can be delivered later: the lane retries it after a backoff;
+            - ``Rejected`` when it never can be delivered: it becomes a dead letter;
+            - ``Unheard`` when the destination stores no records, and this one had no subscriber.
         """
 
     def stop() -> Deferred[None]:
-        """Settle the records in flight and release every resource. Called once, after ``start`` has fired.
+        """Settle the records in flight, then release every resource. Called once, after ``start`` has fired.
 
-        Deferreds of earlier ``dispatch`` calls fire before this one does. Cancelling it gives up on the records in flight
-        (their outcomes are ``Retryable``) and releases the resources at once. Never fails.
+        :return: fires with None when nothing is left, after the Deferreds of all earlier ``dispatch`` calls. Never fails.
+            Cancelling it gives up on the records in flight (their outcomes are ``Retryable``) and releases the resources at
+            once; it then fires with None.
         """
 
     def readiness() -> Readiness:
-        """Whether the destination can be reached, as last seen; cheap, asks nobody, may be called at any time."""
+        """Whether the destination can be reached, as last seen: cheap, without a question to the destination.
+
+        May be called at any time, also before ``start`` and after ``stop`` (``NotReady`` then).
+        """
 
 
 class IPromptDispatcher(IDispatcher):
-    """A sink that wants records as they come: it gathers by itself, or its destination works on some while others come.
+    """A sink for which batches are flushed early: it batches by itself, or its destination works on each record alone.
 
-    A batch for it leaves with a few records, however many are under way.
+    Its lane flushes a batch once a few records wait, however many are in flight. Optional for a sink.
     """
 
 
 class IReloadable(Interface):
-    """Reads files that others replace: certificates, keys, passwords. Optional for a sink."""
+    """Reads files again that are replaced while the gateway runs: certificates, keys, passwords. Optional for a sink."""
 
     def reload() -> Sequence[str]:
-        """Read the files again that have changed, and use their content for new connections.
+        """Read the files that have changed, and use their content for new connections.
 
-        Called on SIGHUP and about once a minute, after ``start`` and before ``stop``; synchronous and cheap. Connections
-        that are open stay open.
+        Called on SIGHUP and about once a minute, after ``start`` has fired and before ``stop``. Synchronous and cheap. Open
+        connections stay open.
 
-        :return: the names of the files that were read again; empty when none has changed.
-        :raises FleetgwError: a file cannot be used; names it and the reason. The old content stays in use, and the file is
-            tried again at the next call.
+        :return: the names of the files that were read, each a str; empty when none has changed.
+        :raises FleetgwError: a file cannot be used; names it and the reason. The old content stays in use, and the next
+            call reads the file again.
         """
 
 
 DEFAULT_MEMORY_WEIGHT = 2.0
+"""The memory weight of a sink that does not provide ``IHoldsCopies``: the record, and one copy of it."""
 
 
 class IHoldsCopies(Interface):
-    """Says how much memory a record takes while it is with a sink. Optional for a sink."""
+    """Declares the memory that a record takes while it is in flight. Optional for a sink."""
 
     memory_weight = Attribute(
-        """Bytes of memory for each byte of ``Record.cost_bytes`` while a record is with the sink, at least 1: the record
-        itself, and the copies that the sink and its client make. A sink that does not say makes one (2.0)."""
+        """Bytes of memory for each byte of ``Record.cost_bytes`` while a record is in flight, a float of at least 1: the
+        record itself, and the copies that the sink and its client make. Read once, before ``start``."""
     )

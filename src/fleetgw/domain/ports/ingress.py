@@ -1,4 +1,4 @@
-"""The ports between ingress and the gateway: links to vehicles, and sessions."""
+"""The ports between ingress and the core: links to vehicles, and sessions."""
 
 from __future__ import annotations
 
@@ -13,37 +13,60 @@ if TYPE_CHECKING:
 
 
 class IVehicleLink(Interface):
-    """The gateway's hold on one connected vehicle; given by ingress, which frames and writes every reply.
+    """Replies to one connected vehicle. Provided by ingress, which alone frames and writes them.
 
-    Replies leave in the order of the calls; those of one ``ISession.received`` leave in one write. After the connection has
-    gone, or has begun to close, every method does nothing. None of them raises.
+    Methods may be called in any order, from ``IGateway.connected`` on, also from within ``ISession.received``. Replies leave
+    in the order of the calls. Those of one call leave in one write, as do those of one ``ISession.received``. Once the
+    connection has ended or begins to close, every method does nothing.
     """
 
     def acknowledge(records: Sequence[Record]) -> None:
-        """Acknowledge one or more records, in order."""
+        """Acknowledge records: the one way to do so. A record that a session has not received must not be given.
+
+        :param records: one or more of this vehicle's records, in the order in which their acks are to leave; not kept.
+        """
 
     def acknowledge_unknown(txid: bytes) -> None:
-        """Acknowledge a message of an unknown type: without a record type."""
+        """Acknowledge a message that holds no record; the ack has no record type.
+
+        :param txid: of the message's envelope; any bytes.
+        """
 
     def reply_error(txid: bytes) -> None:
-        """Answer a message with the error reply; ``txid`` is empty when it could not be read."""
+        """Answer a message with the error reply.
+
+        :param txid: of the message's envelope; empty when it could not be read.
+        """
 
     def close(reason: str) -> None:
-        """Begin the closing handshake: WebSocket code 1001, ``reason`` of at most 123 bytes."""
+        """Begin the closing handshake, with the WebSocket code 1001. Replies before it still leave.
+
+        :param reason: for the vehicle; at most 123 bytes as UTF-8.
+        """
 
 
 class ISession(Interface):
     """The core's side of one connection; made by ``IGateway.connected``."""
 
     def received(messages: Sequence[bytes]) -> None:
-        """Take the whole WebSocket messages of one read, in order. Replies that are due at once leave by the link."""
+        """Take messages of the vehicle. Called in the order received, any number of times before ``disconnected``.
+
+        Replies that are due at once are given to the link before this returns; acks that wait for a sink come later.
+
+        :param messages: the payloads of the whole WebSocket messages of one read, in order; may be empty. A message that is
+            wrong in any way is answered, and the others are taken.
+        """
 
     def disconnected() -> None:
-        """The connection has gone. Called once; nothing is called afterwards."""
+        """Forget the link: the connection has ended. Called once, whichever side ended it; no other call follows."""
 
 
 class IGateway(Interface):
     """The core as ingress sees it."""
 
     def connected(vehicle: Vehicle, link: IVehicleLink) -> ISession:
-        """An authorised vehicle has finished its upgrade."""
+        """Open a session. Called once for each connection of an authorised vehicle, when its upgrade is done.
+
+        :param vehicle: its identity and its request headers; a vehicle that reconnects is another object.
+        :param link: used until ``ISession.disconnected``.
+        """

@@ -1,4 +1,4 @@
-"""The ports to operators: metrics, log events, findings of a diagnosis."""
+"""The ports to operators: metrics, log events, error reports, findings of a diagnosis."""
 
 from __future__ import annotations
 
@@ -17,69 +17,88 @@ if TYPE_CHECKING:
 
 
 class ICounter(Interface):
-    """One time series that only grows."""
+    """One time series that only grows. May be used in any order, also from within other ports' methods."""
 
     def add(amount: int) -> None:
-        """Add ``amount`` >= 0. Costs about as much as an attribute; called on the hot path."""
+        """Add to the series. Called on the hot path: costs about as much as an attribute.
+
+        :param amount: at least 0; not checked.
+        """
 
 
 class IGauge(Interface):
     """One time series that goes up and down."""
 
     def set_to(value: float) -> None:
-        """Set the current value."""
+        """Set the current value, in the unit that the metric's name gives."""
 
 
 class IMetrics(Interface):
-    """Where numbers go. The hot path's series are looked up once and kept; those of rare events each time."""
+    """The store of metrics. A caller on the hot path looks its series up once and keeps them.
+
+    Methods may be called in any order, from the first record on until the process ends.
+    """
 
     def counter(metric: Metric, **labels: str) -> ICounter:
-        """The counter of ``metric`` with exactly the metric's labels; the same labels give the same counter.
+        """Look a counter up; the same labels give the same counter. The first look-up makes it, with the value 0.
 
-        The caller takes label values from a closed set: a series is never forgotten.
-
+        :param labels: a value for each of the metric's labels, from a bounded set: a series is never removed.
         :raises ValueError: the metric is no counter, or the labels are not the metric's.
         """
 
     def gauge(metric: Metric, **labels: str) -> IGauge:
-        """As ``counter``, for gauges."""
+        """Look a gauge up, as ``counter`` does a counter.
+
+        :raises ValueError: the metric is no gauge, or the labels are not the metric's.
+        """
 
 
 class ILog(Interface):
-    """Where events go that an operator reads. Writing never blocks and never raises."""
+    """The log of events that an operator reads. Writing never blocks and never raises."""
 
     debug_enabled = Attribute("Whether ``debug`` events are written, a bool: lets a hot path skip making them.")
     info_enabled = Attribute("Whether ``info`` events are written, a bool.")
 
     def debug(event: str, **fields: object) -> None:
-        """Write an event for developers. ``event`` is a snake_case name, e.g. ``socket_connected``; fields are JSON-able."""
+        """Write an event for developers.
+
+        :param event: a name in snake_case, such as ``socket_connected``; of a bounded set.
+        :param fields: values that JSON can hold; others are written as their ``repr``.
+        """
 
     def info(event: str, **fields: object) -> None:
-        """Write an event of normal operation."""
+        """Write an event of normal operation; arguments as for ``debug``."""
 
     def warn(event: str, **fields: object) -> None:
-        """Write an event that somebody should look at some time."""
+        """Write an event that an operator should see some time; arguments as for ``debug``."""
 
     def error(event: str, **fields: object) -> None:
-        """Write an event that somebody should look at now. Pass an exception as ``error=str(e)``."""
+        """Write an event that an operator should see now; arguments as for ``debug``, an exception as ``error=str(e)``."""
 
 
 class IErrorReporter(Interface):
-    """A service that errors are reported to, besides the log."""
+    """Reports errors to a service, besides the log. Its life: ``start`` once, ``stop`` once; ``report`` at any time."""
 
     def start() -> Deferred[None]:
-        """Begin to report, with the errors that have been handed over already. Fires at once; the server may be down."""
+        """Begin to send reports, first those of errors that are queued already. Called once.
+
+        :return: fires with None at once, whether or not the service can be reached. Never fails.
+        """
 
     def report(event: str, fields: Mapping[str, object]) -> None:
-        """Report an error event, as ``ILog.error`` is given it. Never blocks, never raises; may be called on any thread.
+        """Queue an error event. Never blocks and never raises; may be called on any thread, and before ``start``.
 
-        Like errors may become one report with their number.
+        The queue is bounded. Like errors may become one report with their count; errors after ``stop`` are dropped.
+
+        :param event: as ``ILog.error`` is given it.
+        :param fields: as ``ILog.error`` is given them; not kept beyond the report.
         """
 
     def stop() -> Deferred[None]:
-        """Report the errors that wait, in a bounded time, and end. Called once, after ``start``. Never fails.
+        """Flush the queued reports, then end. Called once, after ``start``.
 
-        Cancelling it gives up on them. Errors that come later are dropped.
+        :return: fires with None when the reports are sent, within a bounded time. Never fails. Cancelling it drops the
+            reports; it then fires with None.
         """
 
 
@@ -95,7 +114,7 @@ class Verdict(Enum):
 class Finding:
     """One fact about a destination or a certificate.
 
-    :ivar what: the fact, for people; holds no secret.
+    :ivar what: the fact, for the operator; holds no secret.
     :ivar fix: the remedy, empty where none is needed.
     """
 
@@ -105,13 +124,11 @@ class Finding:
 
 
 class IDiagnosable(Interface):
-    """Makes a diagnosis. Optional for a sink; ``fleetgw doctor`` asks for it in place of starting the sink."""
+    """Examines a destination. Optional for a sink; ``fleetgw doctor`` calls it instead of starting the sink."""
 
     def diagnose() -> Deferred[Sequence[Finding]]:
-        """Look at the destination, and leave nothing behind there.
+        """Examine the destination, and leave nothing behind there. Called at most once, on a sink that is never started.
 
-        Called at most once, on a sink that is never started.
-
-        :return: fires with the findings, in the order of the checks; never fails. Cancelling it fires it at once with the
+        :return: fires with the findings, in the order of the checks. Never fails. Cancelling it fires it at once with the
             findings so far.
         """

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from fleetgw.adapters.sinks.support.request_errors import BatchRejected, Busy
 from fleetgw.adapters.sinks.support.vehicle_queues import Entry, VehicleQueues
+from fleetgw.domain.batch_estimate import BatchEstimate
 from fleetgw.domain.errors import Rejected, Retryable
-from fleetgw.domain.expectation import Expectation
 from fleetgw.domain.ports import RECEIPT, Outcome
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class _DestinationRequests:
 
     :ivar in_flight: number of requests in flight.
     :ivar linger: the timer of the next request; None where none may leave.
-    :ivar expectation: the number of records that the next request lingers for.
+    :ivar estimate: of the number of records that the next request lingers for.
     """
 
     def __init__(self, name: str, limits: RequestLimits) -> None:
@@ -43,7 +43,7 @@ class _DestinationRequests:
         self.queues = VehicleQueues(limits)
         self.in_flight = 0
         self.linger: IDelayedCall | None = None
-        self.expectation = Expectation()
+        self.estimate = BatchEstimate()
 
 
 class Requests:
@@ -132,7 +132,7 @@ class Requests:
             self._send(destination)
         if not self._may_send(destination):
             return
-        enough = destination.queues.free_records >= destination.expectation.records
+        enough = destination.queues.free_records >= destination.estimate.records
         if destination.linger is None:
             destination.linger = self._clock.callLater(0 if enough else LINGER_S, self._flush, destination)
         elif enough:
@@ -151,7 +151,7 @@ class Requests:
     def _send(self, destination: _DestinationRequests) -> None:
         entries = destination.queues.take()
         destination.in_flight += 1
-        destination.expectation.left()
+        destination.estimate.reset()
 
         def done(outcomes: Sequence[Outcome]) -> None:
             self._take_outcomes(destination, entries, outcomes)
@@ -177,7 +177,7 @@ class Requests:
             if dispatch.settle(entry.index, outcome):
                 settled.append(dispatch)
         self._put_back(destination, entries, again)
-        destination.expectation.confirmed(confirmed, destination.queues.free_records)
+        destination.estimate.confirmed(confirmed, destination.queues.free_records)
         self._send_due(destination)
         for dispatch in settled:
             self._finish(dispatch)
