@@ -1,4 +1,4 @@
-"""The identity rules, as far as the golden vectors leave room: own issuers, reasons, order."""
+"""The identity rules beside the golden vectors: configured issuers, and the reasons of errors."""
 
 from unittest import TestCase
 
@@ -17,7 +17,7 @@ ENERGY = "1.3.6.1.4.1.49279.2.5.2"
 
 
 class IdentifyTests(TestCase):
-    def test_own_issuers_join_the_default_ones(self) -> None:
+    def test_configured_issuers_are_added_to_the_default_ones(self) -> None:
         issuers = DEFAULT_ISSUERS.extended(
             {"My Fleet CA": FixedClientType("vehicle_device"), "My Device CA": ByExtendedKeyUsage()}
         )
@@ -30,13 +30,13 @@ class IdentifyTests(TestCase):
         with self.assertRaisesRegex(Unauthorized, "'My Fleet CA' is not in the issuer table"):
             identify(CertificateFacts("My Fleet CA", "x"), DEFAULT_ISSUERS)
 
-    def test_a_rule_of_ones_own_replaces_the_default_one(self) -> None:
+    def test_a_configured_rule_replaces_the_default_one(self) -> None:
         issuers = DEFAULT_ISSUERS.extended({"TeslaMotors": FixedClientType("other", {"Board": "board"})})
         self.assertEqual(identify(CertificateFacts("TeslaMotors", "x"), issuers).client_type, "other")
         self.assertEqual(identify(CertificateFacts("TeslaMotors", "x", ("Board",)), issuers).client_type, "board")
         self.assertEqual(identify(CertificateFacts("TeslaMotors", "x"), DEFAULT_ISSUERS).client_type, "vehicle_device")
 
-    def test_reasons_name_the_certificate(self) -> None:
+    def test_the_reason_names_the_certificate(self) -> None:
         issuer = "Tesla Motors Product Issuing CA"
         for facts, reason in (
             (CertificateFacts("", "VIN"), "issuer '' is not in the issuer table"),

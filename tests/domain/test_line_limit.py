@@ -1,4 +1,4 @@
-"""How many lines are written about one vehicle."""
+"""The rate limit of log lines."""
 
 from unittest import TestCase
 
@@ -9,7 +9,7 @@ class LineLimitTests(TestCase):
     def setUp(self) -> None:
         self.limit = LineLimit(max_tracked=10)
 
-    def test_a_flood_is_some_lines_in_each_interval_and_the_rest_is_counted(self) -> None:
+    def test_a_flood_writes_a_few_lines_in_each_interval_and_counts_the_others(self) -> None:
         written = [self.limit.admit("kind", "A", number / 100) for number in range(3000)]
         lines = [each for each in written if each is not None]
         self.assertEqual(len(lines), 3 * LINES)
@@ -22,17 +22,17 @@ class LineLimitTests(TestCase):
         self.assertEqual(self.limit.admit("kind", "B", 0.0), 0)
         self.assertEqual(self.limit.admit("other", "A", 0.0), 0)
 
-    def test_the_table_is_bounded_and_what_is_beyond_it_shares_a_count(self) -> None:
+    def test_the_table_is_bounded_and_vehicles_beyond_it_share_a_count(self) -> None:
         written = [self.limit.admit("kind", str(number), 0.0) for number in range(1000)]
         self.assertEqual(sum(each is not None for each in written), 10 + LINES)
         self.assertLessEqual(len(self.limit._windows), 11)
 
-    def test_what_is_over_makes_room(self) -> None:
+    def test_intervals_that_are_over_are_forgotten(self) -> None:
         for number in range(100):
             self.limit.admit("kind", str(number), 0.0)
         self.assertEqual(self.limit.admit("kind", "new", INTERVAL_S), 0)
         self.assertEqual(len(self.limit._windows), 1)
 
-    def test_long_text_is_cut_and_says_so(self) -> None:
+    def test_long_text_is_cut_and_its_length_is_added(self) -> None:
         self.assertEqual(cut("x" * 128), "x" * 128)
         self.assertEqual(cut("x" * 129), "x" * 128 + "... (129 characters)")

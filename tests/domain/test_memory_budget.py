@@ -1,4 +1,4 @@
-"""The memory of all queues: guaranteed shares, what is left for whoever takes it first, and that nothing gets lost."""
+"""The memory budget of all queues: guaranteed shares, claimed memory, and no leak."""
 
 from unittest import TestCase
 
@@ -9,18 +9,18 @@ from fleetgw.domain.memory_budget import MemoryBudget
 
 
 class MemoryBudgetTests(TestCase):
-    def test_one_sink_may_have_all_of_it(self) -> None:
+    def test_a_single_sink_may_take_the_whole_budget(self) -> None:
         budget = MemoryBudget(1000, 1)
         self.assertEqual(budget.share().room_bytes, 1000)
 
-    def test_what_another_sink_has_taken_is_not_there(self) -> None:
+    def test_memory_that_another_sink_has_claimed_is_not_free(self) -> None:
         budget = MemoryBudget(1000, 2)
         one, other = budget.share(), budget.share()
         self.assertEqual(one.room_bytes, 750)
         one.take(750)
         self.assertEqual((one.room_bytes, other.room_bytes), (0, 250))
 
-    def test_a_sink_that_has_taken_all_it_can_leaves_the_others_their_shares(self) -> None:
+    def test_a_sink_that_takes_all_it_can_leaves_the_guaranteed_shares(self) -> None:
         budget = MemoryBudget(1200, 3)
         hanging, *others = (budget.share() for _ in range(3))
         hanging.take(hanging.room_bytes)
@@ -29,13 +29,13 @@ class MemoryBudgetTests(TestCase):
             other.take(200)
         self.assertEqual(sum(each.memory_bytes for each in (hanging, *others)), 1200)
 
-    def test_the_guaranteed_share_is_taken_before_what_is_nobodys(self) -> None:
+    def test_the_guaranteed_share_is_used_before_memory_is_claimed(self) -> None:
         budget = MemoryBudget(1000, 2)
         one, other = budget.share(), budget.share()
         one.take(250)
         self.assertEqual(other.room_bytes, 750)
 
-    def test_copies_count(self) -> None:
+    def test_the_weight_multiplies_the_cost(self) -> None:
         budget = MemoryBudget(1000, 1)
         share = budget.share(2.5)
         self.assertEqual(share.room_bytes, 400)

@@ -1,4 +1,4 @@
-"""The token bucket."""
+"""The token buckets of vehicles."""
 
 from unittest import TestCase
 
@@ -10,7 +10,7 @@ from fleetgw.domain.rate_limit import TokenBucket, VehicleBuckets
 
 class TokenBucketTests(TestCase):
     @given(st.integers(1, 50), st.floats(0.1, 100), st.lists(st.floats(-1, 5), max_size=200))
-    def test_never_more_than_a_burst_and_the_rate(self, limit: int, interval_s: float, steps: list[float]) -> None:
+    def test_at_most_a_burst_and_the_rate_pass(self, limit: int, interval_s: float, steps: list[float]) -> None:
         bucket = TokenBucket(limit, interval_s, 0.0)
         now = latest = 0.0
         taken = 0
@@ -21,27 +21,27 @@ class TokenBucketTests(TestCase):
             self.assertLessEqual(taken, limit + latest * limit / interval_s + 1e-6)
 
     @given(st.integers(1, 50), st.floats(0.1, 100))
-    def test_the_whole_burst_is_there_at_once_and_again_an_interval_later(self, limit: int, interval_s: float) -> None:
+    def test_a_whole_burst_passes_at_once_and_again_after_an_interval(self, limit: int, interval_s: float) -> None:
         bucket = TokenBucket(limit, interval_s, 7.0)
         for start in (7.0, 7.0 + interval_s * 1.001):
             self.assertEqual([bucket.take(start) for _ in range(limit + 1)], [True] * limit + [False])
 
-    def test_both_keys_count(self) -> None:
+    def test_limit_and_interval_both_count(self) -> None:
         passed = {}
         for limit, interval_s in ((10, 60.0), (20, 60.0), (10, 30.0)):
             bucket = TokenBucket(limit, interval_s, 0.0)
             passed[limit, interval_s] = sum(bucket.take(tenth / 10) for tenth in range(1200))
         self.assertEqual(passed, {(10, 60.0): 29, (20, 60.0): 59, (10, 30.0): 49})
 
-    def test_idling_saves_no_more_than_a_burst(self) -> None:
+    def test_an_idle_bucket_fills_to_one_burst(self) -> None:
         bucket = TokenBucket(3, 1.0, 0.0)
         self.assertEqual([bucket.take(1000.0) for _ in range(4)], [True] * 3 + [False])
 
-    def test_a_clock_that_goes_back_takes_nothing_away(self) -> None:
+    def test_a_clock_that_goes_back_removes_no_tokens(self) -> None:
         bucket = TokenBucket(2, 1.0, 100.0)
         self.assertEqual([bucket.take(100.0), bucket.take(50.0), bucket.take(50.0)], [True, True, False])
 
-    def test_a_clock_that_goes_back_gives_nothing(self) -> None:
+    def test_a_clock_that_goes_back_adds_no_tokens(self) -> None:
         bucket = TokenBucket(1, 1.0, 100.0)
         self.assertTrue(bucket.take(100.0))
         self.assertFalse(bucket.take(50.0))
@@ -56,7 +56,7 @@ class VehicleBucketsTests(TestCase):
         self.assertEqual(sum(taken), 3)
         self.assertTrue(buckets.of("B", 0.0).take(0.0))
 
-    def test_connecting_again_gives_no_new_bucket(self) -> None:
+    def test_a_reconnect_gives_no_new_bucket(self) -> None:
         buckets = VehicleBuckets(3, 60)
         taken = 0
         for second in range(59):
@@ -73,14 +73,14 @@ class VehicleBucketsTests(TestCase):
         buckets.of("A", 60.0)
         self.assertEqual(len(buckets), 1)
 
-    def test_as_many_are_remembered_as_there_is_room_for(self) -> None:
+    def test_the_number_of_idle_buckets_is_bounded(self) -> None:
         buckets = VehicleBuckets(3, 60, max_idle=5)
         for number in range(100):
             buckets.of(str(number), 0.0)
             buckets.leave(str(number), 0.0)
         self.assertEqual(len(buckets), 5)
 
-    def test_one_in_use_is_never_forgotten(self) -> None:
+    def test_a_bucket_in_use_is_never_forgotten(self) -> None:
         buckets = VehicleBuckets(1, 60, max_idle=0)
         bucket = buckets.of("A", 0.0)
         buckets.leave("B", 1000.0)

@@ -1,4 +1,4 @@
-"""The routing table."""
+"""Routes from the configuration."""
 
 from unittest import TestCase
 
@@ -7,7 +7,7 @@ from fleetgw.domain.routing import Route, build_routes
 
 
 class RoutingTests(TestCase):
-    def test_sinks_in_order_each_once_and_policies_by_type(self) -> None:
+    def test_sinks_keep_their_order_without_duplicates_and_each_type_has_its_policy(self) -> None:
         routes = build_routes(
             {"V": ["kafka", "logger", "kafka"], "alerts": ("logger",), "custom": ["kafka"]}, {"V": ConfirmedBy("kafka")}
         )
@@ -20,5 +20,5 @@ class RoutingTests(TestCase):
             },
         )
 
-    def test_no_records_no_routes(self) -> None:
+    def test_no_record_types_give_no_routes(self) -> None:
         self.assertEqual(build_routes({}, {}), {})

@@ -11,7 +11,7 @@ from fleetgw.domain.ack_expressions import read_policy
 from fleetgw.domain.acks import Accepted, holds
 from fleetgw.domain.errors import Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT
-from tests.pipeline.test_gateway import GatewayCase, Sink, acks, answers, message
+from tests.support.session_case import RecordingSink, SessionCase, acks, answers, message
 
 if TYPE_CHECKING:
     from fleetgw.app.pipeline.session import Session
@@ -20,12 +20,12 @@ SINKS = ("kafka", "mqtt", "redis")
 POLICY = "kafka and (mqtt or redis)"
 
 
-class PolicyCase(GatewayCase):
+class PolicyCase(SessionCase):
     """A gateway that routes ``V`` to kafka, mqtt and redis."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.sinks = {name: Sink(name) for name in SINKS}
+        self.sinks = {name: RecordingSink(name) for name in SINKS}
         self.kafka, self.mqtt, self.redis = self.sinks.values()
         self.room = dict.fromkeys(SINKS, 1000)
         self.records = {"V": SINKS}

@@ -1,4 +1,4 @@
-"""What a vehicle that has left leaves behind: nothing, without the collector."""
+"""The memory of a vehicle that has disconnected is freed, without the garbage collector."""
 
 import gc
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def frame(txid: bytes, payload: bytes = b"") -> bytes:
 
 
 class FreedTests(GatewayCase):
-    """Each leaves in another way; its connection and session are looked for with the collector off."""
+    """Weak references tell, with the collector off, whether connection and session are freed."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -52,7 +52,7 @@ class FreedTests(GatewayCase):
         self.gateway.clock.advance(1)
         self.assertEqual([each() for each in watched], [None] * len(watched))
 
-    def test_after_records_that_have_settled(self) -> None:
+    def test_after_all_records_have_settled(self) -> None:
         vehicle = self.open_vehicle(VIN)
         watched = self.watch(vehicle)
         vehicle.send(frame(b"1") * 100)
@@ -60,7 +60,7 @@ class FreedTests(GatewayCase):
         vehicle.cut()
         self.assertFreed(vehicle, *watched)
 
-    def test_with_records_under_way(self) -> None:
+    def test_with_records_in_flight(self) -> None:
         vehicle = self.open_vehicle(VIN)
         watched = self.watch(vehicle)
         vehicle.send(frame(b"1") * 100)
@@ -74,20 +74,20 @@ class FreedTests(GatewayCase):
         vehicle.close()
         self.assertFreed(vehicle, *watched)
 
-    def test_within_a_message_of_many_frames(self) -> None:
+    def test_within_a_fragmented_message(self) -> None:
         vehicle = self.open_vehicle(VIN)
         watched = self.watch(vehicle)
         vehicle.send(SLOW_FRAGMENT)
         vehicle.cut()
         self.assertFreed(vehicle, *watched)
 
-    def test_after_a_break_of_the_protocol(self) -> None:
+    def test_after_a_protocol_violation(self) -> None:
         vehicle = self.open_vehicle(VIN)
         watched = self.watch(vehicle)
         vehicle.send(BAD_FRAME)
         self.assertFreed(vehicle, *watched)
 
-    def test_cut_by_the_gateway(self) -> None:
+    def test_after_an_abort_by_the_gateway(self) -> None:
         vehicle = self.open_vehicle(VIN)
         watched = self.watch(vehicle)
         connection = watched[0]()
@@ -98,7 +98,7 @@ class FreedTests(GatewayCase):
         del connection
         self.assertFreed(vehicle, *watched)
 
-    def test_after_an_error_of_ours(self) -> None:
+    def test_after_an_internal_error(self) -> None:
         vehicle = self.open_vehicle(VIN)
         watched = self.watch(vehicle)
         session = watched[1]()
@@ -109,7 +109,7 @@ class FreedTests(GatewayCase):
         vehicle.cut()
         self.assertFreed(vehicle, *watched)
 
-    def test_a_thousand_leave_nothing(self) -> None:
+    def test_after_a_thousand_vehicles(self) -> None:
         tls = self.gateway.vehicle_tls(VIN)
         watched = []
         for _ in range(1000):
@@ -125,7 +125,7 @@ class FreedTests(GatewayCase):
 
 
 class FailedRecordsTests(LaneCase):
-    """Sinks catch errors beside their batch: an error's traceback refers to the frame, and the frame to the error."""
+    """A sink catches errors beside its batch: the traceback refers to the frame, and the frame to the error."""
 
     def failed(self, error: type[BaseException]) -> ref[Record]:
         def dispatch(batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
@@ -146,13 +146,13 @@ class FailedRecordsTests(LaneCase):
         self.gather()
         return ref(record)
 
-    def test_a_record_that_was_refused_is_freed(self) -> None:
+    def test_a_rejected_record_is_freed(self) -> None:
         gc.collect()
         gc.disable()
         self.addCleanup(gc.enable)
         self.assertIsNone(self.failed(Rejected)())
 
-    def test_a_record_that_waits_has_no_frames(self) -> None:
+    def test_the_error_of_a_retryable_record_holds_no_frames(self) -> None:
         for error in (Retryable, NotConnected, ValueError):
             gc.collect()
             gc.disable()

@@ -1,4 +1,4 @@
-"""What a lane does with records that are refused for now, while others pass."""
+"""The retry queue of a lane."""
 
 from collections.abc import Callable
 
@@ -12,23 +12,23 @@ from tests.support.lane_case import TIMING, LaneCase, succeeded
 
 
 class RetryQueueTests(LaneCase):
-    """What is refused for now, though the destination can be reached, stands in the way of nothing else."""
+    """Retryable records, while the destination can be reached, block only their ordering keys."""
 
     def offer_of(self, vin: str, record_type: str, *txids: str) -> None:
         records = [make_record(vin, txid, record_type=record_type, payload=b"12345") for txid in txids]
         self.assertEqual(self.lane.offer(records, 5 * len(records), self.origin), len(records))
 
     def refuse(self, refuses: Callable[[Record], bool], reason: Retryable) -> None:
-        """Have the sink refuse some records at once, and take the others."""
+        """Have the sink answer at once: some records are retryable, the others confirmed."""
         self.sink.answer_with = lambda batch: succeeded([reason if refuses(each) else RECEIPT for each in batch])
 
-    def test_a_type_that_is_refused_at_once_holds_up_no_other(self) -> None:
+    def test_retryable_records_of_one_type_block_no_other_type(self) -> None:
         self.refuse(lambda record: record.record_type == "alerts", Retryable("no such topic"))
         for number in range(40):
             self.offer_of("A", "alerts", f"a{number}")
             self.offer_of("A", "V", f"v{number}")
             self.gather()
-            self.assertEqual(self.origin.told.pop(), [f"v{number}"], "at once, whatever pauses")
+            self.assertEqual(self.origin.told.pop(), [f"v{number}"], "delayed by another type's backoff")
         self.assertEqual(self.lane.held_records, 40)
         self.assertEqual(self.number("lane_held_records"), 40)
         self.refuse(lambda _record: False, Retryable(""))
@@ -37,7 +37,7 @@ class RetryQueueTests(LaneCase):
         self.assertEqual(self.lane.held_records, 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_a_vehicle_whose_records_are_refused_holds_up_no_other(self) -> None:
+    def test_retryable_records_of_one_vehicle_block_no_other_vehicle(self) -> None:
         self.refuse(lambda record: record.vin == "A", Retryable("the listener failed"))
         for number in range(20):
             self.offer_of("A", "V", f"a{number}")
@@ -45,10 +45,10 @@ class RetryQueueTests(LaneCase):
             self.clock.advance(1)
             self.assertEqual(self.origin.told.pop(), [f"b{number}"])
         tried = [txid for txids in self.sink.txids for txid in txids if txid.startswith("a")]
-        self.assertEqual({*tried}, {"a0"}, "what came later must wait for it")
-        self.assertLess(len(tried), 10, "the pauses do not grow")
+        self.assertEqual({*tried}, {"a0"}, "later records must wait for it")
+        self.assertLess(len(tried), 10, "the backoff does not grow")
 
-    def test_a_failing_retry_does_not_end_the_handing_over(self) -> None:
+    def test_a_failing_retry_does_not_stop_the_dispatch_of_others(self) -> None:
         self.refuse(lambda record: record.vin < "VIN8", Retryable("no"))
         for number in range(8):
             self.offer_of(f"VIN{number}", "V", f"a{number}")
@@ -59,14 +59,14 @@ class RetryQueueTests(LaneCase):
         self.clock.pump([0.006, 0.0, 0.0, 0.0])
         self.assertEqual([txid for told in self.origin.told for txid in told], [f"b{number}" for number in range(8)])
 
-    def test_each_pauses_for_itself(self) -> None:
+    def test_each_ordering_key_has_its_own_backoff(self) -> None:
         self.refuse(lambda _record: True, Retryable("later"))
         self.offer_of("A", "V", "a")
         self.clock.pump([1.0] * 40)
         tries = len(self.sink.batches)
         self.refuse(lambda record: record.vin == "A", Retryable("later"))
         self.clock.advance(30)
-        self.assertEqual(len(self.sink.batches), tries + 1, "the pause is not a long one by now")
+        self.assertEqual(len(self.sink.batches), tries + 1, "the backoff is a short one")
         self.refuse(lambda _record: True, Retryable("later"))
         self.offer_of("B", "V", "b")
         self.gather()
@@ -76,7 +76,7 @@ class RetryQueueTests(LaneCase):
         self.clock.advance(30)
         self.assertEqual(self.origin.told, [["b"], ["a"]])
 
-    def test_out_of_reach_pauses_everything(self) -> None:
+    def test_not_connected_holds_all_records_back(self) -> None:
         self.refuse(lambda record: record.record_type == "alerts", NotConnected("gone"))
         self.offer_of("A", "alerts", "a")
         self.gather()
@@ -84,7 +84,7 @@ class RetryQueueTests(LaneCase):
         self.gather()
         self.assertEqual(self.sink.txids, [["a"]])
 
-    def test_what_was_set_aside_stays_in_order_before_what_was_held_back(self) -> None:
+    def test_retryable_records_stay_in_order_before_blocked_ones(self) -> None:
         self.offer_of("A", "V", "1", "2", "3")
         self.gather()
         self.offer_of("A", "V", "4")
@@ -96,18 +96,18 @@ class RetryQueueTests(LaneCase):
         self.clock.advance(0)
         self.assertEqual(self.sink.txids[1:], [["2"], ["3", "4", "5"]])
 
-    def test_held_back_records_are_no_company_for_those_that_flow(self) -> None:
+    def test_blocked_records_do_not_count_for_an_early_flush(self) -> None:
         self.lane = self.make(BacklogLimits(1000, 100_000, 1000, 1000))
         self.offer_of("A", "V", "refused", *map(str, range(EARLY_FLUSH_RECORDS)))
         self.clock.advance(0)
         self.sink.answer(0, Retryable("later"))
         self.offer_of("B", "V", "b")
         self.clock.advance(0)
-        self.assertEqual(len(self.sink.txids), 1, "one record is no company")
+        self.assertEqual(len(self.sink.txids), 1, "one record is flushed early")
         self.gather()
         self.assertEqual(self.sink.txids[1:], [["b"]])
 
-    def test_it_is_said_once_in_a_while_how_much_is_set_aside(self) -> None:
+    def test_the_size_of_the_retry_queue_is_logged_once_in_a_while(self) -> None:
         self.refuse(lambda _record: True, Retryable("no such topic"))
         for number in range(50):
             self.offer_of(f"VIN{number}", "V", "1")
@@ -117,7 +117,7 @@ class RetryQueueTests(LaneCase):
         self.clock.advance(TIMING.retry_max_s)
         self.assertEqual(self.log.fields_of("dispatch_retry")[1]["retry_queue_records"], 50)
 
-    def test_draining_ends_its_pauses(self) -> None:
+    def test_draining_ends_all_backoffs(self) -> None:
         self.refuse(lambda _record: True, Retryable("later"))
         self.offer_of("A", "V", "1", "2")
         self.clock.pump([1.0] * 100)
@@ -127,7 +127,7 @@ class RetryQueueTests(LaneCase):
         self.assertTrue(drained.called)
         self.assertEqual([txid for told in self.origin.told for txid in told], ["1", "2"])
 
-    def test_closed_it_tries_nothing_again_and_abandons_all_in_order(self) -> None:
+    def test_a_closed_lane_retries_no_record_and_abandons_all_in_order(self) -> None:
         self.refuse(lambda record: record.vin == "A", Retryable("later"))
         for number in range(3):
             self.lane.offer([make_record("A", f"{number}", payload=b"12345")], 5, None)

@@ -1,4 +1,4 @@
-"""The catalogue of metrics: names, kinds, labels. Names are what dashboards of the Go server already use."""
+"""The catalogue of metrics: names, kinds, labels. Names are those that dashboards of the Go server use."""
 
 from enum import Enum
 
@@ -6,7 +6,7 @@ from attrs import frozen
 
 
 class Kind(Enum):
-    """How a metric moves."""
+    """The kind of a metric."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -16,9 +16,9 @@ class Kind(Enum):
 class Metric:
     """One metric family.
 
-    :ivar name: as exposed, nothing is appended to it.
+    :ivar name: as exposed, without a further suffix.
     :ivar kind: counter or gauge.
-    :ivar help: one sentence for people.
+    :ivar help: one sentence for the operator.
     :ivar labels: label names, in order.
     """
 
@@ -69,7 +69,7 @@ DISPATCH_TOTAL = _counter("dispatch_total", "Records handed to their sinks.", "r
 SIGNAL_COUNT = _gauge("signal_count", "Signals received.", "record_type")
 VIN_SIGNAL_COUNT = _gauge("vin_signal_count", "Signals received of a tracked vehicle.", "record_type", "vin")
 RELIABLE_ACK = _counter("reliable_ack", "Acknowledgements sent after a sink confirmed.", "record_type", "dispatcher")
-RELIABLE_ACK_MISS = _counter("reliable_ack_miss", "Confirmed records whose vehicle had gone.", "record_type", "dispatcher")
+RELIABLE_ACK_MISS = _counter("reliable_ack_miss", "Confirmed records of disconnected vehicles.", "record_type", "dispatcher")
 UPTIME_SEC = _gauge("uptime_sec", "Seconds since the gateway started.")
 NUM_CONNECTIONS = _gauge("num_connections", "Connected vehicles.")
 NUM_GOROUTINE = _gauge("num_goroutine", "Threads of the process: Go's name for its nearest counterpart.")

@@ -1,1 +1,1 @@
-"""For people who write adapters: contract-test classes and an in-memory vehicle."""
+"""Test support for authors of sinks and of programs that embed the gateway: contract tests, doubles, vehicles."""

@@ -1,4 +1,4 @@
-"""A vehicle on an asyncio loop, over a real socket: for programs that run the gateway inside themselves."""
+"""A vehicle on an asyncio loop, over a real socket: for tests of programs that embed the gateway."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fleetgw.simulator.conversation import Event
 
 DEADLINE_S = 20.0
-"""How long anything may take before a test fails: far more than it does."""
+"""Longest wait in seconds for any step before a test fails; each takes far less."""
 
 
 class LoopVehicle:
@@ -30,9 +30,9 @@ class LoopVehicle:
 
     :param port: of a gateway on this host.
     :param credential: the vehicle's certificate and key.
-    :param authority_pem: who signed the server's certificate.
+    :param authority_pem: the certificate authority of the server's certificate.
 
-    :ivar events: everything that happened, in order.
+    :ivar events: all events of the connection, in order.
     """
 
     def __init__(self, port: int, credential: Credential, authority_pem: bytes) -> None:
@@ -55,7 +55,7 @@ class LoopVehicle:
 
     @property
     def closed(self) -> Closed | None:
-        """How the connection ended; None while there is one."""
+        """The end of the connection; None while it is open."""
         return next((event for event in self.events if isinstance(event, Closed)), None)
 
     async def __aenter__(self) -> Self:
@@ -83,9 +83,10 @@ class LoopVehicle:
         self._carry_out(self._conversation.issue(record_type, payload, now_s, int(time.time()), txid)[1])
 
     async def until(self, reached: Callable[[], bool]) -> None:
-        """Wait for something to be so.
+        """Wait until a condition holds.
 
-        :raises TimeoutError: it never is.
+        :param reached: looked at after each event.
+        :raises TimeoutError: it does not hold within ``DEADLINE_S``.
         """
         async with asyncio.timeout(DEADLINE_S):
             while not reached():
@@ -100,7 +101,7 @@ class LoopVehicle:
                 if output.ends:
                     break
         except ConnectionError:
-            pass  # as good an end as any
+            pass  # an end like any other
         self._carry_out(Output(b"", self._conversation.disconnected("the connection has gone")))
 
     def _carry_out(self, output: Output) -> None:
@@ -112,7 +113,7 @@ class LoopVehicle:
 
 def _client_context(credential: Credential, authority_pem: bytes) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=authority_pem.decode())
-    with tempfile.TemporaryDirectory() as folder:  # it reads certificates from files only
+    with tempfile.TemporaryDirectory() as folder:  # ``load_cert_chain`` reads files only
         file = Path(folder) / "vehicle.pem"
         file.touch(mode=0o600)
         file.write_bytes(credential.certificate_pem() + credential.key_pem())

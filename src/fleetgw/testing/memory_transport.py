@@ -1,4 +1,4 @@
-"""A connection in memory: two transports back to back that move bytes only when told to."""
+"""A connection in memory: two connected transports that move bytes only on ``turn`` and ``pump``."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ _TURNS = 1000
 class MemoryTransport:
     """One end of a connection in memory.
 
-    Bytes that its protocol writes wait here until ``deliver``; a protocol that has paused gets none. As with sockets,
-    nothing is called back from within ``write``, ``loseConnection`` or ``abortConnection``. The gateway's protocol reads as
-    from a ``VehicleSocket``: from the shared buffer, at most ``READ_BYTES`` at a time.
+    Written bytes wait here until ``deliver``; a protocol that has paused reading gets none. As with sockets, ``write``,
+    ``loseConnection`` and ``abortConnection`` call nothing back. The gateway's protocol reads as in production, from a
+    ``VehicleSocket``: through the shared buffer, at most ``READ_BYTES`` at a time.
+
+    :ivar reading: False while the protocol has paused reading.
     """
 
     def __init__(self, protocol: IProtocol, host: IPv4Address, peer: IPv4Address) -> None:
@@ -44,7 +46,10 @@ class MemoryTransport:
         self._producer_is_paused = False
 
     def deliver(self, other: MemoryTransport) -> bool:
-        """Move what was written here to ``other``'s protocol; close both ends when it is time. Whether anything happened."""
+        """Move written bytes to ``other``'s protocol, and close both ends once that is due.
+
+        :return: whether anything happened.
+        """
         moved = False
         if self._unsent and other.reading and not other.disconnected:
             other._read(self._unsent)
@@ -59,7 +64,7 @@ class MemoryTransport:
         return True
 
     def _read(self, sent: bytearray) -> None:
-        """Take bytes from ``sent``, as one read of a socket does."""
+        """Remove bytes from ``sent`` and give them to the protocol, as one read of a socket does."""
         if isinstance(self.protocol, VehicleTransport):
             size = min(len(sent), READ_BYTES)
             read_buffer[:size] = sent[:size]
@@ -71,7 +76,7 @@ class MemoryTransport:
             self.protocol.dataReceived(data)
 
     def lost(self, reason: Exception) -> None:
-        """The connection has gone: tell the protocol, once."""
+        """Tell the protocol, once, that the connection has ended."""
         if not self.disconnected:
             self.disconnected = True
             self._unsent.clear()
@@ -91,16 +96,16 @@ class MemoryTransport:
         self.write(b"".join(iovec))
 
     def loseConnection(self) -> None:
-        """See ``ITransport``: closes behind what was written."""
+        """See ``ITransport``: closes after the written bytes are delivered."""
         if self._closing is None:
             self._closing = ConnectionDone()
 
     def loseWriteConnection(self) -> None:
-        """Closes both ways: half-open connections are not played."""
+        """Close both directions: half-open connections are not simulated."""
         self.loseConnection()
 
     def abortConnection(self) -> None:
-        """See ``ITCPTransport``: what was written and not delivered is lost."""
+        """See ``ITCPTransport``: bytes that are not delivered yet are lost."""
         self._unsent.clear()
         self._closing = ConnectionAborted()
 
@@ -113,25 +118,25 @@ class MemoryTransport:
         return self._peer
 
     def pauseProducing(self) -> None:
-        """The protocol wants nothing more for now."""
+        """See ``IPushProducer``: the protocol reads no more bytes for now."""
         self.reading = False
 
     def resumeProducing(self) -> None:
-        """The protocol reads on."""
+        """See ``IPushProducer``: the protocol reads again."""
         self.reading = True
 
     def stopProducing(self) -> None:
         """See ``IProducer``."""
         self.loseConnection()
 
-    def registerProducer(  # type: ignore[override]  # of the two kinds of producer only this one is played
+    def registerProducer(  # type: ignore[override]  # only push producers are simulated
         self,
         producer: IPushProducer,
         streaming: bool,  # noqa: FBT001 - as in IConsumer
     ) -> None:
-        """See ``IConsumer``; TLS always streams."""
+        """See ``IConsumer``; TLS registers a push producer."""
         if not streaming:
-            raise NotImplementedError("only streaming producers write to a connection in memory")
+            raise NotImplementedError("only push producers write to a connection in memory")
         self._producer = producer
 
     def unregisterProducer(self) -> None:
@@ -147,7 +152,7 @@ class MemoryTransport:
         """Nothing to set."""
 
     def getTcpKeepAlive(self) -> bool:
-        """Nothing dies unseen in memory."""
+        """No connection in memory breaks unnoticed."""
         return False
 
     def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: FBT001 - as in ITCPTransport
@@ -160,9 +165,9 @@ class MemoryTransport:
 
 
 class MemoryLink:
-    """Two protocols connected to each other. Nothing moves but by ``turn`` and ``pump``.
+    """Two protocols connected to each other. Bytes move only on ``turn`` and ``pump``.
 
-    :param clock: the one that both use; it stands still but for what is due at once.
+    :param clock: the clock that both use; it is advanced by 0 s, so that calls that are due run.
 
     :ivar client: the client's end.
     :ivar server: the server's.
@@ -179,18 +184,18 @@ class MemoryLink:
             end.protocol.makeConnection(end)
 
     def turn(self) -> bool:
-        """Move what is there one way and the other, once; whether there was anything."""
+        """Move the written bytes once in each direction; returns whether there were any."""
         self._clock.advance(0)
         towards_server = self.client.deliver(self.server)
         towards_client = self.server.deliver(self.client)
         return towards_server or towards_client
 
     def pump(self) -> None:
-        """Move bytes until both sides are quiet.
+        """Move bytes until neither side writes any more.
 
-        :raises AssertionError: they never are.
+        :raises AssertionError: they go on writing.
         """
         for _ in range(_TURNS):
             if not self.turn():
                 return
-        raise AssertionError(f"both ends still talk after {_TURNS} turns")
+        raise AssertionError(f"both ends still write after {_TURNS} turns")

@@ -1,4 +1,4 @@
-"""What tests share whose sinks live on the reactor that Trial runs."""
+"""Support for tests whose sinks run on the reactor that Trial runs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def the_reactor() -> ISinkReactor:
-    """The one that Trial runs; not before it is needed, for asking for it installs it."""
+    """The reactor that Trial runs. Imported on the first call, as the import installs it."""
     from twisted.internet import reactor
 
-    run_on_monotonic_time(reactor)  # as the gateway's; a time-out of a test must not be measured by two clocks
+    run_on_monotonic_time(reactor)  # as the gateway's, so that a test's timeouts are measured by one clock
     return cast("ISinkReactor", reactor)
 
 
@@ -29,7 +29,7 @@ async def pause(seconds: float) -> None:
 
 
 async def until(holds: Callable[[], object], timeout_s: float = 10.0) -> bool:
-    """Wait until something holds, for a bounded time; whether it does."""
+    """Wait until a condition holds, at most ``timeout_s`` seconds; returns whether it does."""
     deadline_s = the_reactor().seconds() + timeout_s
     while not holds():
         if the_reactor().seconds() > deadline_s:
@@ -39,13 +39,13 @@ async def until(holds: Callable[[], object], timeout_s: float = 10.0) -> bool:
 
 
 class RealReactorHarness(DispatcherHarness):
-    """A harness whose sink lives on the real reactor: time passes by itself."""
+    """A harness whose sink runs on the real reactor, in real time."""
 
     @property
     def reactor(self) -> ISinkReactor:
-        """The one that Trial runs."""
+        """The reactor that Trial runs."""
         return the_reactor()
 
     async def a_while(self) -> None:
-        """Wait for a third of a second: what a mistaken sink would confirm at once, it confirms within it."""
+        """Wait for a third of a second, in which a sink that confirms too early would do so."""
         await pause(0.3)

@@ -1,4 +1,4 @@
-"""What a sink under test is made from: a reactor without threads, metrics that can be read, a log that can be read."""
+"""Doubles for the context of a sink under test: a reactor without threads, readable metrics, a readable log."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
 
 @implementer(ISinkReactor)
 class ThreadlessReactor(Clock):
-    """A clock that a test advances. What comes "from a thread" runs at the next ``advance``."""
+    """A clock that a test advances. Calls "from a thread" run at the next ``advance``."""
 
     def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:  # noqa: A002 as in Twisted
-        """Run it at the next ``advance``, however short."""
+        """Run ``callable`` at the next ``advance``, also of 0 s."""
         self.callLater(0, callable, *args, **kwargs)
 
     def callInThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:  # noqa: A002 as in Twisted
-        """Run it at once: there are no threads here."""
+        """Run ``callable`` at once, in the only thread."""
         callable(*args, **kwargs)
 
     def getThreadPool(self) -> ThreadPool:
-        """There is none."""
+        """Fail: there is no thread pool."""
         raise NotImplementedError
 
     def suggestThreadPoolSize(self, size: int) -> None:
-        """There is no pool to size."""
+        """Do nothing: there is no thread pool."""
 
 
 class ReadableMetrics(MetricStore):
-    """Metrics that a test asks for their numbers."""
+    """Metrics whose values a test can read."""
 
     def value(self, name: str, *label_values: str) -> float:
-        """The number of a series; 0 when nobody has asked for the series.
+        """The value of a time series; 0 when nothing has looked it up.
 
         :param label_values: in the order of the metric's labels.
         """
@@ -54,9 +54,9 @@ class ReadableMetrics(MetricStore):
 @implementer(ILog)
 @define
 class ReadableLog:
-    """A log that a test reads.
+    """A log that a test can read.
 
-    :ivar entries: level, event, fields; oldest first.
+    :ivar entries: level, event and fields of each event, oldest first.
     """
 
     debug_enabled = True
@@ -65,23 +65,23 @@ class ReadableLog:
     entries: list[tuple[str, str, dict[str, object]]] = field(factory=list)
 
     def debug(self, event: str, **fields: object) -> None:
-        """Keep it."""
+        """See ``ILog``."""
         self.entries.append(("debug", event, fields))
 
     def info(self, event: str, **fields: object) -> None:
-        """Keep it."""
+        """See ``ILog``."""
         self.entries.append(("info", event, fields))
 
     def warn(self, event: str, **fields: object) -> None:
-        """Keep it."""
+        """See ``ILog``."""
         self.entries.append(("warn", event, fields))
 
     def error(self, event: str, **fields: object) -> None:
-        """Keep it."""
+        """See ``ILog``."""
         self.entries.append(("error", event, fields))
 
     def fields_of(self, event: str) -> list[dict[str, Any]]:  # Any: tests look into fields that are JSON
-        """The fields of every entry of that event, oldest first."""
+        """The fields of each event of that name, oldest first."""
         return [fields for _, name, fields in self.entries if name == event]
 
 
@@ -94,6 +94,6 @@ def make_record(
     device_client_version: str = "1.2.0",
     received_at_ms: int = 1_700_000_000_000,
 ) -> Record:
-    """A record as sinks get it; its content is not decoded."""
+    """Make a record as sinks get it, without decoded content."""
     vehicle = Vehicle(PeerIdentity("vehicle_device", vin), vin, f"connection-of-{vin}", device_client_version)
     return Record(record_type, txid.encode("utf-8", "surrogateescape"), vehicle, payload, received_at_ms, None, 0)

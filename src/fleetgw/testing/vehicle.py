@@ -1,4 +1,4 @@
-"""A vehicle in memory: whole mTLS and WebSocket conversations with a server, without sockets and without waiting."""
+"""A vehicle in memory: whole mTLS and WebSocket conversations with a server, without sockets and without delays."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SERVER_ADDRESS = IPv4Address("TCP", "127.0.0.1", 4443)
 
 
 class ReceivedFrame(NamedTuple):
-    """A WebSocket frame as the server sent it."""
+    """A WebSocket frame of the server."""
 
     opcode: int
     payload: bytes
@@ -36,11 +36,11 @@ class ReceivedFrame(NamedTuple):
 
 @frozen
 class End:
-    """How a connection ended.
+    """The end of a connection.
 
     :ivar code: the WebSocket close code; 1006 when the server sent no close frame, None when the connection never opened.
-    :ivar reason: the server's text, or what happened.
-    :ivar http_status: of the answer to the upgrade when that was refused; 0 when there was none.
+    :ivar reason: the server's text, or the event that ended the connection.
+    :ivar http_status: status of the HTTP response to the upgrade when that was refused; 0 when there was none.
     """
 
     code: int | None
@@ -49,23 +49,22 @@ class End:
 
 
 class InMemoryVehicle:
-    """A vehicle that talks to a server's factory in memory.
+    """A vehicle connected in memory to a server's factory.
 
-    Everything happens within the calls: each one moves bytes until both sides are quiet, with ``clock`` standing still. What
-    the server does later (time-outs, batches gathered over some milliseconds) comes with ``advance``.
+    Each call moves bytes until neither side writes any more, at one point in time. Timers of the server (timeouts, the
+    linger timeout of a batch) run on ``advance``.
 
-    :param server: takes raw bytes and answers raw bytes, TLS included: what would be given to ``listenTCP``. Whoever made
-        it calls its ``doStart`` where that matters.
+    :param server: the factory that ``listenTCP`` would be given, for connections with TLS; its ``doStart`` is not called.
     :param credential: the vehicle's certificate and key.
-    :param authority_pem: who signed the server's certificate.
-    :param clock: the one that the server uses.
+    :param authority_pem: the certificate authority of the server's certificate.
+    :param clock: the clock that the server uses.
     :param headers: further request headers, such as ``X-TXID``, ``Version``, ``X-Network-Interface``.
-    :param identity: who the vehicle says it is in its envelopes; ``vehicle_device`` of the certificate's name by default.
+    :param identity: the sender in its envelopes; by default ``vehicle_device`` with the certificate's common name.
     :param resend_after_s: see ``resend_overdue``.
 
-    :ivar events: everything that happened, in order; ``sent``, ``acked`` and ``refused`` are taken from it.
-    :ivar received_frames: every frame of the server, control frames too, in order, of all connections.
-    :ivar closed: how the latest connection ended; None while there is one, and before the first.
+    :ivar events: all events, in order; ``sent``, ``acked`` and ``refused`` are taken from it.
+    :ivar received_frames: all frames of the server, control frames included, in order, of all connections.
+    :ivar closed: the end of the latest connection; None while one is open, and before the first.
     """
 
     def __init__(
@@ -97,12 +96,12 @@ class InMemoryVehicle:
 
     @property
     def is_open(self) -> bool:
-        """Whether the upgrade is done and nobody has said goodbye."""
+        """Whether the upgrade is done and neither side has begun to close."""
         return self._conversation.is_open
 
     @property
     def sent(self) -> list[bytes]:
-        """Txids of the copies that went out, in order; a record that was sent again is in it again."""
+        """Txids of all copies sent, in order; a record that was sent twice is in it twice."""
         return [event.txid for event in self.events if isinstance(event, Sent)]
 
     @property
@@ -116,8 +115,9 @@ class InMemoryVehicle:
         return [event.txid for event in self.events if isinstance(event, Refused)]
 
     def connect(self) -> bool:
-        """Connect, shake hands, upgrade; send what waits from before. Whether it opened; ``closed`` tells why not.
+        """Connect, with TLS handshake and upgrade, and send the records that wait.
 
+        :return: whether the connection has opened; ``closed`` has the reason when not.
         :raises RuntimeError: there is a connection already.
         """
         self.connect_tcp()
@@ -125,7 +125,7 @@ class InMemoryVehicle:
         return self.is_open
 
     def connect_tcp(self) -> None:
-        """As ``connect``, but not a byte moves yet: ``pump`` or ``turn`` does that.
+        """Connect without moving a byte: ``pump`` or ``turn`` does that.
 
         :raises RuntimeError: there is a connection already.
         """
@@ -140,11 +140,11 @@ class InMemoryVehicle:
         self._link = MemoryLink(client, server, (self._address, _SERVER_ADDRESS), self._clock)
 
     def send(self, record_type: str, payload: bytes, txid: bytes | None = None) -> bytes:
-        """Send a record and let the server answer; its txid. Without a connection it waits for the next ``connect``."""
+        """Send a record, and let the server answer; returns its txid. Without a connection it waits for ``connect``."""
         return self.send_all([(record_type, payload)], [txid] if txid is not None else None)[0]
 
     def send_all(self, records: Sequence[tuple[str, bytes]], txids: Sequence[bytes] | None = None) -> list[bytes]:
-        """Send records (type, payload) in one write, so that the server reads them at once; their txids."""
+        """Send records (type, payload) in one write, so that the server reads them together; returns their txids."""
         written = b""
         issued = []
         for number, (record_type, payload) in enumerate(records):
@@ -165,56 +165,56 @@ class InMemoryVehicle:
         self.send_raw(self._conversation.binary_message(content))
 
     def send_raw(self, data: bytes) -> None:
-        """Send bytes within TLS, whatever they are (frames, parts of frames), and let the server answer."""
+        """Send any bytes (frames, parts of frames) within TLS, and let the server answer."""
         if data and self._connection is not None:
             self._connection.transport.write(data)
         self.pump()
 
     def resend_overdue(self) -> None:
-        """Send again what was not answered for ``resend_after_s``."""
+        """Send the records again that were not answered for ``resend_after_s``."""
         if self._connection is not None:
             self._connection.carry_out(self._conversation.resend_overdue(self._clock.seconds()))
         self.pump()
 
     def goodbye(self) -> None:
-        """Close in good order."""
+        """Close with the WebSocket closing handshake."""
         if self._connection is not None and self.closed is None:
             self._connection.say_goodbye()
         self.pump()
 
     def cut(self) -> None:
-        """Vanish without a word."""
+        """Abort the connection."""
         if self._link is not None:
             self._link.client.abortConnection()
         self.pump()
 
     def stop_reading(self) -> None:
-        """Read nothing more from the server until ``read_on``."""
+        """Stop reading from the server until ``read_on``."""
         if self._link is not None:
             self._link.client.pauseProducing()
 
     def read_on(self) -> None:
-        """Read again."""
+        """Read from the server again."""
         if self._link is not None:
             self._link.client.resumeProducing()
         self.pump()
 
     def advance(self, seconds: float) -> None:
-        """Let time go by, and what is due happen."""
+        """Advance the clock, so that timers run."""
         self._clock.advance(seconds)
         self.pump()
 
     def pump(self) -> None:
-        """Move bytes until both sides are quiet.
+        """Move bytes until neither side writes any more.
 
-        :raises AssertionError: they never are.
+        :raises AssertionError: they go on writing.
         """
         self._clock.advance(0)
         if self._link is not None:
             self._link.pump()
 
     def turn(self) -> bool:
-        """Move what is there one way and the other, once; whether there was anything."""
+        """Move the written bytes once in each direction; returns whether there were any."""
         return self._link is not None and self._link.turn()
 
     def _framed(self, opcode: int, payload: bytes, final: bool) -> None:  # noqa: FBT001 - a frame's own bit

@@ -1,4 +1,4 @@
-"""The delivery state of a sink's records, against a model."""
+"""The backlog of one sink, against a model."""
 
 from unittest import TestCase
 
@@ -35,7 +35,7 @@ def make_backlog(budget: MemoryBudget | None = None) -> Backlog[Vehicle]:
 
 
 def record(number: int, size_bytes: int, vehicle: Vehicle = VEHICLES[0], record_type: str = "V") -> Record:
-    payload = b"x" * (size_bytes // 2)  # what a record costs is more than its payload
+    payload = b"x" * (size_bytes // 2)  # the cost is more than the payload
     return Record(record_type, str(number).encode(), vehicle, payload, 0, None, 0, cost_bytes=size_bytes)
 
 
@@ -44,11 +44,11 @@ def number_of(record: Record) -> int:
 
 
 class BacklogMachine(RuleBasedStateMachine):
-    """Every record that was taken is known to the model as waiting, in flight or settled; numbers are the order taken in."""
+    """The model knows each record taken as waiting, in flight or settled. Records are numbered in the order taken."""
 
     def __init__(self) -> None:
         super().__init__()
-        # Another sink takes and gives back as it likes: sometimes nothing is left but what is guaranteed.
+        # Another sink takes and gives back memory: sometimes only the guaranteed share is left.
         self.budget = MemoryBudget(BUDGET_BYTES, 2)
         self.share, self.other = self.budget.share(), self.budget.share(1.7)
         self.backlog = Backlog(LIMITS, PAUSE_INITIAL_S, PAUSE_MAX_S, self.share)
@@ -59,7 +59,7 @@ class BacklogMachine(RuleBasedStateMachine):
         self.waiting: set[int] = set()
         self.flying: list[Batch[Vehicle]] = []
         self.settled: set[int] = set()
-        self.may_go_again: set[int] = set()
+        self.may_be_retried: set[int] = set()
         self.handed_out: list[int] = []
         self.blocked_keys: set[tuple[str, str]] = set()
 
@@ -93,7 +93,7 @@ class BacklogMachine(RuleBasedStateMachine):
                 and sum(each.cost_bytes for each in held) + sum(sizes[:count]) <= LIMITS.queue_bytes
                 and sum(sizes[:count]) <= room_bytes
             ]
-            assert taken == max(fitting), "not as many as there was room for"
+            assert taken == max(fitting), "fewer than there was room for"
         for number, each in zip(numbers[:taken], records, strict=False):
             self.records[number] = each
             self.origins[number] = origin
@@ -109,12 +109,12 @@ class BacklogMachine(RuleBasedStateMachine):
         batch = self.backlog.next_batch()
         room = LIMITS.in_flight_records - len(self.in_flight())
         if batch is None:
-            held_up = {number for number in self.waiting if ordering_key(self.records[number]) in self.blocked_keys}
-            assert room == 0 or self.waiting == held_up, "what nothing stands in the way of does not flow"
+            blocked = {number for number in self.waiting if ordering_key(self.records[number]) in self.blocked_keys}
+            assert room == 0 or self.waiting == blocked, "an unblocked record is not handed out"
             return
         numbers = [number_of(each) for each in batch.records]
         assert 1 <= len(numbers) <= min(LIMITS.batch_records, room)
-        assert self.waiting.issuperset(numbers), "not ours to hand out"
+        assert self.waiting.issuperset(numbers), "handed out, but not waiting"
         assert batch.origins == [self.origins[number] for number in numbers]
         for place, each in enumerate(batch.records):
             older = {
@@ -122,12 +122,12 @@ class BacklogMachine(RuleBasedStateMachine):
                 for number in self.waiting.difference(numbers[:place])
                 if number < number_of(each) and ordering_key(self.records[number]) == ordering_key(each)
             }
-            assert not older, "an older one of its vehicle and type was left behind"
+            assert not older, "an older record with its ordering key was left behind"
         for number in numbers:
-            assert number in self.may_go_again or number not in self.handed_out, "twice without a reason"
+            assert number in self.may_be_retried or number not in self.handed_out, "twice without a reason"
         if not self.blocked_keys:
             assert numbers == sorted(self.waiting)[: len(numbers)], "not the oldest, in order"
-        self.may_go_again.difference_update(numbers)
+        self.may_be_retried.difference_update(numbers)
         self.waiting.difference_update(numbers)
         self.flying.append(batch)
         self.handed_out += numbers
@@ -148,18 +148,18 @@ class BacklogMachine(RuleBasedStateMachine):
     def take_outcomes(self, batch: Batch[Vehicle], outcomes: list[Outcome], chance: float) -> None:
         settlement = self.backlog.settle(batch, outcomes, self.now_s, chance)
         numbers = [number_of(each) for each in batch.records]
-        fates = dict(zip(numbers, outcomes, strict=True))
-        confirmed = [number for number in numbers if isinstance(fates[number], Receipt)]
-        refused = [number for number in numbers if isinstance(fates[number], Rejected)]
+        outcome_of = dict(zip(numbers, outcomes, strict=True))
+        confirmed = [number for number in numbers if isinstance(outcome_of[number], Receipt)]
+        refused = [number for number in numbers if isinstance(outcome_of[number], Rejected)]
         again = [number for number in numbers if number not in confirmed and number not in refused]
-        lost = [number for number in again if isinstance(fates[number], NotConnected)]
+        lost = [number for number in again if isinstance(outcome_of[number], NotConnected)]
         due = [(origin, number_of(each)) for origin, records in settlement.confirmed.items() for each in records]
         awaited = [(self.origins[number], number) for number in confirmed if self.origins[number] is not None]
         assert len(due) == len(awaited)
         for vehicle in VEHICLES:
             assert [n for v, n in due if v is vehicle] == [n for v, n in awaited if v is vehicle], "not in order"
         assert [(number_of(each.record), each.origin, each.reason) for each in settlement.rejected] == [
-            (number, self.origins[number], fates[number]) for number in refused
+            (number, self.origins[number], outcome_of[number]) for number in refused
         ]
         assert settlement.retried_records == len(again)
         assert (settlement.retry_reason is not None) == bool(again)
@@ -167,13 +167,13 @@ class BacklogMachine(RuleBasedStateMachine):
         assert settlement.pause_s is None or 0 < settlement.pause_s <= PAUSE_MAX_S
         self.settled.update(confirmed, refused)
         self.waiting.update(again)
-        self.may_go_again.update(again)
+        self.may_be_retried.update(again)
         for number in again:
             if number not in lost or batch.from_retry_queue:
                 self.blocked_keys.add(ordering_key(self.records[number]))
-        self.forget_what_flows()
+        self.forget_unblocked_keys()
 
-    def forget_what_flows(self) -> None:
+    def forget_unblocked_keys(self) -> None:
         """An ordering key of which no record is held is not blocked."""
         self.blocked_keys &= {ordering_key(each) for each in self.held()}
 
@@ -189,7 +189,7 @@ class BacklogMachine(RuleBasedStateMachine):
         assert self.backlog.next_due_s is None
 
     @rule()
-    def all_goes_well_for_a_while(self) -> None:
+    def everything_is_confirmed_for_a_while(self) -> None:
         """All records are delivered, each ordering key's in order, and no ordering key stays blocked."""
         while self.flying:
             batch = self.flying.pop()
@@ -201,7 +201,7 @@ class BacklogMachine(RuleBasedStateMachine):
             if self.flying:
                 batch = self.flying.pop()
                 self.take_outcomes(batch, [RECEIPT] * len(batch.records), 0.0)
-        assert not self.waiting, "something stays for ever"
+        assert not self.waiting, "a record is never delivered"
         by_key: dict[tuple[str, str], list[int]] = {}
         for number in self.handed_out[first:]:
             by_key.setdefault(ordering_key(self.records[number]), []).append(number)
@@ -224,7 +224,7 @@ class BacklogMachine(RuleBasedStateMachine):
     def counts_are_right_and_bounded(self) -> None:
         flying = self.in_flight()
         held = [*self.waiting, *flying]
-        assert len(held) == len(set(held)), "doubled"
+        assert len(held) == len(set(held)), "duplicated"
         assert set(held) | self.settled == self.records.keys(), "lost"
         assert not self.settled & set(held), "settled and held"
         assert self.backlog.held_records == len(held)
@@ -239,13 +239,13 @@ class BacklogMachine(RuleBasedStateMachine):
             assert sum(each.cost_bytes for each in of_type) <= LIMITS.queue_bytes
 
     @invariant()
-    def what_waits_is_seen(self) -> None:
+    def waiting_records_are_seen(self) -> None:
         if not self.blocked_keys:
             assert self.backlog.has_more == bool(self.waiting)
             assert self.backlog.retry_queue_records == 0
 
     def teardown(self) -> None:
-        """Closed, it takes and gives nothing; then everything held is given up on, once, in order."""
+        """A closed backlog takes no record and hands none out; then all records held are given up on, once, in order."""
         self.backlog.close()
         assert self.backlog.offer([record(0, 0)], 0, None) == 0
         assert self.backlog.next_batch() is None
@@ -259,7 +259,7 @@ class BacklogMachine(RuleBasedStateMachine):
         assert (self.backlog.held_records, self.backlog.held_bytes, self.backlog.in_flight_records) == (0, 0, 0)
         assert self.share.held_bytes == 0
         self.other.give_back(self.other.held_bytes)
-        assert self.budget.unclaimed_bytes == BUDGET_BYTES - 2 * self.budget.guaranteed_bytes, "memory was lost"
+        assert self.budget.unclaimed_bytes == BUDGET_BYTES - 2 * self.budget.guaranteed_bytes, "memory leaked"
 
 
 class BacklogModelTests(BacklogMachine.TestCase):  # type: ignore[misc, name-defined]  # made by Hypothesis
@@ -276,16 +276,16 @@ class BacklogTests(TestCase):
         return batch
 
     def settle(self, batch: Batch[Vehicle], *outcomes: Outcome, now_s: float = 0.0) -> Settlement[Vehicle]:
-        """One outcome stands for all."""
+        """Settle a batch; one outcome stands for all."""
         each = [*outcomes] * len(batch.records) if len(outcomes) == 1 else [*outcomes]
         return self.backlog.settle(batch, each, now_s, 0.0)
 
     def handed_out(self) -> list[list[int]]:
-        """All that may go now."""
+        """The numbers of all records that may be handed out now."""
         batches = iter(self.backlog.next_batch, None)
         return [[number_of(each) for each in batch.records] for batch in batches if batch is not None]
 
-    def test_what_the_destination_was_out_of_reach_for_goes_first_whichever_batch_settles_first(self) -> None:
+    def test_not_connected_batches_are_handed_out_again_first_in_their_old_order(self) -> None:
         self.backlog.offer([record(number, 1) for number in range(8)], 8, None)
         first, second = self.hand_out(), self.hand_out()
         self.settle(second, NotConnected("down"))
@@ -293,7 +293,7 @@ class BacklogTests(TestCase):
         self.assertEqual(self.handed_out(), [[0, 1, 2, 3], [4, 5]])
         self.assertIsNone(self.backlog.next_batch(), "the window is full")
 
-    def test_what_is_refused_for_now_holds_back_its_vehicle_and_type_only(self) -> None:
+    def test_a_retryable_record_blocks_only_its_ordering_key(self) -> None:
         self.backlog.offer([record(0, 1)], 1, None)
         self.settle(self.hand_out(), Retryable("later"))
         self.backlog.offer([record(1, 1)], 1, None)
@@ -302,7 +302,7 @@ class BacklogTests(TestCase):
         self.assertEqual(self.handed_out(), [[2, 3]])
         self.assertEqual(self.backlog.retry_queue_records, 2)
 
-    def test_the_oldest_goes_first_and_alone_and_the_others_once_it_has_passed(self) -> None:
+    def test_the_oldest_record_is_retried_alone_and_the_others_follow_its_success(self) -> None:
         self.backlog.offer([record(number, 1) for number in range(3)], 3, None)
         self.settle(self.hand_out(), RECEIPT, Retryable("later"), Retryable("later"))
         self.backlog.offer([record(3, 1)], 1, None)
@@ -324,7 +324,7 @@ class BacklogTests(TestCase):
         self.assertEqual(self.handed_out(), [])
         self.assertEqual(self.backlog.next_due_s, 2 * PAUSE_INITIAL_S)
 
-    def test_another_refusal_says_nothing_of_the_one_that_is_being_tried(self) -> None:
+    def test_a_failure_of_another_batch_does_not_end_a_retry_in_flight(self) -> None:
         self.backlog.offer([record(number, 1) for number in range(6)], 6, None)
         first, second = self.hand_out(), self.hand_out()
         self.settle(first, Retryable("later"))
@@ -350,7 +350,7 @@ class BacklogTests(TestCase):
         self.assertEqual(pauses, [1, 2, 4, 8, 8])
         self.assertEqual(self.backlog.next_due_s, now_s + 1)
 
-    def test_hurried_it_pauses_no_longer_than_at_first(self) -> None:
+    def test_retry_now_starts_the_backoff_over(self) -> None:
         self.backlog.offer([record(0, 1)], 1, None)
         self.settle(self.hand_out(), Retryable("later"))
         for _ in range(3):
@@ -358,7 +358,7 @@ class BacklogTests(TestCase):
             self.settle(self.hand_out(), Retryable("later"))
         self.assertEqual(self.backlog.next_due_s, PAUSE_INITIAL_S)
 
-    def test_what_is_tried_again_and_what_waits_take_turns(self) -> None:
+    def test_retries_and_waiting_records_take_turns(self) -> None:
         vehicles = [Vehicle(PeerIdentity("vehicle_device", str(n)), str(n), str(n)) for n in range(5)]
         for number, vehicle in enumerate(vehicles):
             self.backlog.offer([record(number, 1, vehicle)], 1, None)
@@ -372,7 +372,7 @@ class BacklogTests(TestCase):
             self.settle(batch, Retryable("later") if batch.from_retry_queue else RECEIPT)
         self.assertEqual(order, [[0, 1, 2, 3], [5, 6, 7, 8], [4], [9, 10]])
 
-    def test_one_types_refused_records_leave_the_room_of_another(self) -> None:
+    def test_retryable_records_of_one_type_leave_the_room_of_another(self) -> None:
         for number in range(LIMITS.queue_records + 1):
             taken = self.backlog.offer([record(number, 1)], 1, None)
             self.assertEqual(taken, number < LIMITS.queue_records)
@@ -383,14 +383,14 @@ class BacklogTests(TestCase):
         others = [record(number, 1, record_type="alerts") for number in range(100, 100 + LIMITS.queue_records + 1)]
         self.assertEqual(self.backlog.offer(others, len(others), None), LIMITS.queue_records)
 
-    def test_a_refused_record_blocks_nobody(self) -> None:
+    def test_a_rejected_record_blocks_no_other(self) -> None:
         self.backlog.offer([record(number, 1) for number in range(6)], 6, VEHICLES[0])
         settlement = self.settle(self.hand_out(), Rejected("no"), RECEIPT, Rejected("no"), RECEIPT)
         self.assertEqual([number_of(each) for each in settlement.confirmed[VEHICLES[0]]], [1, 3])
         self.assertEqual([number_of(each) for each in self.hand_out().records], [4, 5])
         self.assertEqual(self.backlog.held_records, 2)
 
-    def test_what_is_no_outcome_is_not_taken_for_a_confirmation(self) -> None:
+    def test_a_value_that_is_no_outcome_counts_as_retryable(self) -> None:
         self.backlog.offer([record(0, 1)], 1, VEHICLES[0])
         settlement = self.settle(self.hand_out(), None)  # type: ignore[arg-type]  # the point of it
         self.assertFalse(settlement.confirmed)

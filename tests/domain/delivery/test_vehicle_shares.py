@@ -1,4 +1,4 @@
-"""Several vehicles share one backlog: order is kept, nothing is lost, no vehicle has more than its share of the flow."""
+"""Vehicles that share one backlog: order is kept, no record is lost, no vehicle exceeds its share of the flow."""
 
 from collections import Counter
 from unittest import TestCase
@@ -30,7 +30,7 @@ def record(number: int, vehicle: Vehicle, cost_bytes: int, record_type: str = "V
 
 
 class SharedBacklogMachine(RuleBasedStateMachine):
-    """Records are numbered in the order taken; vehicles come and go, so that the backlog is shared or one vehicle's."""
+    """Records are numbered in the order taken. Vehicles connect and disconnect, so that the backlog is shared or not."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class SharedBacklogMachine(RuleBasedStateMachine):
         free, free_bytes = LIMITS.queue_records - held.total(), LIMITS.queue_bytes - held_bytes.total()
         taken_bytes = sum(costs[:taken])
         if not held[vehicle.vin] and free and free_bytes >= costs[0]:
-            assert taken, "kept out by the others"
+            assert taken, "kept out by other vehicles"
         if taken > 1 or (taken and held[vehicle.vin]):
             assert held[vehicle.vin] + taken <= free - taken, "more than it left for the others"
             assert held_bytes[vehicle.vin] + taken_bytes <= free_bytes - taken_bytes
@@ -90,7 +90,7 @@ class SharedBacklogMachine(RuleBasedStateMachine):
                 for number in waiting.difference(numbers[:place])
                 if number < int(each.txid) and ordering_key(self.held[number]) == ordering_key(each)
             ]
-            assert not older, "an older one of its vehicle and type was left behind"
+            assert not older, "an older record with its ordering key was left behind"
         if not batch.from_retry_queue:
             assert len(numbers) == 1 or sum(each.cost_bytes for each in batch.records) <= LIMITS.batch_bytes
         self.flying.append(batch)
@@ -118,14 +118,14 @@ class SharedBacklogMachine(RuleBasedStateMachine):
                 self.finished.add(int(each.txid))
 
     @rule()
-    def all_goes_well_for_a_while(self) -> None:
+    def everything_is_confirmed_for_a_while(self) -> None:
         for _ in range(3 * len(self.held) + 3):
             self.now_s += 8.0
             self.backlog.end_pauses(self.now_s)
             self.hand_out()
             if self.flying:
                 self.confirm()
-        assert not self.held, "something stays for ever"
+        assert not self.held, "a record is never delivered"
         assert not self.backlog.has_more
 
     @invariant()
@@ -144,9 +144,9 @@ class SharedBacklogMachine(RuleBasedStateMachine):
         assert all(len(costs) == 1 or sum(costs) <= SHARE for costs in flying.values())
 
     @invariant()
-    def what_may_flow_is_seen(self) -> None:
+    def records_that_may_flow_are_seen(self) -> None:
         if self.held and not self.flying and not self.backlog.retry_queue_records:
-            assert self.backlog.has_more, "it waits for nothing"
+            assert self.backlog.has_more, "records wait, and none may be handed out"
 
     def teardown(self) -> None:
         self.backlog.close()
@@ -176,7 +176,7 @@ class SharedBacklogTests(TestCase):
         return self.backlog.offer(records, count * cost_bytes, None)
 
     def cost_before(self, vehicle: Vehicle) -> int:
-        """What the sink gets of others before the first record of a vehicle, if it answers at once."""
+        """Cost of the others' records that a sink that answers at once gets before a vehicle's first one."""
         cost_bytes = 0
         while (batch := self.backlog.next_batch()) is not None:
             for each in batch.records:
@@ -192,14 +192,14 @@ class SharedBacklogTests(TestCase):
         self.offer(self.HONEST, 1)
         self.assertLessEqual(self.cost_before(self.HONEST), self.limits.vehicle_bytes)
 
-    def test_also_of_what_was_taken_while_the_flood_was_alone(self) -> None:
+    def test_an_honest_record_waits_for_one_share_of_a_flood_that_began_alone(self) -> None:
         self.offer(self.HOSTILE, 900, cost_bytes=50_000)
         self.backlog.share_among_vehicles(is_shared=True)
         self.offer(self.HONEST, 1)
         self.assertLessEqual(self.cost_before(self.HONEST), self.limits.vehicle_bytes)
 
-    def test_a_full_queue_is_shared_a_run_of_records_at_a_time(self) -> None:
-        """Record by record, a queue of 100,000 takes a third of a second, in which nobody is served."""
+    def test_a_full_queue_is_divided_by_runs_of_records(self) -> None:
+        """Divided record by record, a queue of 100,000 would block the reactor for a third of a second."""
         for vehicle in (self.HOSTILE, self.HONEST, self.HOSTILE):
             self.offer(vehicle, 300)
         with patch.object(VehicleShares, "take", autospec=True, side_effect=VehicleShares.take) as take:
@@ -216,7 +216,7 @@ class SharedBacklogTests(TestCase):
         self.backlog.settle(batch, [RECEIPT], 0.0, 0.0)
         self.assertIsNotNone(self.backlog.next_batch())
 
-    def test_alone_a_vehicle_has_the_whole_queue_and_all_of_the_flow(self) -> None:
+    def test_a_single_vehicle_has_the_whole_queue_and_the_whole_flow(self) -> None:
         self.assertEqual(self.offer(self.HOSTILE, 1000, cost_bytes=4_096), 1000)
         batches = [*iter(self.backlog.next_batch, None)]
         self.assertEqual(sum(len(batch.records) for batch in batches if batch is not None), 1000)
@@ -227,7 +227,7 @@ class SharedBacklogTests(TestCase):
         self.assertEqual(self.offer(self.HONEST, 100), 100)
         self.assertEqual(self.offer(self.HOSTILE, 100), 0)
 
-    def test_what_is_set_aside_counts_towards_its_vehicles_room(self) -> None:
+    def test_records_in_the_retry_queue_count_for_their_vehicle(self) -> None:
         self.backlog.share_among_vehicles(is_shared=True)
         taken = 0
         for _ in range(20):
@@ -243,7 +243,7 @@ class SharedBacklogTests(TestCase):
         assert batch is not None
         self.assertEqual(len(batch.records), self.limits.batch_bytes // 16_384)
 
-    def test_what_was_set_aside_leaves_in_batches_bounded_by_cost(self) -> None:
+    def test_batches_from_the_retry_queue_are_bounded_by_cost(self) -> None:
         self.offer(self.HOSTILE, 100, cost_bytes=16_384)
         while (batch := self.backlog.next_batch()) is not None:
             self.backlog.settle(batch, [Retryable("no")] * len(batch.records), 0.0, 0.0)
@@ -255,14 +255,14 @@ class SharedBacklogTests(TestCase):
         assert batch is not None
         self.assertEqual(len(batch.records), self.limits.batch_bytes // 16_384)
 
-    def test_a_backlog_that_was_emptied_knows_no_vehicle(self) -> None:
+    def test_shares_end_once_the_backlog_is_empty(self) -> None:
         self.backlog.share_among_vehicles(is_shared=True)
         self.offer(self.HOSTILE, 10)
         self.settle_all()
         self.backlog.share_among_vehicles(is_shared=False)
-        self.assertEqual(self.offer(self.HOSTILE, 1000), 1000, "alone it has the whole queue")
+        self.assertEqual(self.offer(self.HOSTILE, 1000), 1000, "a single vehicle has the whole queue")
 
-    def test_vehicles_that_hold_nothing_are_forgotten_seldom_while_many_hold_something(self) -> None:
+    def test_vehicles_without_records_are_rarely_searched_for_while_many_hold_records(self) -> None:
         looks = 0
 
         def counted(holding: Holding[str]) -> int:
@@ -277,8 +277,8 @@ class SharedBacklogTests(TestCase):
                 shares.take([record(number, each, 10)], 10, None)
             for number in range(100, 1100):
                 shares.of(str(number))
-        self.assertGreater(looks, 100, "it forgets those that hold nothing")
-        self.assertLess(looks, 20 * 100, "a look for each new vehicle would be 100 000")
+        self.assertGreater(looks, 100, "vehicles without records are forgotten")
+        self.assertLess(looks, 20 * 100, "a search for each new vehicle would be 100 000 looks")
 
     def settle_all(self) -> None:
         while (batch := self.backlog.next_batch()) is not None:

@@ -30,7 +30,7 @@ OTHER = "other"
 """The label of every record type without a label of its own."""
 
 OWN_LABELS = 64
-"""The most unrouted record types with a metric label of their own, and the most characters of such a label."""
+"""Largest number of unrouted record types with metric labels of their own, and of characters of such a label."""
 
 
 @define(eq=False)

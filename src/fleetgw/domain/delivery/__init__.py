@@ -1,1 +1,1 @@
-"""The delivery state of one sink's records: waiting, in flight, to be retried. Pure: driven by calls, told the time."""
+"""The delivery state of one sink's records: waiting, in flight, to be retried. Pure: takes the time as an argument."""

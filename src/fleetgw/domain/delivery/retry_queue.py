@@ -1,7 +1,7 @@
 """The retry queue of a sink: records with a retryable outcome, and later records that they block.
 
-A retryable record blocks its ordering key: head-of-line blocking ends there, records of all other keys flow on. Pure:
-driven by calls, told the time.
+A retryable record blocks its ordering key: head-of-line blocking ends there, records of all other keys flow on. Pure: takes
+the time as an argument.
 """
 
 from bisect import insort

@@ -69,8 +69,8 @@ class IDispatcher(Interface):
         ``stop`` was called, every outcome is ``NotConnected``.
 
         :param batch: one or more records, oldest first; the sink must not change the sequence. Records with the same
-            ordering key are in the order received, also from one call to the next, except that a retry comes after the
-            failure. A sink whose destination keeps an order keeps this one.
+            ordering key are in the order received, also from one call to the next, unless a record is retried. A sink whose
+            destination keeps an order keeps this one.
         :return: fires with exactly one outcome for each record, in the order of ``batch``, once the last one is known, and
             within a bounded time (the sink's own delivery timeout). Never fails. Cancelling it does nothing: the records
             stay in flight. The outcome of one record does not depend on the others:

@@ -91,7 +91,7 @@ class IErrorReporter(Interface):
         The queue is bounded. Like errors may become one report with their count; errors after ``stop`` are dropped.
 
         :param event: as ``ILog.error`` is given it.
-        :param fields: as ``ILog.error`` is given them; not kept beyond the report.
+        :param fields: as ``ILog.error`` is given them; copied.
         """
 
     def stop() -> Deferred[None]:
