@@ -26,7 +26,7 @@ class BackoffTests(LaneCase):
 
     def test_the_backoff_grows_with_jitter_within_bounds(self) -> None:
         self.offer("1")
-        self.gather()
+        self.linger()
         for number in range(9):
             self.sink.answer(number, NotConnected("down"))
             self.assertEqual(len(self.sink.batches), number + 1)
@@ -38,7 +38,7 @@ class BackoffTests(LaneCase):
 
     def test_batches_that_fail_together_are_one_failure(self) -> None:
         self.offer(*"abcdefgh")
-        self.gather()
+        self.linger()
         self.sink.answer(1, NotConnected("down"))
         self.sink.answer(0, NotConnected("down"))
         self.assertEqual(len(self.pauses()), 1)
@@ -49,7 +49,7 @@ class BackoffTests(LaneCase):
 
     def test_no_batch_is_dispatched_while_the_circuit_is_open(self) -> None:
         self.offer("1")
-        self.gather()
+        self.linger()
         self.sink.answer(0, NotConnected("down"))
         self.offer("2")
         self.clock.advance(0.4)
@@ -59,16 +59,16 @@ class BackoffTests(LaneCase):
 
     def test_opening_the_circuit_replaces_a_scheduled_dispatch(self) -> None:
         self.offer("1")
-        self.gather()
+        self.linger()
         self.offer("2")
         self.sink.answer(0, NotConnected("down"))
-        self.gather()
+        self.linger()
         self.assertEqual(len(self.sink.batches), 1)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
     def test_a_success_starts_the_backoff_over(self) -> None:
         self.offer("1", "2")
-        self.gather()
+        self.linger()
         for number in range(3):
             self.sink.answer(number, NotConnected("down"))
             self.clock.advance(30)
@@ -86,7 +86,7 @@ class RecoveryTests(LaneCase):
             self.clock.advance(STEP_S)
 
     def delivered(self) -> int:
-        return sum(len(told) for told in self.origin.told)
+        return sum(len(txids) for txids in self.origin.confirmed_txids)
 
     def test_records_are_delivered_within_a_second_of_each_recovery(self) -> None:
         sink = OutageSink()
@@ -171,7 +171,7 @@ class RecoveryTests(LaneCase):
         sink = OutageSink()
         self.use(sink)
         self.offer("1", origin=self.origin)
-        self.gather()
+        self.linger()
         sink.is_there = False
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

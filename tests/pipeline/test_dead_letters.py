@@ -13,7 +13,7 @@ class DeadLetterTests(LaneCase):
         self.sink.answer_with = lambda batch: succeeded([Rejected("too large")] * len(batch))
         for number in range(count):
             self.offer(f"{number}" + "x" * 1000, **how)  # type: ignore[arg-type]
-            self.gather()
+            self.linger()
         return self.log.fields_of("dead_letter")
 
     def test_the_last_copy_is_always_logged_with_its_payload(self) -> None:
@@ -34,7 +34,7 @@ class DeadLetterTests(LaneCase):
     def test_a_dead_letter_is_logged_with_reason_metadata_and_payload(self) -> None:
         self.offer("acked")
         self.offer("awaited", origin=self.origin)
-        self.gather()
+        self.linger()
         self.sink.answer(0, Rejected("too large"))
         letters = self.log.fields_of("dead_letter")
         self.assertEqual([letter["vehicle_resends"] for letter in letters], [False, True])
@@ -42,4 +42,4 @@ class DeadLetterTests(LaneCase):
         self.assertEqual(letters[0]["error"], "too large")
         self.assertEqual(base64.b64decode(str(letters[0]["payload_base64"])), b"12345")
         self.assertEqual(letters[0]["metadata"], make_record(txid="acked").metadata())
-        self.assertEqual(self.origin.told, [])
+        self.assertEqual(self.origin.confirmed_txids, [])

@@ -143,7 +143,7 @@ class FailedRecordsTests(LaneCase):
         self.sink.answer_with = dispatch
         record = make_record(txid="1", payload=b"12345")
         self.lane.offer([record], 5, None)
-        self.gather()
+        self.linger()
         return ref(record)
 
     def test_a_rejected_record_is_freed(self) -> None:

@@ -95,7 +95,7 @@ class BatchingTests(LaneCase):
     def test_waiting_records_do_not_shorten_the_backoff(self) -> None:
         self.lane = self.make(BacklogLimits(1000, 100_000, 1000, 1000))
         self.offer("1")
-        self.gather()
+        self.linger()
         self.sink.answer(0, Retryable("not now"))
         self.offer(*map(str, range(100)))
         self.clock.advance(TIMING.linger_s)
@@ -103,7 +103,7 @@ class BatchingTests(LaneCase):
 
     def test_batches_and_the_in_flight_window_are_bounded(self) -> None:
         self.offer(*"abcdefghijkl")
-        self.gather()
+        self.linger()
         self.assertEqual(self.sink.txids, [list("abcd"), list("efgh")])
         self.sink.answer(0, RECEIPT)
         self.clock.advance(0)
@@ -111,18 +111,18 @@ class BatchingTests(LaneCase):
 
     def test_overlapping_batches_settle_in_any_order(self) -> None:
         self.offer(*"abcdefgh", origin=self.origin)
-        self.gather()
+        self.linger()
         self.sink.answer(1, RECEIPT)
         self.sink.answer(0, RECEIPT)
-        self.assertEqual(self.origin.told, [list("efgh"), list("abcd")])
+        self.assertEqual(self.origin.confirmed_txids, [list("efgh"), list("abcd")])
         self.assertEqual(self.lane.held_records, 0)
 
     def test_a_sink_may_answer_at_once(self) -> None:
         self.sink.answer_with = lambda batch: succeeded([RECEIPT] * len(batch))
         self.offer(*"abcdefghijkl", origin=self.origin)
         for _ in range(3):
-            self.gather()
-        self.assertEqual(self.origin.told, [list("abcd"), list("efgh"), list("ijkl")])
+            self.linger()
+        self.assertEqual(self.origin.confirmed_txids, [list("abcd"), list("efgh"), list("ijkl")])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_full_queue_takes_the_first_records_and_counts_the_others(self) -> None:
@@ -130,7 +130,7 @@ class BatchingTests(LaneCase):
         self.assertEqual(self.offer("1", "2", "3"), 2)
         self.assertEqual(self.offer("4"), 0)
         self.assertEqual(self.number("lane_refused_total"), 2)
-        self.gather()
+        self.linger()
         self.assertEqual(self.sink.txids, [["1", "2"]])
         self.assertEqual(self.number("lane_held_records"), 2)
         self.sink.answer(0, RECEIPT)
@@ -147,7 +147,7 @@ class BatchingTests(LaneCase):
             [fields for _, event, fields in self.log.entries if event == "memory_ceiling_reached"],
             [{"dispatcher": "scripted", "memory_bytes": 20, "ceiling_bytes": 24}],
         )
-        self.gather()
+        self.linger()
         self.assertEqual(self.number("lane_memory_bytes"), 20)
         self.sink.answer(0, RECEIPT)
         self.assertEqual(self.number("lane_memory_bytes"), 0)
@@ -163,7 +163,7 @@ class BatchingTests(LaneCase):
         share = MemoryBudget(1000, 1).share()
         self.lane = self.make(LIMITS, share=share)
         self.offer("1", "2")
-        self.gather()
+        self.linger()
         self.sink.answer(0, Retryable("later"), NotConnected("gone"))
         self.assertEqual(share.held_bytes, 10)
         self.lane.close()
@@ -173,7 +173,7 @@ class BatchingTests(LaneCase):
     def test_a_refused_offer_leaves_no_timer(self) -> None:
         self.lane = self.make(BacklogLimits(queue_records=1, queue_bytes=100, in_flight_records=1, batch_records=1))
         self.offer("1")
-        self.gather()
+        self.linger()
         self.offer("2")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

@@ -27,13 +27,15 @@ class RetryQueueTests(LaneCase):
         for number in range(40):
             self.offer_of("A", "alerts", f"a{number}")
             self.offer_of("A", "V", f"v{number}")
-            self.gather()
-            self.assertEqual(self.origin.told.pop(), [f"v{number}"], "delayed by another type's backoff")
+            self.linger()
+            self.assertEqual(self.origin.confirmed_txids.pop(), [f"v{number}"], "delayed by another type's backoff")
         self.assertEqual(self.lane.held_records, 40)
         self.assertEqual(self.number("lane_held_records"), 40)
         self.refuse(lambda _record: False, Retryable(""))
         self.clock.pump([TIMING.retry_max_s] + [0.0] * 20)
-        self.assertEqual([txid for told in self.origin.told for txid in told], [f"a{number}" for number in range(40)])
+        self.assertEqual(
+            [txid for txids in self.origin.confirmed_txids for txid in txids], [f"a{number}" for number in range(40)]
+        )
         self.assertEqual(self.lane.held_records, 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -43,7 +45,7 @@ class RetryQueueTests(LaneCase):
             self.offer_of("A", "V", f"a{number}")
             self.offer_of("B", "V", f"b{number}")
             self.clock.advance(1)
-            self.assertEqual(self.origin.told.pop(), [f"b{number}"])
+            self.assertEqual(self.origin.confirmed_txids.pop(), [f"b{number}"])
         tried = [txid for txids in self.sink.txids for txid in txids if txid.startswith("a")]
         self.assertEqual({*tried}, {"a0"}, "later records must wait for it")
         self.assertLess(len(tried), 10, "the backoff does not grow")
@@ -57,7 +59,9 @@ class RetryQueueTests(LaneCase):
         for number in range(8):
             self.offer_of("VIN8", "V", f"b{number}")
         self.clock.pump([0.006, 0.0, 0.0, 0.0])
-        self.assertEqual([txid for told in self.origin.told for txid in told], [f"b{number}" for number in range(8)])
+        self.assertEqual(
+            [txid for txids in self.origin.confirmed_txids for txid in txids], [f"b{number}" for number in range(8)]
+        )
 
     def test_each_ordering_key_has_its_own_backoff(self) -> None:
         self.refuse(lambda _record: True, Retryable("later"))
@@ -69,28 +73,28 @@ class RetryQueueTests(LaneCase):
         self.assertEqual(len(self.sink.batches), tries + 1, "the backoff is a short one")
         self.refuse(lambda _record: True, Retryable("later"))
         self.offer_of("B", "V", "b")
-        self.gather()
+        self.linger()
         self.refuse(lambda _record: False, Retryable(""))
         self.clock.advance(1)
-        self.assertEqual(self.origin.told, [["b"]])
+        self.assertEqual(self.origin.confirmed_txids, [["b"]])
         self.clock.advance(30)
-        self.assertEqual(self.origin.told, [["b"], ["a"]])
+        self.assertEqual(self.origin.confirmed_txids, [["b"], ["a"]])
 
     def test_not_connected_holds_all_records_back(self) -> None:
         self.refuse(lambda record: record.record_type == "alerts", NotConnected("gone"))
         self.offer_of("A", "alerts", "a")
-        self.gather()
+        self.linger()
         self.offer_of("B", "V", "v")
-        self.gather()
+        self.linger()
         self.assertEqual(self.sink.txids, [["a"]])
 
     def test_retryable_records_stay_in_order_before_blocked_ones(self) -> None:
         self.offer_of("A", "V", "1", "2", "3")
-        self.gather()
+        self.linger()
         self.offer_of("A", "V", "4")
         self.sink.answer(0, RECEIPT, Retryable("later"), Retryable("later"))
         self.offer_of("A", "V", "5")
-        self.gather()
+        self.linger()
         self.clock.advance(1)
         self.sink.answer(1, RECEIPT)
         self.clock.advance(0)
@@ -104,7 +108,7 @@ class RetryQueueTests(LaneCase):
         self.offer_of("B", "V", "b")
         self.clock.advance(0)
         self.assertEqual(len(self.sink.txids), 1, "one record is flushed early")
-        self.gather()
+        self.linger()
         self.assertEqual(self.sink.txids[1:], [["b"]])
 
     def test_the_size_of_the_retry_queue_is_logged_once_in_a_while(self) -> None:
@@ -125,13 +129,13 @@ class RetryQueueTests(LaneCase):
         drained = self.lane.drain()
         self.clock.pump([0.0] * 2)
         self.assertTrue(drained.called)
-        self.assertEqual([txid for told in self.origin.told for txid in told], ["1", "2"])
+        self.assertEqual([txid for txids in self.origin.confirmed_txids for txid in txids], ["1", "2"])
 
     def test_a_closed_lane_retries_no_record_and_abandons_all_in_order(self) -> None:
         self.refuse(lambda record: record.vin == "A", Retryable("later"))
         for number in range(3):
             self.lane.offer([make_record("A", f"{number}", payload=b"12345")], 5, None)
-            self.gather()
+            self.linger()
         self.lane.close()
         self.lane.offer([make_record("A", "late", payload=b"12345")], 5, None)
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -1,4 +1,4 @@
-"""A lane over a scripted sink, on a clock: what its tests share."""
+"""Base of the tests of a lane: a scripted sink and a clock."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TIMING = LaneTiming(linger_s=0.005, retry_initial_s=1.0, retry_max_s=30.0, drain
 
 @implementer(IDispatcher)
 class ScriptedSink:
-    """Keeps each batch with the Deferred it answered; ``answer_with`` answers at once."""
+    """A sink that keeps each batch with its Deferred until ``answer``; ``answer_with`` answers at once."""
 
     name = "scripted"
 
@@ -47,7 +47,7 @@ class ScriptedSink:
         return Ready()
 
     def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
-        """Keep a batch until ``answer``, where ``answer_with`` gives no answer."""
+        """Keep a batch until ``answer``, unless ``answer_with`` answers it."""
         answer: Deferred[Any] = Deferred()
         self.batches.append(([record.txid.decode() for record in batch], answer))
         if callable(self.answer_with):
@@ -57,7 +57,7 @@ class ScriptedSink:
 
     @property
     def txids(self) -> list[list[str]]:
-        """Those of each batch."""
+        """The txids of each batch."""
         return [txids for txids, _ in self.batches]
 
     def answer(self, number: int, *outcomes: object) -> None:
@@ -67,17 +67,17 @@ class ScriptedSink:
 
 
 class Origin:
-    """Someone who waits."""
+    """An origin that notes the confirmed txids of each call."""
 
     def __init__(self) -> None:
-        self.told: list[list[str]] = []
+        self.confirmed_txids: list[list[str]] = []
 
     def confirmed(self, records: Sequence[Record]) -> None:
-        """Note them."""
-        self.told.append([record.txid.decode() for record in records])
+        """See ``AwaitsConfirmation``."""
+        self.confirmed_txids.append([record.txid.decode() for record in records])
 
     def refused(self, _record: Record) -> bool:
-        """The vehicle resends it."""
+        """See ``AwaitsConfirmation``: the vehicle resends the record."""
         return True
 
 
@@ -85,7 +85,7 @@ class LaneCase(TestCase):
     """Has a lane over a scripted sink."""
 
     def setUp(self) -> None:
-        """Make it."""
+        """Make the lane."""
         self.sink = ScriptedSink()
         self.clock = Clock()
         self.metrics = ReadableMetrics()
@@ -94,25 +94,25 @@ class LaneCase(TestCase):
         self.lane = self.make(LIMITS)
 
     def make(self, limits: BacklogLimits, timing: LaneTiming = TIMING, share: Share | None = None) -> Lane:
-        """A lane with limits of its own."""
+        """Make a lane with other limits."""
         return Lane(self.sink, limits, timing, self.clock, self.metrics, self.log, share)
 
     def offer(self, *txids: str, origin: Origin | None = None) -> int:
-        """Offer records of one vehicle and type; how many were taken."""
+        """Offer records of one vehicle and type; returns the number taken."""
         records = [make_record(txid=txid, payload=b"12345") for txid in txids]
         return self.lane.offer(records, 5 * len(records), origin)
 
-    def gather(self) -> None:
-        """Let as much time pass as a batch is gathered for."""
+    def linger(self) -> None:
+        """Let the linger timeout pass."""
         self.clock.advance(TIMING.linger_s)
 
     def number(self, name: str) -> float:
-        """What a metric says of the lane."""
+        """The value of a metric of the lane."""
         return self.metrics.value(name, "scripted")
 
 
 def succeeded(outcomes: list[Outcome]) -> Deferred[Sequence[Outcome]]:
-    """What a sink answers that knows the outcomes at once."""
+    """Make the Deferred of a sink that knows the outcomes at once."""
     answer: Deferred[Sequence[Outcome]] = Deferred()
     answer.callback(outcomes)
     return answer
