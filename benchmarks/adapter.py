@@ -1,4 +1,4 @@
-"""What one sink's adapter costs by itself, and the bare client library: rounds of both take turns, in one process.
+"""CPU per record of one sink's adapter, and of its bare client library: rounds of both alternate in one process.
 
 Prints JSON: by ``adapter`` and ``bare``, for each round, CPU per record in microseconds: of all threads,
 and of the reactor's.
@@ -36,7 +36,7 @@ _STEP_NS = 1_000_000_000
 
 
 def records() -> Iterator[Record]:
-    """Records of eight datums, as the codec hands them out, no two of one moment."""
+    """Decoded records of eight datums, each with a timestamp of its own."""
     codec = RecordCodec(transmit_decoded_records=False)
     vehicles = [_vehicle(f"5YJ3E1EA7PF{number:06d}") for number in range(VEHICLES)]
     reporters = [DriveReporter(vehicle.vin, seed) for seed, vehicle in enumerate(vehicles)]
@@ -62,7 +62,7 @@ def make_sink(name: str, settings: dict[str, object]) -> IDispatcher:
 
 
 async def deliver(sink: IDispatcher, batches: Sequence[Sequence[Record]]) -> None:
-    """As the lane does: some batches under way, the next one as soon as one is confirmed."""
+    """Dispatch as the lane does: some batches in flight, the next one once one is confirmed."""
     waiting = iter(batches)
     done: Deferred[None] = Deferred()
     under_way = 0
@@ -91,7 +91,7 @@ async def deliver(sink: IDispatcher, batches: Sequence[Sequence[Record]]) -> Non
 
 
 def spent_us() -> tuple[float, float]:
-    """Of all threads, of this one."""
+    """CPU of all threads, and of this one."""
     return time.process_time_ns() / 1000, time.thread_time_ns() / 1000
 
 

@@ -1,4 +1,4 @@
-"""Twenty honest vehicles beside a hostile one: how long acknowledgements take while it sends the worst. ``make adversary``.
+"""Acknowledgement latency of twenty honest vehicles during the attacks of a hostile one. ``make adversary``.
 
 The gateway runs on one CPU; brokers, the honest vehicles and the hostile one share another. Ends with status 1 when a bound
 is missed: the 99th percentile of the honest vehicles' acknowledgements, a session cut, an acknowledgement that never came.
@@ -35,7 +35,7 @@ WARM_UP_S = 1.0
 
 @frozen
 class Phase:
-    """One attack for some time.
+    """A phase with one attack.
 
     :ivar sent: the honest vehicles' records of that time.
     :ivar cpu_us: the gateway's.
@@ -65,7 +65,7 @@ class Run:
 
 
 def percentile_ms(sent: Sequence[Sent], share: float) -> float:
-    """Of the acknowledgements' times; what was never acknowledged took for ever."""
+    """A quantile of the latencies; that of a record without an acknowledgement is infinite."""
     took = sorted(float("inf") if each.took_s is None else each.took_s for each in sent)
     return took[min(len(took) - 1, int(share * len(took)))] * 1000 if took else 0.0
 
@@ -79,8 +79,7 @@ def attack(sink: str, names: Sequence[str], seconds: float, bits_per_s: float, c
     with tempfile.TemporaryDirectory() as name, Broker(sink) as broker:
         folder = Path(name)
         certificates = CertificateFolder(folder / "certs")
-        certificates.ensure_authority()
-        certificates.ensure_server()
+        certificates.ensure_all()
         certificates.ensure_vehicles(HONEST + 1)
         hostile_certificate, *honest_certificates = certificates.vehicle_files()
         own = {"path": str(folder / "records.sqlite3")} if sink == "sqlite" else section(sink, broker.port)
@@ -182,7 +181,7 @@ def show(sink: str, run: Run, console: Console) -> None:
 
 
 def verdict(sink: str, run: Run, p99_ms: float, rss_mib: float, console: Console) -> bool:
-    """Say in how far the bounds were kept; whether all were."""
+    """Print which bounds were kept; whether all were."""
     sent = run.attacked
     taken_ms, missed, peak_mib = percentile_ms(sent, 0.99), unacked(sent), run.peak_kib / 1024
     kept = taken_ms < p99_ms and not missed and not run.cut and (not rss_mib or peak_mib < rss_mib)

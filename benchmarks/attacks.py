@@ -1,4 +1,4 @@
-"""What a hostile vehicle with a valid certificate sends: WebSocket frames, made before the clock runs."""
+"""The attacks of a hostile vehicle with a valid certificate: WebSocket frames, made before the measurement."""
 
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -19,7 +19,7 @@ CREATED_AT_S = 1_790_000_000
 
 @frozen
 class Attack:
-    """One way to cost the gateway as much as possible for each byte.
+    """Messages that take as much of the gateway's time as possible for each byte.
 
     :ivar about: in words.
     :ivar frames: frames without end, each with a txid of its own where it has one.
@@ -29,7 +29,7 @@ class Attack:
     frames: Callable[[], Iterator[bytes]]
 
     def blobs(self) -> list[bytes]:
-        """Bytes to be sent again and again; each begins and ends with a whole frame."""
+        """Blobs of whole frames, sent repeatedly."""
         frames, blobs = self.frames(), []
         while True:
             blob = bytearray(next(frames))
@@ -94,8 +94,12 @@ def _signals(number: int) -> bytes:
     ).SerializeToString()  # type: ignore[list-item]  # as protobuf takes it
 
 
+def _one_error(body: str) -> bytes:
+    return VehicleErrors(errors=[{"name": "x", "body": body}]).SerializeToString()  # type: ignore[list-item]  # likewise
+
+
 def _named(*names: str) -> bytes:
-    return VehicleAlerts(alerts=[{"name": name} for name in names]).SerializeToString()  # type: ignore[list-item]
+    return VehicleAlerts(alerts=[{"name": name} for name in names]).SerializeToString()  # type: ignore[list-item]  # as protobuf takes it
 
 
 ATTACKS = {
@@ -104,10 +108,7 @@ ATTACKS = {
         "one error with 95,000 tags of different names", _records(b"errors", _errors(_distinct_tags(95_000)))
     ),
     "errors": Attack("20,000 errors with 20 tags each", _records(b"errors", _errors(*[_member(3, b"") * 20] * 20_000))),
-    "body": Attack(
-        "one error with a text of 900 kB",
-        _records(b"errors", VehicleErrors(errors=[{"name": "x", "body": "x" * 900_000}]).SerializeToString()),  # type: ignore[list-item]
-    ),
+    "body": Attack("one error with a text of 900 kB", _records(b"errors", _one_error("x" * 900_000))),
     "audiences": Attack(
         "one alert with 980,000 audiences", _records(b"alerts", _member(1, _member(1, b"x") + _member(2, b"\x01" * 980_000)))
     ),

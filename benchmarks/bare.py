@@ -1,4 +1,4 @@
-"""The client libraries by themselves: each delivers prepared records as a program would that had nothing else to do."""
+"""The bare client libraries: each delivers prepared records, without a gateway."""
 
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -120,7 +120,7 @@ def redis(port: int, _folder: Path) -> Deliver:
 
 
 def sqlite(_port: int, folder: Path) -> Deliver:
-    """Payloads as they came: SQLite's own part. The sink reads the signals and writes them as JSON."""
+    """SQLite alone, with payloads as they are; the sink decodes signals and writes them as JSON."""
     connection = sqlite3.connect(folder / "bare.sqlite3", isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
@@ -163,4 +163,4 @@ CLIENTS: dict[str, Callable[[int, Path], Deliver]] = {
     "sqlite": sqlite,
     "zmq": zmq,
 }
-"""Makes what delivers, from the broker's port and a folder for files."""
+"""Makes a deliverer, from the broker's port and a folder for files."""

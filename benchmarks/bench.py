@@ -1,4 +1,4 @@
-"""What the gateway costs: CPU per record and per handshake, memory per idle vehicle, each next to a floor. ``make bench``.
+"""CPU per record and per handshake, memory per idle vehicle: of the gateway, and of a floor. ``make bench``.
 
 The servers run on one CPU and the load on another. Rounds of all servers take turns, so that what slows the machine down
 for a while slows all of them.
@@ -32,7 +32,7 @@ IDLE_SETTLE_S = 1.0
 
 @frozen
 class Measurement:
-    """What is measured.
+    """One measurement.
 
     :ivar about: in words.
     :ivar unit: of the figures.
@@ -71,7 +71,7 @@ MEASUREMENTS = {  # idle vehicles first: later on they would find memory that th
 
 
 def _cpu_us_each(server: Server, folder: Path, what: str, *options: str) -> float:
-    """CPU until everything is acknowledged and the sink has had a moment to finish, over what was done."""
+    """CPU until all is acknowledged and the sink has finished, divided by the number of operations."""
     with _load(server, folder, what, *options) as load:
         time.sleep(SETTLE_S)
         before = server.cpu_us()
@@ -100,7 +100,7 @@ def _line(load: subprocess.Popen[str]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What the gateway costs, next to a floor.")
+    parser = argparse.ArgumentParser(description="CPU and memory of the gateway, next to a floor.")
     parser.add_argument("what", nargs="*", choices=[*MEASUREMENTS, []], help="default: everything")
     parser.add_argument("--rounds", type=int, default=5, help="at most (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON: every round of everything")
@@ -108,9 +108,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         certificates = CertificateFolder(folder / "certs")
-        certificates.ensure_authority()
-        certificates.ensure_server()
-        certificates.ensure_vehicles(1)
+        certificates.ensure_all(vehicles=1)
         size_bytes = write_frames(folder / "frames.json")
         servers: list[Server] = []
         try:
@@ -128,7 +126,7 @@ def main() -> None:
 
 
 def measure(names: Sequence[str], servers: list[Server], folder: Path, rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Measurement to server to one figure a round."""
+    """By measurement and server: one figure for each round."""
     for server in servers:
         _cpu_us_each(server, folder, "handshake", "--number", "10")  # what is imported at the first connection
     results: dict[str, dict[str, list[float]]] = {}
@@ -143,7 +141,7 @@ def measure(names: Sequence[str], servers: list[Server], folder: Path, rounds: i
 
 
 def show(results: dict[str, dict[str, list[float]]], servers: list[str], size_bytes: int) -> None:
-    """A table: the median of the rounds, the minimum in brackets, and how many times the floor's median that is."""
+    """A table: the median of the rounds, the minimum in brackets, and the ratio to the floor's median."""
     floor, *gateways = servers
     table = Table(
         title="What a record, a handshake and an idle vehicle cost: median (minimum)",

@@ -24,7 +24,7 @@ ENVIRON = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark
 
 
 def missing(sink: str) -> str | None:
-    """What a sink lacks to be measured here, for people; None when nothing is missing."""
+    """The program or library that a sink's measurement lacks on this machine, as text; None when there are all."""
     module = EXTRAS.get(sink)
     if module is not None and not _is_installed(module):
         return f"its client library is not installed: pip install 'fleetgw[{sink}]'"

@@ -1,4 +1,4 @@
-"""A broker further away: a TCP proxy that delays every byte by the same time each way, and does not limit how many pass.
+"""A distant broker: a TCP proxy that delays every byte by the same time each way, without a limit on throughput.
 
 One thread, so that it takes little of the CPU that it shares with brokers and vehicles.
 """
@@ -30,7 +30,7 @@ class Way:
     arrived: bytes = b""
 
     def read(self) -> bool:
-        """Take what has come; whether more may follow."""
+        """Read available bytes; whether more may follow."""
         try:
             data = self.source.recv(READ_BYTES)
         except OSError:
@@ -39,7 +39,7 @@ class Way:
         return bool(data)
 
     def deliver(self) -> float | None:
-        """Hand over what is due, all of it at once; returns when more will be, None for never by itself."""
+        """Write all bytes that are due; the time at which more will be, or None."""
         ends = False
         while self.under_way and self.under_way[0][0] <= time.monotonic():
             data = self.under_way.popleft()[1]

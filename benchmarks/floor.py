@@ -1,4 +1,4 @@
-"""The floor: a server that does what no gateway can do without, and nothing else.
+"""The floor: a server that does only the work that every gateway has to do.
 
 It checks certificates, upgrades, decrypts, counts frames and acknowledges them, with the standard library's ssl and epoll.
 """

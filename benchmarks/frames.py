@@ -1,4 +1,4 @@
-"""What the load sends: WebSocket frames of made-up drives, and what a server has to answer to each."""
+"""The load: WebSocket frames of simulated drives, and the expected answer to each."""
 
 import json
 import os

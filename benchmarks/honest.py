@@ -1,4 +1,4 @@
-"""Honest vehicles: each with a certificate of its own, a few records a second, and a clock for its acknowledgements."""
+"""Honest vehicles: each with its own certificate, a few records a second; they measure the latency of acknowledgements."""
 
 import re
 import select
@@ -21,7 +21,7 @@ NAP_S = 0.001
 
 @define
 class Sent:
-    """A record: when it was sent, and how long its acknowledgement took, None when there was none."""
+    """A record: time of sending, and latency of its acknowledgement; None when there was none."""
 
     at_s: float
     took_s: float | None = None
@@ -54,7 +54,7 @@ class Fleet:
             self._connect(certificate)
 
     def run(self, until: float, records_per_s: float, look: Callable[[], None]) -> None:
-        """Send until then, calling ``look`` now and then."""
+        """Send until a time, calling ``look`` regularly."""
         due = time.monotonic()
         while (now := time.monotonic()) < until:
             if now >= due:
@@ -64,13 +64,13 @@ class Fleet:
             self._receive(max(0.0, min(due - time.monotonic(), NAP_S)))
 
     def warm_up(self, seconds: float, records_per_s: float) -> None:
-        """Send for a while what is not looked at."""
+        """Send records that are not measured."""
         begin = time.monotonic()
         self.run(begin + seconds, records_per_s, lambda: None)
         self.first = len(self.sent)
 
     def wait(self, until: float) -> None:
-        """Wait for the acknowledgements that are missing, until then."""
+        """Wait for missing acknowledgements, until a time."""
         while time.monotonic() < until and any(each.took_s is None for each in self.sent):
             self._receive(NAP_S)
 

@@ -19,13 +19,13 @@ WRITE_BYTES = 16_384
 NAP_S = 0.002
 RECONNECT_S = 0.1
 SAVED_UP_S = 0.1
-"""Bytes that the gateway did not take at once are sent later, but not all together."""
+"""Bytes of one write; bytes that the socket does not take are sent later."""
 VOLLEY = 8
-"""Connections whose blobs are sent side by side, so that large messages become whole together."""
+"""Connections whose blobs are sent side by side, so that their large messages are complete at the same time."""
 
 
 class Attacker:
-    """Sends blobs over its connections, whatever is answered."""
+    """Sends blobs over its connections, and discards all answers."""
 
     def __init__(self, port: int, tls: ssl.SSLContext, blobs: Sequence[bytes], connections: int) -> None:
         self._port = port
@@ -39,7 +39,7 @@ class Attacker:
         self.sent_bytes = self.received_bytes = self.cut = 0
 
     def run(self, until: float, bytes_per_s: float) -> None:
-        """Send until then (monotonic seconds)."""
+        """Send until a time, in monotonic seconds."""
         paid_s = time.monotonic()
         while (now := time.monotonic()) < until:
             if len(self._unsent) < self._wanted and now >= self._connect_at:
@@ -61,7 +61,7 @@ class Attacker:
         self._unsent.clear()
 
     def _volley(self) -> list[int]:
-        """The connections that send now: those with something left of a blob, else the next few."""
+        """The connections that send now: those with an unfinished blob, else the next few."""
         busy = [descriptor for descriptor, (_, unsent) in self._unsent.items() if unsent]
         if busy:
             return busy

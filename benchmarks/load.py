@@ -1,4 +1,4 @@
-"""The vehicles of the benchmarks: one process, one thread, nothing but ssl and epoll.
+"""The vehicles of the benchmarks: one process, one thread, ssl and epoll.
 
 Prints READY once it is connected, waits for a line, does its work, prints what it did as JSON, and waits for another line.
 """
@@ -26,7 +26,7 @@ NAP_S = 0.0002
 
 
 def connect(port: int, tls: ssl.SSLContext) -> ssl.SSLSocket:
-    """A vehicle, upgraded, not blocking."""
+    """A vehicle's socket after the upgrade, not blocking."""
     plain = socket.create_connection(("127.0.0.1", port), timeout=STALL_S)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     vehicle = tls.wrap_socket(plain, server_hostname="localhost")

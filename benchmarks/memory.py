@@ -1,4 +1,4 @@
-"""Whether a gateway whose sink hangs stays within ``delivery.memory_mib``: resident memory, for every kind of record.
+"""Resident memory of a gateway whose sink hangs, for every kind of record: it must stay within ``delivery.memory_mib``.
 
 ``make bench-memory``. Each case is a gateway in a process of its own. Its sink is connected, then its broker is stopped
 (SIGSTOP) or, ``away``, never was there. Vehicles send until the queue takes nothing more, and go on for some seconds.
@@ -15,6 +15,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from brokers import Broker, environ, missing, section
 from rich import box
@@ -26,7 +27,7 @@ from tests.support.free_ports import free_port
 
 CEILING_MIB = 64
 LIMIT = 1.5
-"""Resident memory may grow by so many times the ceiling."""
+"""Highest growth of resident memory, as a multiple of the ceiling."""
 
 SINKS = ("kafka", "kinesis", "pubsub", "mqtt", "redis", "zmq", "sqlite", "embedded")
 AWAY = frozenset({"kafka", "kinesis", "pubsub", "mqtt", "redis"})
@@ -76,8 +77,9 @@ def rss_bytes() -> int:
 
 
 def measure(config_file: Path, sink: str, kind: str) -> None:
-    """In a process of its own: be the gateway; prints what was measured."""
-    from twisted.internet import reactor, task
+    """Run the gateway, in a process of its own; prints the measured figures."""
+    from twisted.internet import reactor as installed
+    from twisted.internet import task
     from twisted.internet.defer import Deferred
 
     from fleetgw.adapters.logs.null import NullLog
@@ -99,9 +101,10 @@ def measure(config_file: Path, sink: str, kind: str) -> None:
         def close(self, reason: str) -> None:
             pass
 
+    reactor: Any = installed  # a module that stands for the reactor
     sinks = frozenset(SINKS)  # ``embedded`` with them, which programs of others have alone
     loaded = parse_config(config_file.read_bytes(), os.environ, config_file.parent, available_sinks=sinks)
-    parts = compose(loaded, reactor, NullLog())  # type: ignore[arg-type]  # the global reactor
+    parts = compose(loaded, reactor, NullLog())
     lane = parts.lanes[sink]
     if sink == "embedded":
         lane.sink.receiver = lambda _record: Deferred()  # type: ignore[attr-defined]  # of this sink only
@@ -123,7 +126,7 @@ def measure(config_file: Path, sink: str, kind: str) -> None:
         figures["peak"] = max(figures["peak"], rss_bytes())
         figures["held"] = max(figures["held"], lane.share.memory_bytes)
         figures["records"] = max(figures["records"], lane.held_records)
-        reactor.callLater(0.002, feed, until_s, turn)  # type: ignore[attr-defined]
+        reactor.callLater(0.002, feed, until_s, turn)
 
     def begin(_: object) -> None:
         figures["base"] = rss_bytes()
@@ -133,13 +136,13 @@ def measure(config_file: Path, sink: str, kind: str) -> None:
         if isinstance(lane.sink.readiness(), Ready) or time.monotonic() > until_s:
             print("ready", flush=True)
             sys.stdin.readline()
-            task.deferLater(reactor, 0.2, lambda: None).addCallback(begin)  # type: ignore[arg-type]
+            task.deferLater(reactor, 0.2, lambda: None).addCallback(begin)
         else:
-            reactor.callLater(0.05, wait_until_ready, until_s)  # type: ignore[attr-defined]
+            reactor.callLater(0.05, wait_until_ready, until_s)
 
     lane.sink.start()
     wait_until_ready(time.monotonic() + 3)
-    reactor.run()  # type: ignore[attr-defined]
+    reactor.run()
 
 
 def run(folder: Path, sink: str, kind: str, *, away: bool) -> dict[str, int]:
@@ -184,7 +187,7 @@ def run(folder: Path, sink: str, kind: str, *, away: bool) -> dict[str, int]:
         for pid in brokers:
             os.kill(pid, signal.SIGSTOP)
         if sink == "sqlite":
-            locked = sqlite3.connect(own["path"])  # type: ignore[arg-type]
+            locked = sqlite3.connect(str(own["path"]))
             stack.callback(locked.close)
             locked.execute("BEGIN EXCLUSIVE")
         if sink == "zmq":
@@ -196,7 +199,7 @@ def run(folder: Path, sink: str, kind: str, *, away: bool) -> dict[str, int]:
 
 
 def children() -> set[int]:
-    """The processes that this one has started and that still run, with theirs."""
+    """The running child processes of this one, and their children."""
     found: set[int] = set()
     look = [os.getpid()]
     while look:
@@ -208,7 +211,7 @@ def children() -> set[int]:
 
 
 def deaf_subscriber(port: int):  # type: ignore[no-untyped-def]  # pyzmq may not be there
-    """One that subscribes to everything and reads nothing."""
+    """A subscriber of all topics that reads nothing."""
     import zmq
 
     socket = zmq.Context.instance().socket(zmq.SUB)
@@ -235,8 +238,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         certificates = CertificateFolder(folder / "certs")
-        certificates.ensure_authority()
-        certificates.ensure_server()
+        certificates.ensure_all()
         for sink in arguments.sinks or SINKS:
             lacks = missing(sink)
             if lacks is not None:

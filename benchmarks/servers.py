@@ -1,4 +1,4 @@
-"""The servers that are measured, and what the kernel says of them."""
+"""The measured servers, with their CPU and memory from the kernel."""
 
 import json
 import os
@@ -103,7 +103,7 @@ def start_gateway_with(
 
 
 def bind(cpu: int) -> None:
-    """Have this process, and those that it starts, run on one CPU, as far as the machine has so many."""
+    """Bind this process and its children to one CPU, where the machine has so many."""
     os.sched_setaffinity(0, {_CPUS[min(cpu, len(_CPUS) - 1)]})
 
 

@@ -1,11 +1,11 @@
-"""The shapes of load that are measured."""
+"""The measured shapes of load."""
 
 from attrs import frozen
 
 
 @frozen
 class Shape:
-    """How records come.
+    """A shape of load.
 
     :ivar about: in words.
     :ivar vehicles: connections.

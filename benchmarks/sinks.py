@@ -1,4 +1,4 @@
-"""What each sink's adapter costs, next to its bare client library; and what it delivers to a broker that is far away.
+"""CPU per record of each sink's adapter, next to its bare client library, and throughput to a distant broker.
 
 ``make bench-sinks``.
 """
@@ -97,7 +97,7 @@ def show_pipelined(results: dict[str, dict[str, list[float]]], console: Console)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What sinks cost and deliver.")
+    parser = argparse.ArgumentParser(description="CPU and throughput of sinks.")
     parser.add_argument("sinks", nargs="*", choices=[*LIMITS_US, []], help="default: all")
     parser.add_argument("--only", choices=["adapters", "pipelined"], help="one of the two tables")
     parser.add_argument("--rounds", type=int, default=5, help="(default %(default)s)")
@@ -111,9 +111,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         certificates = CertificateFolder(folder / "certs")
-        certificates.ensure_authority()
-        certificates.ensure_server()
-        certificates.ensure_vehicles(1)
+        certificates.ensure_all(vehicles=1)
         write_frames(folder / "frames.json")
         for sink in arguments.sinks or LIMITS_US:
             lacks = missing(sink)
@@ -132,7 +130,7 @@ def main() -> None:
     if adapters:
         show_adapters(adapters, console)
         console.print(
-            f"""  A record of {SIGNALS} signals, in batches of 100, 4 of them under way.
+            f"""  A record of {SIGNALS} signals, in batches of 100, 4 of them in flight.
   adapter: from dispatch to the outcomes, all threads.
   bare: the client library with prepared records, used simply. kinesis, redis and sqlite wait for each batch there.
 """

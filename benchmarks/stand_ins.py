@@ -1,4 +1,4 @@
-"""What the sinks are measured against where it runs in Python: a process of its own that prints its port."""
+"""Stand-ins for brokers, in Python: each a process of its own that prints its port."""
 
 import argparse
 import asyncio
@@ -12,7 +12,7 @@ READ_BYTES = 262_144
 
 
 class Kinesis(asyncio.Protocol):
-    """Takes everything, keeps nothing: moto would be what is measured."""
+    """Accepts all records and keeps none: moto's own CPU would dominate the measurement."""
 
     def __init__(self) -> None:
         self._received = b""

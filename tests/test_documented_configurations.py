@@ -37,8 +37,7 @@ class PagesTests(TestCase):
     def setUp(self) -> None:
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.certificates = CertificateFolder(self.folder)
-        self.certificates.ensure_authority()
-        self.certificates.ensure_server()
+        self.certificates.ensure_all()
 
     def with_files(self, section: Mapping[str, Any]) -> dict[str, Any]:
         """The same configuration, with files that exist."""

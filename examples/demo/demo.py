@@ -1,6 +1,6 @@
 """A gateway and ten simulated vehicles on this machine: ``make demo``.
 
-Run from the checkout's root. Everything that it makes is in the folder ``demo``.
+Run it from the checkout's root. All its files are in the folder ``demo``.
 """
 
 import argparse
@@ -21,12 +21,12 @@ HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
 WORK = Path("demo")
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD)
-PATIENCE_S = 20
+END_TIMEOUT_S = 20
 CONSOLE = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 class Ended(Exception):
-    """Somebody wants the demo to end, or a part of it has ended by itself."""
+    """The demo is to end, or a part of it has ended by itself."""
 
 
 def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -148,7 +148,7 @@ def show_records(gateway: subprocess.Popen[bytes]) -> None:
 
 
 def finish(parts: list[subprocess.Popen[bytes]]) -> int:
-    """End the fleet, so that its last records are acknowledged, then the gateway; 0 when both end well."""
+    """End the fleet, so that its last records are acknowledged, then the gateway; 0 when both end without an error."""
     broken = [part for part in parts if part.poll() is not None]
     for part in broken:
         print(f"{part.args[0].name} ended by itself, status {part.returncode}; see the logs in {WORK}", file=sys.stderr)
@@ -164,11 +164,11 @@ def finish(parts: list[subprocess.Popen[bytes]]) -> int:
 
 
 def end(part: subprocess.Popen[bytes], number: signal.Signals) -> bytes:
-    """Ask a part to end, insist when it does not; what it had still to say."""
+    """Signal a part to end, kill it when it does not; its remaining output."""
     if part.poll() is None:
         part.send_signal(number)
     try:
-        return part.communicate(timeout=PATIENCE_S)[0]
+        return part.communicate(timeout=END_TIMEOUT_S)[0]
     except subprocess.TimeoutExpired:
         part.kill()
         return part.communicate()[0]

@@ -1,4 +1,4 @@
-"""From a line of the gateway's log to a line for people."""
+"""Converts a line of the gateway's log to a readable line."""
 
 import json
 

@@ -16,11 +16,9 @@ class ListenerTests(unittest.IsolatedAsyncioTestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         certificates = CertificateFolder(Path(folder.name))  # as `fleetgw certs` makes it
-        certificates.ensure_authority()
-        certificates.ensure_server()
-        certificates.ensure_vehicles(1)
+        certificates.ensure_all(vehicles=1)
         (vehicle_file,) = certificates.vehicle_files()
-        papers = read_credential(vehicle_file.read_bytes(), vehicle_file.with_suffix(".key").read_bytes())
+        credential = read_credential(vehicle_file.read_bytes(), vehicle_file.with_suffix(".key").read_bytes())
         tls = {"ca_file": "ca.crt", "server_cert": "server.crt", "server_key": "server.key"}
 
         got: list[Record] = []
@@ -28,11 +26,11 @@ class ListenerTests(unittest.IsolatedAsyncioTestCase):
         gateway.listen(got.append, record_type="V")
         async with (
             gateway,
-            LoopVehicle(gateway.port, papers, certificates.authority_file.read_bytes()) as vehicle,
+            LoopVehicle(gateway.port, credential, certificates.authority_file.read_bytes()) as vehicle,
         ):
-            vehicle.send("V", DriveReporter(papers.common_name, seed=1).payload("V", at_ns=0), b"tx-1")
+            vehicle.send("V", DriveReporter(credential.common_name, seed=1).payload("V", at_ns=0), b"tx-1")
             await vehicle.until(lambda: vehicle.acked == [b"tx-1"])
-            self.assertIn(papers.common_name, gateway.vehicles)
+            self.assertIn(credential.common_name, gateway.vehicles)
         (record,) = got
         self.assertIn("Soc", record.fields)
 

@@ -1,22 +1,9 @@
-import contextlib
-import io
 import shutil
 import tempfile
 from pathlib import Path
 from unittest import TestCase
 
-from fleetgw.cli import main
-
-
-def run(*arguments):
-    """Exit status, standard output, standard error."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as exit_:
-            status = exit_.code
-    return status, out.getvalue(), err.getvalue()
+from tests.support.command_line import run
 
 
 class CertsTests(TestCase):
@@ -45,7 +32,7 @@ class CertsTests(TestCase):
         status, out, _ = run("certs", self.path, "--vehicles", 3)
         self.assertIn("made nothing", out)
 
-    def test_force_begins_anew(self):
+    def test_force_replaces_everything(self):
         run("certs", self.path, "--vehicles", 3)
         authority = (self.path / "ca.crt").read_bytes()
         status, _, _ = run("certs", self.path, "--force")

@@ -16,8 +16,7 @@ class DoctorTests(TestCase):
     def setUp(self) -> None:
         self.path = Path(self.enterContext(tempfile.TemporaryDirectory()))
         certificates = CertificateFolder(self.path)
-        certificates.ensure_authority()
-        certificates.ensure_server()
+        certificates.ensure_all()
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
         self.config = {

@@ -1,6 +1,5 @@
 import contextlib
 import hashlib
-import io
 import shutil
 import tempfile
 from datetime import UTC, datetime
@@ -9,24 +8,14 @@ from pathlib import Path
 from threading import Thread
 from unittest import TestCase, mock
 
-from fleetgw.cli import ca_bundle, main
+from fleetgw.cli import ca_bundle
 from fleetgw.simulator.certificates import make_authority
+from tests.support.command_line import run
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 ONE, TWO, THREE = (make_authority(NOW, 10, name).certificate_pem() for name in ("One CA", "Two CA", "Three CA"))
 KNOWN = ONE + TWO
 CHANGED = TWO + THREE
-
-
-def run(*arguments):
-    """Exit status, standard output, standard error."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as exit_:
-            status = exit_.code
-    return status, out.getvalue(), err.getvalue()
 
 
 class Site(BaseHTTPRequestHandler):
@@ -79,7 +68,7 @@ class FetchCaTests(BundleCase):
         self.local.write_bytes(content)
         return run("fetch-ca", self.file, "--from", self.local, *arguments)
 
-    def test_what_is_known_is_written(self):
+    def test_known_content_is_written(self):
         status, out, err = self.fetch(KNOWN)
         self.assertEqual((status, err), (0, ""))
         self.assertEqual(self.file.read_bytes(), KNOWN)
@@ -88,7 +77,7 @@ class FetchCaTests(BundleCase):
         self.assertIn("valid 2026-11-22 to 2026-12-03", out)
         self.assertEqual(sorted(file.name for file in self.file.parent.iterdir()), ["ca.crt", "local.crt"])
 
-    def test_what_differs_is_explained_and_not_written(self):
+    def test_unknown_content_is_explained_and_not_written(self):
         self.fetch(KNOWN)
         status, out, err = self.fetch(CHANGED)
         self.assertEqual((status, out), (1, ""))
@@ -104,7 +93,7 @@ class FetchCaTests(BundleCase):
         ):
             self.assertRegex(err, pattern)
 
-    def test_what_differs_without_a_previous_file(self):
+    def test_unknown_content_without_a_previous_file(self):
         status, _, err = self.fetch(CHANGED)
         self.assertEqual(status, 1)
         self.assertFalse(self.file.exists())
@@ -122,7 +111,7 @@ class FetchCaTests(BundleCase):
         self.assertIn("accepted by --accept", out)
         self.assertEqual(self.file.read_bytes(), CHANGED)
 
-    def test_what_is_no_bundle(self):
+    def test_content_that_is_no_bundle(self):
         for content in (b"", b"<html>not here</html>", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
             with self.subTest(content):
                 status, _, err = self.fetch(content, "--accept", hashlib.sha256(content).hexdigest())
@@ -148,7 +137,7 @@ class AppendTests(BundleCase):
         self.local.write_bytes(KNOWN)
         return run("fetch-ca", self.file, "--from", self.local, "--append", *arguments)
 
-    def test_what_was_there_is_kept_as_it_was(self):
+    def test_existing_content_is_kept_byte_for_byte(self):
         own = b"# ours\r\n" + THREE.replace(b"\n", b"\r\n").rstrip()
         self.file.write_bytes(own)
         self.file.chmod(0o640)
@@ -206,7 +195,7 @@ class AppendTests(BundleCase):
         self.assertTrue(self.file.is_symlink())
         self.assertEqual(target.read_bytes(), THREE + KNOWN)
 
-    def test_what_is_not_known_is_refused_here_too(self):
+    def test_unknown_content_is_not_appended(self):
         self.file.write_bytes(THREE)
         self.local.write_bytes(CHANGED)
         status, _, err = run("fetch-ca", self.file, "--from", self.local, "--append")

@@ -1,5 +1,3 @@
-import contextlib
-import io
 import json
 import subprocess
 import sys
@@ -16,19 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from fleetgw.cli import main
 from fleetgw.simulator.certificate_folder import CertificateFolder
-
-
-def run(*arguments):
-    """Exit status, standard output, standard error."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as exit_:
-            status = exit_.code
-    return status, out.getvalue(), err.getvalue()
+from tests.support.command_line import run
 
 
 class MainTests(TestCase):
@@ -51,13 +38,13 @@ class MainTests(TestCase):
         with mock.patch("fleetgw.adapters.sinks.sqlite.reading.open_file", side_effect=KeyboardInterrupt):
             self.assertEqual(run("query", "vehicles"), (130, "", ""))
 
-    def test_what_nobody_expected_is_a_line(self):
+    def test_an_unexpected_error_is_one_line(self):
         with mock.patch("fleetgw.adapters.sinks.sqlite.reading.open_file", side_effect=TypeError("odd\nvalue")):
             status, out, err = run("query", "vehicles")
         self.assertEqual((status, out, err.count("\n")), (2, "", 1))
         self.assertRegex(err, "^fleetgw query: TypeError: odd value; .*FLEETGW_TRACEBACK=1")
 
-    def test_who_asks_for_a_traceback_gets_one(self):
+    def test_the_environment_variable_shows_the_traceback(self):
         with (
             mock.patch("fleetgw.adapters.sinks.sqlite.reading.open_file", side_effect=TypeError("odd")),
             mock.patch.dict("os.environ", {"FLEETGW_TRACEBACK": "1"}),
@@ -65,7 +52,7 @@ class MainTests(TestCase):
         ):
             run("query", "vehicles")
 
-    def test_what_a_command_does_not_need_is_not_imported(self):
+    def test_commands_import_only_their_own_modules(self):
         code = (
             "import sys, fleetgw.cli as cli; cli.build_parser();"
             "heavy = ('twisted', 'cryptography', 'msgspec', 'google.protobuf', 'rich');"
@@ -80,8 +67,7 @@ class ConfigCommandsTests(TestCase):
         self.addCleanup(folder.cleanup)
         self.path = Path(folder.name)
         certificates = CertificateFolder(self.path)
-        certificates.ensure_authority()
-        certificates.ensure_server()
+        certificates.ensure_all()
         self.config = {
             "host": "127.0.0.1",
             "port": 4443,
@@ -118,7 +104,7 @@ class ConfigCommandsTests(TestCase):
         self.assertEqual(json.loads(out)["port"], 4443)
         self.assertRegex(err, r"^reliable_ack: warning: ")
 
-    def test_all_that_is_wrong_at_once(self):
+    def test_all_problems_at_once(self):
         self.config["prot"] = self.config.pop("port")
         self.config["records"]["V"] = ["kofka"]
         status, out, err = self.check()
@@ -131,7 +117,7 @@ class ConfigCommandsTests(TestCase):
         self.assertEqual(status, 2)
         self.assertIn("missing.json", err)
 
-    def test_what_openssl_refuses(self):
+    def test_a_certificate_that_openssl_refuses(self):
         with warnings.catch_warnings(action="ignore"):
             key = rsa.generate_private_key(65537, 1024)
         (self.path / "server.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

@@ -78,7 +78,7 @@ class QueryTests(TestCase):
             self.assertIn(words, table)
         self.assertIn("[red]\ufffd[2J", table, "text of a vehicle neither colours nor clears the terminal")
 
-    def test_no_form_lets_a_vehicle_act_on_the_terminal(self) -> None:
+    def test_no_format_prints_a_vehicles_control_characters(self) -> None:
         """Values, and the names of alerts and their audiences; also what is said of arguments."""
         hostile = "x\x1b[2J\x9b31m\u2028\u202e\r\ny"
         payload = pb.Payload()
@@ -135,7 +135,7 @@ class QueryTests(TestCase):
             self.assertEqual((alert["name"], alert["ended_at"], alert["audiences"]), ("tirePressureLow", None, "Customer"))
         self.assertIn("no alerts in this time", self.query("alerts", "--since", "10s"))
 
-    def test_what_is_not_there(self) -> None:
+    def test_missing_files_and_fields(self) -> None:
         self.assertEqual(
             self.query("latest", "5YJ3E1EA7KF000002", status=1),
             f"fleetgw query: no vehicle 5YJ3E1EA7KF000002; did you mean {VIN}?\n",
@@ -179,7 +179,7 @@ class MomentTests(TestCase):
                 with self.subTest(text=text):
                     self.assertEqual(moment_ms(text), expected_ms)
 
-    def test_what_is_no_time(self) -> None:
+    def test_invalid_times(self) -> None:
         for text in ("", "yesterday", "h", "2x", "nanh", "infd", "-"):
             with self.subTest(text=text), self.assertRaises(argparse.ArgumentTypeError):
                 moment_ms(text)
@@ -209,7 +209,7 @@ class PlotTests(TestCase):
             with self.subTest(values=values):
                 self.assertEqual(len(self.picture(*values)), 19)
 
-    def test_says_which_days_and_which_zone(self) -> None:
+    def test_shows_days_and_time_zone(self) -> None:
         with in_zone("Europe/Berlin"):
             self.assertEqual(self.picture(0, 1)[0], "title, 1970-01-01, CET")
             days = lines(to_curve([Signal("F", 0, 1), Signal("F", 86_400_000 * 200, 2)]), "title", 40)

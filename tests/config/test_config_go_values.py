@@ -93,7 +93,7 @@ class OldKeyTests(ConfigCase):
     def test_in_another_case_too(self) -> None:
         self.assertRegex(self.warned(Reliable_Ack_Workers=15)[0], "^Reliable_Ack_Workers: is an old key")
 
-    def test_what_to_use_in_their_place(self) -> None:
+    def test_replacements_of_old_keys(self) -> None:
         self.assertIn("use reliable_ack_sources", self.warned(reliable_ack=True)[0])
         self.assertIn("use json_log_enable", self.warned(json_log_handler=True)[0])
 

@@ -106,7 +106,7 @@ class RouteTests(ConfigCase):
             ["ack_policies.V: is a second policy beside reliable_ack_sources.V; remove one of them"],
         )
 
-    def test_what_is_only_warned_of(self) -> None:
+    def test_warnings(self) -> None:
         cases: list[tuple[str, dict[str, object]]] = [
             ("reliable_ack", {"reliable_ack": True}),
             ("use_default_eng_ca", {"use_default_eng_ca": True}),

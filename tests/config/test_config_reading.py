@@ -61,7 +61,7 @@ class ReadingTests(ConfigCase):
             ],
         )
 
-    def test_what_is_no_json_object_is_refused_with_the_place(self) -> None:
+    def test_text_that_is_no_json_object_is_refused_with_the_position(self) -> None:
         cases: dict[str | bytes, str] = {
             "": "(file): is empty; must be a JSON object",
             '{"a": 1} more': "(file): something follows the JSON object at line 1, column 10; "

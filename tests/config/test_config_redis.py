@@ -27,7 +27,7 @@ class RedisTests(ConfigCase):
         paths = {warning.path for warning in warnings}
         self.assertLessEqual({"redis.db", "redis.override_tls_server_name"}, paths)
 
-    def test_what_the_go_server_s_files_hold(self) -> None:
+    def test_values_of_the_go_servers_files(self) -> None:
         zeros = {
             "pool_size": 0,
             "min_idle_conns": 0,

@@ -95,7 +95,7 @@ class MaskedTests(TestCase):
             with self.subTest(text=text):
                 self.assertNotIn(MARK, masked(text))
 
-    def test_what_helps_stays(self) -> None:
+    def test_text_without_secrets_stays(self) -> None:
         self.assertEqual(masked(f"tcp://user:{MARK}@host:1883"), "tcp://user:********@host:1883")
         self.assertEqual(masked(f"user:{MARK}@host:1883"), "user:********@host:1883")
         self.assertEqual(
@@ -157,7 +157,7 @@ class SecrecyTests(ConfigCase):
                 with self.subTest(section=section, text=text):
                     self.assertNotIn(MARK, self.said_of(self.changed((*section, "client.id"), text))[0])
 
-    def test_what_was_named_is_masked_under_any_name(self) -> None:
+    def test_named_secrets_are_masked_under_any_key(self) -> None:
         for section in (("kafka", "client.id"), ("dispatchers", "mine", "settings", "plain")):
             with self.subTest(section=section):
                 said, loaded = self.said_of(self.changed(section, {"env": "PW"}), {"PW": MARK})

@@ -64,7 +64,7 @@ class EffectiveTests(ConfigCase):
         self.assertEqual(shown["dispatchers"]["mine"]["settings"], masked)
         self.assertEqual(config.dispatchers["mine"].settings, given)
 
-    def test_what_is_shown_can_be_loaded_again(self) -> None:
+    def test_the_shown_configuration_can_be_loaded_again(self) -> None:
         shown = effective_config(self.load(identity={"issuers": {"A": {"by_extended_key_usage": True}}}).config)
         loaded = self.load(json.dumps(shown))
         self.assertEqual(loaded.warnings, ())
@@ -77,7 +77,7 @@ class EffectiveTests(ConfigCase):
         self.assertEqual(as_settings(config.logger), {"verbose": False})
         self.assertEqual(as_settings(config.kafka), {})
 
-    def test_problems_are_one_a_line_with_the_path_first(self) -> None:
+    def test_each_problem_is_one_line_that_begins_with_the_path(self) -> None:
         problems = [Problem("a.b", "is\nwrong", "mend it"), Problem("", "is empty", "fill it")]
         warnings = [Problem("c", "is odd", "look at it")]
         self.assertEqual(

@@ -117,7 +117,7 @@ class EarlySignalTests(ProcessCase):
         environ = {"PYTHONPATH": str(self.folder)}
         return GatewayProcess(self.folder, environ, wrapper=wrapper, records={"V": ["mine"]}, dispatchers=sink)
 
-    def test_what_can_wait_is_done_once_it_runs(self) -> None:
+    def test_early_signals_that_can_wait_are_handled_once_the_gateway_runs(self) -> None:
         with self.importing() as gateway:
             gateway.wait_for_output("importing")
             gateway.signal(signal.SIGHUP)
@@ -127,7 +127,7 @@ class EarlySignalTests(ProcessCase):
             gateway.wait_for("certificates_reloaded")
             self.assertEqual(gateway.stop(), 0, gateway.output())
 
-    def test_what_ends_it_ends_it_at_once(self) -> None:
+    def test_early_signals_that_end_the_process_end_it_at_once(self) -> None:
         for number, status in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
             with self.subTest(number.name), self.importing() as gateway:
                 gateway.wait_for_output("importing")
@@ -158,7 +158,7 @@ class EarlySignalTests(ProcessCase):
 
 
 class PidFileTests(ProcessCase):
-    def test_none_in_the_foreground_and_one_that_is_left_is_in_nobodys_way(self) -> None:
+    def test_no_pid_file_in_the_foreground_and_a_stale_one_does_no_harm(self) -> None:
         """As in a container, where a killed gateway and the next one have the same number."""
         (self.folder / "twistd.pid").write_text(str(os.getpid()))
         with GatewayProcess(self.folder, options=()) as gateway:
@@ -170,7 +170,7 @@ class PidFileTests(ProcessCase):
             gateway.wait_for("server_listening")
             self.assertFalse((self.folder / "twistd.pid").exists())
 
-    def test_one_that_is_asked_for_is_nobody_elses_to_write(self) -> None:
+    def test_a_pid_file_is_writable_for_its_owner_alone(self) -> None:
         before = os.umask(0)
         self.addCleanup(os.umask, before)
         with GatewayProcess(self.folder, options=("--pidfile", "twistd.pid")) as gateway:
@@ -212,7 +212,7 @@ class LogTests(ProcessCase):
             self.assertIn("stopped_server", log.read_text())
             self.assertNotIn("stopped_server", old.read_text())
 
-    def test_a_reader_that_never_reads_is_told_of_in_the_end(self) -> None:
+    def test_log_lines_without_a_reader_are_reported_at_the_end(self) -> None:
         """A pipe that is full already: nothing of the log can be written."""
         reader, writer = os.pipe()
         os.set_blocking(writer, False)

@@ -137,7 +137,7 @@ class CheckTests(FolderCase):
         self.assertNotIn("hush", result.stdout + result.stderr)
         self.assertFalse((self.folder / "twistd.pid").exists())
 
-    def test_a_reader_that_has_gone_is_no_fault(self) -> None:
+    def test_a_closed_pipe_is_no_error(self) -> None:
         config = write_config(self.folder)
         reading, writing = os.pipe()
         os.close(reading)
@@ -148,7 +148,7 @@ class CheckTests(FolderCase):
             )
         self.assertNotIn(b"BrokenPipeError", result.stderr)
 
-    def test_what_only_making_a_sink_shows_is_found(self) -> None:
+    def test_problems_of_making_a_sink_are_found(self) -> None:
         sink = {"mine": {"class": "no.such.module:Sink"}}
         config = write_config(self.folder, records={"V": ["mine"]}, dispatchers=sink)
         result = run_twistd("fleetgw", "--config", str(config), "--check", folder=self.folder)

@@ -33,12 +33,12 @@ class StartTests(AsyncioCase):
             self.assertGreater(gateway.port, 0)
 
     @on_a_loop
-    async def test_what_json_does_not_have_is_refused(self) -> None:
+    async def test_values_that_json_lacks_are_refused(self) -> None:
         with self.assertRaisesRegex(ConfigurationError, "it holds <object"):
             await Gateway(self.config(namespace=object())).start()
 
     @on_a_loop
-    async def test_a_taken_port_is_told_and_leaves_nothing(self) -> None:
+    async def test_a_taken_port_is_reported_and_leaves_nothing(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             gateway = Gateway(self.config(port=port))
@@ -48,7 +48,7 @@ class StartTests(AsyncioCase):
         async with Gateway(self.config(port=port)) as other:
             self.assertEqual(other.port, port)
 
-    def test_a_sink_that_cannot_start_is_told_and_leaves_nothing(self) -> None:
+    def test_a_sink_that_cannot_start_is_reported_and_leaves_nothing(self) -> None:
         async def main() -> None:
             config = self.config(records={"V": ["embedded", "sqlite"]}, sqlite={"path": self.folder / "x.sqlite3"})
             with (
@@ -63,18 +63,18 @@ class StartTests(AsyncioCase):
             self.run_on_a_loop(main())
 
     @on_a_loop
-    async def test_a_listener_for_what_never_comes(self) -> None:
+    async def test_a_listener_for_a_type_that_is_not_routed_to_it(self) -> None:
         gateway = Gateway(self.config(records={"V": ["embedded"]}))
         gateway.listen(print, record_type="alerts")
         with self.assertRaisesRegex(ValueError, 'have "embedded" among records.alerts'):
             await gateway.start()
 
     @on_a_loop
-    async def test_a_start_that_is_given_up_leaves_nothing(self) -> None:
+    async def test_a_cancelled_start_leaves_nothing(self) -> None:
         await self.give_up_a_start(lambda _: None)
 
     @on_a_loop
-    async def test_a_start_that_is_given_up_when_it_has_just_succeeded_leaves_nothing(self) -> None:
+    async def test_a_start_that_is_cancelled_when_it_has_just_succeeded_leaves_nothing(self) -> None:
         await self.give_up_a_start(lambda sink_started: sink_started.callback(None))
 
     async def give_up_a_start(self, just_before: Callable[[Deferred[None]], None]) -> None:

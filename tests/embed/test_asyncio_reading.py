@@ -76,7 +76,7 @@ class ReadingTests(AsyncioCase):
                 async for record in records:
                     raise ZeroDivisionError(record.txid)
 
-    def test_drops_the_oldest_when_told_to(self) -> None:
+    def test_drops_the_oldest_records(self) -> None:
         async def main() -> None:
             async with Gateway(self.config(reliable_ack_sources=RELIABLE)) as gateway:
                 records = gateway.records(record_type="V", when_slow="drop_oldest", buffer_records=2)
@@ -101,7 +101,7 @@ class ReadingTests(AsyncioCase):
             self.assertIsNone(await first)
 
     @on_a_loop
-    async def test_is_refused_what_cannot_be(self) -> None:
+    async def test_impossible_arguments_are_refused(self) -> None:
         gateway = Gateway(self.config(records={"V": ["embedded"]}))
         with self.assertRaisesRegex(RuntimeError, "start it first"):
             gateway.records()

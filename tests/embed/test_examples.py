@@ -21,9 +21,7 @@ class ExampleTests(TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         certificates = CertificateFolder(Path(folder.name), 30)
-        certificates.ensure_authority()
-        certificates.ensure_server()
-        certificates.ensure_vehicles(2)
+        certificates.ensure_all(vehicles=2)
         command = [sys.executable, "-W", "error", str(EXAMPLES / name), folder.name, "0"]
         program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.addCleanup(program.stdout.close)

@@ -150,7 +150,7 @@ class TwistedGatewayTests(MemoryCase):
         self.stop()
         self.successResultOf(reading)
 
-    def test_a_time_out_makes_a_record_come_again(self) -> None:
+    def test_a_record_is_delivered_again_after_a_timeout(self) -> None:
         gateway = self.start(reliable_ack_sources={"V": "embedded"}, embedded={"listener_timeout_s": 2})
         cancelled: list[str] = []
         got: list[str] = []
@@ -170,7 +170,7 @@ class TwistedGatewayTests(MemoryCase):
         self.assertEqual((got, cancelled, vehicle.acked), (["tx-1", "tx-1"], ["tx-1"], [b"tx-1"]))
         self.stop()
 
-    def test_while_nobody_listens_nothing_is_confirmed(self) -> None:
+    def test_without_listeners_nothing_is_confirmed(self) -> None:
         gateway = self.start(reliable_ack_sources={"V": "embedded"})
         vehicle = self.connect()
         vehicle.send_all([("V", payload_of(Soc=1)), ("alerts", b"")], [b"tx-1", b"tx-2"])
@@ -183,7 +183,7 @@ class TwistedGatewayTests(MemoryCase):
         self.assertEqual((got, vehicle.acked), (["tx-3"], [b"tx-2", b"tx-3"]))
         self.stop()
 
-    def test_who_is_told_of_a_coming_or_going_finds_it_in_vehicles(self) -> None:
+    def test_vehicles_agrees_with_connectivity_records(self) -> None:
         gateway = self.start()
         told: list[tuple[str, list[str]]] = []
         gateway.listen(
@@ -280,7 +280,7 @@ class TwistedGatewayTests(MemoryCase):
         self.assertIn("broken", str(failed.value))
         self.assertEqual(ended, [])
 
-    def test_a_start_that_is_given_up_leaves_nothing(self) -> None:
+    def test_a_cancelled_start_leaves_nothing(self) -> None:
         reactor = ProgramReactor()
         gateway = TwistedGateway(self.config(port=4443), reactor=reactor)
         with mock.patch("fleetgw.adapters.sinks.embedded.sink.EmbeddedSink.start", return_value=Deferred()):

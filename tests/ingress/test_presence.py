@@ -25,8 +25,8 @@ class PresenceTests(GatewayCase):
         gateway = self.start(limits={"max_half_open": 8, "max_half_open_per_address": 2})
         held = [gateway.connect(None) for _ in range(2)]
         for _ in range(3):
-            self.assertIsNone(gateway.door.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1)))
-        self.assertIsNotNone(gateway.door.buildProtocol(IPv4Address("TCP", "127.0.0.2", 1)))
+            self.assertIsNone(gateway.tls_factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1)))
+        self.assertIsNotNone(gateway.tls_factory.buildProtocol(IPv4Address("TCP", "127.0.0.2", 1)))
         self.assertEqual(self.refused("full_address"), 3)
         (said,) = gateway.log.fields_of("connection_refused")
         self.assertEqual((said["reason"], said["remote_ip"]), ("full_address", "127.0.0.1"))
@@ -35,7 +35,7 @@ class PresenceTests(GatewayCase):
             vehicle.link.pump()
         gateway.connect(None)
         gateway.connect(None)
-        self.assertIsNone(gateway.door.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1)))
+        self.assertIsNone(gateway.tls_factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1)))
         self.assertEqual(gateway.log.fields_of("connection_refused")[-1]["more_unwritten"], 2)
 
     def test_an_upgrade_makes_room(self) -> None:
@@ -58,13 +58,13 @@ class PresenceTests(GatewayCase):
     def test_a_reconnect_storm_of_many_addresses_waits(self) -> None:
         gateway = self.start(limits={"max_half_open": 8})
         for number in range(8):
-            protocol = gateway.door.buildProtocol(IPv4Address("TCP", f"10.0.0.{number}", 1))
+            protocol = gateway.tls_factory.buildProtocol(IPv4Address("TCP", f"10.0.0.{number}", 1))
             transport = mock.Mock()
             transport.getPeer.return_value = IPv4Address("TCP", f"10.0.0.{number}", 1)
             assert protocol is not None
             protocol.makeConnection(transport)
         self.assertFalse(gateway.vehicles.has_room())
-        self.assertIsNone(gateway.door.buildProtocol(IPv4Address("TCP", "10.0.0.9", 1)))
+        self.assertIsNone(gateway.tls_factory.buildProtocol(IPv4Address("TCP", "10.0.0.9", 1)))
         self.assertEqual(self.refused("full_half_open"), 1)
         self.assertEqual(self.refused("crowded_out"), 0)
         self.assertEqual(len(gateway.vehicles.connections), 8)

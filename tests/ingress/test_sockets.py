@@ -208,7 +208,7 @@ class GatewayOverSocketsTests(SocketCase):
         folder = TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.gateway = gateway = GatewayInMemory(Path(folder.name), limits=limits)
-        self.port = self.listen(gateway.door)
+        self.port = self.listen(gateway.tls_factory)
         self.addCleanup(self.stop)
         return gateway
 

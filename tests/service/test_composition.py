@@ -129,7 +129,7 @@ class AirbrakeTests(CompositionCase):
         loaded = parse_config(self.text(airbrake=section), environ, self.folder)
         return compose(loaded, cast("Any", ThreadlessReactor()), log), log  # nothing is sent before the start
 
-    def test_errors_of_every_part_are_written_and_reported(self) -> None:
+    def test_errors_of_every_part_are_logged_and_reported(self) -> None:
         parts, log = self.parts({}, project_id=1, project_key="k")
         self.assertIsInstance(parts.errors, AirbrakeReporter)
         with mock.patch.object(AirbrakeReporter, "report") as report:
@@ -138,7 +138,7 @@ class AirbrakeTests(CompositionCase):
         self.assertEqual([call.args for call in report.call_args_list], [(event, {"error": "why"}) for event in "abc"])
         self.assertEqual([event for level, event, _ in log.entries if level == "error"], ["a", "b", "c"])
 
-    def test_it_is_said_where_the_key_is_from(self) -> None:
+    def test_the_source_of_the_key_is_logged(self) -> None:
         _, log = self.parts({}, project_key="k")
         self.assertEqual(log.fields_of("airbrake_configured"), [{"source": "config_file"}])
         _, log = self.parts({"AIRBRAKE_PROJECT_KEY": "k"})
@@ -152,12 +152,12 @@ class AirbrakeTests(CompositionCase):
 
 
 class BuiltInTests(CompositionCase):
-    def test_the_configuration_knows_the_sinks_that_there_are(self) -> None:
+    def test_the_configuration_knows_every_sink(self) -> None:
         sinks = Path(__file__).resolve().parents[2] / "src" / "fleetgw" / "adapters" / "sinks"
         self.assertEqual({path.parent.name for path in sinks.glob("*/type.py")}, BUILT_IN_SINKS)
         self.assertEqual({name: each.name for name, each in built_in_sinks().items()}, {n: n for n in BUILT_IN_SINKS})
 
-    def test_one_lane_a_sink_with_its_own_settings_and_limits(self) -> None:
+    def test_each_sink_has_a_lane_with_its_own_settings_and_limits(self) -> None:
         parts = self.compose(
             records={"V": ["memory", "logger"], "alerts": ["memory"]},
             reliable_ack_sources={"V": "memory"},
@@ -174,7 +174,7 @@ class BuiltInTests(CompositionCase):
         assert alerts is not None
         self.assertEqual((alerts.lanes, alerts.awaits), ((parts.lanes["memory"],), None))
 
-    def test_more_connections_than_file_descriptors_allow_are_said(self) -> None:
+    def test_more_connections_than_file_descriptors_allow_are_warned_of(self) -> None:
         for configured, said in ((619, 1), (618, 0), (0, 0)):
             log = ReadableLog()
             loaded = parse_config(self.text(limits={"max_connections": configured}), {}, self.folder)
@@ -239,7 +239,7 @@ class ThirdPartyTests(CompositionCase):
             context = sink.context
             self.assertEqual((context.name, context.namespace, context.record_types), ("mine", "ns", ("V", "alerts")))
 
-    def test_queues_share_one_ceiling_and_a_sink_says_what_its_copies_weigh(self) -> None:
+    def test_queues_share_one_memory_ceiling_and_a_sinks_copies_count(self) -> None:
         changes = self.third_party("Heavy") | {"records": {"V": ["memory", "mine"]}, "delivery": {"memory_mib": 8}}
         lanes = self.compose(**changes).lanes
         memory, heavy = lanes["memory"].share, lanes["mine"].share
@@ -258,7 +258,7 @@ class ThirdPartyTests(CompositionCase):
         with_settings = self.compose(records={"V": ["mine"]}, dispatchers={"mine": {"settings": {"colour": "blue"}}})
         self.assertEqual(with_settings.lanes["mine"].sink.readiness(), NotReady("blue"))
 
-    def test_what_is_no_sink_is_refused_with_its_name(self) -> None:
+    def test_an_object_that_is_no_sink_is_refused_with_its_name(self) -> None:
         wrong = {
             "NoSink": "does not provide IDispatcher",
             "Nameless": "calls itself 'somebody'",
@@ -289,7 +289,7 @@ class ThirdPartyTests(CompositionCase):
 
 
 class ImportTests(CompositionCase):
-    def test_only_what_is_routed_to_is_imported(self) -> None:
+    def test_only_client_libraries_of_routed_sinks_are_imported(self) -> None:
         kafka = {"bootstrap.servers": "localhost:1"}
         (self.folder / "config.json").write_text(self.text(kafka=kafka))
         result = subprocess.run(

@@ -5,7 +5,7 @@ from unittest import TestCase
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 
-from fleetgw.app.service.deadline import given_until
+from fleetgw.app.service.deadline import with_deadline
 
 
 class Stubborn(Deferred[str]):
@@ -20,43 +20,43 @@ class DeadlineTests(TestCase):
         self.clock = Clock()
         self.clock.advance(100)
 
-    def test_what_comes_in_time(self) -> None:
+    def test_a_result_before_the_deadline(self) -> None:
         awaited: Deferred[str] = Deferred()
-        over = given_until(105, awaited, self.clock)
+        over = with_deadline(105, awaited, self.clock)
         self.clock.advance(4.9)
         self.assertFalse(over.called)
         awaited.callback("done")
         self.assertEqual(over.result, "done")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_what_has_come_already_is_taken_even_after_the_deadline(self) -> None:
-        self.assertEqual(given_until(99, succeed("done"), self.clock).result, "done")
+    def test_a_result_that_is_there_counts_even_after_the_deadline(self) -> None:
+        self.assertEqual(with_deadline(99, succeed("done"), self.clock).result, "done")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_failure_is_passed_on(self) -> None:
         caught: list[type[BaseException]] = []
-        over = given_until(105, fail(ValueError("no")), self.clock)
+        over = with_deadline(105, fail(ValueError("no")), self.clock)
         over.addErrback(lambda failure: caught.append(failure.type))
         self.assertEqual(caught, [ValueError])
 
-    def test_what_is_late_is_cancelled(self) -> None:
+    def test_a_late_deferred_is_cancelled(self) -> None:
         cancelled: list[object] = []
         awaited: Deferred[str] = Deferred(cancelled.append)
-        over = given_until(105, awaited, self.clock)
+        over = with_deadline(105, awaited, self.clock)
         self.clock.advance(5)
         self.assertIsNone(over.result)
         self.assertEqual(cancelled, [awaited])
 
-    def test_what_ignores_that_is_left_alone(self) -> None:
+    def test_a_deferred_that_ignores_its_cancellation_is_awaited_no_longer(self) -> None:
         awaited = Stubborn()
-        over = given_until(105, awaited, self.clock)
+        over = with_deadline(105, awaited, self.clock)
         self.clock.advance(5)
         self.assertIsNone(over.result)
         awaited.callback("much too late")
 
-    def test_its_late_failure_is_nobodys(self) -> None:
+    def test_its_late_failure_is_not_logged(self) -> None:
         awaited = Stubborn()
-        given_until(105, awaited, self.clock)
+        with_deadline(105, awaited, self.clock)
         self.clock.advance(5)
         awaited.errback(CancelledError())
         self.assertIsNone(awaited.result)

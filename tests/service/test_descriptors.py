@@ -18,14 +18,14 @@ class CapacityTests(TestCase):
         ):
             self.assertEqual(capacity(Limits(), count), expected)
 
-    def test_what_is_named_holds_as_far_as_there_are_descriptors(self) -> None:
+    def test_configured_limits_hold_as_far_as_descriptors_suffice(self) -> None:
         limits = Limits(max_connections=10, max_half_open=8, max_half_open_per_address=8, max_connections_per_vehicle=10)
         self.assertEqual(capacity(limits, 20_000), Capacity(10, 8, 8, 10))
         more = Limits(max_connections=10**6, max_half_open=10**6)
         self.assertEqual(capacity(more, 1_024).connections, 618)
         self.assertEqual(capacity(more, 1_024).half_open, 206)
 
-    def test_as_many_descriptors_as_are_advised_suffice(self) -> None:
+    def test_the_advised_number_of_descriptors_suffices(self) -> None:
         for connections in (1_000, 5_000, 20_000, 100_000):
             for half_open in (0, 100):
                 limits = Limits(max_connections=connections, max_half_open=half_open)
@@ -50,7 +50,7 @@ class RaiseTests(TestCase):
         self.assertEqual(self.raised(RLIM_INFINITY, RLIM_INFINITY), [])
         self.assertEqual(self.raised(2 * MOST_DESCRIPTORS, 4 * MOST_DESCRIPTORS), [])
 
-    def test_without_the_right_the_limit_stays(self) -> None:
+    def test_without_permission_the_limit_stays(self) -> None:
         with (
             mock.patch.object(descriptors.resource, "getrlimit", return_value=(1, 2)),
             mock.patch.object(descriptors.resource, "setrlimit", side_effect=ValueError),

@@ -19,7 +19,7 @@ class InheritedSocketTests(TestCase):
             inherited_sockets({"port": descriptor})
         return str(caught.exception)
 
-    def test_by_name_and_not_inherited_any_further(self) -> None:
+    def test_sockets_are_found_by_name_and_no_child_inherits_them(self) -> None:
         listener = socket.create_server(("127.0.0.1", 0))
         found = inherited_sockets({"port": self.descriptor(listener)})
         with found["port"] as inherited:
@@ -28,7 +28,7 @@ class InheritedSocketTests(TestCase):
             self.assertFalse(inherited.getblocking())
             self.assertFalse(inherited.get_inheritable())
 
-    def test_what_does_not_listen_for_tcp_is_refused(self) -> None:
+    def test_a_descriptor_that_does_not_listen_for_tcp_is_refused(self) -> None:
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
         self.addCleanup(os.close, writing)

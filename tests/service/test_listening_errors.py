@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest import TestCase
 from unittest.mock import patch
 
+from fleetgw.app.config.listeners import ListeningAddress
 from fleetgw.app.doctor.host import _port_finding
 from fleetgw.app.service import listening_errors
 from fleetgw.app.service.listening_errors import explain
@@ -19,7 +20,7 @@ def error(number: int) -> OSError:
 
 
 class ExplainTests(TestCase):
-    def test_each_has_words_of_its_own(self) -> None:
+    def test_each_error_has_a_text_of_its_own(self) -> None:
         for port, number, what, fix in (
             (443, errno.EADDRINUSE, "is taken", "ss -ltnp 'sport = :443'"),
             (443, errno.EACCES, "is a port below 1024", "CAP_NET_BIND_SERVICE"),
@@ -36,7 +37,7 @@ class ExplainTests(TestCase):
                 self.assertIn(os.strerror(number), reason.what)
                 self.assertIn(fix, reason.fix)
 
-    def test_a_right_that_is_missing_is_not_mended_by_a_free_port(self) -> None:
+    def test_the_remedy_of_a_missing_permission_is_no_free_port(self) -> None:
         with patch.object(listening_errors, "unprivileged_from", lambda: 1024):
             self.assertNotIn("free", explain(443, error(errno.EACCES)).fix)
 
@@ -44,7 +45,7 @@ class ExplainTests(TestCase):
         reason = explain(443, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
         self.assertIn("cannot be resolved (Name or service not known)", reason.what)
 
-    def test_the_first_port_without_a_right_is_the_kernels(self) -> None:
+    def test_the_first_unprivileged_port_is_the_kernels(self) -> None:
         with (
             tempfile.TemporaryDirectory() as folder,
             patch.object(listening_errors, "_UNPRIVILEGED_FROM", Path(folder, "x")),
@@ -56,12 +57,12 @@ class ExplainTests(TestCase):
 
 
 class DoctorTests(TestCase):
-    def test_says_the_same(self) -> None:
+    def test_the_doctor_gives_the_same_reason(self) -> None:
         with (
             patch.object(listening_errors, "unprivileged_from", lambda: 1024),
             patch.object(socket.socket, "bind", side_effect=error(errno.EACCES)),
         ):
-            finding = _port_finding("port", "127.0.0.1", 443, running=False)
+            finding = _port_finding(ListeningAddress("port", "127.0.0.1", 443), running=False)
         self.assertEqual(finding.verdict, Verdict.WILL_NOT_WORK)
         self.assertRegex(finding.what, "^port 127.0.0.1:443 is a port below 1024")
         self.assertIn("CAP_NET_BIND_SERVICE", finding.fix)

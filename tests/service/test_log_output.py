@@ -68,7 +68,7 @@ class OpenLogStreamTests(SynchronousTestCase):
                 self.assertIsInstance(self.stdout_of(options), DescriptorStream)
                 self.assertEqual((self.folder / "stdout").read_bytes(), b"line\n")
 
-    def test_what_cannot_work_is_refused_with_what_would(self) -> None:
+    def test_options_that_cannot_work_are_refused_with_the_remedy(self) -> None:
         with self.assertRaisesRegex(UsageError, "--logfile=-: a daemon cannot log to stdout; add --nodaemon"):
             open_log_stream({"logfile": "-", "nodaemon": False})
         with self.assertRaisesRegex(UsageError, "--syslog: .* use --logfile"):

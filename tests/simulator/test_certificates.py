@@ -34,7 +34,7 @@ class VinTests(TestCase):
     def test_no_vin_twice(self):
         self.assertEqual(len({make_vin(number) for number in range(5000)}), 5000)
 
-    def test_what_is_no_vin(self):
+    def test_invalid_vins(self):
         for text in ("", "5YJ3E1EA7KF00031", "5YJ3E1EA7KF00O316", "5yj3e1ea7kf000316"):
             with self.subTest(text), self.assertRaises(ValueError):
                 check_digit(text)

@@ -152,7 +152,7 @@ class ConversationTests(TestCase):
             with self.subTest(message):
                 self.assertEqual(conversation.received(server.message(message), 2.0).events, [Unreadable(message)])
 
-    def test_what_is_overdue_is_sent_again_under_its_txid(self):
+    def test_an_overdue_record_is_sent_again_with_its_txid(self):
         conversation, _ = make()
         server, _ = opened(conversation)
         first, output = conversation.issue("V", b"1", 0.0, 0)
@@ -185,7 +185,7 @@ class ConversationTests(TestCase):
         server.read(output.data)
         self.assertEqual([record.txid for record in server.envelopes], [waiting, unanswered])
 
-    def test_the_server_says_goodbye(self):
+    def test_the_server_closes(self):
         conversation, _ = make()
         server, _ = opened(conversation)
         output = conversation.received(server.close(1001, "shutting down"), 1.0)
@@ -193,22 +193,22 @@ class ConversationTests(TestCase):
         self.assertTrue(output.ends)
         self.assertEqual(output.data[0], 0x88)
         self.assertEqual(conversation.disconnected("gone"), [])
-        self.assertEqual(conversation.goodbye(), b"")
+        self.assertEqual(conversation.close(), b"")
 
-    def test_goodbye_in_the_same_read_as_the_upgrade(self):
+    def test_a_close_frame_in_the_same_read_as_the_upgrade(self):
         conversation, _ = make()
         conversation.issue("V", b"1", 0.0, 0)
         server = Server()
         output = conversation.received(server.read(conversation.connected()) + server.close(1013, "full"), 1.0)
         self.assertEqual(output.events, [Opened(again=False), Closed(1013, "full", wanted=False)])
 
-    def test_the_vehicle_says_goodbye(self):
+    def test_the_vehicle_closes(self):
         conversation, _ = make()
         server, _ = opened(conversation)
         txid, output = conversation.issue("V", b"1", 0.0, 0)
         server.read(output.data)
         answer = server.ack(server.envelopes[0])
-        output = conversation.received(answer + server.read(conversation.goodbye()), 1.0)
+        output = conversation.received(answer + server.read(conversation.close()), 1.0)
         self.assertEqual(output.events, [Acked("V", txid, 1.0), Closed(1000, "", wanted=True)])
 
     def test_the_server_breaks_the_protocol(self):
@@ -251,12 +251,12 @@ class ConversationTests(TestCase):
             conversation.issue("V", b"", 0.0, 0)
         self.assertRaises(ValueError, Conversation, "http://localhost", IDENTITY, outbox)
 
-    def test_overdue_stops_at_what_was_never_sent(self):
+    def test_overdue_ends_at_records_that_were_never_sent(self):
         outbox = Outbox(10, RESEND_AFTER_S)
         outbox.put(Unacked("V", b"a", b""))
         self.assertEqual(outbox.overdue(1000.0), [])
 
-    def test_an_answer_to_what_was_never_sent(self):
+    def test_an_answer_to_a_record_that_was_never_sent(self):
         outbox = Outbox(10, RESEND_AFTER_S)
         outbox.put(Unacked("V", b"a", b""))
         self.assertIsNone(outbox.settle(b"a", 1.0))

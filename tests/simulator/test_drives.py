@@ -29,7 +29,7 @@ class DriveTests(TestCase):
             if drive.phase is not Phase.DRIVING:
                 self.assertEqual(drive.speed_mph, 0)
 
-    def test_the_same_seed_gives_the_same_life(self):
+    def test_the_same_seed_gives_the_same_states(self):
         one, other, third = Drive(7), Drive(7), Drive(8)
         for _ in range(500):
             for drive in (one, other, third):

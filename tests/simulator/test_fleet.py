@@ -168,7 +168,7 @@ class FleetTests(SynchronousTestCase):
         self.run_for(1)
         self.successResultOf(self.finished)
 
-    def test_silence_is_answered_with_resends_and_then_given_up(self):
+    def test_records_without_answers_are_sent_again_until_the_drain_ends(self):
         self.gateway.replies = lambda _record: []
         self.start(1, Schedule(rate=2, count=4, drain_s=20), resend_after_s=5.0)
         self.run_for(30)
@@ -184,7 +184,7 @@ class FleetTests(SynchronousTestCase):
         self.successResultOf(self.finished)
         self.assertEqual(self.tally.total().issued, 20)
 
-    def test_what_was_held_back_is_not_made_up_for(self):
+    def test_skipped_records_are_not_made_up_for(self):
         self.gateway.replies = lambda _record: []
         self.start(2, Schedule(rate=100, duration_s=20), outbox_limit=10, resend_after_s=1.0)
         self.run_for(10)
@@ -240,7 +240,7 @@ class FleetTests(SynchronousTestCase):
         self.run_for(1)
         self.successResultOf(self.finished)
 
-    def test_a_server_that_never_answers_the_goodbye_is_cut(self):
+    def test_a_server_that_never_answers_the_close_frame_is_aborted(self):
         self.start(1, Schedule(rate=10, count=1))
         self.run_for(0.05)
         for client, _ in self.endpoint.connections:

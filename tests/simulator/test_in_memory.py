@@ -235,7 +235,7 @@ class MemoryTransportTests(SynchronousTestCase):
         for interface in (ITCPTransport, IConsumer, IPushProducer):
             verifyObject(interface, self.one)
 
-    def test_closing_lets_what_was_written_through(self):
+    def test_closing_delivers_written_bytes(self):
         self.one.writeSequence([b"1", b"2"])
         self.one.loseConnection()
         self.one.write(b"3")

@@ -21,10 +21,10 @@ START_TIMEOUT_S = 60.0
 
 
 class BrokerProcess:
-    """It keeps its port, and what it wrote, over ``kill`` and ``start``.
+    """A broker that keeps its port and its files over ``kill`` and ``start``.
 
-    Subclass it: say ``command``, and ``start`` at the end of the constructor. Where one that takes connections need not be
-    ready, say more in ``answers``.
+    Subclasses override ``command``, and call ``start`` at the end of the constructor. They override ``answers`` where a
+    broker that accepts connections may not be ready yet.
 
     :param port: where it is to listen; None for a free one.
     :ivar port: on 127.0.0.1.
@@ -42,11 +42,11 @@ class BrokerProcess:
         return f"127.0.0.1:{self.port}"
 
     def command(self) -> Sequence[str]:
-        """What starts it, in the foreground."""
+        """The command that runs it in the foreground."""
         raise NotImplementedError
 
     def answers(self) -> bool:
-        """Whether it takes connections."""
+        """Whether it accepts connections."""
         try:
             socket.create_connection(("127.0.0.1", self.port), 1).close()
         except OSError:
@@ -56,7 +56,7 @@ class BrokerProcess:
     def start(self) -> None:
         """Start the process unless it runs, and wait until it answers.
 
-        :raises RuntimeError: it does not; with what it had to say.
+        :raises RuntimeError: it does not; with its output.
         """
         if self._process is not None:
             return
@@ -74,11 +74,11 @@ class BrokerProcess:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """SIGKILL: what it had not written, in whatever state, is gone."""
+        """SIGKILL: all unwritten data is lost."""
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay, nothing is answered."""
+        """SIGSTOP: connections stay open, without answers."""
         self._signal(signal.SIGSTOP)
         if self._process is not None:
             os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # on a busy machine its threads go on for a while
@@ -88,7 +88,7 @@ class BrokerProcess:
         self._signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """End it for good and remove what it wrote."""
+        """Kill it and remove its files."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -34,7 +34,7 @@ def client_certificate(
 ) -> Credential:
     """A leaf.
 
-    :param common_name: of the subject, empty ones too; None for a subject with an organization only.
+    :param common_name: common name of the subject, may be empty; None for a subject with an organization only.
     :param usages: extended key usages, in this order; none for a certificate without the extension.
     :param extensions: more of them, readable or not: dotted OID -> DER.
     """
@@ -52,7 +52,7 @@ def client_certificate(
 
 
 def changed(leaf: Credential, authority: Credential, old: bytes, new: bytes) -> Credential:
-    """A leaf with some bytes of its content replaced by as many others, signed again: what no library makes."""
+    """A leaf with some bytes of its content replaced, signed again: no library makes such a certificate."""
     if len(old) != len(new) or leaf.certificate.tbs_certificate_bytes.count(old) != 1:
         raise ValueError("the bytes to replace must be there once, and as many as the new ones")
     content = leaf.certificate.tbs_certificate_bytes.replace(old, new)
@@ -65,7 +65,7 @@ def changed(leaf: Credential, authority: Credential, old: bytes, new: bytes) -> 
 
 
 def intermediate_authority(authority: Credential, common_name: str, usages: Sequence[ObjectIdentifier] = ()) -> Credential:
-    """An authority that another one has signed, for these extended key usages; for any when none are given."""
+    """An authority signed by another one, for these extended key usages; without any, for all."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     key, builder = _begin(subject, authority, expired=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

@@ -1,4 +1,4 @@
-"""Records offered to a sink as a lane offers them."""
+"""Dispatches records to a sink as a lane does, with retries."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class Delivery:
-    """To one sink, on the real reactor: each record is offered until it has its receipt or is refused for good.
+    """Dispatches to one sink, on the real reactor: each record is retried until it has a receipt or is rejected.
 
-    One that nobody has heard is offered again: who listens may need a moment.
+    An unheard record is retried, too: a subscriber may need a moment to connect.
 
     :param pause_s: before those of a batch that have none are offered again.
     :param timeout_s: how long a batch may take.
@@ -41,11 +41,11 @@ class Delivery:
         self.retried = 0
 
     def begin(self, records: Sequence[Record]) -> None:
-        """Deliver a batch meanwhile; ``done`` waits for it."""
+        """Deliver a batch in the background; ``done`` waits for it."""
         self._under_way.append(Deferred.fromCoroutine(self.deliver(records)))
 
     async def done(self) -> None:
-        """Wait for every batch that was begun.
+        """Wait for every batch in the background.
 
         :raises AssertionError: one of them took too long.
         """

@@ -1,4 +1,4 @@
-"""A broker for every sink, and a consumer at each: what a run of the gateway with all of them came to."""
+"""A broker for every sink and a consumer at each, for runs of the gateway with all sinks."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Delivered(NamedTuple):
 
 
 def missing(kafka_jars: Path) -> str | None:
-    """What the brokers and their consumers lack to be started here, for people; None when nothing is missing."""
+    """The programs that the brokers and consumers lack on this machine, as text; None when there are all."""
     clients = which("mosquitto_sub") and which("mosquitto_pub")
     programs = None if clients else "mosquitto_sub not found: install it (Debian: apt-get install mosquitto-clients)"
     lacks = (kafka_broker.missing(kafka_jars), servers.missing(), mosquitto.missing(), moto.missing(), programs)
@@ -73,9 +73,9 @@ def missing(kafka_jars: Path) -> str | None:
 
 
 class Brokers:
-    """One of each, started when made.
+    """One broker of each kind, started when made.
 
-    Kinesis is moto behind a stub, Pub/Sub a stand-in: these two keep what they were given while they are away.
+    Kinesis is moto behind a stub, Pub/Sub a stand-in: these two keep their records while they are away.
 
     :param kafka_jars: the folder of Kafka's jars.
     """
@@ -89,7 +89,7 @@ class Brokers:
         self.pubsub = StandIn()
 
     def outage(self, sink: str) -> tuple[Callable[[], None], Callable[[], None]]:
-        """What ends a sink's broker without warning, and what starts it again."""
+        """By sink: a function that kills the broker, and one that starts it again."""
         return {
             "kafka": (self.kafka.kill, self.kafka.start),
             "redis": (self.redis.kill, self.redis.start),
@@ -99,7 +99,7 @@ class Brokers:
         }[sink]
 
     def stop(self) -> None:
-        """End them all."""
+        """Stop all of them."""
         self.kinesis.go_away()
         self.pubsub.go_away()
         for broker in (self.kafka, self.redis, self.mosquitto, self.moto):
@@ -107,7 +107,7 @@ class Brokers:
 
 
 class Consumers:
-    """At every sink, for one run of the gateway: made before it, ``join`` once it listens, ``close`` at the end.
+    """Consumers at every sink, for one run of the gateway: made before it, ``join`` once it listens, ``close`` at the end.
 
     :param folder: of the gateway process; the SQLite file goes there, too.
     :param namespace: of this run alone.
@@ -152,11 +152,11 @@ class Consumers:
         }
 
     def environ(self) -> dict[str, str]:
-        """The gateway's variables."""
+        """The gateway's environment variables."""
         return {**moto.CREDENTIALS, "PUBSUB_EMULATOR_HOST": self._brokers.pubsub.address}
 
     def join(self) -> None:
-        """Give the ZeroMQ subscriber the moment that it takes to join; the others are there."""
+        """Wait until the ZeroMQ subscriber has connected; the others have already."""
         time.sleep(0.5)
 
     def counts(self) -> dict[str, int]:

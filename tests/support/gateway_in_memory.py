@@ -24,18 +24,18 @@ _VALID_DAYS = 30
 
 
 class GatewayInMemory:
-    """Everything that ``twistd fleetgw`` would make, with its sinks started and its deadlines watched.
+    """All parts that ``twistd fleetgw`` makes, with started sinks and deadlines.
 
-    :param folder: where the certificate files go.
-    :param authorities: whom the gateway trusts; by default ``authority`` alone.
+    :param folder: the folder for certificate files.
+    :param authorities: the authorities that the gateway trusts; by default ``authority`` alone.
     :param environ: the environment variables.
     :param config: keys of the configuration, in place of a route of ``V`` to the sink ``memory``.
 
     :ivar authority: signed the server's certificate, and trusted with vehicles'.
     :ivar clock: what the gateway takes for the reactor.
     :ivar log: its events.
-    :ivar door: what would listen.
-    :ivar vehicles: the factory behind the door.
+    :ivar tls_factory: makes the protocol of a connection, as a port would have it.
+    :ivar vehicles: the factory within TLS.
     :ivar tls: the certificates in use.
     """
 
@@ -64,18 +64,18 @@ class GatewayInMemory:
         reactor: Any = self.clock  # composing asks for a clock and for threads only; sockets are the service's
         parts = compose(parse_config(json.dumps(text | config), environ or {}, folder), reactor, self.log)
         self.parts = parts
-        self.vehicles, self.door, self.tls = parts.vehicles, parts.door, parts.tls
+        self.vehicles, self.tls_factory, self.tls = parts.vehicles, parts.tls_factory, parts.tls
         for lane in parts.lanes.values():
             lane.sink.start()
-        self.door.doStart()  # type: ignore[no-untyped-call]  # Twisted leaves it untyped
+        self.tls_factory.doStart()  # type: ignore[no-untyped-call]  # Twisted leaves it untyped
 
     def vehicle_tls(self, vin: str = VIN, **options: Any) -> RawClientTls:  # those of ``RawClientTls``
-        """TLS of a vehicle with a certificate that the gateway takes."""
+        """TLS of a vehicle with a certificate that the gateway accepts."""
         return RawClientTls(make_vehicle(self.authority, vin, datetime.now(UTC), _VALID_DAYS), **options)
 
     def connect(self, tls: RawClientTls | None) -> RawVehicle:
-        """A connection; not a byte has moved yet."""
-        return RawVehicle(self.door, tls, self.clock)
+        """A connection, before any bytes are sent."""
+        return RawVehicle(self.tls_factory, tls, self.clock)
 
     def memory_sink(self, name: str = "memory") -> MemorySink:
         """A memory sink of the configuration."""
@@ -84,14 +84,14 @@ class GatewayInMemory:
         return sink
 
     def counted(self, name: str, **labels: str) -> float:
-        """A metric's value; 0 when nobody has counted it."""
+        """A metric's value; 0 when it has not been counted."""
         for family in self.parts.metrics.snapshot():
             if family.metric.name == name:
                 return family.series.get(tuple(labels.get(label, "") for label in family.metric.labels), 0)
         return 0
 
     def close(self) -> None:
-        """Cut every connection and stop watching."""
+        """Abort every connection and stop the deadlines."""
         self.vehicles.abort_all()
         self.clock.advance(0)
 

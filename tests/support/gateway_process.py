@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BIN = Path(sys.executable).parent
 DEADLINE_S = 30.0
-"""How long anything may take before a test fails: far more than it does."""
+"""Longest wait of a test, far more than anything takes."""
 
 
 _ANNOUNCEMENT = """
@@ -35,7 +35,7 @@ os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len({descriptors})
 
 
 def run_twistd(*arguments: str, folder: Path, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run twistd to its end.
+    """Run twistd until it ends.
 
     :param environ: further variables.
     :raises subprocess.TimeoutExpired: it does not end.
@@ -54,8 +54,7 @@ def run_twistd(*arguments: str, folder: Path, environ: Mapping[str, str] | None 
 def write_config(folder: Path, **changes: object) -> Path:
     """Write ``config.json`` with certificates beside it, made unless they are there; ``V`` goes to the logger by default."""
     certs = CertificateFolder(folder / "certs", 30)
-    certs.ensure_authority()
-    certs.ensure_server()
+    certs.ensure_all()
     config: dict[str, object] = {
         "host": "127.0.0.1",
         "port": 0,
@@ -75,7 +74,7 @@ def write_config(folder: Path, **changes: object) -> Path:
 class GatewayProcess:
     """``twistd -n fleetgw``, for use in a ``with`` statement; killed at the end when it still runs.
 
-    Its log goes to the file ``gateway.log``: nothing that it writes is lost for want of a reader.
+    Its log is the file ``gateway.log``, so that no line waits for a reader.
     """
 
     def __init__(
@@ -132,7 +131,7 @@ class GatewayProcess:
         self.end_input()
 
     def events(self, name: str) -> list[dict[str, object]]:
-        """The events of that name which the log has so far, oldest first."""
+        """The events of that name in the log so far, oldest first."""
         with self._log_file.open("rb") as log:
             log.seek(self._read_bytes)
             for line in log:
@@ -165,7 +164,7 @@ class GatewayProcess:
         return port
 
     def wait_for_output(self, text: str, file: Path | None = None) -> None:
-        """Wait until ``text`` is in what it has written, or has written to ``file``.
+        """Wait until ``text`` is in its output, or in ``file``.
 
         :raises AssertionError: the process ends without it, or it does not come.
         """
@@ -182,7 +181,7 @@ class GatewayProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Process id."""
         return self._process.pid
 
     def signal(self, number: signal.Signals) -> None:
@@ -197,10 +196,10 @@ class GatewayProcess:
         return self._process.wait(DEADLINE_S)
 
     def stop(self) -> int:
-        """Ask it to end, and wait; the exit status."""
+        """Send SIGTERM, and wait; the exit status."""
         self.signal(signal.SIGTERM)
         return self.wait()
 
     def output(self) -> str:
-        """All it wrote, log and standard error."""
+        """Its log and standard error."""
         return self._log_file.read_text("utf-8") + self._error_file.read_text("utf-8")

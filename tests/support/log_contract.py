@@ -1,4 +1,4 @@
-"""What every ``ILog`` must do, as tests."""
+"""The contract of ``ILog``, as tests."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ else:
 
 
 class BrokenStream:
-    """A stream whose reader has gone."""
+    """A stream without a reader."""
 
     def write(self, _data: bytes, /) -> None:
         """Fail as a closed pipe does."""
@@ -26,7 +26,7 @@ class _Unprintable:
 
 
 def awkward_fields() -> dict[str, object]:
-    """Fields that are hard to write, each for a reason of its own."""
+    """Fields that are hard to write, each for another reason."""
     endless: list[object] = []
     endless.append(endless)
     return {

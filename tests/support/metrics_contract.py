@@ -1,4 +1,4 @@
-"""What every ``IMetrics`` must do, as tests."""
+"""The contract of ``IMetrics``, as tests."""
 
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ class MetricsContract(TestCase):
     """Mix into a TestCase and give ``make_metrics``."""
 
     def make_metrics(self) -> IMetrics:
-        """Fresh metrics, shared with nobody."""
+        """New metrics without counts."""
         raise NotImplementedError
 
     def test_provides_the_interfaces(self) -> None:

@@ -1,13 +1,13 @@
-"""What a test needs of the machine it runs on."""
+"""Programs that a test needs on its machine."""
 
 import os
 from unittest import SkipTest
 
 
 def needed(lack: str | None) -> None:
-    """Skip the test where the machine lacks something; where everything has to be there (``CI`` is set), fail it.
+    """Skip the test where the machine lacks a program; fail it where all must be there (``CI`` is set).
 
-    :param lack: what it is, for people; None for nothing.
+    :param lack: description of the missing program; None when there is none.
     """
     if lack is None:
         return

@@ -1,4 +1,4 @@
-"""A client that says whatever a test wants, inside TLS or instead of it, and keeps every byte that comes back."""
+"""A client that sends any bytes, with or without TLS, and keeps all that it receives."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UPGRADE = (
 
 @implementer(IOpenSSLClientConnectionCreator)
 class RawClientTls:
-    """TLS of a client that trusts anybody and offers what it is told.
+    """TLS of a client that trusts any server, with options of the test.
 
     :param credential: certificate and key; None for a client without.
     :param chain: the intermediates that go with the certificate.
@@ -71,7 +71,7 @@ class RawClientTls:
 class RawVehicle(Protocol):
     """One connection to a server's factory in memory. Each call moves bytes until both sides are quiet.
 
-    :param server: what would be given to ``listenTCP``.
+    :param server: the factory that would be given to ``listenTCP``.
     :param tls: None to speak plain TCP.
     :param clock: the one that the server uses.
 
@@ -95,11 +95,11 @@ class RawVehicle(Protocol):
         self.link = MemoryLink(client, protocol, (address, _SERVER_ADDRESS), clock)
 
     def dataReceived(self, data: bytes) -> None:
-        """Keep it."""
+        """Keep received bytes."""
         self.received += data
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The connection has gone."""
+        """Keep the reason."""
         self.lost = reason
 
     def send(self, data: bytes) -> None:
@@ -108,7 +108,7 @@ class RawVehicle(Protocol):
         self.link.pump()
 
     def take(self) -> bytes:
-        """What came since the last time."""
+        """The bytes received since the last call."""
         taken = bytes(self.received)
         self.received.clear()
         return taken
@@ -119,16 +119,16 @@ class RawVehicle(Protocol):
         return self.take()
 
     def upgrade(self) -> bytes:
-        """Shake hands and ask for a WebSocket; returns the answer."""
+        """Finish the TLS handshake and send the upgrade request; returns the answer."""
         self.link.pump()
         return self.exchange(UPGRADE)
 
     def close(self) -> None:
-        """End TLS and TCP in good order, without a word of WebSocket."""
+        """Close TLS and TCP in order, without a close frame."""
         self.transport.loseConnection()
         self.link.pump()
 
     def cut(self) -> None:
-        """Vanish."""
+        """Abort the connection."""
         self.link.client.abortConnection()
         self.link.pump()

@@ -20,7 +20,7 @@ def dispatch_cases(vectors: Path, sink: str) -> list[dict[str, Any]]:
 
 
 def record_of(case: dict[str, Any]) -> Record:
-    """A case's record, as the gateway hands it to a sink at ``RECEIVED_AT_MS``; not every file has txids and versions."""
+    """A case's record, as a sink gets it, received at ``RECEIVED_AT_MS``; not every file has txids and versions."""
     vin = case["device_id"]
     vehicle = Vehicle(PeerIdentity("vehicle_device", vin), vin, "connection", case.get("version", "1.2.3"))
     envelope = Envelope(

@@ -1,4 +1,4 @@
-"""The link of a session whose replies a test looks at."""
+"""The link of a session in tests, which keeps all replies."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from fleetgw.domain.records import Record
 
 @implementer(IVehicleLink)
 class Link:
-    """A vehicle's side: keeps the frames of all replies.
+    """Keeps the frames of all replies.
 
     :ivar sent: each reply, framed, in order.
     """
@@ -33,5 +33,5 @@ class Link:
         self.sent.append(self._frames.error(txid))
 
     def close(self, reason: str) -> None:
-        """No test of the pipeline has its link closed."""
+        """Fail: no test of the pipeline closes its link."""
         raise AssertionError(f"closed: {reason}")

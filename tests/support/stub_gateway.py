@@ -1,4 +1,4 @@
-"""The least that a vehicle needs to talk to: takes records over mTLS WebSocket and answers as it is told."""
+"""A minimal gateway for tests of vehicles: takes records over mTLS WebSocket, with scripted replies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ack(record: Envelope) -> bytes:
 class StubGateway(Factory):
     """A server for tests of vehicles; no TLS of its own, see ``over_tls``.
 
-    :ivar received: envelopes that came, of all connections, in order.
+    :ivar received: received envelopes of all connections, in order.
     :ivar replies: gives the messages that answer a record; an acknowledgement by default.
     :ivar closes: the close codes that vehicles sent.
     """
@@ -54,7 +54,7 @@ class StubGateway(Factory):
         """
         options = CertificateOptions(
             privateKey=server.key,  # type: ignore[arg-type]  # pyOpenSSL takes cryptography's objects and deprecates its own
-            certificate=server.certificate,  # type: ignore[arg-type]
+            certificate=server.certificate,  # type: ignore[arg-type]  # likewise
             trustRoot=trustRootFromCertificates([Certificate.loadPEM(authority_pem)]),
         )
         wrapped = TLSMemoryBIOFactory(options, False, self, clock)  # noqa: FBT003 - Twisted's signature

@@ -1,4 +1,4 @@
-"""What the servers share that tests run in their own process, in place of a broker or before one."""
+"""Base of servers in the test's own process, in place of a broker or in front of one."""
 
 import time
 from threading import Event
@@ -7,9 +7,9 @@ from tests.support.free_ports import free_port
 
 
 class StubServer:
-    """It keeps its port while it is away, and answers when the test lets it.
+    """A server that keeps its port while it is away, and whose answers the test can hold.
 
-    Subclass it: ``come_back`` at the end of the constructor.
+    Subclasses call ``come_back`` at the end of the constructor.
 
     :ivar port: on 127.0.0.1.
     :ivar delay_s: each answer waits so long.
@@ -27,7 +27,7 @@ class StubServer:
         return f"127.0.0.1:{self.port}"
 
     def go_away(self) -> None:
-        """Stop listening and cut every connection."""
+        """Stop listening and close every connection."""
         raise NotImplementedError
 
     def come_back(self) -> None:
@@ -39,10 +39,10 @@ class StubServer:
         self._flowing.clear()
 
     def release(self) -> None:
-        """Answer what waits."""
+        """Send the answers that were held."""
         self._flowing.set()
 
     def wait(self) -> None:
-        """To be called in the thread of an answer, before it is given."""
+        """Wait while answers are held; call it in the thread of an answer, before sending it."""
         self._flowing.wait()
         time.sleep(self.delay_s)

@@ -69,7 +69,7 @@ class Certificates:
 
 
 class Player:
-    """Plays a case's steps; what the gateway did, in the form of the vectors."""
+    """Plays a case's steps; returns the gateway's replies in the form of the vectors."""
 
     def __init__(self, certificates: Certificates, folder: Path, case: Json, server: Json) -> None:
         """Start the server: ``server`` is its configuration in the vectors; ``folder`` takes certificate files."""
@@ -92,7 +92,7 @@ class Player:
         self._unsent = b""
 
     def play(self) -> Json:
-        """What the gateway did: ``steps``, ``end``, ``log``.
+        """Play all steps; the result has ``steps``, ``end`` and ``log``.
 
         :raises AssertionError: a step is unknown, or a connection is left.
         """
@@ -208,7 +208,7 @@ def alert(vehicle: RawVehicle) -> str:
 
 
 def made(what: str) -> bytes:
-    """A frame that the vectors only describe."""
+    """A frame that the vectors describe in words."""
     (size,) = map(int, re.findall(r"(\d+) (?:zero )?bytes", what))
     if "fragment" in what:
         return (b"\x02" if "first" in what else b"\x80") + b"\xff" + size.to_bytes(8, "big") + bytes(4) + bytes(size)

@@ -17,7 +17,7 @@ NUMBER_SIZES = {"tag of message": 1, "created_at": 4, "delivered_at_epoch_ms": 8
 STREAM_TAG = 4
 
 Part = tuple[int, int, str]
-"""Where a part begins and ends, and its meaning."""
+"""Begin and end of a part, and its meaning."""
 
 
 def _u32(message: bytes, at: int) -> int:
@@ -33,7 +33,7 @@ def _vector(message: bytes, at: int, name: str) -> list[Part]:
 
 
 def _table(message: bytes, at: int, name: str, slots: tuple[str, ...]) -> list[Part]:
-    """A table, its vtable, and what it points at."""
+    """The parts of a table, its vtable and the values it refers to."""
     vtable = at - unpack_from("<i", message, at)[0]
     (vtable_size,) = unpack_from("<H", message, vtable)
     offsets = unpack_from(f"<{(vtable_size - 4) // 2}H", message, vtable + 4)

@@ -14,10 +14,10 @@ _PROBE_TIMEOUT_MS = 20
 
 
 class Subscriber:
-    """Connected to a publisher and subscribed to everything.
+    """A subscriber of all topics of a publisher.
 
     :param keys: our public and secret key and the server's public key (z85), for CURVE.
-    :param receive_high_water_mark: how many messages it keeps before it has the publisher wait.
+    :param receive_high_water_mark: number of messages it keeps; further ones wait at the publisher.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Subscriber:
         self._socket.connect(addr)
 
     def wait_until_joined(self, send_probe: Callable[[], None], is_probe: Callable[[bytes], bool]) -> bool:
-        """Have probes sent until one arrives, and take them all; a publisher does not tell who has joined.
+        """Have probes sent until one arrives, and discard them; a publisher does not tell which subscribers are connected.
 
         :return: whether one arrived in time.
         """
@@ -49,13 +49,13 @@ class Subscriber:
         return False
 
     def receive(self, at_least: int, timeout_ms: int = RECEIVE_TIMEOUT_MS) -> list[list[bytes]]:
-        """Messages, each a list of frames: so many, or as many as come until none does for ``timeout_ms``."""
+        """Messages, each a list of frames: at least ``at_least``, unless none arrives for ``timeout_ms``."""
         messages: list[list[bytes]] = []
         while self._socket.poll(timeout_ms if len(messages) < at_least else 0):
             messages.append(self._socket.recv_multipart())
         return messages
 
     def close(self) -> None:
-        """Leave."""
+        """Close the subscription."""
         self._socket.close()
         self._context.term()

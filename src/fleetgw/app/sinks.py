@@ -1,4 +1,4 @@
-"""Makes the sinks that a configuration routes to; a client library is imported only here."""
+"""Makes a sink that a configuration routes to; this imports its client library."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def make_sink(sink_type: AnySinkType, context: SinkContext, config: Config) -> IDispatcher:
-    """Make a sink and see that it is one.
+    """Make a sink, and verify that it provides ``IDispatcher``.
 
-    :raises ConfigurationError: its settings cannot work, or what was made does not provide ``IDispatcher``.
+    :raises ConfigurationError: its settings cannot work, or it does not provide ``IDispatcher``.
     """
     path = f"dispatchers.{context.name}"
     try:
@@ -31,7 +31,7 @@ def make_sink(sink_type: AnySinkType, context: SinkContext, config: Config) -> I
     except Invalid as error:
         what = f"it does not provide IDispatcher: {error}"
         raise ConfigurationError([Problem(path, what, "see docs/writing-a-sink.md")]) from error
-    except Exception as error:  # a third party's; an operator needs its name more than a traceback of ours
+    except Exception as error:  # a third party's; the name of the sink helps an operator more than a traceback
         what = f"it cannot be made: {type(error).__name__}: {error}"
         raise ConfigurationError([Problem(path, what, "see docs/writing-a-sink.md")]) from error
     if sink.name != context.name:

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TRACEBACK_VARIABLE = "FLEETGW_TRACEBACK"
-"""Environment variable: anything in it, and an unexpected error is a traceback in place of a line."""
+"""Environment variable: when it is not empty, an unexpected error prints a traceback in place of a line."""
 
 _DESCRIPTION = """\
 A gateway that connected vehicles stream telemetry into.
 
 The gateway itself runs under twistd:  twistd -n fleetgw --config config.json
-This command is for everything around it.
+This command has the tools around it.
 """
 
 _EXAMPLES = """\
 examples:
   fleetgw certs certs --vehicles 10          development certificates in ./certs
-  fleetgw check-config config.json           is this configuration any good?
-  fleetgw doctor --config config.json        are brokers, certificates, ports and limits as they should be?
+  fleetgw check-config config.json           check a configuration
+  fleetgw doctor --config config.json        check brokers, certificates, ports and limits
   fleetgw fetch-ca tesla-ca.crt              the authorities that sign real vehicles' certificates
   fleetgw simulate --url wss://localhost:4443 --certs certs --vehicles 10 --rate 20 --duration 30
   fleetgw query latest 5YJ3E1EA7KF000001     a vehicle now, from the sqlite sink's file
@@ -37,7 +37,7 @@ examples:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of ``fleetgw``; what it parses carries the command's function as ``run``."""
+    """The parser of ``fleetgw``; its result has the command's function as ``run``."""
     parser = argparse.ArgumentParser(
         "fleetgw", description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -52,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     :param arguments: without the program's name; those of the process by default.
-    :return: the exit status: 0 for success, 1 when what was asked did not work out, 2 when it cannot work as asked,
-        130 when it was interrupted.
+    :return: the exit status: 0 for success, 1 for a failure, 2 when the command cannot work as given, 130 when it was
+        interrupted.
     """
     parsed = build_parser().parse_args(arguments)
     try:
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 128 + SIGINT
-    except Exception as error:  # whatever it is: a person gets a line, and asks for a traceback where one is of use
+    except Exception as error:  # a line is enough for an operator; the variable asks for the traceback
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
         what = " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,4 +1,4 @@
-"""The published certificate authorities of vehicles: where they are, what is known of them, how a copy is judged."""
+"""The published certificate authorities of vehicles: their URLs and hashes, and the verification of a copy."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _REPOSITORY = "https://raw.githubusercontent.com/teslamotors/fleet-telemetry/mai
 
 
 class BundleError(FleetgwError):
-    """The bundle cannot be had, or is none. ``str()`` says why."""
+    """The bundle cannot be downloaded, or is not valid. ``str()`` is the reason."""
 
 
 @frozen
 class PublishedBundle:
     """A bundle that Tesla publishes.
 
-    :ivar url: of the raw file.
-    :ivar sha256: of its content as known to this version (November 2026), in hex.
+    :ivar url: URL of the raw file.
+    :ivar sha256: hash of its content in November 2026, in hex.
     """
 
     url: str
@@ -57,10 +57,10 @@ _ENGINEERING = PublishedBundle(
 
 @frozen
 class Verdict:
-    """Whether a copy may be used.
+    """The result of the verification of a copy.
 
-    :ivar accepted: it may.
-    :ivar lines: what there is to say about it, for people; empty when it is exactly what was expected.
+    :ivar accepted: whether the copy may be used.
+    :ivar lines: differences, as text; empty for the expected content.
     """
 
     accepted: bool
@@ -76,10 +76,10 @@ def download(url: str) -> bytes:
     """Download a bundle.
 
     :param url: https; http from loopback only, redirections included.
-    :raises BundleError: the URL will not do, the server does not give it, or it is larger than ``SIZE_LIMIT_BYTES``.
+    :raises BundleError: the URL is not allowed, the download fails, or it is larger than ``SIZE_LIMIT_BYTES``.
     """
     _check_url(url)
-    # A proxy is asked for the world, not for this machine.
+    # a proxy is not used for this machine
     proxies = urllib.request.ProxyHandler({} if _is_loopback(urlsplit(url).hostname or "") else None)
     opener = urllib.request.build_opener(_CheckedRedirects(), proxies)
     try:
@@ -93,11 +93,11 @@ def download(url: str) -> bytes:
 
 
 def check(content: bytes, bundle: PublishedBundle, previous: bytes, accept: str | None) -> Verdict:
-    """Judge a copy.
+    """Verify a copy.
 
-    :param previous: what the file to be replaced holds; empty when there is none.
-    :param accept: the SHA-256 that is to be taken although it is not the known one, in hex, or None.
-    :raises BundleError: the copy holds no certificates, or something that is not one.
+    :param previous: content of the file to be replaced; empty when there is none.
+    :param accept: the SHA-256 to accept although it is not the known one, in hex, or None.
+    :raises BundleError: the copy holds no certificates, or one that cannot be read.
     """
     after = _certificates(content, "what was fetched")
     digest = hashlib.sha256(content).hexdigest()
@@ -125,7 +125,7 @@ def check(content: bytes, bundle: PublishedBundle, previous: bytes, accept: str 
 
 
 def describe(content: bytes) -> list[str]:
-    """One line a certificate: subject, validity, SHA-256 fingerprint.
+    """One line for each certificate: subject, validity, SHA-256 fingerprint.
 
     :raises BundleError: as ``check``.
     """
@@ -134,12 +134,12 @@ def describe(content: bytes) -> list[str]:
 
 @frozen
 class Appended:
-    """A file of authorities with more behind those that it had.
+    """A file of authorities with more appended.
 
-    :ivar content: of the whole file; what was there is kept byte for byte.
-    :ivar added: a line for people for each certificate that is new.
-    :ivar kept: how many certificates the file had.
-    :ivar unreadable: how many blocks of the file are no certificates that can be read; they are kept too.
+    :ivar content: content of the whole file; the old content is kept byte for byte.
+    :ivar added: a line of text for each new certificate.
+    :ivar kept: number of certificates that the file had.
+    :ivar unreadable: number of blocks that cannot be read as certificates; they are kept, too.
     """
 
     content: bytes
@@ -149,7 +149,7 @@ class Appended:
 
 
 def append(own: bytes, bundle: bytes) -> Appended:
-    """Put behind ``own`` what ``bundle`` has and it has not.
+    """Append to ``own`` the certificates of ``bundle`` that it lacks.
 
     :raises BundleError: ``own`` has content without a certificate, so it is probably another kind of file.
     """
@@ -169,9 +169,9 @@ def append(own: bytes, bundle: bytes) -> Appended:
 
 
 def write(file: Path, content: bytes) -> None:
-    """Put ``content`` into ``file``, whole or not at all. A file that is there keeps its mode and owner; a link stays one.
+    """Write a file atomically. An existing file keeps its mode and owner; a link stays a link.
 
-    :raises OSError: it cannot be written; what was there is still there.
+    :raises OSError: it cannot be written; the old content is still there.
     """
     target = file.resolve()
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.unfinished")
@@ -191,10 +191,14 @@ def write(file: Path, content: bytes) -> None:
 
 
 def _certificates(content: bytes, what: str) -> dict[bytes, str]:
-    """Fingerprint -> a line for people, in the order of the bundle."""
+    """Fingerprint -> a line of text, in the order of the bundle."""
     try:
         return {each.fingerprint(hashes.SHA256()): _described(each) for each in _loaded(content)}
-    except (ValueError, TypeError, x509.InvalidVersion) as error:  # also of names and dates, which are read when asked for
+    except (
+        ValueError,
+        TypeError,
+        x509.InvalidVersion,
+    ) as error:  # also of names and dates, parsed lazily
         raise BundleError(f"{what} holds no PEM certificates ({error})") from error
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 _DESCRIPTION = """\
 Make a development certificate authority in DIR, a server certificate for the gateway and certificates for vehicles.
 
-The authority is named TeslaMotors, because that is an issuer whose certificates the gateway takes as vehicles unless
-its configuration says otherwise. It is not Tesla's, and nothing but your own gateway trusts it.
+The authority is named TeslaMotors, because by default the gateway accepts that issuer's certificates as vehicles'. It is
+not Tesla's, and nothing but your own gateway trusts it.
 
-An authority that is there already is kept, so running this again adds what is missing: more vehicles, or a server
+An authority that exists already is kept, so that another run adds what is missing: more vehicles, or a server
 certificate with further names.
 
 files:
@@ -24,8 +24,8 @@ files:
 _EXAMPLES = """\
 examples:
   fleetgw certs certs                                  loopback names, one vehicle
-  fleetgw certs certs --vehicles 200                   as many vehicles as that
-  fleetgw certs certs --host gateway.example.com       a name of the server's, beside the loopback ones
+  fleetgw certs certs --vehicles 200                   loopback names, 200 vehicles
+  fleetgw certs certs --host gateway.example.com       one more name of the server
 """
 
 
@@ -38,21 +38,21 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("dir", metavar="DIR", type=Path, help="the folder; made when it is not there")
+    parser.add_argument("dir", metavar="DIR", type=Path, help="the folder; made when it does not exist")
     parser.add_argument(
         "--host",
         action="append",
         default=[],
-        help="a DNS name or IP address of the server, beside the loopback ones; repeatable",
+        help="a further DNS name or IP address of the server; repeatable",
     )
-    parser.add_argument("--vehicles", type=int, default=1, metavar="N", help="how many vehicles DIR is to have (default 1)")
-    parser.add_argument("--days", type=int, default=365, help="how long new certificates are valid (default 365)")
-    parser.add_argument("--force", action="store_true", help="begin anew: replace the authority and all that it signed")
+    parser.add_argument("--vehicles", type=int, default=1, metavar="N", help="number of vehicles in DIR (default 1)")
+    parser.add_argument("--days", type=int, default=365, help="validity of new certificates (default 365)")
+    parser.add_argument("--force", action="store_true", help="replace the authority and all certificates that it signed")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make the certificates; 0, or 2 when the folder is in the way."""
+    """Make the certificates; 0, or 2 when the folder cannot be used."""
     from fleetgw.simulator.certificate_folder import CertificateFolder, CertificateFolderError
 
     if arguments.days < 1 or arguments.vehicles < 0:

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 _DESCRIPTION = """\
-Check a configuration without starting anything, and print the effective configuration: every key, defaults filled in,
-secrets masked. Everything that is wrong is listed at once on standard error: where, what, and what would be right.
+Check a configuration without starting anything, and print the effective configuration: every key, with defaults, secrets
+masked. All problems are listed at once on standard error, each with its path and its remedy.
 
-The exit status is 0 when the gateway would start with it, 2 when not. Warnings do not count.
+The exit status is 0 when the gateway would start with it, also where there are warnings, else 2.
 """
 
 _EXAMPLES = """\

@@ -1,4 +1,4 @@
-"""``fleetgw doctor``: whether everything that a gateway needs is there and works."""
+"""``fleetgw doctor``: checks of everything that a gateway needs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from fleetgw.domain.errors import ConfigurationError
 
 _DESCRIPTION = """\
-Look at everything that a gateway with this configuration needs: certificates, ports, open files, the clock, and the
-broker behind every sink that records are routed to. Says what was found and what to do about it. Nothing is published,
-and nothing is left behind; a gateway may run meanwhile.
+Check everything that a gateway with this configuration needs: certificates, ports, open files, memory, the clock, and the
+broker of every sink that records are routed to. Prints each finding with its remedy. The doctor publishes nothing and
+leaves nothing behind; the gateway may run meanwhile.
 
-The exit status is 0 when everything works, 1 when something will not, 2 when the configuration is refused.
+The exit status is 0 when everything works, 1 when something does not, 2 when the configuration is refused.
 """
 
 _EXAMPLES = """\
@@ -37,7 +37,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command."""
     parser = commands.add_parser(
         "doctor",
-        help="look at brokers, certificates, ports and limits",
+        help="check brokers, certificates, ports and limits",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -48,7 +48,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look; 0, 1 or 2."""
+    """Run the checks; 0, 1 or 2."""
     from fleetgw.app.config import load_config
     from fleetgw.domain.errors import ConfigurationError
 
@@ -82,7 +82,7 @@ def _refuse(error: ConfigurationError, file: Path, *, json: bool) -> None:
 
 
 def _examined(loaded: LoadedConfig) -> Sequence[Diagnosis]:
-    """Run every check on the reactor, which is started for it and stopped after."""
+    """Run every check on the reactor, which runs until all have ended."""
     from twisted.internet import reactor as installed
     from twisted.internet.defer import Deferred
 
@@ -97,13 +97,13 @@ def _examined(loaded: LoadedConfig) -> Sequence[Diagnosis]:
     reactor = cast("IGatewayReactor", installed)
     diagnoses: list[Diagnosis] = []
 
-    async def look() -> None:
+    async def run_checks() -> None:
         checks = [*host_checks(loaded, reactor), *sink_checks(loaded.config, reactor)]
         with Progress([check.subject for check in checks]) as progress:
             diagnoses.extend(await examine(checks, reactor, progress.done))
 
     def begin() -> None:
-        Deferred.fromCoroutine(look()).addErrback(failures.append).addBoth(lambda _: reactor.stop())
+        Deferred.fromCoroutine(run_checks()).addErrback(failures.append).addBoth(lambda _: reactor.stop())
 
     failures: list[Failure] = []
     reactor.callWhenRunning(begin)

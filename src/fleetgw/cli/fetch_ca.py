@@ -11,22 +11,22 @@ if TYPE_CHECKING:
     from fleetgw.cli.ca_bundle import Appended
 
 _DESCRIPTION = """\
-Write the certificates of the authorities that sign vehicles' certificates into FILE: what a gateway for real vehicles
-needs as tls.ca_file. Tesla publishes them in the public repository teslamotors/fleet-telemetry, as
+Write the certificates of the authorities that sign vehicles' certificates into FILE, the tls.ca_file of a gateway for real
+vehicles. Tesla publishes them in the public repository teslamotors/fleet-telemetry, as
 config/files/prod_ca.crt (vehicles on the road) and config/files/eng_ca.crt (engineering, --eng).
 
-With --append, FILE keeps what it has, such as an authority of your own, and gets those that it lacks.
+With --append, FILE keeps its certificates, such as an authority of your own, and gets the missing ones.
 
-What comes is compared with the SHA-256 that this version of fleetgw knows. Where it differs, nothing is written: the
-certificates are listed, with what FILE has and they have not and the other way round, and the SHA-256 to give to
---accept if you have convinced yourself that the change is Tesla's.
+The content is compared with the SHA-256 that this version of fleetgw knows. Where it differs, nothing is written: the
+certificates are listed, with the differences from FILE, and the SHA-256 to give to --accept once you have verified that
+the change is Tesla's.
 """
 
 _EXAMPLES = """\
 examples:
   fleetgw fetch-ca tesla-ca.crt
   fleetgw fetch-ca my-ca.crt --append                            add them to a file that has your own authorities
-  fleetgw fetch-ca tesla-ca.crt --from prod_ca.crt               a copy that you have already; nothing is downloaded
+  fleetgw fetch-ca tesla-ca.crt --from prod_ca.crt               from a local copy; nothing is downloaded
   fleetgw fetch-ca tesla-ca.crt --url https://mirror.example.com/prod_ca.crt
 """
 
@@ -40,18 +40,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", metavar="FILE", type=Path, help="where to write the certificates")
+    parser.add_argument("file", metavar="FILE", type=Path, help="the file to write")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--url", help="download from here (https; http only from this machine)")
-    source.add_argument("--from", dest="local_file", metavar="LOCAL_FILE", type=Path, help="take a file that you have")
+    source.add_argument("--url", help="download from this URL (https; http only from this machine)")
+    source.add_argument("--from", dest="local_file", metavar="LOCAL_FILE", type=Path, help="read a local file")
     parser.add_argument("--eng", action="store_true", help="the engineering authorities instead of the production ones")
-    parser.add_argument("--append", action="store_true", help="keep what FILE has, and add the authorities that it lacks")
-    parser.add_argument("--accept", metavar="SHA256", help="accept this content although fleetgw does not know it")
+    parser.add_argument(
+        "--append", action="store_true", help="keep the certificates in FILE, and add the missing authorities"
+    )
+    parser.add_argument("--accept", metavar="SHA256", help="accept this unknown content")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fetch, compare, write; 0, 1 when it does not come or differs, 2 when it cannot be asked for."""
+    """Fetch, compare, write; 0, or 1 when the content cannot be had, differs, or cannot be written."""
     from fleetgw.cli.ca_bundle import BundleError, append, check, describe, download, published, write
 
     file: Path = arguments.file
@@ -71,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
             appended = append(previous, content)
             if appended.added:
                 write(file, appended.content)
-            _say_appended(file, appended)
+            _print_appended(file, appended)
             return 0
         write(file, content)
     except (BundleError, OSError) as error:
@@ -84,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _say_appended(file: Path, appended: Appended) -> None:
+def _print_appended(file: Path, appended: Appended) -> None:
     kept = f"{appended.kept} certificate{'' if appended.kept == 1 else 's'}"
     if appended.unreadable:
         print(f"{file} has blocks that cannot be read as certificates: {appended.unreadable}; they were left as they are")

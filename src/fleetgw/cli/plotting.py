@@ -23,15 +23,15 @@ HEIGHT_ROWS = 15
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille cell: four rows of two
 
 _COARSE = {ord("┤"): "|", ord("└"): "+", ord("─"): "-", 0x2800: " "} | dict.fromkeys(range(0x2801, 0x2900), "*")
-"""What is drawn instead where the terminal's encoding has no braille."""
+"""Replacements where the terminal's encoding has no braille."""
 
 
 @frozen
 class Curve:
-    """What is drawn.
+    """A curve to draw.
 
-    :ivar points: epoch seconds and level, oldest first; a gap (an invalid value) is not there.
-    :ivar names: what the levels 0, 1, ... are called, where the values are no numbers.
+    :ivar points: epoch seconds and level, oldest first, without invalid values.
+    :ivar names: labels of the levels 0, 1, ..., where the values are no numbers.
     """
 
     points: tuple[tuple[float, float], ...]
@@ -39,7 +39,7 @@ class Curve:
 
 
 def to_curve(signals: Sequence[Signal]) -> Curve:
-    """Numbers as they are (also those sent as text); of other values each a level of its own, in order of the alphabet.
+    """The curve of a signal: numbers as they are, also those sent as text; of other values, a level each, sorted by name.
 
     :raises CannotRead: there is nothing to draw.
     """
@@ -61,7 +61,7 @@ def _number(value: JsonValue) -> float | None:
     if isinstance(value, bool):
         return None
     try:
-        return float(value)  # type: ignore[arg-type]  # what is no number raises
+        return float(value)  # type: ignore[arg-type]  # others raise
     except (TypeError, ValueError):
         return None
 
@@ -120,7 +120,7 @@ def lines(curve: Curve, title: str, width: int) -> list[str]:
 
 
 def _span(first: datetime, last: datetime) -> str:
-    """The days from first to last, and the zone of the times beneath the picture."""
+    """The days from first to last, and the time zone of the axis."""
     days = dict.fromkeys(f"{moment:%Y-%m-%d}" for moment in (first, last))
     return f"{' to '.join(days)}, {last:%Z}"
 
@@ -135,7 +135,7 @@ def _range(curve: Curve) -> tuple[float, float]:
 
 
 def _labels(curve: Curve, low: float, high: float) -> dict[int, str]:
-    """Row number to what stands beside it."""
+    """Row number to the label beside it."""
     last = HEIGHT_ROWS - 1
     if curve.names and len(curve.names) <= HEIGHT_ROWS:
         return {round((high - level) / (high - low) * last): name for level, name in enumerate(curve.names)}
@@ -143,7 +143,7 @@ def _labels(curve: Curve, low: float, high: float) -> dict[int, str]:
 
 
 def _literal(text: str) -> str:
-    """A text in which matplotlib finds no formulas."""
+    """A text that matplotlib does not read as a formula."""
     return printable(text).replace("$", r"\$")
 
 

@@ -1,4 +1,4 @@
-"""``fleetgw query``: what the ``sqlite`` sink has recorded."""
+"""``fleetgw query``: the records in the ``sqlite`` sink's file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.sinks.sqlite.reading import RecordFile
 
 _DESCRIPTION = """\
-Show what the sqlite sink has recorded, also while the gateway runs: it is never held up by being read.
+Show records from the sqlite sink's file. The gateway may run meanwhile; queries do not delay it.
 
 Times are by the vehicle's clock. --since and --until take an age (90s, 30m, 2h, 7d) or a moment (2026-11-23,
 2026-11-23T17:05; local time, or with Z or an offset).
@@ -22,8 +22,8 @@ Times are by the vehicle's clock. --since and --until take an age (90s, 30m, 2h,
 
 _EXAMPLES = """\
 examples:
-  fleetgw query vehicles                                       who has sent anything
-  fleetgw query latest 5YJ3E1EA7KF000001                       a vehicle now
+  fleetgw query vehicles                                       all vehicles
+  fleetgw query latest 5YJ3E1EA7KF000001                       the latest values of a vehicle
   fleetgw query signal 5YJ3E1EA7KF000001 Soc --since 2h        one signal's history
   fleetgw query signal 5YJ3E1EA7KF000001 VehicleSpeed --plot   drawn in the terminal
   fleetgw query alerts --since 1d --format json
@@ -34,7 +34,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command."""
     parser = commands.add_parser(
         "query",
-        help="show what the sqlite sink has recorded",
+        help="show records from the sqlite sink's file",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -85,7 +85,7 @@ def moment_ms(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show it; 0, or 1 when it is not there."""
+    """Show the records; 0, or 1 when they cannot be read."""
     from fleetgw.adapters.sinks.sqlite.reading import CannotRead, open_file
     from fleetgw.adapters.text.terminal import printable
 

@@ -23,13 +23,13 @@ class Moment:
     epoch_ms: int | None
 
     def iso(self) -> str | None:
-        """For programs: UTC, milliseconds."""
+        """ISO 8601 in UTC, with milliseconds."""
         if self.epoch_ms is None:
             return None
         return datetime.fromtimestamp(self.epoch_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def local(self) -> str:
-        """For people: local time, milliseconds."""
+        """Local time, with milliseconds."""
         if self.epoch_ms is None:
             return ""
         return datetime.fromtimestamp(self.epoch_ms / 1000).astimezone().isoformat(" ", timespec="milliseconds")[:23]
@@ -39,7 +39,7 @@ def write(form: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *
     """Print rows.
 
     :param form: ``table``, ``csv`` or ``json``.
-    :param nothing: said in place of an empty table.
+    :param nothing: the text printed in place of an empty table.
     """
     match form:
         case "json":
@@ -68,7 +68,6 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], nothi
         number = isinstance(cell, int | float) and not isinstance(cell, bool) and column != "value"
         table.add_column(column.replace("_", " "), justify="right" if number else "left", overflow="fold")
     for row in rows:
-        # no markup either
         shown = (cell.local() if isinstance(cell, Moment) else _for_people(cell) for cell in row)
         table.add_row(*(Text(printable(text)) for text in shown))
     console.print(table)

@@ -9,25 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fleetgw.simulator.launch import Papers
+    from fleetgw.simulator.launch import PemCredential
 
 _DESCRIPTION = """\
-Simulate a fleet: vehicles that park, drive and charge, and report about it to a gateway over WebSocket with their own
-certificates. A record that is not acknowledged in time is sent again, under the same txid; a lost connection is opened
-again. At the end: what was sent, acknowledged and refused, and how long the acknowledgements took.
+Simulate a fleet: vehicles that park, drive and charge, and send records about it to a gateway over WebSocket, with
+certificates of their own. A record that is not acknowledged in time is sent again with the same txid; a lost connection is
+opened again. The report has the numbers of records sent, acknowledged and refused, and the latency of acknowledgements.
 
-Ctrl-C ends the sending, waits a moment for the last answers and reports; a second Ctrl-C does not wait.
-The exit status is 0 when every record was acknowledged, 1 when not, 2 when the run cannot begin.
+Ctrl-C ends the sending, waits two seconds for the last answers and reports; a second Ctrl-C does not wait.
+The exit status is 0 when every record was acknowledged, 1 when not, 2 when the run cannot start.
 """
 
 _EXAMPLES = """\
 examples:
   fleetgw simulate --url wss://localhost:4443 --certs certs --vehicles 10 --rate 20 --duration 30
-      ten vehicles of ./certs (made there if they are missing), twenty records a second between them, half a minute
+      ten vehicles of ./certs (missing ones are made), twenty records a second in all, half a minute
   fleetgw simulate --url wss://localhost:4443 --certs certs --types V=90,alerts=9,errors=1 --count 1000 --ids ids.jsonl
       a thousand records of three types; txids of issued and acknowledged records as JSON lines
   fleetgw simulate --url wss://telemetry.example.com --ca ca.crt --cert vehicle.crt --key vehicle.key
-      any fleet-telemetry server, with a certificate that it knows
+      any fleet-telemetry server, with a certificate that it accepts
 """
 
 _DEFAULT_WEIGHTS = {"V": 100.0, "alerts": 2.0, "errors": 1.0}
@@ -46,16 +46,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     where.add_argument("--url", default="wss://localhost:4443", help="the gateway (default %(default)s)")
     where.add_argument("--certs", metavar="DIR", type=Path, help="a folder of `fleetgw certs`: one certificate a vehicle")
     where.add_argument(
-        "--ca", metavar="FILE", type=Path, help="who signed the gateway's certificate (default: the system's list)"
+        "--ca", metavar="FILE", type=Path, help="authority of the gateway's certificate (default: the system's)"
     )
     where.add_argument("--cert", metavar="FILE", type=Path, help="one certificate for all vehicles, instead of --certs")
     where.add_argument("--key", metavar="FILE", type=Path, help="its private key")
     where.add_argument("--insecure", action="store_true", help="do not check the name in the gateway's certificate")
-    where.add_argument("--vehicles", type=_whole, default=10, metavar="N", help="how many (default %(default)s)")
+    where.add_argument("--vehicles", type=_whole, default=10, metavar="N", help="number of vehicles (default %(default)s)")
     what = parser.add_argument_group("what they send")
     what.add_argument("--rate", type=_positive, default=10.0, help="records a second in all (default %(default)s)")
-    what.add_argument("--duration", type=_positive, metavar="SECONDS", help="how long (default: until Ctrl-C, or --count)")
-    what.add_argument("--count", type=_whole, metavar="N", help="how many records in all")
+    what.add_argument(
+        "--duration", type=_positive, metavar="SECONDS", help="seconds of sending (default: until Ctrl-C, or --count)"
+    )
+    what.add_argument("--count", type=_whole, metavar="N", help="number of records in all")
     what.add_argument(
         "--types", type=_mix, default="V,alerts,errors", metavar="TYPE[=WEIGHT],...",
         help="record types; any but V, alerts and errors gets a small JSON text (default %(default)s)",
@@ -66,10 +68,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--connects", type=_positive, default=200.0, metavar="N", help="connects a second (default %(default)s)"
     )
     how.add_argument(
-        "--resend-after", type=_positive, default=10.0, metavar="SECONDS", help="wait for an answer (default %(default)s)"
+        "--resend-after",
+        type=_positive,
+        default=10.0,
+        metavar="SECONDS",
+        help="longest wait for an answer (default %(default)s)",
     )
     how.add_argument(
-        "--drain", type=_positive, default=30.0, metavar="SECONDS", help="wait for the last answers (default %(default)s)"
+        "--drain",
+        type=_positive,
+        default=30.0,
+        metavar="SECONDS",
+        help="longest wait for the last answers (default %(default)s)",
     )
     how.add_argument(
         "--outbox", type=_whole, default=1000, metavar="N", help="unanswered records a vehicle keeps (default %(default)s)"
@@ -87,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         with contextlib.ExitStack() as stack:
-            authority_pem, papers = _papers(arguments)
+            authority_pem, credentials = _credentials(arguments)
             ids = stack.enter_context(arguments.ids.open("w")) if arguments.ids else None
             schedule = Schedule(
                 rate=arguments.rate,
@@ -100,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
             return simulate(
                 Simulation(
                     url=arguments.url,
-                    papers=papers,
+                    credentials=credentials,
                     authority_pem=authority_pem,
                     check_server_name=not arguments.insecure,
                     schedule=schedule,
@@ -116,9 +126,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
 
 
-def _papers(arguments: argparse.Namespace) -> tuple[bytes | None, list[Papers]]:
+def _credentials(arguments: argparse.Namespace) -> tuple[bytes | None, list[PemCredential]]:
     from fleetgw.simulator.certificate_folder import CertificateFolder
-    from fleetgw.simulator.launch import Papers
+    from fleetgw.simulator.launch import PemCredential
 
     number: int = arguments.vehicles
     ca_file: Path | None = arguments.ca
@@ -133,10 +143,12 @@ def _papers(arguments: argparse.Namespace) -> tuple[bytes | None, list[Papers]]:
         files = [arguments.cert]
     else:
         raise ValueError("vehicles need certificates: give --certs DIR (`fleetgw certs DIR` makes one), or --cert and --key")
-    papers = [Papers(file.read_bytes(), (arguments.key or file.with_suffix(".key")).read_bytes()) for file in files]
+    credentials = [
+        PemCredential(file.read_bytes(), (arguments.key or file.with_suffix(".key")).read_bytes()) for file in files
+    ]
     if arguments.certs is None:
-        papers *= number
-    return ca_file.read_bytes() if ca_file else None, papers
+        credentials *= number
+    return ca_file.read_bytes() if ca_file else None, credentials
 
 
 def _mix(text: str) -> dict[str, float]:

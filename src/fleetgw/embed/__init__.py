@@ -1,4 +1,4 @@
-"""The gateway inside a Python program, which listens to its vehicles: under asyncio or under Twisted."""
+"""The gateway inside a Python program, whose listeners get the records: under asyncio or Twisted."""
 
 from fleetgw.domain.errors import ConfigurationError, Rejected
 from fleetgw.embed.asyncio_gateway import Gateway

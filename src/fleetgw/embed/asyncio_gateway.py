@@ -12,15 +12,13 @@ from fleetgw.embed.loop_reactor import hold_reactor, release_reactor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-    from types import TracebackType
-    from typing import Self
 
 
 class Gateway(EmbeddedGateway):
     """A gateway on the running asyncio loop: ``async with Gateway({...}) as gateway:``, or ``start`` and ``stop``.
 
-    The loop stays the program's: nothing blocks it (files are read in its executor), no signal handler is taken, and any
-    number of gateways may share it. A gateway runs once.
+    The loop belongs to the program: nothing blocks it (files are read in its executor), no signal handler is installed, and
+    any number of gateways may share it. A gateway runs once.
     """
 
     _loop: asyncio.AbstractEventLoop | None = None
@@ -35,13 +33,14 @@ class Gateway(EmbeddedGateway):
         return waker.asFuture(asyncio.get_running_loop())
 
     async def start(self) -> None:
-        """Read and check the configuration, start the sinks, and let vehicles in.
+        """Read and check the configuration, start the sinks, and accept vehicles.
 
-        Cancelling gives it up: ``CancelledError`` comes when what had been started has stopped again.
+        Cancelling gives the start up: ``CancelledError`` is raised once all that had started has stopped again.
 
-        :raises ConfigurationError: it cannot work, a port is taken, or a sink cannot be started; carries every problem.
-        :raises ValueError: a listener asks for a type of record that it would never get.
-        :raises RuntimeError: it was started before.
+        :raises ConfigurationError: the configuration has problems, a port is taken, or a sink cannot be started; carries
+            every problem.
+        :raises ValueError: a listener asks for a record type that is not routed to listeners.
+        :raises RuntimeError: the gateway was started before.
         """
         if self._loop is not None:
             raise RuntimeError("a gateway runs once; make another")
@@ -56,8 +55,8 @@ class Gateway(EmbeddedGateway):
             except asyncio.CancelledError:
                 opening.cancel()
                 await asyncio.wait([opened])
-                if opened.exception() is None:  # it was open already
-                    await self._end(in_haste=True)
+                if opened.exception() is None:  # it had started already
+                    await self._end(abandon_readers=True)
                 raise
             opened.result()
         except BaseException:
@@ -66,32 +65,22 @@ class Gateway(EmbeddedGateway):
             raise
 
     async def stop(self) -> None:
-        """Let no more vehicles in, settle what is held, close connections, stop the sinks; within ``drain_timeout_s``.
+        """Accept no more vehicles, settle queued records, close connections and stop the sinks, within ``drain_timeout_s``.
 
-        Harmless when it does not run. Cancelling leaves it to end by itself.
+        Does nothing when the gateway does not run. Cancelling does not interrupt the stop.
         """
-        await self._end(in_haste=False)
+        await self._end(abandon_readers=False)
 
-    async def _end(self, *, in_haste: bool) -> None:
+    async def _end(self, *, abandon_readers: bool) -> None:
         if self._made is None or self._loop is None:
             return
         if self._stopping is None:
             loop = self._loop
-            self._stopping = self._stop(in_haste=in_haste).asFuture(loop)
+            self._stopping = self._stop(abandon_readers=abandon_readers).asFuture(loop)
             self._stopping.add_done_callback(lambda _: release_reactor(loop))
         await asyncio.shield(self._stopping)
 
     async def reload_certificates(self) -> None:
-        """Read certificates and sinks' credentials again, for new connections; a bad file is logged and changes nothing."""
+        """Read certificates and sinks' credentials again, for new connections; a file that cannot be used is logged."""
         if self._made is not None:
             self._made.life.reload_certificates()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        # a reader that was left by an exception will read no more
-        await self._end(in_haste=error is not None)

@@ -1,4 +1,4 @@
-"""A configuration object -> a configuration that can work."""
+"""Checks the configuration object of a program."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ SINK = "embedded"
 def load(config: Mapping[str, object] | Config, environ: Mapping[str, str], base_dir: Path) -> LoadedConfig:
     """Check a configuration. Reads files.
 
-    :param config: the keys of the file, with paths as text or ``Path``; without ``records``, all four known types go to the
-        listeners. Or typed, to be taken as it is.
-    :param base_dir: where relative paths start, of the former.
-    :raises ConfigurationError: it cannot work; carries every problem found.
+    :param config: the keys of the configuration file, with paths as text or ``Path``; without ``records``, all known record
+        types go to the listeners. Or a typed configuration, which is used as it is.
+    :param base_dir: the folder of relative paths in ``config``; a typed configuration's paths are used as they are.
+    :raises ConfigurationError: it has problems; carries all of them.
     """
     if isinstance(config, Config):
         return check_config(config, environ, available_sinks=BUILT_IN_SINKS)
@@ -43,6 +43,6 @@ def _plain(value: object) -> object:
     if isinstance(value, PurePath):
         return str(value)
     try:
-        return dict(value)  # type: ignore[call-overload]  # another kind of Mapping, or else an error that says what it is
+        return dict(value)  # type: ignore[call-overload]  # another kind of Mapping, or else TypeError
     except (TypeError, ValueError):
         raise TypeError(f"it holds {value!r}") from None

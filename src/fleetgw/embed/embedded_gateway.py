@@ -1,4 +1,4 @@
-"""What a gateway inside a program is under Twisted and under asyncio alike."""
+"""The common base of gateways inside a program, under Twisted and under asyncio."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from fleetgw.app.service.composition import compose
 from fleetgw.app.service.life import GatewayLife
 from fleetgw.embed.configuring import SINK, load
 from fleetgw.embed.listening import Listeners, Listening, make_filter
-from fleetgw.embed.reading import Records, Surroundings, Unread
+from fleetgw.embed.reading import ReadBuffer, ReaderContext, Records
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
+    from types import TracebackType
+    from typing import Self
 
     from fleetgw.app.config import Config, LoadedConfig
     from fleetgw.app.service.composition import IGatewayReactor, Parts
@@ -29,14 +31,14 @@ if TYPE_CHECKING:
 
 @frozen
 class Connection:
-    """One connection of a vehicle, as it is now.
+    """A snapshot of one connection of a vehicle.
 
-    :ivar connection_id: the one of its ``connectivity`` records.
-    :ivar client_type: what the certificate makes of it, such as ``vehicle_device``.
-    :ivar device_client_version: of the vehicle's software, empty where it does not say.
-    :ivar network_interface: what it is connected by, empty where it does not say.
+    :ivar connection_id: id of the connection, as in its ``connectivity`` records.
+    :ivar client_type: client type by the certificate, such as ``vehicle_device``.
+    :ivar device_client_version: version of the vehicle's software; empty where the vehicle does not send one.
+    :ivar network_interface: the vehicle's network, such as ``wifi``; empty where the vehicle does not send one.
     :ivar remote: ``host:port`` of the peer.
-    :ivar connected_s: for how many seconds it has been.
+    :ivar connected_s: seconds since the upgrade.
     """
 
     vin: str
@@ -50,7 +52,7 @@ class Connection:
 
 @frozen
 class _Made:
-    """A gateway in pieces."""
+    """The parts of a gateway, not started."""
 
     loaded: LoadedConfig
     parts: Parts
@@ -71,8 +73,9 @@ class EmbeddedGateway:
 
         :param config: as in the configuration file: ``{"port": 4443, "tls": {...}, "records": {"V": ["embedded"]}}``; or a
             ``fleetgw.app.config.Config``. Without ``records``, all known record types go to the listeners.
-        :param base_dir: where relative paths in ``config`` start; default: the working directory.
-        :param logger: where events go; default: ``logging.getLogger("fleetgw")``. Its level counts, not ``log_level``.
+        :param base_dir: the folder of relative paths in ``config``; default: the working directory.
+        :param logger: the destination of log events; default: ``logging.getLogger("fleetgw")``. Its level counts, not
+            ``log_level``.
         """
         self._config = config
         self._base_dir = base_dir
@@ -80,31 +83,49 @@ class EmbeddedGateway:
         self._listeners = Listeners(self._adopt)
         self._reactor: IGatewayReactor | None = None
         self._made: _Made | None = None
-        self._unread: list[Unread] = []
+        self._buffers: list[ReadBuffer] = []
 
     @staticmethod
     def _adopt(awaitable: Awaitable[object]) -> Deferred[object]:
-        """Have what a listener returned run."""
+        """Run the awaitable that a listener returned."""
         raise NotImplementedError
 
     @staticmethod
     def _awaiting(waker: Deferred[None]) -> Awaitable[None]:
-        """What the program's coroutines can await."""
+        """An awaitable for the program's coroutines."""
         raise NotImplementedError
 
+    def start(self) -> Awaitable[None]:
+        """Read and check the configuration, start the sinks, and accept vehicles."""
+        raise NotImplementedError
+
+    def _end(self, *, abandon_readers: bool) -> Awaitable[None]:
+        """Stop in order, once, however often it is called."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # readers read no more after an exception
+        await self._end(abandon_readers=error is not None)
+
     def listen(self, listener: Listener, *, vin: Names = None, record_type: Names = None, field: Names = None) -> Listening:
-        """Have ``listener`` called with every ``Record`` that fits. May be called before the start, to miss nothing.
+        """Call ``listener`` with every ``Record`` that matches. Call it before the start in order to miss no record.
 
         A listener gets the records of one vehicle one after the other, in order. It is a plain function, or returns an
-        awaitable or a Deferred: then a record is done with when that is. Records of types with
-        ``reliable_ack_sources: {...: "embedded"}`` are acknowledged when all listeners are done with them. A record whose
-        listener raises, or is not done within ``embedded.listener_timeout_s``, is not acknowledged; it comes again.
+        awaitable or a Deferred, and has then handled the record when this is done. Records of types with
+        ``reliable_ack_sources: {...: "embedded"}`` are acknowledged when all listeners have handled them. A record whose
+        listener raises, or takes longer than ``embedded.listener_timeout_s``, is not acknowledged, and is delivered again.
 
-        :param vin: only of this vehicle, or of these.
-        :param record_type: only of this type, or these.
-        :param field: only ``V`` records with this signal, or any of these.
-        :return: its ``stop()`` ends it.
-        :raises ValueError: no record can ever fit.
+        :param vin: only records of this vehicle, or these vehicles.
+        :param record_type: only records of this type, or these types.
+        :param field: only ``V`` records with this signal, or any of these signals.
+        :return: its ``stop()`` ends the calls.
+        :raises ValueError: no record can ever match.
         """
         return Listening(listener, make_filter(vin, record_type, field), self._listeners)
 
@@ -117,14 +138,14 @@ class EmbeddedGateway:
         when_slow: WhenSlow = "wait",
         buffer_records: int = 1000,
     ) -> Records:
-        """Records that fit, as they come, for ``async for``; the gateway must have been started.
+        """Records that match, as they come, for ``async for``; the gateway must have been started.
 
         :param vin: as in ``listen``, and so are ``record_type`` and ``field``.
-        :param when_slow: ``wait``: a record is done with when the loop asks for the next one, so that acknowledgements that
-            wait for ``embedded`` wait for the loop; nothing is lost, and a reader that is too slow for long slows the
-            vehicles. ``drop_oldest``: a record is done with at once, and of those unread the last ``buffer_records`` are
-            kept; ``Records.dropped`` counts the others.
-        :raises ValueError: no record can ever fit, or the buffer has no room.
+        :param when_slow: ``wait``: a record is handled when the loop asks for the next one, so that acknowledgements that
+            wait for ``embedded`` wait for the loop; no record is lost, and a slow reader causes backpressure.
+            ``drop_oldest``: a record is handled at once, and of the unread records the newest ``buffer_records`` are kept;
+            ``Records.dropped`` counts the others.
+        :raises ValueError: no record can ever match, or the buffer has no room.
         :raises RuntimeError: the gateway does not run.
         """
         made, reactor = self._made, self._reactor
@@ -134,16 +155,16 @@ class EmbeddedGateway:
             raise ValueError(f'when_slow is {when_slow!r}; it must be "wait" or "drop_oldest"')
         if buffer_records < 1:
             raise ValueError(f"buffer_records is {buffer_records}; it must be at least 1")
-        surroundings = Surroundings(self._listeners, self._awaiting, reactor.callFromThread, self._log)
-        unread = Unread(make_filter(vin, record_type, field), buffer_records, when_slow, surroundings)
-        self._unread = [each for each in self._unread if not each.stopped] + [unread]
-        return Records(unread, surroundings)
+        context = ReaderContext(self._listeners, self._awaiting, reactor.callFromThread, self._log)
+        buffer = ReadBuffer(make_filter(vin, record_type, field), buffer_records, when_slow, context)
+        self._buffers = [each for each in self._buffers if not each.stopped] + [buffer]
+        return Records(buffer, context)
 
     @property
     def vehicles(self) -> dict[str, tuple[Connection, ...]]:
-        """Who is connected now: VIN to its connections, oldest first; nearly always one. Made afresh each time.
+        """The connected vehicles: VIN to its connections, oldest first; nearly always one. A new mapping at each call.
 
-        A listener that is told of a coming or going by a ``connectivity`` record finds it here.
+        It agrees with the ``connectivity`` record that a listener gets.
         """
         connections: list[Connection] = []
         for each in self._made.parts.vehicles.connections if self._made is not None else ():
@@ -172,16 +193,16 @@ class EmbeddedGateway:
         return self._made.life.port if self._made is not None else 0
 
     def _make(self, reactor: IGatewayReactor) -> _Made:
-        """Read the configuration and make every part: reads files and imports libraries, so it may run in a thread.
+        """Read the configuration and make every part. Reads files and imports libraries, and may run in a thread.
 
-        :raises ConfigurationError: it cannot work; carries every problem found.
+        :raises ConfigurationError: it has problems; carries all of them.
         """
         loaded = load(self._config, os.environ, Path(self._base_dir or Path.cwd()))
         parts = compose(loaded, reactor, self._log)
         return _Made(loaded, parts, GatewayLife(parts, reactor))
 
     async def _open(self, made: _Made, reactor: IGatewayReactor) -> None:
-        """Start what was made; on an error, all of it is stopped."""
+        """Start all parts; on an error, stop all of them again."""
         for warning in made.loaded.warnings:
             self._log.warn("configuration_warning", key=warning.path, warning=f"{warning.what}; {warning.fix}")
         config, life = made.loaded.config, made.life
@@ -197,19 +218,19 @@ class EmbeddedGateway:
             raise
         self._made, self._reactor = made, reactor
 
-    def _stop(self, *, in_haste: bool) -> Deferred[None]:
-        """End in order, as ``GatewayLife`` does; harmless when it does not run.
+    def _stop(self, *, abandon_readers: bool) -> Deferred[None]:
+        """Stop in order, as ``GatewayLife`` does; does nothing when the gateway does not run.
 
-        :param in_haste: do not wait for readers.
+        :param abandon_readers: do not wait for readers.
         """
         if self._made is None:
             return succeed(None)
-        if in_haste:
+        if abandon_readers:
             self._stop_readers()
         stopped = self._made.life.stop()
         return stopped.addCallback(lambda _: self._stop_readers())
 
     def _stop_readers(self) -> None:
-        for unread in self._unread:
-            unread.stop()
-        self._unread.clear()
+        for buffer in self._buffers:
+            buffer.stop()
+        self._buffers.clear()

@@ -1,4 +1,4 @@
-"""Who listens to what, and how a record gets to all of them."""
+"""Listeners with their filters, and the delivery of each record to all of them."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     Listener = Callable[[Record], object]
     Adopt = Callable[[Awaitable[object]], Deferred[object]]
 
-_UNHEARD = Unheard("nobody in this program listens")
+_UNHEARD = Unheard("this program has no listeners")
 
 
 @frozen
 class Filter:
-    """Which records a listener gets: those that fit everything that is given.
+    """Selects the records of a listener: those that match every criterion; None matches any record.
 
-    :ivar fields: records of type ``V`` with at least one of these signals.
+    :ivar fields: matches records of type ``V`` with at least one of these signals.
     """
 
     vins: frozenset[str] | None
     record_types: frozenset[str] | None
     fields: frozenset[str] | None
 
-    def fits(self, record: Record) -> bool:
-        """Whether a record is one of them."""
+    def matches(self, record: Record) -> bool:
+        """Whether a record matches."""
         return (
             (self.record_types is None or record.record_type in self.record_types)
             and (self.vins is None or record.vin in self.vins)
@@ -47,10 +47,10 @@ class Filter:
         )
 
     def check_routed(self, routed: Collection[str]) -> None:
-        """See that it can ever fit.
+        """Check that records of every type in the filter are routed to the listeners.
 
-        :param routed: the record types that get to the listeners.
-        :raises ValueError: a type never does.
+        :param routed: the record types that are.
+        :raises ValueError: those of a type are not.
         """
         for record_type in sorted(self.record_types or ()):
             if record_type not in routed:
@@ -61,9 +61,9 @@ class Filter:
 
 
 def make_filter(vin: Names, record_type: Names, field: Names) -> Filter:
-    """Make a filter of one name, several names or None (any) each.
+    """Make a filter; each criterion is one name, several names, or None for any.
 
-    :raises ValueError: a field that there is not, or fields of a type that has none.
+    :raises ValueError: there is no such field, or records of the type have no fields.
     """
     vins, record_types, fields = _names(vin), _names(record_type), _names(field)
     for name in sorted(fields or ()):
@@ -83,21 +83,21 @@ def _names(given: Names) -> frozenset[str] | None:
     return frozenset([given]) if isinstance(given, str) else frozenset(given)
 
 
-class Taker(Protocol):
-    """Takes the records that fit ``filter``. Compared by identity."""
+class Subscriber(Protocol):
+    """Gets the records that match ``filter``. Compared by identity."""
 
     filter: Filter
 
     def __hash__(self) -> int: ...
 
     def take(self, record: Record) -> Deferred[object] | None:
-        """Take a record; what is returned fires, once, when it is done with. An exception means that it could not be."""
+        """Handle a record; None: it is handled, else a Deferred that fires then. An exception: it could not be handled."""
 
 
 class Listening:
-    """A listener at work, until ``stop``.
+    """A registered listener, until ``stop``.
 
-    :ivar filter: the records that it gets.
+    :ivar filter: selects its records.
     """
 
     def __init__(self, listener: Listener, chosen: Filter, listeners: Listeners) -> None:
@@ -111,11 +111,11 @@ class Listening:
 
     @property
     def active(self) -> bool:
-        """Whether it still gets records."""
+        """Whether the listener still gets records."""
         return self in self._listeners
 
     def stop(self) -> None:
-        """Get no more records; calls that are under way go on. Harmless when stopped already."""
+        """Get no more records; calls in progress go on. Does nothing when it has stopped already."""
         self._listeners.remove(self)
 
     def take(self, record: Record) -> Deferred[object] | None:
@@ -127,69 +127,69 @@ class Listening:
 
 
 class Listeners:
-    """All who listen: the ``receiver`` of the embedded sink.
+    """All subscribers; its ``receive`` is the ``receiver`` of the embedded sink.
 
-    :ivar adopt: makes a Deferred of an awaitable, and sees to it that it runs.
-    :ivar routed: the record types that get here, None while that is not known yet.
+    :ivar adopt: runs an awaitable, and makes a Deferred of it.
+    :ivar routed: the record types that are routed here; None before the start.
     """
 
     def __init__(self, adopt: Adopt) -> None:
         self.adopt = adopt
         self.routed: frozenset[str] | None = None
-        self._takers: dict[Taker, None] = {}
-        self._done: WeakKeyDictionary[DomainRecord, set[Taker]] = WeakKeyDictionary()
+        self._subscribers: dict[Subscriber, None] = {}
+        self._done: WeakKeyDictionary[DomainRecord, set[Subscriber]] = WeakKeyDictionary()
 
-    def __contains__(self, taker: Taker) -> bool:
-        return taker in self._takers
+    def __contains__(self, subscriber: Subscriber) -> bool:
+        return subscriber in self._subscribers
 
-    def add(self, taker: Taker) -> None:
-        """Give it records from now on.
+    def add(self, subscriber: Subscriber) -> None:
+        """Deliver records to a subscriber from now on.
 
-        :raises ValueError: none of the type that it asks for ever get here.
+        :raises ValueError: records of a type in its filter are not routed here.
         """
         if self.routed is not None:
-            taker.filter.check_routed(self.routed)
-        self._takers[taker] = None
+            subscriber.filter.check_routed(self.routed)
+        self._subscribers[subscriber] = None
 
-    def remove(self, taker: Taker) -> None:
-        """Give it no more."""
-        self._takers.pop(taker, None)
+    def remove(self, subscriber: Subscriber) -> None:
+        """Deliver no more records to a subscriber."""
+        self._subscribers.pop(subscriber, None)
 
     def open(self, routed: Collection[str]) -> None:
-        """The record types that get here are known.
+        """Set the record types that are routed here.
 
-        :raises ValueError: somebody asks for another.
+        :raises ValueError: a subscriber's filter has another type.
         """
-        for taker in self._takers:
-            taker.filter.check_routed(routed)
+        for subscriber in self._subscribers:
+            subscriber.filter.check_routed(routed)
         self.routed = frozenset(routed)
 
     def receive(self, record: DomainRecord) -> Deferred[None] | None:
-        """Give a record to everybody whom it concerns; one that is tried again, to those who have not been done with it.
+        """Deliver a record to every subscriber it matches; on a retry, to those that have not handled it.
 
-        :return: None when all are done with it, else what fires then.
-        :raises Unheard: there is nobody at all.
-        :raises Exception: of a listener; the others have got the record all the same.
+        :return: None when all have handled it, else a Deferred that fires then.
+        :raises Unheard: there are no subscribers.
+        :raises Exception: of a listener; the others have got the record.
         """
-        if not self._takers:
+        if not self._subscribers:
             raise _UNHEARD
         shown = Record(record)
         done = self._done.get(record, ())
-        finished: list[Taker] = []
-        waiting: list[tuple[Taker, Deferred[object]]] = []
+        finished: list[Subscriber] = []
+        waiting: list[tuple[Subscriber, Deferred[object]]] = []
         failed: list[Exception] = []
-        for taker in tuple(self._takers):
-            if taker in done or not taker.filter.fits(shown):
+        for subscriber in tuple(self._subscribers):
+            if subscriber in done or not subscriber.filter.matches(shown):
                 continue
             try:
-                answer = taker.take(shown)
-            except Exception as error:  # the program's own; told further when all have been served
+                answer = subscriber.take(shown)
+            except Exception as error:  # the program's own; raised once the others have got the record
                 failed.append(error)
                 continue
             if answer is None:
-                finished.append(taker)
+                finished.append(subscriber)
             else:
-                waiting.append((taker, answer))
+                waiting.append((subscriber, answer))
         if waiting:
             return Deferred.fromCoroutine(self._finish(record, finished, waiting, failed))
         if failed:
@@ -200,21 +200,22 @@ class Listeners:
     async def _finish(
         self,
         record: DomainRecord,
-        finished: list[Taker],
-        waiting: list[tuple[Taker, Deferred[object]]],
+        finished: list[Subscriber],
+        waiting: list[tuple[Subscriber, Deferred[object]]],
         failed: list[Exception],
     ) -> None:
-        results = await DeferredList([answer for _, answer in waiting], consumeErrors=True)  # cancelling it cancels them
-        for (taker, _), (_, result) in zip(waiting, results, strict=True):
+        answers = [answer for _, answer in waiting]
+        results = await DeferredList(answers, consumeErrors=True)  # cancelling the list cancels each
+        for (subscriber, _), (_, result) in zip(waiting, results, strict=True):
             if isinstance(result, Failure):
                 failed.append(_error_of(result))
             else:
-                finished.append(taker)
+                finished.append(subscriber)
         if failed:
             self._remember(record, finished)
             raise failed[0]
 
-    def _remember(self, record: DomainRecord, finished: list[Taker]) -> None:
+    def _remember(self, record: DomainRecord, finished: list[Subscriber]) -> None:
         if finished:
             self._done.setdefault(record, set()).update(finished)
 
@@ -223,4 +224,4 @@ def _error_of(failure: Failure) -> Exception:
     error = failure.value
     if isinstance(error, Exception) and not isinstance(error, CancelledError):
         return error
-    return Retryable("the listener was cancelled")  # which says nothing against the record
+    return Retryable("the listener was cancelled")  # the record may be fine

@@ -1,4 +1,4 @@
-"""Twisted's reactor on an asyncio loop that belongs to somebody else."""
+"""Twisted's reactor on an asyncio loop that belongs to another program."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class LoopReactor(AsyncioSelectorReactor):
-    """Lives on a loop without owning it: takes no signals, and never stops it."""
+    """Runs on a loop without owning it: installs no signal handlers, and never stops the loop."""
 
     def installWaker(self) -> None:
-        """None is needed: what comes from a thread wakes the loop by the loop's own means."""
+        """Install none: calls from threads wake the loop by ``call_soon_threadsafe``."""
 
     def crash(self) -> None:
         """End the reactor; the loop goes on."""
@@ -32,7 +32,7 @@ class LoopReactor(AsyncioSelectorReactor):
         leave_busy_threads_behind(self)
 
     def end_threads(self) -> None:
-        """Let go of the threads of name look-ups, which would hold up the end of the process; more are made when needed."""
+        """End the threads of name look-ups, which would delay the end of the process; new ones are made on demand."""
         if self.threadpool is not None:
             self._stopThreadPool()
 
@@ -47,9 +47,9 @@ _held: dict[AbstractEventLoop, _Held] = {}
 
 
 def hold_reactor(loop: AbstractEventLoop) -> IGatewayReactor:
-    """The reactor of the running loop, to be let go by ``release_reactor``; all gateways on the loop share it.
+    """The reactor of the running loop, until ``release_reactor``; all gateways on the loop share it.
 
-    It is the process's installed reactor where there is no other; libraries that ask for that one get what works.
+    It becomes the process's installed reactor where there is none, for libraries that import that one.
     """
     for closed in [each for each in _held if each.is_closed()]:
         del _held[closed]
@@ -61,7 +61,7 @@ def hold_reactor(loop: AbstractEventLoop) -> IGatewayReactor:
 
 
 def release_reactor(loop: AbstractEventLoop) -> None:
-    """A gateway on the loop has ended. The reactor is kept for the loop's next one: it refers to itself in many ways."""
+    """A gateway on the loop has ended. The reactor is kept for the loop's next gateway: it is part of reference cycles."""
     held = _held[loop]
     held.holders -= 1
     if not held.holders and isinstance(held.reactor, LoopReactor):
@@ -70,7 +70,7 @@ def release_reactor(loop: AbstractEventLoop) -> None:
 
 def _reactor_on(loop: AbstractEventLoop) -> AsyncioSelectorReactor:
     installed = cast("object", sys.modules.get("twisted.internet.reactor"))
-    # it does not tell its loop in public
+    # its loop is private
     if isinstance(installed, AsyncioSelectorReactor) and installed._asyncioEventloop is loop:
         reactor = installed
     else:

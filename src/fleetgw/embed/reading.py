@@ -21,31 +21,31 @@ if TYPE_CHECKING:
 
     WhenSlow = Literal["wait", "drop_oldest"]
 
-_LEFT = Retryable("the reader has gone")
+_STOPPED = Retryable("the reader has stopped")
 
 
 @frozen
-class Surroundings:
-    """What a reader needs of its gateway.
+class ReaderContext:
+    """The parts of a gateway that a reader uses.
 
-    :ivar awaiting: makes of a Deferred what the program's coroutines can await.
-    :ivar soon: calls a function on the reactor's thread; may itself be called on any.
+    :ivar awaiting: makes an awaitable for the program's coroutines from a Deferred.
+    :ivar call_on_reactor: calls a function on the reactor's thread; may be called on any thread.
     """
 
     listeners: Listeners
     awaiting: Callable[[Deferred[None]], Awaitable[None]]
-    soon: Callable[[Callable[[], None]], object]
+    call_on_reactor: Callable[[Callable[[], None]], object]
     log: ILog
 
 
-class Unread:
-    """What a reader has not dealt with. Apart from ``Records``, so that a reader from which nobody reads can go.
+class ReadBuffer:
+    """The records that a reader has not handled. Apart from ``Records``, so that an unused ``Records`` can be collected.
 
-    :ivar dropped: how many records were dropped because the reader was slow.
-    :ivar records: those not read yet, each with what fires when it has been dealt with.
+    :ivar dropped: number of records that were dropped because the reader was slow.
+    :ivar records: unread records, each with the Deferred that fires when it has been handled.
     """
 
-    def __init__(self, chosen: Filter, buffer_records: int, when_slow: WhenSlow, surroundings: Surroundings) -> None:
+    def __init__(self, chosen: Filter, buffer_records: int, when_slow: WhenSlow, context: ReaderContext) -> None:
         self.filter = chosen
         self.dropped = 0
         self.stopped = False
@@ -53,12 +53,12 @@ class Unread:
         self.records: deque[tuple[Record, Deferred[object] | None]] = deque()
         self._current: Deferred[object] | None = None
         self._limit = buffer_records if when_slow == "drop_oldest" else None
-        self._log = surroundings.log
-        self._listeners = surroundings.listeners
+        self._log = context.log
+        self._listeners = context.listeners
         self._listeners.add(self)
 
     def take(self, record: Record) -> Deferred[object] | None:
-        """Keep a record; what is returned fires when the reader has dealt with it."""
+        """Keep a record; the Deferred fires when the reader has handled it."""
         answer: Deferred[object] | None = None
         if self._limit is None:
             answer = Deferred(self._withdraw)
@@ -72,22 +72,22 @@ class Unread:
         return answer
 
     def next(self) -> Record:
-        """The oldest record that has not been read."""
+        """The oldest unread record."""
         record, self._current = self.records.popleft()
         return record
 
     def done(self) -> None:
-        """The record that was read last has been dealt with."""
+        """The record that was read last has been handled."""
         answer, self._current = self._current, None
         if answer is not None and not answer.called:
             answer.callback(None)
 
     def _withdraw(self, answer: Deferred[object]) -> None:
-        """It has waited for too long, and will come again."""
+        """Drop a record whose delivery timed out; it will be delivered again."""
         self.records = deque(entry for entry in self.records if entry[1] is not answer)
 
     def stop(self) -> None:
-        """Get no more; what is unread, or not dealt with, goes back."""
+        """Get no more records; unread ones, and the one being handled, will be retried."""
         if self.stopped:
             return
         self.stopped = True
@@ -96,7 +96,7 @@ class Unread:
         self._current, self.records = None, deque()
         for answer in answers:
             if answer is not None and not answer.called:
-                answer.errback(_LEFT)
+                answer.errback(_STOPPED)
         self._wake()
 
     def _wake(self) -> None:
@@ -108,40 +108,40 @@ class Unread:
 class Records:
     """Records as they come, for ``async for``; ends when it is stopped, and when the gateway has stopped.
 
-    A record is done with when the loop asks for the next one. One reader at a time.
+    A record is handled when the loop asks for the next one. One reader at a time.
     """
 
-    def __init__(self, unread: Unread, surroundings: Surroundings) -> None:
-        self._unread = unread
-        self._surroundings = surroundings
+    def __init__(self, buffer: ReadBuffer, context: ReaderContext) -> None:
+        self._buffer = buffer
+        self._context = context
 
     @property
     def dropped(self) -> int:
-        """How many records were dropped because the reader was slow (with ``when_slow="drop_oldest"``)."""
-        return self._unread.dropped
+        """Number of records that were dropped because the reader was slow (with ``when_slow="drop_oldest"``)."""
+        return self._buffer.dropped
 
     def stop(self) -> None:
-        """Get no more records. Those that are unread, and the one that the loop is at, count as not delivered."""
-        self._unread.stop()
+        """Get no more records. Unread records, and the one that the loop is handling, count as not delivered."""
+        self._buffer.stop()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Record:
-        unread = self._unread
-        if unread.waker is not None:
-            raise RuntimeError("somebody else waits for the next record; call records() for each reader")
-        unread.done()
-        while not unread.records:
-            if unread.stopped:
+        buffer = self._buffer
+        if buffer.waker is not None:
+            raise RuntimeError("another reader waits for the next record; call records() for each reader")
+        buffer.done()
+        while not buffer.records:
+            if buffer.stopped:
                 raise StopAsyncIteration
             waker: Deferred[None] = Deferred()
-            unread.waker = waker
+            buffer.waker = waker
             try:
-                await self._surroundings.awaiting(waker)
+                await self._context.awaiting(waker)
             finally:
-                unread.waker = None
-        return unread.next()
+                buffer.waker = None
+        return buffer.next()
 
     async def __aenter__(self) -> Self:
         return self
@@ -152,6 +152,6 @@ class Records:
         self.stop()
 
     def __del__(self) -> None:
-        # a loop that was left: without this its records would wait for a reader that never comes
-        if not self._unread.stopped:
-            self._surroundings.soon(self._unread.stop)
+        # after a break out of ``async for``, records would wait for a reader for ever
+        if not self._buffer.stopped:
+            self._context.call_on_reactor(self._buffer.stop)

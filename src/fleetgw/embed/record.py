@@ -1,4 +1,4 @@
-"""Records as listeners get them: Python values in place of protobuf."""
+"""Records for listeners: Python values in place of protobuf."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Alert:
     """One alert of a record of type ``alerts``.
 
     :ivar started_at: None where the vehicle gave no time.
-    :ivar ended_at: None while it lasts.
-    :ivar audiences: whom it is for, such as ``Customer``.
+    :ivar ended_at: None while the alert is active.
+    :ivar audiences: recipients of the alert, such as ``Customer``.
     """
 
     name: str
@@ -57,11 +57,11 @@ class VehicleError:
 
 @frozen
 class Connectivity:
-    """What a record of type ``connectivity`` says; these the gateway makes itself.
+    """The content of a record of type ``connectivity``, which the gateway itself makes.
 
     :ivar status: ``CONNECTED`` or ``DISCONNECTED``.
     :ivar connection_id: the same for both ends of one connection.
-    :ivar network_interface: what the vehicle is connected by, empty where it does not say.
+    :ivar network_interface: the vehicle's network, such as ``wifi``; empty where the vehicle does not send one.
     """
 
     status: str
@@ -70,14 +70,14 @@ class Connectivity:
 
 
 class Record:
-    """One record of a vehicle. Not to be changed: all listeners get the same one.
+    """One record of a vehicle. Do not change it: all listeners get the same object.
 
-    :ivar vin: the vehicle, as its certificate says.
-    :ivar record_type: ``V`` (signals), ``alerts``, ``errors``, ``connectivity``, or a type of the vehicle's own.
-    :ivar txid: what the vehicle calls the record; the same again when it sends it again.
-    :ivar received_at: when the gateway read it; UTC.
+    :ivar vin: VIN of the vehicle, from its certificate.
+    :ivar record_type: ``V`` (signals), ``alerts``, ``errors``, ``connectivity``, or a custom type.
+    :ivar txid: the vehicle's id of the record; copies have the same.
+    :ivar received_at: time at which the gateway read it; UTC.
     :ivar payload: its bytes, as every sink gets them: protobuf, or JSON with ``transmit_decoded_records``.
-    :ivar message: the decoded protobuf message, None for a type of the vehicle's own.
+    :ivar message: the decoded protobuf message; None for a custom record type.
     """
 
     def __init__(self, record: DomainRecord) -> None:
@@ -96,12 +96,12 @@ class Record:
 
     @cached_property
     def received_at(self) -> datetime:
-        """When the gateway read it; UTC."""
+        """Time at which the gateway read the record; UTC."""
         return _EPOCH + timedelta(milliseconds=self.received_at_ms)
 
     @cached_property
     def created_at(self) -> datetime | None:
-        """When the vehicle made it, by its own clock; UTC. None where it does not say, or says what no calendar has."""
+        """Time at which the vehicle made the record, by its own clock; UTC. None where there is none, or no valid one."""
         return _time(self.message.created_at) if self.message is not None and self.message.HasField("created_at") else None
 
     @cached_property
@@ -109,14 +109,14 @@ class Record:
         """The signals of a ``V`` record by field name, such as ``{"Soc": 71.5, "Gear": "ShiftStateD"}``; else empty.
 
         Text, numbers, booleans; enumerations are the name of their value; ``Location`` is ``{"latitude": .., "longitude":
-        ..}``, doors and tyres are objects too; None is a signal that the vehicle has no valid value for. A field that this
-        version does not know has its number for a name.
+        ..}``, doors and tyres are objects too; None is a signal without a valid value. A field that this version does not
+        know has its number as its name.
         """
         return _read_fields(self.message) if isinstance(self.message, Payload) else {}
 
     @cached_property
     def alerts(self) -> Sequence[Alert]:
-        """What a record of type ``alerts`` holds; else empty."""
+        """The alerts of a record of type ``alerts``; else empty."""
         if not isinstance(self.message, VehicleAlerts):
             return ()
         return [
@@ -131,7 +131,7 @@ class Record:
 
     @cached_property
     def errors(self) -> Sequence[VehicleError]:
-        """What a record of type ``errors`` holds; else empty."""
+        """The errors of a record of type ``errors``; else empty."""
         if not isinstance(self.message, VehicleErrors):
             return ()
         return [
@@ -143,7 +143,7 @@ class Record:
 
     @cached_property
     def connectivity(self) -> Connectivity | None:
-        """What a record of type ``connectivity`` says; else None."""
+        """The content of a record of type ``connectivity``; else None."""
         message = self.message
         if not isinstance(message, VehicleConnectivity):
             return None

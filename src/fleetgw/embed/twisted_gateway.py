@@ -13,18 +13,16 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Awaitable, Mapping
     from pathlib import Path
-    from types import TracebackType
-    from typing import Self
 
     from fleetgw.app.config import Config
     from fleetgw.app.service.composition import IGatewayReactor
 
 
 class TwistedGateway(EmbeddedGateway):
-    """A gateway on any reactor. ``start`` and ``stop`` return Deferreds; ``async with`` works in coroutines that await such.
+    """A gateway on any reactor. ``start`` and ``stop`` return Deferreds; ``async with`` works in coroutines that await them.
 
-    It stops by itself before the reactor does. A gateway runs once. From the start on, the reactor's clock and timers follow
-    ``time.monotonic``: by the wall clock, as Twisted has it, no timer would fire after a step backwards. So
+    The gateway stops by itself before the reactor does, and runs once. From its start on, the reactor's clock and timers
+    follow ``time.monotonic``: with the wall clock, which Twisted uses, no timer would fire after a step backwards. So
     ``reactor.seconds()`` is no date; ``time.time()`` is.
     """
 
@@ -44,7 +42,7 @@ class TwistedGateway(EmbeddedGateway):
         self._given_reactor = cast("IGatewayReactor | None", reactor)
         self._started = False
         self._stopping = False
-        self._trigger: Any = None  # whatever the reactor knows it by
+        self._trigger: Any = None  # of a type that only the reactor knows
         self._awaiting_stop: list[Deferred[None]] = []
         self._has_stopped = False
 
@@ -57,12 +55,12 @@ class TwistedGateway(EmbeddedGateway):
         return waker
 
     def start(self) -> Deferred[None]:
-        """Read and check the configuration, start the sinks, and let vehicles in; fires then, once the reactor runs.
+        """Read and check the configuration, start the sinks, and accept vehicles; fires then, once the reactor runs.
 
-        Fails with ``ConfigurationError``: the configuration cannot work, a port is taken, or a sink cannot be started;
-        carries every problem found. With ``ValueError``: a listener asks for a type of record that it would never get. With
-        ``RuntimeError``: it was started before. Cancelling gives it up: it fails with ``CancelledError`` when what had been
-        started has stopped again.
+        Fails with ``ConfigurationError`` (the configuration has problems, a port is taken, or a sink cannot be started;
+        carries every problem), ``ValueError`` (a listener asks for a record type that is not routed to listeners) or
+        ``RuntimeError`` (the gateway was started before). Cancelling gives the start up: it fails with ``CancelledError``
+        once all that had started has stopped again.
         """
         return Deferred.fromCoroutine(self._start())
 
@@ -76,24 +74,24 @@ class TwistedGateway(EmbeddedGateway):
         self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
 
     def stop(self) -> Deferred[None]:
-        """Let no more vehicles in, settle what is held, close connections, stop the sinks; within ``drain_timeout_s``.
+        """Accept no more vehicles, settle queued records, close connections and stop the sinks, within ``drain_timeout_s``.
 
-        Harmless when it does not run. Cancelling leaves it to end by itself. Never fails.
+        Does nothing when the gateway does not run. Cancelling does not interrupt the stop. Never fails.
         """
-        return self._end(in_haste=False)
+        return self._end(abandon_readers=False)
 
     def _shut_down(self) -> Deferred[None]:
         self._trigger = None
         return self.stop()
 
-    def _end(self, *, in_haste: bool) -> Deferred[None]:
+    def _end(self, *, abandon_readers: bool) -> Deferred[None]:
         if self._made is None or self._has_stopped:
             return succeed(None)
         waiter: Deferred[None] = Deferred(self._awaiting_stop.remove)
         self._awaiting_stop.append(waiter)
         if not self._stopping:
             self._stopping = True
-            self._stop(in_haste=in_haste).addCallback(self._stopped)
+            self._stop(abandon_readers=abandon_readers).addCallback(self._stopped)
         return waiter
 
     def _stopped(self, _: None) -> None:
@@ -105,19 +103,9 @@ class TwistedGateway(EmbeddedGateway):
             waiter.callback(None)
 
     def reload_certificates(self) -> None:
-        """Read certificates and sinks' credentials again, for new connections; a bad file is logged and changes nothing."""
+        """Read certificates and sinks' credentials again, for new connections; a file that cannot be used is logged."""
         if self._made is not None:
             self._made.life.reload_certificates()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        # a reader that was left by an exception will read no more
-        await self._end(in_haste=error is not None)
 
 
 async def _wait_for(awaitable: Awaitable[object]) -> object:
@@ -125,7 +113,7 @@ async def _wait_for(awaitable: Awaitable[object]) -> object:
 
 
 def _installed_reactor() -> IGatewayReactor:
-    # only now: importing it installs one where the program has not
+    # imported only now: the import installs a reactor where the program has not
     from twisted.internet import reactor
 
     return cast("IGatewayReactor", reactor)

@@ -37,7 +37,7 @@ DEFAULT_VALID_DAYS = 365
 
 
 class CertificateFolderError(FleetgwError):
-    """The folder does not hold what is asked of it. ``str()`` names the file and what to do."""
+    """The folder lacks a file, or has one that cannot be used. ``str()`` names the file and the remedy."""
 
 
 @frozen
@@ -45,7 +45,7 @@ class CertificateFolder:
     """The certificates below one folder.
 
     :ivar path: the folder.
-    :ivar valid_days: how long new certificates are valid.
+    :ivar valid_days: validity of new certificates, in days.
     """
 
     path: Path
@@ -53,28 +53,37 @@ class CertificateFolder:
 
     @property
     def authority_file(self) -> Path:
-        """The authority's certificate: the gateway's ``tls.ca_file`` and what vehicles trust."""
+        """The authority's certificate: the gateway's ``tls.ca_file``, and the one that vehicles trust."""
         return self.path / "ca.crt"
 
     @property
     def server_file(self) -> Path:
-        """The server's certificate; its key lies beside it."""
+        """The server's certificate; its key is beside it."""
         return self.path / "server.crt"
 
     def vehicle_files(self) -> list[Path]:
-        """The vehicles' certificates, sorted by VIN; each one's key lies beside it, ending in ``.key``."""
+        """The vehicles' certificates, sorted by VIN; each one's key is beside it, ending in ``.key``."""
         return sorted(file for file in self.path.glob("vehicles/*.crt") if file.with_suffix(".key").exists())
 
     def clear(self) -> None:
-        """Remove the authority and everything made from it."""
+        """Remove the authority and all certificates that it signed."""
         for certificate_file in (self.authority_file, self.server_file, *self.path.glob("vehicles/*.crt")):
             certificate_file.unlink(missing_ok=True)
             certificate_file.with_suffix(".key").unlink(missing_ok=True)
 
-    def ensure_authority(self) -> bool:
-        """Make the authority unless it is there; whether it was made.
+    def ensure_all(self, vehicles: int = 0) -> None:
+        """Make an authority, a server certificate for the loopback names, and vehicles up to a number, unless they exist.
 
-        :raises CertificateFolderError: there is half an authority.
+        :raises CertificateFolderError: some are missing, and the authority is not usable.
+        """
+        self.ensure_authority()
+        self.ensure_server()
+        self.ensure_vehicles(vehicles)
+
+    def ensure_authority(self) -> bool:
+        """Make the authority unless it exists; whether it was made.
+
+        :raises CertificateFolderError: the authority lacks its certificate or its key.
         """
         if self.authority_file.exists() or self.authority_file.with_suffix(".key").exists():
             self._authority()
@@ -95,7 +104,7 @@ class CertificateFolder:
         return True
 
     def ensure_vehicles(self, number: int) -> int:
-        """Make vehicles until the folder has ``number`` of them; how many were made.
+        """Make vehicles until the folder has ``number`` of them; number of new ones.
 
         :raises CertificateFolderError: some are missing, and the authority is not usable.
         """

@@ -1,7 +1,6 @@
-"""Certificates for development: an authority, a server, vehicles. ECDSA P-256, nothing for production.
+"""Certificates for development, not for production: an authority, a server, vehicles; with ECDSA P-256 keys.
 
-The authority's name is ``TeslaMotors`` because that is an issuer whose certificates the default issuer table takes as
-vehicles. It has nothing to do with Tesla: the name is all they share.
+The authority's name is ``TeslaMotors``, an issuer of vehicles in the default issuer table. Nothing else of it is Tesla's.
 """
 
 from __future__ import annotations
@@ -55,9 +54,9 @@ def common_name(certificate: x509.Certificate) -> str:
 
 
 def read_credential(certificate_pem: bytes, key_pem: bytes) -> Credential:
-    """The credential that two PEM texts hold.
+    """Read a credential from two PEM texts.
 
-    :raises ValueError: one cannot be read, the key is no ECDSA key, or the two do not belong together.
+    :raises ValueError: one cannot be read, the key is no ECDSA key, or it is another certificate's.
     """
     certificate = x509.load_pem_x509_certificate(certificate_pem)
     key = serialization.load_pem_private_key(key_pem, password=None)
@@ -71,8 +70,8 @@ def read_credential(certificate_pem: bytes, key_pem: bytes) -> Credential:
 def make_authority(now: datetime, valid_days: int, name: str = AUTHORITY_COMMON_NAME) -> Credential:
     """A new certificate authority.
 
-    :param now: with a time zone; the certificate is valid from a day earlier.
-    :param name: its common name, what the gateway's issuer table goes by.
+    :param now: with a time zone; the validity begins a day earlier.
+    :param name: its common name, which the gateway's issuer table has.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name(

@@ -1,4 +1,4 @@
-"""A conversation over Twisted: one connection of a vehicle."""
+"""One connection of a simulated vehicle, on Twisted."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class VehicleConnection(Protocol):
-    """Speaks for a vehicle inside TLS, from the upgrade to the end.
+    """The protocol of a vehicle inside TLS, from the upgrade to the end of the connection.
 
-    :param conversation: what is said.
+    :param conversation: the vehicle's side of the protocol.
     :param clock: monotonic time.
     :param listener: called with the events of each step, in order.
-    :param lost: called once, behind the last events, when the connection has gone.
+    :param lost: called once, after the last events, when the connection is lost.
     """
 
     transport: ITCPTransport  # set before connectionMade; TLS passes on the methods of TCP
@@ -41,23 +41,23 @@ class VehicleConnection(Protocol):
         self._lost = lost
 
     def connectionMade(self) -> None:
-        """TCP stands. TLS keeps the upgrade request until its handshake is done."""
+        """TCP is connected. TLS keeps the upgrade request until its handshake is done."""
         self.transport.setTcpNoDelay(True)
         self.transport.write(self._conversation.connected())
 
     def dataReceived(self, data: bytes) -> None:
         """Plain text from the server."""
-        self.carry_out(self._conversation.received(data, self._clock.seconds()))
+        self.apply(self._conversation.received(data, self._clock.seconds()))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The connection has gone, for whichever reason."""
-        events = self._conversation.disconnected(why_lost(reason))
+        """The connection is lost, for any reason."""
+        events = self._conversation.disconnected(loss_reason(reason))
         if events:
             self._listener(events)
         self._lost()
 
-    def carry_out(self, output: Output) -> None:
-        """Write what a step of the conversation gave, and tell of it."""
+    def apply(self, output: Output) -> None:
+        """Write the output of a step of the conversation, and report its events."""
         if output.data:
             self.transport.write(output.data)
         if output.events:
@@ -65,21 +65,21 @@ class VehicleConnection(Protocol):
         if output.ends:
             self.transport.loseConnection()
 
-    def say_goodbye(self) -> None:
-        """Close in good order where the connection is open, at once where it is not yet."""
-        farewell = self._conversation.goodbye()
-        if farewell:
-            self.transport.write(farewell)
+    def close(self) -> None:
+        """Start the closing handshake where the connection is open; else abort it."""
+        close_frame = self._conversation.close()
+        if close_frame:
+            self.transport.write(close_frame)
         else:
             self.transport.abortConnection()
 
-    def cut(self) -> None:
-        """Drop the connection without a word."""
+    def abort(self) -> None:
+        """Drop the connection without a closing handshake."""
         self.transport.abortConnection()
 
 
-class _Only(Factory):
-    """Builds one protocol, which is there already."""
+class _SingleFactory(Factory):
+    """Builds one given protocol."""
 
     noisy = False
 
@@ -92,11 +92,11 @@ class _Only(Factory):
 
 def over_tls(connection: Protocol, tls: IOpenSSLClientConnectionCreator, clock: IReactorTime) -> TLSMemoryBIOFactory:
     """A factory whose one protocol is ``connection`` within TLS: ciphertext in and out."""
-    return TLSMemoryBIOFactory(tls, True, _Only(connection), clock)  # noqa: FBT003 - Twisted's signature
+    return TLSMemoryBIOFactory(tls, True, _SingleFactory(connection), clock)  # noqa: FBT003 - Twisted's signature
 
 
-def why_lost(reason: Failure) -> str:
-    """What ended a connection, for people: OpenSSL's own words where it was TLS."""
+def loss_reason(reason: Failure) -> str:
+    """The reason why a connection was lost, as text: OpenSSL's where it was TLS."""
     error = reason.value
     if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
         return "TLS: " + ", ".join(text for *_, text in error.args[0])

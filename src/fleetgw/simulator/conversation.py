@@ -1,6 +1,6 @@
 """A vehicle's side of the protocol, without any I/O: bytes in, bytes and events out, time handed in.
 
-One conversation spans any number of connections: what one connection leaves unanswered is sent again on the next.
+One conversation spans any number of connections: records without an answer are sent again on the next connection.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 @frozen
 class Opened:
-    """The upgrade is done; records flow. ``again`` unless it is the conversation's first time."""
+    """The upgrade is done; records flow. ``again``: not for the first time."""
 
     again: bool
 
 
 @frozen
 class NotOpened:
-    """The connection never got as far as ``Opened``, and is of no more use.
+    """The connection ended before the upgrade was done.
 
-    :ivar status: of the server's HTTP answer; 0 when there was none.
-    :ivar reason: for people.
+    :ivar status: status of the server's HTTP answer; 0 when there was none.
+    :ivar reason: the reason, as text.
     """
 
     status: int
@@ -53,7 +53,7 @@ class Issued(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """A copy of a record went out; ``again`` unless it was the first."""
+    """A copy of a record was sent; ``again``: not the first copy."""
 
     record_type: str
     txid: bytes
@@ -61,7 +61,7 @@ class Sent(NamedTuple):
 
 
 class Acked(NamedTuple):
-    """A record was acknowledged, ``latency_s`` after its first copy went out."""
+    """A record was acknowledged, ``latency_s`` after its first copy was sent."""
 
     record_type: str
     txid: bytes
@@ -69,14 +69,14 @@ class Acked(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A record was answered with an error; a vehicle does not send it again."""
+    """A record was answered with an error reply; a vehicle does not send it again."""
 
     record_type: str
     txid: bytes
 
 
 class Stray(NamedTuple):
-    """An answer that no waiting record fits: a second ack, or an error reply without a txid."""
+    """An answer that matches no unacknowledged record: a second ack, or an error reply without a txid."""
 
     txid: bytes
 
@@ -89,11 +89,11 @@ class Unreadable(NamedTuple):
 
 @frozen
 class Closed:
-    """An opened connection came to its end, and is of no more use.
+    """An open connection ended.
 
     :ivar code: the WebSocket close code; 1006 when the server sent no close frame.
-    :ivar reason: the server's text, or what happened.
-    :ivar wanted: whether the vehicle had said goodbye.
+    :ivar reason: the server's text, or the reason of the loss.
+    :ivar wanted: whether the vehicle had started the closing handshake.
     """
 
     code: int
@@ -105,9 +105,9 @@ Event = Opened | NotOpened | Issued | Sent | Acked | Refused | Stray | Unreadabl
 
 
 class Output(NamedTuple):
-    """What one step of the conversation gives.
+    """The output of one step of the conversation.
 
-    ``data``: bytes to write, may be empty. ``events``: in order. ``ends``: close the connection behind ``data``.
+    ``data``: bytes to write, may be empty. ``events``: in order. ``ends``: close the connection after ``data``.
     """
 
     data: bytes
@@ -116,16 +116,16 @@ class Output(NamedTuple):
 
 
 class Conversation:
-    """One vehicle talking.
+    """One vehicle's side of the protocol.
 
     Every connection gives either one ``NotOpened``, or one ``Opened`` and later one ``Closed``.
 
-    :param url: where to; ``wss://host:port/path``.
-    :param identity: who the vehicle says it is in its envelopes.
-    :param outbox: its memory of unanswered records.
+    :param url: URL of the gateway, ``wss://host:port/path``.
+    :param identity: the vehicle's identity in its envelopes.
+    :param outbox: its unacknowledged records.
     :param headers: further request headers.
-    :param frame_received: told of every frame of the server, before it is acted on: opcode, payload, whether it is final.
-    :raises ValueError: ``url`` is none that a WebSocket can be opened to.
+    :param frame_received: called with every frame of the server before it is handled: opcode, payload, whether it is final.
+    :raises ValueError: ``url`` is no WebSocket URL.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Conversation:
         self._connection: ClientProtocol | None = None
         self._ended = False
         self._has_opened = False
-        self._said_goodbye = False
+        self._is_closing = False
         self._fragments: list[bytes] = []
 
     @property
@@ -158,9 +158,9 @@ class Conversation:
         return self._connection is not None and self._connection.state is State.OPEN
 
     def connected(self) -> bytes:
-        """A new connection stands, TLS included: the upgrade request to write."""
+        """A new connection is made, TLS included: the upgrade request to write."""
         connection = self._connection = ClientProtocol(self._uri)
-        self._ended = self._said_goodbye = False
+        self._ended = self._is_closing = False
         self._fragments = []
         request = connection.connect()
         for name, value in {"X-TXID": str(uuid.uuid4()), **self._headers}.items():
@@ -169,9 +169,9 @@ class Conversation:
         return _written(connection)
 
     def disconnected(self, reason: str) -> list[Event]:
-        """The connection has gone; what is unanswered waits for the next.
+        """The connection is lost; unacknowledged records wait for the next one.
 
-        :param reason: why, for people.
+        :param reason: the reason, as text.
         """
         connection, self._connection = self._connection, None
         if connection is None or self._ended:
@@ -179,21 +179,21 @@ class Conversation:
         was_open = connection.state is not State.CONNECTING
         connection.receive_eof()
         if was_open:
-            return [Closed(CloseCode.ABNORMAL_CLOSURE, reason, self._said_goodbye)]
-        # An answer without a length is complete only now.
+            return [Closed(CloseCode.ABNORMAL_CLOSURE, reason, self._is_closing)]
+        # an answer without a length is complete only now
         answers = [event for event in connection.events_received() if isinstance(event, Response)]
         return [NotOpened(answers[0].status_code, answers[0].reason_phrase) if answers else NotOpened(0, reason)]
 
     def issue(
         self, record_type: str, payload: bytes, now_s: float, now_epoch_s: int, txid: bytes | None = None
     ) -> tuple[bytes, Output]:
-        """Send a new record, or keep it for the next connection when there is none; its txid, and what that gives.
+        """Send a new record, or keep it for the next connection when there is none; its txid, and the output.
 
         :param now_s: monotonic seconds.
         :param now_epoch_s: epoch seconds, for the envelope.
         :param txid: a fresh UUID4 unless given.
         :raises OverflowError: the outbox is full.
-        :raises ValueError: a record of that txid is still waiting for its answer.
+        :raises ValueError: a record with that txid is still unacknowledged.
         """
         if txid is None:
             txid = str(uuid.uuid4()).encode()
@@ -215,11 +215,11 @@ class Conversation:
         return txid, Output(sent.data, [issued, *sent.events])
 
     def resend_overdue(self, now_s: float) -> Output:
-        """Send again what has waited too long for its answer."""
+        """Send records again that have waited too long for their answers."""
         return self._send(self._outbox.overdue(now_s), now_s) if self.is_open else Output(b"", [])
 
     def binary_message(self, content: bytes) -> bytes:
-        """The bytes that carry ``content`` to the server, whatever it is; the outbox knows nothing of it.
+        """The bytes of a binary message with any content, which the outbox does not keep.
 
         :raises ConnectionError: the connection is not open.
         """
@@ -229,13 +229,13 @@ class Conversation:
         connection.send_binary(content)
         return _written(connection)
 
-    def goodbye(self) -> bytes:
-        """The bytes that close the connection in good order; none when it is not open."""
+    def close(self) -> bytes:
+        """The bytes of a close frame, which starts the closing handshake; none when the connection is not open."""
         connection = self._connection
         if connection is None or connection.state is not State.OPEN:
             return b""
         connection.send_close(CloseCode.NORMAL_CLOSURE)
-        self._said_goodbye = True
+        self._is_closing = True
         return _written(connection)
 
     def received(self, data: bytes, now_s: float) -> Output:
@@ -255,7 +255,7 @@ class Conversation:
                 case Response() if connection.handshake_exc is None:
                     events.append(Opened(self._has_opened))
                     self._has_opened = True
-                    # The same read may hold the server's goodbye already.
+                    # the same read may hold the server's close frame already
                     if self.is_open:
                         waiting = self._send(list(self._outbox), now_s)
                         records += waiting.data
@@ -264,7 +264,7 @@ class Conversation:
                     self._end(NotOpened(event.status_code, event.reason_phrase), events)
         if not self._ended and connection.parser_exc is not None:
             why = f"the server broke the protocol: {connection.parser_exc}"
-            self._end(Closed(CloseCode.ABNORMAL_CLOSURE, why, self._said_goodbye), events)
+            self._end(Closed(CloseCode.ABNORMAL_CLOSURE, why, self._is_closing), events)
         if not self._ended and connection.handshake_exc is not None:
             self._end(NotOpened(0, str(connection.handshake_exc)), events)
         return Output(_written(connection) + records, events, ends=self._ended)
@@ -279,7 +279,7 @@ class Conversation:
                     events.append(self._answer(message, now_s))
             case Opcode.CLOSE:
                 close = Close.parse(bytes(frame.data))
-                self._end(Closed(close.code, close.reason, self._said_goodbye), events)
+                self._end(Closed(close.code, close.reason, self._is_closing), events)
 
     def _answer(self, message: bytes, now_s: float) -> Event:
         try:

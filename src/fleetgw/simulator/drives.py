@@ -1,6 +1,6 @@
-"""How a made-up vehicle spends its day: parks, drives, charges. Pure: seeded, and time is handed in.
+"""A model of a vehicle that parks, drives and charges. Pure: seeded, and time is an argument.
 
-Plausible, not accurate: enough that a dashboard fed from it looks like one.
+It is plausible rather than accurate: enough for a dashboard.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MINUTE_S = 60.0
 
 
 class Phase(Enum):
-    """What a vehicle is doing."""
+    """A vehicle's activity."""
 
     PARKED = "parked"
     DRIVING = "driving"
@@ -30,12 +30,12 @@ _PHASE_LENGTH_MINUTES = {Phase.PARKED: (3.0, 60.0), Phase.DRIVING: (5.0, 45.0), 
 
 @define
 class Drive:
-    """The state of one vehicle, and how it moves on.
+    """The state of one vehicle.
 
     Speeds are miles per hour and distances miles, as vehicles report them; pressures are bar, temperatures Celsius.
     A negative pack current discharges.
 
-    :ivar seed: the same seed and the same steps give the same life.
+    :ivar seed: the same seed and the same steps give the same states.
     """
 
     seed: int
@@ -57,7 +57,7 @@ class Drive:
     _target_speed_mph: float = field(init=False, default=0.0)
 
     def __attrs_post_init__(self) -> None:
-        random = self.random = Random(self.seed)  # noqa: S311 - a drive is not a secret
+        random = self.random = Random(self.seed)  # noqa: S311  a drive is not a secret
         latitude, longitude = random.choice(_CITIES)
         self.latitude = latitude + random.uniform(-0.2, 0.2)
         self.longitude = longitude + random.uniform(-0.2, 0.2)
@@ -77,7 +77,7 @@ class Drive:
         return 320.0 + 0.8 * self.soc_percent + 0.05 * self.pack_current_a
 
     def advance(self, elapsed_s: float) -> None:
-        """Let ``elapsed_s`` seconds (at least 0) go by."""
+        """Advance by ``elapsed_s`` seconds (at least 0)."""
         self.phase_left_s -= elapsed_s
         match self.phase:
             case Phase.DRIVING:

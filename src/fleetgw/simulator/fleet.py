@@ -1,4 +1,4 @@
-"""A fleet: many vehicles that share one rate, from the first connect to the last acknowledgement."""
+"""A fleet: vehicles that share one rate of records, from the first connection to the last acknowledgement."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 _TICK_S = 0.005
 _RESEND_CHECK_S = 1.0
-_GOODBYE_S = 5.0
+_CLOSING_HANDSHAKE_S = 5.0
 _CATCH_UP_S = 1.0
 
 
 class Stage(Enum):
-    """How far a run has come."""
+    """The stage of a run."""
 
     CONNECTING = "connecting"
     SENDING = "sending"
@@ -36,16 +36,16 @@ class Stage(Enum):
 
 @frozen
 class Schedule:
-    """What a fleet does.
+    """The schedule of a fleet.
 
-    :ivar rate: records a second, the whole fleet together.
+    :ivar rate: records a second, of all vehicles together.
     :ivar mix: record type -> weight.
-    :ivar duration_s: how long records are issued; None without end.
-    :ivar count: how many records are issued; None without end.
-    :ivar connects_per_s: how fast the fleet connects.
-    :ivar connect_deadline_s: how long to wait for the whole fleet before sending; when nobody has opened a connection by
-        then, the run is over.
-    :ivar drain_s: how long to wait for the last answers.
+    :ivar duration_s: seconds in which records are issued; None: without end.
+    :ivar count: number of records to issue; None: without end.
+    :ivar connects_per_s: connections that are opened in a second.
+    :ivar connect_deadline_s: longest wait for all vehicles to connect before sending; when none has connected by then, the
+        run ends.
+    :ivar drain_s: longest wait for the last answers.
     """
 
     rate: float
@@ -58,10 +58,10 @@ class Schedule:
 
 
 class Fleet:
-    """Runs ``vehicles`` through ``schedule``.
+    """Runs ``vehicles`` by ``schedule``.
 
-    A vehicle that has lost its connection goes on reporting into its outbox; one whose outbox is full keeps quiet, so that
-    a gateway that does not answer slows the fleet down.
+    A vehicle without a connection puts its records into its outbox; one whose outbox is full issues none, so that a gateway
+    that does not answer slows the fleet down.
 
     :param random: picks record types.
     :param epoch_ns: the time of day in nanoseconds.
@@ -97,12 +97,12 @@ class Fleet:
 
     @property
     def unacked(self) -> int:
-        """How many records wait for their answer."""
+        """Number of unacknowledged records."""
         return sum(vehicle.unacked for vehicle in self._vehicles)
 
     @property
     def done_fraction(self) -> float | None:
-        """How much of the sending is done, 0 to 1; None when it has no end."""
+        """Part of the sending that is done, 0 to 1; None when it has no end."""
         if self.stage is Stage.CONNECTING:
             return 0.0
         if self.stage is not Stage.SENDING:
@@ -114,9 +114,9 @@ class Fleet:
         return None
 
     def run(self) -> Deferred[None]:
-        """Connect, send, wait for the last answers, say goodbye. Called once; fires when all is over.
+        """Connect, send, wait for the last answers, close all connections. Called once; fires when all have closed.
 
-        Fails only with what is a defect of the simulator.
+        Fails only by a defect of the simulator.
         """
         self._stage_began_s = self._reactor.seconds()
         self._ticking.start(_TICK_S).addErrback(self._broken)
@@ -124,7 +124,7 @@ class Fleet:
         return self._finished
 
     def interrupt(self, drain_s: float) -> None:
-        """Stop issuing; wait for the last answers ``drain_s`` at most. A second call ends the waiting."""
+        """Issue no more; wait for the last answers ``drain_s`` at most. A second call ends the wait."""
         if self.stage in (Stage.CONNECTING, Stage.SENDING):
             self._drain_s = min(drain_s, self._drain_s)
             self._enter(Stage.DRAINING)
@@ -160,11 +160,11 @@ class Fleet:
         self._started_vehicles = max(self._started_vehicles, wanted)
 
     def _issue_due(self, elapsed_s: float) -> bool:
-        """Issue what is due by now; False when nothing will be due any more."""
+        """Issue the records that are due by now; False when no more will be due."""
         schedule = self._schedule
         within_s = elapsed_s if schedule.duration_s is None else min(elapsed_s, schedule.duration_s)
         due = int(within_s * schedule.rate) - self._issued - self._skipped
-        # What the machine or a silent gateway kept us from issuing is given up, not piled up without end.
+        # records that a slow machine or gateway has delayed for too long are skipped, so that they do not pile up
         late = due - max(1, int(_CATCH_UP_S * schedule.rate))
         if late > 0:
             self._skipped += late
@@ -181,7 +181,7 @@ class Fleet:
         return schedule.duration_s is None or elapsed_s < schedule.duration_s
 
     def _issue(self, record_type: str, now_epoch_ns: int) -> bool:
-        """Let the next vehicle that can report do so; False when none can."""
+        """Have the next vehicle that can do so issue a record; False when none can."""
         for _ in self._vehicles:
             vehicle = self._vehicles[self._next_vehicle]
             self._next_vehicle = (self._next_vehicle + 1) % len(self._vehicles)
@@ -204,18 +204,18 @@ class Fleet:
         self._resending.stop()
         started = self._vehicles[: self._started_vehicles]
         gone = DeferredList([vehicle.stop() for vehicle in started])
-        hurry = self._reactor.callLater(_GOODBYE_S, self._cut_all, started)
+        timer = self._reactor.callLater(_CLOSING_HANDSHAKE_S, self._abort_all, started)
 
         def all_gone(_results: object) -> None:
-            if hurry.active():
-                hurry.cancel()
+            if timer.active():
+                timer.cancel()
             self._finished.callback(None)
 
         gone.addCallback(all_gone)
 
-    def _cut_all(self, vehicles: Sequence[SimulatedVehicle]) -> None:
+    def _abort_all(self, vehicles: Sequence[SimulatedVehicle]) -> None:
         for vehicle in vehicles:
-            vehicle.cut()
+            vehicle.abort()
 
     def _broken(self, failure: Failure) -> None:
         if not self._finished.called:

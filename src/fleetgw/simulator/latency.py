@@ -25,7 +25,7 @@ class LatencyHistogram:
         self._counts[min(step, _STEPS)] += 1
 
     def quantile_s(self, fraction: float) -> float:
-        """The latency that ``fraction`` (above 0, at most 1) of all do not exceed, up to 2 % too high; 0.0 of none."""
+        """The latency that ``fraction`` (above 0, at most 1) of all do not exceed, at most 2 % too high; 0.0 without any."""
         wanted = math.ceil(fraction * self.count)
         seen = 0
         for step, count in enumerate(self._counts):

@@ -1,4 +1,4 @@
-"""Puts a fleet together and runs it under the real reactor."""
+"""Makes a fleet and runs it on the real reactor."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class _Reactor(IReactorCore, IReactorTime, IReactorThreads, Interface):
-    """What a run needs of the reactor."""
+    """The reactor interfaces that a run uses."""
 
     def run(installSignalHandlers: bool = True) -> None:  # noqa: N805, FBT001, FBT002 - as every reactor of Twisted has it
         """Run until stopped."""
@@ -46,8 +46,8 @@ _WSS_PORT = 443
 
 
 @frozen
-class Papers:
-    """What a vehicle shows at the gateway: its certificate (intermediates behind it) and private key, both PEM."""
+class PemCredential:
+    """A vehicle's certificate, followed by intermediates, and its private key; both PEM."""
 
     certificate_pem: bytes
     key_pem: bytes = field(repr=False)
@@ -55,22 +55,22 @@ class Papers:
 
 @frozen
 class Simulation:
-    """A run to do.
+    """The parameters of a run.
 
-    :ivar url: of the gateway, ``wss://host:port/path``.
-    :ivar papers: one entry a vehicle; several vehicles may show the same.
-    :ivar authority_pem: who signed the gateway's certificate; None for the machine's own list.
+    :ivar url: URL of the gateway, ``wss://host:port/path``.
+    :ivar credentials: one entry for each vehicle; several vehicles may have the same.
+    :ivar authority_pem: authority of the gateway's certificate; None for the machine's own list.
     :ivar check_server_name: whether the gateway's certificate must carry the URL's host.
-    :ivar schedule: how many records, and when.
-    :ivar resend_after_s: how long a record waits for its answer before it is sent again.
-    :ivar outbox_limit: how many unanswered records a vehicle keeps.
-    :ivar seed: of drives and record types.
-    :ivar ids: where txids go, or None.
-    :ivar json_report: whether the report is JSON rather than tables.
+    :ivar schedule: rate, number and types of records.
+    :ivar resend_after_s: longest wait for an answer, after which a record is sent again.
+    :ivar outbox_limit: highest number of unacknowledged records of a vehicle.
+    :ivar seed: seed of drives and record types.
+    :ivar ids: the destination of txids, or None.
+    :ivar json_report: whether the report is JSON in place of tables.
     """
 
     url: str
-    papers: Sequence[Papers]
+    credentials: Sequence[PemCredential]
     authority_pem: bytes | None
     check_server_name: bool
     schedule: Schedule
@@ -95,7 +95,7 @@ def simulate(simulation: Simulation) -> int:
     from fleetgw.adapters.process.reactor import run_on_monotonic_time
 
     run_on_monotonic_time(running_reactor)
-    # The module stands for the reactor that runs; its type is hidden from type checkers.
+    # the module stands for the reactor, whose type type checkers do not see
     reactor = cast("_Reactor", running_reactor)
     tally = Tally(ids=simulation.ids)
     host, port = _address(simulation.url)
@@ -126,12 +126,14 @@ def _vehicles(
     simulation: Simulation, reactor: _Reactor, endpoint: IStreamClientEndpoint, host: str, tally: Tally
 ) -> list[SimulatedVehicle]:
     vehicles = []
-    tls_of_papers = {}
+    tls_of = {}
     server_name = host if simulation.check_server_name else None
-    for number, papers in enumerate(simulation.papers):
-        if papers not in tls_of_papers:
-            tls_of_papers[papers] = client_tls(papers.certificate_pem, papers.key_pem, simulation.authority_pem, server_name)
-        device_id = common_name(x509.load_pem_x509_certificate(papers.certificate_pem)).replace(".", "-")
+    for number, credential in enumerate(simulation.credentials):
+        if credential not in tls_of:
+            tls_of[credential] = client_tls(
+                credential.certificate_pem, credential.key_pem, simulation.authority_pem, server_name
+            )
+        device_id = common_name(x509.load_pem_x509_certificate(credential.certificate_pem)).replace(".", "-")
         outbox = Outbox(simulation.outbox_limit, simulation.resend_after_s)
         headers = {
             "User-Agent": "fleetgw-simulator",
@@ -143,7 +145,7 @@ def _vehicles(
                 vin=device_id,
                 reactor=reactor,
                 endpoint=endpoint,
-                tls=tls_of_papers[papers],
+                tls=tls_of[credential],
                 conversation=Conversation(simulation.url, PeerIdentity("vehicle_device", device_id), outbox, headers),
                 outbox=outbox,
                 reporter=DriveReporter(device_id, simulation.seed + number),
@@ -155,11 +157,11 @@ def _vehicles(
 
 
 def _random(seed: int) -> Random:
-    return Random(seed)  # noqa: S311 - nothing secret depends on it
+    return Random(seed)  # noqa: S311  nothing secret depends on it
 
 
 def _run(reactor: _Reactor, fleet: Fleet, tally: Tally, vehicles: int) -> list[Failure]:
-    """Run the reactor until the fleet is done; what broke it, if anything."""
+    """Run the reactor until the fleet is done; the errors that ended it, if any."""
     from twisted.internet.task import LoopingCall
 
     failures: list[Failure] = []

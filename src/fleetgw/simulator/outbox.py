@@ -1,4 +1,4 @@
-"""The records that a vehicle still has to get acknowledged."""
+"""A vehicle's unacknowledged records."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Unacked:
-    """One record that nobody has answered for yet.
+    """One unacknowledged record.
 
-    :ivar txid: the record's id, the same for every copy sent.
+    :ivar txid: the record's id, the same for every copy.
     :ivar message: its envelope.
     :ivar first_sent_at_s: monotonic time of the first copy; None before it.
     :ivar last_sent_at_s: monotonic time of the latest copy; None before the first.
@@ -28,7 +28,7 @@ class Unacked:
 
 
 class Settled(NamedTuple):
-    """A record that was answered for, ``latency_s`` after its first copy."""
+    """A record that was answered, ``latency_s`` after its first copy."""
 
     record_type: str
     latency_s: float
@@ -37,14 +37,14 @@ class Settled(NamedTuple):
 class Outbox:
     """Unacknowledged records, oldest copy first.
 
-    :param limit: how many it holds at most.
-    :param resend_after_s: a copy that is not answered for this long is sent again.
+    :param limit: highest number of records in it.
+    :param resend_after_s: longest wait for an answer, after which a record is sent again.
     """
 
     def __init__(self, limit: int, resend_after_s: float) -> None:
         self._limit = limit
         self._resend_after_s = resend_after_s
-        # Ordered by the time of the latest copy, so that what is overdue is in front.
+        # ordered by the time of the latest copy, so that overdue records come first
         self._unacked: dict[bytes, Unacked] = {}
 
     def __len__(self) -> int:
@@ -59,10 +59,10 @@ class Outbox:
         return len(self._unacked) >= self._limit
 
     def put(self, record: Unacked) -> None:
-        """Take a new record, not sent yet.
+        """Add a new record, not sent yet.
 
         :raises OverflowError: the outbox is full.
-        :raises ValueError: a record of that txid is in it.
+        :raises ValueError: a record with that txid is in it.
         """
         if self.full:
             raise OverflowError(f"the outbox holds its {self._limit} records")
@@ -71,7 +71,7 @@ class Outbox:
         self._unacked[record.txid] = record
 
     def sent(self, record: Unacked, now_s: float) -> None:
-        """A copy of ``record``, which is in the outbox, was handed to the connection at monotonic time ``now_s``."""
+        """A copy of ``record``, which is in the outbox, was written to the connection at monotonic time ``now_s``."""
         if record.first_sent_at_s is None:
             record.first_sent_at_s = now_s
         record.last_sent_at_s = now_s
@@ -88,7 +88,7 @@ class Outbox:
         return records
 
     def settle(self, txid: bytes, now_s: float) -> Settled | None:
-        """A record was answered for at monotonic time ``now_s``: forget it. None when no such record was sent and waits."""
+        """Remove a record that was answered at monotonic time ``now_s``; None when no such record was sent and waits."""
         record = self._unacked.get(txid)
         if record is None or record.first_sent_at_s is None:
             return None

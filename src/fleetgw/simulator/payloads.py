@@ -1,4 +1,4 @@
-"""What a vehicle reports about its drive: protobuf payloads of the record types that have a schema, and custom ones."""
+"""Payloads of a vehicle's records about its drive: protobuf for the known record types, JSON for custom ones."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _AUDIENCES = (vehicle_alert_pb2.Customer, vehicle_alert_pb2.Service)
 class DriveReporter:
     """Turns one vehicle's drive into payloads.
 
-    Every fifth vehicle is an older one that sends its location and a number as text, as the gateway has to convert them.
+    Every fifth vehicle sends its location and a number as text, as older ones do; the gateway converts them.
 
-    :param vin: goes into the payloads; the gateway overwrites it with the certificate's.
-    :param seed: of the drive.
+    :param vin: the VIN in the payloads, which the gateway replaces by the certificate's.
+    :param seed: seed of the drive.
     """
 
     def __init__(self, vin: str, seed: int) -> None:
@@ -47,7 +47,7 @@ class DriveReporter:
         self._reports = 0
 
     def payload(self, record_type: str, at_ns: int) -> bytes:
-        """What the vehicle has to say now.
+        """The payload of a record that is made now.
 
         :param record_type: ``V``, ``alerts`` or ``errors``; any other type gets a custom payload (JSON).
         :param at_ns: epoch nanoseconds; a time before the last call's counts as the same time.

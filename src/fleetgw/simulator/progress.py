@@ -1,4 +1,4 @@
-"""How a run is going: a bar on a terminal, a plain line now and then elsewhere."""
+"""The progress of a run: a bar on a terminal, a plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def describe(fleet: Fleet, tally: Tally, vehicles: int) -> str:
-    """One line: the stage, who is connected, what is sent and acknowledged, and the latest trouble while connecting."""
+    """One line: the stage, numbers of connections and records, and the latest error while vehicles connect."""
     total = tally.total()
     line = f"{fleet.stage.value}: {tally.connected_now}/{vehicles} connected, {total.issued} issued, {total.acked} acked"
     if total.refused:
@@ -31,7 +31,7 @@ class BarProgress:
     def __init__(self, stream: TextIO) -> None:
         console = Console(file=stream)
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        # Its own refreshing is a thread, which would compete with the fleet.
+        # rich refreshes in a thread, which would compete with the fleet
         self._bar = Progress(*columns, console=console, transient=True, auto_refresh=False)
         self._task: TaskID = self._bar.add_task("", total=None)
         self._bar.start()
@@ -43,7 +43,7 @@ class BarProgress:
         self._bar.refresh()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.stop()
 
 
@@ -61,4 +61,4 @@ class LineProgress:
         print(f"{share}{line}", file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Nothing to take away."""
+        """Do nothing: lines stay."""

@@ -1,4 +1,4 @@
-"""What a run comes to: as JSON, and as tables for people."""
+"""The report of a run, as JSON and as tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COLUMNS = ("issued", "sent", "resent", "acked", "refused", "unacked")
 def as_json(tally: Tally, sending_s: float) -> dict[str, object]:
     """The report as a JSON object; times in seconds.
 
-    :param sending_s: how long records were issued.
+    :param sending_s: seconds in which records were issued.
     """
     latency = tally.latency
     return {
@@ -38,7 +38,7 @@ def as_json(tally: Tally, sending_s: float) -> dict[str, object]:
 
 
 def as_tables(tally: Tally, sending_s: float) -> list[Table]:
-    """The report for a terminal."""
+    """The report as tables for a terminal."""
     records = Table("record type", title="Records")
     for column in _COLUMNS:
         records.add_column(column, justify="right")
@@ -74,7 +74,7 @@ def as_tables(tally: Tally, sending_s: float) -> list[Table]:
         endings = Table("why", title="Connections lost or never opened")
         endings.add_column("times", justify="right")
         for why, times in tally.endings.most_common():
-            endings.add_row(Text(printable(why)), str(times))  # partly in the words of the server
+            endings.add_row(Text(printable(why)), str(times))  # partly the server's text
         tables.append(endings)
     return tables
 

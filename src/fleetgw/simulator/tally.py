@@ -1,4 +1,4 @@
-"""What a fleet has seen, in numbers."""
+"""Counts of a fleet's events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from fleetgw.simulator.conversation import Event
 
-_REASONS_KEPT = 20  # the others are counted together
+_REASONS_KEPT = 20  # further reasons are counted as one
 
 
 @define
@@ -41,17 +41,17 @@ class RecordCounts:
 
     @property
     def unacked(self) -> int:
-        """Issued records that nobody has answered for."""
+        """Number of issued records without an answer."""
         return self.issued - self.acked - self.refused
 
 
 @define
 class Tally:
-    """Counts of everything that a fleet's conversations told.
+    """Counts of all events of a fleet's conversations.
 
-    :ivar ids: where issued and answered txids are written as JSON lines; None for nowhere.
-    :ivar strays: answers that fit no waiting record.
-    :ivar endings: why connections never opened or ended against the vehicle's will, and how often.
+    :ivar ids: the destination of issued and answered txids, as JSON lines; None for none.
+    :ivar strays: number of answers that match no unacknowledged record.
+    :ivar endings: reasons why connections did not open, or ended without the vehicle's doing, with their numbers.
     """
 
     ids: TextIO | None = None
@@ -66,7 +66,7 @@ class Tally:
     endings: Counter[str] = field(factory=Counter)
 
     def take(self, vin: str, events: Sequence[Event]) -> None:
-        """Count what happened to one vehicle."""
+        """Count one vehicle's events."""
         for event in events:
             match event:
                 case Sent(record_type, _, again):
@@ -103,7 +103,7 @@ class Tally:
                     assert_never(event)
 
     def total(self) -> RecordCounts:
-        """All types together."""
+        """The counts of all record types together."""
         total = RecordCounts()
         for counts in self.by_type.values():
             for name, value in asdict(counts).items():

@@ -1,4 +1,4 @@
-"""TLS as a vehicle does it: its own certificate, and the authority that it trusts to sign the server's."""
+"""TLS of a vehicle: its own certificate, and the authority of the server's certificate."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ ClientTls = IOpenSSLClientConnectionCreator | CertificateOptions
 
 
 def client_tls(certificate_pem: bytes, key_pem: bytes, authority_pem: bytes | None, server_name: str | None) -> ClientTls:
-    """What a ``TLSMemoryBIOFactory`` of a vehicle needs.
+    """The TLS options of a vehicle, for its ``TLSMemoryBIOFactory``.
 
     :param certificate_pem: the vehicle's certificate, followed by its intermediates, if any.
     :param key_pem: its private key.
-    :param authority_pem: whom to trust, one certificate or more; None for the machine's own list.
-    :param server_name: the name that the server's certificate must carry; None looks at the signature only.
+    :param authority_pem: the trusted authorities, one certificate or more; None for the machine's own list.
+    :param server_name: the name that the server's certificate must have; None: any.
     :raises ValueError: a PEM text cannot be read.
     """
-    # Twisted hands certificates and keys on to pyOpenSSL, which wants cryptography's objects and deprecates its own.
+    # Twisted passes certificates and keys to pyOpenSSL, which wants cryptography's objects and deprecates its own
     certificate, *chain = x509.load_pem_x509_certificates(certificate_pem)
     key = load_pem_private_key(key_pem, password=None)
     if authority_pem is None:
@@ -41,8 +41,8 @@ def client_tls(certificate_pem: bytes, key_pem: bytes, authority_pem: bytes | No
         return optionsForClientTLS(server_name, trust_root, extraCertificateOptions=own)
     return CertificateOptions(
         privateKey=key,  # type: ignore[arg-type]  # see above
-        certificate=certificate,  # type: ignore[arg-type]
-        extraCertChain=chain,  # type: ignore[arg-type]
+        certificate=certificate,  # type: ignore[arg-type]  # see above
+        extraCertChain=chain,  # type: ignore[arg-type]  # see above
         trustRoot=trust_root,
         raiseMinimumTo=TLSVersion.TLSv1_2,
     )

@@ -1,4 +1,4 @@
-"""One vehicle of the simulated fleet: keeps its connection up and reports its drive."""
+"""One vehicle of the simulated fleet: keeps a connection open and issues records about its drive."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ LONGEST_RETRY_S = 30.0
 
 
 class SimulatedVehicle:
-    """A vehicle that comes back after every lost connection, until it is stopped.
+    """A vehicle that reconnects after every lost connection, with backoff, until it is stopped.
 
-    :param vin: names it in the tally.
-    :param endpoint: how to reach the gateway; TLS is added to it.
+    :param vin: its name in the tally.
+    :param endpoint: connects to the gateway by TCP; TLS is added to it.
     :param outbox: the conversation's.
     :param listener: called with ``vin`` and the events of each step.
-    :param random: spreads the waits before connecting again.
+    :param random: the jitter of the backoff.
     """
 
     def __init__(
@@ -68,53 +68,53 @@ class SimulatedVehicle:
 
     @property
     def unacked(self) -> int:
-        """How many records wait for their answer."""
+        """Number of unacknowledged records."""
         return len(self._outbox)
 
     def start(self) -> None:
-        """Connect, and stay connected."""
-        connection = VehicleConnection(self._conversation, self._reactor, self._happened, self._lost)
+        """Connect, and reconnect after each loss."""
+        connection = VehicleConnection(self._conversation, self._reactor, self._take_events, self._lost)
         self._connection = connection
         self._set_timer(OPENING_TIMEOUT_S, self._give_up_opening)
         self._connecting = self._endpoint.connect(over_tls(connection, self._tls, self._reactor))
-        self._connecting.addCallbacks(self._tcp_stands, self._not_reached)
+        self._connecting.addCallbacks(self._tcp_connected, self._tcp_failed)
 
     def report(self, record_type: str, now_epoch_ns: int) -> bool:
-        """Issue one record about the drive; False when the outbox is full and the vehicle keeps quiet."""
+        """Issue one record about the drive; False when the outbox is full, and no record was issued."""
         if self._outbox.full:
             return False
         payload = self._reporter.payload(record_type, now_epoch_ns)
         now_s, now_epoch_s = self._reactor.seconds(), now_epoch_ns // 1_000_000_000
         _, output = self._conversation.issue(record_type, payload, now_s, now_epoch_s)
         if self._connection is None:
-            self._happened(output.events)
+            self._take_events(output.events)
         else:
-            self._connection.carry_out(output)
+            self._connection.apply(output)
         return True
 
     def resend_overdue(self) -> None:
-        """Send again what has waited too long."""
+        """Send records again that have waited too long for their answers."""
         if self._connection is not None:
-            self._connection.carry_out(self._conversation.resend_overdue(self._reactor.seconds()))
+            self._connection.apply(self._conversation.resend_overdue(self._reactor.seconds()))
 
     def stop(self) -> Deferred[None]:
-        """Say goodbye and stay away. Fires when the connection has gone; call ``cut`` to hurry it."""
+        """Close the connection and open no other. Fires when it is closed; call ``abort`` to close it at once."""
         stopped = self._stopped = Deferred()
         if self._connecting is not None:
             self._connecting.cancel()
         elif self._connection is not None:
-            self._connection.say_goodbye()
+            self._connection.close()
         else:
             self._clear_timer()
             stopped.callback(None)
         return stopped
 
-    def cut(self) -> None:
-        """Drop the connection, if there is one, without a word."""
+    def abort(self) -> None:
+        """Drop the connection, if there is one, without a closing handshake."""
         if self._connection is not None and self._connecting is None:
-            self._connection.cut()
+            self._connection.abort()
 
-    def _happened(self, events: Sequence[Event]) -> None:
+    def _take_events(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, Opened):
                 self.has_opened = True
@@ -122,10 +122,10 @@ class SimulatedVehicle:
                 self._clear_timer()
         self._listener(self.vin, events)
 
-    def _tcp_stands(self, _protocol: IProtocol) -> None:
+    def _tcp_connected(self, _protocol: IProtocol) -> None:
         self._connecting = None
 
-    def _not_reached(self, reason: Failure) -> None:
+    def _tcp_failed(self, reason: Failure) -> None:
         self._connecting = None
         cancelled = isinstance(reason.value, CancelledError | ConnectingCancelledError)
         if not (cancelled and self._stopped is not None):
@@ -137,7 +137,7 @@ class SimulatedVehicle:
         if self._connecting is not None:
             self._connecting.cancel()
         elif self._connection is not None:
-            self._connection.cut()
+            self._connection.abort()
 
     def _lost(self) -> None:
         self._connection = None

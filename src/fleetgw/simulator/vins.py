@@ -28,7 +28,7 @@ def check_digit(vin: str) -> str:
 
 
 def make_vin(number: int) -> str:
-    """The VIN of a made-up fleet's vehicle ``number`` (0 to 3 999 999); every number has its own.
+    """The VIN of the simulated vehicle ``number`` (0 to 3 999 999); each number has its own.
 
     :raises ValueError: the number is out of range.
     """

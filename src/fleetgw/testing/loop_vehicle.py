@@ -70,7 +70,7 @@ class LoopVehicle:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        goodbye = self._conversation.goodbye()
+        goodbye = self._conversation.close()
         if goodbye and not self._reading.done():
             self._writer.write(goodbye)
         await asyncio.wait([self._reading], timeout=DEADLINE_S)

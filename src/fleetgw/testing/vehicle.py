@@ -173,13 +173,13 @@ class InMemoryVehicle:
     def resend_overdue(self) -> None:
         """Send the records again that were not answered for ``resend_after_s``."""
         if self._connection is not None:
-            self._connection.carry_out(self._conversation.resend_overdue(self._clock.seconds()))
+            self._connection.apply(self._conversation.resend_overdue(self._clock.seconds()))
         self.pump()
 
     def goodbye(self) -> None:
         """Close with the WebSocket closing handshake."""
         if self._connection is not None and self.closed is None:
-            self._connection.say_goodbye()
+            self._connection.close()
         self.pump()
 
     def cut(self) -> None:

@@ -16,7 +16,7 @@ from fleetgw.adapters.settings.keys import advice, is_comment
 from fleetgw.adapters.settings.secrets import read_secret, with_secrets
 from fleetgw.adapters.settings.spelling import quoted
 from fleetgw.adapters.settings.surroundings import Surroundings
-from fleetgw.adapters.settings.values import Settings
+from fleetgw.adapters.settings.values import Settings, fields_of
 from fleetgw.adapters.settings.wording import bare, hint, shown, type_name
 from fleetgw.domain.errors import ConfigurationError
 
@@ -53,7 +53,7 @@ class Converter:
         """
         given = self._known_members(kind, members, path)
         values: dict[str, Any] = {}
-        for field in msgspec.structs.fields(kind):
+        for field in fields_of(kind):
             where = member(path, field.encode_name)
             value = given.get(field.encode_name)
             if not isinstance(value, bool) and value in (hint(field.type, "as_left_out") or ()):
@@ -77,7 +77,7 @@ class Converter:
         note(path, "is null, which counts as left out", _left_out(kind))
 
     def _known_members(self, kind: type[Settings], members: Mapping[str, object], path: str) -> dict[str, object]:
-        known = frozenset(field.encode_name for field in msgspec.structs.fields(kind))
+        known = frozenset(field.encode_name for field in fields_of(kind))
         given: dict[str, object] = {}
         for key, value in members.items():
             if is_comment(key) and key not in known:

@@ -6,7 +6,7 @@ from typing import TypeVar
 from msgspec import structs
 
 from fleetgw.adapters.secrets.secret import Secret
-from fleetgw.adapters.settings.values import Settings
+from fleetgw.adapters.settings.values import Settings, fields_of
 from fleetgw.adapters.settings.wording import hint
 
 S = TypeVar("S", bound=Settings)
@@ -18,7 +18,7 @@ def with_environment(section: S, environ: Mapping[str, str]) -> S:
     The hint ``environment`` in a secret's annotation names its variable. Nested sections are included.
     """
     changes: dict[str, object] = {}
-    for field in structs.fields(type(section)):
+    for field in fields_of(type(section)):
         value = getattr(section, field.name)
         if isinstance(value, Settings):
             changes[field.name] = with_environment(value, environ)

@@ -1,9 +1,11 @@
 """Base class of sections, and types of their values."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, ClassVar
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
+from msgspec.structs import FieldInfo
 
 SECRET_FORMS = {
     "anyOf": [
@@ -39,6 +41,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     old_keys: ClassVar[Mapping[str, str]] = {}
     near_keys: ClassVar[Mapping[str, str]] = {}
+
+
+@cache
+def fields_of(section: type[Struct]) -> tuple[FieldInfo, ...]:
+    """The fields of a section. Kept, as msgspec evaluates every annotation at each call."""
+    return structs.fields(section)
 
 
 OLD_RELIABLE_ACK = {"reliable_ack": 'use reliable_ack_sources, such as {"V": "kafka"}, and remove it'}

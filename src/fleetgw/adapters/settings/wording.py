@@ -11,6 +11,7 @@ from fleetgw.adapters.secrets.masking import masked
 from fleetgw.adapters.secrets.secret import Secret
 from fleetgw.adapters.settings.secrets import FORMS
 from fleetgw.adapters.settings.spelling import quoted
+from fleetgw.adapters.settings.values import fields_of
 
 
 def bare(kind: Any) -> Any:  # a type annotation of any form
@@ -74,7 +75,7 @@ def type_name(kind: Any) -> str:  # a type annotation of any form
     if arguments:
         return " or ".join(map(type_name, arguments))
     if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
-        return f"an object with the keys {quoted(field.encode_name for field in msgspec.structs.fields(plain))}"
+        return f"an object with the keys {quoted(field.encode_name for field in fields_of(plain))}"
     return "any value"
 
 

@@ -1,4 +1,4 @@
-"""The configuration: what keys there are, how a file is read and checked, how it is shown."""
+"""The configuration: its keys, and how a file is read, checked and shown."""
 
 from fleetgw.adapters.secrets.secret import Secret
 from fleetgw.app.config.loading import LoadedConfig, check_config, load_config, parse_config

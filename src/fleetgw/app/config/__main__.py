@@ -1,4 +1,4 @@
-"""``python -m fleetgw.app.config FILE``: bring the tables in a page of the documentation up to date."""
+"""``python -m fleetgw.app.config FILE``: update the tables in a page of the documentation."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The configuration's ack policies: do they make sense, and the values that the domain decides by."""
+"""Checks of the configuration's ack policies, and their conversion to the domain's values."""
 
 from collections.abc import Mapping
 
@@ -99,7 +99,7 @@ def check_reliable_ack_sources(config: Config, findings: Findings, surroundings:
 
 def _confirmation(name: str, surroundings: GatewaySurroundings) -> Confirmation:
     sink = surroundings.sinks.get(name)
-    if sink is None or sink.settings is None:  # which is a problem by itself
+    if sink is None or sink.settings is None:  # that is reported elsewhere
         return Confirms()
     return sink.type.confirmation(sink.settings)
 

@@ -12,7 +12,7 @@ KEY_VARIABLE = "AIRBRAKE_PROJECT_KEY"
 
 
 class Airbrake(Settings, frozen=True, kw_only=True):
-    """The errors of the log as notices to an Airbrake server, or to one that speaks its API such as Errbit."""
+    """Errors of the log as notices to an Airbrake server, or to one with the same API, such as Errbit."""
 
     host: Annotated[str, Meta(description="URL of the server; empty: `https://api.airbrake.io`.")] = ""
     project_id: Annotated[int, Meta(description="Number of the project.")] = 0

@@ -1,4 +1,4 @@
-"""Can the certificates of the vehicles' port be used?"""
+"""Checks of the certificates in the section ``tls``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from fleetgw.domain.errors import ConfigurationError
 
 
 def check_server_certificates(config: Config, findings: Findings, surroundings: Surroundings) -> None:
-    """The files of ``tls`` hold what they should, belong together, have not expired, and OpenSSL takes them."""
+    """Check that the files of ``tls`` can be used, that key and certificate match, and that nothing has expired."""
     tls = config.tls
     if findings.usable("tls.ca_file"):
         authorities = _read_authorities(tls.ca_file, "tls.ca_file", findings)
@@ -31,7 +31,7 @@ def check_server_certificates(config: Config, findings: Findings, surroundings: 
 
 
 def _check_context(tls: Tls, findings: Findings) -> None:
-    """Make what the start makes of the files: OpenSSL has rules of its own."""
+    """Make a TLS context from the files, as the start does: OpenSSL has rules of its own."""
     from fleetgw.adapters.ingress.tls_context import (  # Twisted's TLS, which checking alone can do without
         TlsFiles,
         make_context,
@@ -46,7 +46,7 @@ def _check_context(tls: Tls, findings: Findings) -> None:
 
 
 def _read_authorities(file: Path, path: str, findings: Findings) -> Sequence[x509.Certificate]:
-    """The certificates that the gateway takes from a file; none, and a problem, when there are none."""
+    """The certificates in a file; where there are none, that is noted as a problem."""
     with refused(path, findings):
         bundle = read_authorities(file)
         for block in bundle.unreadable:

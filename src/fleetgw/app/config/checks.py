@@ -1,4 +1,4 @@
-"""The meaning of a configuration: which checks there are, and what each relies on."""
+"""The checks of a configuration's meaning, and the sections that each one needs."""
 
 import re
 from collections.abc import Callable
@@ -102,7 +102,7 @@ def _check_issuers(config: Config, findings: Findings, _surroundings: GatewaySur
 
 @frozen
 class _Check:
-    """One check, and the parts of the configuration that it cannot do without."""
+    """One check, and the parts of the configuration that it needs."""
 
     run: Callable[[Config, Findings, GatewaySurroundings], None]
     needs: tuple[str, ...]
@@ -130,7 +130,7 @@ CHECKS = (
 
 
 def check(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
-    """Run every check whose parts could be read, noting what is wrong in ``findings``."""
+    """Run every check whose parts could be read, and note problems in ``findings``."""
     for each in CHECKS:
         if all(map(findings.usable, each.needs)):
             each.run(config, findings, surroundings)

@@ -46,10 +46,10 @@ class Delivery(Settings, frozen=True, kw_only=True):
             "may use, or the machine has."
         ),
     ] = None
-    sinks: Annotated[dict[str, LaneOverride], Meta(description="Sink name to what differs for it.")] = {}
+    sinks: Annotated[dict[str, LaneOverride], Meta(description="Sink name to the settings that differ for it.")] = {}
 
     def lane(self, sink: str, of_its_type: LaneOverride = NO_OVERRIDE) -> LaneSettings:
-        """The settings of one sink's queue: its own, else those of its type, else the general ones."""
+        """The settings of one sink's queue: the sink's own override, else that of its type, else the general setting."""
         own = self.sinks.get(sink, NO_OVERRIDE)
         settings = {}
         for key in LaneSettings.__struct_fields__:

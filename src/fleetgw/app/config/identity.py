@@ -8,13 +8,13 @@ from fleetgw.adapters.settings.values import Settings
 
 
 class ByExtendedKeyUsage(Settings, frozen=True, kw_only=True):
-    """Take the client type from the certificate's extended key usages, as for the default issuers."""
+    """The client type follows from the certificate's extended key usages, as for the default issuers."""
 
     by_extended_key_usage: Annotated[Literal[True], Meta(description="Always `true`.")]
 
 
 class Identity(Settings, frozen=True, kw_only=True):
-    """Whose certificates make a vehicle."""
+    """Issuers of vehicles' certificates."""
 
     issuers: Annotated[
         dict[str, str | ByExtendedKeyUsage],

@@ -9,7 +9,7 @@ from fleetgw.adapters.settings.values import ZERO_IS_LEFT_OUT, Natural, Positive
 
 
 class RateLimit(Settings, frozen=True, kw_only=True):
-    """Records that one vehicle may send, over all its connections. A record above that is neither acked nor dispatched."""
+    """Limit on the records of one vehicle, over all its connections. Records above it are neither acked nor dispatched."""
 
     near_keys: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("interval", "message_interval_time_seconds", "message_interval"), "message_interval_time"
@@ -23,7 +23,7 @@ class RateLimit(Settings, frozen=True, kw_only=True):
 
 
 class Limits(Settings, frozen=True, kw_only=True):
-    """What one vehicle may ask of the gateway. A time of 0 is no limit."""
+    """Limits on vehicles and their connections. A time of 0: no limit."""
 
     handshake_timeout_s: Annotated[Seconds, Meta(description="Seconds for the TLS handshake and the upgrade together.")] = (
         10.0

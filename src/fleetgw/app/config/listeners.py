@@ -1,8 +1,11 @@
-"""Can the gateway listen where it is told to?"""
+"""Checks of the addresses that the gateway listens on."""
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from itertools import combinations
+
+from attrs import frozen
 
 from fleetgw.adapters.listening.sockets import is_every_address, unbracketed
 from fleetgw.adapters.settings.findings import Findings
@@ -11,8 +14,34 @@ from fleetgw.adapters.settings.surroundings import Surroundings
 from fleetgw.app.config.sections import Config
 
 
+@frozen
+class ListeningAddress:
+    """An address that the gateway listens on.
+
+    :ivar key: of the port in the configuration.
+    :ivar port: 0: any free one for vehicles, else none.
+    """
+
+    key: str
+    host: str
+    port: int
+
+
+def listening_addresses(config: Config) -> Sequence[ListeningAddress]:
+    """All addresses that a configuration has a port for."""
+    monitoring = config.monitoring
+    return (
+        ListeningAddress("port", config.host, config.port),
+        ListeningAddress("status_port", "", config.status_port),
+        ListeningAddress(
+            "monitoring.prometheus_metrics_port", monitoring.prometheus_metrics_host, monitoring.prometheus_metrics_port
+        ),
+        ListeningAddress("monitoring.profiler_port", monitoring.profiler_host, monitoring.profiler_port),
+    )
+
+
 def check_listeners(config: Config, findings: Findings, _surroundings: Surroundings) -> None:
-    """Addresses are addresses, and no two listeners want the same port of the same address."""
+    """Check that hosts are addresses or names, and that no two listeners have the same port of the same address."""
     monitoring = config.monitoring
     hosts = (
         ("host", config.host),
@@ -26,15 +55,9 @@ def check_listeners(config: Config, findings: Findings, _surroundings: Surroundi
             )
     if config.port == 0:
         findings.warn("port", "is 0: a free port is chosen at each start", "name the port that vehicles connect to")
-    listeners = [
-        ("port", config.host, config.port),
-        ("status_port", "", config.status_port),
-        ("monitoring.prometheus_metrics_port", monitoring.prometheus_metrics_host, monitoring.prometheus_metrics_port),
-        ("monitoring.profiler_port", monitoring.profiler_host, monitoring.profiler_port),
-    ]
-    for (first, first_host, first_port), (second, second_host, second_port) in combinations(listeners, 2):
-        if first_port == second_port != 0 and _overlap(first_host, second_host):
-            findings.refuse(second, f"is {second_port}, where {first} listens already", "choose another port")
+    for first, second in combinations(listening_addresses(config), 2):
+        if first.port == second.port != 0 and _overlap(first.host, second.host):
+            findings.refuse(second.key, f"is {second.port}, where {first.key} listens already", "choose another port")
 
 
 def _overlap(first: str, second: str) -> bool:

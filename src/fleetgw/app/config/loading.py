@@ -1,4 +1,4 @@
-"""Reads a configuration file: text, then types, then meaning; every problem at once."""
+"""Reads a configuration file: checks text, types and meaning, and reports every problem at once."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -36,11 +36,11 @@ _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 @frozen
 class LoadedConfig:
-    """A configuration that can work.
+    """A configuration without problems.
 
     :ivar config: typed, defaults filled in, secrets resolved, paths absolute.
-    :ivar warnings: what somebody should look at all the same.
-    :ivar suppress_tls_handshake_errors: whether the environment asks to keep TLS handshake errors out of the log.
+    :ivar warnings: settings that work, but that an operator should look at.
+    :ivar suppress_tls_handshake_errors: whether the environment keeps TLS handshake errors out of the log.
     :ivar airbrake_key_is_from_environment: whether ``airbrake.project_key`` is the one of the environment.
     """
 
@@ -53,10 +53,10 @@ class LoadedConfig:
 def load_config(path: Path, environ: Mapping[str, str]) -> LoadedConfig:
     """Read a configuration file.
 
-    :param path: the file; JSON in UTF-8. Relative paths in it start from the working directory, as in the Go server, not
-        from the file's folder.
+    :param path: the file; JSON in UTF-8. Relative paths in it are relative to the working directory, as in the Go server,
+        not to the file's folder.
     :param environ: the environment variables.
-    :raises ConfigurationError: it cannot be read or cannot work; carries every problem found.
+    :raises ConfigurationError: it cannot be read, or has problems; carries all of them.
     """
     try:
         text = path.read_bytes()
@@ -76,9 +76,9 @@ def parse_config(
 ) -> LoadedConfig:
     """As ``load_config``, from the file's text.
 
-    :param base_dir: the folder that relative paths start from.
+    :param base_dir: the folder that relative paths are relative to.
     :param available_sinks: the built-in sinks that may be routed to.
-    :param now: the time for the expiry of certificates, with its zone; default: the present.
+    :param now: the time at which certificates are checked, with its zone; default: now.
     :raises ConfigurationError: as ``load_config``.
     """
     findings = Findings()
@@ -94,9 +94,9 @@ def check_config(
     available_sinks: frozenset[str] = AVAILABLE_SINKS,
     now: datetime | None = None,
 ) -> LoadedConfig:
-    """As ``parse_config``, of a configuration that a program has made; its paths are taken as they are.
+    """As ``parse_config``, for a configuration object that a program has made; its paths are used as they are.
 
-    :raises ConfigurationError: it cannot work; carries every problem found.
+    :raises ConfigurationError: it has problems; carries all of them.
     """
     return _checked(config, Findings(), _surroundings(environ, Path(), available_sinks, now))
 
@@ -123,9 +123,9 @@ def _checked(config: Config, findings: Findings, surroundings: GatewaySurroundin
 
 
 def _sinks(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> dict[str, ConfiguredSink]:
-    """Find the types of the sinks that are used, and have third parties' settings typed.
+    """Find the types of all sinks in use, and convert third parties' settings to their types.
 
-    A type that cannot be imported is a problem; a name that leads to none is left to ``check_routes``.
+    A type that cannot be imported is noted as a problem; an unknown name is left to ``check_routes``.
     """
     sinks: dict[str, ConfiguredSink] = {}
     if not (findings.usable("records") and findings.usable("dispatchers")):
@@ -154,7 +154,7 @@ def _is_section(kind: object) -> bool:
 
 
 def _with_typed_dispatchers(config: Config, sinks: Mapping[str, ConfiguredSink]) -> Config:
-    """Put in third parties' settings as their types read them, defaults filled in."""
+    """The configuration with third parties' settings as their types read them, defaults filled in."""
     dispatchers = dict(config.dispatchers)
     for name, sink in sinks.items():
         if sink.path != name and isinstance(sink.settings, Settings):
@@ -164,7 +164,7 @@ def _with_typed_dispatchers(config: Config, sinks: Mapping[str, ConfiguredSink])
 
 
 def _read_flag(name: str, environ: Mapping[str, str], findings: Findings) -> bool:
-    """An environment variable that is true or false, in any of the forms that the Go server takes; unset is false."""
+    """The truth value of an environment variable, in any form that the Go server accepts; unset is false."""
     value = environ.get(name, "false")
     if value not in _TRUE | _FALSE:
         findings.refuse(name, f"the environment variable is {quoted([value])}", "set it to true or false, or not at all")

@@ -1,4 +1,4 @@
-"""The sections of metrics and profiling."""
+"""The section ``monitoring``."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from fleetgw.adapters.settings.values import ZERO_IS_LEFT_OUT, Natural, Port, Se
 
 
 class Statsd(Settings, frozen=True, kw_only=True):
-    """The metrics to a StatsD server by UDP, beside Prometheus or alone."""
+    """Metrics for a StatsD server by UDP, with or without Prometheus."""
 
     host: Annotated[str, Meta(description="`host:port` of the server; empty: off.")] = ""
     prefix: Annotated[str, Meta(description="Stands before every name as it is, such as `fleet.`.")] = ""

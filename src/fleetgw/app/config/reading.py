@@ -1,4 +1,4 @@
-"""Configuration text -> plain JSON values."""
+"""Parses the text of a configuration into plain JSON values."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from fleetgw.domain.errors import ConfigurationError, Problem
 
 
 class _Members(dict[str, object]):
-    """A JSON object that remembers the keys it has twice."""
+    """A JSON object, with the keys that occur more than once."""
 
     def __init__(self, pairs: list[tuple[str, object]]) -> None:
         super().__init__(pairs)
@@ -20,11 +20,11 @@ class _Members(dict[str, object]):
 
 
 def read_json(text: str | bytes, findings: Findings) -> dict[str, object]:
-    """Read one JSON object, without its comments: members whose key begins with ``_`` or ``//``.
+    """Parse one JSON object, and remove its comments: members whose key begins with ``_`` or ``//``.
 
     Keys that occur twice are noted in ``findings``; the last one counts.
 
-    :raises ConfigurationError: it is no JSON object, or something follows it.
+    :raises ConfigurationError: the text is no JSON object, or something follows the object.
     """
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
@@ -77,7 +77,7 @@ def _explain(error: json.JSONDecodeError) -> tuple[str, str]:
 def _cut_comments(value: object, path: str, findings: Findings) -> None:
     if isinstance(value, _Members):
         if re.fullmatch(r"dispatchers\W.*\.settings", path):
-            return  # what keys mean there is for a third party to say
+            return  # a third party may use such keys
         for key in [key for key in value if is_comment(key)]:
             comment = value.pop(key)
             if path == "records" and isinstance(comment, list):

@@ -1,4 +1,4 @@
-"""Does what ``records`` and ``reliable_ack_sources`` say make sense?"""
+"""Checks of ``records``, ``reliable_ack_sources`` and the sections that refer to them."""
 
 from fleetgw.adapters.settings.findings import Findings, member
 from fleetgw.adapters.settings.spelling import did_you_mean, is_it, nearest, quoted
@@ -9,7 +9,7 @@ from fleetgw.domain.records import RECORD_TYPES
 
 
 def check_routes(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
-    """Every record type has sinks, and every sink exists and is configured."""
+    """Check that every record type has sinks, and that every sink exists and is configured."""
     if not config.records:
         findings.refuse(
             "records", "is empty: every record would be acknowledged and lost", 'route some, as in {"V": ["logger"]}'
@@ -48,7 +48,7 @@ def _check_sink(sink: str, path: str, config: Config, findings: Findings, surrou
 
 
 def check_unused_sections(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
-    """Sections of sinks that nothing is routed to are worth a word."""
+    """Warn of sections of sinks that no records are routed to."""
     routed = routed_sinks(config)
     for name, sink in surroundings.installed.built_in.items():
         if sink.needs_section and getattr(config, name) is not None and name not in routed:
@@ -56,7 +56,7 @@ def check_unused_sections(config: Config, findings: Findings, surroundings: Gate
 
 
 def check_namespace(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
-    """There is a namespace where sinks name their destinations after it."""
+    """Warn of an empty namespace where sinks name their destinations after it."""
     used = [surroundings.sinks[name] for name in routed_sinks(config) & surroundings.sinks.keys()]
     if not config.namespace and any(sink.type.names_destinations for sink in used):
         record_type = next(iter(config.records))
@@ -64,7 +64,7 @@ def check_namespace(config: Config, findings: Findings, surroundings: GatewaySur
 
 
 def check_dispatchers(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
-    """Third parties' sinks have names of their own and a type."""
+    """Check that third parties' sinks have unique names and a type."""
     routed = routed_sinks(config)
     for name, dispatcher in config.dispatchers.items():
         path = member("dispatchers", name)
@@ -82,7 +82,7 @@ def check_dispatchers(config: Config, findings: Findings, surroundings: GatewayS
 
 
 def check_lanes(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
-    """Overrides are for sinks that are routed, and pauses grow."""
+    """Check that overrides are for sinks in use, and that pauses between retries grow."""
     routed = routed_sinks(config)
     for name in config.delivery.sinks:
         if name not in routed:

@@ -1,4 +1,4 @@
-"""What a configuration may hold: as JSON Schema, and as the tables of the documentation."""
+"""The keys of a configuration as JSON Schema, and as tables for the documentation."""
 
 import json
 import typing
@@ -11,7 +11,7 @@ import msgspec
 
 from fleetgw.adapters.secrets.secret import Secret
 from fleetgw.adapters.settings.keys import COMMENT_PATTERN
-from fleetgw.adapters.settings.values import SECRET_FORMS
+from fleetgw.adapters.settings.values import SECRET_FORMS, fields_of
 from fleetgw.adapters.settings.wording import bare, type_name
 from fleetgw.adapters.sinks.registry import AnySinkType, installed_sinks, load
 from fleetgw.app.config.sections import Config
@@ -23,7 +23,7 @@ END = "<!-- reference: end -->"
 
 def json_schema() -> dict[str, object]:
     """The JSON Schema (2020-12) of a configuration file."""
-    schema = deepcopy(msgspec.json.schema(Config, schema_hook=_schema_of))  # it shares the schema of secrets with others
+    schema = deepcopy(msgspec.json.schema(Config, schema_hook=_schema_of))  # secrets share one schema
     for name, entry_point in installed_sinks().third_party.items():
         with suppress(ConfigurationError):  # one that cannot be imported has no settings to show
             _add_third_party(schema["$defs"], name, load(entry_point, name))
@@ -36,7 +36,7 @@ def json_schema() -> dict[str, object]:
 
 
 def _add_third_party(definitions: Any, name: str, sink: AnySinkType) -> None:  # parts of a JSON Schema
-    """Let ``dispatchers`` say what the settings of an installed sink are."""
+    """Add the settings of an installed sink to ``dispatchers``."""
     (settings,), sections = msgspec.json.schema_components(
         [sink.settings], schema_hook=_schema_of, ref_template=f"#/$defs/{name}.{{name}}"
     )
@@ -50,7 +50,7 @@ def _add_third_party(definitions: Any, name: str, sink: AnySinkType) -> None:  #
 
 
 def _allow_comments(node: Any) -> None:  # a part of a JSON Schema
-    """Let every object have members whose key says that they are comments."""
+    """Allow comments in every object: members whose key begins as those of comments do."""
     if isinstance(node, dict):
         for each in node.values():
             _allow_comments(each)
@@ -70,14 +70,14 @@ def _schema_of(kind: type) -> dict[str, Any]:  # a part of a JSON Schema
 
 
 def reference() -> str:
-    """Every key with its type, default and meaning, as Markdown tables, a table a section."""
+    """Every key with its type, default and meaning: one Markdown table for each section."""
     return "\n".join(_tables("", Config)).strip() + "\n"
 
 
 def with_reference(document: str) -> str:
-    """A document with the tables between its markers brought up to date.
+    """A document with current tables between its markers.
 
-    :raises ValueError: it has no markers.
+    :raises ValueError: the document has no markers.
     """
     before, _, rest = document.partition(BEGIN)
     _, marker, after = rest.partition(END)
@@ -90,7 +90,7 @@ def _tables(path: str, section: type[msgspec.Struct]) -> list[str]:
     title = f"### `{path}`" if path else "### The top level"
     lines = [title, "", str(section.__doc__), "", "| key | type | default | meaning |", "|---|---|---|---|"]
     below: list[str] = []
-    for field in msgspec.structs.fields(section):
+    for field in fields_of(section):
         inner_path, inner = _inner(f"{path}.{field.encode_name}" if path else field.encode_name, field.type)
         kind = f"[section](#{_anchor(inner_path)})" if inner else type_name(field.type)
         lines.append(f"| `{field.encode_name}` | {kind} | {_default(field)} | {_meaning(field.type)} |")
@@ -100,7 +100,7 @@ def _tables(path: str, section: type[msgspec.Struct]) -> list[str]:
 
 
 def _inner(path: str, kind: Any) -> tuple[str, type[msgspec.Struct] | None]:  # a type annotation of any form
-    """The section that a key holds and its path; for an object of sections, that of each."""
+    """The path and the type of the section that a key holds; of an object of sections, those of its values."""
     plain = bare(kind)
     if typing.get_origin(plain) is dict:
         return _inner(f"{path}.<name>", typing.get_args(plain)[1])

@@ -17,7 +17,7 @@ from fleetgw.app.config.sink_sections import sink_sections
 from fleetgw.app.config.tls import Tls
 
 LOG_LEVEL_ALIASES = {"warning": "warn", "fatal": "error", "panic": "error"}
-"""Names that the Go server takes too; nothing here is more important than an error."""
+"""Other names that the Go server accepts; there are no levels above error."""
 
 _FOR_A_SCRIPT = "remove it, or keep it for the script that checks a server's certificate"
 
@@ -78,7 +78,7 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
             "expression such as `kafka and (mqtt or redis)`. A type left out: `accepted`."
         ),
     ] = {}
-    rate_limit: Annotated[RateLimit, Meta(description="Records that one vehicle may send.")] = field(
+    rate_limit: Annotated[RateLimit, Meta(description="Limit on the records of one vehicle.")] = field(
         default_factory=RateLimit
     )
     namespace: Annotated[str, Meta(description="Topics, streams and channels are called `<namespace>_<record type>`.")] = ""
@@ -89,19 +89,19 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
     log_level: Annotated[
         Literal["trace", "debug", "info", "warn", "error"],
         Meta(
-            description="The least important events that are logged.",
+            description="Lowest level of logged events.",
             extra={"aliases": LOG_LEVEL_ALIASES, "as_left_out": ("",)},
         ),
     ] = "info"
     json_log_enable: Annotated[bool, Meta(description="Log lines are JSON in place of readable text.")] = False
     dispatchers: Annotated[
-        dict[str, Dispatcher], Meta(description="Third parties' sinks: the name to route to, and what it is.")
+        dict[str, Dispatcher], Meta(description="Third parties' sinks: name that records are routed to, and declaration.")
     ] = {}
     monitoring: Annotated[Monitoring, Meta(description="Metrics and profiling.")] = field(default_factory=Monitoring)
     airbrake: Annotated[Airbrake | None, Meta(description="Error reports.")] = None
-    limits: Annotated[Limits, Meta(description="What one vehicle may ask of the gateway.")] = field(default_factory=Limits)
+    limits: Annotated[Limits, Meta(description="Limits on vehicles and their connections.")] = field(default_factory=Limits)
     delivery: Annotated[Delivery, Meta(description="The queue before each sink.")] = field(default_factory=Delivery)
-    identity: Annotated[Identity, Meta(description="Whose certificates make a vehicle.")] = field(default_factory=Identity)
+    identity: Annotated[Identity, Meta(description="Issuers of vehicles' certificates.")] = field(default_factory=Identity)
 
 
 if TYPE_CHECKING:  # a class that is made at run time is no type to a checker

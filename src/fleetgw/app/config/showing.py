@@ -7,6 +7,7 @@ import msgspec
 
 from fleetgw.adapters.secrets.masking import is_secret_name, masked
 from fleetgw.adapters.secrets.secret import MASK, Secret
+from fleetgw.adapters.settings.values import fields_of
 from fleetgw.adapters.text.terminal import escaped, json_text
 from fleetgw.app.config.sections import Config
 from fleetgw.domain.errors import Problem
@@ -15,12 +16,12 @@ _RED, _YELLOW, _BOLD, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[1m", "\x1b[0m"
 
 
 def effective_config(config: Config) -> dict[str, object]:
-    """The configuration as it is in effect, JSON-able: defaults filled in, secrets masked, what is not there left out."""
+    """The configuration in effect as JSON values: with defaults, secrets masked, without keys that have no value."""
     return _members(config, mask=True)
 
 
 def secrets_in(config: Config) -> frozenset[str]:
-    """Every secret that the configuration holds or names, to hide it wherever else it is said."""
+    """Every secret in the configuration, to mask it in other output."""
     return frozenset(_secrets(as_settings(config)))
 
 
@@ -37,13 +38,13 @@ def _secrets(value: object) -> Iterator[str]:
 
 
 def as_settings(section: msgspec.Struct | Mapping[str, object] | None) -> dict[str, object]:
-    """A section as the plain JSON object that a sink is handed: keys as in the file, secrets in clear."""
+    """A section as the plain JSON object that a sink gets: keys as in the file, secrets in clear."""
     return {} if section is None else _members(section, mask=False)
 
 
 def _members(section: msgspec.Struct | Mapping[str, object], *, mask: bool) -> dict[str, object]:
     if isinstance(section, msgspec.Struct):
-        section = {field.encode_name: getattr(section, field.name) for field in msgspec.structs.fields(section)}
+        section = {field.encode_name: getattr(section, field.name) for field in fields_of(type(section))}
     return {
         key: MASK if mask and _is_secret_number(key, value) else _plain(value, mask=mask)
         for key, value in section.items()
@@ -77,9 +78,9 @@ def render_effective(config: Config) -> str:
 
 
 def render_problems(problems: Sequence[Problem], warnings: Sequence[Problem] = (), *, colour: bool = False) -> str:
-    """Problems, then warnings, one a line: the path first, then what is wrong and what would be right.
+    """Problems, then warnings, one on each line: path, problem, remedy.
 
-    :param colour: with the escape sequences of a terminal; pass whether the stream is one.
+    :param colour: whether to use a terminal's escape sequences.
     """
     lines = [_line("error", _RED, each, colour=colour) for each in problems]
     lines += [_line("warning", _YELLOW, each, colour=colour) for each in warnings]

@@ -1,4 +1,4 @@
-"""Can the sinks that are used work with their settings? What needs the destination itself is the doctor's business."""
+"""Checks of the settings of all sinks in use. Checks that need the destination itself are the doctor's."""
 
 from fleetgw.adapters.settings.checking import SettingsCheck
 from fleetgw.adapters.settings.findings import Findings
@@ -8,7 +8,7 @@ from fleetgw.app.config.sinks import GatewaySurroundings, further_of, routed_sin
 
 
 def check_sinks(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
-    """Have every routed sink's type check its settings; no two hold the same exclusively."""
+    """Have every routed sink's type check its settings; no two sinks may hold the same resource exclusively."""
     holders = dict[Exclusive, str]()
     for name in sorted(routed_sinks(config) & surroundings.sinks.keys()):
         sink = surroundings.sinks[name]

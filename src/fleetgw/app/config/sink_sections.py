@@ -1,4 +1,4 @@
-"""The sinks' part of the configuration: keys and sections as the installed sinks declare them."""
+"""The built-in sinks' part of the configuration: keys and sections as their ``SinkType`` declares them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def sink_sections(types: Iterable[AnySinkType]) -> Iterator[tuple[str, Any, Any]]:
-    """The fields of the configuration that built-in sinks have, as ``defstruct`` takes them: name, annotation, default.
+    """The sinks' fields of the configuration, for ``defstruct``: name, annotation, default.
 
-    A section that its sink cannot work without is None until it is given.
+    A section that its sink needs is None by default.
     """
     for each in types:
         section: Any = each.settings  # an annotation

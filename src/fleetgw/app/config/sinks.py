@@ -1,4 +1,4 @@
-"""The sinks that a configuration uses: each one's type and its settings."""
+"""The sinks that a configuration uses, with their types and settings."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ if TYPE_CHECKING:
     from fleetgw.app.config.sections import Config
 
 BUILT_IN_SINKS = frozenset(built_in_sinks())
-"""Those that there are when the gateway runs inside a program."""
+"""Names of the sinks of a gateway inside a program."""
 
 AVAILABLE_SINKS = frozenset(name for name, each in built_in_sinks().items() if not each.embedded_only)
-"""Those that there are when it runs by itself."""
+"""Names of the sinks of a gateway that is a process of its own."""
 
 
 @frozen
 class ConfiguredSink:
     """A sink that records are routed to, or that a section of ``dispatchers`` describes.
 
-    :ivar path: of its settings.
-    :ivar settings: typed; None where they are not there or could not be read.
+    :ivar path: path of its settings.
+    :ivar settings: typed; None where they are missing or could not be read.
     """
 
     type: AnySinkType
     path: str
-    settings: Any  # of the type that ``type`` says
+    settings: Any  # of the type in ``type.settings``
 
 
 @frozen
 class GatewaySurroundings(Surroundings):
-    """What a gateway's configuration depends on besides.
+    """The surroundings that checks of a gateway's configuration look at.
 
-    :ivar available_sinks: the built-in sinks that may be routed to.
-    :ivar installed: the sinks that are installed.
-    :ivar sinks: those that the configuration uses, by name, as far as their types could be found.
+    :ivar available_sinks: names of the built-in sinks that records may be routed to.
+    :ivar installed: all installed sinks.
+    :ivar sinks: sinks in use, by name, as far as their types could be found.
     """
 
     available_sinks: frozenset[str]
@@ -54,7 +54,7 @@ class GatewaySurroundings(Surroundings):
 
 
 def routed_sinks(config: Config) -> frozenset[str]:
-    """The names of all sinks that records are routed to."""
+    """Names of all sinks that records are routed to."""
     return frozenset(sink for sinks in config.records.values() for sink in sinks)
 
 
@@ -76,12 +76,12 @@ def sink_type(name: str, config: Config) -> AnySinkType:
 
 
 def settings_path(name: str) -> str:
-    """Where the settings of a sink stand."""
+    """The path of a sink's settings."""
     return name if name in BUILT_IN_SINKS else f"{member('dispatchers', name)}.settings"
 
 
 def settings_of(name: str, config: Config) -> Mapping[str, object]:
-    """A sink's settings as a JSON object; empty when it has none."""
+    """A sink's settings as a JSON object; empty where it has none."""
     if name in BUILT_IN_SINKS:
         return as_settings(getattr(config, name))
     dispatcher = config.dispatchers.get(name)
@@ -89,5 +89,5 @@ def settings_of(name: str, config: Config) -> Mapping[str, object]:
 
 
 def further_of(sink: AnySinkType, config: Config) -> dict[str, Any]:  # Any: values of the types that the sink declares
-    """The values of a built-in sink's keys beside its section."""
+    """The values of a built-in sink's keys outside its section."""
     return {key: getattr(config, key) for key in sink.further_keys} if sink.name in BUILT_IN_SINKS else {}

@@ -10,7 +10,7 @@ from fleetgw.adapters.settings.values import Settings
 
 
 class Tls(Settings, frozen=True, kw_only=True):
-    """The port that vehicles connect to: TLS 1.2 or later, client certificates required."""
+    """TLS of the port that vehicles connect to: version 1.2 or later, client certificates required."""
 
     near_keys: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(

@@ -1,4 +1,4 @@
-"""Do the authorities in ``tls.ca_file`` let any vehicle in?"""
+"""Checks that the authorities in ``tls.ca_file`` are issuers of vehicles' certificates."""
 
 import shlex
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _NAMES_SHOWN = 3
 
 
 def check_vehicle_authorities(config: Config, authorities: Sequence[x509.Certificate], findings: Findings) -> None:
-    """Warn where no authority of ``tls.ca_file`` is an issuer of vehicles by the identity table.
+    """Warn when no authority of ``tls.ca_file`` is an issuer in the identity table.
 
     :param authorities: the certificates in the file.
     """
@@ -42,7 +42,7 @@ def _last_common_name(certificate: x509.Certificate) -> str:
     try:
         names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         return str(names[-1].value) if names else certificate.subject.rfc4514_string() or "(no name)"
-    except (ValueError, TypeError):  # read when it is asked for
+    except (ValueError, TypeError):  # cryptography parses names lazily
         return "(a name that cannot be read)"
 
 

@@ -1,4 +1,4 @@
-"""The checks of a configuration, all at once and each within its time."""
+"""Runs checks side by side, each with a deadline."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ CHECK_TIMEOUT_S = 15.0
 
 @frozen
 class Check:
-    """One thing to look at.
+    """One check.
 
-    :ivar subject: what, for people.
+    :ivar subject: its subject, as reports name it.
     """
 
     subject: str
-    look: IDiagnosable
+    probe: IDiagnosable
 
 
 @frozen
 class Diagnosis:
-    """What became of a check."""
+    """The result of a check."""
 
     subject: str
     findings: Sequence[Finding]
 
     @property
     def works(self) -> bool:
-        """Whether nothing was found that will not work."""
+        """Whether there is no finding of the kind ``WILL_NOT_WORK``."""
         return all(finding.verdict is not Verdict.WILL_NOT_WORK for finding in self.findings)
 
 
@@ -50,8 +50,8 @@ def examine(
 ) -> Deferred[list[Diagnosis]]:
     """Run checks side by side.
 
-    :param done: told each subject as its check ends.
-    :param timeout_s: after which a check is over, with what it has found so far.
+    :param done: called with the subject of each check when it ends.
+    :param timeout_s: longest time of a check, after which its findings so far are taken.
     :return: fires with a diagnosis per check, in their order; never fails.
     """
     return gatherResults([Deferred.fromCoroutine(_examine(check, clock, done, timeout_s)) for check in checks])
@@ -59,7 +59,7 @@ def examine(
 
 async def _examine(check: Check, clock: IReactorTime, done: Callable[[str], None], timeout_s: float) -> Diagnosis:
     late: list[Finding] = []
-    answer = check.look.diagnose()
+    answer = check.probe.diagnose()
     timer = clock.callLater(timeout_s, partial(_end, answer, late, timeout_s))
     try:
         findings = [*await answer, *late]

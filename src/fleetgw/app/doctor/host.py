@@ -1,4 +1,4 @@
-"""What this machine gives: certificates, ports, open files, the clock."""
+"""Checks of this machine: certificates, ports, open files, memory, the clock."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_loo
 from fleetgw.adapters.listening.sockets import bind_listener
 from fleetgw.adapters.process.memory_limit import memory_limit_bytes
 from fleetgw.app.config.limits import Limits
+from fleetgw.app.config.listeners import ListeningAddress, listening_addresses
 from fleetgw.app.doctor.checkup import Check
 from fleetgw.app.service.descriptors import capacity, descriptors_for
 from fleetgw.app.service.listening_errors import explain
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import Finding
 
 MOST_OF_MEMORY = 0.7
-"""The part of the memory that queues may take without a risk that the kernel ends the process."""
+"""Share of the memory that queues may take without a risk that the kernel kills the process."""
 
 FEW_CONNECTIONS = 1000
 STATUS_TIMEOUT_S = 2.0
@@ -54,7 +55,7 @@ def host_checks(loaded: LoadedConfig, reactor: IReactorFromThreads) -> list[Chec
             if belongs_here(warning.path):
                 yield worth_a_look(f"{warning.path}: {warning.what}", warning.fix)
 
-    looks = {
+    checks = {
         "configuration": configuration,
         "server certificate": lambda: own_certificate_findings(tls.server_cert, tls.server_key),
         "vehicles' authorities": authorities,
@@ -62,11 +63,11 @@ def host_checks(loaded: LoadedConfig, reactor: IReactorFromThreads) -> list[Chec
         "ports": lambda: port_findings(config),
         "open files": lambda: open_file_findings(config.limits, resource.getrlimit(resource.RLIMIT_NOFILE)),
     }
-    return [Check(subject, BlockingProbe(look, reactor)) for subject, look in looks.items()]
+    return [Check(subject, BlockingProbe(look, reactor)) for subject, look in checks.items()]
 
 
 def clock_findings(config: Config, now: datetime | None = None) -> Iterator[Finding]:
-    """Whether the clock can be right: no certificate was made in its future."""
+    """Whether the clock is later than the beginning of every certificate's validity."""
     now = now or datetime.now(UTC)
     certificates = [
         certificate
@@ -83,32 +84,27 @@ def clock_findings(config: Config, now: datetime | None = None) -> Iterator[Find
 
 
 def port_findings(config: Config) -> Iterator[Finding]:
-    """Whether the gateway could listen where it is told to, or does so already."""
-    monitoring = config.monitoring
+    """Whether every port is free, or in use by a gateway that runs already."""
     running = _gateway_answers(config)
-    for key, host, port in (
-        ("port", config.host, config.port),
-        ("status_port", "", config.status_port),
-        ("monitoring.prometheus_metrics_port", monitoring.prometheus_metrics_host, monitoring.prometheus_metrics_port),
-    ):
-        if port:
-            yield _port_finding(key, host, port, running=running)
+    for address in listening_addresses(config):
+        if address.port:
+            yield _port_finding(address, running=running)
 
 
-def _port_finding(key: str, host: str, port: int, *, running: bool) -> Finding:
-    where = f"{key} {host or '*'}:{port}"
+def _port_finding(address: ListeningAddress, *, running: bool) -> Finding:
+    where = f"{address.key} {address.host or '*'}:{address.port}"
     try:
-        bind_listener(host, port, backlog=1).close()
+        bind_listener(address.host, address.port, backlog=1).close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE and running:
             return good(f"{where} is in use, by a gateway that runs already: its status page answers")
-        reason = explain(port, error)
+        reason = explain(address.port, error)
         return will_not_work(f"{where} {reason.what}", reason.fix)
     return good(f"{where} is free")
 
 
 def memory_findings(config: Config, limit_bytes: int | None) -> Iterator[Finding]:
-    """What is odd about the memory that the queues may take together."""
+    """Findings on the memory that all queues may take together; none where it is sensible."""
     ceiling = ceiling_mib(config)
     sinks = {name for names in config.records.values() for name in names}
     asked = sum(config.delivery.lane(name).queue_bytes for name in sinks) // MIB
@@ -124,7 +120,7 @@ def memory_findings(config: Config, limit_bytes: int | None) -> Iterator[Finding
 
 
 def _gateway_answers(config: Config) -> bool:
-    """Whether the status page says what a gateway's says."""
+    """Whether the status page answers as a gateway's does."""
     if not config.status_port:
         return False
     connection = HTTPConnection("127.0.0.1", config.status_port, timeout=STATUS_TIMEOUT_S)
@@ -140,7 +136,7 @@ def _gateway_answers(config: Config) -> bool:
 def open_file_findings(limits: Limits, descriptors: tuple[int, int]) -> Iterator[Finding]:
     """Whether there are enough file descriptors for the vehicles.
 
-    :param descriptors: the soft and the hard RLIMIT_NOFILE; the gateway raises the soft one to the hard one.
+    :param descriptors: the soft and the hard RLIMIT_NOFILE; the gateway raises the soft limit to the hard one.
     """
     _, hard = descriptors
     if hard == resource.RLIM_INFINITY:

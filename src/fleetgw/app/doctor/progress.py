@@ -1,4 +1,4 @@
-"""Says on a terminal what is still being looked at."""
+"""Shows on a terminal which checks still run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """A line on standard error that goes away in the end; nothing where that is no terminal."""
+    """A line on standard error that is removed at the end; nothing where standard error is no terminal."""
 
     def __init__(self, subjects: Iterable[str]) -> None:
         self._left = dict.fromkeys(subjects)
-        self._status = Console(stderr=True).status(self._text())  # which itself writes to terminals only
+        self._status = Console(stderr=True).status(self._text())  # it writes to terminals only
 
     def __enter__(self) -> Self:
         self._status.start()
@@ -27,7 +27,7 @@ class Progress:
         self._status.stop()
 
     def done(self, subject: str) -> None:
-        """One less."""
+        """A check has ended."""
         self._left.pop(subject, None)
         self._status.update(self._text())
 

@@ -1,4 +1,4 @@
-"""A diagnosis as a table for people, and as JSON."""
+"""Diagnoses as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STYLES = {Verdict.GOOD: "green", Verdict.WORTH_A_LOOK: "yellow", Verdict.WILL_N
 
 
 def print_table(diagnoses: Sequence[Diagnosis], console: Console) -> None:
-    """One block per subject: what was found, and below it what to do."""
+    """Print one block per subject: each finding, with its remedy below."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("what", no_wrap=True, style="bold")
     table.add_column("", no_wrap=True)
@@ -45,9 +45,9 @@ def print_table(diagnoses: Sequence[Diagnosis], console: Console) -> None:
 
 
 def without_secrets(diagnoses: Sequence[Diagnosis], secrets: Collection[str]) -> list[Diagnosis]:
-    """The same, and nothing in them shows a secret.
+    """The diagnoses with all secrets masked.
 
-    :param secrets: those of the configuration; what URLs show is hidden too.
+    :param secrets: the secrets in the configuration; passwords in URLs are masked, too.
     """
     return [
         evolve(
@@ -62,7 +62,7 @@ def without_secrets(diagnoses: Sequence[Diagnosis], secrets: Collection[str]) ->
 
 
 def as_json(file: str, diagnoses: Sequence[Diagnosis]) -> str:
-    """One object; ``works`` is what the exit status says."""
+    """One object; its ``works`` agrees with the exit status."""
     report = {
         "configuration": file,
         "works": all(diagnosis.works for diagnosis in diagnoses),
@@ -82,7 +82,7 @@ def as_json(file: str, diagnoses: Sequence[Diagnosis]) -> str:
 
 
 def refusal_as_json(file: str, problems: Sequence[Problem]) -> str:
-    """The object of a configuration that is refused: nothing was looked at."""
+    """The object for a configuration that is refused, so that no check has run."""
     refused = [{"path": each.path, "what": masked(each.what), "fix": masked(each.fix)} for each in problems]
     return json_text({"configuration": file, "works": False, "refused": refused})
 

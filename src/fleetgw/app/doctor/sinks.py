@@ -1,4 +1,4 @@
-"""How each routed sink is looked at: by its probe, by itself, or by starting it."""
+"""Checks of all routed sinks: by the sink itself, by the probe of its type, or by a trial start."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import IDispatcher
 
 READY_WITHIN_S = 5.0
-LOOK_INTERVAL_S = 0.1
+POLL_INTERVAL_S = 0.1
 
 
 def sink_checks(config: Config, reactor: ISinkReactor) -> list[Check]:
@@ -40,14 +40,14 @@ def sink_checks(config: Config, reactor: ISinkReactor) -> list[Check]:
         context = SinkContext(
             name, settings_of(name, config), config.namespace, record_types, reactor, NullMetrics(), NullLog()
         )
-        checks.append(Check(f"sink {name}", _how_to_look(name, config, context)))
+        checks.append(Check(f"sink {name}", _probe_of(name, config, context)))
     return checks
 
 
-def _how_to_look(name: str, config: Config, context: SinkContext) -> IDiagnosable:
+def _probe_of(name: str, config: Config, context: SinkContext) -> IDiagnosable:
     try:
         kind = sink_type(name, config)
-        sink = make_sink(kind, context, config)  # also where there is a probe: does it take its settings?
+        sink = make_sink(kind, context, config)  # also where there is a probe: it checks the settings
         if IDiagnosable.providedBy(sink):
             return cast("IDiagnosable", sink)
         if kind.make_probe is not None:
@@ -59,19 +59,19 @@ def _how_to_look(name: str, config: Config, context: SinkContext) -> IDiagnosabl
 
 @implementer(IDiagnosable)
 class Known:
-    """What is known without a look."""
+    """Findings that are known without a check."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         self._findings = findings
 
     def diagnose(self) -> Deferred[Sequence[Finding]]:
-        """Say it."""
+        """Return the findings."""
         return succeed(self._findings)
 
 
 @implementer(IDiagnosable)
 class Trial:
-    """Starts a sink that cannot be asked for a diagnosis, gives it a moment to be ready, and stops it."""
+    """Starts a sink without a probe, waits until it is ready, and stops it."""
 
     def __init__(self, sink: IDispatcher, clock: ISinkReactor) -> None:
         self._sink = sink
@@ -106,7 +106,7 @@ class Trial:
             if self._clock.seconds() >= deadline_s:
                 what = f"not ready {READY_WITHIN_S:.0f} s after its start: {readiness.reason}"
                 return will_not_work(what, "see to the reason, or look at its documentation")
-            await deferLater(self._clock, LOOK_INTERVAL_S)
+            await deferLater(self._clock, POLL_INTERVAL_S)
         return good("starts, is ready, stops")
 
 

@@ -1,1 +1,1 @@
-"""The life of a gateway: composition, listeners, runners of sinks, process."""
+"""Start and end of a gateway: composition, listeners, sink runners, process."""

@@ -66,9 +66,9 @@ if TYPE_CHECKING:
 
 @define
 class Serving:
-    """Whether the gateway serves, as its status page says.
+    """Whether the gateway serves; the status page answers by it.
 
-    :ivar is_on: false from the moment that it begins to stop.
+    :ivar is_on: false once the gateway begins to stop.
     """
 
     is_on: bool = True
@@ -76,24 +76,24 @@ class Serving:
 
 @frozen
 class Parts:
-    """A gateway in pieces, made and connected, nothing started.
+    """The parts of a gateway: made and connected, none started.
 
     :ivar lanes: by sink name.
-    :ivar tls: the source of ``door``'s certificates.
-    :ivar door: makes a TLS connection to ``vehicles`` for every socket.
-    :ivar entrance: the port of ``door``.
-    :ivar pages: the ports of the pages for status, metrics and profiler, as far as they are configured.
-    :ivar monitors: watch the gateway: the first to start, the last to stop.
-    :ivar errors: starts before and stops after everything else that logs.
-    :ivar log: where events go; it hands errors to ``errors``, too.
+    :ivar tls: the TLS context with the certificates that ``tls_factory`` uses.
+    :ivar tls_factory: wraps each connection of ``vehicles`` in TLS.
+    :ivar vehicle_listener: the port that vehicles connect to.
+    :ivar pages: the ports for status, metrics and profiler, as far as they are configured.
+    :ivar monitors: gauges of the process, exporters of metrics, the profiler; the first parts to start, the last to stop.
+    :ivar errors: reports errors; it starts before everything else that logs, and stops after it.
+    :ivar log: the destination of log events; it also hands errors to ``errors``.
     """
 
     gateway: Gateway
     lanes: Mapping[str, Lane]
     vehicles: VehicleFactory
     tls: ReloadableContext
-    door: VehicleTlsFactory
-    entrance: Listener
+    tls_factory: VehicleTlsFactory
+    vehicle_listener: Listener
     pages: Sequence[Listener]
     serving: Serving
     metrics: MetricStore
@@ -103,11 +103,10 @@ class Parts:
 
 
 def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -> Parts:
-    """Make every part.
+    """Make every part of a gateway.
 
-    :param written_log: where log events go.
-    :raises ConfigurationError: what only making the parts can show: a sink that cannot be imported or made, a certificate
-        that OpenSSL does not take.
+    :param written_log: the destination of log events.
+    :raises ConfigurationError: a sink cannot be imported or made, or OpenSSL does not accept a certificate.
     """
     config = loaded.config
     reporter = _make_reporter(loaded, reactor, written_log)
@@ -140,9 +139,11 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         log,
         log_handshake_errors=not loaded.suppress_tls_handshake_errors,
     )
-    door = VehicleTlsFactory(tls, isClient=False, wrappedFactory=vehicles, clock=reactor)
+    tls_factory = VehicleTlsFactory(tls, isClient=False, wrappedFactory=vehicles, clock=reactor)
     refusals = vehicles.refusals
-    entrance = Listener("port", config.host, config.port, door, refusals, reactor, log, VehicleSocket, vehicles.has_room)
+    vehicle_listener = Listener(
+        "port", config.host, config.port, tls_factory, refusals, reactor, log, VehicleSocket, vehicles.has_room
+    )
     runtime = RuntimeGauges(metrics, reactor.seconds)
     monitors: list[Life] = [runtime, *_make_exporters(config, metrics, reactor, log)]
     pages = _make_pages(config, serving, metrics, reactor, log)
@@ -150,7 +151,9 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         profiler = Profiler(runtime.pauses, config.monitoring.profiling_path, reactor, log)
         monitors.append(profiler)
         pages.append(_make_profiler_page(config.monitoring, profiler, metrics, reactor, log))
-    return Parts(gateway, lanes, vehicles, tls, door, entrance, pages, serving, metrics, monitors, reporter, log)
+    return Parts(
+        gateway, lanes, vehicles, tls, tls_factory, vehicle_listener, pages, serving, metrics, monitors, reporter, log
+    )
 
 
 def _make_reporter(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) -> IErrorReporter:
@@ -190,7 +193,7 @@ def _make_pages(config: Config, serving: Serving, store: MetricStore, reactor: I
         refusals = Refusals("status", store, log, reactor.seconds)
         status = make_status_site(lambda: serving.is_on, reactor, refusals)
         event = "status_server_configured"
-        # on every address whatever ``host`` is, as the Go server: probes come from elsewhere than vehicles
+        # on every address, whatever ``host`` is, as in the Go server: load balancers probe it from another network
         pages.append(Listener("status_port", "", config.status_port, status, refusals, reactor, log, started_event=event))
     monitoring = config.monitoring
     if monitoring.prometheus_metrics_port:

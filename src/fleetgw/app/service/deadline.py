@@ -1,4 +1,4 @@
-"""Waiting with an end."""
+"""Waiting for a Deferred, with a deadline."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def given_until(deadline_s: float, awaited: Deferred[T], clock: IReactorTime) -> Deferred[T | None]:
-    """Wait for a Deferred, but not beyond a deadline.
+def with_deadline(deadline_s: float, awaited: Deferred[T], clock: IReactorTime) -> Deferred[T | None]:
+    """Wait for a Deferred until a deadline, then cancel it.
 
-    Unlike ``Deferred.addTimeout`` this needs no cooperation: what ignores being cancelled is left alone.
+    Unlike ``Deferred.addTimeout``, this ends at the deadline even when ``awaited`` ignores its cancellation.
 
-    :param deadline_s: by ``clock``; one that has passed still grants what has fired already.
-    :return: fires as ``awaited`` does; with None at the deadline, and ``awaited`` is cancelled.
+    :param deadline_s: time of ``clock``. After the deadline, too, a Deferred that has fired already gives its result.
+    :return: fires as ``awaited`` does, or with None at the deadline.
     """
     over: Deferred[T | None] = Deferred()
 

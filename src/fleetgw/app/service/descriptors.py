@@ -1,4 +1,4 @@
-"""How many connections the file descriptors of this process allow."""
+"""Bounds on connections that follow from the file descriptors of this process."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from fleetgw.app.config.limits import Limits
 
 MOST_DESCRIPTORS = 1_048_576
-"""More are neither asked for nor counted on, whatever the limit."""
+"""Highest number of descriptors that the gateway asks for or counts on."""
 
 OWN_DESCRIPTORS = 200
-"""Kept back from vehicles: libraries, logs, connections to brokers, the status page and the metrics page."""
+"""Descriptors reserved for libraries, logs, connections to brokers, the status page and the metrics page."""
 
 MOST_HALF_OPEN = 4096
 MOST_PER_VEHICLE = 1024
@@ -23,12 +23,12 @@ MOST_PER_VEHICLE = 1024
 
 @frozen
 class Capacity:
-    """How many connections there may be. All are at least 1.
+    """Highest numbers of connections; each is at least 1.
 
-    :ivar connections: that have finished their upgrade.
-    :ivar half_open: that have not.
-    :ivar half_open_per_address: of these, of one IPv4 address or IPv6 /64 network.
-    :ivar per_vehicle: of one vehicle.
+    :ivar connections: connections after their upgrade.
+    :ivar half_open: connections before their upgrade.
+    :ivar half_open_per_address: those of one IPv4 address or IPv6 /64 network.
+    :ivar per_vehicle: connections of one vehicle.
     """
 
     connections: int
@@ -47,24 +47,24 @@ def raise_descriptor_limit() -> None:
 
 
 def descriptor_limit() -> int:
-    """How many file descriptors this process may have."""
+    """Number of file descriptors that this process may have."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else min(soft, MOST_DESCRIPTORS)
 
 
 def room_for_vehicles(descriptors: int) -> int:
-    """How many of so many descriptors vehicles may use up; where there are few, a quarter is kept back."""
+    """Number of descriptors for vehicles, out of ``descriptors``; where these are few, a quarter of them is reserved."""
     return max(4, descriptors - min(OWN_DESCRIPTORS, descriptors // 4))
 
 
 def descriptors_for(connections: int, max_half_open: int = 0) -> int:
-    """How many descriptors let so many vehicles connect: ``capacity`` the other way round."""
+    """Number of descriptors that a number of vehicles needs: the inverse of ``capacity``."""
     half_open = min(max_half_open or MOST_HALF_OPEN, -(-connections // 3))
     return connections + half_open + OWN_DESCRIPTORS
 
 
 def capacity(limits: Limits, descriptors: int) -> Capacity:
-    """The connections that ``limits`` and so many descriptors allow; a limit of 0 follows from the descriptors."""
+    """The connections that ``limits`` and a number of descriptors allow; a limit of 0 follows from the descriptors."""
     room = room_for_vehicles(descriptors)
     half_open = min(limits.max_half_open or MOST_HALF_OPEN, room // 4)
     connections = min(limits.max_connections or MOST_DESCRIPTORS, room - half_open)

@@ -1,7 +1,7 @@
-"""Handles signals from the beginning of the process, before the gateway has loaded.
+"""Handles signals from the start of the process on, before the gateway's modules are imported.
 
-Python does nothing about SIGTERM, SIGHUP and SIGUSR1 by itself: the kernel then ends the process on a SIGHUP, and ignores a
-SIGTERM where the process is the first of a container. Loading the clients of some sinks takes seconds.
+Python installs no handlers for SIGTERM, SIGHUP and SIGUSR1: the kernel then ends the process on SIGHUP, and ignores SIGTERM
+where the process is the first one of a container. Importing the client libraries of some sinks takes seconds.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ if TYPE_CHECKING:
 INTERRUPTED = 128 + SIGINT
 _SIGNALS = (SIGTERM, SIGINT, SIGHUP, SIGUSR1)
 
-_kept: list[Signals] = []
+_pending: list[Signals] = []
 
 
 def listen() -> None:
-    """From now on SIGTERM and SIGINT end the process at once, as nothing has begun; the others wait for ``hand_over``."""
+    """From now on, SIGTERM and SIGINT end the process at once, as nothing has started; others wait for ``hand_over``."""
     for number in _SIGNALS:
-        signal.signal(number, _heard)
+        signal.signal(number, _received)
 
 
-def _heard(number: int, _frame: FrameType | None) -> None:
-    # at once: an exception here would come up inside whatever module is being imported
+def _received(number: int, _frame: FrameType | None) -> None:
+    # an exception here would be raised inside the module that is being imported
     if number == SIGTERM:
         os._exit(0)
     if number == SIGINT:
         os._exit(INTERRUPTED)
-    _kept.append(Signals(number))
+    _pending.append(Signals(number))
 
 
 def stop_listening() -> None:
-    """Have signals do what they do to any program."""
+    """Restore the default handlers."""
     for number in _SIGNALS:
         signal.signal(number, signal.default_int_handler if number == SIGINT else signal.SIG_DFL)
 
 
 def hand_over(receivers: Mapping[Signals, Callable[[], object]]) -> None:
-    """Have each signal call its receiver, on the main thread between any two instructions; those that were kept, now."""
+    """Have each signal call its receiver, on the main thread between any two instructions; pending ones do so now."""
 
     def receive(number: int, _frame: FrameType | None) -> None:
         receivers[Signals(number)]()
 
     for number in receivers:
         signal.signal(number, receive)
-    kept = [number for number in _kept if number in receivers]
-    _kept.clear()
-    for number in kept:
+    pending = [number for number in _pending if number in receivers]
+    _pending.clear()
+    for number in pending:
         receivers[number]()

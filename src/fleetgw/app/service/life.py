@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 
 from fleetgw.adapters.settings.spelling import quoted
-from fleetgw.app.service.deadline import given_until
+from fleetgw.app.service.deadline import with_deadline
 from fleetgw.app.service.reloading import CredentialReloader
 from fleetgw.app.service.sink_runner import SinkRunner
 from fleetgw.domain.errors import ConfigurationError, Problem
@@ -22,38 +22,38 @@ if TYPE_CHECKING:
     from fleetgw.adapters.logs.lines import LineLog
     from fleetgw.app.service.composition import IGatewayReactor, Parts
 
-GOODBYE_S = 2.0
-"""Longest time that vehicles have to answer the closing handshake when the gateway stops."""
+CLOSING_HANDSHAKE_S = 2.0
+"""Longest wait for vehicles to answer the closing handshake when the gateway stops."""
 
-SETTLED_BY, GOODBYES_BY, REPORTED_BY = 0.8, 0.9, 0.95
-"""Shares of the time for stopping that may have passed when records have settled, when vehicles have gone, and when the
-records of their going have settled. The rest is for the sinks to stop."""
+SETTLED_BY, CLOSED_BY, REPORTED_BY = 0.8, 0.9, 0.95
+"""Deadlines as shares of the time for stopping: records are settled, connections are closed, DISCONNECTED records are
+settled. The rest of the time is for the sinks to stop."""
 
 LOG_READER_MIN_S, LOG_READER_MAX_S = 1.0, 5.0
-"""Bounds on the time that the log may wait, in all, for a slow reader of standard output to take the last lines. Within
-them it is the rest of the time for stopping."""
+"""Bounds on the wait for a slow reader of standard output to take the last log lines. Within them, the wait is the rest of
+the time for stopping."""
 
 
 class Life(Protocol):
-    """A part of the gateway that is started once and stopped once: a listener, a sink's runner, an exporter."""
+    """A part of the gateway that is started once and stopped once: a listener, a sink runner, an exporter."""
 
     def start(self) -> Deferred[None]:
-        """Begin to work; fires once it does."""
+        """Begin to work; fires once the part works."""
 
     def stop(self) -> Deferred[None]:
-        """Stop working and release what is held; fires then, and never fails. Harmless when not started."""
+        """Stop working and release all resources; fires then, and never fails. Does nothing where nothing has started."""
 
 
 class GatewayLife:
-    """One gateway, from its first port to its last log line: ``bind``, then ``start``, then ``stop``, each once.
+    """One gateway: ``bind``, then ``start``, then ``stop``, each once.
 
-    It ends no process and no reactor: that is up to the program that the gateway runs in.
+    It stops neither the process nor the reactor: both belong to the program that the gateway runs in.
 
-    :ivar log: the destination of events, which reports errors, too.
+    :ivar log: the destination of log events; errors are reported as well.
     """
 
     def __init__(self, parts: Parts, reactor: IGatewayReactor, lines: LineLog | None = None) -> None:
-        """:param lines: the log, where it writes lines whose reader may be slow; None where the program's logging does."""
+        """:param lines: the log, where it writes lines to a reader that may be slow; None where the program has a log."""
         self._parts = parts
         self._reactor = reactor
         self.log = parts.log
@@ -65,7 +65,7 @@ class GatewayLife:
     @property
     def port(self) -> int:
         """The port that vehicles connect to, as bound; 0 while there is none."""
-        return self._parts.entrance.number
+        return self._parts.vehicle_listener.number
 
     def bind(self, inherited: Mapping[str, socket.socket] = MappingProxyType({})) -> None:
         """Bind every port, while the process may still have the right to. Connections wait in the kernel.
@@ -73,7 +73,7 @@ class GatewayLife:
         :param inherited: sockets that listen already, by the key of the port that each one is used for.
         :raises ConfigurationError: a port cannot be bound, or there is none for an inherited socket; names its key.
         """
-        listeners = {each.key: each for each in (self._parts.entrance, *self._parts.pages)}
+        listeners = {each.key: each for each in (self._parts.vehicle_listener, *self._parts.pages)}
         if unknown := inherited.keys() - listeners.keys():
             what, fix = "is no port of this configuration, though a socket of this name is inherited", quoted(listeners)
             raise ConfigurationError([Problem(name, what, f"name it one of {fix}") for name in sorted(unknown)])
@@ -81,18 +81,17 @@ class GatewayLife:
             listener.bind(inherited.get(key))
 
     def start(self) -> Deferred[None]:
-        """Once the reactor runs, start monitors, pages and sinks; then let vehicles in, and fire.
+        """Once the reactor runs, start monitors, pages and sinks; then accept vehicles, and fire.
 
-        A sink whose broker is down holds up nothing. Fails with ``ConfigurationError`` when sinks cannot be started, with
-        ``CancelledError`` when the gateway stops before. Cancelling gives the start up. After a failure, too, ``stop`` is to
-        be called.
+        A sink whose broker is down delays nothing. Fails with ``ConfigurationError`` when sinks cannot be started, and with
+        ``CancelledError`` when the gateway stops first. Cancelling gives the start up. Call ``stop`` after a failure, too.
         """
         self._starting = Deferred.fromCoroutine(self._start())
         return self._starting
 
     async def _start(self) -> None:
-        entrance = self._parts.entrance
-        self.log.info("starting_server", host=entrance.host, port=entrance.wanted_number)
+        vehicle_listener = self._parts.vehicle_listener
+        self.log.info("starting_server", host=vehicle_listener.host, port=vehicle_listener.wanted_number)
         running: Deferred[None] = Deferred()
         # a name as the Go server spells it, which log searches know
         self.log.info("custom_ca_file_appened", ca_file_path=str(self._parts.tls.files.ca_file))
@@ -101,9 +100,9 @@ class GatewayLife:
         for each in (self._parts.errors, *self._parts.monitors, *self._parts.pages):
             await each.start()
         await self._start_sinks()
-        await entrance.start()
+        await vehicle_listener.start()
         await self._reloader.start()
-        self.log.info("server_listening", host=entrance.host, port=entrance.number)
+        self.log.info("server_listening", host=vehicle_listener.host, port=vehicle_listener.number)
 
     async def _start_sinks(self) -> None:
         results = await DeferredList([runner.start() for runner in self._runners], consumeErrors=True)
@@ -115,11 +114,14 @@ class GatewayLife:
             raise CancelledError
 
     def reload_certificates(self) -> None:
-        """Read certificates and the sinks' credentials again, for new connections; a bad file keeps the old content."""
+        """Read certificates and the sinks' credentials again, for new connections.
+
+        Of a file that cannot be used, the old content stays in use.
+        """
         self._reloader.reload()
 
     def stop(self) -> Deferred[None]:
-        """End in order, within the longest ``drain_timeout_s`` of the lanes; fires when all is over. Never fails."""
+        """Stop all parts in order, within the longest ``drain_timeout_s`` of the lanes; fires then, and never fails."""
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -132,18 +134,18 @@ class GatewayLife:
         drain_s = max((runner.drain_s for runner in runners), default=0.0)
         self.log.info("stopping_server", connections=len(vehicles.connections))
         await self._reloader.stop()
-        await parts.entrance.stop()
+        await parts.vehicle_listener.stop()
         vehicles.pause()
         await self._drained(began, SETTLED_BY)
         vehicles.close_all("the gateway is stopping")
-        goodbyes_by = min(reactor.seconds() + GOODBYE_S, began + drain_s * GOODBYES_BY)
-        await given_until(goodbyes_by, vehicles.all_gone(), reactor)
+        closed_by = min(reactor.seconds() + CLOSING_HANDSHAKE_S, began + drain_s * CLOSED_BY)
+        await with_deadline(closed_by, vehicles.all_gone(), reactor)
         vehicles.abort_all()
-        await given_until(began + drain_s * REPORTED_BY, vehicles.all_gone(), reactor)
+        await with_deadline(began + drain_s * REPORTED_BY, vehicles.all_gone(), reactor)
         await self._drained(began, REPORTED_BY)  # the DISCONNECTED records
         for runner in runners:
             runner.close()
-        await DeferredList([given_until(began + drain_s, runner.stop(), reactor) for runner in runners])
+        await DeferredList([with_deadline(began + drain_s, runner.stop(), reactor) for runner in runners])
         if self._lines is not None:  # dead letters may be the last copies of their records
             left_s = began + drain_s - reactor.seconds()
             self._lines.wait_for_reader(min(LOG_READER_MAX_S, max(LOG_READER_MIN_S, left_s)))
@@ -154,6 +156,6 @@ class GatewayLife:
         self.log.info("stopped_server", undelivered_records=lost, **unwritten)
 
     async def _drained(self, began: float, share: float) -> None:
-        """Wait for every lane to be empty, each for no more than its ``share`` of its own time."""
-        waits = [given_until(began + share * each.drain_s, each.drain(), self._reactor) for each in self._runners]
+        """Wait for every lane to be empty, each no longer than ``share`` of its own drain time."""
+        waits = [with_deadline(began + share * each.drain_s, each.drain(), self._reactor) for each in self._runners]
         await DeferredList(waits)

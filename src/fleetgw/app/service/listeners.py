@@ -1,4 +1,4 @@
-"""The ports that the gateway listens on."""
+"""A port that the gateway listens on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Listener:
     :ivar host: as configured.
     :ivar wanted_number: the port as configured; 0 for any that is free.
     :ivar factory: as in ``listen``, and so are ``refusals``, ``reactor``, ``transport`` and ``has_room``.
-    :ivar started_event: logged with the port by ``start``; empty for none.
+    :ivar started_event: name of the event that ``start`` logs with the port; empty: none.
     """
 
     key: str
@@ -56,7 +56,7 @@ class Listener:
         """Bind the port, or use a socket that the process has inherited. Connections wait in the kernel until ``start``.
 
         :param inherited: a listening socket; its address counts in place of ``host`` and ``wanted_number``.
-        :raises ConfigurationError: it cannot be bound; names the key, and says what to do.
+        :raises ConfigurationError: it cannot be bound; names the key and the remedy.
         """
         host, number = self.host, self.wanted_number
         try:
@@ -77,6 +77,6 @@ class Listener:
         return succeed(None)
 
     def stop(self) -> Deferred[None]:
-        """Close the port; connections that were accepted live on. Does nothing when the port is not bound."""
+        """Close the port; accepted connections stay open. Does nothing when the port is not bound."""
         port, self._port = self._port, None
         return succeed(None) if port is None else maybeDeferred(port.stopListening)

@@ -1,4 +1,4 @@
-"""Why an address cannot be listened on, in words that say what to do about it."""
+"""Reasons why an address cannot be listened on, each with its remedy."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _USUALLY_UNPRIVILEGED_FROM = 1024
 class ListeningError:
     """The reason why an address cannot be listened on.
 
-    :ivar what: a predicate, to be put behind ``host:port``: "is taken".
-    :ivar fix: what to do.
+    :ivar what: a predicate for the subject ``host:port``, such as "is taken".
+    :ivar fix: the remedy.
     """
 
     what: str
@@ -25,9 +25,9 @@ class ListeningError:
 
 
 def explain(port: int, error: OSError) -> ListeningError:
-    """Explain what ``bind`` or ``listen`` said.
+    """Explain an error of ``bind`` or ``listen``.
 
-    :param error: also of the resolver, where the host is a name.
+    :param error: of the socket, or of the resolver where the host is a name.
     """
     said = f"({error.strerror or error})"
     if isinstance(error, socket.gaierror):
@@ -59,7 +59,7 @@ def explain(port: int, error: OSError) -> ListeningError:
 
 
 def unprivileged_from() -> int:
-    """The first port that needs no right."""
+    """The first port that an unprivileged process may bind."""
     try:
         return int(_UNPRIVILEGED_FROM.read_text())
     except (OSError, ValueError):

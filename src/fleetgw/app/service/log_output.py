@@ -1,4 +1,4 @@
-"""Where the gateway's log goes, and in which form: from twistd's options and the configuration."""
+"""Destination and form of the log, from twistd's options and the configuration."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -15,12 +15,12 @@ _ROTATED_FILES_MAX = 10
 
 
 def open_log_stream(parent_options: Mapping[str, object]) -> ILineStream:
-    """Open what twistd's own options ask for.
+    """Open the destination that twistd's own options ask for.
 
     Standard output with ``--logfile=-``, or with ``--nodaemon`` and no ``--logfile``; else the named file or ``twistd.log``.
-    A file is rotated as twistd does (``twistd.log.1`` is the newest old one), but at 100 MB, and ten old ones are kept: with
-    records in the log, twistd's 1 MB and no end of files would rename thousands of them on the reactor's thread. Others
-    may rotate it as well.
+    A file is rotated as twistd does (``twistd.log.1`` is the newest old one), but at 100 MB, and with at most ten old files:
+    with records in the log, twistd's limit of 1 MB and its unlimited number of files would rename thousands of files on the
+    reactor's thread. Other programs, such as logrotate, may rotate it as well.
 
     :param parent_options: twistd's options (``options.parent`` of the plugin's own).
     :raises UsageError: ``--logfile=-`` without ``--nodaemon``, or ``--syslog``.
@@ -33,7 +33,7 @@ def open_log_stream(parent_options: Mapping[str, object]) -> ILineStream:
     if path == "-" and not nodaemon:
         raise UsageError("--logfile=-: a daemon cannot log to stdout; add --nodaemon (-n), or name a file")
     if path == "-" or (nodaemon and not path):
-        # Asked for now: twistd replaces sys.stdout by a writer of log events later.
+        # opened now: later, twistd replaces sys.stdout by a writer of log events
         return DescriptorStream(sys.stdout.fileno())
     open_file: Callable[..., AppendedLogFile] = AppendedLogFile.fromFullPath  # untyped in Twisted
     return open_file(str(path or "twistd.log"), rotateLength=_ROTATE_LENGTH_BYTES, maxRotatedFiles=_ROTATED_FILES_MAX)
@@ -42,7 +42,7 @@ def open_log_stream(parent_options: Mapping[str, object]) -> ILineStream:
 def make_log(log_level: str, *, json_log_enable: bool, stream: ILineStream) -> LineLog:
     """Make the log of a configuration.
 
-    :param log_level: ``trace``, ``debug``, ``info``, ``warn`` or ``error``, as the configuration has been checked for.
+    :param log_level: ``trace``, ``debug``, ``info``, ``warn`` or ``error``.
     :param json_log_enable: JSON lines, else text.
     """
     log_type = JsonLog if json_log_enable else TextLog

@@ -1,4 +1,4 @@
-"""How much memory the queues of a configuration may take together."""
+"""Ceiling on the memory of all queues together."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 
 SHARE_OF_MEMORY = 0.5
-"""The part of the container's or the machine's memory that queues take unless the configuration says how much."""
+"""Default ceiling, as a share of the memory of the container or the machine."""
 
 FALLBACK_MIB = 512
-"""Where nothing says how much memory there is."""
+"""Default ceiling where the size of the memory is unknown."""
 
 
 def ceiling_mib(config: Config) -> int:
-    """The ceiling that is in effect, in MiB."""
+    """The ceiling in effect, in MiB."""
     if config.delivery.memory_mib is not None:
         return config.delivery.memory_mib
     limit_bytes = memory_limit_bytes()
@@ -29,5 +29,5 @@ def ceiling_mib(config: Config) -> int:
 
 
 def with_ceiling(config: Config) -> Config:
-    """The configuration with the ceiling that is in effect in it."""
+    """The configuration with the ceiling in effect as its ``delivery.memory_mib``."""
     return structs.replace(config, delivery=structs.replace(config.delivery, memory_mib=ceiling_mib(config)))

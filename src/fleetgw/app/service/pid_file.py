@@ -1,4 +1,4 @@
-"""The pid file of twistd: whether there is one, and what to say when one is in the way."""
+"""The pid file of twistd: whether to use one, and what to do about one that exists already."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ DEFAULT = "twistd.pid"
 MODE = 0o600
 
 
-def settle_pid_file(
+def choose_pid_file(
     twistd_options: MutableMapping[str, object], arguments: Sequence[str], proc: Path = Path("/proc")
 ) -> None:
-    """Decide on the pid file before twistd looks at it.
+    """Choose the pid file before twistd looks at it.
 
-    In the foreground there is none unless ``--pidfile`` asks for it: the parent process knows its number, and in a
-    container the file of a killed gateway names the process number of the next one. A file that names this very process is
-    left over and removed; so is, by twistd, one that names none that lives.
+    In the foreground there is none unless ``--pidfile`` asks for it: the parent process knows the process id, and in a
+    container the file of a killed gateway names the process id of the next one. A stale file that names this very process is
+    removed; twistd removes one that names no running process.
 
     :param twistd_options: changed in place.
-    :param arguments: of the process; twistd does not tell a default from the same value asked for.
-    :raises UsageError: the pid file is another program's, or cannot be written; says what to do.
+    :param arguments: of the process; twistd does not distinguish a default from the same value on the command line.
+    :raises UsageError: the pid file is another program's, or cannot be written; with the remedy.
     """
     foreground = twistd_options.get("nodaemon") or twistd_options.get("debug")
     if foreground and not any(argument.startswith("--pi") for argument in arguments):
@@ -59,7 +59,7 @@ def _command(file: Path) -> str:
 
 
 def restrict_pid_file(twistd_options: MutableMapping[str, object]) -> None:
-    """Make the file writable for its owner alone, whatever the umask: an administrator sends signals to its number."""
+    """Make the file writable for its owner alone, whatever the umask: administrators signal the process it names."""
     if name := twistd_options.get("pidfile"):
         with suppress(OSError):
             Path(str(name)).chmod(MODE)

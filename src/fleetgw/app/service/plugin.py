@@ -1,4 +1,4 @@
-"""The plugin by which twistd knows the gateway. Imports little: every twistd loads it, for any other service too."""
+"""The plugin by which twistd finds the gateway. Imports little: every twistd loads it, also for other services."""
 
 import sys
 
@@ -8,7 +8,7 @@ from fleetgw.app.service import early_signals
 
 
 class GatewayServiceMaker(ServiceMaker):
-    """Listens to signals before the gateway's modules are imported, when it is the gateway that twistd is asked for."""
+    """Handles signals before the gateway's modules are imported, when twistd is to run the gateway."""
 
     def __init__(self, tapname: str) -> None:
         """``tapname`` is the gateway's name on twistd's command line."""

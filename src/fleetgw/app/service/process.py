@@ -44,7 +44,7 @@ LOG_LINES_LOST = 3
 class _CannotStart(SystemExit, Exception):
     """Ends the process with status 1 and no traceback, as ``SystemExit`` does.
 
-    It is an ``Exception`` for twistd's sake: of others, the parent of a daemon is not told, and waits for ever.
+    It is an ``Exception``, too: twistd tells the waiting parent process of a daemon of no other kind.
     """
 
     def __init__(self, error: ConfigurationError) -> None:
@@ -56,13 +56,13 @@ class _CannotStart(SystemExit, Exception):
 
 
 class GatewayProcess(Service):
-    """A gateway as twistd's service. Signals, twistd's log observer and the exit status are the gateway's own.
+    """A gateway as twistd's service, with signal handlers, log observer and exit status of its own.
 
     :param stream: the destination of ``log``.
     :param twistd_options: twistd's own.
     :param inherited: as in ``GatewayLife.bind``.
 
-    :ivar exit_status: of the process: 0, or 1 when the gateway could not start.
+    :ivar exit_status: exit status of the process: 0, or 1 when the gateway could not start.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class GatewayProcess(Service):
         self._take_signals()
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
-        """``parent`` is twistd's application, which is asked for an observer before it makes one."""
-        application: Any = parent  # a Componentized too, which its interface does not say
+        """``parent`` is twistd's application: it gets our log observer before twistd makes one."""
+        application: Any = parent  # also a Componentized, which its interface does not say
         application.setComponent(ILogObserver, TwistedLogObserver(self._life.log))
         super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
-        """A port that is taken ends the process with a line that says so, in place of a traceback."""
+        """Bind the ports. One that cannot be bound ends the process with a line of log in place of a traceback."""
         restrict_pid_file(self._twistd_options)
         try:
             self._life.bind(self._inherited)
@@ -100,10 +100,10 @@ class GatewayProcess(Service):
             raise _CannotStart(error) from error
 
     def startService(self) -> None:
-        """Start the gateway; end the process where it cannot start.
+        """Start the gateway; end the process when it cannot start.
 
-        The signals stay ours, though the reactor installs handlers of its own as it starts: with those twistd would end
-        itself by the same signal, and a stop that was asked for is to end with 0.
+        The reactor installs signal handlers of its own as it starts, and ours replace them again: with the reactor's, twistd
+        would end itself by the same signal, but a stop by signal has the exit status 0.
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, self._receivers)
         self._reactor.callWhenRunning(self._take_signals_back)
@@ -112,7 +112,7 @@ class GatewayProcess(Service):
         _tune_garbage_collection()
 
     def _not_started(self, failure: Failure) -> None:
-        if failure.check(CancelledError):  # the gateway stops already
+        if failure.check(CancelledError):  # the gateway is stopping already
             return
         if not failure.check(ConfigurationError):  # those have been logged one by one
             self._log.error("cannot_start", error=failure.getTraceback())
@@ -120,7 +120,7 @@ class GatewayProcess(Service):
         self.end()
 
     def end(self) -> None:
-        """Have the process end in order; harmless when it is ending already."""
+        """End the process in order; does nothing when it is ending already."""
         with suppress(ReactorNotRunning):
             self._reactor.stop()
 
@@ -160,14 +160,14 @@ class GatewayProcess(Service):
     def _stopped(self, result: None) -> None:
         status = self.exit_status
         if unwritten := self._log.finish():
-            _say(f"fleetgw: {unwritten} log lines could not be written, the last ones; dead letters may be among them")
+            _print(f"fleetgw: {unwritten} log lines could not be written, the last ones; dead letters may be among them")
             status = status or LOG_LINES_LOST
-        _before_threads_are_awaited(_leave, status)
+        _before_threads_are_joined(_exit, status)
         return result
 
 
-def _say(text: str) -> None:
-    """Write to standard error, unless that would have to wait as well."""
+def _print(text: str) -> None:
+    """Write to standard error, unless that would block."""
     with suppress(OSError, ValueError):
         poll = select.poll()
         poll.register(sys.__stderr__ or 2, select.POLLOUT)
@@ -175,17 +175,17 @@ def _say(text: str) -> None:
             print(text, file=sys.__stderr__, flush=True)
 
 
-def _before_threads_are_awaited(called: Callable[[int], None], status: int) -> None:
-    # private, and what concurrent.futures uses: handlers of ``atexit`` run after the wait that must not be
+def _before_threads_are_joined(called: Callable[[int], None], status: int) -> None:
+    # private, and what concurrent.futures uses: ``atexit`` handlers run only after all threads have been joined
     register: Callable[..., object] = getattr(threading, "_register_atexit", atexit.register)
     register(called, status)
 
 
-def _leave(status: int) -> None:
-    """End the process when the main thread has come to its end.
+def _exit(status: int) -> None:
+    """End the process when the main thread has ended.
 
-    twistd itself always ends with 0, and Python waits for every thread that is no daemon and for all work of executors: a
-    thread of some library that waits for a name server would keep the process until that answers.
+    twistd itself always ends with 0, and Python joins every thread that is no daemon and waits for all work of executors: a
+    library's thread that waits for a name server would keep the process alive until the name server answers.
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
@@ -194,6 +194,6 @@ def _leave(status: int) -> None:
 
 
 def _tune_garbage_collection() -> None:
-    """Look for cycles rarely: records make none, and each look walks over every record that is under way."""
+    """Collect cycles rarely: records make none, and each collection walks over every record in the queues."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

@@ -1,4 +1,4 @@
-"""Reads certificates and credentials again that are replaced while the gateway runs: on request, and every minute."""
+"""Reloads certificates and credentials whose files were replaced: on request, and every minute."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fleetgw.app.service.sink_runner import SinkRunner
     from fleetgw.domain.ports import ILog
 
-LOOK_EVERY_S = 60.0
+CHECK_INTERVAL_S = 60.0
 
 
 class CredentialReloader:
@@ -27,30 +27,30 @@ class CredentialReloader:
         self._runners = runners
         self._clock = clock
         self._log = log
-        self._next_look: IDelayedCall | None = None
+        self._next_check: IDelayedCall | None = None
         self._failures: dict[str, str] = {}
 
     def start(self) -> Deferred[None]:
-        """Look at the files every minute from now on."""
-        self._next_look = self._clock.callLater(LOOK_EVERY_S, self._look)
+        """Check the files every minute from now on."""
+        self._next_check = self._clock.callLater(CHECK_INTERVAL_S, self._check)
         return succeed(None)
 
     def stop(self) -> Deferred[None]:
-        """Look at the files no more; harmless when it has not started."""
-        if self._next_look is not None:
-            self._next_look.cancel()
-            self._next_look = None
+        """Check the files no more; does nothing when it has not started."""
+        if self._next_check is not None:
+            self._next_check.cancel()
+            self._next_check = None
         return succeed(None)
 
     def reload(self) -> None:
-        """Read again what has changed. Says so, and says again what cannot be used."""
+        """Read changed files again. Logs which, and logs a file that cannot be used even if that has been logged before."""
         self._failures.clear()
         if (files := self._read_again("", self._tls, "certificates_not_reloaded")) is not None:
             self._log.info("certificates_reloaded", files=[*files])
         self._reload_sinks()
 
-    def _look(self) -> None:
-        self._next_look = self._clock.callLater(LOOK_EVERY_S, self._look)
+    def _check(self) -> None:
+        self._next_check = self._clock.callLater(CHECK_INTERVAL_S, self._check)
         if files := self._read_again("", self._tls, "certificates_not_reloaded"):
             self._log.info("certificates_reloaded", files=[*files])
         self._reload_sinks()
@@ -63,10 +63,10 @@ class CredentialReloader:
                     self._log.info("credentials_reloaded", dispatcher=sink.name, files=[*files])
 
     def _read_again(self, name: str, reloadable: IReloadable, event: str, **fields: object) -> Sequence[str] | None:
-        """The files that were read again; None when one cannot be used. A failure is logged once until it changes."""
+        """The files that were read again; None when one cannot be used. The same failure is logged once."""
         try:
             files = reloadable.reload()
-        except Exception as error:  # whatever stands against the new files, the old content serves on
+        except Exception as error:  # whatever is wrong with the new files, the old content stays in use
             reason = str(error) or type(error).__name__
             if self._failures.get(name) != reason:
                 self._log.error(event, error=reason, **fields)

@@ -20,7 +20,7 @@ from fleetgw.app.service.inherited_sockets import announced_descriptors, inherit
 from fleetgw.app.service.life import GatewayLife
 from fleetgw.app.service.log_output import make_log, open_log_stream
 from fleetgw.app.service.memory_ceiling import with_ceiling
-from fleetgw.app.service.pid_file import settle_pid_file
+from fleetgw.app.service.pid_file import choose_pid_file
 from fleetgw.app.service.process import GatewayProcess
 from fleetgw.domain.errors import ConfigurationError
 
@@ -42,22 +42,22 @@ class Options(UsageOptions):
     optFlags = [["check", None, "Check the configuration, print it as it takes effect, and exit: 0 if it can work, else 2."]]
 
     def postOptions(self) -> None:
-        """``--config`` is needed. ``--check`` ends here, before twistd looks for a gateway that runs already."""
+        """``--config`` is required. ``--check`` ends here, before twistd looks at the pid file."""
         if not self["config"]:
             raise UsageError("--config FILE: say which configuration to use")
         if self["check"]:
             early_signals.stop_listening()
             sys.exit(check(Path(self["config"])))
         try:
-            settle_pid_file({} if self.parent is None else self.parent, sys.argv)
+            choose_pid_file({} if self.parent is None else self.parent, sys.argv)
         except UsageError as error:
             _give_up(str(error))
 
 
 def check(path: Path) -> int:
-    """Do all that starting does short of starting: read and check the configuration, and make every part.
+    """Read and check the configuration and make every part, as a start does, but start nothing.
 
-    Prints the effective configuration, secrets masked, on standard output; what is wrong with it on standard error.
+    Prints the effective configuration on standard output, secrets masked, and problems and warnings on standard error.
 
     :return: 0 when the gateway would start, 2 when not.
     """
@@ -71,7 +71,7 @@ def check(path: Path) -> int:
     try:
         print(render_effective(with_ceiling(loaded.config)), flush=True)
     except BrokenPipeError:
-        sys.stderr.close()  # as `fleetgw check-config`: who reads no further has seen enough
+        sys.stderr.close()  # the reader, such as ``head``, has seen enough
     return 0
 
 
@@ -97,13 +97,13 @@ def makeService(options: Options) -> IService:
         _give_up(str(error))
     except OSError as error:
         _give_up(f"the log cannot be opened: {error}")
-    except KeyboardInterrupt:  # loading the clients of some sinks takes seconds
+    except KeyboardInterrupt:  # importing the client libraries of some sinks takes seconds
         sys.exit(early_signals.INTERRUPTED)
     return GatewayProcess(GatewayLife(parts, reactor, log), log, stream, reactor, options.parent or {}, inherited)
 
 
 def _reactor() -> IGatewayReactor:
-    # twistd has installed the one that its --reactor names; importing it any earlier would install another
+    # twistd has installed the one that --reactor names; an import any earlier would install another
     from twisted.internet import reactor
 
     run_on_monotonic_time(reactor)

@@ -1,4 +1,4 @@
-"""The life of one sink with its lane."""
+"""Start and end of one sink with its lane."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import IDispatcher, ILog
 
 READY_WITHIN_S = 3.0
-"""Time that a sink has to reach its destination before the log names it as not ready; no sink has reached it at once."""
+"""Time for a sink to reach its destination; after it, the log names a sink that is not ready."""
 
 
 class SinkRunner:
     """Starts a sink, and ends it in this order: ``drain``, ``close``, ``stop``, ``abandon``.
 
-    :ivar drain_s: longest time that stopping the gateway may take for this sink's sake.
+    :ivar drain_s: longest time that draining this sink's lane may take.
     :ivar is_started: whether the sink has started.
     """
 
@@ -58,27 +58,27 @@ class SinkRunner:
             problem = Problem(name, f"the sink cannot start: {what}", "see its documentation")
             raise ConfigurationError([problem]) from error
         self.is_started = True
-        self._readiness_check = self._clock.callLater(READY_WITHIN_S, self._name_if_not_ready)
+        self._readiness_check = self._clock.callLater(READY_WITHIN_S, self._log_if_not_ready)
 
-    def _name_if_not_ready(self) -> None:
+    def _log_if_not_ready(self) -> None:
         self._readiness_check = None
         readiness = self.sink.readiness()
         if isinstance(readiness, NotReady):
             self._log.warn("sink_not_ready", dispatcher=self.sink.name, error=readiness.reason)
 
     def drain(self) -> Deferred[None]:
-        """Dispatch at once; fires once the lane holds nothing. Cancelling changes nothing."""
+        """Flush; fires once the lane is empty. Cancelling changes nothing."""
         if self._readiness_check is not None:
             self._readiness_check.cancel()
             self._readiness_check = None
         return self._lane.drain()
 
     def close(self) -> None:
-        """Take nothing more and hand nothing more to the sink; batches in flight may still settle."""
+        """Accept no more records and dispatch no more; batches in flight may still settle."""
         self._lane.close()
 
     def stop(self) -> Deferred[None]:
-        """Stop the sink, or give up its start. Never fails; cancelling has the sink give up what is in flight."""
+        """Stop the sink, or give up its start. Never fails; cancelling makes the sink give up what is in flight."""
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -89,10 +89,10 @@ class SinkRunner:
         try:
             await self.sink.stop()
         except CancelledError:
-            pass  # ours: the time is over
-        except Exception as error:  # the port allows none; the other parts are to be stopped all the same
+            pass  # by us: the deadline has passed
+        except Exception as error:  # the port allows none; the other parts must stop all the same
             self._log.error("sink_stop_failed", dispatcher=self.sink.name, error=f"{type(error).__name__}: {error}")
 
     def abandon(self) -> int:
-        """Give up what the lane holds, once the sink has stopped; the number of records. See ``Lane.abandon``."""
+        """Give up the records that the lane holds, once the sink has stopped; their number. See ``Lane.abandon``."""
         return self._lane.abandon()

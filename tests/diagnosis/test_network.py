@@ -1,0 +1,38 @@
+"""Findings on hosts, ports and TLS."""
+
+import socket
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
+from fleetgw.adapters.diagnosis.network import check_alternatives, check_reachable, check_tls, guess_server, split_address
+from tests.support.doctor_case import BAD, verdicts
+
+
+class NetworkTests(SynchronousTestCase):
+    def test_addresses(self) -> None:
+        for text, expected in (
+            ("kafka:9093", ("kafka", 9093)),
+            ("kafka", ("kafka", 9092)),
+            ("[::1]:9093", ("::1", 9093)),
+            ("[::1]", ("::1", 9092)),
+        ):
+            self.assertEqual(split_address(text, 9092), expected)
+
+    def test_nobody_listens(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            self.assertEqual(list(check_reachable("127.0.0.1", port)), [good(f"127.0.0.1:{port} takes connections")])
+        (finding,) = check_reachable("127.0.0.1", port)
+        self.assertEqual(finding.verdict, BAD)
+        self.assertIn("refuses connections", finding.what)
+        self.assertEqual(guess_server("127.0.0.1", port), "it does not say what it is")
+        self.assertEqual(verdicts(list(check_tls("127.0.0.1", port, None, "localhost"))), [BAD])
+
+    def test_one_of_several_is_enough(self) -> None:
+        def look(place: str):
+            yield good(place) if place == "a" else will_not_work(place, "start it")
+            return place == "a"
+
+        self.assertEqual(list(check_alternatives(["b", "a"], look)), [good("a"), worth_a_look("b", "start it")])
+        self.assertEqual(verdicts(list(check_alternatives(["b", "c"], look))), [BAD, BAD])
