@@ -43,6 +43,52 @@ class ConnectivityTests(SessionCase):
                 self.assertEqual(content.created_at.ToNanoseconds(), NOW_NS)
         self.assertEqual(self.link.sent, [])
 
+    def statuses(self) -> list[tuple[str, str]]:
+        """Status and connection id of each record that kafka has, once all have been dispatched."""
+        self.dispatch()
+        contents = [VehicleConnectivity.FromString(record.payload) for record in self.kafka.records]
+        return [(ConnectivityEvent.Name(content.status), content.connection_id) for content in contents]
+
+    def test_an_old_connection_that_ends_after_a_reconnect_makes_no_record(self) -> None:
+        gateway = self.make()
+        old, new, other = (
+            gateway.connected(vehicle(vin, name), Link()) for vin, name in ((VIN, "old"), (VIN, "new"), ("OTHER", "other"))
+        )
+        old.disconnected()
+        self.assertEqual(self.statuses(), [("CONNECTED", "old"), ("CONNECTED", "new"), ("CONNECTED", "other")])
+        other.disconnected()
+        new.disconnected()
+        self.assertEqual(self.statuses()[3:], [("DISCONNECTED", "other"), ("DISCONNECTED", "new")])
+
+    def test_two_connections_of_a_vehicle_make_one_disconnected(self) -> None:
+        gateway = self.make()
+        old, new = (gateway.connected(vehicle(VIN, name), Link()) for name in ("old", "new"))
+        new.disconnected()
+        old.disconnected()
+        self.assertEqual(self.statuses()[2:], [("DISCONNECTED", "old")])
+
+    def test_disconnected_is_held_back_and_dropped_by_a_reconnect(self) -> None:
+        gateway = self.make(debounce_s=10)
+        gateway.connected(vehicle(VIN, "1"), Link()).disconnected()
+        self.clock.advance(9)
+        second = gateway.connected(vehicle(VIN, "2"), Link())
+        self.clock.advance(20)
+        self.assertEqual(self.statuses(), [("CONNECTED", "1"), ("CONNECTED", "2")])
+        second.disconnected()
+        self.clock.advance(9.9)
+        self.assertEqual(len(self.statuses()), 2)
+        self.clock.advance(0.1)
+        self.assertEqual(self.statuses()[2:], [("DISCONNECTED", "2")])
+
+    def test_a_stop_emits_what_is_held_back(self) -> None:
+        gateway = self.make(debounce_s=10)
+        for vin in ("A", "B"):
+            gateway.connected(vehicle(vin, vin), Link()).disconnected()
+        gateway.all_disconnected()
+        self.assertEqual(self.statuses()[2:], [("DISCONNECTED", "A"), ("DISCONNECTED", "B")])
+        self.clock.advance(20)
+        self.assertEqual(len(self.statuses()), 4)
+
     def test_there_are_none_without_a_route(self) -> None:
         self.records = {"V": ["kafka"]}
         self.session().disconnected()

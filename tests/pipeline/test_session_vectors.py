@@ -79,7 +79,9 @@ class SessionVectorTests(TestCase):
             max_message_bytes=1_000_000,
             rate_limit=None,
             tracked_vins=frozenset(),
-            monotonic=self.reactor.seconds,
+            refuse_unrouted=False,
+            debounce_s=0.0,
+            clock=self.reactor,
             wall_ns=lambda: 1_764_000_000_000_000_000,
         )
         vehicle = Vehicle(PeerIdentity("vehicle_device", FILE["device_id"]), FILE["device_id"], "id")

@@ -57,6 +57,17 @@ class StopTests(ServiceCase):
         order += [f"stop listening {METRICS}"]
         self.assertEqual(self.journal[-5:], order)
         self.assertEqual(self.log.fields_of("stopped_server"), [{"undelivered_records": 0}])
+
+    def test_a_disconnected_record_that_is_held_back_is_delivered_before_the_stop(self) -> None:
+        life = self.start(connectivity={"debounce_s": 3600})
+        vehicle = self.vehicle()
+        vehicle.connect()
+        vehicle.advance(0.1)
+        stopped = life.stop()
+        for _ in range(5):
+            vehicle.advance(0.1)
+        self.assertTrue(stopped.called)
+        self.assertEqual(self.statuses(), [ConnectivityEvent.CONNECTED, ConnectivityEvent.DISCONNECTED])
         events = self.events()
         self.assertLess(events.index("stopping_server"), events.index("socket_disconnected"))
         self.assertEqual(self.log.fields_of("stopping_server"), [{"connections": 1}])

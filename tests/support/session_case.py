@@ -159,6 +159,8 @@ class SessionCase(TestCase):
         codec: Any = CODEC,  # or one that is broken on purpose
         tracked: Sequence[str] = (),
         max_message_bytes: int = 10_000,
+        refuse_unrouted: bool = False,
+        debounce_s: float = 0.0,
     ) -> Gateway:
         """Make the gateway, with the lanes that ``room`` and the routes that ``records`` ask for."""
         self.lanes = {
@@ -187,7 +189,9 @@ class SessionCase(TestCase):
             max_message_bytes=max_message_bytes,
             rate_limit=rate_limit,
             tracked_vins=frozenset(tracked),
-            monotonic=self.clock.seconds,
+            refuse_unrouted=refuse_unrouted,
+            debounce_s=debounce_s,
+            clock=self.clock,
             wall_ns=lambda: NOW_NS,
         )
         return self.gateway

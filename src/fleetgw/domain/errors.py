@@ -48,6 +48,10 @@ class UnknownMessageType(PeerError):
         self.message_type = message_type
 
 
+class Unrouted(PeerError):
+    """The record's type has no route, and such records are refused. Answered with an error reply."""
+
+
 class OtherSender(PeerError):
     """A record of an unrouted type names another sender than the certificate. Answered with an error reply."""
 

@@ -31,9 +31,11 @@ class LineLimit:
     """Decides for each line whether it is written: the one limit of all log lines that vehicles or strangers cause.
 
     :ivar max_tracked: see ``MAX_TRACKED``.
+    :ivar interval_s: the interval in which the lines are counted.
     """
 
     max_tracked: int = MAX_TRACKED
+    interval_s: float = INTERVAL_S
     _windows: dict[tuple[str, str], _Window] = field(factory=dict)
     _pruned_at_s: float = float("-inf")
 
@@ -46,7 +48,7 @@ class LineLimit:
         :return: None when the line must not be written, else the number of lines that were left out before it.
         """
         window = self._windows.get((kind, vin)) or self._new_window(kind, vin, now_s)
-        if now_s - window.since_s >= INTERVAL_S:
+        if now_s - window.since_s >= self.interval_s:
             window.since_s, window.lines = now_s, 0
         if window.lines >= lines:
             window.unwritten += 1
@@ -61,9 +63,9 @@ class LineLimit:
         return None if unwritten is None else {"more_unwritten": unwritten} if unwritten else {}
 
     def _new_window(self, kind: str, vin: str, now_s: float) -> _Window:
-        if len(self._windows) >= self.max_tracked and now_s - self._pruned_at_s >= INTERVAL_S:
+        if len(self._windows) >= self.max_tracked and now_s - self._pruned_at_s >= self.interval_s:
             self._pruned_at_s = now_s
-            self._windows = {key: each for key, each in self._windows.items() if now_s - each.since_s < INTERVAL_S}
+            self._windows = {key: each for key, each in self._windows.items() if now_s - each.since_s < self.interval_s}
         if len(self._windows) >= self.max_tracked:
             vin = ""
         return self._windows.setdefault((kind, vin), _Window(now_s))

@@ -44,6 +44,7 @@ RECORD_BEYOND_BOUND_TOTAL = _counter(
 )
 RATE_LIMIT_EXCEEDED_TOTAL = _counter("rate_limit_exceeded_total", "Records over the rate limit.", "device_id", "txtype")
 UNAUTHORIZED_SENDER_ID_TOTAL = _counter("unauthorized_sender_id_total", "Unrouted records of another sender.")
+UNROUTED_RECORDS_TOTAL = _counter("unrouted_records_total", "Records of types without a route.", "record_type")
 UNKNOWN_MESSAGE_TYPE_ERROR_TOTAL = _counter(
     "unknown_message_type_error_total", "Envelopes that are no stream message.", "msg_type"
 )

@@ -1,4 +1,4 @@
-"""The sections ``limits`` and ``rate_limit``."""
+"""The sections ``limits``, ``rate_limit`` and ``connectivity``."""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
@@ -20,6 +20,18 @@ class RateLimit(Settings, frozen=True, kw_only=True):
     message_interval_time: Annotated[
         Whole, Meta(description="Length of the interval in seconds; 0: the default.", extra=ZERO_IS_LEFT_OUT)
     ] = 60
+
+
+class Connectivity(Settings, frozen=True, kw_only=True):
+    """The records of the type `connectivity`, which the gateway makes itself."""
+
+    debounce_s: Annotated[
+        Seconds,
+        Meta(
+            description="Seconds that DISCONNECTED is held back; it is dropped when the vehicle reconnects by then. It is "
+            "held back in any case while another connection of the vehicle is open."
+        ),
+    ] = 0.0
 
 
 class Limits(Settings, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from fleetgw.app.config.airbrake import Airbrake
 from fleetgw.app.config.delivery import Delivery
 from fleetgw.app.config.dispatchers import Dispatcher
 from fleetgw.app.config.identity import Identity
-from fleetgw.app.config.limits import Limits, RateLimit
+from fleetgw.app.config.limits import Connectivity, Limits, RateLimit
 from fleetgw.app.config.monitoring_sections import Monitoring
 from fleetgw.app.config.sink_sections import sink_sections
 from fleetgw.app.config.tls import Tls
@@ -78,6 +78,13 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
             "expression such as `kafka and (mqtt or redis)`. A type left out: `accepted`."
         ),
     ] = {}
+    unrouted: Annotated[
+        Literal["accept", "refuse"],
+        Meta(
+            description="Records of types that `records` does not name: `accept` acknowledges and drops them, as the Go "
+            "server does; `refuse` answers with the error reply. Both count them in `unrouted_records_total`."
+        ),
+    ] = "accept"
     rate_limit: Annotated[RateLimit, Meta(description="Limit on the records of one vehicle.")] = field(
         default_factory=RateLimit
     )
@@ -100,6 +107,7 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
     monitoring: Annotated[Monitoring, Meta(description="Metrics and profiling.")] = field(default_factory=Monitoring)
     airbrake: Annotated[Airbrake | None, Meta(description="Error reports.")] = None
     limits: Annotated[Limits, Meta(description="Limits on vehicles and their connections.")] = field(default_factory=Limits)
+    connectivity: Annotated[Connectivity, Meta(description="Connectivity records.")] = field(default_factory=Connectivity)
     delivery: Annotated[Delivery, Meta(description="The queue before each sink.")] = field(default_factory=Delivery)
     identity: Annotated[Identity, Meta(description="Issuers of vehicles' certificates.")] = field(default_factory=Identity)
 

@@ -15,6 +15,8 @@ from fleetgw.domain.vehicle_log import VehicleLog
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
     from fleetgw.app.pipeline.routes import TypeRoutes
     from fleetgw.domain.ports import IGauge, ILog, IMetrics, IRecordCodec
     from fleetgw.domain.rate_limit import TokenBucket
@@ -36,8 +38,12 @@ class RateLimit:
 class ConnectedVehicles:
     """Counts the connections of each vehicle, and emits the connectivity records.
 
+    Each connection emits CONNECTED. DISCONNECTED follows once, when the last connection of the vehicle has ended: an old
+    socket that dies after the vehicle has reconnected says nothing about the vehicle.
+
     :ivar rate_limit: of each vehicle, None for no limit.
-    :ivar monotonic: seconds, never going back.
+    :ivar debounce_s: seconds that DISCONNECTED is held back; it is dropped when the vehicle reconnects by then.
+    :ivar clock: its seconds never go back.
     :ivar wall_ns: epoch nanoseconds.
     """
 
@@ -46,16 +52,18 @@ class ConnectedVehicles:
     metrics: IMetrics
     log: ILog
     rate_limit: RateLimit | None
-    monotonic: Callable[[], float]
+    debounce_s: float
+    clock: IReactorTime
     wall_ns: Callable[[], int]
     _vehicle_log: VehicleLog = field(init=False)
     _num_connections: IGauge = field(init=False)
     _buckets: VehicleBuckets | None = field(default=None, init=False)
     _counts: Counter[str] = field(factory=Counter, init=False)
     _connections: int = field(default=0, init=False)
+    _held_back: dict[str, tuple[Vehicle, IDelayedCall]] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._vehicle_log = VehicleLog(self.log, self.monotonic)
+        self._vehicle_log = VehicleLog(self.log, self.clock.seconds)
         self._num_connections = self.metrics.gauge(NUM_CONNECTIONS)
         if self.rate_limit is not None:
             self._buckets = VehicleBuckets(self.rate_limit.message_limit, self.rate_limit.interval_s)
@@ -66,23 +74,27 @@ class ConnectedVehicles:
         :return: the vehicle's token bucket, shared by its connections; None when there is no limit.
         """
         self._count(vehicle, 1)
+        if vehicle.vin in self._held_back:
+            _, call = self._held_back.pop(vehicle.vin)
+            call.cancel()
         self._announce(vehicle, ConnectivityStatus.CONNECTED)
-        return self._buckets.of(vehicle.vin, self.monotonic()) if self._buckets is not None else None
+        return self._buckets.of(vehicle.vin, self.clock.seconds()) if self._buckets is not None else None
 
     def remove(self, vehicle: Vehicle, connected_at: float, size_bytes: Mapping[str, int]) -> None:
-        """Forget a connection that has ended; emit the DISCONNECTED record, and an event with the bytes received.
+        """Forget a connection that has ended; emit an event with the bytes received, and DISCONNECTED if it was the last.
 
         :param connected_at: monotonic seconds.
         :param size_bytes: payload bytes by the record type's label.
         """
         self._count(vehicle, -1)
-        self._announce(vehicle, ConnectivityStatus.DISCONNECTED)
+        if vehicle.vin not in self._counts:
+            self._announce_end(vehicle)
         totals: dict[str, object] = {
             name: str(size) for name, size in size_bytes.items() if name not in _NO_FIELD_OF_ITS_OWN
         }
         totals |= {
             "total": str(sum(size_bytes.values())),
-            "duration_sec": int(self.monotonic() - connected_at),
+            "duration_sec": int(self.clock.seconds() - connected_at),
             "device_id": vehicle.vin,
         }
         self._vehicle_log.info("socket_disconnected", vehicle.vin, lambda: totals)
@@ -94,12 +106,29 @@ class ConnectedVehicles:
         if not counts[vin]:
             del counts[vin]
             if self._buckets is not None:
-                self._buckets.leave(vin, self.monotonic())
+                self._buckets.leave(vin, self.clock.seconds())
         self._connections += change
         self._num_connections.set_to(self._connections)
         if (vehicles > 1) != (len(counts) > 1):
             for lane in self.routes.lanes:
                 lane.share_among_vehicles(is_shared=len(counts) > 1)
+
+    def announce_held_back(self) -> None:
+        """Emit at once every DISCONNECTED record that is held back: the gateway stops."""
+        for vehicle, call in [*self._held_back.values()]:
+            call.cancel()
+            self._end_hold(vehicle)
+
+    def _announce_end(self, vehicle: Vehicle) -> None:
+        if self.debounce_s:
+            call = self.clock.callLater(self.debounce_s, self._end_hold, vehicle)
+            self._held_back[vehicle.vin] = vehicle, call
+        else:
+            self._announce(vehicle, ConnectivityStatus.DISCONNECTED)
+
+    def _end_hold(self, vehicle: Vehicle) -> None:
+        del self._held_back[vehicle.vin]
+        self._announce(vehicle, ConnectivityStatus.DISCONNECTED)
 
     def _announce(self, vehicle: Vehicle, status: ConnectivityStatus) -> None:
         route = self.routes.find(b"connectivity")

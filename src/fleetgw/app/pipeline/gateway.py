@@ -11,10 +11,13 @@ from fleetgw.app.pipeline.connected import ConnectedVehicles
 from fleetgw.app.pipeline.refusals import Refusals
 from fleetgw.app.pipeline.session import Session, SessionContext
 from fleetgw.app.pipeline.signal_metrics import SignalMetrics
+from fleetgw.app.pipeline.unrouted import UnroutedRecords
 from fleetgw.domain.ports import IGateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from twisted.internet.interfaces import IReactorTime
 
     from fleetgw.app.pipeline.connected import RateLimit
     from fleetgw.app.pipeline.routes import TypeRoutes
@@ -31,7 +34,9 @@ class Gateway:
     :ivar max_message_bytes: a longer message is answered with the error reply.
     :ivar rate_limit: of each vehicle, None for no limit.
     :ivar tracked_vins: vehicles with time series of their own.
-    :ivar monotonic: seconds, never going back.
+    :ivar refuse_unrouted: answer records of types without a route with the error reply, in place of an acknowledgement.
+    :ivar debounce_s: see ``ConnectedVehicles``.
+    :ivar clock: its seconds never go back.
     :ivar wall_ns: epoch nanoseconds.
     :ivar sessions: the state that all sessions share.
     """
@@ -43,18 +48,23 @@ class Gateway:
     max_message_bytes: int
     rate_limit: RateLimit | None
     tracked_vins: frozenset[str]
-    monotonic: Callable[[], float]
+    refuse_unrouted: bool
+    debounce_s: float
+    clock: IReactorTime
     wall_ns: Callable[[], int]
     sessions: SessionContext = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        metrics, log, monotonic = self.metrics, self.log, self.monotonic
+        metrics, log, monotonic = self.metrics, self.log, self.clock.seconds
         self.sessions = SessionContext(
             self.routes,
             self.codec,
             Refusals(metrics, log, self.tracked_vins, monotonic),
+            UnroutedRecords(metrics, log, monotonic, self.refuse_unrouted),
             SignalMetrics(metrics, log, self.tracked_vins, monotonic),
-            ConnectedVehicles(self.routes, self.codec, metrics, log, self.rate_limit, monotonic, self.wall_ns),
+            ConnectedVehicles(
+                self.routes, self.codec, metrics, log, self.rate_limit, self.debounce_s, self.clock, self.wall_ns
+            ),
             self.max_message_bytes,
             monotonic,
             self.wall_ns,
@@ -64,3 +74,7 @@ class Gateway:
         """See ``IGateway``. Emits the CONNECTED record."""
         bucket = self.sessions.connected.add(vehicle)
         return Session(self.sessions, vehicle, link, bucket)
+
+    def all_disconnected(self) -> None:
+        """The gateway stops, and the last connection has ended: emit the DISCONNECTED records that are held back."""
+        self.sessions.connected.announce_held_back()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from fleetgw.app.pipeline.routes import OTHER
-from fleetgw.domain.errors import MessageTooBig, OtherSender, PeerError, UnknownMessageType
+from fleetgw.domain.errors import MessageTooBig, OtherSender, PeerError, UnknownMessageType, Unrouted
 from fleetgw.domain.line_limit import TEXT_CHARACTERS, cut
 from fleetgw.domain.metrics import (
     RATE_LIMIT_EXCEEDED_TOTAL,
@@ -61,6 +61,8 @@ class Refusals:
         """
         text = str(error)
         match error:
+            case Unrouted():  # which ``UnroutedRecords`` counts and logs
+                return
             case UnknownMessageType():
                 self._unknown_type(vehicle, error, envelope)
                 return

@@ -8,7 +8,7 @@ from attrs import define
 from zope.interface import implementer
 
 from fleetgw.app.pipeline.tickets import TicketPolicy, Tickets
-from fleetgw.domain.errors import MessageTooBig, OtherSender, UnknownMessageType
+from fleetgw.domain.errors import MessageTooBig, OtherSender, UnknownMessageType, Unrouted
 from fleetgw.domain.ports import ISession
 from fleetgw.domain.records import MessageType
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fleetgw.app.pipeline.refusals import Refusals
     from fleetgw.app.pipeline.routes import ConfirmationMetrics, TypeRoute, TypeRoutes
     from fleetgw.app.pipeline.signal_metrics import SignalMetrics
+    from fleetgw.app.pipeline.unrouted import UnroutedRecords
     from fleetgw.domain.ports import IRecordCodec, IVehicleLink
     from fleetgw.domain.rate_limit import TokenBucket
     from fleetgw.domain.records import Envelope, Record, Vehicle
@@ -31,6 +32,7 @@ class SessionContext:
     """The state that all sessions share.
 
     :ivar refusals: counts and logs the messages that make no record.
+    :ivar unrouted: the answer to records of types without a route.
     :ivar max_message_bytes: a longer message is answered with the error reply.
     :ivar monotonic: seconds, never going back.
     :ivar wall_ns: epoch nanoseconds.
@@ -39,6 +41,7 @@ class SessionContext:
     routes: TypeRoutes
     codec: IRecordCodec
     refusals: Refusals
+    unrouted: UnroutedRecords
     signal_metrics: SignalMetrics
     connected: ConnectedVehicles
     max_message_bytes: int
@@ -89,8 +92,7 @@ class Session:
                     context.refusals.over_rate_limit(vehicle, route)
                     continue
                 if route is None:
-                    self._check_sender(envelope)
-                    route = routes.unrouted(envelope.topic)
+                    route = self._unrouted(envelope)
                 record = read_record(route.record_type, envelope, vehicle, received_at_ms)
             except Exception as error:  # an error of one message must not keep the others from their lanes
                 if run_route is not None:
@@ -131,6 +133,8 @@ class Session:
                 fewest = taken
         awaits = route.awaits
         if awaits is None:
+            if not route.lanes:
+                self._context.unrouted.count(label, self.vehicle.vin, count)
             if fewest and self._link is not None:
                 self._link.acknowledge(records if fewest == count else records[:fewest])
         else:
@@ -175,10 +179,19 @@ class Session:
         self._link = None
         self._context.connected.remove(self.vehicle, self.connected_at, self.size_bytes)
 
-    def _check_sender(self, envelope: Envelope) -> None:
+    def _unrouted(self, envelope: Envelope) -> TypeRoute:
+        """The route of a record whose type has none: to no lane.
+
+        :raises PeerError: the record is refused.
+        """
         identity, sender_id = self.vehicle.identity, envelope.sender_id
         if sender_id not in (identity.sender_id.encode(), identity.device_id.encode()):
             raise OtherSender("the record's sender is not the certificate's")
+        route = self._context.routes.unrouted(envelope.topic)
+        if self._context.unrouted.are_refused:
+            self._context.unrouted.count(route.metrics.label, self.vehicle.vin, 1)
+            raise Unrouted("the record's type has no route")
+        return route
 
     def _refuse(self, error: Exception, envelope: Envelope | None) -> None:
         """Count, log and answer a message that makes no record: the one place for it."""

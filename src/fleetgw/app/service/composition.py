@@ -126,7 +126,9 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         max_message_bytes=config.limits.max_message_bytes,
         rate_limit=_rate_limit(config),
         tracked_vins=frozenset(config.vins_signal_tracking_enabled),
-        monotonic=reactor.seconds,
+        refuse_unrouted=config.unrouted == "refuse",
+        debounce_s=config.connectivity.debounce_s,
+        clock=reactor,
         wall_ns=time.time_ns,
     )
     tls = ReloadableContext(TlsFiles(config.tls.ca_file, config.tls.server_cert, config.tls.server_key), log)

@@ -142,6 +142,7 @@ class GatewayLife:
         await with_deadline(closed_by, vehicles.all_gone(), reactor)
         vehicles.abort_all()
         await with_deadline(began + drain_s * REPORTED_BY, vehicles.all_gone(), reactor)
+        parts.gateway.all_disconnected()
         await self._drained(began, REPORTED_BY)  # the DISCONNECTED records
         for runner in runners:
             runner.close()
