@@ -138,6 +138,22 @@ class RouteTests(ConfigCase):
             )
             self.assertEqual([warning.split(":")[0] for warning in warnings], expected)
 
+    def test_kafka_with_acks_0_confirms_a_hand_over_alone(self) -> None:
+        whole: dict[str, object] = {"namespace": "n", "records": {"V": ["kafka"]}}
+        for properties in ({"acks": 0}, {"acks": "0"}, {"request.required.acks": 0}):
+            with self.subTest(properties):
+                whole["kafka"] = {"bootstrap.servers": "k:9092", **properties}
+                what = "kafka with acks 0 confirms no more than that the client has sent a record"
+                warnings = self.warned(**whole, reliable_ack_sources={"V": "kafka"})
+                self.assertEqual(
+                    warnings, [f'reliable_ack_sources.V: {what}; name one that can be relied on; the type goes to "kafka"']
+                )
+                fix = "remove it, or add a sink that confirms"
+                problems = self.refused(**whole, ack_policies={"V": "kafka"})
+                self.assertEqual(problems, [f'ack_policies.V: waits for "kafka", but {what}; {fix}'])
+        whole["kafka"] = {"bootstrap.servers": "k:9092", "acks": 1}
+        self.assertEqual(self.warned(**whole, reliable_ack_sources={"V": "kafka"}), [])
+
     def test_airbrake(self) -> None:
         whole = {"host": "https://errors.example/errbit", "project_id": 1, "project_key": "k"}
         self.assertEqual(self.warned(airbrake=whole), [])

@@ -10,6 +10,7 @@ from fleetgw.adapters.settings.findings import member
 from fleetgw.adapters.settings.spelling import did_you_mean, quoted
 from fleetgw.adapters.settings.surroundings import Surroundings
 from fleetgw.adapters.settings.wording import shown
+from fleetgw.adapters.sinks.kafka.settings import as_text
 
 BROKERS = ("bootstrap.servers", "metadata.broker.list", "test.mock.num.brokers")
 
@@ -52,7 +53,7 @@ def check_kafka(settings: Mapping[str, object], check: SettingsCheck) -> None:
     _check_topics(check)
     if not settings.keys() & set(BROKERS):
         check.refuse("", "names no brokers", 'add "bootstrap.servers", such as "kafka-1:9092,kafka-2:9092"')
-    plain = {}
+    plain: dict[str, str | float] = {}
     for name, value in settings.items():
         path = check.at_property(name)
         if not _is_plain(value):
@@ -85,7 +86,7 @@ def _check_topics(check: SettingsCheck) -> None:
             )
 
 
-def librdkafka_faults(settings: Mapping[str, object]) -> dict[str, str]:
+def librdkafka_faults(settings: Mapping[str, str | float]) -> dict[str, str]:
     """The faults that librdkafka finds in each property alone: property name -> fault.
 
     Empty where confluent-kafka is not installed: then the sink reports them when it starts. Makes no client and no
@@ -99,19 +100,13 @@ def librdkafka_faults(settings: Mapping[str, object]) -> dict[str, str]:
     faults = {}
     for name in settings.keys() - _NOT_PROBED:
         try:
-            Producer({name: _as_text(settings[name]), _PROBE: ""})
+            Producer({name: as_text(settings[name]), _PROBE: ""})
         except KafkaException as error:
             if _PROBE not in (fault := error.args[0].str().strip()):
                 faults[name] = fault
         except (TypeError, ValueError) as error:
             faults[name] = str(error)
     return dict(sorted(faults.items()))
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(int(value)) if isinstance(value, int | float) else str(value)
 
 
 def _is_plain(value: object) -> TypeGuard[str | int | float]:

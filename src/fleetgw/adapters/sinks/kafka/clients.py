@@ -9,7 +9,12 @@ from confluent_kafka import KafkaError, Producer
 
 from fleetgw.adapters.sinks.kafka.credential_files import CredentialFiles
 from fleetgw.adapters.sinks.kafka.producers import destroy, make_producer
-from fleetgw.adapters.sinks.kafka.properties import ORDER_PROPERTIES, confluent_properties
+from fleetgw.adapters.sinks.kafka.properties import (
+    ORDER_PROPERTIES,
+    bootstrap_servers,
+    confluent_properties,
+)
+from fleetgw.adapters.sinks.kafka.settings import confirms_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +53,7 @@ class Clients:
         self._set_idempotence(self._properties)
         # When a later batch succeeds, librdkafka also reports success for an earlier one, without offsets. On a new
         # partition, which accepts any first sequence number (KAFKA-15591), the earlier batch may have been refused.
-        self.tells_offsets = "0" not in (self._properties.get("acks"), self._properties.get("request.required.acks"))
+        self.tells_offsets = not confirms_nothing(self._properties)
         self.in_use: Producer | None = None
         self.made_at_s = 0.0
         self._single: Producer | None = None
@@ -57,7 +62,7 @@ class Clients:
     @property
     def servers(self) -> str:
         """The bootstrap servers, for people."""
-        return self._properties.get("bootstrap.servers") or self._properties.get("metadata.broker.list", "(none configured)")
+        return bootstrap_servers(self._properties) or "(none configured)"
 
     @property
     def has_successor(self) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
-from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
+from fleetgw.adapters.diagnosis.certificates import client_files_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 from fleetgw.adapters.diagnosis.network import (
     TIMEOUT_S,
@@ -24,7 +24,7 @@ from fleetgw.adapters.diagnosis.network import (
     guess_server,
     split_address,
 )
-from fleetgw.adapters.sinks.kafka.properties import read_properties
+from fleetgw.adapters.sinks.kafka.properties import bootstrap_servers, read_properties
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -61,7 +61,7 @@ def look(context: SinkContext) -> Iterator[Finding]:
                 f"the files of {context.name}.ssl.* cannot be used: {error}", "name PEM files that belong together"
             )
             return
-    servers = properties.get("bootstrap.servers") or properties.get("metadata.broker.list", "")
+    servers = bootstrap_servers(properties)
     places = [split_address(each.rpartition("://")[2], DEFAULT_PORT) for each in map(str.strip, servers.split(",")) if each]
     reached = yield from check_alternatives(places, partial(_look_at_server, tls))
     if not reached:
@@ -200,11 +200,9 @@ def _who(properties: Mapping[str, str]) -> str:
 
 
 def _own_files(properties: Mapping[str, str]) -> Iterator[Finding]:
-    if authorities := properties.get("ssl.ca.location"):
-        yield from authorities_findings(Path(authorities))
-    certificate, key = properties.get("ssl.certificate.location"), properties.get("ssl.key.location")
-    if certificate and key and "ssl.key.password" not in properties:
-        yield from own_certificate_findings(Path(certificate), Path(key))
+    names = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location")
+    authorities, certificate, key = (Path(properties[name]) if properties.get(name) else None for name in names)
+    return client_files_findings(authorities, certificate, None if "ssl.key.password" in properties else key)
 
 
 def _tls(properties: Mapping[str, str]) -> ssl.SSLContext:

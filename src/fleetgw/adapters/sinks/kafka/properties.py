@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from fleetgw.adapters.sinks.kafka.settings import as_text, confirms_nothing
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.domain.ports import ILog
 
@@ -67,21 +68,22 @@ def read_properties(section: str, settings: Mapping[str, object], log: ILog) -> 
         elif name in {"message.timeout.ms", "delivery.timeout.ms"} and value in (0, "0"):
             # 0 means no timeout to librdkafka, but every record gets its outcome within bounded time
             log.warn("kafka_property_ignored", property=f"{section}.{name}", reason="a record's wait must end")
-        elif isinstance(value, bool):
-            properties[name] = "true" if value else "false"
-        elif isinstance(value, int | float):
-            properties[name] = str(int(value))
-        elif isinstance(value, str):
-            properties[name] = value
+        elif isinstance(value, str | int | float):
+            properties[name] = as_text(value)
         else:
             problems.append(
                 Problem(f"{section}.{name}", f"{value!r} is no property value", "give text, a number or a boolean")
             )
     if problems:
         raise ConfigurationError(problems)
-    if "0" in {properties.get("acks"), properties.get("request.required.acks")}:
+    if confirms_nothing(properties):
         log.warn("kafka_unconfirmed", property=f"{section}.acks", effect="a receipt means sent, not stored: acks is 0")
     return properties
+
+
+def bootstrap_servers(properties: Mapping[str, str]) -> str:
+    """The bootstrap servers, separated by commas; empty where none is configured."""
+    return properties.get("bootstrap.servers") or properties.get("metadata.broker.list", "")
 
 
 def confluent_properties(section: str, settings: Mapping[str, object], log: ILog) -> dict[str, str]:

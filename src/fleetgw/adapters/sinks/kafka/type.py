@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fleetgw.adapters.sinks.kafka.checks import check_kafka
-from fleetgw.adapters.sinks.kafka.settings import KafkaClient, KafkaProperties
-from fleetgw.adapters.sinks.sink_type import SinkType, imported
+from fleetgw.adapters.sinks.kafka.settings import KafkaClient, KafkaProperties, confirms_nothing
+from fleetgw.adapters.sinks.sink_type import Confirmation, Confirms, ConfirmsHandOver, SinkType, imported
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
@@ -40,6 +40,12 @@ def kafka_sink(context: SinkContext, kafka_client: Client | None = None) -> IDis
     return KafkaPythonSink(context)
 
 
+def _confirmation(kafka: Mapping[str, object]) -> Confirmation:
+    if confirms_nothing(kafka):
+        return ConfirmsHandOver("kafka with acks 0 confirms no more than that the client has sent a record")
+    return Confirms()
+
+
 def _not_installed(context: SinkContext, client: Client, extra: str) -> ConfigurationError:
     return ConfigurationError(
         [Problem(context.name, f"the client library {client} is not installed", f"pip install 'fleetgw[{extra}]'")]
@@ -54,5 +60,6 @@ KAFKA: SinkType[Mapping[str, object]] = SinkType(
     meaning="The sink `kafka`: librdkafka property names and their values.",
     needs_section=True,
     check=check_kafka,
+    confirmation=_confirmation,
     make_probe=imported("fleetgw.adapters.sinks.kafka.probe:kafka_probe", "kafka"),
 )
