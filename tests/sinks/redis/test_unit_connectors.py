@@ -250,6 +250,13 @@ class CredentialsTests(TestCase):
         self.assertIsNot(credentials.current().tls, after)
         self.assertEqual(sorted(self.read[-1]), ["cert", "key"])
 
+    def test_the_case_of_keys_does_not_matter(self) -> None:
+        now = datetime.now(UTC)
+        self.write("ca", make_authority(now, 30, "a").certificate_pem())
+        credentials = self.credentials(TLS={"CA_file": str(self.folder / "ca")})
+        self.write("ca", make_authority(now, 30, "b").certificate_pem())
+        self.assertEqual([Path(name).name for name in credentials.reload()], ["ca"])
+
     def test_an_intermediate_alone_may_be_trusted(self) -> None:
         """As in Go."""
         now = datetime.now(UTC)

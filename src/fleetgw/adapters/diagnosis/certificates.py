@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import Finding
 
 
+def client_files_findings(ca_file: Path | None, certificate: Path | None, key: Path | None) -> Iterator[Finding]:
+    """Findings on the files of a client's TLS, those that are given."""
+    if ca_file:
+        yield from authorities_findings(ca_file)
+    if certificate and key:
+        yield from own_certificate_findings(certificate, key)
+
+
 def own_certificate_findings(certificate: Path, key: Path, now: datetime | None = None) -> Iterator[Finding]:
     """Findings on a certificate of our own: its dates, its chain, its key."""
     try:

@@ -39,6 +39,6 @@ def _with_tls(name: str, settings: MqttSettings, tcp: IStreamClientEndpoint) -> 
         return tcp
     tls = settings.tls
     try:
-        return wrapClientTLS(client_options(settings.host, tls.ca_file, tls.certificate, tls.key), tcp)
+        return wrapClientTLS(client_options(settings.host, tls.ca_file, tls.server_cert, tls.server_key), tcp)
     except UnusableCertificateFile as error:
         raise ConfigurationError([Problem(f"{name}.tls", error.what, error.fix)]) from error

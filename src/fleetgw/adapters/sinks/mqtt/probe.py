@@ -12,7 +12,7 @@ from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
-from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
+from fleetgw.adapters.diagnosis.certificates import client_files_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work
 from fleetgw.adapters.diagnosis.network import TIMEOUT_S, address, check_reachable, check_tls, guess_server
 from fleetgw.adapters.sinks.mqtt.settings import read_settings
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from fleetgw.adapters.sinks.mqtt.settings import MqttSettings, TlsSettings
+    from fleetgw.adapters.settings.client_tls import ClientTls
+    from fleetgw.adapters.sinks.mqtt.settings import MqttSettings
     from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.domain.ports import Finding, IDiagnosable
 
@@ -62,7 +63,7 @@ def look(context: SinkContext) -> Iterator[Finding]:
     settings = read_settings(context.name, context.settings)
     tls = None
     if settings.tls is not None:
-        yield from _own_files(settings.tls)
+        yield from client_files_findings(settings.tls.ca_file, settings.tls.server_cert, settings.tls.server_key)
         try:
             tls = _tls(settings.tls)
         except (OSError, ValueError) as error:
@@ -172,22 +173,15 @@ def _limits(properties: Properties | None, settings: MqttSettings) -> Iterator[F
 
 
 def _who(settings: MqttSettings) -> str:
-    certificate = settings.tls is not None and settings.tls.certificate is not None
+    certificate = settings.tls is not None and settings.tls.server_cert is not None
     shown = ", with a client certificate" if certificate else ""
     if not settings.username:
         return f"without a user name{shown}"
     return f"as {settings.username}, {'without' if settings.password is None else 'with'} a password{shown}"
 
 
-def _own_files(tls: TlsSettings) -> Iterator[Finding]:
-    if tls.ca_file is not None:
-        yield from authorities_findings(tls.ca_file)
-    if tls.certificate is not None and tls.key is not None:
-        yield from own_certificate_findings(tls.certificate, tls.key)
-
-
-def _tls(tls: TlsSettings) -> ssl.SSLContext:
+def _tls(tls: ClientTls) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=tls.ca_file)
-    if tls.certificate is not None:
-        context.load_cert_chain(tls.certificate, tls.key)
+    if tls.server_cert is not None:
+        context.load_cert_chain(tls.server_cert, tls.server_key)
     return context

@@ -91,15 +91,6 @@ class Mqtt(Settings, frozen=True, kw_only=True):
 
 
 @frozen
-class TlsSettings:
-    """TLS towards the broker; None stands for the system's authorities, or for no client certificate."""
-
-    ca_file: Path | None
-    certificate: Path | None
-    key: Path | None
-
-
-@frozen
 class MqttSettings:
     """The settings of the sink. Times are in seconds.
 
@@ -111,7 +102,7 @@ class MqttSettings:
     host: str
     port: int
     websocket_path: str | None
-    tls: TlsSettings | None
+    tls: ClientTls | None
     is_mqtt5: bool
     client_id: str
     username: str
@@ -134,8 +125,7 @@ class MqttSettings:
     @property
     def files(self) -> list[Path]:
         """The files of TLS."""
-        tls = self.tls
-        return [] if tls is None else [path for path in (tls.ca_file, tls.certificate, tls.key) if path is not None]
+        return [] if self.tls is None else self.tls.files
 
 
 def read_settings(name: str, settings: Mapping[str, object]) -> MqttSettings:
@@ -149,12 +139,11 @@ def read_settings(name: str, settings: Mapping[str, object]) -> MqttSettings:
         broker = read_broker(section.broker)
     except UnusableBroker as error:
         raise ConfigurationError([Problem(f"{name}.broker", f"is no address of a broker: {error}", VALID_FORMS)]) from error
-    tls = section.tls or (ClientTls() if broker.is_tls else None)
     return MqttSettings(
         host=broker.host,
         port=broker.port,
         websocket_path=broker.path if broker.is_websocket else None,
-        tls=None if tls is None else TlsSettings(tls.ca_file, tls.server_cert, tls.server_key),
+        tls=section.tls or (ClientTls() if broker.is_tls else None),
         is_mqtt5=section.protocol_version == "5",
         client_id=section.client_id,
         username=section.username if broker.username is None else broker.username,

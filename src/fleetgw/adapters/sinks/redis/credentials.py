@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 from fleetgw.adapters.files.watched import WatchedFiles
 from fleetgw.adapters.secrets.secret import secret_files, with_secrets_read_again
-from fleetgw.adapters.sinks.redis.settings import read_settings
+from fleetgw.adapters.settings.converting import typed
+from fleetgw.adapters.sinks.redis.settings import Redis, read_settings
 from fleetgw.domain.errors import FleetgwError
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ class Credentials:
         self._on_read = on_read
         self._on_unusable = on_unusable
         self._lock = Lock()
-        self._watched = WatchedFiles(_files(given))
+        tls = typed(Redis, given, name).tls
+        self._watched = WatchedFiles([*(secret.path for secret in secret_files(given)), *(tls.files if tls else ())])
         self._refused = False
         self._settings = read_settings(name, given)
 
@@ -89,10 +90,3 @@ class Credentials:
                 self._settings = read_settings(self._name, with_secrets_read_again(self._given))
                 self._refused = False
             return [str(path) for path in changed] or ()
-
-
-def _files(given: Mapping[str, object]) -> list[Path]:
-    """Every file that the section names."""
-    tls = given.get("tls")
-    names = [tls.get(key) for key in ("ca_file", "server_cert", "server_key")] if isinstance(tls, dict) else []
-    return [*{secret.path: None for secret in secret_files(given)}, *(Path(str(name)) for name in names if name)]

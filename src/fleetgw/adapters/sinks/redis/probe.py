@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
-from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
+from fleetgw.adapters.diagnosis.certificates import client_files_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 from fleetgw.adapters.diagnosis.network import TIMEOUT_S, check_alternatives, check_reachable, check_tls, guess_server
+from fleetgw.adapters.settings.converting import typed
 from fleetgw.adapters.sinks.redis.connectors import SentinelConnector, ServerConnector
 from fleetgw.adapters.sinks.redis.credentials import FixedAccess
 from fleetgw.adapters.sinks.redis.server_connection import ServerConnection
-from fleetgw.adapters.sinks.redis.settings import read_settings
+from fleetgw.adapters.sinks.redis.settings import Redis, read_settings
 from fleetgw.domain.errors import NotConnected
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Generator, Iterator
 
     from fleetgw.adapters.sinks.redis.settings import Address, Login, RedisSettings
     from fleetgw.adapters.sinks.support.context import SinkContext
@@ -41,9 +41,8 @@ def redis_probe(context: SinkContext) -> IDiagnosable:
 
 def look(context: SinkContext) -> Iterator[Finding]:
     """Check every server of the section, then the one that records go to."""
-    tls = context.settings.get("tls")
-    if isinstance(tls, dict):
-        yield from _own_files(tls)
+    if tls := typed(Redis, context.settings, context.name).tls:
+        yield from client_files_findings(tls.ca_file, tls.server_cert, tls.server_key)
     settings = read_settings(context.name, context.settings)
     settings = evolve(settings, connect_timeout_s=min(settings.connect_timeout_s, TIMEOUT_S))
     login = settings.sentinel_login if settings.sentinel_master else settings.login
@@ -196,13 +195,6 @@ def _who(login: Login) -> str:
     if login.password is None:
         return f"as {login.username}, without a password" if login.username else "without credentials"
     return f"as {login.username or 'the default user'}, with a password"
-
-
-def _own_files(tls: Mapping[str, object]) -> Iterator[Finding]:
-    if tls.get("ca_file"):
-        yield from authorities_findings(Path(str(tls["ca_file"])))
-    if tls.get("server_cert") and tls.get("server_key"):
-        yield from own_certificate_findings(Path(str(tls["server_cert"])), Path(str(tls["server_key"])))
 
 
 def _facts(reply: object) -> dict[str, str]:
