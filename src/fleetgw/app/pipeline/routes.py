@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from fleetgw.app.pipeline.tickets import TicketPolicy
+from fleetgw.app.pipeline.tickets import ConfirmationMetrics, TicketPolicy
 from fleetgw.domain.acks import Accepted, ConfirmedBy, sinks_of
 from fleetgw.domain.metrics import (
     DISPATCH_TOTAL,
@@ -47,15 +47,6 @@ class TypeMetrics:
     dispatch_total: ICounter
     signal_count: IGauge
     signals: int = 0
-
-
-@define(eq=False)
-class ConfirmationMetrics:
-    """The metrics of a record type that a sink's confirmation acknowledges."""
-
-    reliable_ack: ICounter
-    reliable_ack_miss: ICounter
-    sink_total: ICounter
 
 
 @define(eq=False)

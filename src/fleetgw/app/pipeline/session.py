@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from fleetgw.app.pipeline.connected import ConnectedVehicles
     from fleetgw.app.pipeline.refusals import Refusals
-    from fleetgw.app.pipeline.routes import ConfirmationMetrics, TypeRoute, TypeRoutes
+    from fleetgw.app.pipeline.routes import TypeRoute, TypeRoutes
     from fleetgw.app.pipeline.signal_metrics import SignalMetrics
+    from fleetgw.app.pipeline.tickets import ConfirmationMetrics
     from fleetgw.app.pipeline.unrouted import UnroutedRecords
     from fleetgw.domain.ports import IRecordCodec, IVehicleLink
     from fleetgw.domain.rate_limit import TokenBucket

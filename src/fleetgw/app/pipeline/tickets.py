@@ -12,9 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fleetgw.app.pipeline.lane import Lane
-    from fleetgw.app.pipeline.routes import ConfirmationMetrics
     from fleetgw.domain.acks import Condition
+    from fleetgw.domain.ports import ICounter
     from fleetgw.domain.records import Record
+
+
+@define(eq=False)
+class ConfirmationMetrics:
+    """The metrics of a record type that a sink's confirmation acknowledges."""
+
+    reliable_ack: ICounter
+    reliable_ack_miss: ICounter
+    sink_total: ICounter
 
 
 class TicketPolicy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, frozen
 
@@ -46,6 +46,7 @@ from fleetgw.domain.routing import build_routes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorCore
 
     from fleetgw.adapters.listening.port import IListeningReactor
@@ -55,13 +56,22 @@ if TYPE_CHECKING:
     from fleetgw.app.config.loading import LoadedConfig
     from fleetgw.app.config.monitoring_sections import Monitoring
     from fleetgw.app.config.sections import Config
-    from fleetgw.app.service.life import Life
     from fleetgw.domain.errors import Problem
     from fleetgw.domain.ports import IDispatcher, IErrorReporter, ILog, IMetrics
     from fleetgw.domain.routing import Route
 
     class IGatewayReactor(ISinkReactor, IListeningReactor, IThreadedReactor, IReactorCore):
         """The reactor interfaces that a gateway uses."""
+
+
+class Life(Protocol):
+    """A part of the gateway that is started once and stopped once: a listener, a sink runner, an exporter."""
+
+    def start(self) -> Deferred[None]:
+        """Begin to work; fires once the part works."""
+
+    def stop(self) -> Deferred[None]:
+        """Stop working and release all resources; fires then, and never fails. Does nothing where nothing has started."""
 
 
 @define

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 
@@ -32,16 +32,6 @@ settled. The rest of the time is for the sinks to stop."""
 LOG_READER_MIN_S, LOG_READER_MAX_S = 1.0, 5.0
 """Bounds on the wait for a slow reader of standard output to take the last log lines. Within them, the wait is the rest of
 the time for stopping."""
-
-
-class Life(Protocol):
-    """A part of the gateway that is started once and stopped once: a listener, a sink runner, an exporter."""
-
-    def start(self) -> Deferred[None]:
-        """Begin to work; fires once the part works."""
-
-    def stop(self) -> Deferred[None]:
-        """Stop working and release all resources; fires then, and never fails. Does nothing where nothing has started."""
 
 
 class GatewayLife:
