@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from fleetgw.sinkapi import BlockingSink, Exclusive, Meta, PublishNumbers, Record, Settings, SinkContext, SinkType, typed
+from fleetgw.sinkapi import BlockingSink, Exclusive, Meta, PublishMetrics, Record, Settings, SinkContext, SinkType, typed
 
 
 class FileSettings(Settings, frozen=True):
@@ -18,8 +18,8 @@ class FileSettings(Settings, frozen=True):
 
 class FileSink(BlockingSink):
     def __init__(self, context: SinkContext) -> None:
-        numbers = PublishNumbers(context.metrics, "file", "Records written to the file.", context.record_types)
-        super().__init__(context, numbers=numbers)
+        metrics = PublishMetrics(context.metrics, "file", "Records written to the file.", context.record_types)
+        super().__init__(context, metrics=metrics)
         self._path = typed(FileSettings, context.settings, context.name).path
 
     def write(self, records: Sequence[Record]) -> None:

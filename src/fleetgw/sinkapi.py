@@ -29,7 +29,7 @@ from fleetgw.adapters.sinks.support.blocking_sink import BlockingSink
 from fleetgw.adapters.sinks.support.context import ISinkReactor, SinkContext
 from fleetgw.adapters.sinks.support.destination import Destination
 from fleetgw.adapters.sinks.support.dispatch import Dispatch
-from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.domain.errors import ConfigurationError, DeliveryError, NotConnected, Problem, Rejected, Retryable, Unheard
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import (
@@ -91,7 +91,7 @@ __all__ = [
     "Port",
     "Positive",
     "Problem",
-    "PublishNumbers",
+    "PublishMetrics",
     "Readiness",
     "Ready",
     "Receipt",

@@ -9,7 +9,7 @@ from fleetgw.adapters.sinks.kafka.confluent import ConfluentKafkaSink
 from fleetgw.adapters.sinks.kafka.error_codes import delivery_error
 from fleetgw.adapters.sinks.kafka.failures import KafkaFailures
 from fleetgw.adapters.sinks.kafka.kafka_python import KafkaPythonSink
-from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers, totals
+from fleetgw.adapters.sinks.kafka.metrics import KafkaMetrics, totals
 from fleetgw.adapters.sinks.kafka.properties import read_properties
 from fleetgw.adapters.sinks.kafka.type import kafka_sink
 from fleetgw.adapters.sinks.support.context import SinkContext
@@ -126,7 +126,7 @@ class FailuresTests(TestCase):
     def test_a_kind_is_logged_once_in_ten_seconds_and_always_counted(self) -> None:
         clock, log, metrics = ThreadlessReactor(), ReadableLog(), ReadableMetrics()
         sink_context = SinkContext("kafka", {}, "ns", ("V",), clock, metrics, log)
-        failures = KafkaFailures(sink_context, KafkaNumbers(metrics, ("V",)))
+        failures = KafkaFailures(sink_context, KafkaMetrics(metrics, ("V",)))
         for _ in range(5):
             failures.add("_TRANSPORT", "connection refused")
         failures.add("_MSG_TIMED_OUT", "timed out")

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from fleetgw.adapters.sinks.support.blocking_sink import BlockingSink
 from fleetgw.adapters.sinks.support.context import SinkContext
-from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.domain.errors import ConfigurationError, NotConnected, Problem, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, NotReady, Outcome, Ready
 from fleetgw.domain.records import Record
@@ -21,8 +21,8 @@ class Shelf(BlockingSink):
 
     def __init__(self, context: SinkContext) -> None:
         timeout_s: Any = context.settings.get("timeout_s", 30.0)
-        numbers = PublishNumbers(context.metrics, "shelf", "Records on the shelf.", context.record_types)
-        super().__init__(context, timeout_s=timeout_s, numbers=numbers)
+        metrics = PublishMetrics(context.metrics, "shelf", "Records on the shelf.", context.record_types)
+        super().__init__(context, timeout_s=timeout_s, metrics=metrics)
         self.writes: list[list[Record]] = []
         self.error: Exception | None = None
 

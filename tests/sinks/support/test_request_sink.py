@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
-from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.adapters.sinks.support.request_errors import Missing, Unauthenticated, Unreachable
 from fleetgw.adapters.sinks.support.request_sink import RequestSink
 from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
@@ -59,7 +59,7 @@ class ScriptedSink(RequestSink):
                 retries=2,
             ),
             timeout_s=10,
-            numbers=PublishNumbers(context.metrics, "s", "Published.", context.record_types),
+            metrics=PublishMetrics(context.metrics, "s", "Published.", context.record_types),
             failures=FailureLog(context.log, "s_err", context.reactor),
             make_worker=lambda _: worker,
             credential_files=[credential_file],

@@ -11,7 +11,7 @@ from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
-from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.adapters.sinks.support.request_errors import BatchRejected, Busy
 from fleetgw.adapters.sinks.support.requests import Requests
 from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
@@ -44,8 +44,8 @@ class RequestsOnly(BaseSink):
 
     def __init__(self, context: SinkContext, limits: RequestLimits, send) -> None:
         failures = FailureLog(context.log, "s_err", context.reactor)
-        numbers = PublishNumbers(context.metrics, "s", "Published.", context.record_types)
-        super().__init__(context, timeout_s=10, numbers=numbers)
+        metrics = PublishMetrics(context.metrics, "s", "Published.", context.record_types)
+        super().__init__(context, timeout_s=10, metrics=metrics)
         self.requests = Requests(
             context.reactor,
             {"V": "one", "alerts": "two", "errors": "one"},

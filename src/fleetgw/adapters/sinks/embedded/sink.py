@@ -11,7 +11,7 @@ from fleetgw.adapters.sinks.embedded.listener_failures import ListenerFailures
 from fleetgw.adapters.sinks.embedded.settings import Embedded
 from fleetgw.adapters.sinks.embedded.vehicle_turns import Call, VehicleTurns
 from fleetgw.adapters.sinks.support.base_sink import BaseSink
-from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT
 
@@ -44,8 +44,8 @@ class EmbeddedSink(BaseSink):
     def __init__(self, context: SinkContext) -> None:
         settings = typed(Embedded, context.settings, context.name)
         taken = "Records that the program's listeners have taken."
-        numbers = PublishNumbers(context.metrics, "embedded", taken, context.record_types)
-        super().__init__(context, timeout_s=settings.listener_timeout_s, numbers=numbers)
+        metrics = PublishMetrics(context.metrics, "embedded", taken, context.record_types)
+        super().__init__(context, timeout_s=settings.listener_timeout_s, metrics=metrics)
         self._listener_timeout_s = settings.listener_timeout_s
         self._failures = ListenerFailures(context, settings.attempts)
         self._reactor = context.reactor

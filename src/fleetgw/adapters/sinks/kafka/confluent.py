@@ -14,7 +14,7 @@ from fleetgw.adapters.sinks.kafka.clients import Clients
 from fleetgw.adapters.sinks.kafka.cluster import Cluster
 from fleetgw.adapters.sinks.kafka.error_codes import TOO_LARGE_CODES
 from fleetgw.adapters.sinks.kafka.failures import KafkaFailures
-from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
+from fleetgw.adapters.sinks.kafka.metrics import KafkaMetrics
 from fleetgw.adapters.sinks.kafka.poll_pace import PollPace
 from fleetgw.adapters.sinks.kafka.record_errors import RecordErrors
 from fleetgw.adapters.sinks.support.base_sink import BaseSink
@@ -64,7 +64,7 @@ class ConfluentKafkaSink(BaseSink):
         self._clients = Clients(context, make_producer)
         topics = {record_type: context.destination(record_type) for record_type in context.record_types}
         self._routes = {record_type: (topic, ("txtype", record_type)) for record_type, topic in topics.items()}
-        self._metrics = KafkaNumbers(context.metrics, context.record_types)
+        self._metrics = KafkaMetrics(context.metrics, context.record_types)
         self._failures = KafkaFailures(context, self._metrics)
         self._cluster = Cluster(self.destination, self._clients.servers, topics)
         self._events = ClientEvents(self._cluster)

@@ -8,7 +8,7 @@ from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.domain.errors import Retryable
 
 if TYPE_CHECKING:
-    from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
+    from fleetgw.adapters.sinks.kafka.metrics import KafkaMetrics
     from fleetgw.adapters.sinks.support.context import SinkContext
 
 _QUEUE_FULL = Retryable("the queue to Kafka is full")
@@ -17,9 +17,9 @@ _QUEUE_FULL = Retryable("the queue to Kafka is full")
 class KafkaFailures:
     """Counts each error in ``kafka_err``, and logs each kind of error at a bounded rate: see ``FailureLog``."""
 
-    def __init__(self, context: SinkContext, numbers: KafkaNumbers) -> None:
+    def __init__(self, context: SinkContext, metrics: KafkaMetrics) -> None:
         self._log = FailureLog(context.log, "kafka_err", context.reactor)
-        self._numbers = numbers
+        self._metrics = metrics
 
     def add(self, kind: str, reason: str, *, counts: bool = True) -> None:
         """Note one error.
@@ -28,7 +28,7 @@ class KafkaFailures:
         :param reason: for people.
         :param counts: False for an error while no record waits, such as a lost connection: it is only logged.
         """
-        self._numbers.errors.add(counts)
+        self._metrics.errors.add(counts)
         self._log.add(kind=kind, reason=reason)
 
     def queue_full(self) -> Retryable:

@@ -25,7 +25,7 @@ from fleetgw.adapters.sinks.kafka.kafka_library import (
     SaslAuthenticationFailedError,
     made_producer,
 )
-from fleetgw.adapters.sinks.kafka.metrics import KafkaNumbers
+from fleetgw.adapters.sinks.kafka.metrics import KafkaMetrics
 from fleetgw.adapters.sinks.kafka.producer_thread import CLOSE_TIMEOUT_S, NoLeaderKnown, ProducerThread, error_text
 from fleetgw.adapters.sinks.kafka.properties import read_properties
 from fleetgw.adapters.sinks.support.base_sink import BaseSink
@@ -76,7 +76,7 @@ class KafkaPythonSink(BaseSink):
         self._plan = self._planned(context.settings)
         self._servers = ",".join(self._plan.servers)
         self._topics = {record_type: context.destination(record_type) for record_type in context.record_types}
-        self._metrics = KafkaNumbers(context.metrics, context.record_types)
+        self._metrics = KafkaMetrics(context.metrics, context.record_types)
         self._failures = KafkaFailures(context, self._metrics)
         self._cluster = Cluster(self.destination, self._servers, self._topics)
         self._worker: Worker | None = None

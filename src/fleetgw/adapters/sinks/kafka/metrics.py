@@ -42,7 +42,7 @@ def totals(records: Sequence[Record]) -> Totals:
     return tuple(added)
 
 
-class KafkaNumbers:
+class KafkaMetrics:
     """The sink's metric series, looked up once.
 
     :ivar errors: counts ``kafka_err``.

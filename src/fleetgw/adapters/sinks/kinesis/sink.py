@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fleetgw.adapters.sinks.kinesis.client import BotoClient
 from fleetgw.adapters.sinks.kinesis.settings import credential_files, read_settings
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
-from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.adapters.sinks.support.request_sink import RequestSink
 from fleetgw.adapters.sinks.support.serial_worker import SerialWorker
 from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
@@ -97,7 +97,7 @@ class KinesisSink(RequestSink):
                 retries=settings.max_retries,
             ),
             timeout_s=settings.delivery_timeout_s,
-            numbers=PublishNumbers(context.metrics, "kinesis", "Records that Kinesis has taken.", context.record_types),
+            metrics=PublishMetrics(context.metrics, "kinesis", "Records that Kinesis has taken.", context.record_types),
             failures=FailureLog(context.log, "kinesis_err", context.reactor),
             make_worker=make_worker,
             credential_files=credential_files(environ),

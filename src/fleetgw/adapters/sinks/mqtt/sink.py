@@ -16,7 +16,7 @@ from fleetgw.adapters.sinks.mqtt.quarantine import Quarantine
 from fleetgw.adapters.sinks.mqtt.window import PublishWindow
 from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
-from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.domain.errors import DeliveryError, NotConnected, Retryable
 from fleetgw.domain.ports import IHoldsCopies, IPromptDispatcher, IReloadable, NotReady
 
@@ -59,7 +59,7 @@ class MqttSink(BaseSink):
         random = random or Random()  # noqa: S311 - spreads reconnects, guards nothing
         self._connection = BrokerConnection(context, self.destination, endpoint, random, self)
         settings = self._connection.settings
-        self._published = PublishNumbers(context.metrics, "mqtt", "Messages that the broker took.", context.record_types)
+        self._published = PublishMetrics(context.metrics, "mqtt", "Messages that the broker took.", context.record_types)
         self._failures = FailureLog(context.log, "mqtt_publish_error", context.reactor)
         self._window = PublishWindow(
             MessageWriter(settings.topic_base).messages,
@@ -67,7 +67,7 @@ class MqttSink(BaseSink):
             retained=settings.retained,
             is_mqtt5=settings.is_mqtt5,
             packet_size_limit_bytes=settings.packet_size_limit_bytes,
-            numbers=self._published,
+            metrics=self._published,
             failed=self._record_failed,
             quarantine=Quarantine(context.reactor.seconds),
         )

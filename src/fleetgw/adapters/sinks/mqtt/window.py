@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.sinks.mqtt.quarantine import Quarantine
     from fleetgw.adapters.sinks.mqtt.session_events import BrokerLimits
     from fleetgw.adapters.sinks.support.dispatch import Dispatch
-    from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+    from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
     from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
 
@@ -80,7 +80,7 @@ class PublishWindow:
         retained: bool,
         is_mqtt5: bool,
         packet_size_limit_bytes: int,
-        numbers: PublishNumbers,
+        metrics: PublishMetrics,
         failed: Callable[[Record, DeliveryError], None],
         quarantine: Quarantine,
     ) -> None:
@@ -89,7 +89,7 @@ class PublishWindow:
         self._write = publish_writer(qos, retained=retained, properties=is_mqtt5)
         self._own_packet_size_limit_bytes = self._packet_size_limit_bytes = packet_size_limit_bytes
         self._in_flight_limit = IN_FLIGHT_LIMIT
-        self._numbers = numbers
+        self._metrics = metrics
         self._failed = failed
         self._detector = PoisonRecordDetector(IN_FLIGHT_LIMIT)
         self._quarantine = quarantine
@@ -293,7 +293,7 @@ class PublishWindow:
             if self._detector.suspects(record):
                 self._quarantine.passed(record)
             self._detector.confirmed(record)
-        self._numbers.published(record.record_type, publication.count, publication.size_bytes)
+        self._metrics.published(record.record_type, publication.count, publication.size_bytes)
         self._settle(publication.dispatch, publication.index, RECEIPT)
 
     def _settle(self, dispatch: Dispatch, index: int, outcome: Outcome) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fleetgw.adapters.sinks.pubsub.publisher import GrpcPublisher
 from fleetgw.adapters.sinks.pubsub.settings import MAX_RETRIES, credential_files, read_settings
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
-from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.adapters.sinks.support.request_errors import Missing
 from fleetgw.adapters.sinks.support.request_sink import RequestSink
 from fleetgw.adapters.sinks.support.serial_worker import SerialWorker
@@ -77,7 +77,7 @@ class PubsubSink(RequestSink):
                 one_vehicle=settings.ordering,
             ),
             timeout_s=settings.delivery_timeout_s,
-            numbers=PublishNumbers(context.metrics, "pubsub", "Messages that Pub/Sub has taken.", context.record_types),
+            metrics=PublishMetrics(context.metrics, "pubsub", "Messages that Pub/Sub has taken.", context.record_types),
             failures=FailureLog(context.log, "pubsub_err", context.reactor),
             make_worker=make_worker,
             credential_files=credential_files(environ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.domain.errors import Unheard
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import RECEIPT
@@ -25,12 +25,12 @@ NO_RECEIVER = Unheard("no client of Redis subscribes to the vehicle")
 """The outcome of a record that no client has received."""
 
 
-class RedisNumbers:
+class RedisMetrics:
     """Counts channels, as the Go server does, not records: a record that goes to two channels counts twice."""
 
     def __init__(self, context: SinkContext) -> None:
         published = "Channels that records were published to, of records that clients of Redis received."
-        self._numbers = PublishNumbers(context.metrics, "redis", published, context.record_types)
+        self._metrics = PublishMetrics(context.metrics, "redis", published, context.record_types)
         self._no_receiver = {
             record_type: context.metrics.counter(NO_RECEIVER_TOTAL, record_type=record_type)
             for record_type in context.record_types
@@ -38,7 +38,7 @@ class RedisNumbers:
 
     def refused(self, record: Record) -> None:
         """Count a record that was not sent."""
-        self._numbers.failed(record.record_type)
+        self._metrics.failed(record.record_type)
 
     def count(self, part: Part, outcomes: Sequence[Outcome]) -> None:
         """Count the records of a part.
@@ -55,6 +55,6 @@ class RedisNumbers:
             elif outcome is NO_RECEIVER:
                 self._no_receiver[record_type].add(1)
             else:
-                self._numbers.failed(record_type)
+                self._metrics.failed(record_type)
         for record_type, (count, size_bytes) in published.items():
-            self._numbers.published(record_type, count, size_bytes)
+            self._metrics.published(record_type, count, size_bytes)

@@ -14,7 +14,7 @@ from fleetgw.adapters.sinks.redis.cluster import RedisClusterView
 from fleetgw.adapters.sinks.redis.cluster_routes import ClusterRoutes
 from fleetgw.adapters.sinks.redis.connections import Connections
 from fleetgw.adapters.sinks.redis.credentials import Credentials
-from fleetgw.adapters.sinks.redis.metrics import NO_RECEIVER, RedisNumbers
+from fleetgw.adapters.sinks.redis.metrics import NO_RECEIVER, RedisMetrics
 from fleetgw.adapters.sinks.redis.names import Names
 from fleetgw.adapters.sinks.redis.parts import Part
 from fleetgw.adapters.sinks.redis.poison_records import Quarantined
@@ -77,7 +77,7 @@ class RedisSink(BaseSink):
         self._credentials = Credentials(context.name, context.settings, self._credentials_read, self._credentials_unusable)
         self._settings = self._credentials.current()
         self._names = Names(context, vin_topics=self._settings.vin_topics, set_prefix=self._settings.set_prefix)
-        self._redis_numbers = RedisNumbers(context)
+        self._redis_numbers = RedisMetrics(context)
         self._failures = FailureLog(context.log, "redis_err", context.reactor)
         self._credential_failures = FailureLog(context.log, "credentials_not_reloaded", context.reactor)
         self._thread_numbers = count(1)

@@ -15,7 +15,7 @@ from fleetgw.adapters.sinks.sqlite.settings import read_settings
 from fleetgw.adapters.sinks.sqlite.store import Store
 from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
-from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.adapters.sinks.support.serial_worker import SerialWorker, Worker
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.errors import NotConnected, Retryable
@@ -69,8 +69,8 @@ class SqliteSink(BaseSink):
         """
         self._make_worker = make_worker
         self._settings = read_settings(context)
-        numbers = PublishNumbers(context.metrics, "sqlite", "Records committed to the file.", context.record_types)
-        super().__init__(context, timeout_s=self._settings.write_timeout_s, numbers=numbers)
+        metrics = PublishMetrics(context.metrics, "sqlite", "Records committed to the file.", context.record_types)
+        super().__init__(context, timeout_s=self._settings.write_timeout_s, metrics=metrics)
         self._path: Path = self._settings.path
         self._store = Store(self._settings, connect, lambda: self._gave_up)
         self._failures = FailureLog(context.log, "sqlite_err", context.reactor)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
     from fleetgw.adapters.sinks.support.context import SinkContext
-    from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+    from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
     from fleetgw.domain.ports import Outcome, Readiness
     from fleetgw.domain.records import Record
 
@@ -36,19 +36,19 @@ class BaseSink(ABC):
     :cvar takes_any_type: whether to deliver records of types that are not routed to the sink; otherwise they are rejected.
     :ivar destination: the known state of the destination; not ready until the subclass reports that it is.
     :param timeout_s: longest time from dispatch to answer, in seconds; None for a subclass with timeouts of its own.
-    :param numbers: counts every outcome; None counts nothing.
+    :param metrics: counts every outcome; None counts nothing.
     """
 
     takes_any_type = False
 
     def __init__(
-        self, context: SinkContext, *, timeout_s: float | None = None, numbers: PublishNumbers | None = None
+        self, context: SinkContext, *, timeout_s: float | None = None, metrics: PublishMetrics | None = None
     ) -> None:
         self.name = context.name
         self.destination = Destination(context)
         self._context = context
         self._timeout_s = timeout_s
-        self._numbers = numbers
+        self._publish_metrics = metrics
         self._record_types = frozenset(context.record_types)
         self._not_running = NotConnected(f"the {context.name} sink is not running")
         self._given_up = Retryable(f"the {context.name} sink stopped before the record was delivered")
@@ -86,9 +86,9 @@ class BaseSink(ABC):
         """
 
     def settled(self, dispatch: Dispatch, outcomes: Sequence[Outcome]) -> None:
-        """Take the outcomes of a dispatch, right before its answer; by default ``numbers`` counts them."""
-        if self._numbers is not None:
-            self._numbers.count(dispatch.batch, outcomes)
+        """Take the outcomes of a dispatch, right before its answer; by default ``metrics`` counts them."""
+        if self._publish_metrics is not None:
+            self._publish_metrics.count(dispatch.batch, outcomes)
 
     # For a subclass to call
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.adapters.sinks.support.dispatch import Dispatch
-    from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+    from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
     from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
 
@@ -25,8 +25,8 @@ class BlockingSink(BaseSink):
     A subclass gives ``write``. The sink is ready until a write fails for all of its records, and again once one succeeds.
     """
 
-    def __init__(self, context: SinkContext, *, timeout_s: float = 30.0, numbers: PublishNumbers | None = None) -> None:
-        super().__init__(context, timeout_s=timeout_s, numbers=numbers)
+    def __init__(self, context: SinkContext, *, timeout_s: float = 30.0, metrics: PublishMetrics | None = None) -> None:
+        super().__init__(context, timeout_s=timeout_s, metrics=metrics)
         self._waiting: list[Dispatch] = []
         self._writing: list[Dispatch] = []
 

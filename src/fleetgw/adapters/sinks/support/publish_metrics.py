@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fleetgw.domain.records import Record
 
 
-class PublishNumbers:
+class PublishMetrics:
     """``<sink>_publish_total``, ``<sink>_publish_total_bytes`` and ``<sink>_err``, by record type.
 
     :param sink: the first part of the names, such as ``mqtt``.

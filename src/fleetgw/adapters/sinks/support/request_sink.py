@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.adapters.sinks.support.dispatch import Dispatch
     from fleetgw.adapters.sinks.support.failure_log import FailureLog
-    from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+    from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
     from fleetgw.adapters.sinks.support.publishers import Publisher
     from fleetgw.adapters.sinks.support.serial_worker import Worker
     from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
@@ -62,12 +62,12 @@ class RequestSink(BaseSink):
         limits: RequestLimits,
         *,
         timeout_s: float,
-        numbers: PublishNumbers,
+        metrics: PublishMetrics,
         failures: FailureLog,
         make_worker: Callable[[str], Worker],
         credential_files: Iterable[Path],
     ) -> None:
-        super().__init__(context, timeout_s=timeout_s, numbers=numbers)
+        super().__init__(context, timeout_s=timeout_s, metrics=metrics)
         random = Random()  # noqa: S311  jitter needs no secrecy
         self._failures = failures
         self._requests = Requests(

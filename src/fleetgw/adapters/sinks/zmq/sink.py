@@ -13,7 +13,7 @@ from zope.interface import implementer
 from fleetgw.adapters.files.watched import WatchedFiles
 from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
-from fleetgw.adapters.sinks.support.numbers import PublishNumbers
+from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.adapters.sinks.zmq.admission import Admission
 from fleetgw.adapters.sinks.zmq.connections import EVENTS, Connections
 from fleetgw.adapters.sinks.zmq.held_memory import MARK_BYTES, RECORD_BYTES, HeldMemory
@@ -63,7 +63,7 @@ class ZmqSink(BaseSink):
         self._reactor = context.reactor
         self._log = context.log
         self._failures = FailureLog(context.log, "zmq_dispatch_error", context.reactor)
-        self._published = PublishNumbers(context.metrics, "zmq", "Records that the socket took.", context.record_types)
+        self._published = PublishMetrics(context.metrics, "zmq", "Records that the socket took.", context.record_types)
         self._topics = {
             record_type: context.destination(record_type).encode("utf-8", "surrogateescape")
             for record_type in context.record_types
