@@ -111,8 +111,8 @@ async def measure(
     kept = list(islice(source, 2_000))
     results: dict[str, list[tuple[float, ...]]] = {"adapter": [], "bare": []}
     for number in range(rounds + 1):
-        endless = source if name == "sqlite" else cycle(kept)  # who writes a record twice writes less the second time
-        of_round = list(islice(endless, count if number else count // 10))  # the first is for what is made once
+        endless = source if name == "sqlite" else cycle(kept)  # writing a record a second time is cheaper
+        of_round = list(islice(endless, count if number else count // 10))  # the first makes the objects that are made once
         batches = [of_round[at : at + BATCH_RECORDS] for at in range(0, len(of_round), BATCH_RECORDS)]
         for who in results:
             before = spent_us()

@@ -39,7 +39,7 @@ class Phase:
 
     :ivar sent: the honest vehicles' records of that time.
     :ivar cpu_us: the gateway's.
-    :ivar hostile: what the hostile vehicle says it did.
+    :ivar hostile: the report of the hostile vehicle.
     """
 
     name: str

@@ -128,7 +128,7 @@ def main() -> None:
 def measure(names: Sequence[str], servers: list[Server], folder: Path, rounds: int) -> dict[str, dict[str, list[float]]]:
     """By measurement and server: one figure for each round."""
     for server in servers:
-        _cpu_us_each(server, folder, "handshake", "--number", "10")  # what is imported at the first connection
+        _cpu_us_each(server, folder, "handshake", "--number", "10")  # imports of the first connection
     results: dict[str, dict[str, list[float]]] = {}
     for name in names:
         measurement = MEASUREMENTS[name]

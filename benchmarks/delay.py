@@ -18,8 +18,8 @@ READ_BYTES = 262_144
 class Way:
     """One direction of one connection.
 
-    :ivar under_way: when what was read is to arrive, and what it was, the oldest first.
-    :ivar arrived: what the target has not taken yet.
+    :ivar under_way: time of arrival and bytes, the oldest first.
+    :ivar arrived: bytes that the target has not taken yet.
     """
 
     source: socket.socket

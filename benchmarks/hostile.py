@@ -1,6 +1,6 @@
 """A hostile vehicle: one certificate, one or many connections, at a given rate. One process, one thread, ssl and epoll.
 
-Prints READY, waits for a line, goes through its phases, and prints as JSON what it did in each.
+Prints READY, waits for a line, goes through its phases, and prints as JSON its actions in each.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The vehicles of the benchmarks: one process, one thread, ssl and epoll.
 
-Prints READY once it is connected, waits for a line, does its work, prints what it did as JSON, and waits for another line.
+Prints READY once it is connected, waits for a line, does its work, prints its results as JSON, and waits for another line.
 """
 
 import argparse

@@ -71,7 +71,7 @@ def serve_pubsub() -> None:
 
     server = StandIn()
     print(server.port, flush=True)
-    while True:  # what it keeps for subscribers would only grow
+    while True:  # messages that it keeps for subscribers would only grow
         time.sleep(1)
         for messages in server.topics.values():
             messages.clear()

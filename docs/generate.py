@@ -55,7 +55,7 @@ def differences() -> str:
 
 
 def metrics() -> str:
-    """The table of metrics: the catalogue, and what single sinks add to it."""
+    """The table of metrics: the catalogue, and the additions of single sinks."""
     names = [module.name for module in walk_packages(sinks.__path__, f"{sinks.__name__}.")]
     modules = [domain_metrics, *map(import_module, names)]
     catalogue = {value.name: value for module in modules for value in vars(module).values() if isinstance(value, Metric)}

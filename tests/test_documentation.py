@@ -234,7 +234,7 @@ class KeysTests(SynchronousTestCase):
     def test_keys_that_pages_name_exist(self) -> None:
         keys = configuration_keys()
         self.assertGreater(len(keys), 120)
-        free = {"kafka", "dispatchers", "records"}  # sections whose keys others name
+        free = {"kafka", "dispatchers", "records"}  # other sections name their keys
         of_others = {"delivery.report.only.error", "pubsub.topics.get", "pubsub.topics.create"}
         sections = {path.partition(".")[0] for path in keys if "." in path} - free
         missing = [

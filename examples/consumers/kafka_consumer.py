@@ -1,4 +1,4 @@
-"""Show what vehicles send, as it arrives in Kafka: python kafka_consumer.py SERVERS TOPIC"""
+"""Print the records of vehicles as they arrive in Kafka: python kafka_consumer.py SERVERS TOPIC"""
 
 import argparse
 import sys

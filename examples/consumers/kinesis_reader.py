@@ -1,4 +1,4 @@
-"""Show what vehicles send, as it arrives in a Kinesis stream: python kinesis_reader.py STREAM
+"""Print the records of vehicles as they arrive in a Kinesis stream: python kinesis_reader.py STREAM
 
 Credentials and region are those of any AWS program. A fleet wants the Kinesis Client Library, or Lambda, which share shards
 between several readers and remember how far they have read.

@@ -1,4 +1,4 @@
-"""Show what the sink `logger` writes, one signal a line: tail -F twistd.log | python logger_lines.py"""
+"""Print the records in the log of the sink `logger`, one signal a line: tail -F twistd.log | python logger_lines.py"""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Show what vehicles send, as it arrives over MQTT: python mqtt.py BROKER TOPIC_BASE"""
+"""Print the records of vehicles as they arrive over MQTT: python mqtt.py BROKER TOPIC_BASE"""
 
 import argparse
 

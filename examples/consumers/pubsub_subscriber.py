@@ -1,4 +1,4 @@
-"""Show what vehicles send, as it arrives over Pub/Sub: python pubsub_subscriber.py PROJECT TOPIC SUBSCRIPTION
+"""Print the records of vehicles as they arrive over Pub/Sub: python pubsub_subscriber.py PROJECT TOPIC SUBSCRIPTION
 
 The subscription is created where it does not exist; it gets what is published from then on.
 """

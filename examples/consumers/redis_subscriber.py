@@ -1,4 +1,4 @@
-"""Show what one vehicle sends, as it arrives over Redis: python redis_subscriber.py SERVER NAMESPACE VIN"""
+"""Print the records of one vehicle as they arrive over Redis: python redis_subscriber.py SERVER NAMESPACE VIN"""
 
 import argparse
 import time

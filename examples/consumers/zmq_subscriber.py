@@ -1,4 +1,4 @@
-"""Show what vehicles send, as it arrives over ZeroMQ: python zmq_subscriber.py tcp://gateway:5284 NAMESPACE"""
+"""Print the records of vehicles as they arrive over ZeroMQ: python zmq_subscriber.py tcp://gateway:5284 NAMESPACE"""
 
 import argparse
 import json

@@ -99,7 +99,7 @@ def start_fleet(port: object, vehicles: int, rate: float) -> subprocess.Popen[by
 
 
 def start(command: list[str | Path], stderr: IO[bytes] | None) -> subprocess.Popen[bytes]:
-    """In a session of its own: Ctrl-C is for us alone, who end the parts in order."""
+    """In a session of its own: Ctrl-C reaches this script alone, which ends the parts in order."""
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True)
 
 

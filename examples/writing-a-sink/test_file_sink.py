@@ -17,7 +17,7 @@ from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, Threadles
 
 
 class SlowDisk(ThreadlessReactor):
-    """Runs what the sink gives to a thread at once, or, while held, when it is released."""
+    """Runs the jobs for a thread at once; while held, at the release."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What ``fleetgw query`` prints."""
+"""Output of ``fleetgw query``."""
 
 import argparse
 import contextlib
@@ -66,7 +66,7 @@ class QueryTests(TestCase):
         return payload
 
     def query(self, *arguments: str, status: int = 0) -> str:
-        """What it prints, on both streams."""
+        """Output on both streams."""
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             self.assertEqual(main(["query", "--db", str(self.path), *arguments]), status, printed.getvalue())
@@ -79,7 +79,7 @@ class QueryTests(TestCase):
         self.assertIn("[red]\ufffd[2J", table, "text of a vehicle neither colours nor clears the terminal")
 
     def test_no_format_prints_a_vehicles_control_characters(self) -> None:
-        """Values, and the names of alerts and their audiences; also what is said of arguments."""
+        """Values, names of alerts and audiences, and errors about arguments."""
         hostile = "x\x1b[2J\x9b31m\u2028\u202e\r\ny"
         payload = pb.Payload()
         payload.created_at.seconds = self.now_s

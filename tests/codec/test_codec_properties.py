@@ -21,7 +21,7 @@ from fleetgw.adapters.codec.json_form import to_json
 from fleetgw.domain.errors import MalformedEnvelope, MalformedPayload
 from fleetgw.domain.records import Envelope, PeerIdentity, Vehicle
 
-# How long an example takes depends on what else the machine does.
+# the time of an example depends on the load of the machine
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 

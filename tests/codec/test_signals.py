@@ -93,7 +93,7 @@ def data(draw: st.DrawFn) -> Datum:
             value.SetInParent()
         case _:
             datum.ClearField("value")
-    if draw(st.integers(0, 9)) == 9:  # what a newer schema has
+    if draw(st.integers(0, 9)) == 9:  # as in a newer schema
         datum.MergeFromString(draw(st.sampled_from([b"\x50\x01", b"\x12\x03\xf8\x07\x01"])))
     return datum
 

@@ -49,7 +49,7 @@ def fields(draw: st.DrawFn, depth: int = 0) -> Counted:
             case "bytes":
                 piece = field(draw(st.integers(5, 40)), draw(st.binary(max_size=200)))
             case "group":
-                # what is in a group has no meaning, whatever its number: an alert that is none does not end the count
+                # the content of a group has no meaning, whatever its number: alert bytes in it do not end the count
                 inside, inner = draw(st.sampled_from([(b"", 0), (field(1, b"\xff\xff"), 1), (b"\x08\x01", 1)]))
                 piece, inner = varint(number << 3 | 3) + inside + varint(number << 3 | 4), inner + 1
             case "nested" if depth < 2:

@@ -1,4 +1,4 @@
-"""Whatever stands in a configuration: it is accepted, or refused with its problems; nothing else happens."""
+"""Any value in a configuration is accepted, or refused with its problems; no other exception is raised."""
 
 import json
 from copy import deepcopy

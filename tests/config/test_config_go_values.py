@@ -1,4 +1,4 @@
-"""Values and keys of the Go server's files: what it takes is taken, and what it ignores is not silently lost."""
+"""Values and keys of the Go server's files: accepted values stay accepted, and ignored ones are reported."""
 
 import json
 
@@ -170,7 +170,7 @@ class CommentTests(ConfigCase):
 
 class RealFileTests(ConfigCase):
     def test_a_file_with_much_that_the_go_server_ignores(self) -> None:
-        """Shaped like files that are published: only what would be lost silently is refused."""
+        """The shape of published files: a file is refused only where a setting would have no effect unnoticed."""
         file = {
             "host": "0.0.0.0",
             "hostname": "telemetry.example.com",

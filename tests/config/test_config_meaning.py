@@ -1,4 +1,4 @@
-"""Whether a configuration makes sense: what is refused, and what is only warned of."""
+"""Sense checks of a configuration: errors and warnings."""
 
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from unittest import mock

@@ -1,4 +1,4 @@
-"""From text to typed values: what is refused, with which words, and where secrets come from."""
+"""Conversion of text to typed values: errors, their texts, and sources of secrets."""
 
 from pathlib import Path
 from typing import Any

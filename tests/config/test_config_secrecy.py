@@ -1,4 +1,4 @@
-"""Secrets are shown nowhere: not in what is in effect, not in what is wrong, wherever in a file they stand."""
+"""No secret is shown, neither in the effective configuration nor in an error, at any place of a file."""
 
 import json
 import typing
@@ -49,7 +49,7 @@ SECTIONS: dict[str, Any] = {  # whatever JSON holds
 
 
 def texts(section: type[msgspec.Struct], within: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], bool]]:
-    """Every place for a text in a section, and whether what stands there is a secret by its type."""
+    """Every place for a text in a section, and whether its type makes it a secret."""
     for field in msgspec.structs.fields(section):
         place, kind = (*within, field.encode_name), bare(field.type)
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
@@ -110,7 +110,7 @@ class MaskedTests(TestCase):
 
 class SecrecyTests(ConfigCase):
     def said_of(self, tree: dict[str, Any], environ: dict[str, str] | None = None) -> tuple[str, LoadedConfig | None]:
-        """Everything that is said of a file."""
+        """All errors and warnings about a file."""
         try:
             loaded = self.load(self.text(**tree), environ)
         except ConfigurationError as error:

@@ -1,4 +1,4 @@
-"""Certificate and key files that cannot be used: status 2 and a line that names key, file, what and fix; no traceback."""
+"""Unusable certificate and key files: status 2 and a line with the key, the file, the fault and the remedy; no traceback."""
 
 import base64
 import json
@@ -102,7 +102,7 @@ class UnusableFilesTests(ConfigCase):
         self.assert_refused("tls.server_key", "is encrypted", "openssl pkey")
 
     def test_text_of_another_kind(self) -> None:
-        """What begins as PEM does counts; OpenSSL and cryptography differ in what may stand before it."""
+        """Only a block that begins as PEM counts; OpenSSL and cryptography differ in the text that they allow before it."""
         for name, path in (("ca.crt", "tls.ca_file"), ("server.crt", "tls.server_cert"), ("server.key", "tls.server_key")):
             before = self.content(name)
             for content in (
@@ -147,7 +147,7 @@ class UnusableFilesTests(ConfigCase):
         der[position % len(der)] = value
         self.replace(name, b"\n".join([head, base64.encodebytes(bytes(der)).rstrip(), tail]))
         try:
-            with warnings.catch_warnings(action="ignore"):  # of serial numbers and the like that are frowned upon
+            with warnings.catch_warnings(action="ignore"):  # of serial numbers and the like that are discouraged
                 self.load()
         except ConfigurationError as error:
             self.assertTrue(all(problem.path.startswith("tls.") for problem in error.problems))

@@ -1,4 +1,4 @@
-"""Every configuration that the Go server was tried with: accepted, warned of or refused here, and where that differs."""
+"""Every configuration of the vectors: accepted, warned of or refused, and the differences from the Go server."""
 
 import json
 import re
@@ -76,7 +76,7 @@ class Outcome:
 
 
 def as_expected(case: dict[str, Any], outcome: Outcome) -> bool:  # a case of the vectors
-    """Whether ours does what the Go server does, or better where that takes an operator's mistake."""
+    """Whether the gateway behaves as the Go server does, or refuses a mistake of an operator that the Go server accepts."""
     if case["go"] == "refused":
         return outcome.verdict == "refused"
     return outcome.verdict != ("accepted" if "operator_mistake" in case else "refused")

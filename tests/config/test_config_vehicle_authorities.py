@@ -1,4 +1,4 @@
-"""An own ``tls.ca_file`` lets no real vehicle in: said while it can still be mended."""
+"""A ``tls.ca_file`` without Tesla's authorities admits no production vehicle: the check of the configuration warns."""
 
 import shlex
 from datetime import timedelta
@@ -64,7 +64,7 @@ class VehicleAuthoritiesTests(ConfigCase):
         self.assertIn("--append --eng", warning)
 
     def test_the_command_is_one(self) -> None:
-        """It can be pasted, also where the path has blanks, and mends what was warned of."""
+        """The command can be pasted, also where the path has blanks, and its result has no warning."""
         (self.folder / "my ca.crt").write_bytes(authority("My CA"))
         tls = {"ca_file": "my ca.crt", "server_cert": "server.crt", "server_key": "server.key"}
         (warning,) = self.warned(tls=tls)

@@ -17,7 +17,7 @@ from tests.support.doctor_case import BAD, ConfiguredTestCase
 
 @implementer(IDispatcher)
 class Sink:
-    """A third party's, which does as it is told."""
+    """A third party's sink with a scripted result."""
 
     name = "third"
 

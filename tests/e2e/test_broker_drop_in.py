@@ -1,6 +1,6 @@
 """One gateway process with a configuration in the Go server's form and every destination at once, seen from outside.
 
-Each test holds one fact that a drop-in replacement has to keep: what a vehicle, a consumer and an operator see.
+Each test holds one fact that a drop-in replacement has to keep, as vehicles, consumers or operators see it.
 """
 
 import json
@@ -206,7 +206,7 @@ class DropInCase(TestCase):
         return self.eventually(lambda: next(iter(moto.consume(self.kinesis, stream)), None))
 
     def on_zmq(self, topic: str) -> bytes:
-        """A subscriber that joins late has missed what was sent before, so a vehicle comes until it gets something."""
+        """A late subscriber misses earlier messages: vehicles connect until it receives one."""
 
         def find() -> bytes | None:
             self.sent()

@@ -1,4 +1,4 @@
-"""The gateway as a process on a bad day: clocks, name servers, signals that come early, pid files, readers of its log."""
+"""The gateway as a process under faults: clocks, name servers, signals that come early, pid files, readers of its log."""
 
 import contextlib
 import os

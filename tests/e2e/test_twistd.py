@@ -1,4 +1,4 @@
-"""The gateway as a process: how it starts, how it ends, what it says when it cannot."""
+"""The gateway as a process: start, end, and errors that prevent the start."""
 
 import contextlib
 import json

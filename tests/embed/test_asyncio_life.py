@@ -1,4 +1,4 @@
-"""How a gateway starts and stops in an asyncio program: over real sockets, on loops that the tests own."""
+"""Start and stop of a gateway in an asyncio program: over real sockets, on loops that the tests own."""
 
 import asyncio
 import json
@@ -137,7 +137,7 @@ class SeveralTests(AsyncioCase):
 class StopTests(AsyncioCase):
     @on_a_loop
     async def test_stops_in_order(self) -> None:
-        """A record that is with its listener when the stop begins is acknowledged before the goodbye."""
+        """A record that is with its listener when the stop begins is acknowledged before the close frame."""
         started, gate = asyncio.Event(), asyncio.Event()
 
         async def listener(_: Record) -> None:

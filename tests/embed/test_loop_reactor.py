@@ -1,4 +1,4 @@
-"""Twisted's reactor on a loop of somebody else; what is global, in processes of its own."""
+"""Twisted's reactor on another program's loop; tests of global state run in processes of their own."""
 
 import asyncio
 import os

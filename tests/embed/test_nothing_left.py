@@ -23,7 +23,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.
 
 
 def objects_of_ours() -> Counter[str]:
-    """How many instances there are of each class of the gateway's and of Twisted's."""
+    """Number of instances of each class of the gateway and of Twisted."""
     kinds = (type(each) for each in gc.get_objects())
     return Counter(
         kind.__qualname__ for kind in kinds if str(kind.__module__).startswith(("fleetgw.", "twisted.", "OpenSSL."))

@@ -1,4 +1,4 @@
-"""What a gateway leaves alone in an asyncio program that runs for ever and knows nothing of Twisted."""
+"""An embedded gateway leaves the global state of its asyncio program unchanged."""
 
 import asyncio
 import logging

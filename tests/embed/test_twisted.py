@@ -138,7 +138,7 @@ class TwistedGatewayTests(MemoryCase):
 
         async def main() -> None:
             async for record in gateway.records(record_type="V"):
-                read.append(record.txid)  # noqa: PERF401  one at a time is what is tried
+                read.append(record.txid)  # noqa: PERF401  the test adds one at a time
 
         reading = Deferred.fromCoroutine(main())
         vehicle = self.connect()

@@ -238,7 +238,7 @@ class ReportingLogTests(LogContract, SynchronousTestCase):
 class Receiver(Resource):
     """An Airbrake server.
 
-    :ivar notices: who sent each (the common name of the certificate), its path, its headers and its body.
+    :ivar notices: its sender (the common name of the certificate), its path, its headers and its body.
     """
 
     isLeaf = True

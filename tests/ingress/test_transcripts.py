@@ -30,7 +30,7 @@ def normal(case: Json) -> Json:
     return {"steps": case["steps"], "end": case["end"], "log": case.get("log", [])}
 
 
-# -- rules: what is different for many cases, each with its reason in stream_differences.json
+# -- rules: differences of many cases, each with its reason in stream_differences.json
 
 
 def doubled_acks(case: Json) -> None:

@@ -72,7 +72,7 @@ class TurnTests(GatewayCase):
         """Run one iteration of the reactor: due timers, then every socket once; return the number of messages handled."""
         clock = self.gateway.clock
         due = [call for call in clock.getDelayedCalls() if call.getTime() <= clock.seconds()]
-        for call in due:  # not ``advance``: as with a reactor, what these plan for now is due in the next iteration
+        for call in due:  # not ``advance``: as with a reactor, calls that these schedule are due in the next iteration
             clock.calls.remove(call)  # type: ignore[attr-defined]
             call.called = 1  # type: ignore[attr-defined]
             call.func(*call.args, **call.kw)  # type: ignore[attr-defined]

@@ -79,7 +79,7 @@ class PortTests(TestCase):
         self.refusals = Refusals("vehicles", self.metrics, self.log, self.reactor.seconds)
         self.peers: list[object] = []
         self.factory = Factory()
-        self.factory.buildProtocol = self.build  # type: ignore[method-assign]  # to see who comes
+        self.factory.buildProtocol = self.build  # type: ignore[method-assign]  # records each connection
         self.room = True
 
     def build(self, address: object) -> Protocol | None:

@@ -36,7 +36,7 @@ class Installation:
         venv.create(work / "venv", with_pip=True)
 
     def run(self, program: str, *arguments: object, folder: str = ".") -> str:
-        """What it prints.
+        """Its output.
 
         :raises AssertionError: it fails.
         """
@@ -210,7 +210,7 @@ class DemoTests(unittest.TestCase):
                 seen.append(line.decode())
                 if re.search(r"  V  .*Soc=", seen[-1]):
                     break
-            os.killpg(demo.pid, signal.SIGINT)  # what a terminal does
+            os.killpg(demo.pid, signal.SIGINT)  # as a terminal does
             seen.append(demo.communicate(timeout=TIMEOUT_S)[0].decode())
         finally:
             demo.kill()

@@ -1,4 +1,4 @@
-"""Putting a gateway together: which sinks are found, what is refused, and what is not imported."""
+"""Composition of a gateway: the sinks that are found, errors, and modules that are not imported."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""What the file descriptors allow."""
+"""Limits that follow from the number of file descriptors."""
 
 from resource import RLIM_INFINITY, RLIMIT_NOFILE
 from unittest import TestCase, mock

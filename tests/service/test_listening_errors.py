@@ -1,4 +1,4 @@
-"""Why an address cannot be listened on: what is said is what helps."""
+"""Reasons why an address cannot be listened on, with their remedies."""
 
 import errno
 import os

@@ -15,7 +15,7 @@ from tests.support.service_case import VEHICLES, ServiceCase, ServiceReactor
 
 
 class ProcessTests(ServiceCase):
-    """The gateway under twistd. What would change this very process is replaced."""
+    """The gateway under twistd. Doubles replace the calls that would change the process of the tests."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -85,7 +85,7 @@ class ReloadTests(ServiceCase):
         ]
         asked: list[object] = []
 
-        def reload() -> Any:  # what a sink may answer
+        def reload() -> Any:  # any outcome of a sink
             asked.append(answers[0])
             answer = answers.pop(0)
             if isinstance(answer, Exception):

@@ -1,4 +1,4 @@
-"""The end of a gateway: its order, its deadline, and what is left over."""
+"""The end of a gateway: its order, its deadline, and records that are left over."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class StopTests(ServiceCase):
         self.assertIsNone(vehicle.closed)
         self.assertEqual([record.txid for record in self.memory.received if record.record_type == "V"], [])
 
-        # settled: the last acks, then goodbye
+        # settled: the last acks, then the close frame
         self.memory.release()
         vehicle.pump()
         self.assertEqual(vehicle.acked, [b"1"])
         self.assertEqual((vehicle.closed and vehicle.closed.code, stopped.called), (1001, False))
 
-        # the record of its going, then the sinks, then the pages
+        # the connectivity record of the disconnect, then the sinks, then the pages
         vehicle.advance(0.1)
         self.assertTrue(stopped.called)
         self.assertEqual(self.statuses(), [ConnectivityEvent.CONNECTED, ConnectivityEvent.DISCONNECTED])

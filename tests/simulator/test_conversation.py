@@ -82,7 +82,7 @@ def make(limit=10, headers=None):
 
 
 def opened(conversation, now_s=0.0):
-    """Go through the upgrade: the server, and what was written and happened behind it."""
+    """Complete the upgrade; returns the server, the later writes and the later events."""
     server = Server()
     output = conversation.received(server.read(conversation.connected()), now_s)
     return server, output
@@ -264,7 +264,7 @@ class ConversationTests(TestCase):
 
 
 class AnyLife(RuleBasedStateMachine):
-    """A vehicle whose server acks, refuses, repeats itself, stays silent and vanishes as it likes."""
+    """A vehicle with a server that acks, refuses, repeats replies, stays silent and disconnects in any order."""
 
     def __init__(self):
         super().__init__()

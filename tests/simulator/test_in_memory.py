@@ -27,7 +27,7 @@ VEHICLE = make_vehicle(AUTHORITY, "5YJ3E1EA7KF000316", NOW, 10)
 
 
 class AckingProtocol(WebSocketServerProtocol):
-    """Acks what comes, as its factory's ``replies`` tells."""
+    """Acknowledges messages as its factory's ``replies`` says."""
 
     def onConnect(self, request):
         self.factory.requests.append(request)
@@ -212,7 +212,7 @@ class InMemoryVehicleTests(SynchronousTestCase):
 
 
 class Recorder:
-    """A protocol that keeps what it is told."""
+    """A protocol that keeps its calls."""
 
     def __init__(self):
         self.data = b""

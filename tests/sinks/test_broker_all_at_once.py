@@ -146,7 +146,7 @@ class AllSinksCase(TestCase):
 
 class LoadTests(AllSinksCase):
     def test_counts_are_equal_everywhere(self) -> None:
-        """What the fleet issued is acknowledged, and is once at every consumer, connectivity records too."""
+        """Every record of the fleet is acknowledged and reaches every consumer once, connectivity records too."""
         consumers = self.consumers("load")
         with self.gateway(consumers, {"V": "kafka", "alerts": "mqtt", "errors": "pubsub"}) as gateway:
             port = gateway.port
@@ -206,7 +206,7 @@ class OutageTests(AllSinksCase):
         self.killed_and_started("pubsub")
 
     def killed_and_started(self, sink: str) -> None:
-        """Under load, with it as the reliable source: what was acked is everywhere, and the others went on meanwhile."""
+        """Under load, with the broker as reliable source: acknowledged records are everywhere, no other sink is blocked."""
         consumers = self.consumers(f"without-{sink}")
         with self.gateway(consumers, dict.fromkeys(TYPES, sink)) as gateway:
             port = gateway.port
@@ -249,7 +249,7 @@ class OutageTests(AllSinksCase):
                 self.assertEqual(len(missing), 0)
 
     def test_sqlite(self) -> None:
-        """Its broker is the gateway: that is killed under load, and started again; what was acked is in the file."""
+        """Its broker is the gateway: after SIGKILL under load and a new start, the file has every acknowledged record."""
         consumers = self.consumers("without-gateway")
         sources = {"V": "sqlite"}
         with self.gateway(consumers, sources, port=free_port()) as gateway:

@@ -1,4 +1,4 @@
-"""What the doctor says of real brokers: as they should be, and each thing that may be wrong with them."""
+"""Findings of the doctor about real brokers: without a fault, and with each possible one."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -53,7 +53,7 @@ class ProbeTestCase(TestCase):
         self.assert_says(Verdict.GOOD, settings, *said)
 
     def assert_problem(self, settings: Mapping[str, object], *said: str) -> None:
-        """The worst that is found says all of it, and what to do."""
+        """The most severe finding has the whole text and the remedy."""
         self.assert_says(Verdict.WILL_NOT_WORK, settings, *said)
 
     def assert_says(self, worst: Verdict, settings: Mapping[str, object], *said: str) -> None:

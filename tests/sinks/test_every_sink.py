@@ -34,12 +34,12 @@ def classes_of(modules: Iterable[ModuleType]) -> set[type]:
 
 
 def sinks_in(classes: Iterable[type]) -> set[type]:
-    """Those whose instances provide ``IDispatcher``, whichever interface says so and however it is spelled."""
+    """Classes with instances that provide ``IDispatcher``, through any interface and any spelling."""
     return {each for each in classes if IDispatcher.implementedBy(each) and not inspect.isabstract(each)}
 
 
 def named_by(owner: type) -> set[object]:
-    """What the methods of a class, also inherited ones, look up by name in their modules."""
+    """Names that the methods of a class, also inherited ones, look up in their modules."""
     return {
         method.__globals__[name]
         for each in owner.__mro__
@@ -51,7 +51,7 @@ def named_by(owner: type) -> set[object]:
 
 
 def without_contract(sinks: set[type], classes: Iterable[type]) -> set[type]:
-    """Sinks that no harness makes which a subclass of ``DispatcherContract`` uses."""
+    """Sinks that no harness of a subclass of ``DispatcherContract`` makes."""
     held: set[object] = set()
     for contract in classes:
         if issubclass(contract, DispatcherContract):
@@ -71,7 +71,7 @@ class EverySinkTests(TestCase):
         self.assertEqual(missing, set(), "give each of these a DispatcherContract in tests/sinks/<name>/test_contract.py")
 
     def test_one_without_is_found(self) -> None:
-        """By what it provides: by a derived interface, by a base class, and whatever the decorator is called."""
+        """By the interfaces that it provides: derived, from a base class, or by a decorator of any name."""
         provides = implementer
 
         @provides(IPromptDispatcher)

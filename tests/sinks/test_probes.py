@@ -1,4 +1,4 @@
-"""What the probes of the sinks without a broker find: SQLite's file, ZMQ's address."""
+"""Findings of the probes of sinks without a broker: SQLite's file, ZMQ's address."""
 
 import json
 import socket

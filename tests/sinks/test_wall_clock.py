@@ -32,7 +32,7 @@ CLAUSES = (
 
 
 class SteppingClock:
-    """Each time that somebody looks, it may be a day or two later or earlier than the last time."""
+    """Each reading may be a day or two later or earlier than the one before."""
 
     def __init__(self) -> None:
         self._random = Random(0)

@@ -56,11 +56,11 @@ class ConfigCase(TestCase):
     def refused(
         self, text: str | bytes | None = None, environ: dict[str, str] | None = None, **changes: object
     ) -> list[str]:
-        """Load what must be refused; the problems as text, files without their folder."""
+        """Load a configuration that must be refused; returns the problems as text, files without their folder."""
         with self.assertRaises(ConfigurationError) as caught:
             self.load(text, environ, **changes)
         return [str(problem).replace(f"{self.folder}/", "") for problem in caught.exception.problems]
 
     def warned(self, **changes: object) -> list[str]:
-        """Load what must be accepted; the warnings as text."""
+        """Load a configuration that must be accepted; returns the warnings as text."""
         return [str(warning) for warning in self.load(None, None, **changes).warnings]

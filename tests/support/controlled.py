@@ -27,7 +27,7 @@ class Controlled(Protocol):
 
 
 class ControlledHarness(DispatcherHarness):
-    """A harness whose destination does all that the contract asks for.
+    """A harness over a destination with everything that the contract asks for.
 
     :ivar controlled: the destination.
     """

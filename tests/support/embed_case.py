@@ -1,4 +1,4 @@
-"""What tests of an embedded gateway start from: certificates, a configuration object, payloads."""
+"""Base of the tests of an embedded gateway: certificates, a configuration object, payloads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _VALID_DAYS = 365
 
 @cache
 def authority_and_server() -> tuple[Credential, Credential]:
-    """Made once for all tests: keys take their time."""
+    """Made once for all tests, because making keys is slow."""
     now = datetime.now(UTC)
     authority = make_authority(now, _VALID_DAYS)
     return authority, make_server(authority, ["localhost"], now, _VALID_DAYS)
@@ -28,7 +28,7 @@ def authority_and_server() -> tuple[Credential, Credential]:
 
 @cache
 def vehicle_credential(vin: str = VIN) -> Credential:
-    """The papers of a vehicle that the gateway takes."""
+    """Credential of a vehicle that the gateway accepts."""
     return make_vehicle(authority_and_server()[0], vin, datetime.now(UTC), _VALID_DAYS)
 
 

@@ -160,7 +160,7 @@ class Consumers:
         time.sleep(0.5)
 
     def counts(self) -> dict[str, int]:
-        """What has arrived at each by now: MQTT's messages, rows of V in SQLite, else records; 0 while Kafka is away."""
+        """Arrivals at each consumer: messages of MQTT, rows of V in SQLite, else records; 0 while Kafka is away."""
         return {
             "kafka": self._kafka_count(),
             "redis": len(self._redis.received),
@@ -173,12 +173,12 @@ class Consumers:
         }
 
     def records(self) -> list[Delivered]:
-        """What is at the Pub/Sub stand-in, where both txid and payload can be had."""
+        """Messages at the Pub/Sub stand-in, with txid and payload."""
         messages = [(name, one) for name in self._names() for one in self._published(name)]
         return [Delivered(self._type(name), one.attributes["txid"], one.data) for name, one in messages]
 
     def arrived(self, sink: str) -> Counter[Key]:
-        """What the consumer of a sink got, by the keys of ``keys_of``."""
+        """Records that the consumer of a sink received, by the keys of ``keys_of``."""
         match sink:
             case "kafka":
                 found = consume(self._brokers.kafka.servers, self._names(), 1, 120)
@@ -221,7 +221,7 @@ class Consumers:
         return name.removeprefix(f"{self._namespace}_").partition("_{")[0]
 
     def _subscribe_mqtt(self) -> subprocess.Popen[bytes]:
-        """With a session that outlives the broker: what it takes while the subscriber is away waits there."""
+        """A subscriber with a persistent session: the broker keeps its messages while it is away."""
         port = str(self._brokers.mosquitto.port)
         with self._mqtt_file.open("wb") as output:
             options = ("-p", port, "-c", "-i", f"of-{self._namespace}", "-q", "1", "-F", "%t %p")
@@ -286,7 +286,7 @@ class Consumers:
 
 
 def keys_of(sink: str, record: Delivered, mqtt_messages: Callable[[Delivered], Iterable[Key]]) -> Iterable[Key]:
-    """What of a record must arrive at the consumer of a sink.
+    """Parts of a record that must arrive at the consumer of a sink.
 
     :param mqtt_messages: topics and bodies of a record.
     """
@@ -302,7 +302,7 @@ def keys_of(sink: str, record: Delivered, mqtt_messages: Callable[[Delivered], I
 
 
 def mqtt_count(content: Content) -> int:
-    """How many MQTT messages a record makes, by what is in it; its alerts all say when they started."""
+    """Number of MQTT messages of a record, by its content; every alert has a start time."""
     match content:
         case Payload():
             return len({datum.key for datum in content.data})

@@ -69,7 +69,7 @@ class Share:
             self._claim()
 
     def _claim(self) -> None:
-        # computed from what is held rather than added up: rounding leaves nothing behind
+        # computed from the held amount rather than added up: rounding leaves nothing behind
         claimed_bytes = max(0, self.memory_bytes - self.budget.guaranteed_bytes)
         self.budget.unclaimed_bytes -= claimed_bytes - self._claimed_bytes
         self._claimed_bytes = claimed_bytes

@@ -11,7 +11,7 @@ from tests.support.doctor_case import BAD, GOOD, LOOK, verdicts
 
 class KafkaTopicsTests(SynchronousTestCase):
     def test_without_confluent_kafka(self) -> None:
-        """Who uses kafka-python is told what was not looked at."""
+        """With kafka-python, the probe names the checks that it leaves out."""
         from fleetgw.adapters.sinks.kafka import probe
 
         with (

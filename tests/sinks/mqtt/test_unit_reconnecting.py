@@ -74,7 +74,7 @@ class RecoveryTests(MqttCase):
         """With the endpoint of the settings, which resolves the name."""
         lookups: list[str] = []
         alsoProvides(self.reactor, IReactorPluggableNameResolver)
-        self.reactor.nameResolver = mock.Mock()  # type: ignore[attr-defined]  # what an endpoint asks of the reactor
+        self.reactor.nameResolver = mock.Mock()  # type: ignore[attr-defined]  # an endpoint calls it
         self.reactor.nameResolver.resolveHostName.side_effect = lambda _receiver, name, *_a, **_k: lookups.append(name)
         context = SinkContext("mqtt", SETTINGS, "ns", ("V",), self.reactor, self.metrics, self.log)
         sink = MqttSink(context, None, Random(1))

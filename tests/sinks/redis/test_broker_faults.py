@@ -112,7 +112,7 @@ class SingleServerTests(RedisCase):
                 read.stop()
                 server.kill()
                 await pause(0.05)
-                subscriber.read()  # what had been sent to it
+                subscriber.read()  # bytes that had been sent to it
                 server.start()
                 subscriber.subscribed()
                 read.start(0.002)

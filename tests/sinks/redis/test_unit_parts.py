@@ -1,4 +1,4 @@
-"""Parts of a dispatch: what is settled already when a connection is lost."""
+"""Parts of a dispatch: outcomes that are known already when a connection is lost."""
 
 from typing import Any, cast
 from unittest import TestCase

@@ -38,7 +38,7 @@ ALWAYS = (-(2**62), 2**62)
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """Run as another user than root, who may write everywhere."""
+    """Run as another user than root, because root may write everywhere."""
     if os.geteuid():
         yield
         return
@@ -60,7 +60,7 @@ def record_of(
 
 
 def payload(created_at_ms: int = NOW_MS, **values: object) -> pb.Payload:
-    """Signals by field name; a value is a pair of the oneof's case and what it holds, or a number."""
+    """Signals by field name; a value is a pair of the oneof's case and its content, or a number."""
     made = pb.Payload()
     made.created_at.seconds, made.created_at.nanos = created_at_ms // 1000, created_at_ms % 1000 * 1_000_000
     for name, value in values.items():
@@ -450,7 +450,7 @@ class ReaderTests(FileCase):
         left = self.folder / "left by a crash"
         left.mkdir()
         for file in (self.path, self.folder / "r.sqlite3-wal"):
-            file.chmod(0o644)  # by an operator who lets others read
+            file.chmod(0o644)  # by an operator, to let others read
             shutil.copy(file, left)
         self.store.close()
         for folder in (left, self.folder):

@@ -99,7 +99,7 @@ class RequestSinkTests(SynchronousTestCase):
         self.probe()
 
     def probe(self) -> None:
-        """Run what the thread has to do, and take the results."""
+        """Run the jobs of the thread, and take the results."""
         self.worker.work()
         self.clock.advance(0)
 

@@ -63,7 +63,7 @@ class ZmqHarness(InMemoryHarness):
     async def until(self, answer: Deferred[T]) -> T:
         result = await super().until(answer)
         if self.sink is not None and self.subscriber is None and self.sink.readiness() == Ready():
-            # who is not there yet when a record is published misses it
+            # a subscriber that joins after the record was published misses it
             self.subscriber = Subscriber(self.addr, (*self.client_keys, self.server_keys[0]) if self.curve else None)
             if not self.subscriber.wait_until_joined(self.send_probe, lambda payload: payload == PROBE):
                 raise AssertionError("the subscriber was not let in")
@@ -78,7 +78,7 @@ class ZmqHarness(InMemoryHarness):
         return [Received(self.vins[payload], payload) for _, payload in messages]
 
     def make_record(self, vin: str, txid: str = "tx-1", *, record_type: str = "V", payload: bytes = b"payload") -> Record:
-        self.vins[payload] = vin  # no message says whose it is
+        self.vins[payload] = vin  # no message names its vehicle
         return super().make_record(vin, txid, record_type=record_type, payload=payload)
 
     @property

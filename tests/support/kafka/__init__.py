@@ -1,1 +1,1 @@
-"""Kafka for tests: a mock cluster, what a consumer gets, and the harness that both Kafka sinks share."""
+"""Kafka for tests: a mock cluster, a consumer, and the harness that both Kafka sinks share."""

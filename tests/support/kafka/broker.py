@@ -50,7 +50,7 @@ auto.create.topics.enable={creates_topics}
 
 
 def missing(jars: Path) -> str | None:
-    """What a broker lacks to be started here, for people; None when nothing is missing."""
+    """Reason why no broker can be started here, for people; None when one can."""
     if shutil.which("java") is None:
         return "java not found: install Java 17 (Debian: apt-get install openjdk-17-jre-headless)"
     if not any(jars.glob(_MAIN_CLASS_JAR)):
@@ -59,7 +59,7 @@ def missing(jars: Path) -> str | None:
 
 
 class KafkaBroker(BrokerProcess):
-    """Started when made; it keeps its port and its log over ``kill`` and ``start``.
+    """Started by its constructor; it keeps its port and its log over ``kill`` and ``start``.
 
     :param jars: the folder of Kafka's jars.
     :param max_message_bytes: it refuses larger batches.
@@ -107,7 +107,7 @@ class KafkaBroker(BrokerProcess):
         return [*self._java, "kafka.Kafka", str(self._configuration)]
 
     def answers(self) -> bool:
-        """Whether it takes connections, and says which topics it has."""
+        """Whether it accepts connections and lists its topics."""
         if not super().answers():
             return False
         try:

@@ -1,4 +1,4 @@
-"""What a consumer of a topic gets."""
+"""Records that a consumer of a topic receives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Either Kafka sink over a broker that speaks the protocol: what the harnesses of both share."""
+"""Shared base of the harnesses of both Kafka sinks, over a broker that speaks the protocol."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class KafkaHarness(RealReactorHarness):
         raise NotImplementedError
 
     def settings(self, *, timeout_s: float, bounded: bool) -> Mapping[str, object]:
-        """Librdkafka's properties; those that make a test quick are no part of what is tested."""
+        """Properties of librdkafka; those that make a test quick are not under test."""
         quick = {"reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 200}
         if self.client == "confluent-kafka":
             quick["statistics.interval.ms"] = 100
@@ -57,6 +57,6 @@ class KafkaHarness(RealReactorHarness):
         return kafka_sink(context, self.client)
 
     async def received(self, at_least: int) -> Sequence[Received]:
-        """What a consumer gets."""
+        """Records that a consumer receives."""
         topics = [f"{self.namespace}_{record_type}" for record_type in self.record_types]
         return [Received(record.key.decode(), record.value) for record in consume(self.servers, topics, at_least)]

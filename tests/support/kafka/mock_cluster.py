@@ -44,7 +44,7 @@ class MockCluster:
         self.servers: str = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
 
     def close(self) -> None:
-        """End the broker; what it had is gone."""
+        """End the broker; its records are lost."""
         self._library.rd_kafka_mock_cluster_destroy(self._cluster)
         self._library.rd_kafka_destroy(self._client)
 

@@ -1,4 +1,4 @@
-"""What a consumer must get of a record, by a file of golden vectors, as a test."""
+"""Test of the records that a consumer receives against a file of golden vectors."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ else:
 
 @frozen
 class WireCase:
-    """One record, and what Kafka must hand out for it.
+    """One record, and the message that a consumer must receive for it.
 
-    :ivar value: the exact bytes, or None where ``json_value`` says what they mean.
+    :ivar value: the exact bytes, or None where ``json_value`` has their meaning.
     :ivar json_value: the parsed value of a record written as JSON.
     """
 
@@ -48,7 +48,7 @@ class WireCase:
         return f"{self.namespace}_{self.record.record_type}"
 
     def differences(self, consumed: Consumed, not_before_ms: int, not_after_ms: int) -> list[str]:
-        """What is not as it must be; empty when all is well.
+        """Differences from the expected message; empty when there are none.
 
         :param not_before_ms: the record's timestamp lies between this and ``not_after_ms``.
         """

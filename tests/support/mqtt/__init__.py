@@ -1,1 +1,1 @@
-"""MQTT for tests: a broker in memory, a mosquitto process, what a subscriber gets, and the harness over either."""
+"""MQTT for tests: a broker in memory, a mosquitto process, a subscriber, and the harness over either broker."""

@@ -1,4 +1,4 @@
-"""A subscriber in a thread of its own: what any MQTT consumer gets."""
+"""A subscriber in a thread of its own, as any MQTT consumer."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Consumer:
         self._client.disconnect()
         self._client.loop_stop()
 
-    # Any: what paho hands to callbacks, most of it unused
+    # Any: arguments that paho passes to callbacks, most of them unused
 
     def _on_connect(self, client: Client, *_rest: Any) -> None:
         client.subscribe(self._topics, qos=2)

@@ -1,4 +1,4 @@
-"""The MQTT sink over a broker: what the harnesses in memory and over a real one share."""
+"""Shared base of the harnesses of the MQTT sink, in memory and over a real broker."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class BrokerConnection(StringTransport):
-    """The client's transport; what the client writes arrives at the broker at the clock's next advance.
+    """The client's transport; written bytes arrive at the broker at the clock's next advance.
 
     :ivar full_at_bytes: with so much written the connection is full, and nothing arrives any more; None for never.
     """
@@ -127,14 +127,14 @@ class MemoryBroker:
             connection.close(ConnectionLost())
 
     def release(self) -> None:
-        """Acknowledge what is held, and hold no more."""
+        """Acknowledge the held publishes, and hold no more."""
         self.holding = False
         held, self._held = self._held, []
         for connection, answer in held:
             connection.say(answer)
 
     def received(self, connection: BrokerConnection, data: bytes) -> bytes:
-        """Take what a client has sent; returns the bytes of an unfinished packet."""
+        """Take bytes of a client; returns those of an unfinished packet."""
         packets, left_over = _read_large_packets(data)
         answers, ends = b"", False
         for first, body in packets:

@@ -17,7 +17,7 @@ max_inflight_messages 1000
 
 
 def missing() -> str | None:
-    """What a broker lacks to be started here, for people; None when nothing is missing."""
+    """Reason why no broker can be started here, for people; None when one can."""
     if _program("mosquitto") is None:
         return "mosquitto not found: install it (Debian: apt-get install mosquitto)"
     return None
@@ -28,7 +28,7 @@ def _program(name: str) -> str | None:
 
 
 class Mosquitto(BrokerProcess):
-    """Started when made; it keeps its port, and what it wrote, over ``kill`` and ``start``.
+    """Started by its constructor; it keeps its port and its log over ``kill`` and ``start``.
 
     :param more: further lines of its configuration; ``{folder}`` is its folder.
     :param files: text of files in that folder, by name.

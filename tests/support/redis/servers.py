@@ -121,7 +121,7 @@ class ServerCluster:
 class SentinelledServers:
     """A master, its replica, and a sentinel that promotes the replica half a second after the master has ended.
 
-    :cvar master_name: what the sentinel calls them.
+    :cvar master_name: their name at the sentinel.
     """
 
     master_name = "fleet"

@@ -19,7 +19,7 @@ NEVER_MS = 3_600_000
 
 
 def missing() -> str | None:
-    """What is missing to start a server here, for people; None when nothing is."""
+    """Reason why no server can be started here, for people; None when one can."""
     if shutil.which("node") is None:
         return "node not found: install Node.js (Debian: apt-get install nodejs)"
     if not (STATSD / "stats.js").is_file():

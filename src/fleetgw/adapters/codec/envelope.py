@@ -205,7 +205,7 @@ def _write(tag: int, txid: bytes, topic: bytes, union: bytes, table_at: int) -> 
 def ack_parts(topic: bytes, txid_size_bytes: int) -> tuple[bytes, bytes]:
     """Parts before and after the txid in the acknowledgement of a topic, for txids of one length.
 
-    The union is an empty vector in place of a table, which is what the Go server sends and vehicles accept.
+    The union is an empty vector in place of a table, as the Go server sends it and vehicles accept.
     """
     ack = _write(STREAM_ACK, bytes(txid_size_bytes), topic, _EMPTY_VECTOR, 0)
     txid_at = 44 + len(_EMPTY_VECTOR) + len(_vector(topic)) + 4

@@ -36,6 +36,6 @@ class ServerTls:
     ) -> IOpenSSLClientConnectionCreator:
         """See ``IPolicyForHTTPS``.
 
-        :raises UnusableCertificateFile: a file cannot be read, or does not hold what it should.
+        :raises UnusableCertificateFile: a file cannot be read, or has other content.
         """
         return client_options(hostname.decode("ascii"), self.ca_file, self.certificate, self.key)

@@ -100,7 +100,7 @@ class GatewayLife:
         problems = [problem for each in failures if isinstance(each, ConfigurationError) for problem in each.problems]
         if problems:
             raise ConfigurationError(problems)
-        if failures:  # cancelling the list has cancelled what it waits for, and not itself
+        if failures:  # cancelling the list has cancelled its Deferreds, and not itself
             raise CancelledError
 
     def reload_certificates(self) -> None:

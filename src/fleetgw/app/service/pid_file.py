@@ -1,4 +1,4 @@
-"""The pid file of twistd: whether to use one, and what to do about one that exists already."""
+"""The pid file of twistd: whether to use one, and how to treat one that exists already."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def _print(text: str) -> None:
 
 
 def _before_threads_are_joined(called: Callable[[int], None], status: int) -> None:
-    # private, and what concurrent.futures uses: ``atexit`` handlers run only after all threads have been joined
+    # private, but concurrent.futures uses it: ``atexit`` handlers run only after all threads have been joined
     register: Callable[..., object] = getattr(threading, "_register_atexit", atexit.register)
     register(called, status)
 

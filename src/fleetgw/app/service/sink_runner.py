@@ -78,7 +78,7 @@ class SinkRunner:
         self._lane.close()
 
     def stop(self) -> Deferred[None]:
-        """Stop the sink, or give up its start. Never fails; cancelling makes the sink give up what is in flight."""
+        """Stop the sink, or give up its start. Never fails; cancelling makes the sink give up records in flight."""
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:

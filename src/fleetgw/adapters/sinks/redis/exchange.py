@@ -78,7 +78,7 @@ class Exchange:
         self.stream.publish(parts, int(self._clocks.epoch_s()))
 
     def step(self, *, may_end: bool) -> bool:
-        """Send what the socket takes, wait, and receive; returns False when the connection is due for replacement.
+        """Send as much as the socket takes, wait, and receive; returns False when the connection is due for replacement.
 
         :param may_end: no records wait to be published.
         :raises Lost, NotConnected, OSError: the connection is lost.

@@ -1,4 +1,4 @@
-"""How a connection's thread waits: for its socket, or until another thread wakes it."""
+"""Waits of a connection's thread: for its socket, or until another thread wakes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outcomes of requests, by what is to be done about them."""
+"""Outcomes of requests, by the action that they call for."""
 
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
 

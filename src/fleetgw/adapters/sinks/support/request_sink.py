@@ -116,7 +116,7 @@ class RequestSink(BaseSink):
         self._requests.add(dispatch)
 
     def timed_out(self, dispatch: Dispatch) -> None:
-        """See ``BaseSink``. What waits is not published any more."""
+        """See ``BaseSink``. Waiting records are not published any more."""
         self._requests.drop(dispatch)
         super().timed_out(dispatch)
 

@@ -44,7 +44,7 @@ PATIENCE_S = 0.5
 """Time for slow subscribers to read half of ``high_water_bytes``, once these are held; then they are disconnected."""
 
 LINGER_MS = 500
-"""Longest wait at the end for subscribers to read what was sent."""
+"""Longest wait at the end for subscribers to read the sent records."""
 
 _NO_ROOM = Retryable("subscribers that read too slowly make the library hold high_water_bytes")
 
@@ -210,7 +210,7 @@ class ZmqSink(BaseSink):
         return outcome
 
     def close(self) -> Deferred[None] | None:
-        """Close the socket; fires when subscribers have read what was sent, after half a second at the latest."""
+        """Close the socket; fires when subscribers have read the sent records, after half a second at the latest."""
         if self._socket is None:
             return None
         self._close()
