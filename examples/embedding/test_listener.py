@@ -1,4 +1,4 @@
-"""How to test a program that listens: a vehicle on the program's own loop."""
+"""Test of a program that listens: a vehicle on the program's own loop."""
 
 import tempfile
 import unittest

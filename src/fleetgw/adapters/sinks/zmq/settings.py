@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping  # noqa: TC003  msgspec reads the annotations of sections
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  as above
 from typing import Annotated, ClassVar
 
 from attrs import field, frozen
@@ -91,10 +91,14 @@ def read_settings(name: str, settings: Mapping[str, object]) -> ZmqSettings:
     )
 
 
-def key_files(settings: Mapping[str, object]) -> list[Path]:
-    """The files that the section names."""
-    names = (settings.get("server_key_json_path"), settings.get("allowed_public_keys_json_path"))
-    return [Path(str(name)) for name in names if name]
+def key_files(name: str, settings: Mapping[str, object]) -> list[Path]:
+    """The files that the section names.
+
+    :param name: of the sink, for errors.
+    :raises ConfigurationError: the settings cannot work.
+    """
+    section = typed(Zmq, settings, name)
+    return [file for file in (section.server_key_json_path, section.allowed_public_keys_json_path) if file]
 
 
 def _curve(name: str, section: Zmq) -> CurveKeys | None:

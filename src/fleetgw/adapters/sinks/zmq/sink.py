@@ -58,7 +58,7 @@ class ZmqSink(BaseSink):
 
     def __init__(self, context: SinkContext) -> None:
         super().__init__(context)
-        self._key_files = WatchedFiles(key_files(context.settings))
+        self._key_files = WatchedFiles(key_files(context.name, context.settings))
         self._settings = read_settings(context.name, context.settings)
         self._reactor = context.reactor
         self._log = context.log
