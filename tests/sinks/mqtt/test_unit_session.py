@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.sinks.mqtt.session import READ_PAUSE_S, MqttSession
+from fleetgw.adapters.sinks.mqtt.session_events import SessionEnd
 from fleetgw.adapters.sinks.mqtt.settings import read_settings
 
 PUBACKS = b"\x40\x02\x00\x01\x40\x02\x00\x02"
@@ -49,7 +50,7 @@ class ReadingTests(SynchronousTestCase):
     def test_a_session_that_is_cut_sends_no_disconnect(self) -> None:
         self.session.dataReceived(b"\x20\x02\x00\x00")
         self.transport.clear()
-        self.session.end("no acknowledgement")
+        self.session.cut(SessionEnd("no acknowledgement"))
         self.session.disconnect()
         self.assertEqual(self.transport.value(), b"")
 

@@ -8,7 +8,6 @@ from fleetgw.adapters.sinks.mqtt.connection_states import ConnectionCore, make_c
 from fleetgw.adapters.sinks.mqtt.credentials import Credentials
 from fleetgw.adapters.sinks.mqtt.pauses import ReconnectPauses
 from fleetgw.adapters.sinks.mqtt.session import MqttSession
-from fleetgw.adapters.sinks.mqtt.session_events import SessionEnd
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IStreamClientEndpoint
 
     from fleetgw.adapters.sinks.mqtt.connection_states import ConnectionOwner
-    from fleetgw.adapters.sinks.mqtt.session_events import BrokerLimits
+    from fleetgw.adapters.sinks.mqtt.session_events import BrokerLimits, SessionEnd
     from fleetgw.adapters.sinks.mqtt.settings import MqttSettings
     from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.adapters.sinks.support.destination import Destination
@@ -66,12 +65,9 @@ class BrokerConnection:
         """The settings as last read."""
         return self._core.credentials.settings
 
-    def cut(self, reason: str, *, stalled: bool = False) -> None:
-        """End the session or the attempt at once.
-
-        :param stalled: a record was not confirmed in time.
-        """
-        self._machine.cut(SessionEnd(reason, stalled=stalled))
+    def cut(self, end: SessionEnd) -> None:
+        """End the session or the attempt at once."""
+        self._machine.cut(end)
 
     def reload(self) -> Sequence[str]:
         """Read changed credential files again, and connect at once where there is no session.

@@ -23,7 +23,7 @@ from automat import TypeMachineBuilder
 
 from fleetgw.adapters.sinks.mqtt.one_protocol import OneProtocol
 from fleetgw.adapters.sinks.mqtt.session import MqttSession  # noqa: TC001  Automat reads the annotations of inputs
-from fleetgw.adapters.sinks.mqtt.session_events import BrokerLimits, SessionEnd
+from fleetgw.adapters.sinks.mqtt.session_events import BrokerLimits, EndCause, SessionEnd
 from fleetgw.domain.errors import FleetgwError
 
 if TYPE_CHECKING:
@@ -120,10 +120,10 @@ class ConnectionCore:
             self.attempt_deadline.cancel()
         self.attempt_deadline = None
 
-    def end_session(self, reason: str, *, stalled: bool = False) -> None:
+    def end_session(self, end: SessionEnd) -> None:
         """Cut the session, or cancel the attempt."""
         if self.session is not None and self.session.transport is not None:
-            self.session.end(reason, stalled=stalled)
+            self.session.cut(end)
         elif self.attempt is not None:
             self.attempt.cancel()
 
@@ -132,13 +132,14 @@ class ConnectionCore:
 
         :param at_once: connect again at once, to find out whether a record has ended the session.
         """
-        self.unreached = end.lasted_s is None and not end.refused
+        self.unreached = end.lasted_s is None and end.cause is not EndCause.REFUSED
         if end.lasted_s is None:
             return self.pauses.not_reached(records_wait=self.records_wait) if self.unreached else self.pauses.refused()
         if at_once:
             self.pauses.over_a_record()
             return 0.0
-        return self.pauses.ended(end.lasted_s, by_broker=end.over_a_packet, taken_over=end.taken_over)
+        by_broker, taken_over = end.cause is EndCause.BY_BROKER, end.cause is EndCause.TAKEN_OVER
+        return self.pauses.ended(end.lasted_s, by_broker=by_broker, taken_over=taken_over)
 
     def hint(self) -> str:
         """An addition to the reason where another client seems to use our client identifier; else empty."""
@@ -273,13 +274,13 @@ def _machine() -> Callable[[ConnectionCore], Connection]:
 
     @connecting_to_drain.upon(Connection.drained).to(closing)
     def give_up_attempt(_: Connection, s: ConnectionCore) -> None:
-        s.end_session(STOPPED)
+        s.end_session(SessionEnd(STOPPED))
 
     for state in (connecting, open_, connecting_to_drain, draining, closing):
 
         @state.upon(Connection.cut).loop()
         def cut(_: Connection, s: ConnectionCore, end: SessionEnd) -> None:
-            s.end_session(end.reason, stalled=end.stalled)
+            s.end_session(end)
 
     for state in (connecting_to_drain, draining, closing):
 

@@ -35,7 +35,7 @@ from fleetgw.adapters.sinks.mqtt.packets import (
     read_plain_pubacks,
 )
 from fleetgw.adapters.sinks.mqtt.paho_client import PahoClient, PahoSocket
-from fleetgw.adapters.sinks.mqtt.session_events import BrokerLimits, SessionEnd
+from fleetgw.adapters.sinks.mqtt.session_events import BrokerLimits, EndCause, SessionEnd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,11 +56,12 @@ READ_PAUSE_S = 0.001
 """Pause in which acknowledgements gather before the next read: mosquitto sends each by itself, and one read costs as much as
 ten acknowledgements."""
 
-_OVER_A_PACKET = frozenset({0x80, 0x81, 0x82, 0x83, 0x87, 0x90, 0x95, 0x99, 0x9A, 0x9B})
-"""MQTT 5 reason codes (3.14.2.1) of a DISCONNECT that a publish may have caused; others concern the broker."""
-
-_TAKEN_OVER = 0x8E
-"""MQTT 5: another client has begun a session with our client identifier."""
+_CAUSES = {
+    **dict.fromkeys((0x80, 0x81, 0x82, 0x83, 0x87, 0x90, 0x95, 0x99, 0x9A, 0x9B), EndCause.BY_BROKER),
+    0x8E: EndCause.TAKEN_OVER,
+}
+"""Causes by the reason code of an MQTT 5 DISCONNECT (3.14.2.1). A publish may have caused those of ``BY_BROKER``; reason
+codes that are not listed concern the broker."""
 
 _UNAVAILABLE = frozenset({"Server unavailable", "Server busy"})
 
@@ -133,7 +134,7 @@ class MqttSession(Protocol):
             packets, self._left_over = read_packets(received)
             acknowledgements += self._read(packets)
         except ProtocolError as error:
-            self.end(f"it answers, but not in MQTT: {error}")
+            self.cut(SessionEnd(f"it answers, but not in MQTT: {error}"))
             return
         if acknowledgements:
             self._pause_reading()
@@ -180,11 +181,8 @@ class MqttSession(Protocol):
             self._outgoing.flush()
         self._client.disconnect()
 
-    def end(self, reason: str, *, stalled: bool = False) -> None:
+    def cut(self, end: SessionEnd) -> None:
         """Cut the connection at once."""
-        self._cut(SessionEnd(reason, stalled=stalled))
-
-    def _cut(self, end: SessionEnd) -> None:
         self._note_end(end)
         self._connection.abortConnection()
 
@@ -197,7 +195,7 @@ class MqttSession(Protocol):
         for call in (self._keep_alive, self._read_pause):
             if call is not None and call.active():
                 call.cancel()
-        end = self._end or SessionEnd(f"the connection was lost: {_text(reason)}", over_a_packet=True)
+        end = self._end or SessionEnd(f"the connection was lost: {_text(reason)}", EndCause.BY_BROKER)
         if self._opened_at_s is not None:
             end = evolve(end, lasted_s=self._clock.seconds() - self._opened_at_s)
         self._break_cycles()
@@ -239,7 +237,8 @@ class MqttSession(Protocol):
     ) -> None:
         if code.is_failure:
             name = str(code)
-            self._cut(SessionEnd(f"the broker refuses us: {name}", refused=name not in _UNAVAILABLE))
+            cause = EndCause.UNKNOWN if name in _UNAVAILABLE else EndCause.REFUSED
+            self.cut(SessionEnd(f"the broker refuses us: {name}", cause))
             return
         self._opened_at_s = self._clock.seconds()
         self._owner.session_opened(
@@ -254,9 +253,8 @@ class MqttSession(Protocol):
     ) -> None:
         by_broker = flags.is_disconnect_packet_from_server
         event = "the broker ended the session" if by_broker else "the session ended"
-        over_a_packet = by_broker and code.value in _OVER_A_PACKET
-        taken_over = by_broker and code.value == _TAKEN_OVER
-        self._note_end(SessionEnd(f"{event}: {code}", over_a_packet=over_a_packet, taken_over=taken_over))
+        cause = _CAUSES.get(code.value, EndCause.UNKNOWN) if by_broker else EndCause.UNKNOWN
+        self._note_end(SessionEnd(f"{event}: {code}", cause))
 
 
 def _text(reason: Failure) -> str:

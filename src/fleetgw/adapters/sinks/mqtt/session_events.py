@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import Protocol
 
 from attrs import frozen
@@ -19,23 +20,30 @@ class BrokerLimits:
     packet_size_bytes: int
 
 
+class EndCause(Enum):
+    """The cause of the end of a session, as far as it is known."""
+
+    UNKNOWN = auto()
+    BY_BROKER = auto()
+    """The broker has ended the session, possibly because of a packet that we sent."""
+    REFUSED = auto()
+    """The broker has refused the session, and does not say that this is temporary."""
+    TAKEN_OVER = auto()
+    """The broker says that another client has taken the session over."""
+    STALLED = auto()
+    """The sink has cut the session, because a record was not confirmed in time."""
+
+
 @frozen
 class SessionEnd:
     """The end of a session, or of an attempt to begin one.
 
     :ivar reason: for people.
-    :ivar over_a_packet: the broker has ended the session, possibly because of a packet that we sent.
-    :ivar refused: the broker has refused the session, and does not say that this is temporary.
-    :ivar taken_over: the broker says that another client has taken the session over.
-    :ivar stalled: the sink has cut the session, because a record was not confirmed in time.
     :ivar lasted_s: seconds since the broker accepted the session; None when it never did.
     """
 
     reason: str
-    over_a_packet: bool = False
-    refused: bool = False
-    taken_over: bool = False
-    stalled: bool = False
+    cause: EndCause = EndCause.UNKNOWN
     lasted_s: float | None = None
 
 

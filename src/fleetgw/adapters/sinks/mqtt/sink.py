@@ -13,6 +13,7 @@ from fleetgw.adapters.sinks.mqtt.connection_states import STOPPED
 from fleetgw.adapters.sinks.mqtt.messages import MessageWriter
 from fleetgw.adapters.sinks.mqtt.progress import Progress
 from fleetgw.adapters.sinks.mqtt.quarantine import Quarantine
+from fleetgw.adapters.sinks.mqtt.session_events import EndCause, SessionEnd
 from fleetgw.adapters.sinks.mqtt.window import PublishWindow
 from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 
     from fleetgw.adapters.sinks.mqtt.session import MqttSession
-    from fleetgw.adapters.sinks.mqtt.session_events import BrokerLimits, SessionEnd
+    from fleetgw.adapters.sinks.mqtt.session_events import BrokerLimits
     from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.adapters.sinks.support.dispatch import Dispatch
     from fleetgw.domain.records import Record
@@ -106,7 +107,7 @@ class MqttSink(BaseSink):
         self._session = None
         self._cancel_timers()
         self._window.give_up(Retryable("the MQTT sink stopped before the broker answered"))
-        self._connection.cut(STOPPED)
+        self._connection.cut(SessionEnd(STOPPED))
         self.answer_settled()
 
     def close(self) -> Deferred[None]:
@@ -151,9 +152,9 @@ class MqttSink(BaseSink):
         had_session = end.lasted_s is not None
         return self._window.end(
             NotConnected(f"{self._connection.settings.address}: {end.reason}"),
-            by_broker=end.over_a_packet and had_session,
+            by_broker=end.cause is EndCause.BY_BROKER and had_session,
             silent_s=self._progress.silent_s,
-            stalled=end.stalled and had_session,
+            stalled=end.cause is EndCause.STALLED and had_session,
         )
 
     def connection_closed(self) -> None:
@@ -219,7 +220,8 @@ class MqttSink(BaseSink):
             self._progress.answered()
             self._pump()
         else:
-            self._connection.cut(f"no acknowledgement within {timeout_s:g} s", stalled=self._window.is_unanswered)
+            cause = EndCause.STALLED if self._window.is_unanswered else EndCause.UNKNOWN
+            self._connection.cut(SessionEnd(f"no acknowledgement within {timeout_s:g} s", cause))
 
     def _turned_away(self, record: Record) -> NotConnected:
         readiness = self.readiness()
