@@ -157,7 +157,7 @@ class AppendTests(BundleCase):
         self.assertEqual((status, self.file.read_bytes(), self.file.stat().st_ino), (0, before, inode))
         self.assertIn("has all of them already, among 3 certificates: nothing was written", out)
 
-    def test_only_what_is_missing(self):
+    def test_only_missing_authorities_are_added(self):
         self.file.write_bytes(TWO + THREE)
         _, out, _ = self.append()
         self.assertEqual(self.file.read_bytes(), TWO + THREE + ONE)

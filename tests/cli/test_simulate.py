@@ -135,7 +135,7 @@ class SimulateArgumentsTests(PlainTestCase):
             except SystemExit as exit_:
                 return exit_.code, err.getvalue()
 
-    def test_what_cannot_work(self):
+    def test_arguments_that_cannot_work(self):
         for arguments, why in (
             ((), "--certs DIR"),
             (("--certs", "/nowhere/at/all"), "ca.crt is missing"),

@@ -52,15 +52,15 @@ class RecordCodecTests(TestCase):
         record = self.codec.read_record("custom", Envelope(4, True, b"", b"custom", b"", b"\xff"), VEHICLE, 7)
         self.assertEqual((record.payload, record.content, record.signals), (b"\xff", None, 0))
 
-    def test_malformed_payload_says_what_is_wrong(self) -> None:
+    def test_the_error_of_a_malformed_payload_names_the_fault(self) -> None:
         with self.assertRaisesRegex(MalformedPayload, "payload of type V does not parse"):
             self.read(b"\xff")
 
-    def test_malformed_envelope_says_what_is_wrong(self) -> None:
+    def test_the_error_of_a_malformed_envelope_names_the_fault(self) -> None:
         with self.assertRaisesRegex(MalformedEnvelope, "outside the message"):
             self.codec.read_envelope(b"\xff\xff\xff\xff")
 
-    def test_timestamp_without_json_form_says_what_is_wrong(self) -> None:
+    def test_the_error_of_a_timestamp_without_json_form_names_the_fault(self) -> None:
         payload = Payload()
         payload.created_at.seconds = 253_402_300_800
         with self.assertRaisesRegex(MalformedPayload, "years 1 to 9999"):

@@ -123,7 +123,7 @@ class NearNameTests(ConfigCase):
             self.refused(NameSpace="a", NAMESPACE="b"), ['NAMESPACE: is the same key as "namespace"; keep one of them']
         )
 
-    def test_a_remark_is_told_how_to_be_one(self) -> None:
+    def test_a_remark_has_the_form_of_remarks_as_its_remedy(self) -> None:
         self.assertIn('write "_comment"', self.refused(comment="x")[0])
 
 

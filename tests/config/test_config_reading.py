@@ -112,7 +112,7 @@ class ReadingTests(ConfigCase):
         self.assertEqual(self.warned(monitoring=None)[0].split(";")[0], "monitoring: is null, which counts as left out")
         self.assertEqual(self.refused(port=None), ["port: is missing; must be a whole number from 0 to 65535"])
 
-    def test_a_missing_ca_file_says_how_to_get_one(self) -> None:
+    def test_a_missing_ca_file_has_its_source_as_the_remedy(self) -> None:
         for tls in ({}, {"ca_file": ""}, {"ca_file": None}):
             problems = self.refused(tls={"server_cert": "server.crt", "server_key": "server.key"} | tls)
             self.assertEqual(len(problems), 1)

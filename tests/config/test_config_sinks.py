@@ -122,7 +122,7 @@ class CertificateTests(ConfigCase):
         tls = {"ca_file": "ca.crt", "server_cert": "server.crt", "server_key": "server.key"}
         return [problem.split(";")[0] for problem in self.refused(tls=tls | files)]
 
-    def test_files_that_are_not_what_they_should_be(self) -> None:
+    def test_files_of_the_wrong_kind(self) -> None:
         (self.folder / "text").write_text("not PEM\n")
         (self.folder / "empty").write_text("")
         (self.folder / "folder").mkdir()

@@ -153,7 +153,7 @@ class UnusableFilesTests(ConfigCase):
             self.assertTrue(all(problem.path.startswith("tls.") for problem in error.problems))
         self.replace(name, before)
 
-    def test_what_is_no_file(self) -> None:
+    def test_paths_that_are_not_files(self) -> None:
         for name, path in (("ca.crt", "tls.ca_file"), ("server.crt", "tls.server_cert"), ("server.key", "tls.server_key")):
             file = self.folder / name
             before = file.read_bytes()

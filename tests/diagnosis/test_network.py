@@ -19,7 +19,7 @@ class NetworkTests(SynchronousTestCase):
         ):
             self.assertEqual(split_address(text, 9092), expected)
 
-    def test_nobody_listens(self) -> None:
+    def test_nothing_listens(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
             self.assertEqual(list(check_reachable("127.0.0.1", port)), [good(f"127.0.0.1:{port} takes connections")])

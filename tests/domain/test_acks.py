@@ -74,7 +74,7 @@ class ExpressionTests(TestCase):
         self.assertEqual(read_policy("((kafka))", SINKS), KAFKA)
 
     @given(CONDITIONS)
-    def test_what_is_written_is_read(self, condition: Condition) -> None:
+    def test_a_written_policy_is_read_back(self, condition: Condition) -> None:
         text = text_of(condition)
         if len(text) <= MAX_CHARACTERS:
             self.assertEqual(read_policy(text, SINKS), condition)
@@ -103,7 +103,7 @@ class ExpressionTests(TestCase):
                 read_policy(text, SINKS)
             self.assertEqual(str(caught.exception), expected)
 
-    def test_an_unknown_word_is_told(self) -> None:
+    def test_an_unknown_word_is_reported(self) -> None:
         with self.assertRaises(BadExpression) as caught:
             read_policy("kafka or reddis", SINKS)
         self.assertEqual(caught.exception.unknown, "reddis")

@@ -191,7 +191,7 @@ class TwistedGatewayTests(MemoryCase):
         )
         vehicle = self.connect()
         vehicle.advance(0.1)
-        vehicle.goodbye()
+        vehicle.close()
         vehicle.advance(0.1)
         self.assertEqual(told, [("CONNECTED", [VIN]), ("DISCONNECTED", [])])
         self.stop()

@@ -80,7 +80,7 @@ class ConnectivityTests(SessionCase):
         self.clock.advance(0.1)
         self.assertEqual(self.statuses()[2:], [("DISCONNECTED", "2")])
 
-    def test_a_stop_emits_what_is_held_back(self) -> None:
+    def test_a_stop_emits_records_that_are_held_back(self) -> None:
         gateway = self.make(debounce_s=10)
         for vin in ("A", "B"):
             gateway.connected(vehicle(vin, vin), Link()).disconnected()

@@ -131,7 +131,7 @@ class DirectCallTests(SynchronousTestCase):
 
 
 class EmbeddedTests(TestCase):
-    def test_a_reactor_on_somebody_elses_loop(self) -> None:
+    def test_a_reactor_on_the_loop_of_a_program(self) -> None:
         async def main() -> None:
             loop = asyncio.get_running_loop()
             self.assertIs(hold_reactor(loop).seconds, time.monotonic)

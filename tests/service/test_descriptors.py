@@ -9,7 +9,7 @@ from fleetgw.app.service.descriptors import MOST_DESCRIPTORS, Capacity, capacity
 
 
 class CapacityTests(TestCase):
-    def test_what_follows_from_the_descriptors(self) -> None:
+    def test_limits_follow_from_the_descriptors(self) -> None:
         for count, expected in (
             (20_000, Capacity(15_704, 4_096, 2_048, 1_024)),
             (1_024, Capacity(618, 206, 103, 154)),

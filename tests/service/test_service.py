@@ -254,7 +254,7 @@ class StopTests(ServiceCase):
         self.reactor.run()
         self.assertNotIn("start memory", self.journal)
 
-    def test_a_cancelled_start_stops_what_had_started(self) -> None:
+    def test_a_cancelled_start_stops_the_started_parts(self) -> None:
         cancelled: list[object] = []
         life = self.make()
         self.memory.start = lambda: Deferred(cancelled.append)  # type: ignore[method-assign]  # a double

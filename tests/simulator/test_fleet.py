@@ -207,7 +207,7 @@ class FleetTests(SynchronousTestCase):
         self.run_for(6)
         self.successResultOf(self.finished)
 
-    def test_nobody_answers_at_all(self):
+    def test_no_server_answers(self):
         self.endpoint.mode = "down"
         self.start(2, Schedule(rate=100, duration_s=5, connect_deadline_s=10))
         self.run_for(11)

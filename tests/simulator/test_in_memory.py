@@ -132,7 +132,7 @@ class InMemoryVehicleTests(SynchronousTestCase):
     def test_the_vehicle_closes(self):
         vehicle = self.vehicle()
         vehicle.connect()
-        vehicle.goodbye()
+        vehicle.close()
         self.assertEqual((vehicle.closed.code, self.factory.closes), (1000, [1000]))
 
     def test_the_vehicle_vanishes_and_comes_back(self):

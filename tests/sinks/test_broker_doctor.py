@@ -94,7 +94,7 @@ class RedisTests(ProbeTestCase):
         said = ("takes connections", "as the default user, with a password", "Redis ", "V: 1 vehicles have a set")
         self.assert_good(self.settings(), *said)
 
-    def test_nobody_subscribes(self) -> None:
+    def test_no_subscriber(self) -> None:
         self.assert_says(Verdict.WORTH_A_LOOK, self.settings(publish_vin_topics=True), "no vehicles", "start the consumer")
 
     def test_wrong_credentials(self) -> None:
@@ -103,7 +103,7 @@ class RedisTests(ProbeTestCase):
         )
         self.assert_problem(self.settings(password=None), "Authentication required", "give the username and password")
 
-    def test_password_that_nobody_asks_for(self) -> None:
+    def test_a_password_that_the_server_does_not_ask_for(self) -> None:
         server = RedisServer()
         self.addCleanup(server.stop)
         self.assert_problem(self.settings(addrs=[server.address]), "the server asks for no password")
@@ -193,7 +193,7 @@ class MqttTests(ProbeTestCase):
                 said = ("as fleet, with a password", "correct username and password")
                 self.assert_problem({**settings, "protocol_version": version}, *said)
 
-    def test_what_the_broker_does_not_offer(self) -> None:
+    def test_features_that_the_broker_does_not_offer(self) -> None:
         poor = Mosquitto("allow_anonymous true\nretain_available false\nmax_qos 1")
         self.addCleanup(poor.stop)
         settings = self.settings(broker=poor.address, protocol_version="5", qos=2, retained=True)
@@ -279,7 +279,7 @@ class KafkaTests(ProbeTestCase):
         wrong = self.sasl(self.broker.sasl_servers, SECRET)
         self.assert_problem(wrong, "refused:", "(sasl_plaintext, PLAIN as fleet)", "correct sasl.username and sasl.password")
 
-    def test_credentials_that_nobody_asks_for(self) -> None:
+    def test_credentials_that_the_server_does_not_ask_for(self) -> None:
         self.assert_problem(self.sasl(self.broker.servers, SECRET), "(sasl_plaintext, PLAIN as fleet)")
 
     def test_credentials_that_are_not_given(self) -> None:
@@ -337,7 +337,7 @@ class KinesisTests(CloudTestCase):
         said = (f"region {moto.REGION}, access key ...1234 (from env)", "stream fleet_V: ACTIVE, 2 shards")
         self.assert_good(self.settings(streams=streams), *said)
 
-    def test_sink_takes_the_region_that_is_told(self) -> None:
+    def test_the_sink_uses_the_given_region(self) -> None:
         context = SinkContext("kinesis", {}, "fleet", ("V",), ThreadlessReactor(), ReadableMetrics(), NullLog())
         client = BotoClient(read_settings(context, {"AWS_REGION": "ap-south-1"}))
         self.addCleanup(client.close)
@@ -366,7 +366,7 @@ class KinesisTests(CloudTestCase):
         said = ("does not answer as Kinesis", "looks like Redis", "override_host")
         self.assert_problem(self.settings(override_host=f"http://{server.address}"), *said)
 
-    def test_what_amazon_says(self) -> None:
+    def test_refusals_of_amazon(self) -> None:
         """Refusals that moto does not make."""
         for code, verdict, said in (
             ("AccessDeniedException", Verdict.WORTH_A_LOOK, "grant kinesis:DescribeStreamSummary"),

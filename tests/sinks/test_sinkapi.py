@@ -39,7 +39,7 @@ class SinkApiTests(TestCase):
         code = [line for line in (EXAMPLE / "fleetgw_file_sink.py").read_text().splitlines() if line.strip()]
         self.assertLess(len(code), 40)
 
-    def test_what_is_promised_is_there_and_on_the_page(self) -> None:
+    def test_every_promised_name_exists_and_is_on_the_page(self) -> None:
         self.assertEqual(sorted(set(sinkapi.__all__)), sorted(sinkapi.__all__))
         self.assertEqual([name for name in sinkapi.__all__ if not hasattr(sinkapi, name)], [])
         self.assertEqual([name for name in sinkapi.__all__ if f"`{name}`" not in PAGE], [])

@@ -78,5 +78,5 @@ class LogContract(TestCase):
     def test_takes_any_fields(self) -> None:
         self._write_all(self.make_log())
 
-    def test_never_raises_when_nobody_reads(self) -> None:
+    def test_never_raises_without_a_reader(self) -> None:
         self._write_all(self.make_broken_log())

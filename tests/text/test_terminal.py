@@ -26,7 +26,7 @@ class TerminalTextTests(TestCase):
         self.assertEqual(escaped("\U000e0041"), r"\udb40\udc41")
         self.assertEqual(escaped("Grüße, 世界 🚗"), "Grüße, 世界 🚗")
 
-    def test_json_stays_what_it_is(self) -> None:
+    def test_json_stays_unchanged(self) -> None:
         value = {"ü\x9b": [HOSTILE.removesuffix("\ud800"), 1.5, None]}
         for indent in (2, None):
             self.assertFalse(acts(json_text(value, indent)))

@@ -52,7 +52,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make the certificates; 0, or 2 when the folder cannot be used."""
+    """Make the certificates; returns the exit status: 0, or 2 when the folder cannot be used."""
     from fleetgw.simulator.certificate_folder import CertificateFolder, CertificateFolderError
 
     if arguments.days < 1 or arguments.vehicles < 0:

@@ -53,7 +53,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fetch, compare, write; 0, or 1 when the content cannot be had, differs, or cannot be written."""
+    """Fetch, compare, write; returns 0, or 1 when the content cannot be had, differs, or cannot be written."""
     from fleetgw.cli.ca_bundle import BundleError, append, check, describe, download, published, write
 
     file: Path = arguments.file

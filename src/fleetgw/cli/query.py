@@ -85,7 +85,7 @@ def moment_ms(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the records; 0, or 1 when they cannot be read."""
+    """Show the records; returns the exit status: 0, or 1 when they cannot be read."""
     from fleetgw.adapters.sinks.sqlite.reading import CannotRead, open_file
     from fleetgw.adapters.text.terminal import printable
 

@@ -81,7 +81,7 @@ class CertificateFolder:
         self.ensure_vehicles(vehicles)
 
     def ensure_authority(self) -> bool:
-        """Make the authority unless it exists; whether it was made.
+        """Make the authority unless it exists; returns whether it was made.
 
         :raises CertificateFolderError: the authority lacks its certificate or its key.
         """
@@ -92,7 +92,7 @@ class CertificateFolder:
         return True
 
     def ensure_server(self, hosts: Sequence[str] = ()) -> bool:
-        """Make the server's certificate unless there is one for ``hosts`` and the loopback names; whether it was made.
+        """Make a server certificate unless one has ``hosts`` and the loopback names; returns whether it was made.
 
         :raises CertificateFolderError: the authority is not usable.
         """
@@ -104,7 +104,7 @@ class CertificateFolder:
         return True
 
     def ensure_vehicles(self, number: int) -> int:
-        """Make vehicles until the folder has ``number`` of them; number of new ones.
+        """Make vehicles until the folder has ``number`` of them; returns the number of new ones.
 
         :raises CertificateFolderError: some are missing, and the authority is not usable.
         """

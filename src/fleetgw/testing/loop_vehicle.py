@@ -70,9 +70,9 @@ class LoopVehicle:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        goodbye = self._conversation.close()
-        if goodbye and not self._reading.done():
-            self._writer.write(goodbye)
+        close_frame = self._conversation.close()
+        if close_frame and not self._reading.done():
+            self._writer.write(close_frame)
         await asyncio.wait([self._reading], timeout=DEADLINE_S)
         self._reading.cancel()
         self._writer.close()

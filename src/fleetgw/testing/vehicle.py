@@ -176,7 +176,7 @@ class InMemoryVehicle:
             self._connection.apply(self._conversation.resend_overdue(self._clock.seconds()))
         self.pump()
 
-    def goodbye(self) -> None:
+    def close(self) -> None:
         """Close with the WebSocket closing handshake."""
         if self._connection is not None and self.closed is None:
             self._connection.close()

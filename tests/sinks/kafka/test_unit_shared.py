@@ -37,7 +37,7 @@ class ChoiceTests(TestCase):
         self.assertIsInstance(kafka_sink(context(), "confluent-kafka"), ConfluentKafkaSink)
         self.assertIsInstance(kafka_sink(context(), "kafka-python"), KafkaPythonSink)
 
-    def test_a_missing_library_is_named_with_how_to_get_it(self) -> None:
+    def test_a_missing_library_is_named_with_the_command_that_installs_it(self) -> None:
         cases = [
             (CONFLUENT | KAFKA_PYTHON, None, "confluent-kafka is not installed; pip install 'fleetgw\\[kafka\\]'"),
             (CONFLUENT, "confluent-kafka", "confluent-kafka is not installed; pip install 'fleetgw\\[kafka\\]'"),

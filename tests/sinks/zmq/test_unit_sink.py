@@ -300,7 +300,7 @@ class CurveTests(ZmqCase):
         refused = {fields["public_key"] for fields in self.log.fields_of("zmq_client_refused")}
         self.assertEqual(refused, {stranger_keys[0].decode()})
 
-    def test_without_a_list_everybody_who_knows_our_key_is_let_in(self) -> None:
+    def test_without_a_list_every_client_with_our_public_key_is_admitted(self) -> None:
         settings = self.curve_settings([]) | {"allowed_public_keys_json_path": None}
         sink = self.started(self.context(**settings))
         self.assertTrue(self.join(sink, self.subscriber((*zmq.curve_keypair(), self.server_keys[0]))))
@@ -366,7 +366,7 @@ class LifeTests(ZmqCase):
 
 
 class SettingsTests(ZmqCase):
-    def test_what_cannot_work_is_named(self) -> None:
+    def test_settings_that_cannot_work_are_named(self) -> None:
         (self.folder / "short.json").write_text('{"public": "a", "secret": "b"}')
         keys = self.curve_settings(["too short"])
         cases = {
@@ -380,7 +380,7 @@ class SettingsTests(ZmqCase):
             with self.subTest(path=path), self.assertRaisesRegex(ConfigurationError, path):
                 ZmqSink(self.context(**settings))
 
-    def test_missing_library_says_what_to_install(self) -> None:
+    def test_a_missing_library_has_the_command_that_installs_it(self) -> None:
         hidden = [name for name in sys.modules if name.startswith("fleetgw.adapters.sinks.zmq.")]
         with (
             mock.patch.dict(sys.modules, {"zmq": None}),

@@ -103,7 +103,7 @@ class KafkaWireContract(TestCase):
         """A fresh harness for one test."""
         raise NotImplementedError
 
-    def test_what_a_consumer_gets(self) -> Deferred[None]:
+    def test_messages_of_the_vectors(self) -> Deferred[None]:
         """Topic, key, value, headers and timestamp of every Kafka case of the vectors."""
         return Deferred.fromCoroutine(self._check())
 

@@ -52,7 +52,7 @@ class RedisWireContract(TestCase):
         """Members of a sorted set."""
         raise NotImplementedError
 
-    def test_what_redis_gets(self) -> Deferred[None]:
+    def test_messages_of_the_vectors(self) -> Deferred[None]:
         """Channels, payloads, their order, and the remaining subscribers, of every Redis case of the vectors."""
         return Deferred.fromCoroutine(self._check())
 

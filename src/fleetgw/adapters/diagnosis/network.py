@@ -141,7 +141,7 @@ def address(host: str, port: int) -> str:
 def split_address(text: str, default_port: int) -> tuple[str, int]:
     """Split ``host:port``.
 
-    :raises ValueError: the port is no number.
+    :raises ValueError: the port is not a number.
     """
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):

@@ -94,5 +94,5 @@ class SinkRunner:
             self._log.error("sink_stop_failed", dispatcher=self.sink.name, error=f"{type(error).__name__}: {error}")
 
     def abandon(self) -> int:
-        """Give up the records that the lane holds, once the sink has stopped; their number. See ``Lane.abandon``."""
+        """Give up the records that the lane holds, once the sink has stopped; returns their number. See ``Lane.abandon``."""
         return self._lane.abandon()
