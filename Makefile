@@ -30,8 +30,9 @@ help:
 demo: $(VENV)/.installed
 	@$(BIN)/python examples/demo/demo.py
 
+# Two workers for each of two cores: half of the time the tests wait for processes that they started.
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 4 --dist loadfile
 
 trial: $(VENV)/.installed-dev
 	@$(BIN)/python -W error -m twisted.trial --reporter=text $$(find tests -name 'test_*.py' ! -name 'test_broker*' ! -path 'tests/packaging/*' | sort)
