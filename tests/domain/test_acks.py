@@ -72,6 +72,7 @@ class ExpressionTests(TestCase):
         self.assertEqual(read_policy("(kafka or mqtt)and redis", SINKS), AllOf((AnyOf((KAFKA, MQTT)), REDIS)))
         self.assertEqual(read_policy(" kafka\tand ( mqtt or redis ) ", SINKS), AllOf((KAFKA, AnyOf((MQTT, REDIS)))))
         self.assertEqual(read_policy("((kafka))", SINKS), KAFKA)
+        self.assertEqual(read_policy(" or ".join(["(" * 16 + "kafka" + ")" * 16] * 2), SINKS), KAFKA)
 
     @given(CONDITIONS)
     def test_a_written_policy_is_read_back(self, condition: Condition) -> None:
@@ -97,11 +98,24 @@ class ExpressionTests(TestCase):
             "kafka and all": 'has "all" inside an expression; "all" must stand alone',
             "(accepted)": 'has "accepted" inside an expression; "accepted" must stand alone',
             "kafka AND mqtt": f'has "AND" after "kafka"; {operator}',
+            "(" * 17 + "kafka" + ")" * 17: "nests parentheses more than 16 deep; write it with fewer parentheses",
+            "(" * MAX_CHARACTERS: "nests parentheses more than 16 deep; write it with fewer parentheses",
             "kafka," * 64: "has 384 characters; must have at most 256",
         }.items():
             with self.subTest(text=text), self.assertRaises(BadExpression) as caught:
                 read_policy(text, SINKS)
             self.assertEqual(str(caught.exception), expected)
+
+    def test_a_word_that_is_also_the_name_of_a_sink_is_refused(self) -> None:
+        for word in ("accepted", "all", "any"):
+            with self.subTest(word), self.assertRaises(BadExpression) as caught:
+                read_policy(word, ["kafka", word])
+            self.assertEqual(
+                str(caught.exception),
+                f'is "{word}", which is a word of policies and also the name of one of the sinks; '
+                "give that sink another name",
+            )
+        self.assertEqual(read_policy("kafka", ["kafka", "all"]), KAFKA)
 
     def test_an_unknown_word_is_reported(self) -> None:
         with self.assertRaises(BadExpression) as caught:

@@ -89,6 +89,13 @@ class ConnectivityTests(SessionCase):
         self.clock.advance(20)
         self.assertEqual(len(self.statuses()), 4)
 
+    def test_a_vehicle_that_leaves_after_the_stop_leaves_no_timer(self) -> None:
+        session = self.make(debounce_s=10).connected(vehicle(VIN, "late"), Link())
+        self.gateway.all_disconnected()
+        session.disconnected()
+        self.assertEqual(self.statuses(), [("CONNECTED", "late"), ("DISCONNECTED", "late")])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_there_are_none_without_a_route(self) -> None:
         self.records = {"V": ["kafka"]}
         self.session().disconnected()

@@ -17,6 +17,7 @@ from fleetgw.testing.sink_doubles import make_record
 from tests.support.gateway_in_memory import VIN, GatewayCase
 from tests.support.lane_case import LIMITS, LaneCase, succeeded
 from tests.support.raw_vehicle import RawVehicle
+from tests.support.session_case import SessionCase, message
 
 SLOW_FRAGMENT = b"\x02\x81mask\x00"
 BAD_FRAME = b"\xf2\x80mask"
@@ -122,6 +123,31 @@ class FreedTests(GatewayCase):
         self.gateway.clock.advance(1)
         self.gateway.clock.advance(1)
         self.assertEqual(sum(each() is not None for each in watched), 0)
+
+
+class FreedSessionTests(SessionCase):
+    """The session of a record type whose policy names several sinks."""
+
+    def test_after_its_end_and_the_last_confirmation(self) -> None:
+        self.records = {"V": ["kafka", "logger"]}
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for ends_first in (False, True):
+            with self.subTest(ends_first=ends_first):
+                session = self.session({"V": "all"})
+                session.received([message("V", b"1")])
+                self.dispatch()
+                watched = ref(session)
+                if ends_first:
+                    session.disconnected()
+                for sink in self.sinks.values():
+                    sink.answer()
+                if not ends_first:
+                    session.disconnected()
+                del session
+                self.assertIsNone(watched())
+                self.assertEqual(self.value("reliable_ack_miss", "V", "logger"), ends_first)
 
 
 class FailedRecordsTests(LaneCase):

@@ -14,7 +14,10 @@ from collections.abc import Callable, Sequence
 from fleetgw.domain.acks import Accepted, AckPolicy, AllOf, AnyOf, Condition, ConfirmedBy, joined
 
 MAX_CHARACTERS = 256
-"""The longest expression; it bounds the depth of nesting too."""
+"""The longest expression."""
+
+MAX_NESTING = 16
+"""The deepest nesting of parentheses: the reader is recursive."""
 
 ACCEPTED, ALL, ANY, AND, OR = RESERVED = ("accepted", "all", "any", "and", "or")
 """Words with a meaning of their own: no sink of this name can stand in an expression."""
@@ -47,6 +50,9 @@ def read_policy(text: str, sinks: Sequence[str]) -> AckPolicy:
     if len(text) > MAX_CHARACTERS:
         raise BadExpression(f"has {len(text)} characters", f"must have at most {MAX_CHARACTERS}")
     words = _TOKEN.findall(text)
+    if words in ([ACCEPTED], [ALL], [ANY]) and words[0] in sinks:
+        what = f'is "{words[0]}", which is a word of policies and also the name of one of the sinks'
+        raise BadExpression(what, "give that sink another name")
     if words == [ACCEPTED]:
         return Accepted()
     if words in ([ALL], [ANY]):
@@ -61,6 +67,7 @@ class _Reader:
         self._words = words
         self._sinks = sinks
         self._at = 0
+        self._nesting = 0
 
     def whole(self) -> Condition:
         condition = self._either()
@@ -98,12 +105,16 @@ class _Reader:
         return ConfirmedBy(word)
 
     def _rest_of_parentheses(self) -> Condition:
+        self._nesting += 1
+        if self._nesting > MAX_NESTING:
+            raise BadExpression(f"nests parentheses more than {MAX_NESTING} deep", "write it with fewer parentheses")
         condition = self._either()
         if self._next() is None:
             raise BadExpression('has a "(" without a ")"', "close it")
         if self._next() != ")":
             raise self._no_operator()
         self._at += 1
+        self._nesting -= 1
         return condition
 
     def _no_operator(self) -> BadExpression:

@@ -114,7 +114,8 @@ class ConnectedVehicles:
                 lane.share_among_vehicles(is_shared=len(counts) > 1)
 
     def announce_held_back(self) -> None:
-        """Emit at once every DISCONNECTED record that is held back: the gateway stops."""
+        """Emit at once every DISCONNECTED record that is held back, and hold none back from now on: the gateway stops."""
+        self.debounce_s = 0.0
         for vehicle, call in [*self._held_back.values()]:
             call.cancel()
             self._end_hold(vehicle)

@@ -178,6 +178,9 @@ class Session:
     def disconnected(self) -> None:
         """See ``ISession``. Later confirmations are counted as missed."""
         self._link = None
+        for tickets in self._tickets.values():
+            tickets.close()
+        self._tickets.clear()
         self._context.connected.remove(self.vehicle, self.connected_at, self.size_bytes)
 
     def _unrouted(self, envelope: Envelope) -> TypeRoute:

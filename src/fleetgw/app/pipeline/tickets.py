@@ -96,6 +96,10 @@ class Tickets:
             fewest = min(fewest, taken)
         return fewest
 
+    def close(self) -> None:
+        """Nothing more is offered: drop the waiters, as no reference cycle may keep a session that has ended in memory."""
+        self._waiters = ()
+
     def confirmed(self, records: Sequence[Record], metrics: ConfirmationMetrics, bit: int) -> None:
         """A sink has confirmed these records."""
         due = []
