@@ -82,6 +82,7 @@ class RouteTests(ConfigCase):
             ({"V": "kafka and mqtt"}, [f'V: names "mqtt", to which the type is not routed; {example}']),
             ({"V": "kafka and rediss"}, ['V: names "rediss", to which the type is not routed; did you mean "redis"?']),
             ({"V": "al"}, ['V: names "al", to which the type is not routed; did you mean "all"?']),
+            ({"V": "bad"}, [f'V: names "bad", to which the type is not routed; {example}']),
             ({"V": "(kafka"}, ['V: has a "(" without a ")"; close it']),
             ({"v": "kafka"}, ['v: is a record type without a route; did you mean "V"?']),
             ({"alerts": "zmq"}, [f'alerts: waits for "zmq", but zmq {taken}; {rely}']),

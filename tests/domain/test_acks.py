@@ -117,6 +117,15 @@ class ExpressionTests(TestCase):
             )
         self.assertEqual(read_policy("kafka", ["kafka", "all"]), KAFKA)
 
+    def test_the_advice_names_no_sink_that_cannot_stand_in_an_expression(self) -> None:
+        for sinks, expected in (
+            (["and", "my sink", "a(b)", "kafka"], 'must be "accepted", "all", "any" or an expression such as "kafka"'),
+            (["my sink"], 'must be "accepted", "all" or "any": no expression can contain the names of these sinks'),
+        ):
+            with self.subTest(sinks), self.assertRaises(BadExpression) as caught:
+                read_policy("my sink", sinks)
+            self.assertEqual(caught.exception.fix, expected)
+
     def test_an_unknown_word_is_reported(self) -> None:
         with self.assertRaises(BadExpression) as caught:
             read_policy("kafka or reddis", SINKS)

@@ -19,10 +19,15 @@ MAX_CHARACTERS = 256
 MAX_NESTING = 16
 """The deepest nesting of parentheses: the reader is recursive."""
 
-ACCEPTED, ALL, ANY, AND, OR = RESERVED = ("accepted", "all", "any", "and", "or")
+ACCEPTED, ALL, ANY = WHOLE_POLICIES = ("accepted", "all", "any")
+"""Words that stand alone, for a whole policy."""
+
+AND, OR = "and", "or"
+RESERVED = (*WHOLE_POLICIES, AND, OR)
 """Words with a meaning of their own: no sink of this name can stand in an expression."""
 
-_TOKEN = re.compile(r"[()]|[^\s()]+")
+_WORD = re.compile(r"[^\s()]+")
+_TOKEN = re.compile(rf"[()]|{_WORD.pattern}")
 
 
 class BadExpression(ValueError):
@@ -50,7 +55,7 @@ def read_policy(text: str, sinks: Sequence[str]) -> AckPolicy:
     if len(text) > MAX_CHARACTERS:
         raise BadExpression(f"has {len(text)} characters", f"must have at most {MAX_CHARACTERS}")
     words = _TOKEN.findall(text)
-    if words in ([ACCEPTED], [ALL], [ANY]) and words[0] in sinks:
+    if len(words) == 1 and words[0] in WHOLE_POLICIES and words[0] in sinks:
         what = f'is "{words[0]}", which is a word of policies and also the name of one of the sinks'
         raise BadExpression(what, "give that sink another name")
     if words == [ACCEPTED]:
@@ -125,5 +130,8 @@ class _Reader:
         return self._words[self._at] if self._at < len(self._words) else None
 
     def _example(self) -> str:
-        example = f" {AND} ".join(self._sinks[:2])
+        nameable = [sink for sink in self._sinks if sink not in RESERVED and _WORD.fullmatch(sink)]
+        if not nameable:
+            return f'must be "{ACCEPTED}", "{ALL}" or "{ANY}": no expression can contain the names of these sinks'
+        example = f" {AND} ".join(nameable[:2])
         return f'must be "{ACCEPTED}", "{ALL}", "{ANY}" or an expression such as "{example}"'

@@ -7,7 +7,7 @@ from fleetgw.adapters.settings.spelling import did_you_mean, is_it, nearest, quo
 from fleetgw.adapters.sinks.sink_type import Confirmation, Confirms, ConfirmsHandOver, ConfirmsLess, ConfirmsNothing
 from fleetgw.app.config.sections import Config
 from fleetgw.app.config.sinks import GatewaySurroundings
-from fleetgw.domain.ack_expressions import RESERVED, BadExpression, read_policy
+from fleetgw.domain.ack_expressions import WHOLE_POLICIES, BadExpression, read_policy
 from fleetgw.domain.acks import Accepted, AckPolicy, ConfirmedBy, sinks_of
 
 
@@ -34,7 +34,7 @@ def check_ack_policies(config: Config, findings: Findings, surroundings: Gateway
         try:
             policy = read_policy(text, sinks)
         except BadExpression as error:
-            near = nearest(error.unknown, (*sinks, *RESERVED)) if error.unknown is not None else None
+            near = nearest(error.unknown, (*sinks, *WHOLE_POLICIES)) if error.unknown is not None else None
             findings.refuse(path, error.what, is_it(near) if near else error.fix)
             continue
         if not isinstance(policy, Accepted):
