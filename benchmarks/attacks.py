@@ -95,7 +95,7 @@ def _signals(number: int) -> bytes:
 
 
 def _one_error(body: str) -> bytes:
-    return VehicleErrors(errors=[{"name": "x", "body": body}]).SerializeToString()  # type: ignore[list-item]  # likewise
+    return VehicleErrors(errors=[{"name": "x", "body": body}]).SerializeToString()  # type: ignore[list-item]  # as protobuf takes it
 
 
 def _named(*names: str) -> bytes:

@@ -54,7 +54,7 @@ class StubGateway(Factory):
         """
         options = CertificateOptions(
             privateKey=server.key,  # type: ignore[arg-type]  # pyOpenSSL takes cryptography's objects and deprecates its own
-            certificate=server.certificate,  # type: ignore[arg-type]  # likewise
+            certificate=server.certificate,  # type: ignore[arg-type]  # as the key
             trustRoot=trustRootFromCertificates([Certificate.loadPEM(authority_pem)]),
         )
         wrapped = TLSMemoryBIOFactory(options, False, self, clock)  # noqa: FBT003 - Twisted's signature

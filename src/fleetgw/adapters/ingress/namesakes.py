@@ -50,6 +50,6 @@ def _may_issue(authority: x509.Certificate, depth: int) -> bool:
 def _has_signed(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(authority)
-    except Exception:  # as above
+    except Exception:  # the peer chooses the bytes, and exceptions of cryptography share no base class
         return False
     return True

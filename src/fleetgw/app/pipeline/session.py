@@ -126,7 +126,7 @@ class Session:
         sizes[label] = sizes.get(label, 0) + size_bytes
         if signals:
             self._context.signal_metrics.count(metrics, self.vehicle, signals)
-        taken = fewest = count
+        fewest = count
         for lane in route.lanes:
             # a full lane does not keep the records from the others
             taken = lane.offer(records, cost_bytes, None)
