@@ -11,8 +11,9 @@ from zope.interface import implementer
 
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.domain.delivery.limits import BacklogLimits
-from fleetgw.domain.ports import IDispatcher, Outcome, Readiness, Ready
+from fleetgw.domain.ports import IDispatcher, Outcome
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
+from tests.support.lane_sink import LaneSink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ TIMING = LaneTiming(linger_s=0.005, retry_initial_s=1.0, retry_max_s=30.0, drain
 
 
 @implementer(IDispatcher)
-class ScriptedSink:
+class ScriptedSink(LaneSink):
     """A sink that keeps each batch with its Deferred until ``answer``; ``answer_with`` answers at once."""
 
     name = "scripted"
@@ -33,18 +34,6 @@ class ScriptedSink:
     def __init__(self) -> None:
         self.batches: list[tuple[list[str], Deferred[Any]]] = []
         self.answer_with: Any = None
-
-    def start(self) -> Deferred[None]:
-        """A lane starts no sink."""
-        raise NotImplementedError
-
-    def stop(self) -> Deferred[None]:
-        """A lane stops no sink."""
-        raise NotImplementedError
-
-    def readiness(self) -> Readiness:
-        """Always ready."""
-        return Ready()
 
     def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
         """Keep a batch until ``answer``, unless ``answer_with`` answers it."""

@@ -20,10 +20,11 @@ from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.domain.ack_expressions import read_policy
 from fleetgw.domain.delivery.limits import BacklogLimits
-from fleetgw.domain.ports import RECEIPT, IDispatcher, Readiness, Ready
+from fleetgw.domain.ports import RECEIPT, IDispatcher
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 from fleetgw.domain.routing import build_routes
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
+from tests.support.lane_sink import LaneSink
 from tests.support.recording_link import Link
 
 if TYPE_CHECKING:
@@ -94,25 +95,13 @@ def answers(session: Session, messages: Sequence[bytes]) -> bytes:
 
 
 @implementer(IDispatcher)
-class RecordingSink:
+class RecordingSink(LaneSink):
     """A sink that takes every batch, and answers on ``answer``."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.records: list[Record] = []
         self._open: list[tuple[int, Deferred[Sequence[Outcome]]]] = []
-
-    def start(self) -> Deferred[None]:
-        """A lane starts no sink."""
-        raise NotImplementedError
-
-    def stop(self) -> Deferred[None]:
-        """A lane stops no sink."""
-        raise NotImplementedError
-
-    def readiness(self) -> Readiness:
-        """Always ready."""
-        return Ready()
 
     def dispatch(self, batch: Sequence[Record]) -> Deferred[Sequence[Outcome]]:
         """Keep the records until ``answer``."""
