@@ -139,13 +139,7 @@ class StartTests(ServiceCase):
         server.settimeout(10)
         host = f"127.0.0.1:{server.getsockname()[1]}"
         life = self.start(monitoring={"statsd": {"host": host, "prefix": "ft.", "flush_period": 60000}})
-        vehicle = self.vehicle()
-        vehicle.connect()
-        vehicle.advance(1)
-        stopped = life.stop()
-        vehicle.pump()
-        vehicle.advance(0.1)
-        self.assertTrue(stopped.called)
+        self.connect_and_stop(life)
         self.assertIn(b"\nft.memory_publish_total,record_type=connectivity:2|c\n", server.recv(65536))
 
     def test_errors_are_reported_from_the_start_on_and_the_last_ones_at_the_stop(self) -> None:

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 
 class StopTests(ServiceCase):
-    def stop_with_a_record_in_flight(self) -> tuple[InMemoryVehicle, Deferred[None]]:
-        """Stop a gateway whose memory sink holds a record of a vehicle."""
-        life = self.start()
+    def stop_with_a_record_in_flight(self, **changes: object) -> tuple[InMemoryVehicle, Deferred[None]]:
+        """Stop a gateway whose memory sink holds a record of a vehicle.
+
+        :param changes: of the gateway's configuration.
+        """
+        life = self.start(**changes)
         vehicle = self.vehicle()
         vehicle.connect()
         vehicle.advance(1)
@@ -78,13 +81,7 @@ class StopTests(ServiceCase):
 
     def test_nothing_is_left_on_the_clock(self) -> None:
         life = self.start()
-        vehicle = self.vehicle()
-        vehicle.connect()
-        vehicle.advance(1)
-        stopped = life.stop()
-        vehicle.pump()
-        vehicle.advance(0.1)
-        self.assertTrue(stopped.called)
+        vehicle = self.connect_and_stop(life)
         vehicle.advance(60)  # twisted's TLS and the simulator have timers of their own
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
@@ -199,14 +196,9 @@ class StopTests(ServiceCase):
         self.assertEqual(self.statuses()[-1], ConnectivityEvent.DISCONNECTED)
 
     def test_the_longest_drain_of_a_lane_counts(self) -> None:
-        life = self.start(delivery={"drain_timeout_s": 1, "sinks": {"memory": {"drain_timeout_s": 20}}})
-        vehicle = self.vehicle()
-        vehicle.connect()
-        vehicle.advance(1)
-        self.memory.hold()
-        vehicle.send("V", b"", b"1")
-        vehicle.advance(0.1)
-        stopped = life.stop()
+        vehicle, stopped = self.stop_with_a_record_in_flight(
+            delivery={"drain_timeout_s": 1, "sinks": {"memory": {"drain_timeout_s": 20}}}
+        )
         vehicle.advance(15)
         self.assertFalse(stopped.called)
         self.memory.release()

@@ -195,6 +195,17 @@ class ServiceCase(TestCase):
             self.parts.tls_factory, self.vehicle_credential, self.authority.certificate_pem(), self.reactor
         )
 
+    def connect_and_stop(self, life: GatewayLife) -> InMemoryVehicle:
+        """Connect a vehicle, and stop the gateway."""
+        vehicle = self.vehicle()
+        vehicle.connect()
+        vehicle.advance(1)
+        stopped = life.stop()
+        vehicle.pump()
+        vehicle.advance(0.1)
+        self.assertTrue(stopped.called)
+        return vehicle
+
     def get(self, port: int, path: str) -> bytes:
         """The answer to ``request``."""
         answer: bytes = self.request(port, path).value()
