@@ -17,6 +17,7 @@ ROWS = [
 WORDS = [word.strip() for row in ROWS for word in row[3].split(",") if word.strip()]
 RETIRED_NAMES = (
     "AS_IN_GENERAL",
+    "BaseSink",
     "COMPANY_RECORDS",
     "Caution",
     "ConfirmedNumbers",

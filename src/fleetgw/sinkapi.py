@@ -24,11 +24,11 @@ from fleetgw.adapters.sinks.sink_type import (
     SinkType,
     imported,
 )
-from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.blocking_sink import BlockingSink
 from fleetgw.adapters.sinks.support.context import ISinkReactor, SinkContext
 from fleetgw.adapters.sinks.support.destination import Destination
 from fleetgw.adapters.sinks.support.dispatch import Dispatch
+from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.domain.errors import ConfigurationError, DeliveryError, NotConnected, Problem, Rejected, Retryable, Unheard
 from fleetgw.domain.metrics import Kind, Metric
@@ -55,7 +55,6 @@ from fleetgw.domain.records import Record
 
 __all__ = [
     "RECEIPT",
-    "BaseSink",
     "BlockingSink",
     "ClientTls",
     "ConfigurationError",
@@ -81,6 +80,7 @@ __all__ = [
     "ISinkReactor",
     "Kind",
     "LaneOverride",
+    "LifecycleSink",
     "Meta",
     "Metric",
     "Natural",

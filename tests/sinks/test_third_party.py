@@ -23,7 +23,7 @@ from typing import Annotated, Literal
 
 from fleetgw.sinkapi import (
     RECEIPT,
-    BaseSink,
+    LifecycleSink,
     ConfirmsLess,
     Dispatch,
     Exclusive,
@@ -47,7 +47,7 @@ class ToySettings(Settings, frozen=True, kw_only=True):
     key: Annotated[Secret | None, Meta(description="Opens it.", extra={"environment": "TOY_KEY"})] = None
 
 
-class ToySink(BaseSink):
+class ToySink(LifecycleSink):
     def __init__(self, context: SinkContext) -> None:
         super().__init__(context)
         self.settings = typed(ToySettings, context.settings, context.name)

@@ -1,4 +1,4 @@
-"""``BaseSink`` and ``BlockingSink``: the contract over a sink of a few lines, and cases that the contract leaves out."""
+"""``LifecycleSink`` and ``BlockingSink``: the contract over a sink of a few lines, and cases outside the contract."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
+from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.adapters.sinks.support.request_errors import BatchRejected, Busy
 from fleetgw.adapters.sinks.support.requests import Requests
@@ -39,7 +39,7 @@ class Sent:
         self.done([RECEIPT] * len(self.records))
 
 
-class RequestsOnly(BaseSink):
+class RequestsOnly(LifecycleSink):
     """A sink that only makes requests."""
 
     def __init__(self, context: SinkContext, limits: RequestLimits, send) -> None:

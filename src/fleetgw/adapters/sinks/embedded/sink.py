@@ -10,7 +10,7 @@ from fleetgw.adapters.settings.converting import typed
 from fleetgw.adapters.sinks.embedded.listener_failures import ListenerFailures
 from fleetgw.adapters.sinks.embedded.settings import Embedded
 from fleetgw.adapters.sinks.embedded.vehicle_turns import Call, VehicleTurns
-from fleetgw.adapters.sinks.support.base_sink import BaseSink
+from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT
@@ -34,7 +34,7 @@ SLICE_S = 0.01
 _NO_RECEIVER = NotConnected("no program listens")
 
 
-class EmbeddedSink(BaseSink):
+class EmbeddedSink(LifecycleSink):
     """Gives every record to ``receiver``: one record of a vehicle at a time, in order; vehicles do not wait for each other.
 
     A record is delivered when the receiver has returned None, or the Deferred that it returned has fired; see

@@ -17,7 +17,7 @@ from fleetgw.adapters.sinks.kafka.failures import KafkaFailures
 from fleetgw.adapters.sinks.kafka.metrics import KafkaMetrics
 from fleetgw.adapters.sinks.kafka.poll_pace import PollPace
 from fleetgw.adapters.sinks.kafka.record_errors import RecordErrors
-from fleetgw.adapters.sinks.support.base_sink import BaseSink
+from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.domain.errors import FleetgwError
 from fleetgw.domain.ports import RECEIPT, IReloadable, Outcome
 
@@ -50,7 +50,7 @@ REMAKE_INTERVAL_S = 5.0
 
 
 @implementer(IReloadable)
-class ConfluentKafkaSink(BaseSink):
+class ConfluentKafkaSink(LifecycleSink):
     """Produces to ``<namespace>_<record type>``: key = vin, value = payload, the metadata as headers.
 
     Every dispatch ends within librdkafka's ``message.timeout.ms``.

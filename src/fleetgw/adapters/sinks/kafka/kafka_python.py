@@ -28,7 +28,7 @@ from fleetgw.adapters.sinks.kafka.kafka_library import (
 from fleetgw.adapters.sinks.kafka.metrics import KafkaMetrics
 from fleetgw.adapters.sinks.kafka.producer_thread import CLOSE_TIMEOUT_S, NoLeaderKnown, ProducerThread, error_text
 from fleetgw.adapters.sinks.kafka.properties import read_properties
-from fleetgw.adapters.sinks.support.base_sink import BaseSink
+from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.adapters.sinks.support.serial_worker import SerialWorker, Worker
 from fleetgw.domain.errors import DeliveryError, FleetgwError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, IReloadable, Outcome
@@ -53,7 +53,7 @@ _CONNECTION_ERRORS = (KafkaConnectionError, NodeNotReadyError, MetadataEmptyBrok
 
 
 @implementer(IReloadable)
-class KafkaPythonSink(BaseSink):
+class KafkaPythonSink(LifecycleSink):
     """Produces the same messages as ``ConfluentKafkaSink``, from the same configuration section.
 
     Everything here runs on the reactor's thread; ``ProducerThread`` has the blocking part. Every dispatch ends within the

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fleetgw.adapters.settings.converting import typed
 from fleetgw.adapters.sinks.logger.data import RecordData
 from fleetgw.adapters.sinks.logger.settings import Logger
-from fleetgw.adapters.sinks.support.base_sink import BaseSink
+from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.domain.ports import RECEIPT
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.sinks.support.dispatch import Dispatch
 
 
-class LoggerSink(BaseSink):
+class LoggerSink(LifecycleSink):
     """Writes a log line ``record_payload`` for each record, with ``vin``, ``metadata`` and ``data``, the decoded record.
 
     A record is delivered once its line is written, or when the log level excludes such lines.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fleetgw.adapters.settings.converting import typed
 from fleetgw.adapters.sinks.memory.settings import Memory
-from fleetgw.adapters.sinks.support.base_sink import BaseSink
+from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import RECEIPT
@@ -28,7 +28,7 @@ _FULL = Retryable("the memory sink holds as many records as it may")
 _TIMED_OUT = Retryable("the memory sink was not released in time")
 
 
-class MemorySink(BaseSink):
+class MemorySink(LifecycleSink):
     """Keeps records and confirms them at once, unless a test holds or rejects them, or makes the destination go away.
 
     It keeps the latest ``capacity`` records. ``hold`` leaves at most as many unconfirmed, each for ``timeout_s`` at most.

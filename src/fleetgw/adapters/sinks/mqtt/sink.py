@@ -15,8 +15,8 @@ from fleetgw.adapters.sinks.mqtt.progress import Progress
 from fleetgw.adapters.sinks.mqtt.quarantine import Quarantine
 from fleetgw.adapters.sinks.mqtt.session_events import EndCause, SessionEnd
 from fleetgw.adapters.sinks.mqtt.window import PublishWindow
-from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
+from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.domain.errors import DeliveryError, NotConnected, Retryable
 from fleetgw.domain.ports import IHoldsCopies, IPromptDispatcher, IReloadable, NotReady
@@ -40,7 +40,7 @@ CHECKS_PER_TIMEOUT = 4
 
 
 @implementer(IPromptDispatcher, IReloadable, IHoldsCopies)
-class MqttSink(BaseSink):
+class MqttSink(LifecycleSink):
     """Publishes each record's messages; the record is delivered when the broker has acknowledged them all.
 
     With QoS 0 nothing is acknowledged: delivered means that the connection has taken the messages.

@@ -22,8 +22,8 @@ from fleetgw.adapters.sinks.redis.replies import Moved
 from fleetgw.adapters.sinks.redis.routes import DirectRoutes
 from fleetgw.adapters.sinks.redis.threaded_pipe import ThreadedPipe
 from fleetgw.adapters.sinks.redis.waiting import Clocks
-from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
+from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.adapters.sinks.support.serial_worker import SerialWorker
 from fleetgw.domain.errors import DeliveryError, NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT, IHoldsCopies, IReloadable, NotReady, Ready
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 @implementer(IHoldsCopies, IReloadable)
-class RedisSink(BaseSink):
+class RedisSink(LifecycleSink):
     """Publishes records over pipelined connections: no record waits for the reply to another one.
 
     Each pipe has a thread, and so has the view of a cluster. They use ``Pipe.submit`` and ``reactor.callFromThread`` to

@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred
 from fleetgw.adapters.sinks.sqlite.file_failures import FileFailure, failure_of
 from fleetgw.adapters.sinks.sqlite.settings import read_settings
 from fleetgw.adapters.sinks.sqlite.store import Store
-from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
+from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.adapters.sinks.support.serial_worker import SerialWorker, Worker
 from fleetgw.domain.backoff import Backoff
@@ -48,7 +48,7 @@ COMMIT_BYTES = 16_000_000
 """Most memory of the records of one commit; their rows take as much again."""
 
 
-class SqliteSink(BaseSink):
+class SqliteSink(LifecycleSink):
     """Writes records into one SQLite file. A receipt means that the record is committed and synced to disk.
 
     One job at a time runs on the sink's own thread; all state here belongs to the reactor's thread.
@@ -100,7 +100,7 @@ class SqliteSink(BaseSink):
         self._next()
 
     def timed_out(self, dispatch: Dispatch) -> None:
-        """See ``BaseSink``. A commit that ends later is ignored: to write the records again does no harm."""
+        """See ``LifecycleSink``. A commit that ends later is ignored: to write the records again does no harm."""
         if dispatch in self._waiting:
             self._waiting.remove(dispatch)
         reason = f"{self._path}: nothing was committed within {self._settings.write_timeout_s:g} s"

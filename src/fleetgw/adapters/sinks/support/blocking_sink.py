@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from fleetgw.adapters.sinks.support.base_sink import BaseSink
+from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.domain.errors import DeliveryError, NotConnected
 from fleetgw.domain.ports import RECEIPT
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fleetgw.domain.records import Record
 
 
-class BlockingSink(BaseSink):
+class BlockingSink(LifecycleSink):
     """Collects records while a write is under way, and writes them together in the next one (group commit).
 
     A subclass gives ``write``. The sink is ready until a write fails for all of its records, and again once one succeeds.
@@ -48,7 +48,7 @@ class BlockingSink(BaseSink):
         self._waiting = []
 
     def timed_out(self, dispatch: Dispatch) -> None:
-        """See ``BaseSink``. Records that wait for the next write are not written any more."""
+        """See ``LifecycleSink``. Records that wait for the next write are not written any more."""
         if dispatch in self._waiting:
             self._waiting.remove(dispatch)
         super().timed_out(dispatch)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from zope.interface import implementer
 
 from fleetgw.adapters.files.watched import WatchedFiles
-from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.destination_watch import DestinationWatch
+from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.adapters.sinks.support.publishers import Publishers
 from fleetgw.adapters.sinks.support.request_errors import Unauthenticated, Unreachable
 from fleetgw.adapters.sinks.support.requests import Requests
@@ -39,7 +39,7 @@ REMAKE_INTERVAL_S = 30.0
 
 
 @implementer(IPromptDispatcher, IReloadable, IHoldsCopies)
-class RequestSink(BaseSink):
+class RequestSink(LifecycleSink):
     """Keeps a publisher, probes the destinations, and publishes in requests.
 
     Making a publisher and probing block, and run on a thread; everything else runs on the reactor's thread. When a file
@@ -116,7 +116,7 @@ class RequestSink(BaseSink):
         self._requests.add(dispatch)
 
     def timed_out(self, dispatch: Dispatch) -> None:
-        """See ``BaseSink``. Waiting records are not published any more."""
+        """See ``LifecycleSink``. Waiting records are not published any more."""
         self._requests.drop(dispatch)
         super().timed_out(dispatch)
 

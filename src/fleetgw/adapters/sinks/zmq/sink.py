@@ -11,8 +11,8 @@ from zmq.utils.monitor import recv_monitor_message
 from zope.interface import implementer
 
 from fleetgw.adapters.files.watched import WatchedFiles
-from fleetgw.adapters.sinks.support.base_sink import BaseSink
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
+from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.adapters.sinks.zmq.admission import Admission
 from fleetgw.adapters.sinks.zmq.connections import EVENTS, Connections
@@ -50,7 +50,7 @@ _NO_ROOM = Retryable("subscribers that read too slowly make the library hold hig
 
 
 @implementer(IReloadable)
-class ZmqSink(BaseSink):
+class ZmqSink(LifecycleSink):
     """Sends two frames per record: the topic ``<namespace>_<record type>``, and the payload.
 
     A record is delivered when the socket has taken it: a client that subscribes later, or reads too slowly, misses it.

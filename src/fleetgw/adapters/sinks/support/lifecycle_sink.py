@@ -27,7 +27,7 @@ _SHOWN_TYPE_CHARACTERS = 64
 
 
 @implementer(IDispatcher)
-class BaseSink(ABC):
+class LifecycleSink(ABC):
     """Refuses records while not running, keeps the dispatches under way, and drains or gives them up when it stops.
 
     A subclass gives ``deliver``, and where it needs them ``open``, ``settled``, ``stopping``, ``abandon`` and ``close``. It
@@ -77,7 +77,7 @@ class BaseSink(ABC):
         """Stopping has begun: no dispatch comes any more; those under way may still settle."""
 
     def abandon(self) -> None:
-        """Give up all dispatches under way; ``BaseSink`` settles them right afterwards."""
+        """Give up all dispatches under way; ``LifecycleSink`` settles them right afterwards."""
 
     def close(self) -> Deferred[None] | None:
         """Release every resource; called once no dispatch is under way.
