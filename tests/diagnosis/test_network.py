@@ -5,20 +5,11 @@ import socket
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
-from fleetgw.adapters.diagnosis.network import check_alternatives, check_reachable, check_tls, guess_server, split_address
+from fleetgw.adapters.diagnosis.network import check_alternatives, check_reachable, check_tls, guess_server
 from tests.support.doctor_case import BAD, verdicts
 
 
 class NetworkTests(SynchronousTestCase):
-    def test_addresses(self) -> None:
-        for text, expected in (
-            ("kafka:9093", ("kafka", 9093)),
-            ("kafka", ("kafka", 9092)),
-            ("[::1]:9093", ("::1", 9093)),
-            ("[::1]", ("::1", 9092)),
-        ):
-            self.assertEqual(split_address(text, 9092), expected)
-
     def test_nothing_listens(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]

@@ -11,6 +11,7 @@ from cryptography import x509
 
 from fleetgw.adapters.diagnosis.certificates import certificate_findings, issuer, subjects
 from fleetgw.adapters.diagnosis.findings import good, will_not_work
+from fleetgw.adapters.text.addresses import address
 from fleetgw.domain.ports import Finding, Verdict
 
 if TYPE_CHECKING:
@@ -131,22 +132,6 @@ def guess_server(host: str, port: int) -> str:
         if answer.startswith(start):
             return f"it looks like {name}"
     return f"it says {answer[:20]!r}" if answer else "it does not say what it is"
-
-
-def address(host: str, port: int) -> str:
-    """Text ``host:port``, with an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def split_address(text: str, default_port: int) -> tuple[str, int]:
-    """Split ``host:port``.
-
-    :raises ValueError: the port is not a number.
-    """
-    host, colon, port = text.rpartition(":")
-    if not colon or text.endswith("]"):
-        return text.strip("[]"), default_port
-    return host.strip("[]"), int(port)
 
 
 def _shown_certificate(host: str, port: int) -> str:

@@ -12,6 +12,7 @@ from fleetgw.adapters.ingress.deadlines import Abort, Close, Cut, Deadlines, Pin
 from fleetgw.adapters.ingress.fast_frames import BYTES_AT_ONCE, split_frames
 from fleetgw.adapters.ingress.frames import Frames
 from fleetgw.adapters.ingress.upgrade import Upgrade
+from fleetgw.adapters.text.addresses import address
 from fleetgw.domain.ports import IVehicleLink
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class VehicleConnection(Protocol):
         """``host:port`` of the peer, an IPv6 host in brackets."""
         peer = self.transport.getPeer()
         host = str(getattr(peer, "host", ""))
-        return f"{f'[{host}]' if ':' in host else host}:{getattr(peer, 'port', '')}"
+        return address(host, getattr(peer, "port", ""))
 
     # -- replies out
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from attrs import frozen
 
-from fleetgw.adapters.settings.addresses import is_host_and_port
 from fleetgw.adapters.settings.certificate_checks import check_client_tls
 from fleetgw.adapters.settings.findings import Findings, member
 from fleetgw.adapters.settings.spelling import quoted
+from fleetgw.adapters.text.addresses import is_host_and_port
 from fleetgw.app.config.ack_policies import check_ack_policies, check_reliable_ack_sources
 from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.config.certificates import check_server_certificates

@@ -24,6 +24,7 @@ from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.adapters.monitoring.profiler import Profiler, make_profiler_site
 from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
 from fleetgw.adapters.sinks.support.context import SinkContext
+from fleetgw.adapters.text.addresses import split_address
 from fleetgw.app.config.ack_policies import ack_policies
 from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.config.sinks import settings_of, sink_type
@@ -191,10 +192,8 @@ def _make_reporter(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) ->
 def _make_exporters(config: Config, store: MetricStore, reactor: IGatewayReactor, log: ILog) -> list[Life]:
     statsd = config.monitoring.statsd
     if statsd is not None and statsd.host:
-        host, _, port = statsd.host.rpartition(":")
-        settings = StatsdSettings(
-            host.strip("[]"), int(port), statsd.prefix, statsd.sample_rate / 100, statsd.flush_period / 1000
-        )
+        host, port = split_address(statsd.host, 0)
+        settings = StatsdSettings(host, port, statsd.prefix, statsd.sample_rate / 100, statsd.flush_period / 1000)
         return [StatsdExporter(store, settings, reactor, log)]
     return []
 

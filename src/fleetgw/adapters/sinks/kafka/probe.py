@@ -17,14 +17,13 @@ from fleetgw.adapters.diagnosis.certificates import client_files_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 from fleetgw.adapters.diagnosis.network import (
     TIMEOUT_S,
-    address,
     check_alternatives,
     check_reachable,
     check_tls,
     guess_server,
-    split_address,
 )
 from fleetgw.adapters.sinks.kafka.properties import bootstrap_servers, read_properties
+from fleetgw.adapters.text.addresses import address, split_address
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping

@@ -12,8 +12,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
-from fleetgw.adapters.diagnosis.network import TIMEOUT_S, address, check_reachable, guess_server
+from fleetgw.adapters.diagnosis.network import TIMEOUT_S, check_reachable, guess_server
 from fleetgw.adapters.sinks.kinesis.settings import read_settings
+from fleetgw.adapters.text.addresses import address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,8 +14,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.certificates import client_files_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work
-from fleetgw.adapters.diagnosis.network import TIMEOUT_S, address, check_reachable, check_tls, guess_server
+from fleetgw.adapters.diagnosis.network import TIMEOUT_S, check_reachable, check_tls, guess_server
 from fleetgw.adapters.sinks.mqtt.settings import read_settings
+from fleetgw.adapters.text.addresses import address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,6 +21,7 @@ from fleetgw.adapters.settings.values import (
 )
 from fleetgw.adapters.sinks.mqtt.broker_url import VALID_FORMS, UnusableBroker, read_broker
 from fleetgw.adapters.sinks.mqtt.packets import PACKET_SIZE_LIMIT_BYTES
+from fleetgw.adapters.text.addresses import address
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 
@@ -120,7 +121,7 @@ class MqttSettings:
     @property
     def address(self) -> str:
         """``host:port``, for people; an IPv6 address in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return address(self.host, self.port)
 
     @property
     def files(self) -> list[Path]:

@@ -14,8 +14,9 @@ from google.pubsub_v1.types import GetTopicRequest, Topic
 
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
-from fleetgw.adapters.diagnosis.network import TIMEOUT_S, check_reachable, guess_server, split_address
+from fleetgw.adapters.diagnosis.network import TIMEOUT_S, check_reachable, guess_server
 from fleetgw.adapters.sinks.pubsub.settings import read_settings
+from fleetgw.adapters.text.addresses import split_address
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

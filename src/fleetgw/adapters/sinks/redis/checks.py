@@ -1,10 +1,10 @@
 """Checks of the section ``redis``."""
 
-from fleetgw.adapters.settings.addresses import is_host_and_port
 from fleetgw.adapters.settings.certificate_checks import check_client_tls
 from fleetgw.adapters.settings.checking import SettingsCheck
 from fleetgw.adapters.settings.spelling import quoted
 from fleetgw.adapters.sinks.redis.settings import Redis
+from fleetgw.adapters.text.addresses import is_host_and_port
 
 _MILLISECOND_NS = 1_000_000
 

@@ -13,6 +13,7 @@ from fleetgw.adapters.secrets.secret import Secret  # noqa: TC001  msgspec reads
 from fleetgw.adapters.settings.client_tls import ClientTls  # noqa: TC001  msgspec reads the annotations of sections
 from fleetgw.adapters.settings.converting import typed
 from fleetgw.adapters.settings.values import OLD_RELIABLE_ACK, Nanoseconds, Natural, Settings
+from fleetgw.adapters.text.addresses import address
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 _NS_PER_S = 1_000_000_000
@@ -113,7 +114,7 @@ class Address(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return address(self.host, self.port)
 
 
 @frozen
