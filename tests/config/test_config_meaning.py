@@ -205,6 +205,33 @@ class RouteTests(ConfigCase):
         )
 
 
+class DrainTests(ConfigCase):
+    def test_more_vehicles_than_can_be_closed_in_time(self) -> None:
+        for changes, warned in (
+            ({}, False),
+            ({"limits": {"max_connections": 3500}}, False),
+            ({"limits": {"max_connections": 3501}}, True),
+            ({"limits": {"max_connections": 3501}, "drain": {"rate_per_s": 0}}, False),
+            ({"limits": {"max_connections": 3501}, "drain": {"rate_per_s": 501}}, False),
+            ({"limits": {"max_connections": 3501}, "delivery": {"drain_timeout_s": 11}}, False),
+            ({"limits": {"max_connections": 3501}, "delivery": {"sinks": {"logger": {"drain_timeout_s": 11}}}}, False),
+        ):
+            with self.subTest(changes=changes):
+                self.assertEqual(len(self.warned(**changes)), int(warned))
+        self.assertEqual(
+            self.warned(limits={"max_connections": 60_000}),
+            [
+                "drain.rate_per_s: closes 3500 vehicles in time, and limits.max_connections is 60000; "
+                "raise it, or set delivery.drain_timeout_s to at least 172"
+            ],
+        )
+
+    def test_ranges(self) -> None:
+        for key in ("wait_s", "rate_per_s"):
+            (problem,) = self.refused(drain={key: -1})
+            self.assertTrue(problem.startswith(f"drain.{key}: "), problem)
+
+
 class ValueTests(ConfigCase):
     def test_ranges(self) -> None:
         cases: dict[str, dict[str, object]] = {

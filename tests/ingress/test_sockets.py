@@ -346,10 +346,10 @@ class GatewayOverSocketsTests(SocketCase):
     async def test_closing_all_connections(self) -> None:
         gateway = self.start()
         vehicles = [await self.vehicle(f"5YJ3E1EA7KF00000{number}") for number in range(5)]
-        gateway.vehicles.pause()
         for vehicle in vehicles:
             vehicle.transport.write(EMPTY_MESSAGE)
-        gateway.vehicles.close_all("bye")
+        for connection in tuple(gateway.vehicles.connections):
+            connection.leave("bye")
         goodbye = b"\x88\x05\x03\xe9bye"
         await self.until(lambda: all(vehicle.received for vehicle in vehicles))
         self.assertEqual([bytes(vehicle.received) for vehicle in vehicles], [goodbye] * 5)

@@ -252,11 +252,14 @@ class TurnTests(GatewayCase):
         vehicle.link.client.deliver(vehicle.link.server)
         self.assertTrue(turns.of(HOSTILE).is_over)
 
-    def test_a_paused_gateway_does_not_resume_reading(self) -> None:
+    def test_a_leaving_vehicle_is_not_read_any_more(self) -> None:
         vehicle = self.open_vehicle(HOSTILE)
         for _ in range(3):
             self.send(vehicle)
-        self.gateway.vehicles.pause()
+        for connection in tuple(self.gateway.vehicles.connections):
+            session = connection._session  # type: ignore[attr-defined]  # private
+            session._unconfirmed = 1  # as if a record waited for its confirmation
+            connection.leave("going away")
         for _ in range(100):
             self.iterate(vehicle)
         self.assertFalse(vehicle.link.server.reading)

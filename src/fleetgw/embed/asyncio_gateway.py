@@ -65,9 +65,10 @@ class Gateway(EmbeddedGateway):
             raise
 
     async def stop(self) -> None:
-        """Accept no more vehicles, settle queued records, close connections and stop the sinks, within ``drain_timeout_s``.
+        """Accept no more vehicles, settle records, close connections and stop the sinks.
 
-        Does nothing when the gateway does not run. Cancelling does not interrupt the stop.
+        It takes at most ``drain.wait_s`` and ``delivery.drain_timeout_s``. Does nothing when the gateway does not run.
+        Cancelling does not interrupt the stop.
         """
         await self._end(abandon_readers=False)
 

@@ -74,9 +74,10 @@ class TwistedGateway(EmbeddedGateway):
         self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
 
     def stop(self) -> Deferred[None]:
-        """Accept no more vehicles, settle queued records, close connections and stop the sinks, within ``drain_timeout_s``.
+        """Accept no more vehicles, settle records, close connections and stop the sinks.
 
-        Does nothing when the gateway does not run. Cancelling does not interrupt the stop. Never fails.
+        It takes at most ``drain.wait_s`` and ``delivery.drain_timeout_s``. Does nothing when the gateway does not run.
+        Cancelling does not interrupt the stop. Never fails.
         """
         return self._end(abandon_readers=False)
 

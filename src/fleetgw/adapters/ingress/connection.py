@@ -50,6 +50,7 @@ class VehicleConnection(Protocol):
     _writes: list[bytes] | None = None
     _unread = b""
     _is_waiting = False
+    _leaving: str | None = None
 
     def __init__(self, context: ConnectionContext) -> None:
         self._context = context
@@ -111,8 +112,11 @@ class VehicleConnection(Protocol):
             self.dataReceived(data)
         if self._session is not None and not self._is_waiting:
             self.transport.read_on()
-        if self._session is not None and not self._is_waiting and not self._context.is_paused:
-            self.transport.resumeProducing()
+        if self._session is not None and not self._is_waiting:
+            if self._leaving is not None:
+                self._close_once_settled(self._session, self._leaving)
+            else:
+                self.transport.resumeProducing()
 
     def too_many_tls_records(self, limit: int) -> None:
         """Cut the connection: one read brought more TLS records than are decrypted at once."""
@@ -198,10 +202,29 @@ class VehicleConnection(Protocol):
     def close(self, reason: str, code: int = GOING_AWAY) -> None:
         """See ``IVehicleLink``."""
         if self._deadlines.stage is _OPEN and self._frames is not None:
+            if self._leaving is not None:
+                self._leaving = None
+                self.transport.resumeProducing()  # for the peer's close frame
             self._frames.send_close(code, reason)
             self._enter(Stage.CLOSING)
         elif self._deadlines.stage is Stage.UPGRADE:
             self.abort()
+
+    def leave(self, reason: str) -> None:
+        """Read no more; ``close`` once every record of the vehicle that can be acknowledged has been.
+
+        Bytes that wait for the vehicle's next turn are handled before. ``close`` may be called earlier.
+        """
+        if self._session is None or self._deadlines.stage is not _OPEN:
+            self.close(reason)
+        elif self._leaving is None:
+            self._leaving = reason
+            self.transport.pauseProducing()
+            if not self._is_waiting:
+                self._close_once_settled(self._session, reason)
+
+    def _close_once_settled(self, session: ISession, reason: str) -> None:
+        session.when_settled(lambda: self.close(reason))
 
     # -- deadlines and the end
 

@@ -27,7 +27,6 @@ class ConnectionContext:
     :ivar issuers: identity rules by certificate authority.
     :ivar monotonic: returns monotonic time in seconds.
     :ivar new_reader: creates an Autobahn reader for frames off the fast path.
-    :ivar is_paused: whether reading from all vehicles is paused.
     """
 
     gateway: IGateway
@@ -39,4 +38,3 @@ class ConnectionContext:
     events: IngressEvents
     new_reader: Callable[[ReaderHost], FrameReader]
     replies: ReplyFrames = field(factory=ReplyFrames)
-    is_paused: bool = False

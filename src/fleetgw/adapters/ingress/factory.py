@@ -102,17 +102,9 @@ class VehicleFactory(Factory):
         for connection in tuple(self.connections):
             connection.check_deadlines(now)
 
-    def pause(self) -> None:
-        """Stop reading from all vehicles."""
-        self.context.is_paused = True
-        for connection in self.connections:
-            connection.transport.pauseProducing()
-
     def close_all(self, reason: str) -> None:
-        """Begin the closing handshake (1001) with every vehicle, and read their answers."""
-        self.context.is_paused = False
+        """Begin the closing handshake (1001) with every vehicle."""
         for connection in tuple(self.connections):
-            connection.transport.resumeProducing()
             connection.close(reason)
 
     def abort_all(self) -> None:

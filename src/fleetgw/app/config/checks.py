@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from math import ceil
 from os import W_OK, access
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fleetgw.adapters.text.addresses import is_host_and_port
 from fleetgw.app.config.ack_policies import check_ack_policies, check_reliable_ack_sources
 from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.config.certificates import check_server_certificates
+from fleetgw.app.config.drain import PACED_BY
 from fleetgw.app.config.listeners import check_listeners
 from fleetgw.app.config.routes import (
     check_dispatchers,
@@ -24,7 +26,7 @@ from fleetgw.app.config.routes import (
 )
 from fleetgw.app.config.sections import Config
 from fleetgw.app.config.sink_checks import check_sinks
-from fleetgw.app.config.sinks import GatewaySurroundings
+from fleetgw.app.config.sinks import GatewaySurroundings, routed_sinks
 
 MAX_TRACKED_VINS = 20
 _HTTP_URL = re.compile(r"https?://[^\s/]+(/\S*)?")
@@ -91,6 +93,16 @@ def _check_limits(config: Config, findings: Findings, _surroundings: GatewaySurr
         )
 
 
+def _check_drain(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
+    rate, connections = config.drain.rate_per_s, config.limits.max_connections
+    drain_s = max((config.delivery.lane(sink).drain_timeout_s for sink in routed_sinks(config)), default=0.0)
+    in_time = int(rate * PACED_BY * drain_s)
+    if rate and connections > in_time:
+        what = f"closes {in_time} vehicles in time, and limits.max_connections is {connections}"
+        needed_s = ceil(connections / rate / PACED_BY)
+        findings.warn("drain.rate_per_s", what, f"raise it, or set delivery.drain_timeout_s to at least {needed_s}")
+
+
 def _check_issuers(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
     for issuer, client_type in config.identity.issuers.items():
         path = member("identity.issuers", issuer)
@@ -125,6 +137,7 @@ CHECKS = (
     _Check(_check_monitoring, ("monitoring",)),
     _Check(_check_airbrake, ("airbrake",)),
     _Check(_check_limits, ("limits",)),
+    _Check(_check_drain, ("records", "drain", "delivery", "limits")),
     _Check(_check_issuers, ("identity",)),
 )
 

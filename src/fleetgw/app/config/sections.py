@@ -10,6 +10,7 @@ from fleetgw.adapters.sinks.registry import built_in_sinks
 from fleetgw.app.config.airbrake import Airbrake
 from fleetgw.app.config.delivery import Delivery
 from fleetgw.app.config.dispatchers import Dispatcher
+from fleetgw.app.config.drain import Drain
 from fleetgw.app.config.identity import Identity
 from fleetgw.app.config.limits import Connectivity, Limits, RateLimit
 from fleetgw.app.config.monitoring_sections import Monitoring
@@ -109,6 +110,7 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
     limits: Annotated[Limits, Meta(description="Limits on vehicles and their connections.")] = field(default_factory=Limits)
     connectivity: Annotated[Connectivity, Meta(description="Connectivity records.")] = field(default_factory=Connectivity)
     delivery: Annotated[Delivery, Meta(description="The queue before each sink.")] = field(default_factory=Delivery)
+    drain: Annotated[Drain, Meta(description="The stop of the gateway.")] = field(default_factory=Drain)
     identity: Annotated[Identity, Meta(description="Issuers of vehicles' certificates.")] = field(default_factory=Identity)
 
 

@@ -58,7 +58,18 @@ class Session:
     :ivar size_bytes: payload bytes of the records received, by the record type's label.
     """
 
-    __slots__ = ("__weakref__", "_bucket", "_context", "_link", "_tickets", "connected_at", "size_bytes", "vehicle")
+    __slots__ = (
+        "__weakref__",
+        "_bucket",
+        "_context",
+        "_link",
+        "_tickets",
+        "_unconfirmed",
+        "_when_settled",
+        "connected_at",
+        "size_bytes",
+        "vehicle",
+    )
 
     def __init__(self, context: SessionContext, vehicle: Vehicle, link: IVehicleLink, bucket: TokenBucket | None) -> None:
         self.vehicle = vehicle
@@ -68,6 +79,8 @@ class Session:
         self._link: IVehicleLink | None = link
         self._bucket = bucket
         self._tickets: dict[str, Tickets] = {}
+        self._unconfirmed = 0  # records that wait for one sink; those that wait for several have tickets
+        self._when_settled: Callable[[], None] | None = None
 
     def received(self, messages: Sequence[bytes]) -> None:
         """See ``ISession``. Consecutive records of one type go to their lanes together."""
@@ -143,13 +156,14 @@ class Session:
                 taken = self._tickets_of(route.record_type, awaits).offer(records, cost_bytes)
             else:
                 taken = awaits.offer(records, cost_bytes, self)
+                self._unconfirmed += taken
             fewest = min(fewest, taken)
         metrics.dispatch_total.add(fewest)
 
     def _tickets_of(self, record_type: str, policy: TicketPolicy) -> Tickets:
         tickets = self._tickets.get(record_type)
         if tickets is None:
-            tickets = self._tickets[record_type] = Tickets(policy, self._acknowledge_due)
+            tickets = self._tickets[record_type] = Tickets(policy, self._acknowledge_due, self._settled)
         return tickets
 
     def confirmed(self, records: Sequence[Record]) -> None:
@@ -161,15 +175,33 @@ class Session:
             self._count_confirmed(self._context.routes.confirmation_metrics[record_type], count)
         if self._link is not None:
             self._link.acknowledge(records)
+        self._unconfirmed -= len(records)
+        self._settled()
 
     def refused(self, _record: Record) -> bool:
         """See ``AwaitsConfirmation``: a record that waits for one sink stays unacknowledged."""
+        self._unconfirmed -= 1
+        self._settled()
         return True
+
+    def when_settled(self, called: Callable[[], None]) -> None:
+        """See ``ISession``."""
+        self._when_settled = called
+        self._settled()
+
+    def _settled(self) -> None:
+        """Some records wait no more: call the function of ``when_settled`` if none does."""
+        called = self._when_settled
+        if called is None or self._unconfirmed or any(tickets.are_awaited for tickets in self._tickets.values()):
+            return
+        self._when_settled = None
+        called()
 
     def _acknowledge_due(self, records: Sequence[Record], metrics: ConfirmationMetrics) -> None:
         self._count_confirmed(metrics, len(records))
         if self._link is not None:
             self._link.acknowledge(records)
+        self._settled()
 
     def _count_confirmed(self, metrics: ConfirmationMetrics, count: int) -> None:
         (metrics.reliable_ack if self._link is not None else metrics.reliable_ack_miss).add(count)
@@ -177,7 +209,7 @@ class Session:
 
     def disconnected(self) -> None:
         """See ``ISession``. Later confirmations are counted as missed."""
-        self._link = None
+        self._link = self._when_settled = None
         for tickets in self._tickets.values():
             tickets.close()
         self._tickets.clear()

@@ -73,12 +73,28 @@ class Tickets:
     of tickets.
     """
 
-    def __init__(self, policy: TicketPolicy, acknowledge: Callable[[Sequence[Record], ConfirmationMetrics], None]) -> None:
-        """:param acknowledge: takes records that are due, in order, and the metrics of the sink that made them so."""
+    def __init__(
+        self,
+        policy: TicketPolicy,
+        acknowledge: Callable[[Sequence[Record], ConfirmationMetrics], None],
+        refused: Callable[[], None],
+    ) -> None:
+        """Begin without tickets.
+
+        :param acknowledge: takes records that are due, in order, and the metrics of the sink that made them so.
+        :param refused: called when a sink has refused a record.
+        """
         self._policy = policy
         self._acknowledge = acknowledge
+        self._refused = refused
         self._tickets: dict[Record, _Ticket] = {}
         self._waiters = tuple(_Waiter(self, metrics, 1 << index) for index, metrics in enumerate(policy.metrics))
+
+    @property
+    def are_awaited(self) -> bool:
+        """Whether a record is not acknowledged yet and still can be."""
+        can_hold = self._policy.can_hold
+        return any(not each.is_acknowledged and can_hold(each.refused) for each in self._tickets.values())
 
     def offer(self, records: Sequence[Record], cost_bytes: int) -> int:
         """Make a ticket for each record, then offer the records to every lane of the condition.
@@ -118,6 +134,7 @@ class Tickets:
         ticket = self._tickets[record]
         ticket.refused |= bit
         self._forget_if_settled(record, ticket)
+        self._refused()
         return not self._policy.can_hold(ticket.refused)
 
     def _forget_if_settled(self, record: Record, ticket: _Ticket) -> None:

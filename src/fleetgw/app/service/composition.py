@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.listening.port import IListeningReactor
     from fleetgw.adapters.process.reactor import IThreadedReactor
     from fleetgw.adapters.sinks.support.context import ISinkReactor
+    from fleetgw.app.config.drain import Drain
     from fleetgw.app.config.limits import Limits
     from fleetgw.app.config.loading import LoadedConfig
     from fleetgw.app.config.monitoring_sections import Monitoring
@@ -97,6 +98,7 @@ class Parts:
     :ivar monitors: gauges of the process, exporters of metrics, the profiler; the first parts to start, the last to stop.
     :ivar errors: reports errors; it starts before everything else that logs, and stops after it.
     :ivar log: the destination of log events; it also hands errors to ``errors``.
+    :ivar drain: the settings of the stop.
     """
 
     gateway: Gateway
@@ -111,6 +113,7 @@ class Parts:
     monitors: Sequence[Life]
     errors: IErrorReporter
     log: ILog
+    drain: Drain
 
 
 def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -> Parts:
@@ -165,7 +168,19 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         monitors.append(profiler)
         pages.append(_make_profiler_page(config.monitoring, profiler, metrics, reactor, log))
     return Parts(
-        gateway, lanes, vehicles, tls, tls_factory, vehicle_listener, pages, serving, metrics, monitors, reporter, log
+        gateway,
+        lanes,
+        vehicles,
+        tls,
+        tls_factory,
+        vehicle_listener,
+        pages,
+        serving,
+        metrics,
+        monitors,
+        reporter,
+        log,
+        config.drain,
     )
 
 

@@ -6,9 +6,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.task import deferLater
 
 from fleetgw.adapters.settings.spelling import quoted
+from fleetgw.app.config.drain import PACED_BY
 from fleetgw.app.service.deadline import with_deadline
+from fleetgw.app.service.paced_closing import REASON, leave_at_pace
 from fleetgw.app.service.reloading import CredentialReloader
 from fleetgw.app.service.sink_runner import SinkRunner
 from fleetgw.domain.errors import ConfigurationError, Problem
@@ -26,8 +29,8 @@ CLOSING_HANDSHAKE_S = 2.0
 """Longest wait for vehicles to answer the closing handshake when the gateway stops."""
 
 SETTLED_BY, CLOSED_BY, REPORTED_BY = 0.8, 0.9, 0.95
-"""Deadlines as shares of the time for stopping: records are settled, connections are closed, DISCONNECTED records are
-settled. The rest of the time is for the sinks to stop."""
+"""Deadlines as shares of the time for stopping, after ``PACED_BY``: records are settled, connections are closed,
+DISCONNECTED records are settled. The rest of the time is for the sinks to stop."""
 
 LOG_READER_MIN_S, LOG_READER_MAX_S = 1.0, 5.0
 """Bounds on the wait for a slow reader of standard output to take the last log lines. Within them, the wait is the rest of
@@ -51,6 +54,7 @@ class GatewayLife:
         self._runners = [SinkRunner(lane, reactor, parts.log) for lane in parts.lanes.values()]
         self._reloader = CredentialReloader(parts.tls, self._runners, reactor, parts.log)
         self._starting: Deferred[None] | None = None
+        self._serves = False
 
     @property
     def port(self) -> int:
@@ -92,6 +96,7 @@ class GatewayLife:
         await self._start_sinks()
         await vehicle_listener.start()
         await self._reloader.start()
+        self._serves = True
         self.log.info("server_listening", host=vehicle_listener.host, port=vehicle_listener.number)
 
     async def _start_sinks(self) -> None:
@@ -111,7 +116,10 @@ class GatewayLife:
         self._reloader.reload()
 
     def stop(self) -> Deferred[None]:
-        """Stop all parts in order, within the longest ``drain_timeout_s`` of the lanes; fires then, and never fails."""
+        """Stop all parts in order; fires then, and never fails.
+
+        After ``drain.wait_s``, it takes at most the longest ``drain_timeout_s`` of the lanes.
+        """
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -120,14 +128,20 @@ class GatewayLife:
         parts.serving.is_on = False
         if self._starting is not None:
             self._starting.cancel()
-        began = reactor.seconds()
         drain_s = max((runner.drain_s for runner in runners), default=0.0)
         self.log.info("stopping_server", connections=len(vehicles.connections))
+        if self._serves and parts.drain.wait_s:
+            await deferLater(reactor, parts.drain.wait_s)
+        began = reactor.seconds()
         await self._reloader.stop()
         await parts.vehicle_listener.stop()
-        vehicles.pause()
+        for runner in runners:
+            runner.drain()  # retries at once; waiting for it makes sense only when no vehicle sends any more
+        rate_per_s = parts.drain.rate_per_s
+        if late := await leave_at_pace(vehicles.connections, rate_per_s, began + drain_s * PACED_BY, reactor):
+            self.log.warn("vehicles_closed_late", connections=late, rate_per_s=rate_per_s)
         await self._drained(began, SETTLED_BY)
-        vehicles.close_all("the gateway is stopping")
+        vehicles.close_all(REASON)
         closed_by = min(reactor.seconds() + CLOSING_HANDSHAKE_S, began + drain_s * CLOSED_BY)
         await with_deadline(closed_by, vehicles.all_gone(), reactor)
         vehicles.abort_all()

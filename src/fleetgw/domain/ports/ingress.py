@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from zope.interface import Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fleetgw.domain.records import Record, Vehicle
 
@@ -55,6 +55,13 @@ class ISession(Interface):
 
         :param messages: the payloads of the whole WebSocket messages of one read, in order; may be empty. A message that is
             wrong in any way is answered, and the others are taken.
+        """
+
+    def when_settled(called: Callable[[], None]) -> None:
+        """Call a function once, when no record of the session waits for an acknowledgement: at once if none does.
+
+        Called at most once, when no further message will be received. A record that no sink can make due any more does not
+        wait. After ``disconnected`` the function is not called.
         """
 
     def disconnected() -> None:
