@@ -1,6 +1,7 @@
 """The error tree, by the party at fault.
 
-``PeerError``: the vehicle sent something wrong. ``DeliveryError``: a sink could not take a record.
+``PeerError``: the vehicle sent something wrong. ``DeliveryError``: a sink could not take a record. ``StorageError``: the
+spool could not store or read records.
 ``ConfigurationError``: the operator's configuration cannot work. Adapters translate their library's exceptions into
 this tree (``raise ... from``).
 """
@@ -90,6 +91,17 @@ class Unheard(Rejected):
     It is neither delivered nor retried, and it is no dead letter, as nothing is wrong. A vehicle that waits for the
     acknowledgement sends it again.
     """
+
+
+class StorageError(FleetgwError):
+    """The spool could not store or read records: disk full, I/O error. ``str()`` is the reason, for people.
+
+    Records that were not stored are not acknowledged, so that vehicles send them again. Try again later.
+    """
+
+
+class SpoolFull(StorageError):
+    """The spool holds as much as it may, or too many records wait to be synced."""
 
 
 @frozen

@@ -96,6 +96,16 @@ LANE_MEMORY_BYTES = _gauge(
 MEMORY_CEILING_BYTES = _gauge("memory_ceiling_bytes", "The most that lane_memory_bytes may be for all sinks together.")
 DEAD_LETTER_TOTAL = _counter("dead_letter_total", "Records that a sink refused for good.", "dispatcher")
 
+SPOOL_APPENDED_TOTAL = _counter("spool_appended_total", "Records that the spool has synced to disk.")
+SPOOL_FAILED_TOTAL = _counter("spool_failed_total", "Records that the spool took and could not store.")
+SPOOL_REFUSED_TOTAL = _counter("spool_refused_total", "Records that the spool did not take: full, or its disk fails.")
+SPOOL_DROPPED_TOTAL = _counter(
+    "spool_dropped_total", "Records lost to a sink, removed for the spool's size or age.", "dispatcher", "record_type"
+)
+SPOOL_DAMAGED_TOTAL = _counter("spool_damaged_total", "Records lost to a sink because the spool is damaged.", "dispatcher")
+SPOOL_DAMAGED_FILES_TOTAL = _counter("spool_damaged_files_total", "Damaged files of the spool that were kept aside.")
+SPOOL_SIZE_BYTES = _gauge("spool_size_bytes", "Size of the spool's files.")
+
 
 def reliable_ack_total(sink: str) -> Metric:
     """``<sink>_reliable_ack_total``: records acknowledged because this sink confirmed them."""

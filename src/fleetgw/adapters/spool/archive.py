@@ -1,0 +1,336 @@
+"""The sealed files: read, compacted and removed, and the cursors that allow it. All of it runs in one thread."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import apsw
+from attrs import Factory, define
+
+from fleetgw.adapters.spool.cursors_file import CursorsFile
+from fleetgw.adapters.spool.database import (
+    DAMAGED,
+    DAMAGES,
+    NEW,
+    WAL,
+    NewerVersion,
+    check_head,
+    checkpoint,
+    leave_log,
+    open_for_reading,
+    remove,
+    set_aside,
+)
+from fleetgw.adapters.spool.reading import FileReader, PageBounds, PageRead
+from fleetgw.adapters.spool.record_files import SUFFIX, RecordFile, parse_name
+from fleetgw.adapters.spool.record_format import Damaged
+from fleetgw.domain.errors import ConfigurationError, StorageError
+from fleetgw.domain.spool import count_unneeded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from fleetgw.adapters.spool.folder import Folder
+
+OPEN_FILES = 4
+"""Files that are open for reading at the same time: more sinks than these rarely read from different ones."""
+
+TRIES = 3
+"""Number of failed reads in a row after which unreadable blocks count as damaged."""
+
+COUNTED_RECORDS = 1000
+"""Records that are decoded together when those of a dropped file are counted."""
+
+
+@define
+class Opened:
+    """What was found at the start.
+
+    :ivar cursors: of all sinks, also of those that are not configured now.
+    :ivar lost: for each file that was set aside, the positions that it held.
+    """
+
+    cursors: dict[str, int]
+    next_position: int
+    lost: list[range] = Factory(list)
+    damaged_files: int = 0
+
+
+@define
+class ArchiveState:
+    """The sealed files after a change.
+
+    :ivar first_position: of the oldest file, None without a file.
+    :ivar boundary: once every cursor has reached this position, the oldest file is unneeded; None without a file.
+    :ivar oldest_ms: when the oldest file was made; None without a file.
+    :ivar oldest_sealed_ms: when it was sealed; its records are older.
+    :ivar failure: why the change was not made, or only partly.
+    """
+
+    size_bytes: int = 0
+    first_position: int | None = None
+    boundary: int | None = None
+    oldest_ms: int | None = None
+    oldest_sealed_ms: int | None = None
+    failure: StorageError | None = None
+
+
+@define
+class Loss:
+    """The loss that comes with the removal of the oldest file.
+
+    :ivar boundary: the position behind the file.
+    :ivar lost: number of records lost to each sink, by record type.
+    """
+
+    boundary: int
+    lost: dict[str, Counter[str]]
+
+
+class Archive:
+    """The sealed files, oldest first.
+
+    :param now_ms: epoch milliseconds that do not jump.
+    """
+
+    def __init__(self, folder: Folder, now_ms: Callable[[], int]) -> None:
+        self._folder = folder
+        self._now_ms = now_ms
+        self._cursors_file = CursorsFile(folder)
+        self._files: list[RecordFile] = []
+        self._open: list[RecordFile] = []
+        self.damaged_files = 0
+
+    def open(self, sinks: Collection[str]) -> Opened:
+        """Lock the folder, and see what is there. Nothing of it is lost by that; what is damaged is renamed.
+
+        :raises ConfigurationError: the folder cannot be used.
+        """
+        folder = self._folder
+        folder.open()
+        try:
+            return self._look(sinks)
+        except NewerVersion as error:
+            what = f"holds files of format version {error.args[0]}, which this version of fleetgw does not know"
+            fix = "run the version that wrote them, or name another folder"
+            folder.close()
+            raise folder.problem(what, fix) from error
+        except (apsw.Error, OSError) as error:
+            folder.close()
+            raise folder.problem(f"cannot be used: {error}", "make its files readable and writable") from error
+        except ConfigurationError:
+            folder.close()
+            raise
+
+    def adopt(self, file: RecordFile) -> ArchiveState:
+        """Take over a file that was just sealed; moves its log into it."""
+        connection, file.connection = file.connection, None
+        try:
+            if connection is not None:
+                try:
+                    checkpoint(connection)
+                except apsw.Error:  # the log stays: everything is in it
+                    file.failed = True
+                    leave_log(connection)
+                finally:
+                    connection.close(True)  # noqa: FBT003  apsw's: whatever errors there are
+            file.measure(self._folder)
+        except OSError:
+            pass  # it keeps the size that it had
+        file.sealed_ms = self._now_ms()
+        self._files.append(file)
+        return self.state()
+
+    def state(self) -> ArchiveState:
+        """The files as they are."""
+        if not self._files:
+            return ArchiveState()
+        oldest = self._files[0]
+        boundary = self._files[1].first_position if len(self._files) > 1 else oldest.end
+        size_bytes = sum(file.size_bytes for file in self._files)
+        return ArchiveState(size_bytes, oldest.first_position, boundary, oldest.created_ms, oldest.sealed_ms)
+
+    def read(self, position: int, end: int, bounds: PageBounds) -> PageRead | StorageError:
+        """Read a page.
+
+        :param end: the position behind all sealed files.
+        """
+        file = next((file for file in self._files if position < file.end), None)
+        if file is None:
+            return PageRead(end)
+        try:
+            return self._read(file, max(position, file.first_position), bounds)
+        except (apsw.Error, OSError) as error:
+            file.read_failures += 1
+            return StorageError(f"{file.name}: {error}")
+
+    def save(self, cursors: Mapping[str, int], needed_by: Collection[str]) -> ArchiveState:
+        """Write the cursors, then remove the files that no sink needs any more.
+
+        :param needed_by: the sinks whose cursors hold files back.
+        """
+        try:
+            self._cursors_file.write(cursors)
+            self._remove_unneeded([cursors[sink] for sink in needed_by])
+        except (apsw.Error, OSError) as error:
+            state = self.state()
+            state.failure = StorageError(f"{self._folder.path}: {error}")
+            return state
+        return self.state()
+
+    def loss_of_oldest(self, cursors: Mapping[str, int], sinks: Mapping[str, Collection[str]]) -> Loss | None:
+        """Count what the sinks would lose with the oldest file; None without a file.
+
+        :param sinks: the record types of each sink.
+        """
+        boundary = self.state().boundary
+        if boundary is None:
+            return None
+        file = self._files[0]
+        return Loss(boundary, {sink: self._count(file, cursors[sink], types) for sink, types in sinks.items()})
+
+    def close(self) -> None:
+        """Close all files, and release the folder."""
+        for file in self._open:
+            self._close(file)
+        self._open.clear()
+        self._cursors_file.close()
+        self._folder.close()
+
+    def _look(self, sinks: Collection[str]) -> Opened:
+        folder = self._folder
+        for name in folder.names():
+            if name.endswith((NEW, NEW + WAL)):
+                folder.remove(name)
+        stored = self._cursors_file.load()
+        self.damaged_files += stored.damaged_files
+        found = [file for name in folder.names() if (file := parse_name(name)) is not None]
+        next_position = max([1, *stored.positions.values()])
+        lost: list[range] = []
+        now_ms = self._now_ms()
+        for index, file in enumerate(found):
+            file.measure(folder)
+            is_last = index + 1 == len(found)
+            file.sealed_ms = now_ms
+            if not is_last:
+                file.end, file.sealed_ms = found[index + 1].first_position, found[index + 1].created_ms
+            try:
+                check_head(folder, file.name)
+                if is_last:
+                    file.end = self._find_end(file)
+                self._files.append(file)
+            except (Damaged, *DAMAGES):
+                if is_last:
+                    # a record takes more than a byte: no position of this file is used again
+                    file.end = file.first_position + file.size_bytes + 1
+                else:
+                    lost.append(range(file.first_position, file.end))
+                set_aside(folder, file.name)
+                self.damaged_files += 1
+            next_position = max(next_position, file.end)
+        oldest = self._files[0].first_position if self._files else next_position
+        cursors = dict(stored.positions)
+        for sink in sinks:
+            cursors.setdefault(sink, next_position if stored.is_certain else oldest)
+        self._clear_logs([cursors[sink] for sink in sinks])
+        return Opened(cursors, next_position, lost, self.damaged_files)
+
+    def _find_end(self, file: RecordFile) -> int:
+        connection = open_for_reading(self._folder, file.name)
+        try:
+            last = FileReader(connection, 0, is_complete=False).last_position()
+        except apsw.IOError as error:
+            raise Damaged(str(error)) from error
+        finally:
+            connection.close(True)  # noqa: FBT003  apsw's: whatever errors there are
+        return file.first_position if last is None else last + 1
+
+    def _clear_logs(self, cursors: Collection[int]) -> None:
+        """Remove logs whose file is gone, as after a removal that a crash cut in two; keep aside any other."""
+        folder = self._folder
+        names = folder.names()
+        for name in names:
+            main = name.removesuffix(WAL)
+            if not name.endswith(SUFFIX + WAL) or main in names:
+                continue
+            file = parse_name(main)
+            following = [each.first_position for each in self._files if file and each.first_position > file.first_position]
+            if file is None or not folder.size_bytes(name) or (following and min(cursors, default=0) >= following[0]):
+                folder.remove(name)
+            else:
+                folder.rename(name, name + DAMAGED)
+                self.damaged_files += 1
+
+    def _read(self, file: RecordFile, position: int, bounds: PageBounds) -> PageRead:
+        skips_unreadable = file.read_failures >= TRIES
+        try:
+            connection = self._connection(file)
+            page = FileReader(connection, file.end, is_complete=file.is_complete, skips_unreadable=skips_unreadable).read(
+                position, bounds
+            )
+        except DAMAGES:
+            page = PageRead(file.end, damaged_records=file.end - position)
+        except apsw.IOError:
+            if not skips_unreadable:
+                raise
+            page = PageRead(file.end, damaged_records=file.end - position)
+        except apsw.CantOpenError:
+            if file.name in self._folder.names():
+                raise
+            page = PageRead(file.end, damaged_records=file.end - position)
+        if page.next_position > position:
+            file.read_failures = 0
+        if page.damaged_records and not file.is_damaged:
+            self._keep_aside(file)
+        return page
+
+    def _keep_aside(self, file: RecordFile) -> None:
+        """Give the file a second name, so that it outlives its removal."""
+        for name in (file.name + WAL, file.name):
+            self._folder.link(name, name + DAMAGED)
+        self._folder.sync()
+        file.is_damaged = True
+        self.damaged_files += 1
+
+    def _connection(self, file: RecordFile) -> apsw.Connection:
+        if file.connection is None:
+            file.connection = open_for_reading(self._folder, file.name)
+            self._open.append(file)
+            if len(self._open) > OPEN_FILES:
+                self._close(self._open.pop(0))
+        return file.connection
+
+    def _close(self, file: RecordFile) -> None:
+        connection, file.connection = file.connection, None
+        if connection is not None:
+            connection.close(True)  # noqa: FBT003  as above
+
+    def _remove_unneeded(self, cursors: Collection[int]) -> None:
+        if not self._files:
+            return
+        boundaries = [file.first_position for file in self._files] + [self._files[-1].end]
+        unneeded = count_unneeded(boundaries, cursors)
+        for file in self._files[:unneeded]:
+            self._close(file)
+            if file in self._open:
+                self._open.remove(file)
+            remove(self._folder, file.name)
+            self._files.remove(file)
+        if unneeded:
+            self._folder.sync()
+
+    def _count(self, file: RecordFile, cursor: int, record_types: Collection[str]) -> Counter[str]:
+        """Number of records of a file, from a cursor on, by type."""
+        counts: Counter[str] = Counter()
+        bounds = PageBounds(record_types, COUNTED_RECORDS, 2**63)
+        position = max(cursor, file.first_position)
+        while position < file.end:
+            page = self.read(position, file.end, bounds)
+            if isinstance(page, StorageError):
+                if file.read_failures > TRIES:
+                    break
+                continue
+            counts.update(record.record_type for record in page.records)
+            position = page.next_position
+        return counts

@@ -1,0 +1,109 @@
+"""The folder of a spool: its files, its lock, and what makes a change of its entries durable."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from fleetgw.domain.errors import ConfigurationError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LOCK_NAME = "lock"
+
+
+class Folder:
+    """A folder on disk. The methods may be called on any thread, and raise ``OSError``.
+
+    :ivar vfs: SQLite's name of the file system that holds the folder; empty for the operating system's.
+    :param key: the configuration key that names the folder, for errors.
+    """
+
+    vfs = ""
+
+    def __init__(self, path: str, key: str = "spool.path") -> None:
+        self.path = os.path.abspath(path)
+        self.key = key
+        self._lock: int | None = None
+
+    def open(self) -> None:
+        """Make the folder where there is none, and lock it until ``close``, or the end of the process.
+
+        :raises ConfigurationError: that cannot be done.
+        """
+        try:
+            if not os.path.isdir(self.path):
+                os.makedirs(self.path, mode=0o700)
+                _sync(os.path.dirname(self.path))
+            lock = os.open(self.path_of(LOCK_NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise self.problem("is not a folder", "name a folder") from error
+        except OSError as error:
+            raise self.problem(f"cannot be used: {error.strerror}", "name a folder that may be written to") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            if not isinstance(error, BlockingIOError):
+                what = f"cannot be locked: {error.strerror}"
+                raise self.problem(what, "name a folder of a file system that has locks") from error
+            raise self.problem("is in use by another process", "give each process a folder of its own") from error
+        self._lock = lock
+
+    def problem(self, what: str, fix: str) -> ConfigurationError:
+        """An error that names the folder."""
+        return ConfigurationError([Problem(self.key, f"{self.path} {what}", fix)])
+
+    def close(self) -> None:
+        """Release the lock."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def path_of(self, name: str) -> str:
+        """The path of a file, for SQLite."""
+        return os.path.join(self.path, name)
+
+    def names(self) -> Sequence[str]:
+        """The names of all entries, sorted."""
+        return sorted(os.listdir(self.path))
+
+    def size_bytes(self, name: str) -> int:
+        """The size of a file, 0 where there is none."""
+        with suppress(FileNotFoundError):
+            return os.stat(self.path_of(name)).st_size
+        return 0
+
+    def head(self, name: str, size_bytes: int) -> bytes:
+        """The first bytes of a file."""
+        with open(self.path_of(name), "rb") as file:
+            return file.read(size_bytes)
+
+    def remove(self, name: str) -> None:
+        """Unlink a file, where there is one."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.path_of(name))
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Rename a file."""
+        os.rename(self.path_of(name), self.path_of(new_name))
+
+    def link(self, name: str, new_name: str) -> None:
+        """Give a file another name, unless that is there already or the file is not."""
+        with suppress(FileExistsError, FileNotFoundError):
+            os.link(self.path_of(name), self.path_of(new_name))
+
+    def sync(self) -> None:
+        """Make durable which files there are, and their names."""
+        _sync(self.path)
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,90 @@
+"""A spool's metrics and log events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fleetgw.domain.metrics import (
+    SPOOL_APPENDED_TOTAL,
+    SPOOL_DAMAGED_FILES_TOTAL,
+    SPOOL_DAMAGED_TOTAL,
+    SPOOL_DROPPED_TOTAL,
+    SPOOL_FAILED_TOTAL,
+    SPOOL_REFUSED_TOTAL,
+    SPOOL_SIZE_BYTES,
+)
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Mapping
+
+    from twisted.python.failure import Failure
+
+    from fleetgw.domain.errors import StorageError
+    from fleetgw.domain.ports import ILog, IMetrics
+
+
+class SpoolNumbers:
+    """Counts and logs what becomes of records in a spool. Used on the reactor's thread."""
+
+    def __init__(self, path: str, metrics: IMetrics, log: ILog) -> None:
+        self._path = path
+        self._metrics = metrics
+        self._log = log
+        self._appended_total = metrics.counter(SPOOL_APPENDED_TOTAL)
+        self._failed_total = metrics.counter(SPOOL_FAILED_TOTAL)
+        self._refused_total = metrics.counter(SPOOL_REFUSED_TOTAL)
+        self._damaged_files_total = metrics.counter(SPOOL_DAMAGED_FILES_TOTAL)
+        self._size_bytes = metrics.gauge(SPOOL_SIZE_BYTES)
+        self._damaged_files = 0
+        self._failure: StorageError | None = None
+
+    def appended(self, count: int) -> None:
+        """Records are synced."""
+        self._appended_total.add(count)
+
+    def failed(self, count: int) -> None:
+        """Records are not stored."""
+        self._failed_total.add(count)
+
+    def refused(self, count: int) -> None:
+        """Records are not taken."""
+        self._refused_total.add(count)
+
+    def size(self, size_bytes: int) -> None:
+        """The files have this size together."""
+        self._size_bytes.set_to(size_bytes)
+
+    def working(self, failure: StorageError | None) -> None:
+        """Writing has failed for this reason, or succeeded."""
+        if (failure is None) != (self._failure is None):
+            if failure is None:
+                self._log.info("spool_recovered", path=self._path)
+            else:
+                self._log.error("spool_failed", path=self._path, error=str(failure))
+        self._failure = failure
+
+    def damaged_records(self, sink: str, count: int) -> None:
+        """Records are lost to a sink."""
+        if count:
+            self._metrics.counter(SPOOL_DAMAGED_TOTAL, dispatcher=sink).add(count)
+            self._log.error("spool_records_damaged", path=self._path, dispatcher=sink, records=count)
+
+    def damaged_files(self, total: int) -> None:
+        """So many files were kept aside since the start."""
+        if total > self._damaged_files:
+            self._damaged_files_total.add(total - self._damaged_files)
+            self._log.error("spool_files_damaged", path=self._path, files=total - self._damaged_files)
+            self._damaged_files = total
+
+    def dropped(self, lost: Mapping[str, Counter[str]]) -> None:
+        """Records are lost to sinks as they were removed for the spool's size or age."""
+        for sink, counts in lost.items():
+            for record_type, count in counts.items():
+                self._metrics.counter(SPOOL_DROPPED_TOTAL, dispatcher=sink, record_type=record_type).add(count)
+            if counts:
+                self._log.error("spool_records_dropped", path=self._path, dispatcher=sink, records=counts.total())
+
+    def broken(self, failure: Failure) -> None:
+        """Something happened that cannot happen."""
+        self._log.error("spool_broken", path=self._path, error=failure.getTraceback())

@@ -1,0 +1,394 @@
+"""The durable queue on disk.
+
+Invariants, each held by a test:
+
+1. Records are reported as synced only after the commit that holds them has returned, and SQLite has synced it.
+2. A file is in the folder for good (its name synced) before the first record in it is reported as synced.
+3. A cursor on disk is never higher than the sink's: everything below it is settled. It may be lower.
+4. A new sink's cursor is on disk before anything is appended that it may need.
+5. A file is removed only when every configured sink's cursor, as it is on disk, is past it.
+6. After a failed write or sync a file is never written again: its records that were not reported are reported as not
+   stored, and the next file takes over. A file is written by one process, through one connection.
+7. A position is used once. Positions of records that were not stored stay unused.
+8. Every record is read as it was written, or counted as damaged: each has a checksum. Damage in one file does not touch
+   another one, and does not keep the gateway from starting.
+9. The reactor's thread neither reads nor writes files. What waits for a sync is bounded.
+
+Two threads work for a spool: one appends to the active file (``Writer``), the other one reads, compacts and removes the
+sealed files and writes the cursors (``Archive``). A file belongs to one thread at a time. All appends that wait while a
+commit is under way share the next one (group commit).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from attrs import Factory, define
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from fleetgw.adapters.sinks.support.serial_worker import SerialWorker
+from fleetgw.adapters.spool.archive import Archive, ArchiveState
+from fleetgw.adapters.spool.numbers import SpoolNumbers
+from fleetgw.adapters.spool.reading import PageBounds, PageRead
+from fleetgw.adapters.spool.record_format import RecordEncoder
+from fleetgw.adapters.spool.threads import Threads
+from fleetgw.adapters.spool.writer import Writer, WriterLimits
+from fleetgw.domain.errors import SpoolFull, StorageError
+from fleetgw.domain.ports import Appended, ISpool, Page, SpoolState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from twisted.internet.interfaces import IDelayedCall
+
+    from fleetgw.adapters.sinks.support.context import ISinkReactor
+    from fleetgw.adapters.sinks.support.serial_worker import Worker
+    from fleetgw.adapters.spool.folder import Folder
+    from fleetgw.adapters.spool.limits import SpoolLimits
+    from fleetgw.adapters.spool.record_files import RecordFile
+    from fleetgw.adapters.spool.writer import CommitReport
+    from fleetgw.domain.ports import ILog, IMetrics
+    from fleetgw.domain.records import Record
+
+
+COMMIT_BYTES = 1024 * 1024
+"""Most bytes of one commit: a longer one would delay those that wait for the next."""
+
+UNSYNCED_BYTES = 32 * 1024 * 1024
+"""Most bytes that wait for a sync, as when the disk hangs."""
+
+PAUSE_S = 1.0
+"""After a failure nothing is written for so long."""
+
+SAVE_EVERY_S = 1.0
+"""Cursors are written after so long at the latest; as soon as a file may be removed, at once."""
+
+FILES_OF_SIZE = 4
+FILES_OF_AGE = 10
+"""Least number of files that the largest size, and the longest age, are divided into."""
+
+
+class Synced(Deferred["StorageError | None"]):
+    """The answer to an append: as ``Appended`` says, cancelling it does nothing."""
+
+    def cancel(self) -> None:
+        """Do nothing: the records are written."""
+
+
+class Answer(Deferred["Page | StorageError"]):
+    """The answer to a read: as ``ISpool.read`` says, cancelling it does nothing."""
+
+    def cancel(self) -> None:
+        """Do nothing: the page is read."""
+
+
+@define(eq=False)
+class _Waiting:
+    """Records of one append that wait for their sync."""
+
+    first_position: int
+    encoded: list[bytes]
+    size_bytes: int
+    synced: Synced = Factory(Synced)
+
+
+@implementer(ISpool)
+class Spool:
+    """A spool in a folder.
+
+    :param json_payloads: see ``RecordEncoder``.
+    :param wall_s: epoch seconds; read once, so that a step of the wall clock ages nothing.
+    :param make_worker: makes a thread of a name.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        limits: SpoolLimits,
+        reactor: ISinkReactor,
+        metrics: IMetrics,
+        log: ILog,
+        *,
+        wall_s: Callable[[], float],
+        json_payloads: bool = False,
+        make_worker: Callable[[str], Worker] = SerialWorker,
+    ) -> None:
+        self._limits = limits
+        self._reactor = reactor
+        self._numbers = SpoolNumbers(folder.path, metrics, log)
+        self._encoder = RecordEncoder(json_payloads=json_payloads)
+        self._since_epoch_s = wall_s() - reactor.seconds()
+        self._file_age_ms = int(limits.max_age_s * 1000 / FILES_OF_AGE)
+        writer_limits = WriterLimits(min(limits.file_bytes, limits.max_bytes // FILES_OF_SIZE), self._file_age_ms)
+        self._writer = Writer(folder, writer_limits, self._now_ms)
+        self._archive = Archive(folder, self._now_ms)
+        self._threads = Threads(reactor, make_worker, self._stop_when_idle)
+        self._running = False
+        self._closing = False
+        self._stopped: Deferred[None] | None = None
+        self._timer: IDelayedCall | None = None
+        self._sinks: Mapping[str, Collection[str]] = {}
+        self._cursors: dict[str, int] = {}
+        self._saved: dict[str, int] | None = None
+        self._saving = self._dropping = False
+        self._sealed = ArchiveState()
+        self._sealed_end = 1  # everything before it is the archive's
+        self._active_bytes = 0
+        self._active_ms: int | None = None
+        self._next_position = 1
+        self._waiting: deque[_Waiting] = deque()
+        self._unsynced_records = self._unsynced_bytes = 0
+        self._committing = False
+        self._failure: StorageError | None = None
+        self._retry_at_s = 0.0
+
+    # Start and stop
+
+    def start(self, sinks: Mapping[str, Collection[str]]) -> Deferred[Mapping[str, int]]:
+        """See ``ISpool``."""
+        return Deferred.fromCoroutine(self._start(sinks))
+
+    async def _start(self, sinks: Mapping[str, Collection[str]]) -> Mapping[str, int]:
+        try:
+            opened = await self._threads.read(lambda: self._archive.open(sinks))
+        except Exception:
+            self._threads.quit()
+            raise
+        self._sinks = sinks
+        self._cursors = opened.cursors
+        self._next_position = self._sealed_end = self._writer.sealed_end = opened.next_position
+        self._numbers.damaged_files(opened.damaged_files)
+        for sink in sinks:
+            cursor = self._cursors[sink]
+            self._numbers.damaged_records(sink, sum(len(range(max(cursor, lost.start), lost.stop)) for lost in opened.lost))
+        self._running = True
+        await self._save()
+        self._tick()
+        return {sink: self._cursors[sink] for sink in sinks}
+
+    def stop(self) -> Deferred[None]:
+        """See ``ISpool``."""
+        self._running = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._stopped = Deferred(lambda stopped: stopped.callback(None))
+        self._stop_when_idle()
+        return self._stopped
+
+    def _stop_when_idle(self) -> None:
+        if self._stopped is not None and not self._closing and self._threads.are_idle:
+            self._closing = True
+            Deferred.fromCoroutine(self._close(self._stopped)).addErrback(self._numbers.broken)
+
+    async def _close(self, stopped: Deferred[None]) -> None:
+        await self._seal(self._writer.seal)
+        await self._save()
+        await self._threads.read(self._archive.close)
+        self._threads.quit()
+        if not stopped.called:
+            stopped.callback(None)
+
+    def state(self) -> SpoolState:
+        """See ``ISpool``."""
+        first, oldest_ms = self._sealed.first_position, self._sealed.oldest_ms
+        if first is None:
+            first, oldest_ms = self._sealed_end, self._active_ms
+        return SpoolState(
+            first,
+            self._next_position,
+            self._size_bytes,
+            self._unsynced_records,
+            0.0 if oldest_ms is None else max(0, self._now_ms() - oldest_ms) / 1000,
+            None if self._failure is None else str(self._failure),
+        )
+
+    def _now_ms(self) -> int:
+        return int((self._since_epoch_s + self._reactor.seconds()) * 1000)
+
+    # Appending
+
+    def append(self, records: Sequence[Record]) -> Appended | StorageError:
+        """See ``ISpool``."""
+        refusal = self._refusal()
+        if refusal is not None:
+            self._numbers.refused(len(records))
+            return refusal
+        first = self._next_position
+        encode = self._encoder.encode
+        try:
+            encoded = [encode(position, record) for position, record in enumerate(records, first)]
+        except Exception as error:  # records that cannot be stored are refused alone
+            self._numbers.refused(len(records))
+            return StorageError(f"a record cannot be stored: {type(error).__name__}: {error}")
+        waiting = _Waiting(first, encoded, sum(map(len, encoded)))
+        self._next_position = end = first + len(records)
+        self._unsynced_records += len(records)
+        self._unsynced_bytes += waiting.size_bytes
+        self._waiting.append(waiting)
+        if not self._committing:
+            self._commit_next()
+        return Appended(range(first, end), waiting.synced)
+
+    @property
+    def _size_bytes(self) -> int:
+        return self._sealed.size_bytes + self._active_bytes + self._unsynced_bytes
+
+    def _refusal(self) -> StorageError | None:
+        """Why nothing can be appended now; None when it can."""
+        if not self._running:
+            return StorageError("the spool does not run")
+        if self._failure is not None and (self._saved is None or self._reactor.seconds() < self._retry_at_s):
+            return self._failure
+        if self._unsynced_bytes >= UNSYNCED_BYTES:
+            return SpoolFull(f"{self._unsynced_bytes} bytes wait for the disk")
+        max_bytes = self._limits.max_bytes
+        excess_bytes = self._size_bytes - max_bytes
+        if excess_bytes >= 0 and self._limits.when_full == "drop_oldest":
+            self._drop_oldest()
+            excess_bytes -= max_bytes // FILES_OF_SIZE  # there will be room soon
+        if excess_bytes >= 0:
+            return SpoolFull(f"the spool holds {self._size_bytes} bytes; at most {max_bytes} are kept")
+        return None
+
+    def _commit_next(self) -> None:
+        waiting = self._waiting
+        if not waiting:
+            return
+        taken = [waiting.popleft()]
+        size_bytes = taken[0].size_bytes
+        while waiting and (size_bytes := size_bytes + waiting[0].size_bytes) <= COMMIT_BYTES:
+            taken.append(waiting.popleft())
+        first = taken[0].first_position
+        encoded = [record for each in taken for record in each.encoded]
+        self._committing = True
+        committed = self._threads.write(lambda: self._writer.commit(first, encoded))
+        committed.addCallback(self._committed, taken).addErrback(self._numbers.broken)
+
+    def _committed(self, report: CommitReport, taken: list[_Waiting]) -> None:
+        for file in report.sealed:
+            self._adopt(file)
+        self._active_bytes, self._active_ms = report.active_bytes, report.active_ms
+        self._note(report.failure)
+        if report.failure is not None:  # what waits would fail likewise
+            taken += self._waiting
+            self._waiting.clear()
+        count = sum(len(each.encoded) for each in taken)
+        self._unsynced_records -= count
+        self._unsynced_bytes -= sum(each.size_bytes for each in taken)
+        (self._numbers.appended if report.failure is None else self._numbers.failed)(count)
+        self._committing = False
+        self._commit_next()
+        for each in taken:
+            each.synced.callback(report.failure)
+
+    def _adopt(self, file: RecordFile) -> Deferred[None]:
+        """Hand a sealed file to the archive."""
+        self._sealed_end = file.end
+        self._active_bytes, self._active_ms = 0, None
+        return self._threads.read(lambda: self._archive.adopt(file)).addCallback(self._note_sealed)
+
+    async def _seal(self, seal: Callable[[], RecordFile | None]) -> None:
+        file = await self._threads.write(seal)
+        if file is not None:
+            await self._adopt(file)
+
+    def _note(self, failure: StorageError | None) -> None:
+        self._failure = failure
+        self._numbers.working(failure)
+        if failure is not None:
+            self._retry_at_s = self._reactor.seconds() + PAUSE_S
+
+    # Reading
+
+    def read(self, sink: str, position: int, most_records: int, most_bytes: int) -> Deferred[Page | StorageError]:
+        """See ``ISpool``."""
+        if not self._running:
+            return succeed(StorageError("the spool does not run"))
+        bounds = PageBounds(self._sinks[sink], most_records, most_bytes)
+        answer = Answer()
+        Deferred.fromCoroutine(self._read(sink, position, bounds)).addBoth(answer.callback)
+        return answer
+
+    async def _read(self, sink: str, position: int, bounds: PageBounds) -> Page | StorageError:
+        try:
+            page = await self._read_page(position, bounds)
+        except Exception as error:  # the port promises an answer
+            return StorageError(f"reading failed: {type(error).__name__}: {error}")
+        if isinstance(page, StorageError):
+            return page
+        self._numbers.damaged_records(sink, page.damaged_records)
+        self._numbers.damaged_files(self._archive.damaged_files)
+        return Page(page.positions, page.records, page.next_position)
+
+    async def _read_page(self, position: int, bounds: PageBounds) -> PageRead | StorageError:
+        while position >= self._sealed_end:
+            page = await self._threads.write(lambda: self._writer.read(position, bounds))
+            if page is not None:
+                return page
+            # the file was sealed meanwhile, and the report of that came before this answer
+        end = self._sealed_end
+        return await self._threads.read(lambda: self._archive.read(position, end, bounds))
+
+    # Cursors, size and age
+
+    def settle(self, sink: str, position: int) -> None:
+        """See ``ISpool``."""
+        if not self._running or position <= self._cursors[sink]:
+            return
+        self._cursors[sink] = min(position, self._next_position)
+        boundary = self._sealed.boundary
+        if boundary is not None and min([self._cursors[each] for each in self._sinks]) >= boundary:
+            self._save_soon()
+
+    def _tick(self) -> None:
+        """Write the cursors that have moved, and remove what is too old."""
+        self._timer = self._reactor.callLater(SAVE_EVERY_S, self._tick)
+        if self._cursors != self._saved:
+            self._save_soon()
+        if self._file_age_ms:
+            now_ms = self._now_ms()
+            if self._active_ms is not None and now_ms - self._active_ms >= self._file_age_ms:
+                Deferred.fromCoroutine(self._seal(self._writer.seal_old)).addErrback(self._numbers.broken)
+            sealed_ms = self._sealed.oldest_sealed_ms
+            if sealed_ms is not None and now_ms - sealed_ms >= self._limits.max_age_s * 1000:
+                self._drop_oldest()
+
+    def _save_soon(self) -> None:
+        if not self._saving:
+            Deferred.fromCoroutine(self._save()).addErrback(self._numbers.broken)
+
+    async def _save(self) -> None:
+        self._saving = True
+        cursors = dict(self._cursors)
+        state = await self._threads.read(lambda: self._archive.save(cursors, self._sinks))
+        self._saving = False
+        if state.failure is None:
+            if self._saved is None:
+                self._note(None)
+            self._saved = cursors
+        elif self._saved is None:
+            self._note(state.failure)
+        self._note_sealed(state)
+
+    def _note_sealed(self, state: ArchiveState) -> None:
+        self._sealed = state
+        self._numbers.size(self._size_bytes)
+
+    def _drop_oldest(self) -> None:
+        """Move all cursors past the oldest file, so that it is removed. Its records are lost to sinks that need them."""
+        if not self._dropping:
+            Deferred.fromCoroutine(self._drop()).addErrback(self._numbers.broken)
+
+    async def _drop(self) -> None:
+        self._dropping = True
+        cursors = dict(self._cursors)
+        loss = await self._threads.read(lambda: self._archive.loss_of_oldest(cursors, self._sinks))
+        if loss is not None:
+            self._numbers.dropped(loss.lost)
+            for sink in self._sinks:
+                self._cursors[sink] = max(self._cursors[sink], loss.boundary)
+            await self._save()
+        self._dropping = False
