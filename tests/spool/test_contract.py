@@ -31,7 +31,7 @@ class DiskTests(SpoolContract, SynchronousTestCase):
 
     def setUp(self) -> None:
         self.disk = Disk()
-        self.addCleanup(self.disk.unregister)
+        self.addCleanup(self.disk.close)
         self.maker = SpoolMaker(DiskFolder(self.disk))
         super().setUp()
 

@@ -7,12 +7,14 @@ folder. A failed sync says nothing about the writes before it, and a later one t
 from __future__ import annotations
 
 import errno
+import sys
 from itertools import count
 from typing import TYPE_CHECKING
 
 import apsw
 from attrs import Factory, define
 
+from fleetgw.adapters.spool.database import close
 from fleetgw.adapters.spool.folder import Folder
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ class Disk(apsw.VFS):
         self.name = f"disk-{next(_names)}"
         self.entries: Entries = {}
         self._durable_entries: Entries = {}
-        self._unsynced: list[Callable[[Entries], None]] = []
+        self._unsynced: list[Callable[[Entries], object]] = []
         self.failing_syncs = 0
         self.is_full = False
         self.is_broken = False
@@ -104,11 +106,33 @@ class Disk(apsw.VFS):
         self.is_locked = False
         self.steps: list[tuple[str, str]] = []
         super().__init__(self.name, "")
+        self._hook = sys.unraisablehook
+        sys.unraisablehook = self._hear_unraisable
+
+    def close(self) -> None:
+        """Forget the disk."""
+        self.end_process()
+        sys.unraisablehook = self._hook
+        self.unregister()
+
+    def _hear_unraisable(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """Drop the errors of the disk that are not the first one of a call: SQLite has their codes."""
+        if not isinstance(unraisable.exc_value, apsw.Error):
+            self._hook(unraisable)
 
     # Faults
 
+    def end_process(self) -> None:
+        """End the process that has files open: it changes nothing any more. Its lock goes with it."""
+        self.is_broken = True
+        for connection in apsw.connections():
+            if connection.open_vfs == self.name:
+                close(connection)
+        self.come_back()
+
     def lose_power(self, random: Random) -> None:
         """Cut the power, and come back."""
+        self.end_process()
         for change in self._unsynced:
             if random.random() < 0.5:
                 change(self._durable_entries)
@@ -117,10 +141,9 @@ class Disk(apsw.VFS):
         for inode in inodes.values():
             inode.lose_power(random)
         self.entries = dict(self._durable_entries)
-        self.come_back()
 
     def come_back(self) -> None:
-        """Work without faults; whoever had the folder's lock is gone."""
+        """Work without faults."""
         self.failing_syncs = 0
         self.is_full = self.is_broken = self.is_locked = False
         self.steps_left = None
@@ -144,7 +167,7 @@ class Disk(apsw.VFS):
             raise OSError(errno.EIO, "fsync")
         inode.sync()
 
-    def change(self, change: Callable[[Entries], None]) -> None:
+    def change(self, change: Callable[[Entries], object]) -> None:
         """Change the folder's entries."""
         change(self.entries)
         self._unsynced.append(change)
@@ -173,7 +196,7 @@ class Disk(apsw.VFS):
         name = filename.removeprefix(_PREFIX)
         if name not in self.entries:
             missing = apsw.IOError(f"no file {name}")
-            missing.extendedresult = apsw.SQLITE_IOERR_DELETE_NOENT
+            missing.extendedresult = apsw.SQLITE_IOERR_DELETE_NOENT  # type: ignore[attr-defined]  # apsw's stubs lack it
             raise missing
         with _Translated(apsw.SQLITE_IOERR_DELETE):
             self.step("delete", name)
@@ -200,7 +223,7 @@ class Disk(apsw.VFS):
         return DiskFile(self, short, inode, syncs_entries=is_new and bool(flags[0] & log))
 
 
-def _setting(name: str, inode: Inode) -> Callable[[Entries], None]:
+def _setting(name: str, inode: Inode) -> Callable[[Entries], object]:
     return lambda entries: entries.__setitem__(name, inode)
 
 
@@ -217,7 +240,7 @@ class _Translated:
         """Translate."""
         if isinstance(error, OSError):
             translated = apsw.IOError(str(error))
-            translated.extendedresult = self._code
+            translated.extendedresult = self._code  # type: ignore[attr-defined]  # as above
             raise translated
 
 

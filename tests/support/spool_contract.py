@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
 from fleetgw.domain.errors import SpoolFull, StorageError
@@ -13,10 +12,22 @@ from tests.support.spool_case import all_of, spooled_record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from typing import TypeVar
+    from unittest import TestCase as _TestCase
 
-    from twisted.trial.unittest import SynchronousTestCase as TestCase
+    from twisted.internet.defer import Deferred
 
     from fleetgw.domain.records import Record
+
+    ResultT = TypeVar("ResultT")
+
+    class TestCase(_TestCase):
+        """Twisted's ``SynchronousTestCase``, with types."""
+
+        def successResultOf(self, _deferred: Deferred[ResultT]) -> ResultT:
+            """The result."""
+            raise NotImplementedError
+
 else:
     TestCase = object  # a mixin: the contract alone is no test
 
@@ -226,5 +237,4 @@ class SpoolContract(TestCase):
         self.spool.settle("kafka", 1)
 
     def tearDown(self) -> None:
-        stopped: Deferred[None] = self.spool.stop()
-        stopped.addErrback(lambda _: None)
+        self.spool.stop()

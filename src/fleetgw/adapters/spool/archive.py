@@ -17,6 +17,7 @@ from fleetgw.adapters.spool.database import (
     NewerVersion,
     check_head,
     checkpoint,
+    close,
     leave_log,
     open_for_reading,
     remove,
@@ -38,6 +39,9 @@ OPEN_FILES = 4
 
 TRIES = 3
 """Number of failed reads in a row after which unreadable blocks count as damaged."""
+
+CLOCK_WAS_SET_MS = 1_577_836_800_000
+"""The year 2020: a file that was made before is of a machine whose clock was not set, and its age is not known."""
 
 COUNTED_RECORDS = 1000
 """Records that are decoded together when those of a dropped file are counted."""
@@ -134,7 +138,7 @@ class Archive:
                     file.failed = True
                     leave_log(connection)
                 finally:
-                    connection.close(True)  # noqa: FBT003  apsw's: whatever errors there are
+                    close(connection)
             file.measure(self._folder)
         except OSError:
             pass  # it keeps the size that it had
@@ -211,17 +215,19 @@ class Archive:
         now_ms = self._now_ms()
         for index, file in enumerate(found):
             file.measure(folder)
-            is_last = index + 1 == len(found)
+            following = found[index + 1] if index + 1 < len(found) else None
             file.sealed_ms = now_ms
-            if not is_last:
-                file.end, file.sealed_ms = found[index + 1].first_position, found[index + 1].created_ms
+            if following is not None:
+                file.end = following.first_position
+                if following.created_ms > CLOCK_WAS_SET_MS:
+                    file.sealed_ms = following.created_ms
             try:
                 check_head(folder, file.name)
-                if is_last:
+                if following is None:
                     file.end = self._find_end(file)
                 self._files.append(file)
             except (Damaged, *DAMAGES):
-                if is_last:
+                if following is None:
                     # a record takes more than a byte: no position of this file is used again
                     file.end = file.first_position + file.size_bytes + 1
                 else:
@@ -243,8 +249,9 @@ class Archive:
         except apsw.IOError as error:
             raise Damaged(str(error)) from error
         finally:
-            connection.close(True)  # noqa: FBT003  apsw's: whatever errors there are
-        return file.first_position if last is None else last + 1
+            close(connection)
+        # the first position of a file without records is not used again either: no two files have the same
+        return (file.first_position if last is None else last) + 1
 
     def _clear_logs(self, cursors: Collection[int]) -> None:
         """Remove logs whose file is gone, as after a removal that a crash cut in two; keep aside any other."""
@@ -304,7 +311,7 @@ class Archive:
     def _close(self, file: RecordFile) -> None:
         connection, file.connection = file.connection, None
         if connection is not None:
-            connection.close(True)  # noqa: FBT003  as above
+            close(connection)
 
     def _remove_unneeded(self, cursors: Collection[int]) -> None:
         if not self._files:

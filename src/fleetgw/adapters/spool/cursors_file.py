@@ -21,6 +21,7 @@ from fleetgw.adapters.spool.database import (
     DAMAGES,
     check_head,
     checkpoint,
+    close,
     create,
     leave_log,
     open_for_reading,
@@ -104,7 +105,7 @@ class CursorsFile:
         """Close the file."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.close(True)  # noqa: FBT003  apsw's: whatever errors there are
+            close(connection)
 
     def _names(self) -> Sequence[str]:
         return [name for name in self._folder.names() if _NAME.fullmatch(name)]
@@ -114,7 +115,7 @@ class CursorsFile:
         try:
             row = connection.execute("SELECT body FROM block WHERE first = 0").fetchone()
         finally:
-            connection.close(True)  # noqa: FBT003  as above
+            close(connection)
         if row is None:  # its process ended before it had written any
             return {}
         (body,) = row
@@ -149,4 +150,4 @@ class CursorsFile:
         connection, self._connection = self._connection, None
         if connection is not None:
             leave_log(connection)
-            connection.close(True)  # noqa: FBT003  as above
+            close(connection)

@@ -88,6 +88,12 @@ def open_for_reading(folder: Folder, name: str) -> apsw.Connection:
     return connection
 
 
+def close(connection: apsw.Connection) -> None:
+    """Close a file, whatever errors there are: nothing depends on it."""
+    with suppress(apsw.Error):
+        connection.close(True)  # noqa: FBT003  apsw's
+
+
 def leave_log(connection: apsw.Connection) -> None:
     """Make ``close`` leave the write-ahead log as it is."""
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import apsw
 from attrs import Factory, define, frozen
 
-from fleetgw.adapters.spool.database import create, leave_log, open_for_writing, remove
+from fleetgw.adapters.spool.database import close, create, leave_log, open_for_writing, remove
 from fleetgw.adapters.spool.reading import FileReader, PageRead
 from fleetgw.adapters.spool.record_files import RecordFile
 from fleetgw.adapters.spool.record_format import join_block
@@ -143,7 +143,7 @@ class Writer:
         active.failed = True
         if connection is not None:
             leave_log(connection)
-            connection.close(True)  # noqa: FBT003  apsw's: whatever errors there are
+            close(connection)
         if active.end == active.first_position:
             self._discard(active)
             return
