@@ -91,7 +91,8 @@ class Disk(apsw.VFS):
     :ivar is_full: writes that need room fail.
     :ivar is_broken: everything that changes something fails.
     :ivar steps_left: number of changes and syncs until the power is cut; None for never.
-    :ivar synced_files: names of files and of the folder (``""``) in the order of their syncs.
+    :ivar unreadable: names of files that SQLite cannot read.
+    :ivar steps: changes and syncs, in order, each with the name of the file; the folder's name is empty.
     """
 
     def __init__(self) -> None:
@@ -104,6 +105,7 @@ class Disk(apsw.VFS):
         self.is_broken = False
         self.steps_left: int | None = None
         self.is_locked = False
+        self.unreadable: set[str] = set()
         self.steps: list[tuple[str, str]] = []
         super().__init__(self.name, "")
         self._hook = sys.unraisablehook
@@ -255,6 +257,9 @@ class DiskFile:
 
     def xRead(self, amount: int, offset: int) -> bytes:
         """Read."""
+        if self._name in self._disk.unreadable:
+            with _Translated(apsw.SQLITE_IOERR_READ):
+                raise OSError(errno.EIO, "read")
         return bytes(self._inode.content[offset : offset + amount])
 
     def xWrite(self, data: bytes, offset: int) -> None:
@@ -337,9 +342,9 @@ class DiskFolder(Folder):
         inode = self._disk.entries.get(name)
         return 0 if inode is None else len(inode.content)
 
-    def head(self, name: str, size_bytes: int) -> bytes:
+    def read(self, name: str, offset: int, size_bytes: int) -> bytes:
         """See ``Folder``."""
-        return bytes(self._disk.entries[name].content[:size_bytes])
+        return bytes(self._disk.entries[name].content[offset : offset + size_bytes])
 
     def remove(self, name: str) -> None:
         """See ``Folder``."""

@@ -23,6 +23,7 @@ from fleetgw.adapters.spool.database import (
     remove,
     set_aside,
 )
+from fleetgw.adapters.spool.log_tail import is_log_cut
 from fleetgw.adapters.spool.reading import FileReader, PageBounds, PageRead
 from fleetgw.adapters.spool.record_files import SUFFIX, RecordFile, parse_name
 from fleetgw.adapters.spool.record_format import Damaged
@@ -228,8 +229,7 @@ class Archive:
                 self._files.append(file)
             except (Damaged, *DAMAGES):
                 if following is None:
-                    # a record takes more than a byte: no position of this file is used again
-                    file.end = file.first_position + file.size_bytes + 1
+                    file.end = _highest_end(file)
                 else:
                     lost.append(range(file.first_position, file.end))
                 set_aside(folder, file.name)
@@ -243,14 +243,14 @@ class Archive:
         return Opened(cursors, next_position, lost, self.damaged_files)
 
     def _find_end(self, file: RecordFile) -> int:
-        connection = open_for_reading(self._folder, file.name)
+        """The end of the last file. The first position of a file without records is not used again either."""
         try:
-            last = FileReader(connection, 0, is_complete=False).last_position()
-        except apsw.IOError as error:
-            raise Damaged(str(error)) from error
-        finally:
-            close(connection)
-        # the first position of a file without records is not used again either: no two files have the same
+            last = FileReader(self._connection(file), 0, is_complete=False).last_position()
+        except (Damaged, *DAMAGES, apsw.IOError):
+            return _highest_end(file)
+        if file.is_damaged:  # it ends too early, and how many records are lost is not known
+            file.is_complete = False
+            return _highest_end(file)
         return (file.first_position if last is None else last) + 1
 
     def _clear_logs(self, cursors: Collection[int]) -> None:
@@ -304,6 +304,9 @@ class Archive:
         if file.connection is None:
             file.connection = open_for_reading(self._folder, file.name)
             self._open.append(file)
+            if not file.is_damaged and is_log_cut(self._folder, file.name, file.connection):
+                file.is_complete = True
+                self._keep_aside(file)
             if len(self._open) > OPEN_FILES:
                 self._close(self._open.pop(0))
         return file.connection
@@ -341,3 +344,8 @@ class Archive:
             counts.update(record.record_type for record in page.records)
             position = page.next_position
         return counts
+
+
+def _highest_end(file: RecordFile) -> int:
+    """An end that is not too low: a record takes more than a byte."""
+    return file.first_position + file.size_bytes + 1

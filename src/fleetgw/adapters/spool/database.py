@@ -116,7 +116,7 @@ def check_head(folder: Folder, name: str) -> None:
     :raises NewerVersion: it is of a version that this one does not know.
     :raises OSError: it cannot be read.
     """
-    head = folder.head(name, _HEAD_BYTES)
+    head = folder.read(name, 0, _HEAD_BYTES)
     if len(head) < _HEAD_BYTES or not head.startswith(_MAGIC):
         raise Damaged(f"{name} is no SQLite file")
     version, application_id = _VERSIONS.unpack_from(head)

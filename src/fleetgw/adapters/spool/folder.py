@@ -77,10 +77,10 @@ class Folder:
             return os.stat(self.path_of(name)).st_size
         return 0
 
-    def head(self, name: str, size_bytes: int) -> bytes:
-        """The first bytes of a file."""
-        with open(self.path_of(name), "rb") as file:
-            return file.read(size_bytes)
+    def read(self, name: str, offset: int, size_bytes: int) -> bytes:
+        """A part of a file; less where the file ends."""
+        with open(self.path_of(name), "rb", buffering=0) as file:
+            return os.pread(file.fileno(), size_bytes, offset)
 
     def remove(self, name: str) -> None:
         """Unlink a file, where there is one."""

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 128 * 1024
 """Records of one commit are stored in blocks of about this size: reading one of them reads its block."""
 
-PAGE_BYTES = 4096
+PAGE_BYTES = 4096 - 4  # of a blob, in each page of its own
+PAGES_BESIDE = 5
+FRAME_BYTES = 4096 + 24
+"""A block takes some whole pages, and changes others: at most so many bytes are added to the log."""
 
 
 @define(eq=False)
@@ -74,7 +77,7 @@ class Writer:
         report = CommitReport()
         end = first_position + len(encoded)
         blocks = _blocks(first_position, encoded)
-        added_bytes = sum(len(body) + 2 * PAGE_BYTES for _, body in blocks)
+        added_bytes = sum((len(body) // PAGE_BYTES + PAGES_BESIDE) * FRAME_BYTES for _, body in blocks)
         try:
             active = self._active_for(first_position, added_bytes, report)
             connection = active.connection
