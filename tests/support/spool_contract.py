@@ -66,13 +66,13 @@ class SpoolContract(TestCase):
     def store(self, *records: Record) -> range:
         appended = self.spool.append(records)
         self.assertIsInstance(appended, Appended)
-        assert isinstance(appended, Appended)  # noqa: S101  for the type
+        assert isinstance(appended, Appended)
         self.assertIsNone(self.successResultOf(appended.synced))
         return appended.positions
 
     def page(self, sink: str, position: int, most_records: int = MANY, most_bytes: int = MANY) -> Page:
         page = self.successResultOf(self.spool.read(sink, position, most_records, most_bytes))
-        assert isinstance(page, Page), page  # noqa: S101  for the type
+        assert isinstance(page, Page), page
         self.assertEqual(len(page.positions), len(page.records))
         return page
 
@@ -201,7 +201,7 @@ class SpoolContract(TestCase):
         (first,) = self.store(before)
         self.fail_storage(fails=True)
         appended = self.spool.append([spooled_record(2)])
-        assert isinstance(appended, Appended)  # noqa: S101  for the type
+        assert isinstance(appended, Appended)
         self.assertIsInstance(self.successResultOf(appended.synced), StorageError)
         self.assertIsNotNone(self.spool.state().failure)
         self.fail_storage(fails=False)
@@ -226,7 +226,7 @@ class SpoolContract(TestCase):
 
     def test_cancelling_does_nothing(self) -> None:
         appended = self.spool.append([spooled_record(1)])
-        assert isinstance(appended, Appended)  # noqa: S101  for the type
+        assert isinstance(appended, Appended)
         appended.synced.cancel()
         self.assertIsNone(self.successResultOf(appended.synced))
 

@@ -66,7 +66,8 @@ class SpoolOnDisk(SynchronousTestCase):
         appended = self.spool.append(records)
         if isinstance(appended, StorageError):
             raise appended
-        self.assertIsNone(self.successResultOf(appended.synced))
+        failure = self.successResultOf(appended.synced)
+        assert failure is None, failure
         return appended.positions
 
     def store_many(self, count: int, padding_bytes: int = 5000) -> list[Record]:
@@ -81,10 +82,9 @@ class SpoolOnDisk(SynchronousTestCase):
         appended = self.spool.append(records)
         if isinstance(appended, StorageError):
             return appended
-        assert isinstance(appended, Appended)  # noqa: S101  for the type
+        assert isinstance(appended, Appended)
         failure = self.successResultOf(appended.synced)
-        self.assertIsInstance(failure, StorageError)
-        assert failure is not None  # noqa: S101  for the type
+        assert isinstance(failure, StorageError)
         return failure
 
     def read(self, sink: str = "kafka", position: int | None = None) -> list[Record]:
@@ -93,7 +93,7 @@ class SpoolOnDisk(SynchronousTestCase):
         position = self.cursors[sink] if position is None else position
         while True:
             page = self.successResultOf(self.spool.read(sink, position, 10, MANY))
-            assert isinstance(page, Page), page  # noqa: S101  for the type
+            assert isinstance(page, Page), page
             records += page.records
             if page.next_position == position:
                 return records
@@ -101,7 +101,8 @@ class SpoolOnDisk(SynchronousTestCase):
 
     def assert_read(self, expected: Sequence[Record], sink: str = "kafka", position: int | None = None) -> None:
         """See that a sink gets these records, from its cursor on."""
-        self.assertEqual(list(map(all_of, self.read(sink, position))), list(map(all_of, expected)))
+        read = self.read(sink, position)
+        assert list(map(all_of, read)) == list(map(all_of, expected)), read
 
     def files(self) -> list[str]:
         """Names of the files of records."""
