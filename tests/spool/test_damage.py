@@ -86,7 +86,7 @@ class DamagedFileTests(SpoolOnDisk):
                 self.assertLessEqual(set(map(repr, read)), {repr(all_of(record)) for record in self.records})
                 self.assertEqual(bool(damaged), name + ".damaged" in self.disk.entries)
                 costly += bool(damaged)
-                if name not in self.disk.entries:  # set aside as a whole
+                if name not in self.disk.entries:  # kept aside as a whole
                     self.disk.entries[name] = inode
         self.assertGreater(costly, 50)
 

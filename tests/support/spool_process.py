@@ -37,14 +37,21 @@ def spool_until_killed(path: str, first: int) -> None:
     from twisted.internet.interfaces import IReactorCore
 
     run_on_monotonic_time(reactor)
-    spool = Spool(Folder(path), LIMITS, reactor, NullMetrics(), NullLog(), wall_s=time.time)
+    spool = Spool(
+        Folder(path),
+        LIMITS,
+        reactor,  # type: ignore[arg-type]  # a module to mypy
+        NullMetrics(),
+        NullLog(),
+        wall_s=time.time,
+    )
     numbers = count(first)
 
     def append() -> None:
         batch = [next(numbers) for _ in range(RECORDS)]
         appended = spool.append([spooled_record(number, "V", number % 700) for number in batch])
         if isinstance(appended, StorageError):
-            reactor.callLater(0.1, append)  # type: ignore[attr-defined]  # as above
+            reactor.callLater(0.1, append)
         else:
             appended.synced.addCallback(synced, batch)
 

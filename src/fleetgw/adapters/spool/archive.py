@@ -21,7 +21,7 @@ from fleetgw.adapters.spool.database import (
     leave_log,
     open_for_reading,
     remove,
-    set_aside,
+    keep_aside,
 )
 from fleetgw.adapters.spool.log_tail import is_log_cut
 from fleetgw.adapters.spool.reading import FileReader, PageBounds, PageRead
@@ -53,7 +53,7 @@ class Opened:
     """What was found at the start.
 
     :ivar cursors: of all sinks, also of those that are not configured now.
-    :ivar lost: for each file that was set aside, the positions that it held.
+    :ivar lost: for each file that was kept aside, the positions that it held.
     """
 
     cursors: dict[str, int]
@@ -232,7 +232,7 @@ class Archive:
                     file.end = _highest_end(file)
                 else:
                     lost.append(range(file.first_position, file.end))
-                set_aside(folder, file.name)
+                keep_aside(folder, file.name)
                 self.damaged_files += 1
             next_position = max(next_position, file.end)
         oldest = self._files[0].first_position if self._files else next_position
@@ -289,10 +289,10 @@ class Archive:
         if page.next_position > position:
             file.read_failures = 0
         if page.damaged_records and not file.is_damaged:
-            self._keep_aside(file)
+            self._link_aside(file)
         return page
 
-    def _keep_aside(self, file: RecordFile) -> None:
+    def _link_aside(self, file: RecordFile) -> None:
         """Give the file a second name, so that it outlives its removal."""
         for name in (file.name + WAL, file.name):
             self._folder.link(name, name + DAMAGED)
@@ -306,7 +306,7 @@ class Archive:
             self._open.append(file)
             if not file.is_damaged and is_log_cut(self._folder, file.name, file.connection):
                 file.is_complete = True
-                self._keep_aside(file)
+                self._link_aside(file)
             if len(self._open) > OPEN_FILES:
                 self._close(self._open.pop(0))
         return file.connection

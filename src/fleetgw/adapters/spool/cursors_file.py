@@ -27,7 +27,7 @@ from fleetgw.adapters.spool.database import (
     open_for_reading,
     open_for_writing,
     remove,
-    set_aside,
+    keep_aside,
 )
 from fleetgw.adapters.spool.record_format import Damaged
 
@@ -46,7 +46,7 @@ class StoredCursors:
 
     :ivar positions: by the sink's name.
     :ivar is_certain: every cursor that was ever stored is there.
-    :ivar damaged_files: number of files that were set aside.
+    :ivar damaged_files: number of files that were kept aside.
     """
 
     positions: dict[str, int] = Factory(dict)
@@ -77,7 +77,7 @@ class CursorsFile:
                 check_head(self._folder, name)
                 positions = self._read(name)
             except (Damaged, *DAMAGES):
-                set_aside(self._folder, name)
+                keep_aside(self._folder, name)
                 stored.damaged_files += 1
                 continue
             for sink, position in positions.items():

@@ -128,7 +128,7 @@ def check_head(folder: Folder, name: str) -> None:
         raise Damaged(f"{name} has no version")
 
 
-def set_aside(folder: Folder, name: str) -> None:
+def keep_aside(folder: Folder, name: str) -> None:
     """Rename a damaged file and its log, so that nobody reads them but people."""
     for each in (name + WAL, name):
         if each in folder.names():

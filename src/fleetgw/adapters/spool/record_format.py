@@ -2,7 +2,8 @@
 
 All numbers are little-endian. Text is UTF-8, surrogates included. A record is::
 
-    crc32c                uint32, of the position (int64) and everything behind this field
+    crc32c                uint32, of everything behind this field
+    position              int64
     received_at_ms        int64
     cost_bytes            uint64
     signals, elements     uint32 each
@@ -23,7 +24,6 @@ Several records are stored together, as a block::
 import json
 from collections.abc import Collection, Iterator, Sequence
 from struct import Struct, error, pack, unpack_from
-from weakref import WeakKeyDictionary
 
 from crc32c import crc32c
 from google.protobuf.message import DecodeError
@@ -35,9 +35,12 @@ VERSION = 1
 
 _CRC = Struct("<I")
 _POSITION = Struct("<q")
-_HEAD = Struct("<qQIIIIIIIIB")
+_HEAD = Struct("<qqQIIIIIIIIB")
 _VEHICLE = Struct("<IIIIII")
 _BLOCK = Struct("<II")
+
+KNOWN_VEHICLES = 10_000
+"""Vehicles whose bytes are kept, as the next record of one of them needs them again."""
 
 _HAS_CONTENT = 1
 _CONTENT_FOLLOWS = 2
@@ -63,7 +66,7 @@ class RecordEncoder:
 
     def __init__(self, *, json_payloads: bool) -> None:
         self._json_payloads = json_payloads
-        self._vehicles: WeakKeyDictionary[Vehicle, bytes] = WeakKeyDictionary()
+        self._vehicles: dict[Vehicle, bytes] = {}
 
     def encode(self, position: int, record: Record) -> bytes:
         """The bytes of one record."""
@@ -78,6 +81,7 @@ class RecordEncoder:
                 content = content_to_bytes(record.content)
         txid, payload = record.txid, record.payload
         head = _HEAD.pack(
+            position,
             record.received_at_ms,
             record.cost_bytes,
             record.signals,
@@ -91,7 +95,7 @@ class RecordEncoder:
             flags,
         )
         body = b"".join((head, vehicle, record_type, txid, unknown_values, payload, content))
-        return _CRC.pack(crc32c(body, crc32c(_POSITION.pack(position)))) + body
+        return _CRC.pack(crc32c(body)) + body
 
     def _encode_vehicle(self, vehicle: Vehicle) -> bytes:
         identity = vehicle.identity
@@ -106,6 +110,8 @@ class RecordEncoder:
                 vehicle.network_interface,
             )
         ]
+        if len(self._vehicles) >= KNOWN_VEHICLES:
+            self._vehicles.clear()
         encoded = self._vehicles[vehicle] = _VEHICLE.pack(*map(len, texts)) + b"".join(texts)
         return encoded
 
@@ -123,10 +129,12 @@ class RecordDecoder:
         """
         body = memoryview(stored)[_CRC.size :]
         try:
-            if _CRC.unpack_from(stored)[0] != crc32c(body, crc32c(_POSITION.pack(position))):
+            if _CRC.unpack_from(stored)[0] != crc32c(body):
                 raise Damaged(f"record {position} does not match its checksum")
-            received_at_ms, cost_bytes, signals, elements, *sizes, flags = _HEAD.unpack_from(body)
+            stored_position, received_at_ms, cost_bytes, signals, elements, *sizes, flags = _HEAD.unpack_from(body)
             parts = [bytes(part) for part in _split(body, _HEAD.size, sizes)]
+            if stored_position != position:
+                raise Damaged(f"record {stored_position} is in the place of {position}")
             vehicle_bytes, type_bytes, txid, unknown_values, payload, content_bytes = parts
             record_type = _to_text(type_bytes)
             if record_type not in record_types:

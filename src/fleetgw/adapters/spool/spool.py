@@ -275,9 +275,9 @@ class Spool:
         if report.failure is not None:  # what waits would fail likewise
             taken += self._waiting
             self._waiting.clear()
-        count = sum(len(each.encoded) for each in taken)
+        count = sum([len(each.encoded) for each in taken])
         self._unsynced_records -= count
-        self._unsynced_bytes -= sum(each.size_bytes for each in taken)
+        self._unsynced_bytes -= sum([each.size_bytes for each in taken])
         (self._numbers.appended if report.failure is None else self._numbers.failed)(count)
         self._committing = False
         self._commit_next()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import frozen
 from zope.interface import Interface
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from fleetgw.domain.records import Record
 
 
-@frozen(eq=False)
-class Appended:
+class Appended(NamedTuple):
     """Records that the spool has taken and will write.
 
     :ivar positions: of the records, in order. A position is a whole number from 1 on; each is used once, and later records
