@@ -90,6 +90,7 @@ class Disk(apsw.VFS):
     :ivar failing_syncs: number of the next syncs that fail.
     :ivar is_full: writes that need room fail.
     :ivar is_broken: everything that changes something fails.
+    :ivar broken_prefix: likewise for files whose names begin so; empty for none.
     :ivar steps_left: number of changes and syncs until the power is cut; None for never.
     :ivar unreadable: names of files that SQLite cannot read.
     :ivar steps: changes and syncs, in order, each with the name of the file; the folder's name is empty.
@@ -103,6 +104,7 @@ class Disk(apsw.VFS):
         self.failing_syncs = 0
         self.is_full = False
         self.is_broken = False
+        self.broken_prefix = ""
         self.steps_left: int | None = None
         self.is_locked = False
         self.unreadable: set[str] = set()
@@ -155,7 +157,7 @@ class Disk(apsw.VFS):
 
         :raises OSError: the disk does not work.
         """
-        if self.is_broken or self.steps_left == 0:
+        if self.is_broken or self.steps_left == 0 or (self.broken_prefix and name.startswith(self.broken_prefix)):
             raise OSError(errno.EIO, f"{what} {name}: the disk is gone")
         if self.steps_left is not None:
             self.steps_left -= 1

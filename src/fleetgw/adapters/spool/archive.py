@@ -18,10 +18,10 @@ from fleetgw.adapters.spool.database import (
     check_head,
     checkpoint,
     close,
+    keep_aside,
     leave_log,
     open_for_reading,
     remove,
-    keep_aside,
 )
 from fleetgw.adapters.spool.log_tail import is_log_cut
 from fleetgw.adapters.spool.reading import FileReader, PageBounds, PageRead

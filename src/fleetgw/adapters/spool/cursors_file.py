@@ -23,11 +23,11 @@ from fleetgw.adapters.spool.database import (
     checkpoint,
     close,
     create,
+    keep_aside,
     leave_log,
     open_for_reading,
     open_for_writing,
     remove,
-    keep_aside,
 )
 from fleetgw.adapters.spool.record_format import Damaged
 
