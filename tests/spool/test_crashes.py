@@ -385,6 +385,18 @@ class ThreadTests(SpoolOnDisk):
         self.successResultOf(read)
         self.assertIsNone(self.successResultOf(appended.synced))
 
+    def test_nothing_is_taken_until_the_cursor_of_a_new_sink_is_on_disk(self) -> None:
+        self.disk.end_process()
+        self.disk.broken_prefix = "cursors"
+        spool = self.maker.make()
+        spool.start({**SINKS, "mqtt": ("custom",)})
+        self.work()
+        self.maker.clock.advance(1.5)  # the next try is under way
+        self.assertIsInstance(spool.append([spooled_record(1)]), StorageError)
+        self.disk.broken_prefix = ""
+        self.work()
+        self.assertIsInstance(spool.append([spooled_record(1)]), Appended)
+
     def test_what_waits_shares_a_commit(self) -> None:
         self.append(0)
         self.work()
