@@ -1,10 +1,11 @@
 """The spool: records a second with many vehicles, against a bare group-commit loop on apsw; start and memory of a full one.
 
-    python benchmarks/spool.py [--vehicles 64] [--seconds 4] [--rounds 3] [--million]
+    python benchmarks/spool.py [--vehicles 64] [--seconds 4] [--rounds 3] [--work-us 0] [--million]
 
 Both append records of the same size, one for each vehicle, which sends its next one after the sync of the last. The bare
 loop inserts a row for each record and commits all that wait, in a thread; it encodes and checks nothing. CPU is that of
-the process; written bytes are those that the kernel sent to the disk.
+the process; written bytes are those that the kernel sent to the disk. ``--work-us`` keeps the reactor busy for so long with
+each record, as a gateway's is: a thread then waits for the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -56,6 +57,12 @@ def fleet(size: int) -> list[Record]:
     return [
         record_of(Vehicle(PeerIdentity("vehicle_device", vin), vin, f"connection-of-{vin}-000000", "1.2.0")) for vin in vins
     ]
+
+
+def work(work_us: float) -> None:
+    until_s = time.perf_counter() + work_us / 1e6
+    while time.perf_counter() < until_s:
+        pass
 
 
 def written_bytes() -> int:
@@ -121,13 +128,14 @@ class BareLoop:
             done()
 
 
-async def run_bare(path: str, records: list[Record], seconds: float) -> float:
+async def run_bare(path: str, records: list[Record], seconds: float, work_us: float) -> float:
     loop = BareLoop(path)
     body = bytes(len(RecordEncoder(json_payloads=False).encode(1, records[0])))
     measurement = Measurement()
     until_s = time.monotonic() + seconds
 
     def send(record: Record) -> None:
+        work(work_us)
         began_s = time.monotonic()
 
         def done() -> None:
@@ -143,13 +151,14 @@ async def run_bare(path: str, records: list[Record], seconds: float) -> float:
     return measurement.report("bare", len(body))
 
 
-async def run_spool(path: str, records: list[Record], seconds: float) -> float:
+async def run_spool(path: str, records: list[Record], seconds: float, work_us: float) -> float:
     spool = Spool(Folder(path), LIMITS, reactor, NullMetrics(), NullLog(), wall_s=time.time)
     await spool.start(SINKS)
     measurement = Measurement()
     until_s = time.monotonic() + seconds
 
     def send(record: Record) -> None:
+        work(work_us)
         began_s = time.monotonic()
 
         def done(failure: object) -> None:
@@ -212,8 +221,8 @@ async def main(arguments: argparse.Namespace) -> None:
         for number in range(arguments.rounds):
             bare_folder = f"{folder}/bare{number}"
             os.mkdir(bare_folder)
-            bare = await run_bare(bare_folder, records, arguments.seconds)
-            ratios.append(await run_spool(f"{folder}/spool{number}", records, arguments.seconds) / bare)
+            bare = await run_bare(bare_folder, records, arguments.seconds, arguments.work_us)
+            ratios.append(await run_spool(f"{folder}/spool{number}", records, arguments.seconds, arguments.work_us) / bare)
         print("spool / bare:", " ".join(f"{ratio:.2f}" for ratio in ratios))
     finally:
         shutil.rmtree(folder)
@@ -224,6 +233,7 @@ if __name__ == "__main__":
     parser.add_argument("--vehicles", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--work-us", type=float, default=0.0)
     parser.add_argument("--million", action="store_true")
     parser.add_argument("--folder", default=os.getcwd(), help="on the disk to be measured")
     chosen = parser.parse_args()

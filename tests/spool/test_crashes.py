@@ -308,8 +308,25 @@ class FailingDiskTests(SpoolOnDisk):
         self.disk.is_broken = False
         self.store(spooled_record(9))
         self.store(spooled_record(10))
-        events = [event for _, event, _ in self.maker.log.entries]
-        self.assertEqual(events, ["spool_failed", "spool_recovered"])
+        events = [(event, fields["kind"]) for _, event, fields in self.maker.log.entries]
+        self.assertEqual(events, [("spool_failed", "records"), ("spool_recovered", "records")])
+
+    def test_a_failure_to_write_cursors_is_logged_and_tried_once_a_second(self) -> None:
+        self.start()
+        self.store_many(30)
+        self.disk.broken_prefix = "cursors"
+        end = self.spool.state().next_position
+        self.spool.settle("redis", end)
+        self.disk.steps.clear()
+        for position in range(1, end + 1):
+            self.spool.settle("kafka", position)
+        (error,) = self.maker.log.fields_of("spool_failed")
+        self.assertEqual(error["kind"], "cursors")
+        self.store(spooled_record(31))
+        self.disk.broken_prefix = ""
+        self.maker.clock.advance(1)
+        self.assertEqual(len(self.files()), 1)
+        self.assertEqual(len(self.maker.log.fields_of("spool_recovered")), 1)
 
     def test_a_full_disk_heals(self) -> None:
         self.start()

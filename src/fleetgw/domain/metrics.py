@@ -102,7 +102,9 @@ SPOOL_REFUSED_TOTAL = _counter("spool_refused_total", "Records that the spool di
 SPOOL_DROPPED_TOTAL = _counter(
     "spool_dropped_total", "Records lost to a sink, removed for the spool's size or age.", "dispatcher", "record_type"
 )
-SPOOL_DAMAGED_TOTAL = _counter("spool_damaged_total", "Records lost to a sink because the spool is damaged.", "dispatcher")
+SPOOL_DAMAGED_TOTAL = _counter(
+    "spool_damaged_total", "Damaged records of the spool that a sink may have needed.", "dispatcher"
+)
 SPOOL_DAMAGED_FILES_TOTAL = _counter("spool_damaged_files_total", "Damaged files of the spool that were kept aside.")
 SPOOL_SIZE_BYTES = _gauge("spool_size_bytes", "Size of the spool's files.")
 

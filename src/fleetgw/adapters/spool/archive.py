@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import apsw
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 
 from fleetgw.adapters.spool.cursors_file import CursorsFile
 from fleetgw.adapters.spool.database import (
@@ -179,9 +179,7 @@ class Archive:
             self._cursors_file.write(cursors)
             self._remove_unneeded([cursors[sink] for sink in needed_by])
         except (apsw.Error, OSError) as error:
-            state = self.state()
-            state.failure = StorageError(f"{self._folder.path}: {error}")
-            return state
+            return evolve(self.state(), failure=StorageError(f"{self._folder.path}: {error}"))
         return self.state()
 
     def loss_of_oldest(self, cursors: Mapping[str, int], sinks: Mapping[str, Collection[str]]) -> Loss | None:
@@ -248,7 +246,7 @@ class Archive:
             last = FileReader(self._connection(file), 0, is_complete=False).last_position()
         except (Damaged, *DAMAGES, apsw.IOError):
             return _highest_end(file)
-        if file.is_damaged:  # it ends too early, and how many records are lost is not known
+        if file.is_log_cut:  # it ends too early, and how many records are lost is not known
             file.is_complete = False
             return _highest_end(file)
         return (file.first_position if last is None else last) + 1
@@ -293,10 +291,13 @@ class Archive:
         return page
 
     def _link_aside(self, file: RecordFile) -> None:
-        """Give the file a second name, so that it outlives its removal."""
-        for name in (file.name + WAL, file.name):
-            self._folder.link(name, name + DAMAGED)
-        self._folder.sync()
+        """Give the file a second name, so that it outlives its removal; tried again at the next damage if that fails."""
+        try:
+            for name in (file.name + WAL, file.name):
+                self._folder.link(name, name + DAMAGED)
+            self._folder.sync()
+        except OSError:
+            return
         file.is_damaged = True
         self.damaged_files += 1
 
@@ -304,8 +305,8 @@ class Archive:
         if file.connection is None:
             file.connection = open_for_reading(self._folder, file.name)
             self._open.append(file)
-            if not file.is_damaged and is_log_cut(self._folder, file.name, file.connection):
-                file.is_complete = True
+            if not file.is_log_cut and is_log_cut(self._folder, file.name, file.connection):
+                file.is_log_cut = file.is_complete = True
                 self._link_aside(file)
             if len(self._open) > OPEN_FILES:
                 self._close(self._open.pop(0))

@@ -37,7 +37,7 @@ class SpoolNumbers:
         self._damaged_files_total = metrics.counter(SPOOL_DAMAGED_FILES_TOTAL)
         self._size_bytes = metrics.gauge(SPOOL_SIZE_BYTES)
         self._damaged_files = 0
-        self._failure: StorageError | None = None
+        self._failing: set[str] = set()
 
     def appended(self, count: int) -> None:
         """Records are synced."""
@@ -55,17 +55,19 @@ class SpoolNumbers:
         """The files have this size together."""
         self._size_bytes.set_to(size_bytes)
 
-    def working(self, failure: StorageError | None) -> None:
-        """Writing has failed for this reason, or succeeded."""
-        if (failure is None) != (self._failure is None):
-            if failure is None:
-                self._log.info("spool_recovered", path=self._path)
-            else:
-                self._log.error("spool_failed", path=self._path, error=str(failure))
-        self._failure = failure
+    def writing(self, kind: str, failure: StorageError | None) -> None:
+        """Writing ``records`` or ``cursors`` has failed for this reason, or succeeded."""
+        if (failure is not None) == (kind in self._failing):
+            return
+        if failure is None:
+            self._failing.remove(kind)
+            self._log.info("spool_recovered", path=self._path, kind=kind)
+        else:
+            self._failing.add(kind)
+            self._log.error("spool_failed", path=self._path, kind=kind, error=str(failure))
 
     def damaged_records(self, sink: str, count: int) -> None:
-        """Records are lost to a sink."""
+        """Records are lost to a sink: at most so many, as the types of damaged records are not known."""
         if count:
             self._metrics.counter(SPOOL_DAMAGED_TOTAL, dispatcher=sink).add(count)
             self._log.error("spool_records_damaged", path=self._path, dispatcher=sink, records=count)

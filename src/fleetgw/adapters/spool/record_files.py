@@ -31,6 +31,7 @@ class RecordFile:
     :ivar failed: a write or a sync of it has failed: it is not written again, and its log stays as it is.
     :ivar read_failures: number of reads in a row that the disk has failed.
     :ivar is_damaged: something in it was found damaged; it has been kept aside.
+    :ivar is_log_cut: damage in its log hides the commits behind it.
     """
 
     first_position: int
@@ -43,6 +44,7 @@ class RecordFile:
     failed: bool = False
     read_failures: int = 0
     is_damaged: bool = False
+    is_log_cut: bool = False
     name: str = field(init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -272,6 +272,7 @@ class Spool:
             self._adopt(file)
         self._active_bytes, self._active_ms = report.active_bytes, report.active_ms
         self._note(report.failure)
+        self._numbers.writing("records", report.failure)
         if report.failure is not None:  # what waits would fail likewise
             taken += self._waiting
             self._waiting.clear()
@@ -297,7 +298,6 @@ class Spool:
 
     def _note(self, failure: StorageError | None) -> None:
         self._failure = failure
-        self._numbers.working(failure)
         if failure is not None:
             self._retry_at_s = self._reactor.seconds() + PAUSE_S
 
@@ -340,7 +340,11 @@ class Spool:
             return
         self._cursors[sink] = min(position, self._next_position)
         boundary = self._sealed.boundary
-        if boundary is not None and min([self._cursors[each] for each in self._sinks]) >= boundary:
+        if (
+            boundary is not None
+            and self._sealed.failure is None
+            and min([self._cursors[each] for each in self._sinks]) >= boundary
+        ):
             self._save_soon()
 
     def _tick(self) -> None:
@@ -365,12 +369,11 @@ class Spool:
         cursors = dict(self._cursors)
         state = await self._threads.read(lambda: self._archive.save(cursors, self._sinks))
         self._saving = False
-        if state.failure is None:
-            if self._saved is None:
-                self._note(None)
-            self._saved = cursors
-        elif self._saved is None:
+        self._numbers.writing("cursors", state.failure)
+        if self._saved is None:
             self._note(state.failure)
+        if state.failure is None:
+            self._saved = cursors
         self._note_sealed(state)
 
     def _note_sealed(self, state: ArchiveState) -> None:
