@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test trial test-brokers test-packaging lint types imports protos protos-check docs bench bench-sinks bench-memory adversary wheel clean
+.PHONY: help demo test trial test-brokers test-packaging lint types imports protos protos-check docs bench bench-sinks bench-memory bench-spool adversary wheel clean
 
 help:
 	@echo 'make demo            a gateway, ten simulated vehicles, their records on the terminal'
@@ -22,6 +22,7 @@ help:
 	@echo 'make docs            regenerate the parts of docs/ that come from the source'
 	@echo 'make bench           CPU per record and handshake, memory per vehicle (about two minutes)'
 	@echo 'make bench-sinks     CPU per record of each sink, throughput to a distant broker (about two minutes)'
+	@echo 'make bench-spool     records a second, CPU and latency of the spool, beside a bare loop on SQLite (about half a minute)'
 	@echo 'make bench-memory    resident memory while each sink hangs (about twelve minutes)'
 	@echo 'make adversary       latency of honest vehicles beside a hostile one, for each sink (about three minutes)'
 	@echo 'make wheel           build the wheel and the sdist into dist/'
@@ -71,6 +72,9 @@ bench-sinks: $(VENV)/.installed-dev
 
 bench-memory: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/memory.py
+
+bench-spool: $(VENV)/.installed-dev
+	@$(BIN)/python benchmarks/spool.py
 
 adversary: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/adversary.py

@@ -1,11 +1,13 @@
 """The content of records as bytes, for those who store records: a message of ``protos/``, or nothing for custom types."""
 
+from google.protobuf.message import Message
+
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import VehicleConnectivity
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
 
-_MESSAGES = {
+_MESSAGES: dict[str, type[Message]] = {
     "V": Payload,
     "alerts": VehicleAlerts,
     "connectivity": VehicleConnectivity,
@@ -16,9 +18,9 @@ _MESSAGES = {
 def content_to_bytes(content: object) -> bytes:
     """Serialise the content of a record of a known type.
 
-    :raises TypeError: it is no message of ``protos/``.
+    :raises TypeError: it is no message of protobuf.
     """
-    if not isinstance(content, tuple(_MESSAGES.values())):
+    if not isinstance(content, Message):
         raise TypeError(f"{type(content).__name__} is no content of a record")
     return content.SerializeToString(deterministic=True)
 

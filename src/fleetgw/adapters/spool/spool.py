@@ -9,7 +9,7 @@ Invariants, each held by a test:
 5. A file is removed only when every configured sink's cursor, as it is on disk, is past it.
 6. After a failed write or sync a file is never written again: its records that were not reported are reported as not
    stored, and the next file takes over. A file is written by one process, through one connection.
-7. A position is used once. Positions of records that were not stored stay unused.
+7. A position is used once by a process, and by no later one if it was reported as synced or a cursor on disk is past it.
 8. Every record is read as it was written, or counted as damaged: each has a checksum. Damage in one file does not touch
    another one, and does not keep the gateway from starting.
 9. The reactor's thread neither reads nor writes files. What waits for a sync is bounded.

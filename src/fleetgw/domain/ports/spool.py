@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Appended(NamedTuple):
     """Records that the spool has taken and will write.
 
-    :ivar positions: of the records, in order. A position is a whole number from 1 on; each is used once, and later records
-        have higher ones. Positions are not contiguous: those of records that were not stored stay unused.
+    :ivar positions: of the records, in order. A position is a whole number from 1 on; later records have higher ones. A
+        position that was synced or settled is never used again. Positions of records that were not stored stay unused.
     :ivar synced: fires with None once the records are synced to disk, with a ``StorageError`` when they are not stored;
         some of these may still be read later. The Deferreds of several calls fire in the order of the calls. Never fails.
         Cancelling it does nothing.
