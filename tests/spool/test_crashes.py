@@ -42,7 +42,7 @@ class PowerCutTests(SpoolOnDisk):
         (cursors,) = [name for name in self.disk.entries if name.startswith("cursors") and name.endswith("-wal")]
         self.assertNotIn(first, self.files())
         self.assertLess(steps.index(("sync", cursors)), steps.index(("delete", first)))
-        self.assertLess(steps.index(("delete", first)), steps.index(("sync", "")))
+        self.assertIn(("sync", ""), steps[steps.index(("delete", first)) :])
 
     def test_no_file_is_removed_when_cursors_cannot_be_synced(self) -> None:
         self.start()
@@ -80,7 +80,7 @@ class PowerCutTests(SpoolOnDisk):
         for _ in range(5):
             self.maker.clock.advance(2)
             self.assertIsInstance(self.spool.append([spooled_record(1)]), StorageError)
-        self.assertEqual(self.disk.entries, {})
+        self.assertEqual(self.files(), [])
         self.disk.broken_prefix = ""
         self.maker.clock.advance(2)
         self.store(spooled_record(2))
@@ -99,19 +99,17 @@ class PowerCutTests(SpoolOnDisk):
         self.assertGreaterEqual(self.store(spooled_record(1))[0], end)
         self.assert_read([spooled_record(1)])
 
-    def test_a_removal_that_was_cut_in_two_leaves_no_damage(self) -> None:
-        for _ in range(3):
-            self.restart()  # killed, so that files keep their logs
+    def test_a_log_is_removed_for_good_before_its_file(self) -> None:
+        for _ in range(2):
+            self.restart()  # killed, so that the file keeps its log
             self.store(spooled_record(1))
-        first, second, _ = self.files()
-        log = self.disk.entries[first + "-wal"]
+        first, second = self.files()
+        self.disk.steps.clear()
         for sink in SINKS:
             self.spool.settle(sink, int(second[:20]))
-        self.assertNotIn(first + "-wal", self.disk.entries)
-        self.disk.entries[first + "-wal"] = log  # of the two removals one was not synced
-        self.restart()
-        self.assertNotIn(first + "-wal", self.disk.entries)
-        self.assertEqual(self.maker.metrics.value("spool_damaged_files_total"), 0)
+        steps = self.disk.steps
+        log_removed, removed = steps.index(("delete", first + "-wal")), steps.index(("delete", first))
+        self.assertIn(("sync", ""), steps[log_removed:removed])
 
     def test_a_log_without_its_file_is_kept_aside(self) -> None:
         self.start()
@@ -350,6 +348,31 @@ class FailingDiskTests(SpoolOnDisk):
         for sink in SINKS:
             self.spool.settle(sink, self.spool.state().next_position)
         self.assertEqual(len(self.files()), 1)
+
+    def test_a_spool_that_starts_on_a_full_disk_gives_records_and_then_gets_room(self) -> None:
+        self.start()
+        records = self.store_many(30)
+        self.disk.end_process()
+        self.disk.is_full = True
+        self.start()
+        self.assert_read(records)
+        files = len(self.files())
+        for sink in SINKS:
+            self.spool.settle(sink, self.spool.state().next_position)
+        self.maker.clock.advance(2)
+        self.assertLess(len(self.files()), files)
+        self.store(spooled_record(31))
+
+    def test_the_reserve_is_made_again(self) -> None:
+        self.start()
+        self.assertIn("reserve", self.disk.entries)
+        del self.disk.entries["reserve"]
+        self.disk.end_process()
+        self.disk.is_full = True
+        self.start()
+        self.disk.is_full = False
+        self.maker.clock.advance(2)
+        self.assertIn("reserve", self.disk.entries)
 
     def test_files_that_cannot_be_removed_are_removed_later(self) -> None:
         self.start()

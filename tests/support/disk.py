@@ -88,7 +88,7 @@ class Disk(apsw.VFS):
     """The disk; also SQLite's file system on it.
 
     :ivar failing_syncs: number of the next syncs that fail.
-    :ivar is_full: writes that need room fail.
+    :ivar is_full: writes that need room fail, unless files were removed meanwhile.
     :ivar is_broken: everything that changes something fails.
     :ivar broken_prefix: likewise for files whose names begin so; empty for none.
     :ivar steps_left: number of changes and syncs until the power is cut; None for never.
@@ -103,6 +103,7 @@ class Disk(apsw.VFS):
         self._unsynced: list[Callable[[Entries], object]] = []
         self.failing_syncs = 0
         self.is_full = False
+        self._freed_bytes = 0
         self.is_broken = False
         self.broken_prefix = ""
         self.steps_left: int | None = None
@@ -148,7 +149,7 @@ class Disk(apsw.VFS):
 
     def come_back(self) -> None:
         """Work without faults."""
-        self.failing_syncs = 0
+        self.failing_syncs = self._freed_bytes = 0
         self.is_full = self.is_broken = self.is_locked = False
         self.steps_left = None
 
@@ -162,6 +163,21 @@ class Disk(apsw.VFS):
         if self.steps_left is not None:
             self.steps_left -= 1
         self.steps.append((what, name))
+
+    def take_room(self, size_bytes: int) -> None:
+        """A file becomes longer.
+
+        :raises OSError: there is no room.
+        """
+        if self.is_full:
+            if size_bytes > self._freed_bytes:
+                raise OSError(errno.ENOSPC, "no room")
+            self._freed_bytes -= size_bytes
+
+    def remove(self, name: str) -> None:
+        """Unlink."""
+        self._freed_bytes += len(self.entries[name].content)
+        self.change(lambda entries: entries.pop(name, None))
 
     def sync_inode(self, inode: Inode) -> None:
         """Sync a file's content."""
@@ -204,7 +220,7 @@ class Disk(apsw.VFS):
             raise missing
         with _Translated(apsw.SQLITE_IOERR_DELETE):
             self.step("delete", name)
-            self.change(lambda entries: entries.pop(name, None))
+            self.remove(name)
             if syncdir:
                 self.sync_entries()
 
@@ -217,7 +233,8 @@ class Disk(apsw.VFS):
         inode = self.entries.get(short)
         is_new = inode is None
         if inode is None:
-            if not flags[0] & apsw.SQLITE_OPEN_CREATE or self.is_full or self.is_broken or self.steps_left == 0:
+            no_room = self.is_full and not self._freed_bytes
+            if not flags[0] & apsw.SQLITE_OPEN_CREATE or no_room or self.is_broken or self.steps_left == 0:
                 raise apsw.CantOpenError(f"no file {short}")
             self.step("create", short)
             inode = Inode()
@@ -266,8 +283,10 @@ class DiskFile:
 
     def xWrite(self, data: bytes, offset: int) -> None:
         """Write."""
-        if self._disk.is_full and offset + len(data) > len(self._inode.content):
-            raise apsw.FullError("no room")
+        try:
+            self._disk.take_room(max(0, offset + len(data) - len(self._inode.content)))
+        except OSError as error:
+            raise apsw.FullError("no room") from error
         with _Translated(apsw.SQLITE_IOERR_WRITE):
             self._disk.step("write", self._name)
             self._inode.write(bytes(data), offset)
@@ -348,11 +367,17 @@ class DiskFolder(Folder):
         """See ``Folder``."""
         return bytes(self._disk.entries[name].content[offset : offset + size_bytes])
 
+    def reserve(self, name: str, size_bytes: int) -> None:
+        """See ``Folder``."""
+        self._disk.step("create", name)
+        self._disk.take_room(size_bytes)
+        self._disk.change(_setting(name, Inode(bytearray(size_bytes), bytearray(size_bytes))))
+
     def remove(self, name: str) -> None:
         """See ``Folder``."""
         if name in self._disk.entries:
             self._disk.step("delete", name)
-            self._disk.change(lambda entries: entries.pop(name, None))
+            self._disk.remove(name)
 
     def rename(self, name: str, new_name: str) -> None:
         """See ``Folder``."""

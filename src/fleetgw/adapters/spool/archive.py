@@ -237,7 +237,7 @@ class Archive:
         cursors = dict(stored.positions)
         for sink in sinks:
             cursors.setdefault(sink, next_position if stored.is_certain else oldest)
-        self._clear_logs([cursors[sink] for sink in sinks])
+        self._keep_lone_logs()
         return Opened(cursors, next_position, lost, self.damaged_files)
 
     def _find_end(self, file: RecordFile) -> int:
@@ -251,20 +251,12 @@ class Archive:
             return _highest_end(file)
         return (file.first_position if last is None else last) + 1
 
-    def _clear_logs(self, cursors: Collection[int]) -> None:
-        """Remove logs whose file is gone, as after a removal that a crash cut in two; keep aside any other."""
-        folder = self._folder
-        names = folder.names()
+    def _keep_lone_logs(self) -> None:
+        """Keep logs aside whose file is gone."""
+        names = self._folder.names()
         for name in names:
-            main = name.removesuffix(WAL)
-            if not name.endswith(SUFFIX + WAL) or main in names:
-                continue
-            file = parse_name(main)
-            following = [each.first_position for each in self._files if file and each.first_position > file.first_position]
-            if file is None or not folder.size_bytes(name) or (following and min(cursors, default=0) >= following[0]):
-                folder.remove(name)
-            else:
-                folder.rename(name, name + DAMAGED)
+            if name.endswith(SUFFIX + WAL) and name.removesuffix(WAL) not in names:
+                self._folder.rename(name, name + DAMAGED)
                 self.damaged_files += 1
 
     def _read(self, file: RecordFile, position: int, bounds: PageBounds) -> PageRead:

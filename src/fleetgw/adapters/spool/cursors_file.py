@@ -3,6 +3,9 @@
 The file is of the same form as those of records. Its only block holds all cursors as JSON, under a CRC32C. A file is
 written by one process, until an error; then the next one, with a higher number, takes over. Of several, the highest
 position of a sink holds: cursors never lead.
+
+Files of records are removed only after the cursors are written. So that a full disk can get room in this way, the first file
+of a process has a reserve: a file that is given up when there is no room.
 """
 
 from __future__ import annotations
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fleetgw.adapters.spool.folder import Folder
+
+RESERVE = "reserve"
+RESERVE_BYTES = 64 * 1024
 
 _NAME = re.compile(r"cursors-(\d{8})\.spool")
 _CRC = Struct("<I")
@@ -93,10 +99,12 @@ class CursorsFile:
         """
         text = json.dumps(positions).encode()
         try:
-            if self._connection is None:
+            if self._connection is not None:
+                self._put(self._connection, text)
+            elif self._folder.size_bytes(RESERVE):
+                self._begin_with_reserve(text)
+            else:
                 self._begin(text)
-                return
-            self._put(self._connection, text)
         except (apsw.Error, OSError):
             self._give_up()
             raise
@@ -124,6 +132,13 @@ class CursorsFile:
         positions = json.loads(body[_CRC.size :])
         return {str(sink): int(position) for sink, position in positions.items()}
 
+    def _begin_with_reserve(self, text: bytes) -> None:
+        try:
+            self._begin(text)
+        except (apsw.Error, OSError):
+            self._folder.remove(RESERVE)
+            self._begin(text)
+
     def _begin(self, text: bytes) -> None:
         """Make the next file, and remove the earlier ones once it is durable."""
         earlier = self._names()
@@ -140,6 +155,9 @@ class CursorsFile:
             raise
         for old_name in earlier:
             remove(self._folder, old_name)
+        if not self._folder.size_bytes(RESERVE):
+            with suppress(OSError):
+                self._folder.reserve(RESERVE, RESERVE_BYTES)
 
     def _put(self, connection: apsw.Connection, text: bytes) -> None:
         connection.execute("INSERT OR REPLACE INTO block VALUES(0, ?)", (_CRC.pack(crc32c(text)) + text,))

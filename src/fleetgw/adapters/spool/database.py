@@ -137,8 +137,9 @@ def keep_aside(folder: Folder, name: str) -> None:
 
 
 def remove(folder: Folder, name: str) -> None:
-    """Unlink a file and its log. The log goes first: alone it would look like the rest of a lost file."""
+    """Unlink a file and its log. The log goes first, for good: alone it would look like the rest of a lost file."""
     folder.remove(name + WAL)
+    folder.sync()
     folder.remove(name)
 
 
