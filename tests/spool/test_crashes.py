@@ -110,6 +110,7 @@ class PowerCutTests(SpoolOnDisk):
         steps = self.disk.steps
         log_removed, removed = steps.index(("delete", first + "-wal")), steps.index(("delete", first))
         self.assertIn(("sync", ""), steps[log_removed:removed])
+        self.assertIn(("sync", ""), steps[removed:])
 
     def test_a_log_without_its_file_is_kept_aside(self) -> None:
         self.start()
