@@ -50,7 +50,7 @@ COUNTED_RECORDS = 1000
 
 @define
 class Opened:
-    """What was found at the start.
+    """The state of the folder at the start.
 
     :ivar cursors: of all sinks, also of those that are not configured now.
     :ivar lost: for each file that was kept aside, the positions that it held.

@@ -7,7 +7,7 @@ from attrs import frozen
 
 @frozen
 class SpoolLimits:
-    """How much a spool keeps, and for how long.
+    """Bounds on the size and the age of a spool.
 
     :ivar max_bytes: most bytes of all files together. Damaged files that were kept aside do not count.
     :ivar max_age_s: longest time that a record is kept, in seconds; 0 for no bound. Files are removed as a whole, so that

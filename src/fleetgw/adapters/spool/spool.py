@@ -237,7 +237,7 @@ class Spool:
         return self._sealed.size_bytes + self._active_bytes + self._unsynced_bytes
 
     def _refusal(self) -> StorageError | None:
-        """Why nothing can be appended now; None when it can."""
+        """The reason for which nothing can be appended now; None when it can."""
         if not self._running:
             return StorageError("the spool does not run")
         if self._failure is not None and (self._saved is None or self._reactor.seconds() < self._retry_at_s):
