@@ -14,6 +14,7 @@ from fleetgw.app.pipeline.dead_letters import DeadLetters
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.batch_estimate import BatchEstimate
 from fleetgw.domain.delivery.backlog import Backlog
+from fleetgw.domain.delivery.room_waiters import RoomWaiters
 from fleetgw.domain.errors import Retryable, Unheard
 from fleetgw.domain.line_limit import LineLimit
 from fleetgw.domain.memory_budget import unbounded_share
@@ -27,7 +28,7 @@ from fleetgw.domain.metrics import (
 from fleetgw.domain.ports import IPromptDispatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -112,6 +113,8 @@ class Lane:
         self._lingers = False
         self._next_dispatch: IDelayedCall | None = None
         self._next_retry: IDelayedCall | None = None
+        self._room_waiters = RoomWaiters()
+        self._next_serving: IDelayedCall | None = None
         self._drain_waiters: list[Deferred[None]] = []
         self._is_closed = False
         self._refused_total = metrics.counter(LANE_REFUSED_TOTAL, dispatcher=sink.name)
@@ -126,7 +129,16 @@ class Lane:
         return self._backlog.held_records
 
     def offer(self, records: Sequence[Record], size_bytes: int, origin: AwaitsConfirmation | None) -> int:
-        """Take records into the queue.
+        """Take records into the queue, and count those for which there is no room as refused. See ``take``."""
+        taken = self.take(records, size_bytes, origin)
+        if taken < len(records):
+            self._count_refused(len(records) - taken)
+        return taken
+
+    def take(self, records: Sequence[Record], size_bytes: int, origin: AwaitsConfirmation | None) -> int:
+        """Take records into the queue; the caller keeps the others.
+
+        A lane that holds nothing and takes none has no room for the first record at all: waiting does not help.
 
         :param records: of one vehicle and record type, in order.
         :param size_bytes: the sum of their ``Record.cost_bytes``.
@@ -134,8 +146,6 @@ class Lane:
         :return: the number of records taken, from the first on; the queue had no room for the others.
         """
         taken = self._backlog.offer(records, size_bytes, origin)
-        if taken < len(records):
-            self._count_refused(len(records) - taken)
         if taken:
             if self._next_dispatch is None:
                 self._dispatch_in(self.timing.linger_s)
@@ -143,6 +153,34 @@ class Lane:
             if self._lingers and len(self._backlog.waiting.records) >= self._flush_records and self._meets_estimate():
                 self._dispatch_in(0)
         return taken
+
+    def when_room(self, record_type: str, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once the lane may have room for records of a type again, after ``take`` took too few.
+
+        Called once, in a turn of the reactor of its own, first come first served; never once the lane is closed. There may
+        still be no room for the records that the caller has: it then waits anew.
+        """
+        if not self._is_closed:
+            self._room_waiters.add(record_type, callback)
+
+    def _serve_soon(self) -> None:
+        """Call those who wait for room in the reactor's next turn, if any do."""
+        if self._room_waiters and self._next_serving is None and not self._is_closed:
+            self._next_serving = self._clock.callLater(0, self._serve_room_waiters)
+
+    def _serve_room_waiters(self) -> None:
+        self._next_serving = None
+        waiters, has_room = self._room_waiters, self._backlog.has_room
+        round_number = waiters.begin_round()
+        until_s = self._clock.seconds() + TURN_S
+        while (callback := waiters.take(round_number, has_room)) is not None:
+            try:
+                callback()
+            except Exception as error:  # an error of one vehicle's session must not keep the others waiting
+                self._log.error("room_failed", dispatcher=self.sink.name, error=f"{type(error).__name__}: {error}")
+            if self._clock.seconds() >= until_s:
+                self._serve_soon()
+                return
 
     def _count_refused(self, count: int) -> None:
         self._refused_total.add(count)
@@ -199,6 +237,7 @@ class Lane:
                 self._contract_broken(Failure(), batch)
             if self._clock.seconds() >= until_s:
                 self._dispatch_soon()
+        self._serve_soon()
 
     def _contract_broken(self, failure: Failure, batch: Batch[AwaitsConfirmation]) -> None:
         """Retry the records of a sink that raises, or fails its Deferred: the port forbids both."""
@@ -224,6 +263,7 @@ class Lane:
             if not isinstance(rejection.reason, Unheard):  # without a subscriber nothing is wrong with a record
                 self._dead_letters.add(rejection.record, str(rejection.reason), vehicle_resends=resends)
         self._schedule_next(settlement, len(batch.records))
+        self._serve_soon()
         self._held_changed()
 
     def _schedule_next(self, settlement: Settlement[AwaitsConfirmation], count: int) -> None:
@@ -296,10 +336,11 @@ class Lane:
         """Take no more records and dispatch none; those in flight may still settle."""
         self._is_closed = True
         self._backlog.close()
-        for call in (self._next_dispatch, self._next_retry):
+        self._room_waiters.clear()
+        for call in (self._next_dispatch, self._next_retry, self._next_serving):
             if call is not None:
                 call.cancel()
-        self._next_dispatch = self._next_retry = None
+        self._next_dispatch = self._next_retry = self._next_serving = None
 
     def abandon(self) -> int:
         """Give up on every record held, once the sink has stopped.

@@ -13,6 +13,9 @@ from fleetgw.domain.records import Record
 
 OriginT = TypeVar("OriginT")
 
+LOW_WATER = 16
+"""The part of a queue that must be free before those who wait for room are tried again: one in so many."""
+
 
 @define(eq=False)
 class Admission(Generic[OriginT]):
@@ -29,6 +32,24 @@ class Admission(Generic[OriginT]):
     flow: Occupancy
     retry_queue: RetryQueue[OriginT]
     short_of_memory: bool = field(default=False, init=False)
+
+    def has_room(self, record_type: str) -> bool:
+        """Whether enough is free for records of a type that others should be tried again: a sixteenth of the queue.
+
+        A lower mark would have many vehicles tried in vain: none may hold more than stays free. An empty queue has room.
+        """
+        free_records, queue_bytes = self._free(record_type)
+        free_bytes = min(queue_bytes, self.share.room_bytes)
+        most_bytes = min(self.limits.queue_bytes, self.share.own_bytes)
+        return free_records * LOW_WATER >= self.limits.queue_records > 0 and free_bytes * LOW_WATER >= most_bytes
+
+    def _free(self, record_type: str) -> tuple[int, int]:
+        """Number of further records of a type within the queue's limits, and their bytes."""
+        retrying = self.retry_queue.held_of(record_type)
+        return (
+            self.limits.queue_records - self.flow.records - retrying.records,
+            self.limits.queue_bytes - self.flow.size_bytes - retrying.size_bytes,
+        )
 
     def admit(self, records: Sequence[Record], size_bytes: int, vehicles: VehicleShares[OriginT] | None) -> tuple[int, int]:
         """Decide on records of one vehicle and record type.
@@ -58,9 +79,7 @@ class Admission(Generic[OriginT]):
         self.short_of_memory = False
         if not records:
             return 0, 0
-        retrying = self.retry_queue.held_of(records[0].record_type)
-        most_records = self.limits.queue_records - self.flow.records - retrying.records
-        queue_bytes = self.limits.queue_bytes - self.flow.size_bytes - retrying.size_bytes
+        most_records, queue_bytes = self._free(records[0].record_type)
         share_bytes = self.share.room_bytes
         most_bytes = min(queue_bytes, share_bytes)
         if vehicles is not None:

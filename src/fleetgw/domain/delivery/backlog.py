@@ -85,6 +85,10 @@ class Backlog(Generic[OriginT]):
         """Whether records are to be handed out as soon as the in-flight window has room."""
         return bool(self.waiting.records or self._returned or self._retry_queue.has_due)
 
+    def has_room(self, record_type: str) -> bool:
+        """Whether so much is free for records of a type that those who wait for room should be tried again."""
+        return self._admission.has_room(record_type)
+
     @property
     def next_due_s(self) -> float | None:
         """The time for the next ``end_pauses``, None when no ordering key pauses."""
