@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zope.interface import implementer
+
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Field, Payload
+from fleetgw.adapters.process.reactor import IThreadedReactor
 from fleetgw.adapters.spool.limits import SpoolLimits
 from fleetgw.adapters.spool.spool import Spool
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
@@ -14,7 +17,7 @@ from tests.support.workers import InlineWorker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fleetgw.adapters.sinks.support.serial_worker import Worker
+    from fleetgw.adapters.process.serial_worker import Worker
     from fleetgw.adapters.spool.folder import Folder
 
 WALL_S = 1_700_000_000.0
@@ -22,6 +25,7 @@ KIB = 1024
 LIMITS = SpoolLimits(max_bytes=4096 * KIB, file_bytes=64 * KIB)
 
 
+@implementer(IThreadedReactor)
 class ThreadClock(ThreadlessReactor):
     """A clock that takes calls from threads, at once."""
 

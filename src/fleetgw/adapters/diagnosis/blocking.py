@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from fleetgw.adapters.diagnosis.findings import will_not_work
-from fleetgw.adapters.sinks.support.serial_worker import SerialWorker
+from fleetgw.adapters.process.serial_worker import SerialWorker
 from fleetgw.domain.errors import ConfigurationError
 from fleetgw.domain.ports import Finding, IDiagnosable
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IReactorFromThreads
 
-    from fleetgw.adapters.sinks.support.serial_worker import Worker
+    from fleetgw.adapters.process.serial_worker import Worker
 
 
 @implementer(IDiagnosable)

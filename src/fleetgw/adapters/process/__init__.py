@@ -1,1 +1,1 @@
-"""Process-wide resources: the reactor and the memory limit."""
+"""Process-wide resources: the reactor, threads, the memory limit."""

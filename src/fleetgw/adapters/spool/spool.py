@@ -28,7 +28,7 @@ from attrs import Factory, define
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from fleetgw.adapters.sinks.support.serial_worker import SerialWorker
+from fleetgw.adapters.process.serial_worker import SerialWorker
 from fleetgw.adapters.spool.archive import Archive, ArchiveState
 from fleetgw.adapters.spool.numbers import SpoolNumbers
 from fleetgw.adapters.spool.reading import PageBounds, PageRead
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall
 
-    from fleetgw.adapters.sinks.support.context import ISinkReactor
-    from fleetgw.adapters.sinks.support.serial_worker import Worker
+    from fleetgw.adapters.process.reactor import IThreadedReactor
+    from fleetgw.adapters.process.serial_worker import Worker
     from fleetgw.adapters.spool.folder import Folder
     from fleetgw.adapters.spool.limits import SpoolLimits
     from fleetgw.adapters.spool.record_files import RecordFile
@@ -107,7 +107,7 @@ class Spool:
         self,
         folder: Folder,
         limits: SpoolLimits,
-        reactor: ISinkReactor,
+        reactor: IThreadedReactor,
         metrics: IMetrics,
         log: ILog,
         *,

@@ -10,8 +10,8 @@ from twisted.python.failure import Failure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fleetgw.adapters.sinks.support.context import ISinkReactor
-    from fleetgw.adapters.sinks.support.serial_worker import Worker
+    from fleetgw.adapters.process.reactor import IThreadedReactor
+    from fleetgw.adapters.process.serial_worker import Worker
 
 ResultT = TypeVar("ResultT")
 
@@ -22,7 +22,7 @@ class Threads:
     :param idle: called whenever no job is under way any more.
     """
 
-    def __init__(self, reactor: ISinkReactor, make_worker: Callable[[str], Worker], idle: Callable[[], None]) -> None:
+    def __init__(self, reactor: IThreadedReactor, make_worker: Callable[[str], Worker], idle: Callable[[], None]) -> None:
         self._reactor = reactor
         self._writer = make_worker("spool writer")
         self._archive = make_worker("spool archive")

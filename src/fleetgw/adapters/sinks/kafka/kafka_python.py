@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from fleetgw.adapters.process.serial_worker import SerialWorker, Worker
 from fleetgw.adapters.sinks.kafka.arguments import ProducerPlan, producer_plan
 from fleetgw.adapters.sinks.kafka.cluster import Cluster
 from fleetgw.adapters.sinks.kafka.credential_files import CredentialFiles
@@ -29,7 +30,6 @@ from fleetgw.adapters.sinks.kafka.metrics import KafkaMetrics
 from fleetgw.adapters.sinks.kafka.producer_thread import CLOSE_TIMEOUT_S, NoLeaderKnown, ProducerThread, error_text
 from fleetgw.adapters.sinks.kafka.properties import read_properties
 from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
-from fleetgw.adapters.sinks.support.serial_worker import SerialWorker, Worker
 from fleetgw.domain.errors import DeliveryError, FleetgwError, NotConnected, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, IReloadable, Outcome
 

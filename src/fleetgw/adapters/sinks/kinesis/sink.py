@@ -5,22 +5,22 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from fleetgw.adapters.process.serial_worker import SerialWorker
 from fleetgw.adapters.sinks.kinesis.client import BotoClient
 from fleetgw.adapters.sinks.kinesis.settings import credential_files, read_settings
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.adapters.sinks.support.request_sink import RequestSink
-from fleetgw.adapters.sinks.support.serial_worker import SerialWorker
 from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from fleetgw.adapters.process.serial_worker import Worker
     from fleetgw.adapters.sinks.kinesis.client import StreamClient
     from fleetgw.adapters.sinks.kinesis.settings import KinesisSettings
     from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.adapters.sinks.support.publishers import Publisher
-    from fleetgw.adapters.sinks.support.serial_worker import Worker
     from fleetgw.domain.errors import DeliveryError
     from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from fleetgw.adapters.process.serial_worker import SerialWorker
 from fleetgw.adapters.sinks.pubsub.publisher import GrpcPublisher
 from fleetgw.adapters.sinks.pubsub.settings import MAX_RETRIES, credential_files, read_settings
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.adapters.sinks.support.request_errors import Missing
 from fleetgw.adapters.sinks.support.request_sink import RequestSink
-from fleetgw.adapters.sinks.support.serial_worker import SerialWorker
 from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
 from fleetgw.domain.errors import NotConnected
 from fleetgw.domain.metrics import Kind, Metric
@@ -19,10 +19,10 @@ from fleetgw.domain.metrics import Kind, Metric
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from fleetgw.adapters.process.serial_worker import Worker
     from fleetgw.adapters.sinks.pubsub.settings import PubsubSettings
     from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.adapters.sinks.support.publishers import Publisher
-    from fleetgw.adapters.sinks.support.serial_worker import Worker
     from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall
 
+    from fleetgw.adapters.process.serial_worker import Worker
     from fleetgw.adapters.sinks.redis.cluster import ClusterMap, ClusterView
     from fleetgw.adapters.sinks.redis.credentials import Access
     from fleetgw.adapters.sinks.redis.names import Names
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from fleetgw.adapters.sinks.redis.routes import OpenPipe
     from fleetgw.adapters.sinks.redis.settings import Address, RedisSettings
     from fleetgw.adapters.sinks.support.context import ISinkReactor
-    from fleetgw.adapters.sinks.support.serial_worker import Worker
     from fleetgw.domain.ports import Readiness
     from fleetgw.domain.records import Record
 

@@ -10,6 +10,7 @@ from weakref import WeakSet
 from twisted.internet.defer import gatherResults
 from zope.interface import implementer
 
+from fleetgw.adapters.process.serial_worker import SerialWorker
 from fleetgw.adapters.sinks.redis.cluster import RedisClusterView
 from fleetgw.adapters.sinks.redis.cluster_routes import ClusterRoutes
 from fleetgw.adapters.sinks.redis.connections import Connections
@@ -24,7 +25,6 @@ from fleetgw.adapters.sinks.redis.threaded_pipe import ThreadedPipe
 from fleetgw.adapters.sinks.redis.waiting import Clocks
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
-from fleetgw.adapters.sinks.support.serial_worker import SerialWorker
 from fleetgw.domain.errors import DeliveryError, NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT, IHoldsCopies, IReloadable, NotReady, Ready
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
+    from fleetgw.adapters.process.serial_worker import Worker
     from fleetgw.adapters.sinks.redis.cluster import ClusterView
     from fleetgw.adapters.sinks.redis.connectors import Connector
     from fleetgw.adapters.sinks.redis.credentials import Access
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from fleetgw.adapters.sinks.redis.routes import Routes
     from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.adapters.sinks.support.dispatch import Dispatch
-    from fleetgw.adapters.sinks.support.serial_worker import Worker
     from fleetgw.domain.ports import Outcome, Readiness
     from fleetgw.domain.records import Record
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from fleetgw.adapters.process.serial_worker import SerialWorker, Worker
 from fleetgw.adapters.sinks.sqlite.file_failures import FileFailure, failure_of
 from fleetgw.adapters.sinks.sqlite.settings import read_settings
 from fleetgw.adapters.sinks.sqlite.store import Store
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
-from fleetgw.adapters.sinks.support.serial_worker import SerialWorker, Worker
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import NotReady, Outcome

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from fleetgw.adapters.process.serial_worker import Worker
     from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.adapters.sinks.support.dispatch import Dispatch
     from fleetgw.adapters.sinks.support.failure_log import FailureLog
     from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
     from fleetgw.adapters.sinks.support.publishers import Publisher
-    from fleetgw.adapters.sinks.support.serial_worker import Worker
     from fleetgw.adapters.sinks.support.vehicle_queues import RequestLimits
     from fleetgw.domain.errors import DeliveryError
     from fleetgw.domain.ports import Outcome
