@@ -1,12 +1,25 @@
 """Failures of other disk buffers, each by name; and what a disk does when it fails."""
 
+from collections.abc import Callable
+
 from fleetgw.adapters.spool.limits import SpoolLimits
 from fleetgw.adapters.spool.spool import PAUSE_S
 from fleetgw.domain.errors import SpoolFull, StorageError
 from fleetgw.domain.ports import Appended
 from tests.support.spool_case import KIB, spooled_record
 from tests.support.spool_on_disk import SINKS, SpoolOnDisk
-from tests.support.workers import HeldWorker
+from tests.support.workers import HeldWorker, InlineWorker
+
+
+class CountingWorker(InlineWorker):
+    """Counts its jobs."""
+
+    jobs = 0
+
+    def do(self, job: Callable[[], None]) -> None:
+        """Count, and run it."""
+        self.jobs += 1
+        super().do(job)
 
 
 class PowerCutTests(SpoolOnDisk):
@@ -161,6 +174,30 @@ class SizeTests(SpoolOnDisk):
             self.spool.settle("kafka", position + 1)
         self.assertEqual(self.maker.metrics.value("spool_dropped_total", "kafka", "custom"), 0)
         self.assertGreater(self.maker.metrics.value("spool_dropped_total", "redis", "custom"), 0)
+
+    def test_a_file_that_waits_for_its_adoption_counts(self) -> None:
+        workers: dict[str, HeldWorker] = {}
+        self.maker.make_worker = lambda name: workers.setdefault(name, HeldWorker(name))
+        spool = self.maker.make()
+        spool.start(SINKS)
+        self._work(spool)
+        for number in range(20):
+            spool.append([spooled_record(number, padding_bytes=30 * KIB)])
+            workers["spool writer"].work()  # the other thread hangs
+        self.assertGreater(spool.state().size_bytes, 20 * 30 * KIB)
+
+    def test_small_records_that_wait_for_the_disk_count_with_the_memory_they_take(self) -> None:
+        self.maker.make_worker = HeldWorker
+        self.limit(SpoolLimits(max_bytes=1024 * KIB * KIB))
+        spool = self.maker.make()
+        started = spool.start(SINKS)
+        self._work(spool)
+        self.successResultOf(started)
+        records = [spooled_record(1)] * 1000
+        taken = 0
+        while isinstance(spool.append(records), Appended):
+            taken += 1
+        self.assertEqual(taken, -(-32 * KIB * KIB // (1000 * records[0].cost_bytes)))
 
     def test_what_waits_for_the_disk_is_bounded(self) -> None:
         self.maker.make_worker = HeldWorker
@@ -326,6 +363,63 @@ class FailingDiskTests(SpoolOnDisk):
         self.maker.clock.advance(1)
         self.assertEqual(len(self.files()), 1)
         self.assertEqual(len(self.maker.log.fields_of("spool_recovered")), 1)
+
+    def test_cursors_that_cannot_be_written_are_not_tried_at_every_settle(self) -> None:
+        workers = self.count_jobs()
+        self.start()
+        self.store_many(30)
+        self.disk.broken_prefix = "cursors"
+        self.spool.settle("redis", self.spool.state().next_position)
+        before = sum(worker.jobs for worker in workers)
+        for position in range(1, self.spool.state().next_position + 1):
+            self.spool.settle("kafka", position)
+        self.assertEqual(sum(worker.jobs for worker in workers) - before, 1)
+
+    def test_dropping_waits_while_cursors_cannot_be_written(self) -> None:
+        self.limit(SpoolLimits(max_bytes=400 * KIB, file_bytes=50 * KIB, when_full="drop_oldest"))
+        workers = self.count_jobs()
+        self.start()
+        self.store_many(90, padding_bytes=3000)
+        self.disk.broken_prefix = "cursors"
+        while not isinstance(self.spool.append([spooled_record(1, padding_bytes=3000)]), StorageError):
+            pass
+        before = sum(worker.jobs for worker in workers)
+        for number in range(20):
+            self.assertIsInstance(self.spool.append([spooled_record(number)]), SpoolFull)
+        self.assertEqual(sum(worker.jobs for worker in workers), before)
+        self.disk.broken_prefix = ""
+        self.maker.clock.advance(1)
+        self.store(spooled_record(1))
+
+    def count_jobs(self) -> list[CountingWorker]:
+        """Make workers that count from now on; the list is filled as they are made."""
+        workers: list[CountingWorker] = []
+
+        def make(name: str) -> CountingWorker:
+            workers.append(CountingWorker(name))
+            return workers[-1]
+
+        self.maker.make_worker = make
+        return workers
+
+    def test_an_unexpected_error_of_a_commit_is_answered_and_heals(self) -> None:
+        self.start()
+        self.patch(self.spool._writer, "commit", lambda *_: 1 / 0)
+        self.assertIn("division by zero", str(self.fail_to_store(spooled_record(1))))
+        self.assertEqual(len(self.maker.log.fields_of("spool_broken")), 1)
+        del self.spool._writer.commit
+        self.maker.clock.advance(PAUSE_S)
+        self.store(spooled_record(2))
+
+    def test_cursors_are_saved_again_after_an_unexpected_error(self) -> None:
+        self.start()
+        self.store_many(30)
+        self.patch(self.spool._archive, "save", lambda *_: 1 / 0)
+        for sink in SINKS:
+            self.spool.settle(sink, self.spool.state().next_position)
+        del self.spool._archive.save
+        self.maker.clock.advance(1)
+        self.assertEqual(len(self.files()), 1)
 
     def test_a_full_disk_heals(self) -> None:
         self.start()

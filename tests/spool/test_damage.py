@@ -2,9 +2,10 @@
 
 from random import Random
 
+from fleetgw.adapters.spool.limits import SpoolLimits
 from fleetgw.domain.errors import StorageError
 from fleetgw.domain.ports import Page
-from tests.support.spool_case import all_of, spooled_record
+from tests.support.spool_case import KIB, all_of, spooled_record
 from tests.support.spool_on_disk import SpoolOnDisk
 
 
@@ -157,6 +158,81 @@ class DamagedFileTests(SpoolOnDisk):
         self.assertEqual(tries, 3)
         self.assertEqual(read, others)
         self.assertEqual(self.damaged(), len(lost))
+
+    def test_a_disk_that_fails_as_a_whole_costs_nothing(self) -> None:
+        self.restart()
+        name = self.files()[1]
+        self.disk.unreadable.update(self.files())
+        self.disk.is_broken = True
+        for _ in range(10):
+            page = self.successResultOf(self.spool.read("kafka", self.cursors["kafka"], 100, 10**9))
+            self.assertIsInstance(page, StorageError)
+        self.disk.unreadable.clear()
+        self.disk.is_broken = False
+        self.assert_read(self.records)
+        self.assertNotIn(name + ".damaged", self.disk.entries)
+
+
+class KeptAsideTests(SpoolOnDisk):
+    """Damaged files are kept for people to look at, within a bound."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.limit(SpoolLimits(max_bytes=800 * KIB, file_bytes=40 * KIB))
+        self.start()
+
+    def damage_all(self) -> list[str]:
+        """Fill some files, flip a bit in each of them, let the sinks read and settle; returns the names of the files."""
+        self.store_many(40, padding_bytes=5000)
+        names = self.files()[:-1]
+        for name in names:
+            self.disk.entries[name].content[-100] ^= 1
+        self.read()
+        for sink in self.cursors:
+            self.spool.settle(sink, self.spool.state().next_position)
+        return names
+
+    def kept(self) -> list[str]:
+        return sorted(name for name in self.disk.entries if name.endswith(".damaged"))
+
+    def size_bytes(self) -> int:
+        return sum(len(self.disk.entries[name].content) for name in self.kept())
+
+    def test_the_oldest_are_removed_when_they_take_too_much_room(self) -> None:
+        names = self.damage_all()
+        self.assertGreater(len(names), 6)
+        kept = self.kept()
+        self.assertEqual(kept, [name + ".damaged" for name in names[-len(kept) :]])
+        self.assertGreater(self.size_bytes(), 120 * KIB)
+        self.assertLessEqual(self.size_bytes(), 200 * KIB)
+        removed = sum(int(str(fields["files"])) for fields in self.maker.log.fields_of("spool_damaged_files_removed"))
+        self.assertEqual(removed, len(names) - len(kept))
+        self.assertEqual(self.maker.metrics.value("spool_damaged_files_total"), len(names))
+
+    def test_their_size_is_in_the_state(self) -> None:
+        self.damage_all()
+        self.assertEqual(self.spool.state().damaged_bytes, self.size_bytes())
+        self.assertEqual(self.maker.metrics.value("spool_damaged_bytes"), self.size_bytes())
+        self.restart()
+        self.assertEqual(self.spool.state().damaged_bytes, self.size_bytes())
+
+    def test_the_newest_is_kept_whatever_its_size(self) -> None:
+        self.store(spooled_record(1, padding_bytes=300 * KIB))
+        self.store(spooled_record(2))
+        (name, _) = self.files()
+        self.disk.entries[name].content[100_000] ^= 1
+        self.read()
+        self.assertEqual(self.kept(), [name + ".damaged"])
+        self.restart()
+        self.assertEqual(self.kept(), [name + ".damaged"])
+
+    def test_the_bound_holds_from_the_start_on(self) -> None:
+        self.damage_all()
+        kept = self.kept()
+        oldest = f"{1:020d}-{1:014d}.spool.damaged"
+        self.disk.entries[oldest] = self.disk.entries[kept[-1]]
+        self.restart()
+        self.assertEqual(self.kept(), kept)
 
 
 class DamagedCursorsTests(SpoolOnDisk):

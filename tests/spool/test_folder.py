@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.spool.folder import Folder
-from fleetgw.domain.errors import ConfigurationError
+from fleetgw.domain.errors import ConfigurationError, StorageError
 from fleetgw.domain.ports import Page
 from tests.support.spool_case import LIMITS, SpoolMaker, all_of, spooled_record
 from tests.support.spool_golden import GOLDEN, SINKS, golden_records
@@ -133,6 +135,83 @@ class OperatorTests(FolderCase):
         self.read(1)
         self.stop()
         self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+
+    def test_a_folder_that_was_removed_takes_nothing_until_it_is_back(self) -> None:
+        cursor = self.started()["kafka"]
+        self.store_one()
+        away = self.path.with_name("away")
+        self.path.rename(away)
+        self.assertIn("was removed", str(self.fail_to_store()))
+        self.path.mkdir()  # as when the disk is not mounted any more
+        self.maker.clock.advance(1)
+        self.assertIn("not the folder that was locked", str(self.fail_to_store()))
+        self.assertIsInstance(self.successResultOf(self.spool.read("kafka", cursor, 10, 10**9)), StorageError)
+        self.assertEqual(list(self.path.iterdir()), [])
+        self.path.rmdir()
+        away.rename(self.path)
+        self.maker.clock.advance(1)
+        self.store_one()
+        self.assertGreaterEqual(len(self.read(cursor)), 2)
+        self.assertEqual(self.maker.metrics.value("spool_damaged_total", "kafka"), 0)
+
+    def test_a_file_that_was_removed_takes_no_more_records(self) -> None:
+        self.started()
+        self.store_one()
+        (file,) = [each for each in self.path.iterdir() if each.name[0] == "0" and each.suffix == ".spool"]
+        file.unlink()
+        self.assertIn("was removed", str(self.fail_to_store()))
+        self.maker.clock.advance(1)
+        self.store_one()
+
+    def test_a_process_without_descriptors_stores_nothing_and_recovers(self) -> None:
+        cursor = self.started()["kafka"]
+        self.store_one(padding_bytes=30_000)
+        taken = []
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(os.dup(0))
+            failure = None
+            while failure is None:
+                failure = self.outcome(30_000)
+            for _ in range(10):
+                self.successResultOf(self.spool.read("kafka", cursor, 1, 1))
+        finally:
+            for descriptor in taken:
+                os.close(descriptor)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        self.maker.clock.advance(1)
+        self.store_one()
+        self.assertGreaterEqual(len(self.read(cursor)), 2)
+        self.assertEqual(self.maker.metrics.value("spool_damaged_total", "kafka"), 0)
+
+    def test_many_files_are_opened_and_removed(self) -> None:
+        self.path.mkdir()
+        self.started()
+        self.store_one()
+        self.stop()
+        (file,) = [each for each in self.path.iterdir() if each.name[0] == "0"]
+        for number in range(2, 2002):
+            os.link(file, self.path / f"{number:020d}{file.name[20:]}")
+        synced: list[Folder] = []
+        self.patch(Folder, "sync", lambda folder: synced.append(folder))
+        self.started()
+        for sink in SINKS:
+            self.spool.settle(sink, self.spool.state().next_position)
+        self.maker.clock.advance(2)
+        self.assertEqual([each for each in self.path.iterdir() if each.name[0] == "0"], [])
+        self.assertLess(len(synced), 10)
+
+    def outcome(self, padding_bytes: int = 0) -> StorageError | None:
+        appended = self.spool.append([spooled_record(1, "V", padding_bytes)])
+        return appended if isinstance(appended, StorageError) else self.successResultOf(appended.synced)
+
+    def fail_to_store(self) -> StorageError:
+        failure = self.outcome()
+        assert failure is not None
+        return failure
 
     def store_one(self, padding_bytes: int = 0) -> None:
         appended = self.spool.append([spooled_record(1, "V", padding_bytes)])

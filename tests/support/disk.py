@@ -373,11 +373,16 @@ class DiskFolder(Folder):
         self._disk.take_room(size_bytes)
         self._disk.change(_setting(name, Inode(bytearray(size_bytes), bytearray(size_bytes))))
 
-    def remove(self, name: str) -> None:
+    def check(self) -> None:
+        """It is always the same one."""
+
+    def remove(self, name: str) -> bool:
         """See ``Folder``."""
-        if name in self._disk.entries:
-            self._disk.step("delete", name)
-            self._disk.remove(name)
+        if name not in self._disk.entries:
+            return False
+        self._disk.step("delete", name)
+        self._disk.remove(name)
+        return True
 
     def rename(self, name: str, new_name: str) -> None:
         """See ``Folder``."""

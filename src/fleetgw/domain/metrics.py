@@ -106,6 +106,7 @@ SPOOL_DAMAGED_TOTAL = _counter(
     "spool_damaged_total", "Damaged records of the spool that a sink may have needed.", "dispatcher"
 )
 SPOOL_DAMAGED_FILES_TOTAL = _counter("spool_damaged_files_total", "Damaged files of the spool that were kept aside.")
+SPOOL_DAMAGED_BYTES = _gauge("spool_damaged_bytes", "Size of the damaged files of the spool.")
 SPOOL_SIZE_BYTES = _gauge("spool_size_bytes", "Size of the spool's files.")
 
 

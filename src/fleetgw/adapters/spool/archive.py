@@ -10,7 +10,6 @@ from attrs import Factory, define, evolve
 
 from fleetgw.adapters.spool.cursors_file import CursorsFile
 from fleetgw.adapters.spool.database import (
-    DAMAGED,
     DAMAGES,
     NEW,
     WAL,
@@ -18,7 +17,6 @@ from fleetgw.adapters.spool.database import (
     check_head,
     checkpoint,
     close,
-    keep_aside,
     leave_log,
     open_for_reading,
     remove,
@@ -33,6 +31,7 @@ from fleetgw.domain.spool import count_unneeded
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from fleetgw.adapters.spool.damaged_files import DamagedFiles
     from fleetgw.adapters.spool.folder import Folder
 
 OPEN_FILES = 4
@@ -59,7 +58,6 @@ class Opened:
     cursors: dict[str, int]
     next_position: int
     lost: list[range] = Factory(list)
-    damaged_files: int = 0
 
 
 @define
@@ -99,13 +97,13 @@ class Archive:
     :param now_ms: epoch milliseconds that do not jump.
     """
 
-    def __init__(self, folder: Folder, now_ms: Callable[[], int]) -> None:
+    def __init__(self, folder: Folder, damaged: DamagedFiles, now_ms: Callable[[], int]) -> None:
         self._folder = folder
+        self._damaged = damaged
         self._now_ms = now_ms
-        self._cursors_file = CursorsFile(folder)
+        self._cursors_file = CursorsFile(folder, damaged)
         self._files: list[RecordFile] = []
         self._open: list[RecordFile] = []
-        self.damaged_files = 0
 
     def open(self, sinks: Collection[str]) -> Opened:
         """Lock the folder, and see what is there. Nothing of it is lost by that; what is damaged is renamed.
@@ -163,7 +161,7 @@ class Archive:
         """
         file = next((file for file in self._files if position < file.end), None)
         if file is None:
-            return PageRead(end)
+            return PageRead(max(position, end))
         try:
             return self._read(file, max(position, file.first_position), bounds)
         except (apsw.Error, OSError) as error:
@@ -207,7 +205,6 @@ class Archive:
             if name.endswith((NEW, NEW + WAL)):
                 folder.remove(name)
         stored = self._cursors_file.load()
-        self.damaged_files += stored.damaged_files
         found = [file for name in folder.names() if (file := parse_name(name)) is not None]
         next_position = max([1, *stored.positions.values()])
         lost: list[range] = []
@@ -230,15 +227,15 @@ class Archive:
                     file.end = _highest_end(file)
                 else:
                     lost.append(range(file.first_position, file.end))
-                keep_aside(folder, file.name)
-                self.damaged_files += 1
+                self._damaged.move(file.name)
             next_position = max(next_position, file.end)
         oldest = self._files[0].first_position if self._files else next_position
         cursors = dict(stored.positions)
         for sink in sinks:
             cursors.setdefault(sink, next_position if stored.is_certain else oldest)
         self._keep_lone_logs()
-        return Opened(cursors, next_position, lost, self.damaged_files)
+        self._damaged.limit()
+        return Opened(cursors, next_position, lost)
 
     def _find_end(self, file: RecordFile) -> int:
         """The end of the last file. The first position of a file without records is not used again either."""
@@ -256,50 +253,56 @@ class Archive:
         names = self._folder.names()
         for name in names:
             if name.endswith(SUFFIX + WAL) and name.removesuffix(WAL) not in names:
-                self._folder.rename(name, name + DAMAGED)
-                self.damaged_files += 1
+                self._damaged.move(name.removesuffix(WAL))
 
     def _read(self, file: RecordFile, position: int, bounds: PageBounds) -> PageRead:
-        skips_unreadable = file.read_failures >= TRIES
+        try:
+            page = self._try_read(file, position, bounds)
+        except apsw.IOError:
+            # a disk that cannot even keep the file aside does not fail in one place: it is waited for
+            if file.read_failures < TRIES or not self._keep_aside(file):
+                raise
+            page = self._try_read(file, position, bounds, skips_unreadable=True)
+        if page.next_position > position:
+            file.read_failures = 0
+        if page.damaged_records:
+            self._keep_aside(file)
+        return page
+
+    def _try_read(self, file: RecordFile, position: int, bounds: PageBounds, *, skips_unreadable: bool = False) -> PageRead:
         try:
             connection = self._connection(file)
-            page = FileReader(connection, file.end, is_complete=file.is_complete, skips_unreadable=skips_unreadable).read(
-                position, bounds
-            )
+            reader = FileReader(connection, file.end, is_complete=file.is_complete, skips_unreadable=skips_unreadable)
+            return reader.read(position, bounds)
         except DAMAGES:
-            page = PageRead(file.end, damaged_records=file.end - position)
+            pass
         except apsw.IOError:
             if not skips_unreadable:
                 raise
-            page = PageRead(file.end, damaged_records=file.end - position)
         except apsw.CantOpenError:
+            self._folder.check()
             if file.name in self._folder.names():
                 raise
-            page = PageRead(file.end, damaged_records=file.end - position)
-        if page.next_position > position:
-            file.read_failures = 0
-        if page.damaged_records and not file.is_damaged:
-            self._link_aside(file)
-        return page
+        return PageRead(file.end, damaged_records=file.end - position)
 
-    def _link_aside(self, file: RecordFile) -> None:
-        """Give the file a second name, so that it outlives its removal; tried again at the next damage if that fails."""
-        try:
-            for name in (file.name + WAL, file.name):
-                self._folder.link(name, name + DAMAGED)
-            self._folder.sync()
-        except OSError:
-            return
-        file.is_damaged = True
-        self.damaged_files += 1
+    def _keep_aside(self, file: RecordFile) -> bool:
+        """Keep a file that is damaged after it is needed; if that fails, it is tried again at the next damage."""
+        file.is_damaged = file.is_damaged or self._damaged.link(file.name)
+        return file.is_damaged
 
     def _connection(self, file: RecordFile) -> apsw.Connection:
         if file.connection is None:
-            file.connection = open_for_reading(self._folder, file.name)
+            connection = open_for_reading(self._folder, file.name)
+            try:
+                is_cut = not file.is_log_cut and is_log_cut(self._folder, file.name, connection)
+            except (apsw.Error, OSError):
+                close(connection)
+                raise
+            file.connection = connection
             self._open.append(file)
-            if not file.is_log_cut and is_log_cut(self._folder, file.name, file.connection):
+            if is_cut:
                 file.is_log_cut = file.is_complete = True
-                self._link_aside(file)
+                self._keep_aside(file)
             if len(self._open) > OPEN_FILES:
                 self._close(self._open.pop(0))
         return file.connection

@@ -26,7 +26,6 @@ from fleetgw.adapters.spool.database import (
     checkpoint,
     close,
     create,
-    keep_aside,
     leave_log,
     open_for_reading,
     open_for_writing,
@@ -37,6 +36,7 @@ from fleetgw.adapters.spool.record_format import Damaged
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from fleetgw.adapters.spool.damaged_files import DamagedFiles
     from fleetgw.adapters.spool.folder import Folder
 
 RESERVE = "reserve"
@@ -52,19 +52,18 @@ class StoredCursors:
 
     :ivar positions: by the sink's name.
     :ivar is_certain: every cursor that was ever stored is there.
-    :ivar damaged_files: number of files that were kept aside.
     """
 
     positions: dict[str, int] = Factory(dict)
     is_certain: bool = False
-    damaged_files: int = 0
 
 
 class CursorsFile:
     """Reads the cursors once, and then writes them. All of it runs in one thread."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, damaged: DamagedFiles) -> None:
         self._folder = folder
+        self._damaged = damaged
         self._number = 0
         self._connection: apsw.Connection | None = None
 
@@ -75,20 +74,19 @@ class CursorsFile:
         :raises apsw.Error: a file cannot be read now.
         :raises OSError: likewise.
         """
-        stored = StoredCursors()
         names = self._names()
+        stored = StoredCursors(is_certain=bool(names))
         for name in names:
             self._number = int(name[8:16])
             try:
                 check_head(self._folder, name)
                 positions = self._read(name)
             except (Damaged, *DAMAGES):
-                keep_aside(self._folder, name)
-                stored.damaged_files += 1
+                self._damaged.move(name)
+                stored.is_certain = False
                 continue
             for sink, position in positions.items():
                 stored.positions[sink] = max(position, stored.positions.get(sink, 0))
-        stored.is_certain = bool(names) and not stored.damaged_files
         return stored
 
     def write(self, positions: Mapping[str, int]) -> None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 WAL = "-wal"
 NEW = ".new"
-DAMAGED = ".damaged"
 
 DAMAGES = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError, apsw.SQLError)
 """Errors of a file whose content is wrong: a table that is not there is a ``SQLError``."""
@@ -40,6 +39,7 @@ def create(folder: Folder, name: str) -> None:
     :raises apsw.Error: it cannot be written.
     :raises OSError: likewise.
     """
+    folder.check()
     try:
         _make(folder, name + NEW)
         folder.rename(name + NEW, name)
@@ -128,18 +128,10 @@ def check_head(folder: Folder, name: str) -> None:
         raise Damaged(f"{name} has no version")
 
 
-def keep_aside(folder: Folder, name: str) -> None:
-    """Rename a damaged file and its log, so that nobody reads them but people."""
-    for each in (name + WAL, name):
-        if each in folder.names():
-            folder.rename(each, each + DAMAGED)
-    folder.sync()
-
-
 def remove(folder: Folder, name: str) -> None:
     """Unlink a file and its log. The log goes first, for good: alone it would look like the rest of a lost file."""
-    folder.remove(name + WAL)
-    folder.sync()
+    if folder.remove(name + WAL):
+        folder.sync()
     folder.remove(name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from contextlib import suppress
@@ -35,9 +36,7 @@ class Folder:
         :raises ConfigurationError: that cannot be done.
         """
         try:
-            if not os.path.isdir(self.path):
-                os.makedirs(self.path, mode=0o700)
-                _sync(os.path.dirname(self.path))
+            self._make(self.path)
             lock = os.open(self.path_of(LOCK_NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except (FileExistsError, NotADirectoryError) as error:
             raise self.problem("is not a folder", "name a folder") from error
@@ -52,6 +51,25 @@ class Folder:
                 raise self.problem(what, "name a folder of a file system that has locks") from error
             raise self.problem("is in use by another process", "give each process a folder of its own") from error
         self._lock = lock
+
+    def _make(self, path: str) -> None:
+        """Make a folder and those above it, where there are none, for good."""
+        if not os.path.isdir(path):
+            above = os.path.dirname(path)
+            self._make(above)
+            os.mkdir(path, mode=0o700)
+            _sync(above)
+
+    def check(self) -> None:
+        """See that the folder is still the one that was locked.
+
+        :raises OSError: it was removed, replaced or unmounted meanwhile: files in it would not be found again.
+        """
+        assert self._lock is not None  # noqa: S101  between open and close
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(self.path_of(LOCK_NAME)), os.fstat(self._lock)):
+                return
+        raise OSError(errno.ESTALE, "not the folder that was locked at the start: put it back, or restart", self.path)
 
     def problem(self, what: str, fix: str) -> ConfigurationError:
         """An error that names the folder."""
@@ -93,10 +111,13 @@ class Folder:
         finally:
             os.close(descriptor)
 
-    def remove(self, name: str) -> None:
-        """Unlink a file, where there is one."""
-        with suppress(FileNotFoundError):
+    def remove(self, name: str) -> bool:
+        """Unlink a file; returns whether there was one."""
+        try:
             os.unlink(self.path_of(name))
+        except FileNotFoundError:
+            return False
+        return True
 
     def rename(self, name: str, new_name: str) -> None:
         """Rename a file."""

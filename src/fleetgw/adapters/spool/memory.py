@@ -101,6 +101,7 @@ class MemorySpool:
             self._next_position,
             self._size_bytes,
             0,
+            0,
             0.0 if oldest is None else self._clock.seconds() - oldest.appended_s,
             None if self.failure is None else str(self.failure),
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fleetgw.domain.metrics import (
     SPOOL_APPENDED_TOTAL,
+    SPOOL_DAMAGED_BYTES,
     SPOOL_DAMAGED_FILES_TOTAL,
     SPOOL_DAMAGED_TOTAL,
     SPOOL_DROPPED_TOTAL,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
+    from fleetgw.adapters.spool.damaged_files import DamagedFiles
     from fleetgw.domain.errors import StorageError
     from fleetgw.domain.ports import ILog, IMetrics
 
@@ -36,7 +38,8 @@ class SpoolNumbers:
         self._refused_total = metrics.counter(SPOOL_REFUSED_TOTAL)
         self._damaged_files_total = metrics.counter(SPOOL_DAMAGED_FILES_TOTAL)
         self._size_bytes = metrics.gauge(SPOOL_SIZE_BYTES)
-        self._damaged_files = 0
+        self._damaged_bytes = metrics.gauge(SPOOL_DAMAGED_BYTES)
+        self._damaged_files = self._removed_files = 0
         self._failing: set[str] = set()
 
     def appended(self, count: int) -> None:
@@ -72,12 +75,17 @@ class SpoolNumbers:
             self._metrics.counter(SPOOL_DAMAGED_TOTAL, dispatcher=sink).add(count)
             self._log.error("spool_records_damaged", path=self._path, dispatcher=sink, records=count)
 
-    def damaged_files(self, total: int) -> None:
-        """So many files were kept aside since the start."""
-        if total > self._damaged_files:
-            self._damaged_files_total.add(total - self._damaged_files)
-            self._log.error("spool_files_damaged", path=self._path, files=total - self._damaged_files)
-            self._damaged_files = total
+    def damaged_files(self, damaged: DamagedFiles) -> None:
+        """Damaged files may have been kept aside, or removed to make room for newer ones."""
+        kept, removed = damaged.kept, damaged.removed
+        if kept > self._damaged_files:
+            self._damaged_files_total.add(kept - self._damaged_files)
+            self._log.error("spool_files_damaged", path=self._path, files=kept - self._damaged_files)
+            self._damaged_files = kept
+        if removed > self._removed_files:
+            self._log.warn("spool_damaged_files_removed", path=self._path, files=removed - self._removed_files)
+            self._removed_files = removed
+        self._damaged_bytes.set_to(damaged.size_bytes)
 
     def dropped(self, lost: Mapping[str, Counter[str]]) -> None:
         """Records are lost to sinks as they were removed for the spool's size or age."""

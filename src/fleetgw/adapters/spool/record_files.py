@@ -50,12 +50,14 @@ class RecordFile:
     def __attrs_post_init__(self) -> None:
         self.name = f"{self.first_position:020d}-{self.created_ms:014d}{SUFFIX}"
 
-    def measure(self, folder: Folder) -> None:
-        """Look at the file's size.
+    def measure(self, folder: Folder) -> bool:
+        """Look at the file's size; returns whether both the file and its log are there.
 
         :raises OSError: that is not possible.
         """
-        self.size_bytes = folder.size_bytes(self.name) + folder.size_bytes(self.name + WAL)
+        sizes = (folder.size_bytes(self.name), folder.size_bytes(self.name + WAL))
+        self.size_bytes = sum(sizes)
+        return all(sizes)
 
 
 def parse_name(name: str) -> RecordFile | None:

@@ -2,7 +2,8 @@
 
 Invariants, each held by a test:
 
-1. Records are reported as synced only after the commit that holds them has returned, and SQLite has synced it.
+1. Records are reported as synced only after the commit that holds them has returned, SQLite has synced it, and the file
+   still has its name in the folder that was locked.
 2. A file is in the folder for good (its name synced) before the first record in it is reported as synced.
 3. A cursor on disk is never higher than the sink's: everything below it is settled. It may be lower.
 4. A new sink's cursor is on disk before anything is appended that it may need.
@@ -11,8 +12,9 @@ Invariants, each held by a test:
    stored, and the next file takes over. A file is written by one process, through one connection.
 7. A position is used once by a process, and by no later one if it was reported as synced or a cursor on disk is past it.
 8. Every record is read as it was written, or counted as damaged: each has a checksum. Damage in one file does not touch
-   another one, and does not keep the gateway from starting.
-9. The reactor's thread neither reads nor writes files. What waits for a sync is bounded.
+   another one, and does not keep the gateway from starting. A part that the disk does not give counts as damaged only
+   when the disk takes a second name for the file meanwhile; a disk that fails as a whole is waited for.
+9. The reactor's thread neither reads nor writes files. What waits for a sync is bounded, and so are damaged files.
 
 Two threads work for a spool: one appends to the active file (``Writer``), the other one reads, compacts and removes the
 sealed files and writes the cursors (``Archive``). A file belongs to one thread at a time. All appends that wait while a
@@ -21,15 +23,15 @@ commit is under way share the next one (group commit).
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
-from attrs import Factory, define
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from fleetgw.adapters.process.serial_worker import SerialWorker
 from fleetgw.adapters.spool.archive import Archive, ArchiveState
+from fleetgw.adapters.spool.damaged_files import DamagedFiles
+from fleetgw.adapters.spool.group_commit import GroupCommit
 from fleetgw.adapters.spool.numbers import SpoolNumbers
 from fleetgw.adapters.spool.reading import PageBounds, PageRead
 from fleetgw.adapters.spool.record_format import RecordEncoder
@@ -53,11 +55,8 @@ if TYPE_CHECKING:
     from fleetgw.domain.records import Record
 
 
-COMMIT_BYTES = 1024 * 1024
-"""Most bytes of one commit: a longer one would delay those that wait for the next."""
-
 UNSYNCED_BYTES = 32 * 1024 * 1024
-"""Most bytes that wait for a sync, as when the disk hangs."""
+"""Most memory of records that wait for a sync, as when the disk hangs."""
 
 PAUSE_S = 1.0
 """After a failure nothing is written for so long."""
@@ -65,16 +64,12 @@ PAUSE_S = 1.0
 SAVE_EVERY_S = 1.0
 """Cursors are written after so long at the latest; as soon as a file may be removed, at once."""
 
+DAMAGED_SHARE = 4
+"""Damaged files take a further such part of the largest size, and the newest one its own size, at most."""
+
 FILES_OF_SIZE = 4
 FILES_OF_AGE = 10
 """Least number of files that the largest size, and the longest age, are divided into."""
-
-
-class Synced(Deferred["StorageError | None"]):
-    """The answer to an append: as ``Appended`` says, cancelling it does nothing."""
-
-    def cancel(self) -> None:
-        """Do nothing: the records are written."""
 
 
 class Answer(Deferred["Page | StorageError"]):
@@ -82,16 +77,6 @@ class Answer(Deferred["Page | StorageError"]):
 
     def cancel(self) -> None:
         """Do nothing: the page is read."""
-
-
-@define(eq=False)
-class _Waiting:
-    """Records of one append that wait for their sync."""
-
-    first_position: int
-    encoded: list[bytes]
-    size_bytes: int
-    synced: Synced = Factory(Synced)
 
 
 @implementer(ISpool)
@@ -123,8 +108,10 @@ class Spool:
         self._file_age_ms = int(limits.max_age_s * 1000 / FILES_OF_AGE)
         writer_limits = WriterLimits(min(limits.file_bytes, limits.max_bytes // FILES_OF_SIZE), self._file_age_ms)
         self._writer = Writer(folder, writer_limits, self._now_ms)
-        self._archive = Archive(folder, self._now_ms)
+        self._damaged = DamagedFiles(folder, limits.max_bytes // DAMAGED_SHARE)
+        self._archive = Archive(folder, self._damaged, self._now_ms)
         self._threads = Threads(reactor, make_worker, self._stop_when_idle)
+        self._commits = GroupCommit(self._threads, self._writer, self._numbers, self._committed)
         self._running = False
         self._closing = False
         self._stopped: Deferred[None] | None = None
@@ -137,10 +124,8 @@ class Spool:
         self._sealed_end = 1  # everything before it is the archive's
         self._active_bytes = 0
         self._active_ms: int | None = None
+        self._adopting_bytes = 0
         self._next_position = 1
-        self._waiting: deque[_Waiting] = deque()
-        self._unsynced_records = self._unsynced_bytes = 0
-        self._committing = False
         self._failure: StorageError | None = None
         self._retry_at_s = 0.0
 
@@ -159,7 +144,7 @@ class Spool:
         self._sinks = sinks
         self._cursors = opened.cursors
         self._next_position = self._sealed_end = self._writer.sealed_end = opened.next_position
-        self._numbers.damaged_files(opened.damaged_files)
+        self._numbers.damaged_files(self._damaged)
         for sink in sinks:
             cursor = self._cursors[sink]
             self._numbers.damaged_records(sink, sum(len(range(max(cursor, lost.start), lost.stop)) for lost in opened.lost))
@@ -200,7 +185,8 @@ class Spool:
             first,
             self._next_position,
             self._size_bytes,
-            self._unsynced_records,
+            self._damaged.size_bytes,
+            self._commits.unsynced_records,
             0.0 if oldest_ms is None else max(0, self._now_ms() - oldest_ms) / 1000,
             None if self._failure is None else str(self._failure),
         )
@@ -223,18 +209,13 @@ class Spool:
         except Exception as error:  # records that cannot be stored are refused alone
             self._numbers.refused(len(records))
             return StorageError(f"a record cannot be stored: {type(error).__name__}: {error}")
-        waiting = _Waiting(first, encoded, sum(map(len, encoded)))
         self._next_position = end = first + len(records)
-        self._unsynced_records += len(records)
-        self._unsynced_bytes += waiting.size_bytes
-        self._waiting.append(waiting)
-        if not self._committing:
-            self._commit_next()
-        return Appended(range(first, end), waiting.synced)
+        synced = self._commits.add(first, encoded, sum([record.cost_bytes for record in records]))
+        return Appended(range(first, end), synced)
 
     @property
     def _size_bytes(self) -> int:
-        return self._sealed.size_bytes + self._active_bytes + self._unsynced_bytes
+        return self._sealed.size_bytes + self._adopting_bytes + self._active_bytes + self._commits.unsynced_bytes
 
     def _refusal(self) -> StorageError | None:
         """The reason for which nothing can be appended now; None when it can."""
@@ -242,8 +223,8 @@ class Spool:
             return StorageError("the spool does not run")
         if self._failure is not None and (self._saved is None or self._reactor.seconds() < self._retry_at_s):
             return self._failure
-        if self._unsynced_bytes >= UNSYNCED_BYTES:
-            return SpoolFull(f"{self._unsynced_bytes} bytes wait for the disk")
+        if self._commits.cost_bytes >= UNSYNCED_BYTES:
+            return SpoolFull(f"{self._commits.unsynced_records} records wait for the disk")
         max_bytes = self._limits.max_bytes
         excess_bytes = self._size_bytes - max_bytes
         if excess_bytes >= 0 and self._limits.when_full == "drop_oldest":
@@ -253,43 +234,24 @@ class Spool:
             return SpoolFull(f"the spool holds {self._size_bytes} bytes; at most {max_bytes} are kept")
         return None
 
-    def _commit_next(self) -> None:
-        waiting = self._waiting
-        if not waiting:
-            return
-        taken = [waiting.popleft()]
-        size_bytes = taken[0].size_bytes
-        while waiting and (size_bytes := size_bytes + waiting[0].size_bytes) <= COMMIT_BYTES:
-            taken.append(waiting.popleft())
-        first = taken[0].first_position
-        encoded = [record for each in taken for record in each.encoded]
-        self._committing = True
-        committed = self._threads.write(lambda: self._writer.commit(first, encoded))
-        committed.addCallback(self._committed, taken).addErrback(self._numbers.broken)
-
-    def _committed(self, report: CommitReport, taken: list[_Waiting]) -> None:
+    def _committed(self, report: CommitReport) -> None:
         for file in report.sealed:
-            self._adopt(file)
+            self._adopt(file).addErrback(self._numbers.broken)
         self._active_bytes, self._active_ms = report.active_bytes, report.active_ms
         self._note(report.failure)
         self._numbers.writing("records", report.failure)
-        if report.failure is not None:  # what waits would fail likewise
-            taken += self._waiting
-            self._waiting.clear()
-        count = sum([len(each.encoded) for each in taken])
-        self._unsynced_records -= count
-        self._unsynced_bytes -= sum([each.size_bytes for each in taken])
-        (self._numbers.appended if report.failure is None else self._numbers.failed)(count)
-        self._committing = False
-        self._commit_next()
-        for each in taken:
-            each.synced.callback(report.failure)
 
     def _adopt(self, file: RecordFile) -> Deferred[None]:
         """Hand a sealed file to the archive."""
+        size_bytes = file.size_bytes
         self._sealed_end = file.end
+        self._adopting_bytes += size_bytes
         self._active_bytes, self._active_ms = 0, None
-        return self._threads.read(lambda: self._archive.adopt(file)).addCallback(self._note_sealed)
+        return self._threads.read(lambda: self._archive.adopt(file)).addCallback(self._adopted, size_bytes)
+
+    def _adopted(self, state: ArchiveState, size_bytes: int) -> None:
+        self._adopting_bytes -= size_bytes
+        self._note_sealed(state)
 
     async def _seal(self, seal: Callable[[], RecordFile | None]) -> None:
         file = await self._threads.write(seal)
@@ -320,11 +282,11 @@ class Spool:
         if isinstance(page, StorageError):
             return page
         self._numbers.damaged_records(sink, page.damaged_records)
-        self._numbers.damaged_files(self._archive.damaged_files)
+        self._numbers.damaged_files(self._damaged)
         return Page(page.positions, page.records, page.next_position)
 
     async def _read_page(self, position: int, bounds: PageBounds) -> PageRead | StorageError:
-        while position >= self._sealed_end:
+        if position >= self._sealed_end:
             page = await self._threads.write(lambda: self._writer.read(position, bounds))
             if page is not None:
                 return page
@@ -367,8 +329,10 @@ class Spool:
     async def _save(self) -> None:
         self._saving = True
         cursors = dict(self._cursors)
-        state = await self._threads.read(lambda: self._archive.save(cursors, self._sinks))
-        self._saving = False
+        try:
+            state = await self._threads.read(lambda: self._archive.save(cursors, self._sinks))
+        finally:
+            self._saving = False
         self._numbers.writing("cursors", state.failure)
         if self._saved is None:
             self._note(state.failure)
@@ -382,16 +346,18 @@ class Spool:
 
     def _drop_oldest(self) -> None:
         """Move all cursors past the oldest file, so that it is removed. Its records are lost to sinks that need them."""
-        if not self._dropping:
+        if not self._dropping and self._sealed.failure is None:  # otherwise the cursors would move, and free no room
             Deferred.fromCoroutine(self._drop()).addErrback(self._numbers.broken)
 
     async def _drop(self) -> None:
         self._dropping = True
         cursors = dict(self._cursors)
-        loss = await self._threads.read(lambda: self._archive.loss_of_oldest(cursors, self._sinks))
-        if loss is not None:
-            self._numbers.dropped(loss.lost)
-            for sink in self._sinks:
-                self._cursors[sink] = max(self._cursors[sink], loss.boundary)
-            await self._save()
-        self._dropping = False
+        try:
+            loss = await self._threads.read(lambda: self._archive.loss_of_oldest(cursors, self._sinks))
+            if loss is not None:
+                self._numbers.dropped(loss.lost)
+                for sink in self._sinks:
+                    self._cursors[sink] = max(self._cursors[sink], loss.boundary)
+                await self._save()
+        finally:
+            self._dropping = False

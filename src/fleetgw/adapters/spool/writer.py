@@ -88,7 +88,8 @@ class Writer:
                 with connection:
                     connection.executemany("INSERT INTO block VALUES(?, ?)", blocks)
             active.end = end
-            active.measure(self._folder)
+            if not active.measure(self._folder):
+                raise FileNotFoundError(f"{active.name} was removed")
             report.active_bytes, report.active_ms = active.size_bytes, active.created_ms
         except Exception as error:  # of any kind: the records are not stored
             report.failure = StorageError(f"{self._folder.path}: {error}")
