@@ -64,3 +64,21 @@ class MemoryBudgetTests(TestCase):
         for share in shares:
             share.give_back(share.held_bytes)
         self.assertEqual(budget.unclaimed_bytes, unclaimed_bytes)
+
+    def test_a_sink_that_is_added_has_half_of_what_nobody_is_guaranteed_until_it_ends(self) -> None:
+        budget = MemoryBudget(1000, 1)
+        first = budget.share()
+        added = budget.further_share()
+        self.assertEqual((added.own_bytes, added.room_bytes, first.room_bytes), (250, 500, 750))
+        budget.end(added)
+        self.assertEqual(first.room_bytes, 1000)
+        self.assertEqual(budget.further_share().own_bytes, 250)
+
+    def test_a_sink_that_is_added_has_its_part_though_another_one_hangs_with_all_memory(self) -> None:
+        budget = MemoryBudget(1000, 1)
+        hanging = budget.share()
+        hanging.take(hanging.room_bytes)
+        added = budget.further_share()
+        self.assertEqual((added.room_bytes, hanging.room_bytes), (250, 0))
+        hanging.give_back(400)
+        self.assertEqual((added.room_bytes, hanging.room_bytes), (400, 150))

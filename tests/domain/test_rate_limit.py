@@ -48,8 +48,36 @@ class TokenBucketTests(TestCase):
         self.assertFalse(bucket.take(100.5))
         self.assertTrue(bucket.take(101.0))
 
+    @given(
+        st.tuples(st.integers(1, 20), st.floats(1, 60)),
+        st.lists(st.tuples(st.integers(1, 20), st.floats(1, 60), st.floats(0, 90), st.integers(0, 30)), max_size=8),
+    )
+    def test_a_change_gives_no_burst_and_takes_no_tokens(
+        self, first: tuple[int, float], changes: list[tuple[int, float, float, int]]
+    ) -> None:
+        bucket = TokenBucket(*first, 0.0)
+        now, tokens = 0.0, float(first[0])
+        limit, interval_s = first
+        for new_limit, new_interval_s, idle_s, wanted in changes:
+            taken = sum(bucket.take(now) for _ in range(wanted))
+            self.assertAlmostEqual(taken, min(wanted, int(tokens + 1e-9)), delta=1)
+            now += idle_s
+            tokens = min(limit, tokens - taken + idle_s * limit / interval_s)
+            bucket.change(new_limit, new_interval_s, now)
+            limit, interval_s = new_limit, new_interval_s
+            tokens = min(limit, tokens)
+
 
 class VehicleBucketsTests(TestCase):
+    def test_a_change_reaches_every_bucket_and_keeps_idle_ones_until_they_are_full(self) -> None:
+        buckets = VehicleBuckets(2, 10)
+        for vin in "AB":
+            self.assertTrue(all(buckets.of(vin, 0.0).take(0.0) for _ in range(2)))
+        buckets.leave("B", 0.0)
+        buckets.change(4, 10, 1.0)
+        now = 10.0
+        self.assertEqual([sum(buckets.of(vin, now).take(now) for _ in range(9)) for vin in "ABC"], [3, 3, 4])
+
     def test_connections_of_one_vehicle_share_a_bucket(self) -> None:
         buckets = VehicleBuckets(3, 60)
         taken = [buckets.of("A", 0.0).take(0.0) for _ in range(10)]

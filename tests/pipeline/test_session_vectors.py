@@ -15,7 +15,7 @@ from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.metrics.null import NullMetrics
 from fleetgw.adapters.sinks.memory.sink import MemorySink
 from fleetgw.adapters.sinks.support.context import SinkContext
-from fleetgw.app.pipeline.gateway import Gateway
+from fleetgw.app.pipeline.gateway import Gateway, GatewaySettings
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.domain.delivery.limits import BacklogLimits
@@ -72,15 +72,10 @@ class SessionVectorTests(TestCase):
         limits, timing = BacklogLimits(10_000, 1 << 30, 10_000, 10_000), LaneTiming(0.005, 0.5, 30.0, 10.0)
         lane = Lane(self.sink, limits, timing, self.reactor, metrics, log)
         gateway = Gateway(
+            settings=GatewaySettings(RecordCodec(transmit_decoded_records=False), max_message_bytes=1_000_000),
             routes=TypeRoutes(build_routes({each: ["memory"] for each in types}, {}), {"memory": lane}, metrics),
-            codec=RecordCodec(transmit_decoded_records=False),
             metrics=metrics,
             log=log,
-            max_message_bytes=1_000_000,
-            rate_limit=None,
-            tracked_vins=frozenset(),
-            refuse_unrouted=False,
-            debounce_s=0.0,
             clock=self.reactor,
             wall_ns=lambda: 1_764_000_000_000_000_000,
         )

@@ -178,7 +178,7 @@ class BuiltInTests(CompositionCase):
         for configured, said in ((619, 1), (618, 0), (0, 0)):
             log = ReadableLog()
             loaded = parse_config(self.text(limits={"max_connections": configured}), {}, self.folder)
-            with mock.patch("fleetgw.app.service.composition.descriptor_limit", return_value=1024):
+            with mock.patch("fleetgw.app.service.live_settings.descriptor_limit", return_value=1024):
                 parts = compose(loaded, cast("Any", ThreadlessReactor()), log)  # nothing listens here
             self.assertEqual(parts.vehicles.context.limits.max_connections, 618)
             warnings = log.fields_of("configuration_warning")
@@ -197,15 +197,15 @@ class BuiltInTests(CompositionCase):
             vins_signal_tracking_enabled=["A"],
             monitoring={"statsd": {"host": "[::1]:8125"}, "profiler_port": 6060},
         )
-        self.assertEqual(parts.gateway.rate_limit, RateLimit(5, 7))
-        self.assertEqual((parts.gateway.max_message_bytes, parts.vehicles.context.limits.ping_after_s), (1234, 3))
-        self.assertEqual(parts.gateway.tracked_vins, {"A"})
+        self.assertEqual(parts.gateway.settings.rate_limit, RateLimit(5, 7))
+        self.assertEqual((parts.gateway.settings.max_message_bytes, parts.vehicles.context.limits.ping_after_s), (1234, 3))
+        self.assertEqual(parts.gateway.settings.tracked_vins, {"A"})
         self.assertEqual(parts.vehicles.context.issuers.rules["Own CA"], FixedClientType("boat"))
         self.assertIn("TeslaMotors", parts.vehicles.context.issuers.rules)
         self.assertEqual([type(monitor) for monitor in parts.monitors], [RuntimeGauges, StatsdExporter, Profiler])
         plain = self.compose()
         self.assertEqual([type(monitor) for monitor in plain.monitors], [RuntimeGauges])
-        self.assertIsNone(plain.gateway.rate_limit)
+        self.assertIsNone(plain.gateway.settings.rate_limit)
 
     def test_statsd_in_the_units_of_its_exporter(self) -> None:
         section = {"host": "[::1]:8125", "prefix": "ft.", "sample_rate": 25, "flush_period": 500}

@@ -15,7 +15,7 @@ from fleetgw.adapters.codec.envelope import write_stream
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.ingress.fast_frames import binary_frame_header
-from fleetgw.app.pipeline.gateway import Gateway
+from fleetgw.app.pipeline.gateway import Gateway, GatewaySettings
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.domain.ack_expressions import read_policy
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fleetgw.app.pipeline.connected import RateLimit
     from fleetgw.app.pipeline.session import Session
     from fleetgw.domain.ports import Outcome
+    from fleetgw.domain.routing import Route
 
 VIN = "5YJ3E1EA7KF000001"
 NOW_NS = 1_764_000_000_123_456_789
@@ -164,26 +165,20 @@ class SessionCase(TestCase):
             for name, sink in self.sinks.items()
         }
         self.gateway = Gateway(
-            routes=TypeRoutes(
-                build_routes(
-                    self.records,
-                    {each: read_policy(text, self.records[each]) for each, text in (policies or {}).items()},
-                ),
-                self.lanes,
-                self.metrics,
-            ),
-            codec=codec,
+            settings=GatewaySettings(codec, max_message_bytes, rate_limit, frozenset(tracked), refuse_unrouted, debounce_s),
+            routes=TypeRoutes(self.routes(policies), self.lanes, self.metrics),
             metrics=self.metrics,
             log=self.log,
-            max_message_bytes=max_message_bytes,
-            rate_limit=rate_limit,
-            tracked_vins=frozenset(tracked),
-            refuse_unrouted=refuse_unrouted,
-            debounce_s=debounce_s,
             clock=self.clock,
             wall_ns=lambda: NOW_NS,
         )
         return self.gateway
+
+    def routes(self, policies: Mapping[str, str] | None = None) -> Mapping[str, Route]:
+        """The routes that ``records`` and these policies make."""
+        return build_routes(
+            self.records, {each: read_policy(text, self.records[each]) for each, text in (policies or {}).items()}
+        )
 
     def session(self, policies: Mapping[str, str] | None = None, **how: Any) -> Session:  # as ``make`` takes it
         """Make the gateway, and connect a vehicle."""

@@ -9,7 +9,7 @@ class TokenBucket:
 
     :ivar limit: records, at least 1.
     :ivar interval_s: seconds, above 0.
-    :ivar now: the monotonic time of creation in seconds; the bucket starts full.
+    :ivar now: the monotonic time of creation in seconds, later of the last count; the bucket starts full.
     """
 
     limit: int
@@ -29,6 +29,12 @@ class TokenBucket:
             return False
         self._tokens -= 1
         return True
+
+    def change(self, limit: int, interval_s: float, now: float) -> None:
+        """Take another limit over. The tokens stay, as far as the bucket holds them; more come at the new rate."""
+        tokens = min(self.limit, self._tokens + max(0.0, now - self.now) * self.limit / self.interval_s)
+        self.limit, self.interval_s, self.now = limit, interval_s, max(now, self.now)
+        self._tokens = min(limit, tokens)
 
 
 MAX_IDLE_BUCKETS = 100_000
@@ -61,6 +67,15 @@ class VehicleBuckets:
             idle = self._idle.pop(vin, None)
             bucket = self._in_use[vin] = idle[1] if idle else TokenBucket(self._limit, self._interval_s, now)
         return bucket
+
+    def change(self, limit: int, interval_s: float, now: float) -> None:
+        """Have every bucket take another limit over, see ``TokenBucket.change``."""
+        self._limit, self._interval_s = limit, interval_s
+        for bucket in self._in_use.values():
+            bucket.change(limit, interval_s, now)
+        for _, bucket in self._idle.values():
+            bucket.change(limit, interval_s, now)
+        self._idle = {vin: (now, bucket) for vin, (_, bucket) in self._idle.items()}  # none of them is full by its old time
 
     def leave(self, vin: str, now: float) -> None:
         """Count a bucket as idle: the vehicle's last connection has ended."""

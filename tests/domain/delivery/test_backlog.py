@@ -82,7 +82,7 @@ class BacklogMachine(RuleBasedStateMachine):
         held = self.held()
         origin = vehicle if awaited else None
         room_bytes = self.share.room_bytes
-        assert room_bytes >= self.budget.guaranteed_bytes - self.share.held_bytes
+        assert room_bytes >= self.share.guaranteed_bytes - self.share.held_bytes
         taken = self.backlog.offer(records, sum(sizes), origin)
         assert sum(sizes[:taken]) <= room_bytes, "more than there is memory for"
         if not self.blocked_keys:
@@ -259,7 +259,7 @@ class BacklogMachine(RuleBasedStateMachine):
         assert (self.backlog.held_records, self.backlog.held_bytes, self.backlog.in_flight_records) == (0, 0, 0)
         assert self.share.held_bytes == 0
         self.other.give_back(self.other.held_bytes)
-        assert self.budget.unclaimed_bytes == BUDGET_BYTES - 2 * self.budget.guaranteed_bytes, "memory leaked"
+        assert self.budget.unclaimed_bytes == BUDGET_BYTES - 2 * self.share.guaranteed_bytes, "memory leaked"
 
 
 class BacklogModelTests(BacklogMachine.TestCase):  # type: ignore[misc, name-defined]  # made by Hypothesis

@@ -26,7 +26,7 @@ class ConnectionContext:
 
     :ivar issuers: identity rules by certificate authority.
     :ivar monotonic: returns monotonic time in seconds.
-    :ivar new_reader: creates an Autobahn reader for frames off the fast path.
+    :ivar new_reader: creates an Autobahn reader for frames off the fast path, with the maximum size of a frame.
     """
 
     gateway: IGateway
@@ -36,5 +36,5 @@ class ConnectionContext:
     turns: Turns
     registry: ConnectionRegistry  # type: ignore[type-arg]  # of connections, which import this module
     events: IngressEvents
-    new_reader: Callable[[ReaderHost], FrameReader]
+    new_reader: Callable[[ReaderHost, int], FrameReader]
     replies: ReplyFrames = field(factory=ReplyFrames)

@@ -56,8 +56,8 @@ class VehicleFactory(Factory):
         self.registry: ConnectionRegistry[VehicleConnection] = ConnectionRegistry(limits, self.refusals)
         autobahn = WebSocketServerFactory(reactor=clock)
 
-        def new_reader(host: ReaderHost) -> FrameReader:
-            return FrameReader(host, autobahn, limits.max_frame_bytes)
+        def new_reader(host: ReaderHost, max_frame_bytes: int) -> FrameReader:
+            return FrameReader(host, autobahn, max_frame_bytes)
 
         self.context = ConnectionContext(
             gateway,
@@ -71,6 +71,11 @@ class VehicleFactory(Factory):
         )
         self._clock = clock
         self._sweep: LoopingCall | None = None
+
+    def use(self, issuers: IssuerTable, limits: IngressLimits) -> None:
+        """Replace issuers and limits. Upgrades use them from now on; times and sizes hold for open connections, too."""
+        self.context.issuers, self.context.limits = issuers, limits
+        self.registry.limit(limits)
 
     def doStart(self) -> None:
         """Start the checks of deadlines with the first port."""

@@ -53,7 +53,7 @@ class Frames:
                     self._session.received(messages)
                     continue
             if reader is None:
-                self.reader = reader = self._context.new_reader(self._host)
+                self.reader = reader = self._new_reader()
             size = reader.size_wanted
             reader.feed(data[position : position + size])
             position += size
@@ -71,5 +71,8 @@ class Frames:
 
     def send_close(self, code: int, reason: str) -> None:
         """Begin the closing handshake."""
-        self.reader = self.reader or self._context.new_reader(self._host)
+        self.reader = self.reader or self._new_reader()
         self.reader.send_close(code, reason)
+
+    def _new_reader(self) -> FrameReader:
+        return self._context.new_reader(self._host, self._context.limits.max_frame_bytes)

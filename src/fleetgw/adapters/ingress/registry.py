@@ -47,6 +47,11 @@ class ConnectionRegistry(Generic[MemberT]):
         self._per_vehicle: Counter[str] = Counter()
         self._end_waiters: list[Deferred[None]] = []
 
+    def limit(self, limits: IngressLimits) -> None:
+        """Replace the limits; connections beyond them stay."""
+        self._limits = limits
+        self._half_open.limit, self._half_open.limit_per_address = limits.max_half_open, limits.max_half_open_per_address
+
     def has_room(self) -> bool:
         """Whether a further socket may be accepted; closes connections of addresses that have too many to make room."""
         if self._half_open.is_full:

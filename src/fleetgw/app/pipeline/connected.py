@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from fleetgw.app.pipeline.routes import TypeRoutes
     from fleetgw.domain.ports import IGauge, ILog, IMetrics, IRecordCodec
-    from fleetgw.domain.rate_limit import TokenBucket
     from fleetgw.domain.records import Vehicle
 
 _NO_FIELD_OF_ITS_OWN = frozenset({"event", "self"})
@@ -41,23 +40,22 @@ class ConnectedVehicles:
     Each connection emits CONNECTED. DISCONNECTED follows once, when the last connection of the vehicle has ended: an old
     socket that dies after the vehicle has reconnected says nothing about the vehicle.
 
-    :ivar rate_limit: of each vehicle, None for no limit.
     :ivar debounce_s: seconds that DISCONNECTED is held back; it is dropped when the vehicle reconnects by then.
     :ivar clock: its seconds never go back.
     :ivar wall_ns: epoch nanoseconds.
+    :ivar buckets: the token buckets of the vehicles; None when there is no rate limit.
     """
 
     routes: TypeRoutes
     codec: IRecordCodec
     metrics: IMetrics
     log: ILog
-    rate_limit: RateLimit | None
     debounce_s: float
     clock: IReactorTime
     wall_ns: Callable[[], int]
+    buckets: VehicleBuckets | None = field(default=None, init=False)
     _vehicle_log: VehicleLog = field(init=False)
     _num_connections: IGauge = field(init=False)
-    _buckets: VehicleBuckets | None = field(default=None, init=False)
     _counts: Counter[str] = field(factory=Counter, init=False)
     _connections: int = field(default=0, init=False)
     _held_back: dict[str, tuple[Vehicle, IDelayedCall]] = field(factory=dict, init=False)
@@ -65,20 +63,28 @@ class ConnectedVehicles:
     def __attrs_post_init__(self) -> None:
         self._vehicle_log = VehicleLog(self.log, self.clock.seconds)
         self._num_connections = self.metrics.gauge(NUM_CONNECTIONS)
-        if self.rate_limit is not None:
-            self._buckets = VehicleBuckets(self.rate_limit.message_limit, self.rate_limit.interval_s)
 
-    def add(self, vehicle: Vehicle) -> TokenBucket | None:
-        """Count a new connection, and emit the CONNECTED record.
+    def limit_rate(self, limit: RateLimit | None) -> None:
+        """Set the rate limit of each vehicle, None for no limit. Vehicles that have one keep their tokens."""
+        if limit is None:
+            self.buckets = None
+        elif self.buckets is None:
+            self.buckets = VehicleBuckets(limit.message_limit, limit.interval_s)
+        else:
+            self.buckets.change(limit.message_limit, limit.interval_s, self.clock.seconds())
 
-        :return: the vehicle's token bucket, shared by its connections; None when there is no limit.
-        """
+    def share_lanes(self) -> None:
+        """Tell every lane whether several vehicles are connected."""
+        for lane in self.routes.lanes:
+            lane.share_among_vehicles(is_shared=len(self._counts) > 1)
+
+    def add(self, vehicle: Vehicle) -> None:
+        """Count a new connection, and emit the CONNECTED record."""
         self._count(vehicle, 1)
         if vehicle.vin in self._held_back:
             _, call = self._held_back.pop(vehicle.vin)
             call.cancel()
         self._announce(vehicle, ConnectivityStatus.CONNECTED)
-        return self._buckets.of(vehicle.vin, self.clock.seconds()) if self._buckets is not None else None
 
     def remove(self, vehicle: Vehicle, connected_at: float, size_bytes: Mapping[str, int]) -> None:
         """Forget a connection that has ended; emit an event with the bytes received, and DISCONNECTED if it was the last.
@@ -105,13 +111,12 @@ class ConnectedVehicles:
         counts[vin] += change
         if not counts[vin]:
             del counts[vin]
-            if self._buckets is not None:
-                self._buckets.leave(vin, self.clock.seconds())
+            if self.buckets is not None:
+                self.buckets.leave(vin, self.clock.seconds())
         self._connections += change
         self._num_connections.set_to(self._connections)
         if (vehicles > 1) != (len(counts) > 1):
-            for lane in self.routes.lanes:
-                lane.share_among_vehicles(is_shared=len(counts) > 1)
+            self.share_lanes()
 
     def announce_held_back(self) -> None:
         """Emit at once every DISCONNECTED record that is held back, and hold none back from now on: the gateway stops."""

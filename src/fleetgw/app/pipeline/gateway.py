@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import define, field, frozen
 from zope.interface import implementer
 
 from fleetgw.app.pipeline.connected import ConnectedVehicles
@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from fleetgw.domain.records import Vehicle
 
 
-@implementer(IGateway)
-@define(eq=False)
-class Gateway:
-    """The core as ingress sees it.
+@frozen
+class GatewaySettings:
+    """The settings of a gateway; they can be replaced while vehicles are connected.
 
     :ivar codec: decodes messages into records.
     :ivar max_message_bytes: a longer message is answered with the error reply.
@@ -36,44 +35,65 @@ class Gateway:
     :ivar tracked_vins: vehicles with time series of their own.
     :ivar refuse_unrouted: answer records of types without a route with the error reply, in place of an acknowledgement.
     :ivar debounce_s: see ``ConnectedVehicles``.
+    """
+
+    codec: IRecordCodec
+    max_message_bytes: int
+    rate_limit: RateLimit | None = None
+    tracked_vins: frozenset[str] = frozenset()
+    refuse_unrouted: bool = False
+    debounce_s: float = 0.0
+
+
+@implementer(IGateway)
+@define(eq=False)
+class Gateway:
+    """The core as ingress sees it.
+
     :ivar clock: its seconds never go back.
     :ivar wall_ns: epoch nanoseconds.
     :ivar sessions: the state that all sessions share.
     """
 
+    settings: GatewaySettings
     routes: TypeRoutes
-    codec: IRecordCodec
     metrics: IMetrics
     log: ILog
-    max_message_bytes: int
-    rate_limit: RateLimit | None
-    tracked_vins: frozenset[str]
-    refuse_unrouted: bool
-    debounce_s: float
     clock: IReactorTime
     wall_ns: Callable[[], int]
     sessions: SessionContext = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        metrics, log, monotonic = self.metrics, self.log, self.clock.seconds
+        settings, metrics, log, monotonic = self.settings, self.metrics, self.log, self.clock.seconds
         self.sessions = SessionContext(
             self.routes,
-            self.codec,
-            Refusals(metrics, log, self.tracked_vins, monotonic),
-            UnroutedRecords(metrics, log, monotonic, self.refuse_unrouted),
-            SignalMetrics(metrics, log, self.tracked_vins, monotonic),
-            ConnectedVehicles(
-                self.routes, self.codec, metrics, log, self.rate_limit, self.debounce_s, self.clock, self.wall_ns
-            ),
-            self.max_message_bytes,
+            settings.codec,
+            Refusals(metrics, log, settings.tracked_vins, monotonic),
+            UnroutedRecords(metrics, log, monotonic, settings.refuse_unrouted),
+            SignalMetrics(metrics, log, settings.tracked_vins, monotonic),
+            ConnectedVehicles(self.routes, settings.codec, metrics, log, settings.debounce_s, self.clock, self.wall_ns),
+            settings.max_message_bytes,
             monotonic,
             self.wall_ns,
         )
+        self.sessions.connected.limit_rate(settings.rate_limit)
+
+    def use(self, settings: GatewaySettings) -> None:
+        """Replace the settings, between two reads, for all sessions."""
+        sessions, connected = self.sessions, self.sessions.connected
+        sessions.codec = connected.codec = settings.codec
+        sessions.max_message_bytes = settings.max_message_bytes
+        sessions.refusals.tracked_vins = sessions.signal_metrics.tracked_vins = settings.tracked_vins
+        sessions.unrouted.are_refused = settings.refuse_unrouted
+        connected.debounce_s = settings.debounce_s
+        if settings.rate_limit != self.settings.rate_limit:
+            connected.limit_rate(settings.rate_limit)
+        self.settings = settings
 
     def connected(self, vehicle: Vehicle, link: IVehicleLink) -> Session:
         """See ``IGateway``. Emits the CONNECTED record."""
-        bucket = self.sessions.connected.add(vehicle)
-        return Session(self.sessions, vehicle, link, bucket)
+        self.sessions.connected.add(vehicle)
+        return Session(self.sessions, vehicle, link)
 
     def all_disconnected(self) -> None:
         """The gateway stops, and the last connection has ended: emit the DISCONNECTED records that are held back."""

@@ -20,7 +20,7 @@ from fleetgw.domain.metrics import (
 from fleetgw.domain.records import RECORD_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from fleetgw.app.pipeline.lane import Lane
     from fleetgw.domain.ports import ICounter, IGauge, IMetrics
@@ -69,25 +69,32 @@ class TypeRoutes:
 
     :ivar find: maps topic bytes to the route of a routed type, else to None; a dict's ``get``, for the hot path.
     :ivar lanes: the lanes of all sinks.
-    :ivar confirmation_metrics: by record type, for those that one sink's confirmation acknowledges.
+    :ivar confirmation_metrics: by record type, for those that one sink's confirmation acknowledges, now or once.
     """
 
+    find: Callable[[bytes], TypeRoute | None]
+
     def __init__(self, routes: Mapping[str, Route], lanes: Mapping[str, Lane], metrics: IMetrics) -> None:
-        """Look lanes and metrics up.
+        """Take the first routes, see ``use``."""
+        self._metrics = metrics
+        self._type_metrics: dict[str, TypeMetrics] = {}
+        self.confirmation_metrics: dict[str, ConfirmationMetrics] = {}
+        self._unrouted: dict[bytes, TypeRoute] = {}
+        self._other_metrics = self._metrics_of(OTHER)
+        self.use(routes, lanes)
+
+    def use(self, routes: Mapping[str, Route], lanes: Mapping[str, Lane]) -> None:
+        """Replace all routes, between two reads. Records that were offered before settle as their old routes said.
 
         :param routes: by record type.
         :param lanes: by sink name; one for every sink named in ``routes``.
         """
-        self._metrics = metrics
         self.lanes = tuple(lanes.values())
-        self.confirmation_metrics: dict[str, ConfirmationMetrics] = {}
         routed = {
             record_type.encode("utf-8", "surrogateescape"): self._routed_type(route, lanes)
             for record_type, route in routes.items()
         }
         self.find = routed.get
-        self._unrouted: dict[bytes, TypeRoute] = {}
-        self._other_metrics = self._metrics_of(OTHER)
 
     def unrouted(self, topic: bytes) -> TypeRoute:
         """Give an unrouted type a route without lanes. The number of metric labels is bounded."""
@@ -126,14 +133,18 @@ class TypeRoutes:
         )
 
     def _metrics_of(self, record_type: str) -> TypeMetrics:
+        known = self._type_metrics.get(record_type)
+        if known is not None:
+            return known
         metrics = self._metrics
-        return TypeMetrics(
+        self._type_metrics[record_type] = made = TypeMetrics(
             record_type,
             metrics.counter(RECORD_TOTAL, record_type=record_type),
             metrics.counter(RECORD_SIZE_BYTES_TOTAL, record_type=record_type),
             metrics.counter(DISPATCH_TOTAL, record_type=record_type),
             metrics.gauge(SIGNAL_COUNT, record_type=record_type),
         )
+        return made
 
     def _confirmation_metrics_of(self, record_type: str, source: str) -> ConfirmationMetrics:
         metrics = self._metrics

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from fleetgw.app.pipeline.tickets import ConfirmationMetrics
     from fleetgw.app.pipeline.unrouted import UnroutedRecords
     from fleetgw.domain.ports import IRecordCodec, IVehicleLink
-    from fleetgw.domain.rate_limit import TokenBucket
     from fleetgw.domain.records import Envelope, Record, Vehicle
 
 STREAM = MessageType.STREAM.value
@@ -60,7 +59,6 @@ class Session:
 
     __slots__ = (
         "__weakref__",
-        "_bucket",
         "_context",
         "_link",
         "_tickets",
@@ -71,14 +69,13 @@ class Session:
         "vehicle",
     )
 
-    def __init__(self, context: SessionContext, vehicle: Vehicle, link: IVehicleLink, bucket: TokenBucket | None) -> None:
+    def __init__(self, context: SessionContext, vehicle: Vehicle, link: IVehicleLink) -> None:
         self.vehicle = vehicle
         self.connected_at = context.monotonic()
         self.size_bytes: dict[str, int] = {}
         self._context = context
         self._link: IVehicleLink | None = link
-        self._bucket = bucket
-        self._tickets: dict[str, Tickets] = {}
+        self._tickets: dict[TicketPolicy, Tickets] = {}
         self._unconfirmed = 0  # records that wait for one sink; those that wait for several have tickets
         self._when_settled: Callable[[], None] | None = None
 
@@ -89,8 +86,9 @@ class Session:
         read_envelope, read_record, find_route = codec.read_envelope, codec.read_record, routes.find
         max_message_bytes = context.max_message_bytes
         received_at_ms = context.wall_ns() // 1_000_000
-        vehicle, bucket = self.vehicle, self._bucket
-        now = context.monotonic() if bucket is not None else 0.0
+        vehicle, buckets = self.vehicle, context.connected.buckets
+        now = context.monotonic() if buckets is not None else 0.0
+        bucket = buckets.of(vehicle.vin, now) if buckets is not None else None
         run: list[Record] = []
         run_route: TypeRoute | None = None
         for message in messages:
@@ -153,17 +151,19 @@ class Session:
                 self._link.acknowledge(records if fewest == count else records[:fewest])
         else:
             if isinstance(awaits, TicketPolicy):
-                taken = self._tickets_of(route.record_type, awaits).offer(records, cost_bytes)
+                taken = self._tickets_of(awaits).offer(records, cost_bytes)
             else:
                 taken = awaits.offer(records, cost_bytes, self)
                 self._unconfirmed += taken
             fewest = min(fewest, taken)
         metrics.dispatch_total.add(fewest)
 
-    def _tickets_of(self, record_type: str, policy: TicketPolicy) -> Tickets:
-        tickets = self._tickets.get(record_type)
+    def _tickets_of(self, policy: TicketPolicy) -> Tickets:
+        tickets = self._tickets.get(policy)
         if tickets is None:
-            tickets = self._tickets[record_type] = Tickets(policy, self._acknowledge_due, self._settled)
+            for replaced in [each for each, held in self._tickets.items() if held.is_empty]:
+                self._tickets.pop(replaced).close()  # the others of replaced policies wait until their records are settled
+            tickets = self._tickets[policy] = Tickets(policy, self._acknowledge_due, self._settled)
         return tickets
 
     def confirmed(self, records: Sequence[Record]) -> None:

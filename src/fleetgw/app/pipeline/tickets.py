@@ -91,6 +91,11 @@ class Tickets:
         self._waiters = tuple(_Waiter(self, metrics, 1 << index) for index, metrics in enumerate(policy.metrics))
 
     @property
+    def is_empty(self) -> bool:
+        """Whether every record is settled."""
+        return not self._tickets
+
+    @property
     def are_awaited(self) -> bool:
         """Whether a record is not acknowledged yet and still can be."""
         can_hold = self._policy.can_hold

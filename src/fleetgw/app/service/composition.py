@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, frozen
 
-from fleetgw.adapters.codec.codec import MAX_JSON_BYTES, RecordCodec
 from fleetgw.adapters.errors.null import NullReporter
 from fleetgw.adapters.ingress.factory import VehicleFactory
-from fleetgw.adapters.ingress.limits import IngressLimits
 from fleetgw.adapters.ingress.reloadable_context import ReloadableContext
 from fleetgw.adapters.ingress.tls import VehicleTlsFactory
-from fleetgw.adapters.ingress.tls_context import TlsFiles
 from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
 from fleetgw.adapters.listening.refusals import Refusals
 from fleetgw.adapters.logs.reporting import ReportingLog
@@ -23,26 +20,13 @@ from fleetgw.adapters.metrics.statsd import StatsdExporter, StatsdSettings
 from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.adapters.monitoring.profiler import Profiler, make_profiler_site
 from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
-from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.adapters.text.addresses import split_address
-from fleetgw.app.config.ack_policies import ack_policies
 from fleetgw.app.config.airbrake import KEY_VARIABLE
-from fleetgw.app.config.sinks import settings_of, sink_type
-from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.pipeline.gateway import Gateway
-from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import TypeRoutes
-from fleetgw.app.service.descriptors import capacity, descriptor_limit, descriptors_for
+from fleetgw.app.service.lane_maker import LaneMaker
 from fleetgw.app.service.listeners import Listener
-from fleetgw.app.service.memory_ceiling import MIB, ceiling_mib
-from fleetgw.app.sinks import make_sink
-from fleetgw.domain.delivery.limits import BacklogLimits
-from fleetgw.domain.errors import ConfigurationError
-from fleetgw.domain.identity import DEFAULT_ISSUERS, ByExtendedKeyUsage, FixedClientType, IssuerTable
-from fleetgw.domain.memory_budget import MemoryBudget
-from fleetgw.domain.metrics import MEMORY_CEILING_BYTES
-from fleetgw.domain.ports import DEFAULT_MEMORY_WEIGHT, IHoldsCopies
-from fleetgw.domain.routing import build_routes
+from fleetgw.app.service.live_settings import gateway_settings, ingress_limits, issuers, routes_of, tls_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,13 +38,11 @@ if TYPE_CHECKING:
     from fleetgw.adapters.process.reactor import IThreadedReactor
     from fleetgw.adapters.sinks.support.context import ISinkReactor
     from fleetgw.app.config.drain import Drain
-    from fleetgw.app.config.limits import Limits
     from fleetgw.app.config.loading import LoadedConfig
     from fleetgw.app.config.monitoring_sections import Monitoring
     from fleetgw.app.config.sections import Config
-    from fleetgw.domain.errors import Problem
-    from fleetgw.domain.ports import IDispatcher, IErrorReporter, ILog, IMetrics
-    from fleetgw.domain.routing import Route
+    from fleetgw.app.pipeline.lane import Lane
+    from fleetgw.domain.ports import IErrorReporter, ILog
 
     class IGatewayReactor(ISinkReactor, IListeningReactor, IThreadedReactor, IReactorCore):
         """The reactor interfaces that a gateway uses."""
@@ -127,29 +109,15 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     log = ReportingLog(written_log, reporter)
     metrics = MetricStore()
     serving = Serving()
-    routes = build_routes(config.records, ack_policies(config))
-    lanes = _make_lanes(config, routes, reactor, metrics, log)
-    gateway = Gateway(
-        routes=TypeRoutes(routes, lanes, metrics),
-        codec=RecordCodec(
-            transmit_decoded_records=config.transmit_decoded_records,
-            max_json_bytes=max(MAX_JSON_BYTES, 2 * config.limits.max_message_bytes),
-        ),
-        metrics=metrics,
-        log=log,
-        max_message_bytes=config.limits.max_message_bytes,
-        rate_limit=_rate_limit(config),
-        tracked_vins=frozenset(config.vins_signal_tracking_enabled),
-        refuse_unrouted=config.unrouted == "refuse",
-        debounce_s=config.connectivity.debounce_s,
-        clock=reactor,
-        wall_ns=time.time_ns,
-    )
-    tls = ReloadableContext(TlsFiles(config.tls.ca_file, config.tls.server_cert, config.tls.server_key), log)
+    lane_maker = LaneMaker(config, reactor, metrics, log)
+    lanes = lane_maker.make(config)
+    routes = TypeRoutes(routes_of(config), lanes, metrics)
+    gateway = Gateway(gateway_settings(config), routes, metrics, log, reactor, time.time_ns)
+    tls = ReloadableContext(tls_files(config), log)
     vehicles = VehicleFactory(
         gateway,
-        _issuers(config),
-        _ingress_limits(config.limits, log),
+        issuers(config),
+        ingress_limits(config.limits, log),
         reactor,
         metrics,
         log,
@@ -237,75 +205,3 @@ def _make_profiler_page(
     site = make_profiler_site(profiler, reactor, refusals)
     key, host, port = "monitoring.profiler_port", monitoring.profiler_host, monitoring.profiler_port
     return Listener(key, host, port, site, refusals, reactor, log, started_event="profiler_started")
-
-
-def _make_lanes(
-    config: Config, routes: Mapping[str, Route], reactor: IGatewayReactor, metrics: IMetrics, log: ILog
-) -> dict[str, Lane]:
-    lanes: dict[str, Lane] = {}
-    problems: list[Problem] = []
-    names = dict.fromkeys(name for route in routes.values() for name in route.sinks)
-    budget = MemoryBudget(ceiling_mib(config) * MIB, max(1, len(names)))
-    metrics.gauge(MEMORY_CEILING_BYTES).set_to(budget.ceiling_bytes)
-    for name in names:
-        record_types = tuple(record_type for record_type, route in routes.items() if name in route.sinks)
-        context = SinkContext(name, settings_of(name, config), config.namespace, record_types, reactor, metrics, log)
-        try:
-            kind = sink_type(name, config)
-            sink = make_sink(kind, context, config)
-        except ConfigurationError as error:
-            problems += error.problems
-            continue
-        settings = config.delivery.lane(name, kind.lane)
-        lanes[name] = Lane(
-            sink,
-            BacklogLimits(settings.queue_records, settings.queue_bytes, settings.in_flight_records, settings.batch_records),
-            LaneTiming(settings.gather_ms / 1000, settings.retry_initial_s, settings.retry_max_s, settings.drain_timeout_s),
-            reactor,
-            metrics,
-            log,
-            budget.share(_memory_weight(sink)),
-        )
-    if problems:
-        raise ConfigurationError(problems)
-    return lanes
-
-
-def _memory_weight(sink: IDispatcher) -> float:
-    return max(1.0, float(sink.memory_weight)) if IHoldsCopies.providedBy(sink) else DEFAULT_MEMORY_WEIGHT
-
-
-def _issuers(config: Config) -> IssuerTable:
-    return DEFAULT_ISSUERS.extended(
-        {
-            issuer: FixedClientType(rule) if isinstance(rule, str) else ByExtendedKeyUsage()
-            for issuer, rule in config.identity.issuers.items()
-        }
-    )
-
-
-def _rate_limit(config: Config) -> RateLimit | None:
-    section = config.rate_limit
-    return RateLimit(section.message_limit, section.message_interval_time) if section.enabled else None
-
-
-def _ingress_limits(limits: Limits, log: ILog) -> IngressLimits:
-    descriptors = descriptor_limit()
-    room = capacity(limits, descriptors)
-    if limits.max_connections > room.connections:
-        needed = descriptors_for(limits.max_connections, limits.max_half_open)
-        reason = f"is {limits.max_connections}, but {descriptors} file descriptors leave room for {room.connections}"
-        log.warn("configuration_warning", key="limits.max_connections", warning=f"{reason}; set LimitNOFILE={needed}")
-    return IngressLimits(
-        limits.handshake_timeout_s,
-        limits.message_timeout_s,
-        limits.ping_after_s,
-        limits.ping_timeout_s,
-        limits.write_timeout_s,
-        limits.max_frame_bytes,
-        limits.max_pending_reply_bytes,
-        room.connections,
-        room.half_open,
-        room.half_open_per_address,
-        room.per_vehicle,
-    )

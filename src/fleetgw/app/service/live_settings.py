@@ -1,0 +1,84 @@
+"""The settings that a reload replaces in a running gateway, as its parts take them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fleetgw.adapters.codec.codec import MAX_JSON_BYTES, RecordCodec
+from fleetgw.adapters.ingress.limits import IngressLimits
+from fleetgw.adapters.ingress.tls_context import TlsFiles
+from fleetgw.app.config.ack_policies import ack_policies
+from fleetgw.app.pipeline.connected import RateLimit
+from fleetgw.app.pipeline.gateway import GatewaySettings
+from fleetgw.app.service.descriptors import capacity, descriptor_limit, descriptors_for
+from fleetgw.domain.identity import DEFAULT_ISSUERS, ByExtendedKeyUsage, FixedClientType
+from fleetgw.domain.routing import build_routes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fleetgw.app.config.limits import Limits
+    from fleetgw.app.config.sections import Config
+    from fleetgw.domain.identity import IssuerTable
+    from fleetgw.domain.ports import ILog
+    from fleetgw.domain.routing import Route
+
+
+def routes_of(config: Config) -> Mapping[str, Route]:
+    """The routes, by record type."""
+    return build_routes(config.records, ack_policies(config))
+
+
+def gateway_settings(config: Config) -> GatewaySettings:
+    """The settings of the pipeline."""
+    codec = RecordCodec(
+        transmit_decoded_records=config.transmit_decoded_records,
+        max_json_bytes=max(MAX_JSON_BYTES, 2 * config.limits.max_message_bytes),
+    )
+    limit = config.rate_limit
+    return GatewaySettings(
+        codec,
+        config.limits.max_message_bytes,
+        RateLimit(limit.message_limit, limit.message_interval_time) if limit.enabled else None,
+        frozenset(config.vins_signal_tracking_enabled),
+        config.unrouted == "refuse",
+        config.connectivity.debounce_s,
+    )
+
+
+def tls_files(config: Config) -> TlsFiles:
+    """The files of the vehicles' port."""
+    return TlsFiles(config.tls.ca_file, config.tls.server_cert, config.tls.server_key)
+
+
+def issuers(config: Config) -> IssuerTable:
+    """The default issuers and those of ``identity.issuers``."""
+    return DEFAULT_ISSUERS.extended(
+        {
+            issuer: FixedClientType(rule) if isinstance(rule, str) else ByExtendedKeyUsage()
+            for issuer, rule in config.identity.issuers.items()
+        }
+    )
+
+
+def ingress_limits(limits: Limits, log: ILog) -> IngressLimits:
+    """Limits on vehicles; warns when the file descriptors do not allow ``limits.max_connections``."""
+    descriptors = descriptor_limit()
+    room = capacity(limits, descriptors)
+    if limits.max_connections > room.connections:
+        needed = descriptors_for(limits.max_connections, limits.max_half_open)
+        reason = f"is {limits.max_connections}, but {descriptors} file descriptors leave room for {room.connections}"
+        log.warn("configuration_warning", key="limits.max_connections", warning=f"{reason}; set LimitNOFILE={needed}")
+    return IngressLimits(
+        limits.handshake_timeout_s,
+        limits.message_timeout_s,
+        limits.ping_after_s,
+        limits.ping_timeout_s,
+        limits.write_timeout_s,
+        limits.max_frame_bytes,
+        limits.max_pending_reply_bytes,
+        room.connections,
+        room.half_open,
+        room.half_open_per_address,
+        room.per_vehicle,
+    )
