@@ -1,8 +1,9 @@
 """The bare client libraries: each delivers prepared records, without a gateway."""
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import apsw
 
 from fleetgw.domain.records import Record
 
@@ -121,7 +122,7 @@ def redis(port: int, _folder: Path) -> Deliver:
 
 def sqlite(_port: int, folder: Path) -> Deliver:
     """SQLite alone, with payloads as they are; the sink decodes signals and writes them as JSON."""
-    connection = sqlite3.connect(folder / "bare.sqlite3", isolation_level=None)
+    connection = apsw.Connection(str(folder / "bare.sqlite3"))
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(

@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import apsw
 from brokers import Broker, environ, missing, section
 from rich import box
 from rich.console import Console
@@ -187,7 +187,7 @@ def run(folder: Path, sink: str, kind: str, *, away: bool) -> dict[str, int]:
         for pid in brokers:
             os.kill(pid, signal.SIGSTOP)
         if sink == "sqlite":
-            locked = sqlite3.connect(str(own["path"]))
+            locked = apsw.Connection(str(own["path"]))
             stack.callback(locked.close)
             locked.execute("BEGIN EXCLUSIVE")
         if sink == "zmq":

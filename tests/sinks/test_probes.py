@@ -2,11 +2,11 @@
 
 import json
 import socket
-import sqlite3
 import tempfile
 from pathlib import Path
 from unittest import TestCase
 
+import apsw
 import zmq
 
 from fleetgw.adapters.logs.null import NullLog
@@ -36,7 +36,7 @@ class SqliteTests(TestCase):
 
     def found(self, **settings: object) -> Finding:
         findings = list(sqlite.look(context(path=self.path, max_size_mb=1, **settings)))
-        self.assertIn(f"SQLite {sqlite3.sqlite_version}", findings[0].what)
+        self.assertIn(f"SQLite {apsw.sqlite_lib_version()}", findings[0].what)
         self.whats = [finding.what for finding in findings]
         return worst(findings)
 
@@ -56,7 +56,7 @@ class SqliteTests(TestCase):
         self.assertIn(f"{self.path} can be written, schema version 2, 0 MB", self.whats)
 
     def test_not_ours(self) -> None:
-        with sqlite3.connect(self.path) as connection:
+        with apsw.Connection(str(self.path)) as connection:
             connection.execute("CREATE TABLE recipes (name TEXT)")
         connection.close()
         finding = self.found()
@@ -75,7 +75,7 @@ class SqliteTests(TestCase):
 
     def test_locked_by_another(self) -> None:
         self.made()
-        other = sqlite3.connect(self.path, isolation_level=None)
+        other = apsw.Connection(str(self.path))
         self.addCleanup(other.close)
         other.execute("BEGIN IMMEDIATE")
         finding = self.found(write_timeout_s=0.2)

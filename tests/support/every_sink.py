@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import subprocess
 import time
 from collections import Counter
@@ -12,6 +11,7 @@ from shutil import which
 from threading import Event, Thread
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+import apsw
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
@@ -276,9 +276,9 @@ class Consumers:
 
     def _sqlite(self, statement: str) -> list[tuple[object, ...]]:
         with (
-            suppress(sqlite3.OperationalError),
+            suppress(apsw.CantOpenError, apsw.SQLError),
             closing(  # not made yet
-                sqlite3.connect(f"file:{self._folder / 'fleet.sqlite3'}?mode=ro", uri=True)
+                apsw.Connection(str(self._folder / "fleet.sqlite3"), flags=apsw.SQLITE_OPEN_READONLY)
             ) as connection,
         ):
             return connection.execute(statement).fetchall()

@@ -7,12 +7,13 @@ number is the txid and the signal ``Odometer``. Confirmed numbers go to standard
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
 import sys
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
+
+import apsw
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Field, Payload
 from fleetgw.adapters.logs.null import NullLog
@@ -98,8 +99,8 @@ def recorded(path: Path) -> dict[int, float]:
 
     :raises AssertionError: SQLite finds the file damaged.
     """
-    with closing(sqlite3.connect(path)) as connection:
-        (sound,) = connection.execute("PRAGMA integrity_check").fetchone()
+    with closing(apsw.Connection(str(path))) as connection:
+        sound = connection.execute("PRAGMA integrity_check").get
         if sound != "ok":
             raise AssertionError(f"{path} is damaged: {sound}")
         return {

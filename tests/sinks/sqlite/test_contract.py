@@ -1,10 +1,10 @@
 """The ``sqlite`` sink keeps the contract with a real file: locked by another program, or moved away with its folder."""
 
-import sqlite3
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import apsw
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
@@ -19,19 +19,19 @@ from fleetgw.testing.real_reactor import RealReactorHarness
 LARGEST_VALUE_BYTES = 10_000
 
 
-class WatchedConnection(sqlite3.Connection):
+class WatchedConnection(apsw.Connection):
     """Reports failed statements, such as those while the file is locked."""
 
-    def __init__(self, *args: object, on_failure: Callable[[], None], **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, path: str, on_failure: Callable[[], None]) -> None:
+        super().__init__(path)
         self._on_failure = on_failure
         # SQLite's own limit is 10^9 bytes, which no record reaches
-        self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE_BYTES)
+        self.limit(apsw.SQLITE_LIMIT_LENGTH, LARGEST_VALUE_BYTES)
 
-    def execute(self, *args: object) -> sqlite3.Cursor:
+    def execute(self, *args: object) -> apsw.Cursor:
         try:
             return super().execute(*args)
-        except sqlite3.OperationalError:
+        except apsw.Error:
             self._on_failure()
             raise
 
@@ -46,7 +46,7 @@ class SqliteHarness(RealReactorHarness):
         self._folder = Path(self._root.name, "data")
         self._folder.mkdir()
         self._path = self._folder / "records.sqlite3"
-        self._lock: sqlite3.Connection | None = None
+        self._lock: apsw.Connection | None = None
         self._on_failure: Deferred[None] = Deferred()
 
     async def tear_down(self) -> None:
@@ -58,8 +58,8 @@ class SqliteHarness(RealReactorHarness):
     def make_sink(self, context: SinkContext) -> IDispatcher:
         return SqliteSink(context, connect=self._connect)
 
-    def _connect(self, *args: object, **kwargs: object) -> sqlite3.Connection:
-        return WatchedConnection(*args, on_failure=lambda: reactor.callFromThread(self._report_failure), **kwargs)
+    def _connect(self, path: str) -> apsw.Connection:
+        return WatchedConnection(path, lambda: reactor.callFromThread(self._report_failure))
 
     def _report_failure(self) -> None:
         failed, self._on_failure = self._on_failure, Deferred()
@@ -73,13 +73,13 @@ class SqliteHarness(RealReactorHarness):
     async def received(self, at_least: int) -> Sequence[Received]:
         if not self._path.exists():
             return []
-        connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
+        connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)
         rows = connection.execute("SELECT vin, payload FROM custom_records").fetchall()
         connection.close()
         return [Received(*row) for row in rows]
 
     async def hold(self) -> None:
-        self._lock = sqlite3.connect(self._path, isolation_level=None)
+        self._lock = apsw.Connection(str(self._path))
         self._lock.execute("BEGIN IMMEDIATE")
 
     async def release(self) -> None:

@@ -1,13 +1,14 @@
 """The identity of rows, also in a file of the first version."""
 
 import os
-import sqlite3
 import stat
 import tempfile
 import zlib
 from contextlib import closing
 from pathlib import Path
 from unittest import TestCase
+
+import apsw
 
 from fleetgw.adapters.codec.generated import vehicle_data_pb2 as pb
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import Customer, Service, VehicleAlerts
@@ -48,7 +49,7 @@ class FileCase(TestCase):
         self.assertEqual(self.store.write(records), [RECEIPT] * len(records))
 
     def rows(self, sql: str) -> list[tuple[object, ...]]:
-        with closing(sqlite3.connect(self.path)) as connection:
+        with closing(apsw.Connection(str(self.path))) as connection:
             return connection.execute(sql).fetchall()
 
     def count(self, table: str) -> object:
@@ -167,8 +168,8 @@ class FirstVersionTests(FileCase):
 
     def setUp(self) -> None:
         super().setUp()
-        with closing(sqlite3.connect(self.path)) as connection:
-            connection.executescript(schema.MIGRATIONS[0])
+        with closing(apsw.Connection(str(self.path))) as connection:
+            connection.execute(schema.MIGRATIONS[0]).fetchall()
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute("PRAGMA user_version = 1")
             connection.execute("INSERT INTO vehicle VALUES (1, ?)", (VIN,))
@@ -184,7 +185,6 @@ class FirstVersionTests(FileCase):
             connection.execute(
                 "INSERT INTO custom_record VALUES (3, 1, ?, 'mine', 'tx-1', ?, ?)", (NOW_MS, zlib.crc32(b"x"), b"x")
             )
-            connection.commit()
 
     def read(self) -> list[object]:
         with open_file(self.path) as file:
@@ -223,16 +223,16 @@ class FirstVersionTests(FileCase):
         self.assertEqual(self.rows("SELECT id FROM record ORDER BY id"), [(5,), (6,), (7,)])
 
     def test_a_migration_that_fails_changes_nothing(self) -> None:
-        def fails_at_the_end(*arguments: object, **settings: object) -> sqlite3.Connection:
-            connection = sqlite3.connect(*arguments, **settings)
+        def fails_at_the_end(path: str) -> apsw.Connection:
+            connection = apsw.Connection(path)
             connection.set_authorizer(
-                lambda action, name, *_: int(action == sqlite3.SQLITE_CREATE_VIEW and name == "custom_records")
+                lambda action, name, *_: int(action == apsw.SQLITE_CREATE_VIEW and name == "custom_records")
             )
             return connection
 
         before = self.rows("SELECT name, sql FROM sqlite_master")
         self.store.connect = fails_at_the_end
-        with self.assertRaises(sqlite3.DatabaseError):
+        with self.assertRaises(apsw.AuthError):
             self.store.write([soc(1)])
         self.assertEqual(self.rows("SELECT name, sql FROM sqlite_master"), before)
         self.assertEqual(self.count("record"), 2)

@@ -2,13 +2,14 @@
 
 import json
 import re
-import sqlite3
 import subprocess
 import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
 from unittest import TestCase
+
+import apsw
 
 from fleetgw.adapters.codec.generated import vehicle_data_pb2 as pb
 from fleetgw.adapters.sinks.sqlite.settings import StoreSettings
@@ -42,14 +43,14 @@ class PageTests(TestCase):
         ]
         self.assertEqual(len(statements), 6)
         found = {"ended_at IS NULL": 0, "value > 90": 1, "FROM latest_signals WHERE vin": 4}
-        with closing(sqlite3.connect(self.path)) as connection:
+        with closing(apsw.Connection(str(self.path))) as connection:
             for statement in statements:
                 with self.subTest(statement=statement):
                     expected = next((count for words, count in found.items() if words in statement), 3)
                     self.assertEqual(len(connection.execute(statement).fetchall()), expected)
 
     def test_columns_of_the_views(self) -> None:
-        with closing(sqlite3.connect(self.path)) as connection:
+        with closing(apsw.Connection(str(self.path))) as connection:
             views = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'view'"))
             for name in views:
                 columns = [row[1] for row in connection.execute(f"PRAGMA table_info({name})")]
@@ -58,7 +59,7 @@ class PageTests(TestCase):
 
     def test_a_signals_history_is_found_by_vehicle_and_time(self) -> None:
         query = "SELECT value FROM signals WHERE vin = 'x' AND field = 'Soc' AND created_at_ms > 5 ORDER BY created_at_ms"
-        with closing(sqlite3.connect(self.path)) as connection:
+        with closing(apsw.Connection(str(self.path))) as connection:
             plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}"))
         self.assertIn("SEARCH record USING INDEX sqlite_autoindex_record_1 (vehicle_id=? AND created_at_ms>?)", plan)
         self.assertNotIn("TEMP B-TREE", plan)

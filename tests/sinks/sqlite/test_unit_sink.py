@@ -1,12 +1,12 @@
 """The ``sqlite`` sink: group commit, timeouts, probes, retention."""
 
-import sqlite3
 import tempfile
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.sinks.sqlite.sink import COMMIT_BYTES, LINGER_S, SqliteSink
@@ -15,6 +15,13 @@ from fleetgw.domain.errors import ConfigurationError, NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT, NotReady, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor
 from tests.support.sqlite_crash import numbered_record, recorded
+
+
+class ImpatientConnection(apsw.Connection):
+    """Does not wait for locks."""
+
+    def set_busy_timeout(self, milliseconds: int) -> None:
+        """Ignore it."""
 
 
 class ManualWorker:
@@ -88,10 +95,10 @@ class SinkTests(SynchronousTestCase):
 
     def test_a_file_that_works_again_is_found_within_a_second(self) -> None:
         """Away 25 s, back for 8 s, five times: records are committed each time it is back."""
-        self.sink._store.connect = lambda path, **options: sqlite3.connect(path, **{**options, "timeout": 0})
+        self.sink._store.connect = ImpatientConnection
         self.work()
         for number in range(5):
-            with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
+            with closing(apsw.Connection(str(self.path))) as other:
                 self.sink._store.given_up = lambda: True  # does not wait for the lock
                 other.execute("BEGIN IMMEDIATE")
                 answer = self.dispatch(number)
@@ -157,7 +164,7 @@ class SinkTests(SynchronousTestCase):
             self.work()
         self.reactor.advance(1)
         self.work()
-        connection = sqlite3.connect(self.path)
+        connection = apsw.Connection(str(self.path))
         self.addCleanup(connection.close)
         latest = connection.execute("SELECT max(value) FROM latest WHERE field = 'Odometer'").fetchone()
         self.assertEqual(latest, (2,))

@@ -1,8 +1,9 @@
 """The number of rows in a statement."""
 
-import sqlite3
 from contextlib import closing
 from unittest import TestCase
+
+import apsw
 
 from fleetgw.adapters.sinks.sqlite.statements import STATEMENT_BYTES, Insert, insert
 
@@ -12,7 +13,7 @@ TABLE = Insert("piece", ("number", "text"))
 class Connection:
     """Notes the bytes of each statement."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self.rows: list[int] = []
         self.sizes: list[int] = []
@@ -25,7 +26,7 @@ class Connection:
 
 class StatementTests(TestCase):
     def written(self, texts: list[str]) -> Connection:
-        with closing(sqlite3.connect(":memory:")) as file:
+        with closing(apsw.Connection(":memory:")) as file:
             file.execute("CREATE TABLE piece (id INTEGER PRIMARY KEY, number INTEGER, text TEXT)")
             connection = Connection(file)
             insert(connection, TABLE, [cell for row in enumerate(texts) for cell in row])

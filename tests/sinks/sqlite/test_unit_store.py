@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from unittest import TestCase
 
+import apsw
 from attrs import evolve
 
 from fleetgw.adapters.codec.codec import RecordCodec
@@ -74,8 +74,12 @@ def payload(created_at_ms: int = NOW_MS, **values: object) -> pb.Payload:
     return made
 
 
-def _traced(connection: sqlite3.Connection, statements: list[str]) -> sqlite3.Connection:
-    connection.set_trace_callback(statements.append)
+def _traced(connection: apsw.Connection, statements: list[str]) -> apsw.Connection:
+    def note(_cursor: apsw.Cursor, sql: str, _bindings: object) -> bool:
+        statements.append(sql)
+        return True
+
+    connection.exec_trace = note
     return connection
 
 
@@ -95,7 +99,7 @@ class FileCase(TestCase):
         self.assertEqual(self.store.write(records), [RECEIPT] * len(records))
 
     def rows(self, sql: str) -> list[tuple[object, ...]]:
-        with closing(sqlite3.connect(self.path)) as connection:
+        with closing(apsw.Connection(str(self.path))) as connection:
             return connection.execute(sql).fetchall()
 
     def reading(self) -> RecordFile:
@@ -249,7 +253,7 @@ class HistoryTests(FileCase):
     def test_latest_is_not_read_from_the_file_without_other_writers(self) -> None:
         """Reading would cost far more."""
         statements: list[str] = []
-        self.store.connect = lambda *given, **how: _traced(sqlite3.connect(*given, **how), statements)
+        self.store.connect = lambda path: _traced(apsw.Connection(path), statements)
         for number in range(3):
             self.write(record_of(payload(NOW_MS + number, Soc=number), txid=b"%d" % number))
             self.assertEqual(self.rows("SELECT count(*) FROM record"), [(number + 1,)])  # a reader is no writer
@@ -340,15 +344,15 @@ class FailureTests(FileCase):
 
     def test_locked_and_free_again(self) -> None:
         self.write(numbered_record(0))
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
+        with closing(apsw.Connection(str(self.path))) as other:
             other.execute("BEGIN IMMEDIATE")
-            self.assert_failure(sqlite3.OperationalError, "another program holds the file's write lock")
+            self.assert_failure(apsw.BusyError, "another program holds the file's write lock")
         self.write(numbered_record(1))
         self.assertEqual(recorded(self.path).keys(), {0, 1})
 
     def test_not_a_database_until_moved_away(self) -> None:
         self.path.write_bytes(b"my diary, which nobody may touch" * 100)
-        self.assert_failure(sqlite3.DatabaseError, "no SQLite database", "move it away")
+        self.assert_failure(apsw.NotADBError, "no SQLite database", "move it away")
         self.assertEqual(self.path.read_bytes(), b"my diary, which nobody may touch" * 100)
         self.path.unlink()
         self.write(numbered_record(1))
@@ -359,33 +363,33 @@ class FailureTests(FileCase):
         with self.path.open("r+b") as file:
             file.seek(4096)
             file.write(os.urandom(40_000))
-        self.assert_failure(sqlite3.DatabaseError, "damaged", "move it away")
+        self.assert_failure(apsw.CorruptError, "damaged", "move it away")
 
     def test_a_file_of_another_program_or_a_newer_version(self) -> None:
-        with closing(sqlite3.connect(self.path)) as other:
+        with closing(apsw.Connection(str(self.path))) as other:
             other.execute("CREATE TABLE stamps (country)")
         self.assert_failure(ForeignFile, "another program")
         self.path.unlink()
         self.write(numbered_record(0))
         self.store.close()
-        with closing(sqlite3.connect(self.path)) as other:
+        with closing(apsw.Connection(str(self.path))) as other:
             other.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
         self.assert_failure(ForeignFile, f"version {schema.VERSION + 1}", "upgrade fleetgw")
 
     def test_no_folder(self) -> None:
         shutil.rmtree(self.folder)
-        self.assert_failure(sqlite3.OperationalError, "does not exist; make it")
+        self.assert_failure(apsw.CantOpenError, "does not exist; make it")
         self.folder.mkdir()
         self.write(numbered_record(0))
 
     def test_not_writable(self) -> None:
-        def read_only(*arguments: object, **settings: object) -> sqlite3.Connection:
-            connection = sqlite3.connect(*arguments, **settings)
+        def read_only(path: str) -> apsw.Connection:
+            connection = apsw.Connection(path)
             connection.execute("PRAGMA query_only = ON")
             return connection
 
         self.store.connect = read_only
-        self.assert_failure(sqlite3.OperationalError, "cannot be written", "the right to write")
+        self.assert_failure(apsw.ReadOnlyError, "cannot be written", "the right to write")
 
     def test_removed_while_open(self) -> None:
         """Records written to a removed file are not confirmed."""
@@ -423,7 +427,7 @@ class CrashTests(FileCase):
 class ReaderTests(FileCase):
     def test_readers_see_whole_commits_and_do_not_block_the_writer(self) -> None:
         self.write(numbered_record(0))
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as reader:
+        with closing(apsw.Connection(str(self.path))) as reader:
             reader.execute("BEGIN")
             self.assertEqual(reader.execute("SELECT count(*) FROM record").fetchone(), (1,))
             for number in range(1, 50):

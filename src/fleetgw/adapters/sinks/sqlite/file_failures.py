@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from typing import TYPE_CHECKING
 
+import apsw
 from attrs import frozen
 
 from fleetgw.adapters.sinks.sqlite.file_version import ForeignFile
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
 _PRIMARY = 0xFF  # the lower byte of an extended error code is the primary one
 
-_FAULT_OF_RECORD = frozenset(
-    {sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE}
-)
-_STAYS_OPEN = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_FAULT_OF_RECORD = frozenset({apsw.SQLITE_TOOBIG, apsw.SQLITE_CONSTRAINT, apsw.SQLITE_MISMATCH, apsw.SQLITE_RANGE})
+_STAYS_OPEN = frozenset({apsw.SQLITE_FULL, apsw.SQLITE_BUSY, apsw.SQLITE_LOCKED})
 
 
 @frozen
@@ -41,8 +39,8 @@ class FileReplaced(Exception):
 
 def is_fault_of_record(error: Exception) -> bool:
     """Whether an error is caused by the content of a record, so that no retry can help."""
-    if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY in _FAULT_OF_RECORD
+    if isinstance(error, apsw.Error):
+        return _code_of(error) & _PRIMARY in _FAULT_OF_RECORD
     return not isinstance(error, OSError | MemoryError | ForeignFile | FileReplaced)
 
 
@@ -52,29 +50,36 @@ def failure_of(error: Exception, path: Path) -> FileFailure:
         return FileFailure("FOREIGN", f"{path}: {error}", reopen=True)
     if isinstance(error, FileReplaced):
         return FileFailure("REPLACED", f"{path} was moved, removed or replaced; it is opened anew", reopen=True)
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
-    kind = getattr(error, "sqlite_errorname", type(error).__name__)
-    return FileFailure(kind, f"{path}: {_explanation(code, error, path)} ({kind})", reopen=code not in _STAYS_OPEN)
+    code = _code_of(error)
+    names = apsw.mapping_extended_result_codes | apsw.mapping_result_codes
+    kind = str(names[code]) if code else type(error).__name__
+    primary = code & _PRIMARY
+    return FileFailure(kind, f"{path}: {_explanation(primary, error, path)} ({kind})", reopen=primary not in _STAYS_OPEN)
+
+
+def _code_of(error: Exception) -> int:
+    """The extended error code; ``SQLITE_OK`` for an error that is not SQLite's own."""
+    return int(getattr(error, "extendedresult", apsw.SQLITE_OK))
 
 
 def _explanation(code: int, error: Exception, path: Path) -> str:
     match code:
-        case sqlite3.SQLITE_FULL:
+        case apsw.SQLITE_FULL:
             return f"the disk is full ({_free(path)}); make room"
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+        case apsw.SQLITE_BUSY | apsw.SQLITE_LOCKED:
             return "another program holds the file's write lock; let it commit or end it"
-        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
+        case apsw.SQLITE_READONLY | apsw.SQLITE_PERM | apsw.SQLITE_AUTH:
             return "it cannot be written; give this user the right to write the file and its folder"
-        case sqlite3.SQLITE_CANTOPEN:
+        case apsw.SQLITE_CANTOPEN:
             folder = path.parent
             if not folder.is_dir():
                 return f"the folder {folder} does not exist; make it"
             return "it cannot be opened; check the owner of the file and its folder"
-        case sqlite3.SQLITE_NOTADB:
+        case apsw.SQLITE_NOTADB:
             return "it is no SQLite database; move it away, a new one is made by itself"
-        case sqlite3.SQLITE_CORRUPT:
+        case apsw.SQLITE_CORRUPT:
             return f"it is damaged ({error}); move it away with its -wal and -shm files, a new one is made by itself"
-        case sqlite3.SQLITE_IOERR:
+        case apsw.SQLITE_IOERR:
             return f"the disk fails ({error}); check the system's log"
         case _:
             return str(error)

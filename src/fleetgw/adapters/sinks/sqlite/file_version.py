@@ -8,12 +8,9 @@ from fleetgw.adapters.sinks.sqlite.content_hash import content_hash
 from fleetgw.adapters.sinks.sqlite.schema import MIGRATIONS, VERSION
 
 if TYPE_CHECKING:
-    import sqlite3
+    import apsw
 
 APPLICATION_ID = 0x666C6777  # "flgw": identifies our files
-
-MIN_SQLITE = (3, 38)
-"""The first version of SQLite that always has the JSON functions."""
 
 READABLE_FROM = 1
 """The first version with tables that a reader can use."""
@@ -23,14 +20,14 @@ class ForeignFile(Exception):
     """Another program, or a newer version of this one, has made the file. ``str()`` has the reason."""
 
 
-def check_version(connection: sqlite3.Connection) -> int:
+def check_version(connection: apsw.Connection) -> int:
     """The version of an open file; 0 for an empty one.
 
     :raises ForeignFile: another program, or a newer version of this one, has made it.
     """
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    application_id: int = connection.execute("PRAGMA application_id").fetchone()[0]
-    if application_id != APPLICATION_ID and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    version: int = connection.execute("PRAGMA user_version").get
+    application_id: int = connection.execute("PRAGMA application_id").get
+    if application_id != APPLICATION_ID and connection.execute("SELECT count(*) FROM sqlite_master").get:
         raise ForeignFile("it is a database of another program; name another file")
     if version > VERSION:
         raise ForeignFile(
@@ -39,14 +36,15 @@ def check_version(connection: sqlite3.Connection) -> int:
     return version
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: apsw.Connection) -> None:
     """Migrate an open file to the current version, in one transaction.
 
     :raises ForeignFile: as ``check_version``.
     """
     if check_version(connection) == VERSION:
         return
-    connection.create_function("content_hash", -1, content_hash, deterministic=True)
+    # the scripts call it with text and blobs alone
+    connection.create_scalar_function("content_hash", content_hash, deterministic=True)  # type: ignore[arg-type]
     connection.execute("BEGIN IMMEDIATE")
     try:
         for script in MIGRATIONS[check_version(connection) :]:  # read again: another process may have migrated it meanwhile

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+import apsw
 from attrs import evolve
 
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 from fleetgw.adapters.diagnosis.network import TIMEOUT_S
 from fleetgw.adapters.sinks.sqlite.file_failures import FileReplaced, failure_of
-from fleetgw.adapters.sinks.sqlite.file_version import MIN_SQLITE, ForeignFile, check_version
+from fleetgw.adapters.sinks.sqlite.file_version import ForeignFile, check_version
+from fleetgw.adapters.sinks.sqlite.reading import open_read_only
 from fleetgw.adapters.sinks.sqlite.schema import VERSION
 from fleetgw.adapters.sinks.sqlite.settings import read_settings
 from fleetgw.adapters.sinks.sqlite.store import Store
@@ -38,10 +40,7 @@ def look(context: SinkContext) -> Iterator[Finding]:
     """Check SQLite itself, the file, and the free space. A missing file is not created."""
     settings = read_settings(context)
     path = settings.path
-    if sqlite3.sqlite_version_info < MIN_SQLITE:
-        yield will_not_work(f"SQLite {sqlite3.sqlite_version}", "use a Python that comes with SQLite 3.38 or later")
-        return
-    yield good(f"SQLite {sqlite3.sqlite_version}")
+    yield good(f"SQLite {apsw.sqlite_lib_version()}")
     if not path.parent.is_dir():
         yield will_not_work(f"the folder {path.parent} does not exist", f"mkdir -p {path.parent}")
         return
@@ -68,7 +67,7 @@ def _look_at_file(settings: StoreSettings) -> Iterator[Finding]:
             store.probe()
         finally:
             store.abandon()
-    except (sqlite3.Error, OSError, ForeignFile, FileReplaced) as error:
+    except (apsw.Error, OSError, ForeignFile, FileReplaced) as error:
         failure = failure_of(error, path)
         what, _, fix = failure.reason.partition("; ")
         yield will_not_work(what, fix or "see the sink's page")
@@ -77,11 +76,8 @@ def _look_at_file(settings: StoreSettings) -> Iterator[Finding]:
 
 
 def _version(path: Path) -> int:
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=TIMEOUT_S)
-    try:
+    with closing(open_read_only(path, wait_s=TIMEOUT_S)) as connection:
         return check_version(connection)
-    finally:
-        connection.close()
 
 
 def _look_at_room(settings: StoreSettings) -> Iterator[Finding]:

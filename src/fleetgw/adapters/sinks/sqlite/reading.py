@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import apsw
 from attrs import frozen
 
 from fleetgw.adapters.settings.spelling import closest
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fleetgw.adapters.codec.datum import JsonValue
+
+
+_LOCK_WAIT_S = 5
+_READ_ONLY = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
 
 
 class CannotRead(Exception):
@@ -61,7 +65,7 @@ class Alert:
 class RecordFile:
     """An open file. Use ``open_file``."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
     def vehicles(self) -> list[VehicleSummary]:
@@ -154,29 +158,37 @@ def open_file(path: Path) -> Iterator[RecordFile]:
             yield RecordFile(connection)
     except ForeignFile as error:
         raise CannotRead(f"{path}: {error}") from error
-    except sqlite3.Error as error:
+    except apsw.Error as error:
         raise CannotRead(f"{path} cannot be read: {error}") from error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def open_read_only(path: Path, wait_s: float) -> apsw.Connection:
+    """Open the file, which must exist.
+
+    :param wait_s: how long statements wait for a lock, in seconds.
+    :raises apsw.Error: it cannot be opened.
+    """
+    connection = apsw.Connection(f"{path.absolute().as_uri()}?mode=ro", flags=_READ_ONLY)
+    connection.set_busy_timeout(int(wait_s * 1000))
+    return connection
+
+
+def _connect(path: Path) -> apsw.Connection:
     """Open the file for reading.
 
-    :raises sqlite3.Error: it cannot be read.
+    :raises apsw.Error: it cannot be read.
     :raises CannotRead: this user may not read it while it has no writer.
     """
-    uri = path.absolute().as_uri()
-    connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=5)
+    connection = open_read_only(path, wait_s=_LOCK_WAIT_S)
     try:
         connection.execute("PRAGMA schema_version")  # reads the file for the first time
-    except sqlite3.OperationalError as error:
+    except (apsw.ReadOnlyError, apsw.CantOpenError) as error:
         connection.close()
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
-            raise
         # without a writer, a reader has to create the files -wal and -shm, and has no right to
         if Path(f"{path}-wal").exists():
             problem = "its -wal and -shm files are not for you to use; ask as the user that the gateway runs as"
             raise CannotRead(f"{path} cannot be read: {problem}") from error
-        return sqlite3.connect(f"{uri}?immutable=1", uri=True)
+        return apsw.Connection(f"{path.absolute().as_uri()}?immutable=1", flags=_READ_ONLY)
     return connection
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
+import apsw
 from twisted.internet.defer import Deferred
 
 from fleetgw.adapters.process.serial_worker import SerialWorker, Worker
@@ -54,14 +54,14 @@ class SqliteSink(LifecycleSink):
     One job at a time runs on the sink's own thread; all state here belongs to the reactor's thread.
 
     :param make_worker: makes the thread from its name; tests give their own.
-    :param connect: as ``sqlite3.connect``; tests give their own.
+    :param connect: see ``Store``; tests give their own.
     """
 
     def __init__(
         self,
         context: SinkContext,
         make_worker: Callable[[str], Worker] = SerialWorker,
-        connect: Callable[..., sqlite3.Connection] = sqlite3.connect,
+        connect: Callable[[str], apsw.Connection] = apsw.Connection,
     ) -> None:
         """Make the sink.
 
@@ -89,7 +89,7 @@ class SqliteSink(LifecycleSink):
         """Start the sink's thread, which opens the file now or later."""
         self._worker = self._make_worker(f"fleetgw-{self.name}")
         self.destination.not_ready(f"{self._path} is being opened")
-        self._context.log.info("sqlite_registered", path=str(self._path), sqlite_version=sqlite3.sqlite_version)
+        self._context.log.info("sqlite_registered", path=str(self._path), sqlite_version=apsw.sqlite_lib_version())
         self._run(self._store.open, self._probed)
         self._later("latest", LATEST_INTERVAL_S, self._update_latest)
         self._trims = True

@@ -14,8 +14,9 @@ from attrs import frozen
 from fleetgw.adapters.sinks.sqlite.latest import UNKNOWN_DIGITS
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
+
+    import apsw
 
     from fleetgw.adapters.sinks.sqlite.latest import Cell
 
@@ -70,7 +71,7 @@ def _sql(statement: Insert, rows: int) -> str:
     )
 
 
-def insert(connection: sqlite3.Connection, statement: Insert, cells: Sequence[Cell]) -> None:
+def insert(connection: apsw.Connection, statement: Insert, cells: Sequence[Cell]) -> None:
     """Insert rows.
 
     :param cells: of all rows, one row after the other.
@@ -98,21 +99,21 @@ ON CONFLICT {LATEST.on_conflict}
 """  # noqa: S608  constants only
 
 
-def rebuild_latest(connection: sqlite3.Connection) -> None:
+def rebuild_latest(connection: apsw.Connection) -> None:
     """Update ``latest`` from the records in the file, of any process; to be called within a transaction."""
     connection.execute(_REBUILD)
     mark_latest_current(connection)
 
 
-def mark_latest_current(connection: sqlite3.Connection) -> None:
+def mark_latest_current(connection: apsw.Connection) -> None:
     """Note that ``latest`` includes every record; to be called within the transaction that has updated it."""
     connection.execute("UPDATE progress SET latest_through = (SELECT coalesce(max(id), 0) FROM record)")
 
 
-def update_latest_if_behind(connection: sqlite3.Connection) -> None:
+def update_latest_if_behind(connection: apsw.Connection) -> None:
     """Update ``latest`` if the last run ended before it could."""
     owes = "SELECT (SELECT coalesce(max(id), 0) FROM record) > (SELECT latest_through FROM progress)"
-    if not connection.execute(owes).fetchone()[0]:
+    if not connection.execute(owes).get:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import apsw
 from attrs import define, field
 
 from fleetgw.adapters.sinks.sqlite.file_failures import FileReplaced, is_fault_of_record
-from fleetgw.adapters.sinks.sqlite.file_version import MIN_SQLITE, ForeignFile, migrate
+from fleetgw.adapters.sinks.sqlite.file_version import migrate
 from fleetgw.adapters.sinks.sqlite.latest import LatestSignals
 from fleetgw.adapters.sinks.sqlite.rows import Rows
 from fleetgw.adapters.sinks.sqlite.schema import TABLES_BY_AGE
@@ -45,7 +45,7 @@ TRIM_ROWS = 2000
 
 _PRIVATE = 0o600
 _REASON_CHARACTERS = 300
-_LOCK_WAIT_S = 0.1
+_LOCK_WAIT_MS = 100
 _DAY_MS = 86_400_000
 _MB = 1_000_000
 
@@ -54,15 +54,16 @@ _MB = 1_000_000
 class Store:
     """One file, opened when first needed, and again after an error that requires it.
 
-    Methods raise ``sqlite3.Error``, ``OSError``, ``ForeignFile`` and ``FileReplaced``; nothing is written then.
+    Methods raise ``apsw.Error``, ``OSError``, ``ForeignFile`` and ``FileReplaced``; nothing is written then.
 
+    :ivar connect: makes a connection from a path.
     :ivar given_up: tells whether to stop waiting for another program's lock.
     """
 
     settings: StoreSettings
-    connect: Callable[..., sqlite3.Connection] = sqlite3.connect
+    connect: Callable[[str], apsw.Connection] = apsw.Connection
     given_up: Callable[[], bool] = lambda: False
-    _connection: sqlite3.Connection | None = None
+    _connection: apsw.Connection | None = None
     _identity: tuple[int, int] = (0, 0)
     _vehicle_ids: dict[str, int] = field(factory=dict)
     _new_latest: LatestSignals = field(factory=LatestSignals)
@@ -73,13 +74,10 @@ class Store:
         """Open the file unless it is open: create or migrate it where needed, and update ``latest``."""
         if self._connection is not None:
             return
-        if sqlite3.sqlite_version_info < MIN_SQLITE:
-            raise ForeignFile(f"Python comes with SQLite {sqlite3.sqlite_version}, 3.38 or later is needed")
         _make_private(self.settings.path)
-        connection = self.connect(
-            self.settings.path, timeout=_LOCK_WAIT_S, isolation_level=None, check_same_thread=False, cached_statements=256
-        )
+        connection = self.connect(str(self.settings.path))
         try:
+            connection.set_busy_timeout(_LOCK_WAIT_MS)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {self.settings.synchronous}")
             connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
@@ -99,7 +97,7 @@ class Store:
         """Update ``latest``, or leave that to the next opening if it fails, and close the file."""
         if self._connection is None:
             return
-        with suppress(sqlite3.Error, OSError, FileReplaced):
+        with suppress(apsw.Error, OSError, FileReplaced):
             self.update_latest()
         self.abandon()
 
@@ -125,14 +123,14 @@ class Store:
         outcomes: list[Outcome] = [RECEIPT] * len(records)
         updates_latest = bool(self._new_latest) and time.monotonic() - self._latest_at_s >= LATEST_INTERVAL_S
 
-        def write_all(connection: sqlite3.Connection) -> None:
+        def write_all(connection: apsw.Connection) -> None:
             if updates_latest:
                 self._update_latest(connection)
             vehicle_ids = self._ids_of(connection, {record.vehicle.vin for record in records})
             for index, record in enumerate(records):
                 try:
                     rows.add(record, vehicle_ids[record.vehicle.vin])
-                except (sqlite3.Error, MemoryError):
+                except (apsw.Error, MemoryError):
                     raise
                 except Exception as error:  # of any kind: a malformed record must not fail the others
                     outcomes[index] = _rejection(error)
@@ -154,7 +152,7 @@ class Store:
         outcomes: list[Outcome] = []
         written: list[Rows] = []
 
-        def write_each(connection: sqlite3.Connection) -> None:
+        def write_each(connection: apsw.Connection) -> None:
             for record in records:
                 connection.execute("SAVEPOINT one")
                 rows = Rows()
@@ -188,7 +186,7 @@ class Store:
             self._in_transaction(self._update_latest)
             self._new_latest.clear()
 
-    def _update_latest(self, connection: sqlite3.Connection) -> None:
+    def _update_latest(self, connection: apsw.Connection) -> None:
         others = _commits_of_others(connection)
         if others == self._commits_seen:
             insert(connection, LATEST, self._new_latest.cells())
@@ -211,20 +209,21 @@ class Store:
             return False
         deleted = 0
 
-        def delete(connection: sqlite3.Connection) -> None:
+        def delete(connection: apsw.Connection) -> None:
             nonlocal deleted
             for table in TABLES_BY_AGE:
                 # the newest row stays, so that ids always grow
-                deleted += connection.execute(
+                connection.execute(
                     f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} ORDER BY id LIMIT ?)"  # noqa: S608  constants
                     f" AND received_at_ms < ? AND id < (SELECT max(id) FROM {table})",
                     (row_limit, before_ms),
-                ).rowcount
+                )
+                deleted += connection.changes()
 
         self._in_transaction(delete)
         return deleted > 0
 
-    def _cutoff_ms(self, connection: sqlite3.Connection, now_ms: int) -> int | None:
+    def _cutoff_ms(self, connection: apsw.Connection, now_ms: int) -> int | None:
         settings = self.settings
         cutoffs = []
         if settings.retention_days:
@@ -240,17 +239,17 @@ class Store:
                 cutoffs.append(oldest_ms + max(1000, (now_ms - oldest_ms) // 50))
         return max(cutoffs, default=None)
 
-    def _ids_of(self, connection: sqlite3.Connection, vins: set[str]) -> Mapping[str, int]:
+    def _ids_of(self, connection: apsw.Connection, vins: set[str]) -> Mapping[str, int]:
         """Ids of vehicles, new ones included: two steps for all of them, see ``statements``."""
         new = vins - self._vehicle_ids.keys()
         if new:
             names = json.dumps(sorted(new), ensure_ascii=False)
             connection.execute("INSERT OR IGNORE INTO vehicle (vin) SELECT value FROM json_each(?)", (names,))
             found = "SELECT json_group_object(vin, id) FROM vehicle WHERE vin IN (SELECT value FROM json_each(?))"
-            self._vehicle_ids |= json.loads(connection.execute(found, (names,)).fetchone()[0])
+            self._vehicle_ids |= json.loads(connection.execute(found, (names,)).get)
         return self._vehicle_ids
 
-    def _in_transaction(self, work: Callable[[sqlite3.Connection], object]) -> None:
+    def _in_transaction(self, work: Callable[[apsw.Connection], object]) -> None:
         self.open()
         connection = self._connection
         assert connection is not None  # noqa: S101  open() has just made it
@@ -267,22 +266,21 @@ class Store:
         if _identity(self.settings.path) != self._identity:
             raise FileReplaced
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
+    def _begin(self, connection: apsw.Connection) -> None:
         """Take the write lock; while another program has it, try again in short waits."""
         # half of the timeout, so that records fail with the lock as the reason, not the timeout
         deadline_s = time.monotonic() + self.settings.write_timeout_s / 2
         while True:
             try:
                 connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-                if not busy or time.monotonic() >= deadline_s or self.given_up():
+            except apsw.BusyError:
+                if time.monotonic() >= deadline_s or self.given_up():
                     raise
             else:
                 return
 
 
-def _insert(connection: sqlite3.Connection, rows: Rows) -> None:
+def _insert(connection: apsw.Connection, rows: Rows) -> None:
     for statement in INSERTS:
         cells = getattr(rows, statement.table)
         if cells:
@@ -314,13 +312,13 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _commits_of_others(connection: sqlite3.Connection) -> int:
+def _commits_of_others(connection: apsw.Connection) -> int:
     """A number that changes with every commit of another connection."""
-    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+    return int(connection.execute("PRAGMA data_version").get)
 
 
-def _used_bytes(connection: sqlite3.Connection) -> int:
+def _used_bytes(connection: apsw.Connection) -> int:
     pages, free, size_bytes = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+        connection.execute(f"PRAGMA {name}").get for name in ("page_count", "freelist_count", "page_size")
     )
     return int((pages - free) * size_bytes)
