@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test trial test-brokers test-packaging lint types imports protos protos-check docs bench bench-sinks bench-memory bench-spool adversary wheel clean
+.PHONY: help demo test trial simulate test-brokers test-packaging lint types imports protos protos-check docs bench bench-sinks bench-memory bench-spool adversary wheel clean
 
 help:
 	@echo 'make demo            a gateway, ten simulated vehicles, their records on the terminal'
 	@echo 'make test            the tests'
 	@echo
 	@echo 'make trial           the same tests, run by trial'
+	@echo 'make simulate        20000 random histories of the core, with crashes; N=1000000 for more, N=1 SEED=7 for one (about two minutes)'
 	@echo 'make test-brokers    the tests against real brokers; reports brokers that are missing'
 	@echo 'make test-packaging  wheel, editable install, demo and the example sink, each in its own environment'
 	@echo 'make lint            ruff: rules and format'
@@ -37,6 +38,12 @@ test: $(VENV)/.installed-dev
 
 trial: $(VENV)/.installed-dev
 	@$(BIN)/python -W error -m twisted.trial --reporter=text $$(find tests -name 'test_*.py' ! -name 'test_broker*' ! -path 'tests/packaging/*' | sort)
+
+N ?= 20000
+SEED ?= 0
+
+simulate: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.simulation $(N) --seed $(SEED)
 
 test-brokers: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -q $$(find tests -name 'test_broker*.py' | sort)
