@@ -31,7 +31,7 @@ BATCH_FAULTS = ("not_connected", "raises", "fails", "malformed", "hangs")
 
 @frozen
 class Behaviour:
-    """How a broker answers.
+    """The answers of a broker.
 
     :ivar record_faults: chance of each of ``RECORD_FAULTS``, for a record.
     :ivar batch_faults: chance of each of ``BATCH_FAULTS``, for a batch.

@@ -66,7 +66,7 @@ def _main(*arguments: str) -> tuple[int, str]:
 
 
 def fingerprint() -> str:
-    """What some seeds do, as a number."""
+    """A number that the traces of some seeds have in common with no others."""
     return sha256("\n".join(line for seed in range(30) for line in run(seed).trace).encode()).hexdigest()
 
 
