@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from fleetgw.app.pipeline.gateway import Gateway
+from fleetgw.app.pipeline.gateway import Gateway, GatewaySettings
 from fleetgw.app.pipeline.lane import Lane
 from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.domain.ack_expressions import read_policy
@@ -77,6 +77,7 @@ class GatewayProcess:
         self.metrics = ReadableMetrics()
         log = SimulatedLog(oracle)
         self._budget = MemoryBudget(setup.memory_bytes, len(brokers))
+        self._unclaimed_bytes = self._budget.unclaimed_bytes
         self.sinks = [SimulatedSink(broker, self.clock, random, oracle) for broker in brokers]
         self.lanes = {
             sink.name: Lane(sink, setup.limits, setup.timing, self.clock, self.metrics, log, self._budget.share(2.0))
@@ -86,15 +87,12 @@ class GatewayProcess:
             lane._random = random
         policies = {each: read_policy(text, setup.records[each]) for each, text in setup.policies.items()}
         self.gateway = Gateway(
+            settings=GatewaySettings(
+                codec, 10_000, setup.rate_limit, refuse_unrouted=setup.refuse_unrouted, debounce_s=setup.debounce_s
+            ),
             routes=TypeRoutes(build_routes(setup.records, policies), self.lanes, self.metrics),
-            codec=codec,
             metrics=self.metrics,
             log=log,
-            max_message_bytes=10_000,
-            rate_limit=setup.rate_limit,
-            tracked_vins=frozenset(),
-            refuse_unrouted=setup.refuse_unrouted,
-            debounce_s=setup.debounce_s,
             clock=self.clock,
             wall_ns=lambda: int(wall_s() * 1e9),
         )
@@ -151,7 +149,7 @@ class GatewayProcess:
     def _check_nothing_is_left(self) -> None:
         if self.held_records or any(lane._backlog.held_bytes or lane.share.memory_bytes for lane in self.lanes.values()):
             raise self._oracle.violated(f"after the stop {self.held_records} records are held")
-        if self._budget.unclaimed_bytes != self._budget.ceiling_bytes - len(self.lanes) * self._budget.guaranteed_bytes:
+        if self._budget.unclaimed_bytes != self._unclaimed_bytes:
             raise self._oracle.violated("memory is claimed after the stop")
         if calls := self.clock.getDelayedCalls():
             raise self._oracle.violated(f"after the stop {calls} are due")
