@@ -162,3 +162,4 @@ class EndTests(LaneCase):
         self.assertEqual(self.number("lane_held_records"), 0)
         self.sink.answer(0, RECEIPT)
         self.assertEqual((self.lane.held_records, self.lane.abandon()), (0, 0))
+        self.lost = 6

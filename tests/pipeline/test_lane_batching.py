@@ -167,7 +167,7 @@ class BatchingTests(LaneCase):
         self.sink.answer(0, Retryable("later"), NotConnected("gone"))
         self.assertEqual(share.held_bytes, 10)
         self.lane.close()
-        self.lane.abandon()
+        self.lost = self.lane.abandon()
         self.assertEqual(share.held_bytes, 0)
 
     def test_a_refused_offer_leaves_no_timer(self) -> None:

@@ -139,6 +139,7 @@ class RetryQueueTests(LaneCase):
         self.lane.close()
         self.lane.offer([make_record("A", "late", payload=b"12345")], 5, None)
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.lane.abandon(), 3)
+        self.lost = self.lane.abandon()
+        self.assertEqual(self.lost, 3)
         letters = self.log.fields_of("dead_letter")
         self.assertEqual([letter["metadata"]["txid"] for letter in letters], list("012"))

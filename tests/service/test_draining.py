@@ -223,6 +223,7 @@ class WaitTests(DrainCase):
         self.assertEqual(len(self.open()), 0)
         self.assertFalse(stopped.called)
         self.assertTrue(self.stopped_within(stopped, 1.95))
+        self.lost = 1  # the connectivity record
 
     def test_a_gateway_that_has_not_served_does_not_wait(self) -> None:
         life = self.make(drain={"wait_s": 30})

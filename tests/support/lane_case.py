@@ -13,6 +13,7 @@ from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.domain.delivery.limits import BacklogLimits
 from fleetgw.domain.ports import IDispatcher, Outcome
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
+from tests.support.books import assert_balanced
 from tests.support.lane_sink import LaneSink
 
 if TYPE_CHECKING:
@@ -71,19 +72,29 @@ class Origin:
 
 
 class LaneCase(TestCase):
-    """Has a lane over a scripted sink."""
+    """Has a lane over a scripted sink.
+
+    :ivar lost: number of records that must be lost in the end; those whose vehicle does not resend them.
+    """
+
+    lost = 0
 
     def setUp(self) -> None:
         """Make the lane."""
         self.sink = ScriptedSink()
         self.clock = Clock()
-        self.metrics = ReadableMetrics()
         self.log = ReadableLog()
         self.origin = Origin()
         self.lane = self.make(LIMITS)
 
+    def tearDown(self) -> None:
+        """Check that the books balance."""
+        if self.lane.accounts:  # it has taken or refused records
+            assert_balanced(self.metrics, lost=self.lost)
+
     def make(self, limits: BacklogLimits, timing: LaneTiming = TIMING, share: Share | None = None) -> Lane:
-        """Make a lane with other limits."""
+        """Make a lane with other limits, and with metrics of its own."""
+        self.metrics = ReadableMetrics()
         return Lane(self.sink, limits, timing, self.clock, self.metrics, self.log, share)
 
     def offer(self, *txids: str, origin: Origin | None = None) -> int:

@@ -43,6 +43,8 @@ class MetricsContract(TestCase):
         gauge = metrics.gauge(MEASURED)
         gauge.set_to(-1.5)
         gauge.set_to(3)
+        gauge.add(-5)
+        gauge.measured_by(lambda: 7)
 
     def test_a_metric_of_the_other_kind_is_refused(self) -> None:
         metrics = self.make_metrics()

@@ -23,6 +23,7 @@ from fleetgw.app.service.life import GatewayLife
 from fleetgw.simulator.certificates import Credential, make_authority, make_server, make_vehicle
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
 from fleetgw.testing.vehicle import InMemoryVehicle
+from tests.support.books import assert_balanced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +124,10 @@ class ServiceCase(TestCase):
 
     :ivar journal: calls of ports and sinks, in order.
     :ivar log: log events of the gateway.
+    :ivar lost: number of acknowledged records that the last gateway must have lost in the end.
     """
+
+    lost = 0
 
     def setUp(self) -> None:
         """Write certificates, and make a reactor."""
@@ -141,6 +145,11 @@ class ServiceCase(TestCase):
         (self.folder / "ca.crt").write_bytes(self.authority.certificate_pem())
         (self.folder / "server.crt").write_bytes(server.certificate_pem())
         (self.folder / "server.key").write_bytes(server.key_pem())
+
+    def tearDown(self) -> None:
+        """Check that the books of the last gateway balance."""
+        if hasattr(self, "parts"):
+            assert_balanced(self.parts.metrics, lost=self.lost)
 
     def make(self, **changes: object) -> GatewayLife:
         """A gateway with a status page, metrics and the sinks memory and logger, with changes of the configuration."""

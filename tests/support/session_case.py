@@ -24,6 +24,7 @@ from fleetgw.domain.ports import RECEIPT, IDispatcher
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 from fleetgw.domain.routing import build_routes
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
+from tests.support.books import assert_balanced
 from tests.support.lane_sink import LaneSink
 from tests.support.recording_link import Link
 
@@ -128,18 +129,25 @@ class SessionCase(TestCase):
 
     :ivar room: the number of records that each queue takes.
     :ivar records: the routes.
+    :ivar lost: number of acknowledged records that must be lost in the end.
     """
+
+    lost = 0
 
     def setUp(self) -> None:
         """Make sinks and link."""
         self.clock = Clock()
-        self.metrics = ReadableMetrics()
         self.log = ReadableLog()
         self.sinks = {name: RecordingSink(name) for name in ("kafka", "logger")}
         self.kafka, self.logger = self.sinks["kafka"], self.sinks["logger"]
         self.link = Link()
         self.room = {"kafka": 1000, "logger": 1000}
         self.records: Mapping[str, Sequence[str]] = {"V": ["kafka"], "alerts": ["kafka"], "custom": ["kafka"]}
+
+    def tearDown(self) -> None:
+        """Check that the books balance."""
+        if hasattr(self, "gateway"):
+            assert_balanced(self.metrics, lost=self.lost)
 
     def make(
         self,
@@ -152,7 +160,8 @@ class SessionCase(TestCase):
         refuse_unrouted: bool = False,
         debounce_s: float = 0.0,
     ) -> Gateway:
-        """Make the gateway, with the lanes that ``room`` and the routes that ``records`` ask for."""
+        """Make the gateway, with metrics of its own, the lanes that ``room`` and the routes that ``records`` ask for."""
+        self.metrics = ReadableMetrics()
         self.lanes = {
             name: Lane(
                 sink,

@@ -96,6 +96,70 @@ LANE_MEMORY_BYTES = _gauge(
 MEMORY_CEILING_BYTES = _gauge("memory_ceiling_bytes", "The most that lane_memory_bytes may be for all sinks together.")
 DEAD_LETTER_TOTAL = _counter("dead_letter_total", "Records that a sink refused for good.", "dispatcher")
 
+LEDGER_ACKED_TOTAL = _counter("ledger_acked_total", "Records acknowledged, without duplicates.", "record_type")
+LEDGER_DUPLICATES_TOTAL = _counter(
+    "ledger_duplicates_total", "Records acknowledged once more, as they were taken before.", "record_type"
+)
+LEDGER_UNACKED_TOTAL = _counter(
+    "ledger_unacked_total",
+    "Records that are never acknowledged: full, not_stored, unconfirmed, disconnected.",
+    "record_type",
+    "reason",
+)
+LEDGER_AWAITING_RECORDS = _gauge(
+    "ledger_awaiting_records", "Records that wait to be acknowledged: for room, a sync, confirmations.", "record_type"
+)
+LEDGER_TAKEN_TOTAL = _counter(
+    "ledger_taken_total", "Records that the queue took, from vehicles and from the spool.", "record_type", "dispatcher"
+)
+LEDGER_REFUSED_TOTAL = _counter("ledger_refused_total", "Records a full queue did not take.", "record_type", "dispatcher")
+LEDGER_RETRIED_TOTAL = _counter(
+    "ledger_retried_total", "Outcomes after which a record is retried; a record may have many.", "record_type", "dispatcher"
+)
+LEDGER_DELIVERED_TOTAL = _counter("ledger_delivered_total", "Records that the sink delivered.", "record_type", "dispatcher")
+LEDGER_DEAD_LETTERS_TOTAL = _counter(
+    "ledger_dead_letters_total",
+    "Records that the sink refused for good, by the place of the last copy: store, log, vehicle.",
+    "record_type",
+    "dispatcher",
+    "kept",
+)
+LEDGER_UNHEARD_TOTAL = _counter("ledger_unheard_total", "Records without a subscriber.", "record_type", "dispatcher")
+LEDGER_GIVEN_UP_TOTAL = _counter(
+    "ledger_given_up_total", "Records still held as the gateway stopped.", "record_type", "dispatcher"
+)
+LEDGER_HELD_RECORDS = _gauge("ledger_held_records", "Records that the queue holds.", "record_type", "dispatcher")
+LEDGER_REPLAYED_TOTAL = _counter(
+    "ledger_replayed_total", "Records taken from the spool, stored before this start.", "record_type", "dispatcher"
+)
+LEDGER_LEFT_TOTAL = _counter(
+    "ledger_left_total", "Records left in the spool for later, since this start.", "record_type", "dispatcher"
+)
+LEDGER_READ_TOTAL = _counter(
+    "ledger_read_total", "Records of ledger_left_total taken from the spool.", "record_type", "dispatcher"
+)
+LEDGER_SKIPPED_TOTAL = _counter(
+    "ledger_skipped_total",
+    "Records of ledger_left_total that the spool no longer has: not stored, dropped, damaged.",
+    "record_type",
+    "dispatcher",
+)
+LEDGER_SPOOLED_RECORDS = _gauge(
+    "ledger_spooled_records", "Records of ledger_left_total that wait in the spool.", "record_type", "dispatcher"
+)
+LANE_UNREAD_POSITIONS = _gauge(
+    "lane_unread_positions",
+    "Positions of the spool that the queue has yet to read: at least as many as records wait there, of any age.",
+    "dispatcher",
+)
+LOST_RECORDS_TOTAL = _counter(
+    "lost_records_total",
+    "Acknowledged records that were neither delivered nor kept: stopped, spool_limit, damaged. Must stay 0.",
+    "record_type",
+    "dispatcher",
+    "reason",
+)
+
 SPOOL_APPENDED_TOTAL = _counter("spool_appended_total", "Records that the spool has synced to disk.")
 SPOOL_FAILED_TOTAL = _counter("spool_failed_total", "Records that the spool took and could not store.")
 SPOOL_REFUSED_TOTAL = _counter("spool_refused_total", "Records that the spool did not take: full, or its disk fails.")

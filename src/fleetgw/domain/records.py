@@ -1,6 +1,6 @@
 """Records, the envelopes they come in, and the vehicles they come from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -131,6 +131,16 @@ OrderingKey = tuple[str, str]
 def ordering_key(record: Record) -> OrderingKey:
     """The ordering key of a record."""
     return record.vehicle.vin, record.record_type
+
+
+def count_types(records: Sequence[Record]) -> dict[str, int]:
+    """Number of records of each type."""
+    types = [record.record_type for record in records]
+    if not types:
+        return {}
+    first = types[0]
+    count = types.count(first)
+    return {first: count} if count == len(types) else {each: types.count(each) for each in set(types)}
 
 
 def count_within(records: Iterable[Record], most_records: int, most_bytes: int) -> int:

@@ -161,7 +161,7 @@ class BacklogMachine(RuleBasedStateMachine):
         assert [(number_of(each.record), each.origin, each.reason) for each in settlement.rejected] == [
             (number, self.origins[number], outcome_of[number]) for number in refused
         ]
-        assert settlement.retried_records == len(again)
+        assert len(settlement.retried) == len(again)
         assert (settlement.retry_reason is not None) == bool(again)
         assert (settlement.not_connected is not None) == bool(lost)
         assert settlement.pause_s is None or 0 < settlement.pause_s <= PAUSE_MAX_S

@@ -1,5 +1,7 @@
 """Metrics for gateways without an exporter."""
 
+from collections.abc import Callable
+
 from zope.interface import implementer
 
 from fleetgw.adapters.metrics.series import label_values
@@ -13,6 +15,9 @@ class _NullSeries:
         """Do nothing."""
 
     def set_to(self, value: float) -> None:
+        """Do nothing."""
+
+    def measured_by(self, measure: Callable[[], float]) -> None:
         """Do nothing."""
 
 

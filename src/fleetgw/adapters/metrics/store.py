@@ -28,13 +28,24 @@ class _Counter:
 
 @implementer(IGauge)
 class _Gauge:
-    __slots__ = ("value",)
+    __slots__ = ("_measure", "_value")
 
     def __init__(self) -> None:
-        self.value: float = 0
+        self._value: float = 0
+        self._measure: Callable[[], float] | None = None
+
+    @property
+    def value(self) -> float:
+        return self._value if self._measure is None else self._measure()
 
     def set_to(self, value: float) -> None:
-        self.value = value
+        self._value = value
+
+    def add(self, amount: int) -> None:
+        self._value += amount
+
+    def measured_by(self, measure: Callable[[], float]) -> None:
+        self._measure = measure
 
 
 @frozen

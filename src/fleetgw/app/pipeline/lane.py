@@ -9,6 +9,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
+from fleetgw.app.pipeline.accounts import SinkAccountsByType
 from fleetgw.app.pipeline.circuit_breaker import READINESS_CHECK_S, CircuitBreaker
 from fleetgw.app.pipeline.dead_letters import DeadLetters
 from fleetgw.domain.backoff import Backoff
@@ -16,6 +17,7 @@ from fleetgw.domain.batch_estimate import BatchEstimate
 from fleetgw.domain.delivery.backlog import Backlog
 from fleetgw.domain.delivery.room_waiters import RoomWaiters
 from fleetgw.domain.errors import Retryable, Unheard
+from fleetgw.domain.ledger import Kept
 from fleetgw.domain.line_limit import LineLimit
 from fleetgw.domain.memory_budget import unbounded_share
 from fleetgw.domain.metrics import (
@@ -26,6 +28,7 @@ from fleetgw.domain.metrics import (
     LANE_RETRIED_TOTAL,
 )
 from fleetgw.domain.ports import IPromptDispatcher
+from fleetgw.domain.records import count_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,6 +87,7 @@ class Lane:
     The end of a lane: ``drain``, ``close``, then its sink is stopped, then ``abandon``.
 
     :ivar share: the queue's part of the memory of all queues.
+    :ivar accounts: the ledger's accounts of the sink.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class Lane:
         self.share = share or unbounded_share()
         self._clock = clock
         self._log = log
+        self.accounts = SinkAccountsByType(sink.name, metrics)
         self._lines = LineLimit()
         self._random = Random()  # noqa: S311  jitter needs no secrecy
         self._backlog: Backlog[AwaitsConfirmation] = Backlog(limits, timing.retry_initial_s, timing.retry_max_s, self.share)
@@ -120,8 +125,8 @@ class Lane:
         self._refused_total = metrics.counter(LANE_REFUSED_TOTAL, dispatcher=sink.name)
         self._refused_for_memory_total = metrics.counter(LANE_REFUSED_FOR_MEMORY_TOTAL, dispatcher=sink.name)
         self._retried_total = metrics.counter(LANE_RETRIED_TOTAL, dispatcher=sink.name)
-        self._held_records = metrics.gauge(LANE_HELD_RECORDS, dispatcher=sink.name)
-        self._memory_bytes = metrics.gauge(LANE_MEMORY_BYTES, dispatcher=sink.name)
+        metrics.gauge(LANE_HELD_RECORDS, dispatcher=sink.name).measured_by(lambda: self.held_records)
+        metrics.gauge(LANE_MEMORY_BYTES, dispatcher=sink.name).measured_by(lambda: self.share.memory_bytes)
 
     @property
     def held_records(self) -> int:
@@ -132,7 +137,7 @@ class Lane:
         """Take records into the queue, and count those for which there is no room as refused. See ``take``."""
         taken = self.take(records, size_bytes, origin)
         if taken < len(records):
-            self._count_refused(len(records) - taken)
+            self._count_refused(records[0].record_type, len(records) - taken)
         return taken
 
     def take(self, records: Sequence[Record], size_bytes: int, origin: AwaitsConfirmation | None) -> int:
@@ -147,6 +152,7 @@ class Lane:
         """
         taken = self._backlog.offer(records, size_bytes, origin)
         if taken:
+            self.accounts[records[0].record_type].take(taken)
             if self._next_dispatch is None:
                 self._dispatch_in(self.timing.linger_s)
                 self._lingers = True
@@ -182,8 +188,9 @@ class Lane:
                 self._serve_soon()
                 return
 
-    def _count_refused(self, count: int) -> None:
+    def _count_refused(self, record_type: str, count: int) -> None:
         self._refused_total.add(count)
+        self.accounts[record_type].refused.add(count)
         if not self._backlog.short_of_memory:
             return
         self._refused_for_memory_total.add(count)
@@ -225,8 +232,6 @@ class Lane:
         self._circuit.begin_attempt()
         self._lingers = False
         self._estimate.reset()
-        self._held_records.set_to(self._backlog.held_records)
-        self._memory_bytes.set_to(self.share.memory_bytes)
 
         until_s = self._clock.seconds() + TURN_S
         while self._next_dispatch is None and (batch := self._backlog.next_batch()) is not None:
@@ -251,6 +256,9 @@ class Lane:
         except (TypeError, ValueError):  # no sequence, or not one outcome for each record
             self._contract_broken(Failure(), batch)
             return
+        accounts = self.accounts
+        for record_type, count in count_types(settlement.delivered).items():
+            accounts[record_type].deliver(count)
         confirmed = settlement.confirmed
         self._estimate.confirmed(sum(map(len, confirmed.values())), len(self._backlog.waiting.records))
         for origin, records in confirmed.items():
@@ -259,19 +267,25 @@ class Lane:
             except Exception as error:  # an error of one vehicle's session must not keep the others from their acks
                 self._log.error("confirmation_failed", dispatcher=self.sink.name, error=f"{type(error).__name__}: {error}")
         for rejection in settlement.rejected:
-            resends = rejection.origin is not None and rejection.origin.refused(rejection.record)
-            if not isinstance(rejection.reason, Unheard):  # without a subscriber nothing is wrong with a record
-                self._dead_letters.add(rejection.record, str(rejection.reason), vehicle_resends=resends)
+            record, account = rejection.record, accounts[rejection.record.record_type]
+            resends = rejection.origin is not None and rejection.origin.refused(record)
+            if isinstance(rejection.reason, Unheard):  # without a subscriber nothing is wrong with a record
+                account.unheard()
+            else:
+                account.dead_letter(Kept.VEHICLE if resends else Kept.LOG)
+                self._dead_letters.add(record, str(rejection.reason), vehicle_resends=resends)
         self._schedule_next(settlement, len(batch.records))
         self._serve_soon()
         self._held_changed()
 
     def _schedule_next(self, settlement: Settlement[AwaitsConfirmation], count: int) -> None:
         """Schedule the next dispatch and the next retry, after a batch of ``count`` records."""
-        if settlement.retried_records < count:
+        if len(settlement.retried) < count:
             self._circuit.succeeded()
-        if settlement.retry_reason is not None:
+        if settlement.retried:
             self._retried_total.add(1)
+            for record_type, retried in count_types(settlement.retried).items():
+                self.accounts[record_type].retried.add(retried)
         if self._is_closed:
             return
         if settlement.pause_s is not None:
@@ -352,18 +366,17 @@ class Lane:
         """
         abandoned = self._backlog.abandon()
         for record, origin in abandoned:
-            if origin is None or not origin.refused(record):
+            is_lost = origin is None or not origin.refused(record)
+            self.accounts[record.record_type].give_up(is_lost=is_lost)
+            if is_lost:
                 reason = "the gateway stopped before the sink confirmed it"
                 self._dead_letters.add(record, reason, vehicle_resends=False)
         self._held_changed()
         return len(abandoned)
 
     def _held_changed(self) -> None:
-        """Update the gauges; tell the callers of ``drain`` once no record is held."""
-        held = self._backlog.held_records
-        self._held_records.set_to(held)
-        self._memory_bytes.set_to(self.share.memory_bytes)
-        if not held and self._drain_waiters:
+        """Tell the callers of ``drain`` once no record is held."""
+        if self._drain_waiters and not self._backlog.held_records:
             waiters, self._drain_waiters = self._drain_waiters, []
             for waiter in waiters:
                 waiter.callback(None)

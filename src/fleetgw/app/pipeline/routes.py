@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
+from fleetgw.app.pipeline.accounts import VehicleAccount
 from fleetgw.app.pipeline.tickets import ConfirmationMetrics, TicketPolicy
 from fleetgw.domain.acks import Accepted, ConfirmedBy, sinks_of
 from fleetgw.domain.metrics import (
@@ -38,6 +39,7 @@ class TypeMetrics:
     """The metrics of one record type.
 
     :ivar label: the record type, or ``other``.
+    :ivar account: the ledger's accounts.
     :ivar signals: the value of ``signal_count``.
     """
 
@@ -46,6 +48,7 @@ class TypeMetrics:
     size_bytes_total: ICounter
     dispatch_total: ICounter
     signal_count: IGauge
+    account: VehicleAccount
     signals: int = 0
 
 
@@ -116,6 +119,7 @@ class TypeRoutes:
         record_type, policy = route.record_type, route.ack_policy
         awaited = () if isinstance(policy, Accepted) else tuple(dict.fromkeys(sinks_of(policy)))
         metrics = [self._confirmation_metrics_of(record_type, sink) for sink in awaited]
+        type_metrics = self._metrics_of(record_type)
         awaits: Lane | TicketPolicy | None
         match policy:
             case Accepted():
@@ -124,12 +128,12 @@ class TypeRoutes:
                 awaits = lanes[sink]
                 self.confirmation_metrics[record_type] = metrics[0]
             case _:
-                awaits = TicketPolicy(policy, [lanes[sink] for sink in awaited], metrics)
+                awaits = TicketPolicy(policy, [lanes[sink] for sink in awaited], metrics, type_metrics.account)
         return TypeRoute(
             record_type,
             lanes=tuple(lanes[name] for name in route.sinks if name not in awaited),
             awaits=awaits,
-            metrics=self._metrics_of(record_type),
+            metrics=type_metrics,
         )
 
     def _metrics_of(self, record_type: str) -> TypeMetrics:
@@ -143,6 +147,7 @@ class TypeRoutes:
             metrics.counter(RECORD_SIZE_BYTES_TOTAL, record_type=record_type),
             metrics.counter(DISPATCH_TOTAL, record_type=record_type),
             metrics.gauge(SIGNAL_COUNT, record_type=record_type),
+            VehicleAccount(record_type, metrics),
         )
         return made
 
@@ -152,4 +157,5 @@ class TypeRoutes:
             metrics.counter(RELIABLE_ACK, record_type=record_type, dispatcher=source),
             metrics.counter(RELIABLE_ACK_MISS, record_type=record_type, dispatcher=source),
             metrics.counter(reliable_ack_total(source), record_type=record_type),
+            VehicleAccount(record_type, metrics),
         )

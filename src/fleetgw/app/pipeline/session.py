@@ -9,8 +9,9 @@ from zope.interface import implementer
 
 from fleetgw.app.pipeline.tickets import TicketPolicy, Tickets
 from fleetgw.domain.errors import MessageTooBig, OtherSender, UnknownMessageType, Unrouted
+from fleetgw.domain.ledger import Unacked
 from fleetgw.domain.ports import ISession
-from fleetgw.domain.records import MessageType
+from fleetgw.domain.records import MessageType, count_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -149,12 +150,18 @@ class Session:
                 self._context.unrouted.count(label, self.vehicle.vin, count)
             if fewest and self._link is not None:
                 self._link.acknowledge(records if fewest == count else records[:fewest])
+            metrics.account.acked.add(fewest)
+            if fewest < count:
+                metrics.account.unacked[Unacked.FULL].add(count - fewest)
         else:
             if isinstance(awaits, TicketPolicy):
                 taken = self._tickets_of(awaits).offer(records, cost_bytes)
             else:
                 taken = awaits.offer(records, cost_bytes, self)
                 self._unconfirmed += taken
+                metrics.account.awaiting.add(taken)
+                if taken < count:
+                    metrics.account.unacked[Unacked.FULL].add(count - taken)
             fewest = min(fewest, taken)
         metrics.dispatch_total.add(fewest)
 
@@ -168,18 +175,16 @@ class Session:
 
     def confirmed(self, records: Sequence[Record]) -> None:
         """See ``AwaitsConfirmation``. Acknowledges the records in one write."""
-        counts: dict[str, int] = {}
-        for record in records:
-            counts[record.record_type] = counts.get(record.record_type, 0) + 1
-        for record_type, count in counts.items():
+        for record_type, count in count_types(records).items():
             self._count_confirmed(self._context.routes.confirmation_metrics[record_type], count)
         if self._link is not None:
             self._link.acknowledge(records)
         self._unconfirmed -= len(records)
         self._settled()
 
-    def refused(self, _record: Record) -> bool:
+    def refused(self, record: Record) -> bool:
         """See ``AwaitsConfirmation``: a record that waits for one sink stays unacknowledged."""
+        self._context.routes.confirmation_metrics[record.record_type].account.settle(1, Unacked.UNCONFIRMED)
         self._unconfirmed -= 1
         self._settled()
         return True
@@ -204,7 +209,12 @@ class Session:
         self._settled()
 
     def _count_confirmed(self, metrics: ConfirmationMetrics, count: int) -> None:
-        (metrics.reliable_ack if self._link is not None else metrics.reliable_ack_miss).add(count)
+        if self._link is not None:
+            metrics.reliable_ack.add(count)
+            metrics.account.settle(count)
+        else:
+            metrics.reliable_ack_miss.add(count)
+            metrics.account.settle(count, Unacked.DISCONNECTED)
         metrics.sink_total.add(count)
 
     def disconnected(self) -> None:
@@ -238,6 +248,7 @@ class Session:
             metrics = context.routes.unrouted(b"").metrics
             metrics.record_total.add(1)
             metrics.dispatch_total.add(1)
+            metrics.account.acked.add(1)
             self.size_bytes.setdefault(metrics.label, 0)
             if link is not None:
                 link.acknowledge_unknown(txid)

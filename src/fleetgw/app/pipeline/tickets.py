@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from fleetgw.domain.acks import holds
+from fleetgw.domain.ledger import Unacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fleetgw.app.pipeline.accounts import VehicleAccount
     from fleetgw.app.pipeline.lane import Lane
     from fleetgw.domain.acks import Condition
     from fleetgw.domain.ports import ICounter
@@ -19,11 +21,12 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class ConfirmationMetrics:
-    """The metrics of a record type that a sink's confirmation acknowledges."""
+    """The metrics of a record type that a sink's confirmation acknowledges, and the ledger's accounts of the type."""
 
     reliable_ack: ICounter
     reliable_ack_miss: ICounter
     sink_total: ICounter
+    account: VehicleAccount
 
 
 class TicketPolicy:
@@ -31,14 +34,22 @@ class TicketPolicy:
 
     :ivar lanes: of the sinks that the condition names, each once; lane ``i`` has the bit ``1 << i``.
     :ivar metrics: the metrics of the acknowledgements that each of these sinks' confirmations made due.
+    :ivar account: the ledger's accounts of the record type.
     """
 
-    def __init__(self, condition: Condition, lanes: Sequence[Lane], metrics: Sequence[ConfirmationMetrics]) -> None:
+    def __init__(
+        self,
+        condition: Condition,
+        lanes: Sequence[Lane],
+        metrics: Sequence[ConfirmationMetrics],
+        account: VehicleAccount,
+    ) -> None:
         self._condition = condition
         self._all = (1 << len(lanes)) - 1
         self._truth: dict[int, bool] = {}
         self.lanes = lanes
         self.metrics = metrics
+        self.account = account
 
     def holds(self, confirmed: int) -> bool:
         """Whether the condition holds once these sinks have confirmed a record."""
@@ -109,11 +120,12 @@ class Tickets:
         """
         for record in records:
             self._tickets[record] = _Ticket()
+        self._policy.account.awaiting.add(len(records))
         fewest = len(records)
         for lane, waiter in zip(self._policy.lanes, self._waiters, strict=True):
             taken = lane.offer(records, cost_bytes, waiter)
             for record in records[taken:]:
-                waiter.refused(record)
+                self.refused(record, waiter.bit, Unacked.FULL)
             fewest = min(fewest, taken)
         return fewest
 
@@ -134,13 +146,17 @@ class Tickets:
         if due:
             self._acknowledge(due, metrics)
 
-    def refused(self, record: Record, bit: int) -> bool:
+    def refused(self, record: Record, bit: int, reason: Unacked = Unacked.UNCONFIRMED) -> bool:
         """A sink never confirms this record. Returns whether the vehicle resends it, as it is never acknowledged."""
-        ticket = self._tickets[record]
+        ticket, can_hold = self._tickets[record], self._policy.can_hold
+        could_hold = can_hold(ticket.refused)
         ticket.refused |= bit
+        resends = not can_hold(ticket.refused)
+        if resends and could_hold:
+            self._policy.account.settle(1, reason)
         self._forget_if_settled(record, ticket)
         self._refused()
-        return not self._policy.can_hold(ticket.refused)
+        return resends
 
     def _forget_if_settled(self, record: Record, ticket: _Ticket) -> None:
         if self._policy.is_settled(ticket.confirmed | ticket.refused):
@@ -150,17 +166,17 @@ class Tickets:
 class _Waiter:
     """Receives one sink's confirmations and refusals for ``Tickets``."""
 
-    __slots__ = ("_bit", "_metrics", "_tickets")
+    __slots__ = ("_metrics", "_tickets", "bit")
 
     def __init__(self, tickets: Tickets, metrics: ConfirmationMetrics, bit: int) -> None:
         self._tickets = tickets
         self._metrics = metrics
-        self._bit = bit
+        self.bit = bit
 
     def confirmed(self, records: Sequence[Record]) -> None:
         """See ``AwaitsConfirmation``."""
-        self._tickets.confirmed(records, self._metrics, self._bit)
+        self._tickets.confirmed(records, self._metrics, self.bit)
 
     def refused(self, record: Record) -> bool:
         """See ``AwaitsConfirmation``."""
-        return self._tickets.refused(record, self._bit)
+        return self._tickets.refused(record, self.bit)

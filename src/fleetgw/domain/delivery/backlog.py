@@ -257,6 +257,7 @@ class Backlog(Generic[OriginT]):
 
     def _confirm(self, batch: Batch[OriginT], settlement: Settlement[OriginT]) -> None:
         """Forget a batch of the flow of which every record is confirmed."""
+        settlement.delivered = batch.records
         confirmed = settlement.confirmed
         for record, origin in zip(batch.records, batch.origins, strict=True):
             if origin is not None:
@@ -284,6 +285,7 @@ class Backlog(Generic[OriginT]):
                 forget_frames(outcome)
             match outcome:
                 case Receipt():
+                    settlement.delivered.append(entry.record)
                     if entry.origin is not None:
                         settlement.confirmed.setdefault(entry.origin, []).append(entry.record)
                     self._forget(entry, batch)
@@ -292,7 +294,7 @@ class Backlog(Generic[OriginT]):
                     self._forget(entry, batch)
                 case _:
                     reason = outcome if isinstance(outcome, Retryable) else Retryable(f"the sink's outcome was {outcome!r}")
-                    settlement.retried_records += 1
+                    settlement.retried.append(entry.record)
                     settlement.retry_reason = reason
                     if isinstance(reason, NotConnected):
                         settlement.not_connected = reason

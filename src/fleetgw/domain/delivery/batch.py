@@ -63,9 +63,10 @@ class Rejection(Generic[OriginT]):
 class Settlement(Generic[OriginT]):
     """The meaning of a batch's outcomes.
 
-    :ivar confirmed: the confirmed records that each origin waits for, in order.
+    :ivar confirmed: those of ``delivered`` that each origin waits for, in order.
     :ivar rejected: the records that are not retried.
-    :ivar retried_records: number of records to retry.
+    :ivar delivered: the confirmed records.
+    :ivar retried: the records to retry.
     :ivar retry_reason: the reason of the last of those, None when there is none.
     :ivar not_connected: the reason for which the destination as a whole is out of reach, None when it is not.
     :ivar pause_s: the longest pause in seconds that began for an ordering key, None when none began.
@@ -73,7 +74,8 @@ class Settlement(Generic[OriginT]):
 
     confirmed: dict[OriginT, list[Record]] = field(factory=dict)
     rejected: list[Rejection[OriginT]] = field(factory=list)
-    retried_records: int = 0
+    delivered: list[Record] = field(factory=list)
+    retried: list[Record] = field(factory=list)
     retry_reason: Retryable | None = None
     not_connected: NotConnected | None = None
     pause_s: float | None = None

@@ -9,7 +9,7 @@ from attrs import frozen
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -31,6 +31,15 @@ class IGauge(Interface):
 
     def set_to(value: float) -> None:
         """Set the current value, in the unit that the metric's name gives."""
+
+    def add(amount: int) -> None:
+        """Add to the value; a negative amount makes it smaller. Called on the hot path, as ``ICounter.add`` is."""
+
+    def measured_by(measure: Callable[[], float]) -> None:
+        """From now on, the value is the answer of ``measure``, which is called for each export. Nothing sets it otherwise.
+
+        :param measure: quick, never raises; kept for good. A later one takes its place.
+        """
 
 
 class IMetrics(Interface):
