@@ -51,6 +51,23 @@ class MetricStoreTests(MetricsContract, SynchronousTestCase):
         store.before_export(lambda: store.gauge(MEASURED).set_to(next(values)))
         self.assertEqual([family.series for _ in range(2) for family in store.snapshot()], [{(): 1}, {(): 2}])
 
+    def test_a_gauge_is_set_changed_or_measured(self) -> None:
+        store = MetricStore()
+        gauge = store.gauge(MEASURED)
+        measured = iter((7, 8))
+
+        def value() -> float:
+            (family,) = store.snapshot()
+            return family.series[()]
+
+        gauge.set_to(2.5)
+        gauge.add(-4)
+        self.assertEqual(value(), -1.5)
+        gauge.measured_by(lambda: next(measured))
+        self.assertEqual([value(), value()], [7, 8])
+        gauge.set_to(3)
+        self.assertEqual(value(), 3)
+
 
 class CatalogueTests(SynchronousTestCase):
     def test_the_catalogue_has_the_go_server_s_kinds_and_labels(self) -> None:

@@ -161,7 +161,7 @@ class SizeTests(SpoolOnDisk):
         records = self.store_many(200, padding_bytes=3000)
         self.assertLess(self.spool.state().size_bytes, 500 * KIB)
         left = self.read()
-        dropped = self.maker.metrics.value("spool_dropped_total", "kafka", "custom")
+        dropped = self.maker.metrics.value("lost_records_total", "custom", "kafka", "spool_limit")
         self.assertGreater(dropped, 50)
         self.assertEqual(len(left) + dropped, len(records))
         self.assertEqual(left[-1].payload, records[-1].payload)
@@ -172,8 +172,8 @@ class SizeTests(SpoolOnDisk):
         for number in range(200):
             (position,) = self.store(spooled_record(number, padding_bytes=3000))
             self.spool.settle("kafka", position + 1)
-        self.assertEqual(self.maker.metrics.value("spool_dropped_total", "kafka", "custom"), 0)
-        self.assertGreater(self.maker.metrics.value("spool_dropped_total", "redis", "custom"), 0)
+        self.assertEqual(self.maker.metrics.value("lost_records_total", "custom", "kafka", "spool_limit"), 0)
+        self.assertGreater(self.maker.metrics.value("lost_records_total", "custom", "redis", "spool_limit"), 0)
 
     def test_a_file_that_waits_for_its_adoption_counts(self) -> None:
         workers: dict[str, HeldWorker] = {}
@@ -231,7 +231,7 @@ class AgeTests(SpoolOnDisk):
         self.assertEqual(len(self.read()), 2)
         self.pass_time(600)
         self.assert_read([spooled_record(2)])
-        self.assertEqual(self.maker.metrics.value("spool_dropped_total", "kafka", "custom"), 1)
+        self.assertEqual(self.maker.metrics.value("lost_records_total", "custom", "kafka", "spool_limit"), 1)
         self.pass_time(700)
         self.assert_read([])
         self.assertEqual(self.files(), [])

@@ -110,4 +110,4 @@ class SpoolOnDisk(SynchronousTestCase):
 
     def damaged(self, sink: str = "kafka") -> float:
         """Number of records that were counted as damaged."""
-        return self.maker.metrics.value("spool_damaged_total", sink)
+        return self.maker.metrics.value("lost_records_total", "unknown", sink, "damaged")

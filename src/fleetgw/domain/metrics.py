@@ -163,12 +163,6 @@ LOST_RECORDS_TOTAL = _counter(
 SPOOL_APPENDED_TOTAL = _counter("spool_appended_total", "Records that the spool has synced to disk.")
 SPOOL_FAILED_TOTAL = _counter("spool_failed_total", "Records that the spool took and could not store.")
 SPOOL_REFUSED_TOTAL = _counter("spool_refused_total", "Records that the spool did not take: full, or its disk fails.")
-SPOOL_DROPPED_TOTAL = _counter(
-    "spool_dropped_total", "Records lost to a sink, removed for the spool's size or age.", "dispatcher", "record_type"
-)
-SPOOL_DAMAGED_TOTAL = _counter(
-    "spool_damaged_total", "Damaged records of the spool that a sink may have needed.", "dispatcher"
-)
 SPOOL_DAMAGED_FILES_TOTAL = _counter("spool_damaged_files_total", "Damaged files of the spool that were kept aside.")
 SPOOL_DAMAGED_BYTES = _gauge("spool_damaged_bytes", "Size of the damaged files of the spool.")
 SPOOL_SIZE_BYTES = _gauge("spool_size_bytes", "Size of the spool's files.")

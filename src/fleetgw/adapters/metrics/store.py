@@ -40,6 +40,7 @@ class _Gauge:
 
     def set_to(self, value: float) -> None:
         self._value = value
+        self._measure = None
 
     def add(self, amount: int) -> None:
         self._value += amount

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fleetgw.domain.ledger import Loss
 from fleetgw.domain.metrics import (
+    LOST_RECORDS_TOTAL,
     SPOOL_APPENDED_TOTAL,
     SPOOL_DAMAGED_BYTES,
     SPOOL_DAMAGED_FILES_TOTAL,
-    SPOOL_DAMAGED_TOTAL,
-    SPOOL_DROPPED_TOTAL,
     SPOOL_FAILED_TOTAL,
     SPOOL_REFUSED_TOTAL,
     SPOOL_SIZE_BYTES,
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from fleetgw.adapters.spool.damaged_files import DamagedFiles
     from fleetgw.domain.errors import StorageError
     from fleetgw.domain.ports import ILog, IMetrics
+
+UNKNOWN = "unknown"
+"""The label of the type of damaged records: it is not known."""
 
 
 class SpoolNumbers:
@@ -72,7 +75,7 @@ class SpoolNumbers:
     def damaged_records(self, sink: str, count: int) -> None:
         """Records are lost to a sink: at most so many, as the types of damaged records are not known."""
         if count:
-            self._metrics.counter(SPOOL_DAMAGED_TOTAL, dispatcher=sink).add(count)
+            self._lost(UNKNOWN, sink, Loss.DAMAGED, count)
             self._log.error("spool_records_damaged", path=self._path, dispatcher=sink, records=count)
 
     def damaged_files(self, damaged: DamagedFiles) -> None:
@@ -91,9 +94,12 @@ class SpoolNumbers:
         """Records are lost to sinks as they were removed for the spool's size or age."""
         for sink, counts in lost.items():
             for record_type, count in counts.items():
-                self._metrics.counter(SPOOL_DROPPED_TOTAL, dispatcher=sink, record_type=record_type).add(count)
+                self._lost(record_type, sink, Loss.SPOOL_LIMIT, count)
             if counts:
                 self._log.error("spool_records_dropped", path=self._path, dispatcher=sink, records=counts.total())
+
+    def _lost(self, record_type: str, sink: str, reason: Loss, count: int) -> None:
+        self._metrics.counter(LOST_RECORDS_TOTAL, record_type=record_type, dispatcher=sink, reason=reason).add(count)
 
     def broken(self, failure: Failure) -> None:
         """Something happened that cannot happen."""

@@ -125,8 +125,10 @@ class Lane:
         self._refused_total = metrics.counter(LANE_REFUSED_TOTAL, dispatcher=sink.name)
         self._refused_for_memory_total = metrics.counter(LANE_REFUSED_FOR_MEMORY_TOTAL, dispatcher=sink.name)
         self._retried_total = metrics.counter(LANE_RETRIED_TOTAL, dispatcher=sink.name)
-        metrics.gauge(LANE_HELD_RECORDS, dispatcher=sink.name).measured_by(lambda: self.held_records)
-        metrics.gauge(LANE_MEMORY_BYTES, dispatcher=sink.name).measured_by(lambda: self.share.memory_bytes)
+        self._held_records = metrics.gauge(LANE_HELD_RECORDS, dispatcher=sink.name)
+        self._held_records.measured_by(lambda: self.held_records)
+        self._memory_bytes = metrics.gauge(LANE_MEMORY_BYTES, dispatcher=sink.name)
+        self._memory_bytes.measured_by(lambda: self.share.memory_bytes)
 
     @property
     def held_records(self) -> int:
@@ -372,6 +374,8 @@ class Lane:
                 reason = "the gateway stopped before the sink confirmed it"
                 self._dead_letters.add(record, reason, vehicle_resends=False)
         self._held_changed()
+        for gauge in (self._held_records, self._memory_bytes):
+            gauge.set_to(0)  # the metrics must not keep the lane in memory
         return len(abandoned)
 
     def _held_changed(self) -> None:

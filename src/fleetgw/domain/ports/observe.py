@@ -30,15 +30,15 @@ class IGauge(Interface):
     """One time series that goes up and down."""
 
     def set_to(value: float) -> None:
-        """Set the current value, in the unit that the metric's name gives."""
+        """Set the current value, in the unit that the metric's name gives. Ends ``measured_by``."""
 
     def add(amount: int) -> None:
         """Add to the value; a negative amount makes it smaller. Called on the hot path, as ``ICounter.add`` is."""
 
     def measured_by(measure: Callable[[], float]) -> None:
-        """From now on, the value is the answer of ``measure``, which is called for each export. Nothing sets it otherwise.
+        """Until the next ``set_to``, the value is the answer of ``measure``, which is called for each export.
 
-        :param measure: quick, never raises; kept for good. A later one takes its place.
+        :param measure: quick, never raises. A later one takes its place.
         """
 
 
