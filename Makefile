@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test trial simulate test-brokers test-packaging lint types imports protos protos-check docs bench bench-sinks bench-memory bench-spool adversary wheel clean
+.PHONY: help demo test trial simulate test-brokers test-packaging lint types imports protos protos-check docs bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel clean
 
 help:
 	@echo 'make demo            a gateway, ten simulated vehicles, their records on the terminal'
@@ -24,6 +24,7 @@ help:
 	@echo 'make bench           CPU per record and handshake, memory per vehicle (about two minutes)'
 	@echo 'make bench-sinks     CPU per record of each sink, throughput to a distant broker (about two minutes)'
 	@echo 'make bench-spool     records a second, CPU and latency of the spool, beside a bare loop on SQLite (about half a minute)'
+	@echo 'make bench-spooled   the policy spooled beside accepted, through the whole gateway (about two minutes)'
 	@echo 'make bench-memory    resident memory while each sink hangs (about twelve minutes)'
 	@echo 'make adversary       latency of honest vehicles beside a hostile one, for each sink (about three minutes)'
 	@echo 'make wheel           build the wheel and the sdist into dist/'
@@ -82,6 +83,9 @@ bench-memory: $(VENV)/.installed-dev
 
 bench-spool: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/spool.py
+
+bench-spooled: $(VENV)/.installed-dev
+	@$(BIN)/python benchmarks/spooled.py
 
 adversary: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/adversary.py

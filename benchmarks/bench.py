@@ -7,7 +7,6 @@ for a while slows all of them.
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,10 +15,11 @@ from pathlib import Path
 
 from attrs import frozen
 from frames import SIGNALS, write_frames
+from loads import go, start_load
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from servers import HERE, LOAD_CPU, Server, on_cpu, start_floor, start_gateway
+from servers import Server, start_floor, start_gateway
 from shapes import SHAPES
 
 from fleetgw.simulator.certificate_folder import CertificateFolder
@@ -56,10 +56,10 @@ def handshake_us(server: Server, folder: Path) -> float:
 
 def idle_kib(server: Server, folder: Path) -> float:
     before = server.resident_kib()
-    with _load(server, folder, "idle", "--number", str(IDLE_VEHICLES)) as load:
+    with start_load(server, folder, "idle", "--number", str(IDLE_VEHICLES)) as load:
         time.sleep(IDLE_SETTLE_S)
         grown = server.resident_kib() - before
-        _go(load)
+        go(load)
     return grown / IDLE_VEHICLES
 
 
@@ -72,31 +72,12 @@ MEASUREMENTS = {  # idle vehicles first: later on they would find memory that th
 
 def _cpu_us_each(server: Server, folder: Path, what: str, *options: str) -> float:
     """CPU until all is acknowledged and the sink has finished, divided by the number of operations."""
-    with _load(server, folder, what, *options) as load:
+    with start_load(server, folder, what, *options) as load:
         time.sleep(SETTLE_S)
         before = server.cpu_us()
-        done = _go(load)
+        done = go(load)["done"]
         time.sleep(SETTLE_S)
         return (server.cpu_us() - before) / done
-
-
-def _load(server: Server, folder: Path, what: str, *options: str) -> subprocess.Popen[str]:
-    load = on_cpu(LOAD_CPU, [sys.executable, HERE / "load.py", what, str(server.port), folder, *options])
-    if "READY" not in _line(load):
-        raise SystemExit(f"the load could not connect to {server.name}")
-    return load
-
-
-def _go(load: subprocess.Popen[str]) -> int:
-    assert load.stdin is not None
-    load.stdin.write("go\n")
-    load.stdin.flush()
-    return int(json.loads(_line(load) or '{"done": 0}')["done"])
-
-
-def _line(load: subprocess.Popen[str]) -> str:
-    assert load.stdout is not None
-    return load.stdout.readline()
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The vehicles of the benchmarks: one process, one thread, ssl and epoll.
 
-Prints READY once it is connected, waits for a line, does its work, prints its results as JSON, and waits for another line.
+Prints READY once it is connected, waits for a line, does its work, prints its results as JSON, and waits for another line:
+the operations done, and for records also those a second, and the time from sending to acknowledgement.
 """
 
 import argparse
@@ -10,9 +11,11 @@ import socket
 import ssl
 import sys
 import time
+from collections import deque
 from itertools import cycle
 from pathlib import Path
 
+from attrs import evolve
 from frames import read_frames
 from shapes import SHAPES, Shape
 
@@ -52,6 +55,8 @@ class Load:
         self._by_descriptor = {vehicle.fileno(): vehicle for vehicle in vehicles}
         self._unacked = dict.fromkeys(vehicles, 0)
         self._partial = dict.fromkeys(vehicles, 0)
+        self._sent_s: dict[ssl.SSLSocket, deque[float]] = {vehicle: deque() for vehicle in vehicles}
+        self.latencies_s: list[float] = []
         self._poll = select.epoll()
         for descriptor in self._by_descriptor:
             self._poll.register(descriptor, select.EPOLLIN)
@@ -73,16 +78,19 @@ class Load:
                 if not self._receive(0):
                     time.sleep(min(wait, NAP_S))
             due += pause
-            vehicle.send(next(self._writes))
-            self.sent += 1
+            self._send(vehicle, 1)
         self._until_acked(refill=False)
 
     def _fill(self, vehicle: ssl.SSLSocket) -> None:
         shape, together = self._shape, self._shape.together
         while self._unacked[vehicle] + together <= shape.window and self.sent < shape.records:
-            vehicle.send(next(self._writes))
-            self.sent += together
+            self._send(vehicle, together)
             self._unacked[vehicle] += together
+
+    def _send(self, vehicle: ssl.SSLSocket, records: int) -> None:
+        vehicle.send(next(self._writes))
+        self._sent_s[vehicle].extend([time.monotonic()] * records)
+        self.sent += records
 
     def _until_acked(self, *, refill: bool) -> None:
         while self.acked < self.sent:
@@ -112,6 +120,8 @@ class Load:
         acks, self._partial[vehicle] = divmod(size, self._ack_size)
         self._unacked[vehicle] -= acks
         self.acked += acks
+        now_s, sent_s = time.monotonic(), self._sent_s[vehicle]
+        self.latencies_s += [now_s - sent_s.popleft() for _ in range(acks)]
 
 
 def wait_for_go() -> None:
@@ -127,10 +137,12 @@ def main() -> None:
     parser.add_argument(
         "--number", type=int, default=0, help="handshakes, or idle vehicles, or other than the shape's records"
     )
+    parser.add_argument("--vehicles", type=int, default=0, help="other than the shape's")
     arguments = parser.parse_args()
     certificate = next(arguments.folder.glob("certs/vehicles/*.crt"))
     tls = ssl.create_default_context(cafile=arguments.folder / "certs" / "ca.crt")
     tls.load_cert_chain(certificate, certificate.with_suffix(".key"))
+    figures: dict[str, float] = {}
     if arguments.what == "handshake":
         wait_for_go()
         for _ in range(arguments.number):
@@ -142,15 +154,23 @@ def main() -> None:
         done = len(vehicles)
     else:
         shape = SHAPES[arguments.what]
+        shape = evolve(shape, records=arguments.number or shape.records, vehicles=arguments.vehicles or shape.vehicles)
         frames, ack = read_frames(arguments.folder / "frames.json")
         load = Load(shape, frames, ack, [connect(arguments.port, tls) for _ in range(shape.vehicles)])
         wait_for_go()
+        began_s = time.monotonic()
         if shape.rate:
             load.paced()
         else:
             load.as_acknowledged()
-        done = load.acked
-    print(json.dumps({"done": done}), flush=True)
+        done, seconds = load.acked, time.monotonic() - began_s
+        latencies_s = sorted(load.latencies_s)
+        figures = {
+            "records_s": done / seconds,
+            "p50_ms": latencies_s[done // 2] * 1e3,
+            "p99_ms": latencies_s[done * 99 // 100] * 1e3,
+        }
+    print(json.dumps({"done": done} | figures), flush=True)
     sys.stdin.readline()
 
 

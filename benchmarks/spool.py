@@ -3,9 +3,9 @@
     python benchmarks/spool.py [--vehicles 64] [--seconds 4] [--rounds 3] [--work-us 0] [--million]
 
 Both append records of the same size, one for each vehicle, which sends its next one after the sync of the last. The bare
-loop inserts a row for each record and commits all that wait, in a thread; it encodes and checks nothing. CPU is that of
-the process; written bytes are those that the kernel sent to the disk. ``--work-us`` keeps the reactor busy for so long with
-each record, as a gateway's is: a thread then waits for the interpreter's lock.
+loop (``bare_commits.py``) inserts a row for each record; it encodes and checks nothing. CPU is that of the process; written
+bytes are those that the kernel sent to the disk. ``--work-us`` keeps the reactor busy for so long with each record, as a
+gateway's is: a thread then waits for the interpreter's lock. ``spooled.py`` measures the whole gateway.
 """
 
 from __future__ import annotations
@@ -17,13 +17,9 @@ import resource
 import shutil
 import sys
 import tempfile
-import threading
 import time
-from itertools import count
-from queue import SimpleQueue
-from typing import TYPE_CHECKING
 
-import apsw
+from bare_commits import Figures, Measurement, run_bare, work
 from twisted.internet import reactor, task
 from twisted.internet.defer import Deferred
 
@@ -36,9 +32,6 @@ from fleetgw.adapters.spool.limits import SpoolLimits
 from fleetgw.adapters.spool.record_format import RecordEncoder
 from fleetgw.adapters.spool.spool import Spool
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SINKS = {"kafka": ("V",)}
 LIMITS = SpoolLimits(max_bytes=8 * 1024**3)
@@ -59,96 +52,13 @@ def fleet(size: int) -> list[Record]:
     ]
 
 
-def work(work_us: float) -> None:
-    until_s = time.perf_counter() + work_us / 1e6
-    while time.perf_counter() < until_s:
-        pass
-
-
-def written_bytes() -> int:
-    with open("/proc/self/io") as file:
-        return int(dict(line.split(": ") for line in file.read().splitlines())["write_bytes"])
-
-
-class Measurement:
-    """Records, CPU, latencies and written bytes of one run."""
-
-    def __init__(self) -> None:
-        self.latencies_s: list[float] = []
-        self.began_s, self.cpu_s, self.written = time.monotonic(), time.process_time(), written_bytes()
-
-    def report(self, name: str, stored_bytes: int) -> float:
-        seconds, cpu_s = time.monotonic() - self.began_s, time.process_time() - self.cpu_s
-        latencies, records = sorted(self.latencies_s), len(self.latencies_s)
-        p50, p99 = latencies[records // 2] * 1e3, latencies[records * 99 // 100] * 1e3
-        amplification = (written_bytes() - self.written) / (records * stored_bytes)
-        print(
-            f"{name:8} {records / seconds:9.0f} records/s  {cpu_s / records * 1e6:6.2f} us CPU/record"
-            f"  p50 {p50:6.2f} ms  p99 {p99:6.2f} ms  written {amplification:4.2f} x what is stored",
-            flush=True,
-        )
-        return records / seconds
-
-
-class BareLoop:
-    """A thread that commits all rows that wait."""
-
-    def __init__(self, path: str) -> None:
-        self._connection = apsw.Connection(path + "/bare.sqlite")
-        self._connection.execute(
-            "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-            "CREATE TABLE record(position INTEGER PRIMARY KEY, body BLOB)"
-        ).fetchall()
-        self._waiting: list[tuple[int, bytes, Callable[[], None]]] = []
-        self._positions = count(1)
-        self._jobs: SimpleQueue[list[tuple[int, bytes, Callable[[], None]]] | None] = SimpleQueue()
-        self._busy = False
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def append(self, body: bytes, done: Callable[[], None]) -> None:
-        self._waiting.append((next(self._positions), body, done))
-        self._commit_next()
-
-    def _commit_next(self) -> None:
-        if self._waiting and not self._busy:
-            self._busy = True
-            taken, self._waiting = self._waiting, []
-            self._jobs.put(taken)
-
-    def _run(self) -> None:
-        while (taken := self._jobs.get()) is not None:
-            with self._connection:
-                self._connection.executemany("INSERT INTO record VALUES(?, ?)", [each[:2] for each in taken])
-            reactor.callFromThread(self._committed, taken)
-
-    def _committed(self, taken: list[tuple[int, bytes, Callable[[], None]]]) -> None:
-        self._busy = False
-        self._commit_next()
-        for _, _, done in taken:
-            done()
-
-
-async def run_bare(path: str, records: list[Record], seconds: float, work_us: float) -> float:
-    loop = BareLoop(path)
-    body = bytes(len(RecordEncoder(json_payloads=False).encode(1, records[0])))
-    measurement = Measurement()
-    until_s = time.monotonic() + seconds
-
-    def send(record: Record) -> None:
-        work(work_us)
-        began_s = time.monotonic()
-
-        def done() -> None:
-            measurement.latencies_s.append(time.monotonic() - began_s)
-            if time.monotonic() < until_s:
-                send(record)
-
-        loop.append(body, done)
-
-    for record in records:
-        send(record)
-    await task.deferLater(reactor, seconds + 0.2)
-    return measurement.report("bare", len(body))
+def show(name: str, figures: Figures) -> float:
+    print(
+        f"{name:8} {figures.records_s:9.0f} records/s  {figures.cpu_us:6.2f} us CPU/record"
+        f"  p50 {figures.p50_ms:6.2f} ms  p99 {figures.p99_ms:6.2f} ms  written {figures.written:4.2f} x what is stored",
+        flush=True,
+    )
+    return figures.records_s
 
 
 async def run_spool(path: str, records: list[Record], seconds: float, work_us: float) -> float:
@@ -172,9 +82,9 @@ async def run_spool(path: str, records: list[Record], seconds: float, work_us: f
     for record in records:
         send(record)
     await task.deferLater(reactor, seconds + 0.2)
-    rate = measurement.report("spool", len(RecordEncoder(json_payloads=False).encode(1, records[0])))
+    figures = measurement.figures(len(RecordEncoder(json_payloads=False).encode(1, records[0])))
     await spool.stop()
-    return rate
+    return show("spool", figures)
 
 
 def resident_mib() -> float:
@@ -221,7 +131,8 @@ async def main(arguments: argparse.Namespace) -> None:
         for number in range(arguments.rounds):
             bare_folder = f"{folder}/bare{number}"
             os.mkdir(bare_folder)
-            bare = await run_bare(bare_folder, records, arguments.seconds, arguments.work_us)
+            body = bytes(len(RecordEncoder(json_payloads=False).encode(1, records[0])))
+            bare = show("bare", await run_bare(bare_folder, body, len(records), arguments.seconds, arguments.work_us))
             ratios.append(await run_spool(f"{folder}/spool{number}", records, arguments.seconds, arguments.work_us) / bare)
         print("spool / bare:", " ".join(f"{ratio:.2f}" for ratio in ratios))
     finally:
