@@ -102,7 +102,16 @@ RULES = {
 }
 
 
-OURS_ALONE = {"sink_ready", "sink_not_ready", "unrouted_records"}
+OURS_ALONE = {
+    "configuration_not_reloaded",
+    "configuration_reloaded",
+    "restart_needed",
+    "sink_draining",
+    "sink_not_ready",
+    "sink_ready",
+    "sink_stopped",
+    "unrouted_records",
+}
 """Events without a counterpart in the Go server; tests/sinks/support and tests/pipeline test them."""
 
 

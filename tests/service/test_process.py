@@ -27,7 +27,7 @@ class ProcessTests(ServiceCase):
     def process(self, **changes: object) -> GatewayProcess:
         self.make(**changes)
         log = mock.Mock(wraps=self.log, finish=lambda: 0)
-        return GatewayProcess(self.life, log, mock.Mock(), cast("Any", self.reactor), {})
+        return GatewayProcess(self.life, self.source, log, mock.Mock(), cast("Any", self.reactor), {})
 
     def exit_status(self) -> int:
         called: Any = self._before_threads_are_joined  # type: ignore[attr-defined]  # a double of ``setUp``

@@ -17,7 +17,7 @@ from twisted.internet.testing import StringTransport
 
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import VehicleConnectivity
 from fleetgw.adapters.logs.lines import JsonLog
-from fleetgw.app.config import parse_config
+from fleetgw.app.config import ConfigurationFile
 from fleetgw.app.service.composition import Parts, compose
 from fleetgw.app.service.life import GatewayLife
 from fleetgw.simulator.certificates import Credential, make_authority, make_server, make_vehicle
@@ -139,6 +139,7 @@ class ServiceCase(TestCase):
         self.reactor = ServiceReactor()
         self.journal = self.reactor.journal
         self.log = ReadableLog()
+        self.source = ConfigurationFile(self.folder / "config.json", {}, self.folder)
 
     def write_certificates(self, server: Credential) -> None:
         """Write the files of the section ``tls``."""
@@ -151,8 +152,8 @@ class ServiceCase(TestCase):
         if hasattr(self, "parts"):
             assert_balanced(self.parts.metrics, lost=self.lost)
 
-    def make(self, **changes: object) -> GatewayLife:
-        """A gateway with a status page, metrics and the sinks memory and logger, with changes of the configuration."""
+    def write_config(self, **changes: object) -> None:
+        """Write the configuration of a status page, metrics and the sinks memory and logger, with changes."""
         config = {
             "port": VEHICLES,
             "status_port": STATUS,
@@ -161,7 +162,12 @@ class ServiceCase(TestCase):
             "records": {"V": ["memory", "logger"], "connectivity": ["memory"]},
             "reliable_ack_sources": {"V": "memory"},
         }
-        loaded = parse_config(json.dumps(config | changes), {}, self.folder)
+        (self.folder / "config.json").write_text(json.dumps(config | changes))
+
+    def make(self, **changes: object) -> GatewayLife:
+        """A gateway with the configuration of ``write_config``."""
+        self.write_config(**changes)
+        loaded = self.source.load()
         self.parts: Parts = compose(loaded, cast("Any", self.reactor), self.log)  # a reactor's few methods that it needs
         self.memory = cast("MemorySink", self.parts.lanes["memory"].sink)
         for name, lane in self.parts.lanes.items():

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import CancelledError as StoppedError
 from twisted.internet.defer import Deferred
 
 from fleetgw.embed.embedded_gateway import EmbeddedGateway
 from fleetgw.embed.loop_reactor import hold_reactor, release_reactor
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
+
+    from fleetgw.app.config import Config
 
 
 class Gateway(EmbeddedGateway):
@@ -85,3 +88,19 @@ class Gateway(EmbeddedGateway):
         """Read certificates and sinks' credentials again, for new connections; a file that cannot be used is logged."""
         if self._made is not None:
             self._made.life.reload_certificates()
+
+    async def reload(self, config: Mapping[str, object] | Config | None = None) -> None:
+        """Take another configuration over while vehicles are connected; returns once it is in effect.
+
+        The log event ``restart_needed`` names the keys that need a restart (docs/configuration.md).
+        Certificates and sinks' credentials are read again, too. Cancelling does not interrupt it.
+
+        :param config: as for the class; None for the configuration of before, whose files may have changed.
+        :raises ConfigurationError: it has problems, or a new sink cannot be started; nothing has changed.
+        :raises RuntimeError: the gateway does not run, or stops meanwhile.
+        """
+        reloading = self._reload(config)
+        try:
+            await asyncio.shield(reloading.asFuture(asyncio.get_running_loop()))
+        except StoppedError as error:
+            raise RuntimeError("the gateway stops") from error

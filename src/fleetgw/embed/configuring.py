@@ -6,6 +6,8 @@ import json
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from fleetgw.app.config import BUILT_IN_SINKS, Config, check_config, parse_config
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.domain.records import RECORD_TYPES
@@ -37,6 +39,23 @@ def load(config: Mapping[str, object] | Config, environ: Mapping[str, str], base
         problem = Problem("", f"cannot be written as JSON: {error}", "use what JSON has, and Path")
         raise ConfigurationError([problem]) from error
     return parse_config(text, environ, base_dir, available_sinks=BUILT_IN_SINKS)
+
+
+@frozen
+class ProgramConfiguration:
+    """A program's configuration object, as ``load`` takes it."""
+
+    config: Mapping[str, object] | Config
+    environ: Mapping[str, str]
+    base_dir: Path
+
+    def load(self) -> LoadedConfig:
+        """See the function ``load``."""
+        return load(self.config, self.environ, self.base_dir)
+
+    def check(self, config: Config) -> LoadedConfig:
+        """See ``check_config``."""
+        return check_config(config, self.environ, available_sinks=BUILT_IN_SINKS)
 
 
 def _plain(value: object) -> object:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 
 from fleetgw.adapters.logs.python_logging import PythonLog
 from fleetgw.adapters.sinks.embedded.sink import EmbeddedSink
 from fleetgw.app.service.composition import compose
 from fleetgw.app.service.life import GatewayLife
-from fleetgw.embed.configuring import SINK, load
+from fleetgw.embed.configuring import SINK, ProgramConfiguration
 from fleetgw.embed.listening import Listeners, Listening, make_filter
 from fleetgw.embed.reading import ReadBuffer, ReaderContext, Records
 
@@ -192,12 +192,37 @@ class EmbeddedGateway:
         """The port that vehicles connect to, as bound; 0 while there is none."""
         return self._made.life.port if self._made is not None else 0
 
+    def _reload(self, config: Mapping[str, object] | Config | None) -> Deferred[None]:
+        """Take another configuration over, as ``GatewayLife.reload`` does.
+
+        :param config: None for the configuration of before, whose files may have changed.
+        """
+        if self._made is None:
+            return fail(RuntimeError("the gateway does not run; start it first"))
+        life = self._made.life
+        given = self._config if config is None else config
+        life.reload_certificates()
+        reloading = life.reload(ProgramConfiguration(given, os.environ, Path(self._base_dir or Path.cwd())))
+        return reloading.addCallback(lambda _: self._reloaded(given))
+
+    def _reloaded(self, given: Mapping[str, object] | Config) -> None:
+        self._config = given
+        if self._made is not None:
+            self._receive(self._made)
+
+    def _receive(self, made: _Made) -> None:
+        """Have the listeners get the records that are routed to them."""
+        self._listeners.routed = frozenset(kind for kind, sinks in made.life.config.records.items() if SINK in sinks)
+        lane = made.parts.lanes.get(SINK)
+        if lane is not None and isinstance(lane.sink, EmbeddedSink):
+            lane.sink.receiver = self._listeners.receive
+
     def _make(self, reactor: IGatewayReactor) -> _Made:
         """Read the configuration and make every part. Reads files and imports libraries, and may run in a thread.
 
         :raises ConfigurationError: it has problems; carries all of them.
         """
-        loaded = load(self._config, os.environ, Path(self._base_dir or Path.cwd()))
+        loaded = ProgramConfiguration(self._config, os.environ, Path(self._base_dir or Path.cwd())).load()
         parts = compose(loaded, reactor, self._log)
         return _Made(loaded, parts, GatewayLife(parts, reactor))
 
@@ -207,9 +232,7 @@ class EmbeddedGateway:
             self._log.warn("configuration_warning", key=warning.path, warning=f"{warning.what}; {warning.fix}")
         config, life = made.loaded.config, made.life
         self._listeners.open([record_type for record_type, sinks in config.records.items() if SINK in sinks])
-        lane = made.parts.lanes.get(SINK)
-        if lane is not None and isinstance(lane.sink, EmbeddedSink):
-            lane.sink.receiver = self._listeners.receive
+        self._receive(made)
         try:
             life.bind()
             await life.start()

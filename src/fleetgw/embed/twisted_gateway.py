@@ -108,6 +108,18 @@ class TwistedGateway(EmbeddedGateway):
         if self._made is not None:
             self._made.life.reload_certificates()
 
+    def reload(self, config: Mapping[str, object] | Config | None = None) -> Deferred[None]:
+        """Take another configuration over while vehicles are connected; fires once it is in effect.
+
+        The log event ``restart_needed`` names the keys that need a restart (docs/configuration.md).
+        Certificates and sinks' credentials are read again, too. Fails with ``ConfigurationError`` (it has problems, or a new
+        sink cannot be started; nothing has changed), ``CancelledError`` (the gateway stops) or ``RuntimeError`` (it does not
+        run).
+
+        :param config: as for the class; None for the configuration of before, whose files may have changed.
+        """
+        return self._reload(config)
+
 
 async def _wait_for(awaitable: Awaitable[object]) -> object:
     return await awaitable

@@ -77,14 +77,16 @@ class ContractCase(TestCase):
             finally:
                 await self.harness.tear_down()
 
-    def _make(self, *, timeout_s: float = LONG_S, bounded: bool = False) -> IDispatcher:
+    def _make(
+        self, *, timeout_s: float = LONG_S, bounded: bool = False, record_types: tuple[str, ...] | None = None
+    ) -> IDispatcher:
         harness = self.harness
         return harness.make_sink(
             SinkContext(
                 name="under_test",
                 settings=harness.settings(timeout_s=timeout_s, bounded=bounded),
                 namespace=harness.namespace,
-                record_types=harness.record_types,
+                record_types=harness.record_types if record_types is None else record_types,
                 reactor=harness.reactor,
                 metrics=self.metrics,
                 log=self.log,

@@ -8,7 +8,7 @@ from twisted.internet.defer import gatherResults
 from zope.interface.verify import verifyObject
 
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable
-from fleetgw.domain.ports import IDispatcher, Ready, Receipt
+from fleetgw.domain.ports import IDispatcher, ITakesFurtherTypes, Ready, Receipt
 from fleetgw.testing.contract_case import SHORT_S, VINS, ContractCase, holds, kinds
 from fleetgw.testing.dispatcher_harness import Received
 
@@ -56,6 +56,21 @@ class DispatcherContract(ContractCase):
         types = self.harness.record_types
         batch = [self.harness.make_record(VINS[0], f"tx-{kind}", record_type=kind, payload=kind.encode()) for kind in types]
         self.assertEqual(await self._outcomes(sink, batch), [Receipt] * len(types))
+        received = await self.harness.received(len(types))
+        self.assertEqual(sorted(record.payload for record in received), sorted(kind.encode() for kind in types))
+
+    @holds("3.20")
+    async def test_record_types_that_are_routed_later(self) -> None:
+        """take_further_types: records of these types are taken, too."""
+        *further, first = self.harness.record_types
+        sink = self._running = self._make(record_types=(first,))
+        if not ITakesFurtherTypes.providedBy(sink):
+            self.skipTest("the sink takes the types that it was made with")
+        await self.harness.until(sink.start())
+        ITakesFurtherTypes(sink).take_further_types(further)
+        types = self.harness.record_types
+        batch = [self.harness.make_record(VINS[0], f"tx-{kind}", record_type=kind, payload=kind.encode()) for kind in types]
+        await self._delivered(sink, batch)
         received = await self.harness.received(len(types))
         self.assertEqual(sorted(record.payload for record in received), sorted(kind.encode() for kind in types))
 

@@ -47,9 +47,16 @@ class ReloadableContext:
     _not_valid: str = field(default="", init=False)
 
     def __attrs_post_init__(self) -> None:
-        files = self.files
-        self._watched = WatchedFiles([files.ca_file, files.server_cert, files.server_key])
-        self._read()
+        self.use(self.files)
+
+    def use(self, files: TlsFiles) -> None:
+        """Take the context from these files for new connections.
+
+        :raises ConfigurationError: a file cannot be used; the present context stays in use.
+        """
+        watched = WatchedFiles([files.ca_file, files.server_cert, files.server_key])
+        self._read(files)
+        self.files, self._watched = files, watched
 
     def reload(self) -> Sequence[str]:
         """See ``IReloadable``. Checks the server certificate's dates as well.
@@ -58,19 +65,19 @@ class ReloadableContext:
         """
         with self._watched.reading_changed() as changed:
             if changed:
-                self._read()
+                self._read(self.files)
             else:
-                self._check_dates()
+                self._check_dates(self.files)
         return [str(file) for file in changed]
 
-    def _read(self) -> None:
-        authorities = read_vehicle_authorities(self.files.ca_file)
-        self._context = make_context(self.files, authorities)
+    def _read(self, files: TlsFiles) -> None:
+        authorities = read_vehicle_authorities(files.ca_file)
+        self._context = make_context(files, authorities)
         for block in authorities.unreadable:
-            self.log.warn("authority_skipped", file=str(self.files.ca_file), block=block.number, error=block.reason)
-        self._check_dates()
+            self.log.warn("authority_skipped", file=str(files.ca_file), block=block.number, error=block.reason)
+        self._check_dates(files)
 
-    def _check_dates(self) -> None:
+    def _check_dates(self, files: TlsFiles) -> None:
         """Log when the server certificate becomes invalid because of its dates, and when it is valid again."""
         certificate = self._context_certificate()
         begins, ends, now = certificate.not_valid_before_utc, certificate.not_valid_after_utc, self.now()
@@ -81,7 +88,7 @@ class ReloadableContext:
         elif judged is Validity.EXPIRED:
             not_valid = f"the certificate expired on {ends:%Y-%m-%d %H:%M:%S} UTC"
         if bool(not_valid) != bool(self._not_valid):
-            file = str(self.files.server_cert)
+            file = str(files.server_cert)
             if not_valid:
                 self.log.warn("server_certificate_not_valid", file=file, error=f"{not_valid}: vehicles refuse it")
             else:

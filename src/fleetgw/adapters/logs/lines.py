@@ -59,14 +59,18 @@ class LineLog(ABC):
     def __init__(self, stream: ILineStream, level: Level = Level.INFO, seconds: Callable[[], float] = time.time) -> None:
         """Write the events at or above ``level`` to ``stream``; ``seconds`` returns the wall clock in epoch seconds."""
         self._stream = stream
-        self._level = level
         self._seconds = seconds
+        self.set_level(level)
         # Threads of client libraries write too: their prints become events. Reentrant: a finalizer may print during a write.
         self._writing = RLock()
         self._lost = 0
         self._lost_in_total = 0
         self._second = -1
         self._second_text = ""
+
+    def set_level(self, level: Level) -> None:
+        """Write the events at or above ``level`` from now on."""
+        self._level = level
         self.debug_enabled = level <= Level.DEBUG
         self.info_enabled = level <= Level.INFO
 

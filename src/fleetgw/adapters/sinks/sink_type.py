@@ -120,20 +120,35 @@ class SinkType(Generic[S]):
     make_probe: Callable[[SinkContext], IDiagnosable] | None = None
 
 
-def imported(place: str, extra: str = "") -> Callable[[SinkContext], Any]:  # Any: the function decides
+@frozen
+class Imported:
+    """A function that is imported when it is called, see ``imported``."""
+
+    place: str
+    extra: str
+
+    def __call__(self, context: SinkContext) -> Any:  # Any: the function decides
+        """Import and call the function.
+
+        :raises ConfigurationError: a library is not installed.
+        """
+        return self.load(context.name)(context)
+
+    def load(self, name: str) -> Callable[[SinkContext], Any]:  # as above
+        """Import the function for the sink called ``name``; may run on a thread. Raises as the call does."""
+        module, _, attribute = self.place.partition(":")
+        try:
+            function: Callable[[SinkContext], Any] = getattr(import_module(module), attribute)  # as above
+        except ImportError as error:
+            what = f"a client library is not installed: {error}"
+            raise ConfigurationError([Problem(name, what, f"pip install 'fleetgw[{self.extra}]'")]) from error
+        return function
+
+
+def imported(place: str, extra: str = "") -> Imported:
     """Value for ``make`` or ``make_probe`` that imports the real function when it is called.
 
     :param place: ``module:attribute`` of the function.
     :param extra: extra of this package that installs the client library.
     """
-
-    def make(context: SinkContext) -> Any:  # as above
-        module, _, attribute = place.partition(":")
-        try:
-            maker = getattr(import_module(module), attribute)
-        except ImportError as error:
-            what = f"a client library is not installed: {error}"
-            raise ConfigurationError([Problem(context.name, what, f"pip install 'fleetgw[{extra}]'")]) from error
-        return maker(context)
-
-    return make
+    return Imported(place, extra)

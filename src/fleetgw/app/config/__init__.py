@@ -1,7 +1,7 @@
 """The configuration: its keys, and how a file is read, checked and shown."""
 
 from fleetgw.adapters.secrets.secret import Secret
-from fleetgw.app.config.loading import LoadedConfig, check_config, load_config, parse_config
+from fleetgw.app.config.loading import ConfigurationFile, LoadedConfig, check_config, load_config, parse_config
 from fleetgw.app.config.schema import json_schema
 from fleetgw.app.config.sections import Config
 from fleetgw.app.config.showing import as_settings, effective_config, render_effective, render_problems, secrets_in
@@ -11,6 +11,7 @@ __all__ = [
     "AVAILABLE_SINKS",
     "BUILT_IN_SINKS",
     "Config",
+    "ConfigurationFile",
     "LoadedConfig",
     "Secret",
     "as_settings",

@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from fleetgw.adapters.settings.lane import NO_OVERRIDE, LaneOverride
 from fleetgw.adapters.settings.values import Pause, Positive, Seconds, Settings
+from fleetgw.app.config.on_reload import NEW_SINKS
 
 
 class LaneSettings(Settings, frozen=True, kw_only=True):
@@ -46,7 +47,9 @@ class Delivery(Settings, frozen=True, kw_only=True):
             "may use, or the machine has."
         ),
     ] = None
-    sinks: Annotated[dict[str, LaneOverride], Meta(description="Sink name to the settings that differ for it.")] = {}
+    sinks: Annotated[
+        dict[str, LaneOverride], Meta(description="Sink name to the settings that differ for it.", extra=NEW_SINKS)
+    ] = {}
 
     def lane(self, sink: str, of_its_type: LaneOverride = NO_OVERRIDE) -> LaneSettings:
         """The settings of one sink's queue: the sink's own override, else that of its type, else the general setting."""

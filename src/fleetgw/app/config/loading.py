@@ -50,12 +50,13 @@ class LoadedConfig:
     airbrake_key_is_from_environment: bool = False
 
 
-def load_config(path: Path, environ: Mapping[str, str]) -> LoadedConfig:
+def load_config(path: Path, environ: Mapping[str, str], base_dir: Path | None = None) -> LoadedConfig:
     """Read a configuration file.
 
-    :param path: the file; JSON in UTF-8. Relative paths in it are relative to the working directory, as in the Go server,
-        not to the file's folder.
+    :param path: the file; JSON in UTF-8.
     :param environ: the environment variables.
+    :param base_dir: the folder that relative paths in it are relative to; default: the working directory, as in the Go
+        server.
     :raises ConfigurationError: it cannot be read, or has problems; carries all of them.
     """
     try:
@@ -63,7 +64,28 @@ def load_config(path: Path, environ: Mapping[str, str]) -> LoadedConfig:
     except OSError as error:
         problem = Problem("", f"{path} cannot be read: {unreadable_reason(error)}", "name a file that can be")
         raise ConfigurationError([problem]) from error
-    return parse_config(text, environ, Path.cwd())
+    return parse_config(text, environ, base_dir or Path.cwd())
+
+
+@frozen
+class ConfigurationFile:
+    """A configuration file, as a running gateway reads it again.
+
+    :ivar path: absolute, as a daemon changes its working directory.
+    :ivar base_dir: the folder that relative paths in the file are relative to.
+    """
+
+    path: Path
+    environ: Mapping[str, str]
+    base_dir: Path
+
+    def load(self) -> LoadedConfig:
+        """See ``load_config``."""
+        return load_config(self.path, self.environ, self.base_dir)
+
+    def check(self, config: Config) -> LoadedConfig:
+        """See ``check_config``."""
+        return check_config(config, self.environ)
 
 
 def parse_config(

@@ -14,6 +14,7 @@ from fleetgw.adapters.settings.keys import COMMENT_PATTERN
 from fleetgw.adapters.settings.values import SECRET_FORMS, fields_of
 from fleetgw.adapters.settings.wording import bare, type_name
 from fleetgw.adapters.sinks.registry import AnySinkType, installed_sinks, load
+from fleetgw.app.config.on_reload import OnReload, effect_of
 from fleetgw.app.config.sections import Config
 from fleetgw.domain.errors import ConfigurationError
 
@@ -86,16 +87,17 @@ def with_reference(document: str) -> str:
     return f"{before}{BEGIN}\n\n{reference()}\n{END}{after}"
 
 
-def _tables(path: str, section: type[msgspec.Struct]) -> list[str]:
+def _tables(path: str, section: type[msgspec.Struct], around: OnReload = OnReload.RESTART) -> list[str]:
     title = f"### `{path}`" if path else "### The top level"
-    lines = [title, "", str(section.__doc__), "", "| key | type | default | meaning |", "|---|---|---|---|"]
+    lines = [title, "", str(section.__doc__), "", "| key | type | default | reload | meaning |", "|---|---|---|---|---|"]
     below: list[str] = []
     for field in fields_of(section):
         inner_path, inner = _inner(f"{path}.{field.encode_name}" if path else field.encode_name, field.type)
         kind = f"[section](#{_anchor(inner_path)})" if inner else type_name(field.type)
-        lines.append(f"| `{field.encode_name}` | {kind} | {_default(field)} | {_meaning(field.type)} |")
+        effect = effect_of(field.type, around)
+        lines.append(f"| `{field.encode_name}` | {kind} | {_default(field)} | {effect.value} | {_meaning(field.type)} |")
         if inner:
-            below += _tables(inner_path, inner)
+            below += _tables(inner_path, inner, effect)
     return [*lines, "", *below]
 
 

@@ -14,6 +14,7 @@ from fleetgw.app.config.drain import Drain
 from fleetgw.app.config.identity import Identity
 from fleetgw.app.config.limits import Connectivity, Limits, RateLimit
 from fleetgw.app.config.monitoring_sections import Monitoring
+from fleetgw.app.config.on_reload import APPLIED, NEW_SINKS
 from fleetgw.app.config.sink_sections import sink_sections
 from fleetgw.app.config.tls import Tls
 
@@ -50,7 +51,7 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
         "server_key": "tls.server_key",
     }
 
-    schema_: Annotated[str, Meta(description="For editors: where the JSON Schema is; not used.")] = field(
+    schema_: Annotated[str, Meta(description="For editors: where the JSON Schema is; not used.", extra=APPLIED)] = field(
         default="", name="$schema"
     )
     host: Annotated[
@@ -58,60 +59,71 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
     ] = ""
     port: Annotated[Port, Meta(description="Port that vehicles connect to; 0: any free one.")]
     status_port: Annotated[Port, Meta(description="Port of the plain `GET /status`; 0: off.")] = 0
-    tls: Annotated[Tls, Meta(description="Certificates.")]
+    tls: Annotated[Tls, Meta(description="Certificates.", extra=APPLIED)]
     use_default_eng_ca: Annotated[
-        bool, Meta(description="Accepted for the Go server's files, with a warning: no authorities are built in.")
+        bool,
+        Meta(description="Accepted for the Go server's files, with a warning: no authorities are built in.", extra=APPLIED),
     ] = False
     records: Annotated[
         dict[str, tuple[str, ...]],
         Meta(
             description="Record type (`V`, `alerts`, `errors`, `connectivity` or your own) to the sinks it goes to.",
-            extra={"when_missing": 'say where records go, such as {"V": ["logger"]}'},
+            extra=APPLIED | {"when_missing": 'say where records go, such as {"V": ["logger"]}'},
         ),
     ]
     reliable_ack_sources: Annotated[
-        dict[str, str], Meta(description="Record type to the sink whose confirmation is acknowledged to the vehicle.")
+        dict[str, str],
+        Meta(description="Record type to the sink whose confirmation is acknowledged to the vehicle.", extra=APPLIED),
     ] = {}
     ack_policies: Annotated[
         dict[str, str],
         Meta(
             description="Record type to the condition of its acknowledgements: `accepted`, a sink, `all`, `any`, or an "
-            "expression such as `kafka and (mqtt or redis)`. A type left out: `accepted`."
+            "expression such as `kafka and (mqtt or redis)`. A type left out: `accepted`.",
+            extra=APPLIED,
         ),
     ] = {}
     unrouted: Annotated[
         Literal["accept", "refuse"],
         Meta(
             description="Records of types that `records` does not name: `accept` acknowledges and drops them, as the Go "
-            "server does; `refuse` answers with the error reply. Both count them in `unrouted_records_total`."
+            "server does; `refuse` answers with the error reply. Both count them in `unrouted_records_total`.",
+            extra=APPLIED,
         ),
     ] = "accept"
-    rate_limit: Annotated[RateLimit, Meta(description="Limit on the records of one vehicle.")] = field(
+    rate_limit: Annotated[RateLimit, Meta(description="Limit on the records of one vehicle.", extra=APPLIED)] = field(
         default_factory=RateLimit
     )
     namespace: Annotated[str, Meta(description="Topics, streams and channels are called `<namespace>_<record type>`.")] = ""
     transmit_decoded_records: Annotated[bool, Meta(description="Send JSON to the sinks in place of protobuf.")] = False
     vins_signal_tracking_enabled: Annotated[
-        tuple[str, ...], Meta(description="VINs whose signals are counted singly, at most 20.")
+        tuple[str, ...], Meta(description="VINs whose signals are counted singly, at most 20.", extra=APPLIED)
     ] = ()
     log_level: Annotated[
         Literal["trace", "debug", "info", "warn", "error"],
         Meta(
             description="Lowest level of logged events.",
-            extra={"aliases": LOG_LEVEL_ALIASES, "as_left_out": ("",)},
+            extra=APPLIED | {"aliases": LOG_LEVEL_ALIASES, "as_left_out": ("",)},
         ),
     ] = "info"
     json_log_enable: Annotated[bool, Meta(description="Log lines are JSON in place of readable text.")] = False
     dispatchers: Annotated[
-        dict[str, Dispatcher], Meta(description="Third parties' sinks: name that records are routed to, and declaration.")
+        dict[str, Dispatcher],
+        Meta(description="Third parties' sinks: name that records are routed to, and declaration.", extra=NEW_SINKS),
     ] = {}
     monitoring: Annotated[Monitoring, Meta(description="Metrics and profiling.")] = field(default_factory=Monitoring)
     airbrake: Annotated[Airbrake | None, Meta(description="Error reports.")] = None
-    limits: Annotated[Limits, Meta(description="Limits on vehicles and their connections.")] = field(default_factory=Limits)
-    connectivity: Annotated[Connectivity, Meta(description="Connectivity records.")] = field(default_factory=Connectivity)
+    limits: Annotated[Limits, Meta(description="Limits on vehicles and their connections.", extra=APPLIED)] = field(
+        default_factory=Limits
+    )
+    connectivity: Annotated[Connectivity, Meta(description="Connectivity records.", extra=APPLIED)] = field(
+        default_factory=Connectivity
+    )
     delivery: Annotated[Delivery, Meta(description="The queue before each sink.")] = field(default_factory=Delivery)
-    drain: Annotated[Drain, Meta(description="The stop of the gateway.")] = field(default_factory=Drain)
-    identity: Annotated[Identity, Meta(description="Issuers of vehicles' certificates.")] = field(default_factory=Identity)
+    drain: Annotated[Drain, Meta(description="The stop of the gateway.", extra=APPLIED)] = field(default_factory=Drain)
+    identity: Annotated[Identity, Meta(description="Issuers of vehicles' certificates.", extra=APPLIED)] = field(
+        default_factory=Identity
+    )
 
 
 if TYPE_CHECKING:  # a class that is made at run time is no type to a checker

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta, field
 
+from fleetgw.app.config.on_reload import NEW_SINKS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -21,9 +23,9 @@ def sink_sections(types: Iterable[AnySinkType]) -> Iterator[tuple[str, Any, Any]
         section: Any = each.settings  # an annotation
         meaning = each.meaning or f"The sink `{each.name}`."
         if each.needs_section:
-            yield each.name, Annotated[section | None, Meta(description=meaning)], None
+            yield each.name, Annotated[section | None, Meta(description=meaning, extra=NEW_SINKS)], None
         else:
-            annotation = Annotated[section, Meta(description=meaning, extra={"null_refused": True})]
+            annotation = Annotated[section, Meta(description=meaning, extra=NEW_SINKS | {"null_refused": True})]
             yield each.name, annotation, field(default_factory=section)
         for key, kind in each.further_keys.items():
-            yield key, kind, None
+            yield key, Annotated[kind, Meta(extra=NEW_SINKS)], None

@@ -27,6 +27,7 @@ from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.app.service.lane_maker import LaneMaker
 from fleetgw.app.service.listeners import Listener
 from fleetgw.app.service.live_settings import gateway_settings, ingress_limits, issuers, routes_of, tls_files
+from fleetgw.app.service.running_sinks import RunningSinks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from fleetgw.adapters.listening.port import IListeningReactor
     from fleetgw.adapters.process.reactor import IThreadedReactor
     from fleetgw.adapters.sinks.support.context import ISinkReactor
-    from fleetgw.app.config.drain import Drain
     from fleetgw.app.config.loading import LoadedConfig
     from fleetgw.app.config.monitoring_sections import Monitoring
     from fleetgw.app.config.sections import Config
@@ -72,7 +72,8 @@ class Serving:
 class Parts:
     """The parts of a gateway: made and connected, none started.
 
-    :ivar lanes: by sink name.
+    :ivar sinks: the sinks, each with its lane.
+    :ivar lane_maker: makes the sinks that a reload adds.
     :ivar tls: the TLS context with the certificates that ``tls_factory`` uses.
     :ivar tls_factory: wraps each connection of ``vehicles`` in TLS.
     :ivar vehicle_listener: the port that vehicles connect to.
@@ -80,11 +81,12 @@ class Parts:
     :ivar monitors: gauges of the process, exporters of metrics, the profiler; the first parts to start, the last to stop.
     :ivar errors: reports errors; it starts before everything else that logs, and stops after it.
     :ivar log: the destination of log events; it also hands errors to ``errors``.
-    :ivar drain: the settings of the stop.
+    :ivar config: the configuration that all parts are made from.
     """
 
     gateway: Gateway
-    lanes: Mapping[str, Lane]
+    sinks: RunningSinks
+    lane_maker: LaneMaker
     vehicles: VehicleFactory
     tls: ReloadableContext
     tls_factory: VehicleTlsFactory
@@ -95,7 +97,12 @@ class Parts:
     monitors: Sequence[Life]
     errors: IErrorReporter
     log: ILog
-    drain: Drain
+    config: Config
+
+    @property
+    def lanes(self) -> Mapping[str, Lane]:
+        """The lanes of all sinks, by name."""
+        return self.sinks.lanes
 
 
 def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -> Parts:
@@ -137,7 +144,8 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         pages.append(_make_profiler_page(config.monitoring, profiler, metrics, reactor, log))
     return Parts(
         gateway,
-        lanes,
+        RunningSinks(lanes, reactor, log, lane_maker.give_back),
+        lane_maker,
         vehicles,
         tls,
         tls_factory,
@@ -148,7 +156,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         monitors,
         reporter,
         log,
-        config.drain,
+        config,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fleetgw.adapters.sinks.sink_type import Imported
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.app.config.sinks import settings_of, sink_type
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
@@ -16,7 +17,7 @@ from fleetgw.domain.metrics import MEMORY_CEILING_BYTES
 from fleetgw.domain.ports import DEFAULT_MEMORY_WEIGHT, IHoldsCopies
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     from fleetgw.adapters.settings.lane import LaneOverride
     from fleetgw.adapters.sinks.support.context import ISinkReactor
@@ -26,9 +27,20 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import IDispatcher, ILog, IMetrics
 
 
-def sink_names(config: Config) -> Iterable[str]:
+def sink_names(config: Config) -> Collection[str]:
     """Names of all sinks that records are routed to, in the order of ``records``."""
-    return dict.fromkeys(name for sinks in config.records.values() for name in sinks)
+    return dict.fromkeys(name for sinks in config.records.values() for name in sinks).keys()
+
+
+def import_sinks(config: Config) -> None:
+    """Import the sinks that a configuration routes to, with their client libraries; may run on a thread.
+
+    :raises ConfigurationError: one cannot be imported.
+    """
+    for name in sink_names(config):
+        make = sink_type(name, config).make
+        if isinstance(make, Imported):
+            make.load(name)
 
 
 class LaneMaker:
@@ -39,7 +51,7 @@ class LaneMaker:
         self._reactor = reactor
         self._metrics = metrics
         self._log = log
-        self._budget = MemoryBudget(ceiling_mib(config) * MIB, max(1, len([*sink_names(config)])))
+        self._budget = MemoryBudget(ceiling_mib(config) * MIB, max(1, len(sink_names(config))))
         metrics.gauge(MEMORY_CEILING_BYTES).set_to(self._budget.ceiling_bytes)
 
     def make(self, config: Config, running: Collection[str] = ()) -> dict[str, Lane]:
@@ -63,6 +75,10 @@ class LaneMaker:
             raise ConfigurationError(problems)
         share_of = self._budget.further_share if running else self._budget.share
         return {sink.name: self._lane(sink, config, of_type, share_of(_memory_weight(sink))) for sink, of_type in made}
+
+    def give_back(self, lane: Lane) -> None:
+        """Return the memory of a sink that has ended."""
+        self._budget.end(lane.share)
 
     def _context(self, name: str, config: Config) -> SinkContext:
         record_types = tuple(record_type for record_type, sinks in config.records.items() if name in sinks)

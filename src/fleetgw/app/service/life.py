@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock
 from twisted.internet.task import deferLater
 
 from fleetgw.adapters.settings.spelling import quoted
@@ -13,17 +13,17 @@ from fleetgw.app.config.drain import PACED_BY
 from fleetgw.app.service.deadline import with_deadline
 from fleetgw.app.service.paced_closing import REASON, leave_at_pace
 from fleetgw.app.service.reloading import CredentialReloader
-from fleetgw.app.service.sink_runner import SinkRunner
+from fleetgw.app.service.reloading_configuration import ConfigurationReloader
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
-    from twisted.python.failure import Failure
-
     from fleetgw.adapters.logs.lines import LineLog
+    from fleetgw.app.config.sections import Config
     from fleetgw.app.service.composition import IGatewayReactor, Parts
+    from fleetgw.app.service.reloading_configuration import ConfigurationSource
 
 CLOSING_HANDSHAKE_S = 2.0
 """Longest wait for vehicles to answer the closing handshake when the gateway stops."""
@@ -51,9 +51,11 @@ class GatewayLife:
         self._reactor = reactor
         self.log = parts.log
         self._lines = lines
-        self._runners = [SinkRunner(lane, reactor, parts.log) for lane in parts.lanes.values()]
-        self._reloader = CredentialReloader(parts.tls, self._runners, reactor, parts.log)
+        self._credentials = CredentialReloader(parts.tls, parts.sinks, reactor, parts.log)
+        self._configuration = ConfigurationReloader(parts, reactor, lines)
         self._starting: Deferred[None] | None = None
+        self._reloading: Deferred[None] | None = None
+        self._changing = DeferredLock()  # held by the start, and by one reload at a time
         self._serves = False
 
     @property
@@ -80,7 +82,7 @@ class GatewayLife:
         A sink whose broker is down delays nothing. Fails with ``ConfigurationError`` when sinks cannot be started, and with
         ``CancelledError`` when the gateway stops first. Cancelling gives the start up. Call ``stop`` after a failure, too.
         """
-        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting = self._changing.run(lambda: Deferred.fromCoroutine(self._start()))
         return self._starting
 
     async def _start(self) -> None:
@@ -93,27 +95,38 @@ class GatewayLife:
         await running
         for each in (self._parts.errors, *self._parts.monitors, *self._parts.pages):
             await each.start()
-        await self._start_sinks()
+        await self._parts.sinks.start()
         await vehicle_listener.start()
-        await self._reloader.start()
+        await self._credentials.start()
         self._serves = True
         self.log.info("server_listening", host=vehicle_listener.host, port=vehicle_listener.number)
 
-    async def _start_sinks(self) -> None:
-        results = await DeferredList([runner.start() for runner in self._runners], consumeErrors=True)
-        failures = [cast("Failure", result).value for has_started, result in results if not has_started]
-        problems = [problem for each in failures if isinstance(each, ConfigurationError) for problem in each.problems]
-        if problems:
-            raise ConfigurationError(problems)
-        if failures:  # cancelling the list has cancelled its Deferreds, and not itself
-            raise CancelledError
+    @property
+    def config(self) -> Config:
+        """The configuration in effect."""
+        return self._configuration.config
 
     def reload_certificates(self) -> None:
         """Read certificates and the sinks' credentials again, for new connections.
 
         Of a file that cannot be used, the old content stays in use.
         """
-        self._reloader.reload()
+        self._credentials.reload()
+
+    def reload(self, source: ConfigurationSource) -> Deferred[None]:
+        """Read the configuration again, and take over what can change without a restart; connections stay open.
+
+        One reload follows the other, and the first one follows the start. Fires once the configuration is in effect. Fails
+        with ``ConfigurationError``, having logged every problem and changed nothing, or with ``CancelledError`` when the
+        gateway stops first.
+        """
+        return self._changing.run(lambda: Deferred.fromCoroutine(self._reload(source)))
+
+    async def _reload(self, source: ConfigurationSource) -> None:
+        if not (self._serves and self._parts.serving.is_on):
+            raise CancelledError
+        self._reloading = Deferred.fromCoroutine(self._configuration.reload(source))
+        await self._reloading
 
     def stop(self) -> Deferred[None]:
         """Stop all parts in order; fires then, and never fails.
@@ -123,21 +136,24 @@ class GatewayLife:
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        parts, reactor, runners = self._parts, self._reactor, self._runners
+        parts, reactor, drain = self._parts, self._reactor, self.config.drain
         vehicles = parts.vehicles
         parts.serving.is_on = False
+        if self._reloading is not None:
+            self._reloading.cancel()
+        runners = [*parts.sinks]
         if self._starting is not None:
             self._starting.cancel()
         drain_s = max((runner.drain_s for runner in runners), default=0.0)
         self.log.info("stopping_server", connections=len(vehicles.connections))
-        if self._serves and parts.drain.wait_s:
-            await deferLater(reactor, parts.drain.wait_s)
+        if self._serves and drain.wait_s:
+            await deferLater(reactor, drain.wait_s)
         began = reactor.seconds()
-        await self._reloader.stop()
+        await self._credentials.stop()
         await parts.vehicle_listener.stop()
         for runner in runners:
             runner.drain()  # retries at once; waiting for it makes sense only when no vehicle sends any more
-        rate_per_s = parts.drain.rate_per_s
+        rate_per_s = drain.rate_per_s
         if late := await leave_at_pace(vehicles.connections, rate_per_s, began + drain_s * PACED_BY, reactor):
             self.log.warn("vehicles_closed_late", connections=late, rate_per_s=rate_per_s)
         await self._drained(began, SETTLED_BY)
@@ -162,5 +178,5 @@ class GatewayLife:
 
     async def _drained(self, began: float, share: float) -> None:
         """Wait for every lane to be empty, each no longer than ``share`` of its own drain time."""
-        waits = [with_deadline(began + share * each.drain_s, each.drain(), self._reactor) for each in self._runners]
+        waits = [with_deadline(began + share * each.drain_s, each.drain(), self._reactor) for each in self._parts.sinks]
         await DeferredList(waits)

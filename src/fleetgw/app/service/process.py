@@ -36,9 +36,13 @@ if TYPE_CHECKING:
     from fleetgw.adapters.logs.lines import ILineStream, LineLog
     from fleetgw.app.service.composition import IGatewayReactor
     from fleetgw.app.service.life import GatewayLife
+    from fleetgw.app.service.reloading_configuration import ConfigurationSource
 
 COULD_NOT_START = 1
 LOG_LINES_LOST = 3
+
+RELOADS_MAX = 2
+"""One reload under way, and one that waits for it: by then it reads the newest file, so that further signals add nothing."""
 
 
 class _CannotStart(SystemExit, Exception):
@@ -60,6 +64,7 @@ class GatewayProcess(Service):
 
     :param stream: the destination of ``log``.
     :param twistd_options: twistd's own.
+    :param source: the configuration, for SIGHUP.
     :param inherited: as in ``GatewayLife.bind``.
 
     :ivar exit_status: exit status of the process: 0, or 1 when the gateway could not start.
@@ -68,6 +73,7 @@ class GatewayProcess(Service):
     def __init__(
         self,
         life: GatewayLife,
+        source: ConfigurationSource,
         log: LineLog,
         stream: ILineStream,
         reactor: IGatewayReactor,
@@ -76,6 +82,8 @@ class GatewayProcess(Service):
     ) -> None:
         self.exit_status = 0
         self._life = life
+        self._source = source
+        self._reloads = 0
         self._log = log
         self._stream = stream
         self._reactor = reactor
@@ -131,7 +139,7 @@ class GatewayProcess(Service):
         self._receivers = {
             SIGTERM: on_reactor(self.end),
             SIGINT: on_reactor(self.end),
-            SIGHUP: on_reactor(self._life.reload_certificates),
+            SIGHUP: on_reactor(self._reload),
             SIGUSR1: on_reactor(self._reopen_log),
         }
         early_signals.hand_over(self._receivers)
@@ -139,6 +147,19 @@ class GatewayProcess(Service):
     def _take_signals_back(self) -> None:
         early_signals.hand_over(self._receivers)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._receivers)
+
+    def _reload(self) -> None:
+        self._life.reload_certificates()
+        if self._reloads < RELOADS_MAX:
+            self._reloads += 1
+            self._life.reload(self._source).addErrback(self._not_reloaded).addCallback(self._reloaded)
+
+    def _not_reloaded(self, failure: Failure) -> None:
+        if not failure.check(ConfigurationError, CancelledError):  # those have been logged, or the gateway stops
+            self._log.error("configuration_not_reloaded", error=failure.getTraceback())
+
+    def _reloaded(self, _: None) -> None:
+        self._reloads -= 1
 
     def _reopen_log(self) -> None:
         if not isinstance(self._stream, AppendedLogFile):

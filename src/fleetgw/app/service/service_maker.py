@@ -12,7 +12,7 @@ from twisted.python.usage import UsageError
 
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.process.reactor import call_readers_directly, leave_busy_threads_behind, run_on_monotonic_time
-from fleetgw.app.config import load_config, render_effective, render_problems
+from fleetgw.app.config import ConfigurationFile, load_config, render_effective, render_problems
 from fleetgw.app.service import early_signals
 from fleetgw.app.service.composition import compose
 from fleetgw.app.service.descriptors import raise_descriptor_limit
@@ -83,6 +83,7 @@ def makeService(options: Options) -> IService:
     reactor = _reactor()
     raise_descriptor_limit()
     try:
+        source = ConfigurationFile(Path(options["config"]).absolute(), os.environ, Path.cwd())
         loaded = load_config(Path(options["config"]), os.environ)
         stream = open_log_stream(options.parent or {})
         log = make_log(loaded.config.log_level, json_log_enable=loaded.config.json_log_enable, stream=stream)
@@ -99,7 +100,7 @@ def makeService(options: Options) -> IService:
         _give_up(f"the log cannot be opened: {error}")
     except KeyboardInterrupt:  # importing the client libraries of some sinks takes seconds
         sys.exit(early_signals.INTERRUPTED)
-    return GatewayProcess(GatewayLife(parts, reactor, log), log, stream, reactor, options.parent or {}, inherited)
+    return GatewayProcess(GatewayLife(parts, reactor, log), source, log, stream, reactor, options.parent or {}, inherited)
 
 
 def _reactor() -> IGatewayReactor:

@@ -22,18 +22,20 @@ READY_WITHIN_S = 3.0
 class SinkRunner:
     """Starts a sink, and ends it in this order: ``drain``, ``close``, ``stop``, ``abandon``.
 
+    :ivar lane: the queue before the sink.
     :ivar drain_s: longest time that draining this sink's lane may take.
     :ivar is_started: whether the sink has started.
     """
 
     def __init__(self, lane: Lane, clock: IReactorTime, log: ILog) -> None:
+        self.lane = lane
         self.sink: IDispatcher = lane.sink
         self.drain_s = lane.timing.drain_s
         self.is_started = False
-        self._lane = lane
         self._clock = clock
         self._log = log
         self._starting: Deferred[None] | None = None
+        self._stopping: Deferred[None] | None = None
         self._readiness_check: IDelayedCall | None = None
 
     def start(self) -> Deferred[None]:
@@ -71,15 +73,17 @@ class SinkRunner:
         if self._readiness_check is not None:
             self._readiness_check.cancel()
             self._readiness_check = None
-        return self._lane.drain()
+        return self.lane.drain()
 
     def close(self) -> None:
         """Accept no more records and dispatch no more; batches in flight may still settle."""
-        self._lane.close()
+        self.lane.close()
 
     def stop(self) -> Deferred[None]:
-        """Stop the sink, or give up its start. Never fails; cancelling makes the sink give up records in flight."""
-        return Deferred.fromCoroutine(self._stop())
+        """Stop the sink once, or give up its start. Never fails; cancelling makes the sink give up records in flight."""
+        if self._stopping is None:
+            self._stopping = Deferred.fromCoroutine(self._stop())
+        return self._stopping
 
     async def _stop(self) -> None:
         if self._starting is not None:
@@ -95,4 +99,4 @@ class SinkRunner:
 
     def abandon(self) -> int:
         """Give up the records that the lane holds, once the sink has stopped; returns their number. See ``Lane.abandon``."""
-        return self._lane.abandon()
+        return self.lane.abandon()

@@ -13,6 +13,7 @@ from fleetgw.domain.ports.dispatch import IDispatcher as IDispatcher
 from fleetgw.domain.ports.dispatch import IHoldsCopies as IHoldsCopies
 from fleetgw.domain.ports.dispatch import IPromptDispatcher as IPromptDispatcher
 from fleetgw.domain.ports.dispatch import IReloadable as IReloadable
+from fleetgw.domain.ports.dispatch import ITakesFurtherTypes as ITakesFurtherTypes
 from fleetgw.domain.ports.dispatch import NotReady as NotReady
 from fleetgw.domain.ports.dispatch import Outcome as Outcome
 from fleetgw.domain.ports.dispatch import Readiness as Readiness

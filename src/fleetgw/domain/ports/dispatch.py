@@ -10,7 +10,7 @@ from zope.interface import Attribute, Interface
 from fleetgw.domain.errors import DeliveryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -116,6 +116,19 @@ class IReloadable(Interface):
         :return: the names of the files that were read, each a str; empty when none has changed.
         :raises FleetgwError: a file cannot be used; names it and the reason. The old content stays in use, and the next
             call reads the file again.
+        """
+
+
+class ITakesFurtherTypes(Interface):
+    """Takes records of types that were not routed to the sink when it was made. Optional for a sink.
+
+    Without it a record type that a reload routes to the sink goes there after a restart only.
+    """
+
+    def take_further_types(record_types: Collection[str]) -> None:
+        """Be ready for records of further types, each a str; those that the sink takes already may be among them.
+
+        Called while the sink runs, before the first record of these types is dispatched. Synchronous and cheap.
         """
 
 

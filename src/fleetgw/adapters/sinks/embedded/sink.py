@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from fleetgw.adapters.settings.converting import typed
 from fleetgw.adapters.sinks.embedded.listener_failures import ListenerFailures
@@ -13,7 +14,7 @@ from fleetgw.adapters.sinks.embedded.vehicle_turns import Call, VehicleTurns
 from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.domain.errors import NotConnected, Retryable
-from fleetgw.domain.ports import RECEIPT
+from fleetgw.domain.ports import RECEIPT, ITakesFurtherTypes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,7 @@ SLICE_S = 0.01
 _NO_RECEIVER = NotConnected("no program listens")
 
 
+@implementer(ITakesFurtherTypes)
 class EmbeddedSink(LifecycleSink):
     """Gives every record to ``receiver``: one record of a vehicle at a time, in order; vehicles do not wait for each other.
 

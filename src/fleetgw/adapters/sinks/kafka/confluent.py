@@ -17,9 +17,10 @@ from fleetgw.adapters.sinks.kafka.failures import KafkaFailures
 from fleetgw.adapters.sinks.kafka.metrics import KafkaMetrics
 from fleetgw.adapters.sinks.kafka.poll_pace import PollPace
 from fleetgw.adapters.sinks.kafka.record_errors import RecordErrors
+from fleetgw.adapters.sinks.support.by_record_type import ByRecordType
 from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.domain.errors import FleetgwError
-from fleetgw.domain.ports import RECEIPT, IReloadable, Outcome
+from fleetgw.domain.ports import RECEIPT, IReloadable, ITakesFurtherTypes, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -49,7 +50,7 @@ REMAKE_INTERVAL_S = 5.0
 """Shortest time between making a client and replacing it after a fatal error."""
 
 
-@implementer(IReloadable)
+@implementer(IReloadable, ITakesFurtherTypes)
 class ConfluentKafkaSink(LifecycleSink):
     """Produces to ``<namespace>_<record type>``: key = vin, value = payload, the metadata as headers.
 
@@ -62,8 +63,8 @@ class ConfluentKafkaSink(LifecycleSink):
     def __init__(self, context: SinkContext, make_producer: Callable[..., Producer] = Producer) -> None:
         super().__init__(context)
         self._clients = Clients(context, make_producer)
-        topics = {record_type: context.destination(record_type) for record_type in context.record_types}
-        self._routes = {record_type: (topic, ("txtype", record_type)) for record_type, topic in topics.items()}
+        topics = ByRecordType(context.destination, context.record_types)
+        self._routes = ByRecordType(lambda record_type: (topics[record_type], ("txtype", record_type)), context.record_types)
         self._metrics = KafkaMetrics(context.metrics, context.record_types)
         self._failures = KafkaFailures(context, self._metrics)
         self._cluster = Cluster(self.destination, self._clients.servers, topics)

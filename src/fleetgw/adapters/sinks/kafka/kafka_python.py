@@ -29,9 +29,10 @@ from fleetgw.adapters.sinks.kafka.kafka_library import (
 from fleetgw.adapters.sinks.kafka.metrics import KafkaMetrics
 from fleetgw.adapters.sinks.kafka.producer_thread import CLOSE_TIMEOUT_S, NoLeaderKnown, ProducerThread, error_text
 from fleetgw.adapters.sinks.kafka.properties import read_properties
+from fleetgw.adapters.sinks.support.by_record_type import ByRecordType
 from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.domain.errors import DeliveryError, FleetgwError, NotConnected, Rejected, Retryable
-from fleetgw.domain.ports import RECEIPT, IReloadable, Outcome
+from fleetgw.domain.ports import RECEIPT, IReloadable, ITakesFurtherTypes, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +53,7 @@ that it has lost a connection."""
 _CONNECTION_ERRORS = (KafkaConnectionError, NodeNotReadyError, MetadataEmptyBrokerList, IllegalStateError)
 
 
-@implementer(IReloadable)
+@implementer(IReloadable, ITakesFurtherTypes)
 class KafkaPythonSink(LifecycleSink):
     """Produces the same messages as ``ConfluentKafkaSink``, from the same configuration section.
 
@@ -75,7 +76,7 @@ class KafkaPythonSink(LifecycleSink):
         self._credentials = CredentialFiles(context.settings)
         self._plan = self._planned(context.settings)
         self._servers = ",".join(self._plan.servers)
-        self._topics = {record_type: context.destination(record_type) for record_type in context.record_types}
+        self._topics = ByRecordType(context.destination, context.record_types)
         self._metrics = KafkaMetrics(context.metrics, context.record_types)
         self._failures = KafkaFailures(context, self._metrics)
         self._cluster = Cluster(self.destination, self._servers, self._topics)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from fleetgw.adapters.sinks.support.by_record_type import ByRecordType
 from fleetgw.adapters.sinks.support.dispatch import Dispatch
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import RECEIPT, IMetrics, Outcome
@@ -53,15 +54,15 @@ class KafkaMetrics:
         self._buffer, self._events, self._total = (
             metrics.gauge(PRODUCE_QUEUE_SIZE, type=kind) for kind in ("buffer", "events", "total")
         )
-        self._series = {
-            record_type: (
+        self._series = ByRecordType(
+            lambda record_type: (
                 metrics.counter(PRODUCE_TOTAL, record_type=record_type),
                 metrics.counter(PRODUCE_TOTAL_BYTES, record_type=record_type),
                 metrics.counter(PRODUCE_ACK_TOTAL, record_type=record_type),
                 metrics.counter(PRODUCE_ACK_TOTAL_BYTES, record_type=record_type),
-            )
-            for record_type in record_types
-        }
+            ),
+            record_types,
+        )
 
         self._produced: dict[Dispatch, Totals] = {}
 

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from fleetgw.adapters.settings.converting import typed
 from fleetgw.adapters.settings.values import OLD_RELIABLE_ACK, Natural, Pause, Positive, Settings
+from fleetgw.adapters.sinks.support.by_record_type import ByRecordType
 
 if TYPE_CHECKING:
     from fleetgw.adapters.sinks.support.context import SinkContext
@@ -87,12 +88,14 @@ def read_settings(context: SinkContext, environ: Mapping[str, str]) -> KinesisSe
     """
     section = typed(Kinesis, context.settings, context.name)
     return KinesisSettings(
-        streams={
-            record_type: environ.get(f"KINESIS_STREAM_{record_type.upper()}")
-            or section.streams.get(record_type)
-            or context.destination(record_type)
-            for record_type in context.record_types
-        },
+        streams=ByRecordType(
+            lambda record_type: (
+                environ.get(f"KINESIS_STREAM_{record_type.upper()}")
+                or section.streams.get(record_type)
+                or context.destination(record_type)
+            ),
+            context.record_types,
+        ),
         endpoint_url=_endpoint_url(section.override_host or ""),
         max_retries=section.max_retries,
         max_requests=section.max_requests,

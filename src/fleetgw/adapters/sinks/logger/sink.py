@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zope.interface import implementer
+
 from fleetgw.adapters.settings.converting import typed
 from fleetgw.adapters.sinks.logger.data import RecordData
 from fleetgw.adapters.sinks.logger.settings import Logger
 from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
-from fleetgw.domain.ports import RECEIPT
+from fleetgw.domain.ports import RECEIPT, ITakesFurtherTypes
 
 if TYPE_CHECKING:
     from fleetgw.adapters.sinks.support.context import SinkContext
     from fleetgw.adapters.sinks.support.dispatch import Dispatch
 
 
+@implementer(ITakesFurtherTypes)
 class LoggerSink(LifecycleSink):
     """Writes a log line ``record_payload`` for each record, with ``vin``, ``metadata`` and ``data``, the decoded record.
 

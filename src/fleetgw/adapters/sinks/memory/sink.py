@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from zope.interface import implementer
+
 from fleetgw.adapters.settings.converting import typed
 from fleetgw.adapters.sinks.memory.settings import Memory
+from fleetgw.adapters.sinks.support.by_record_type import ByRecordType
 from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.metrics import Kind, Metric
-from fleetgw.domain.ports import RECEIPT
+from fleetgw.domain.ports import RECEIPT, ITakesFurtherTypes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +31,7 @@ _FULL = Retryable("the memory sink holds as many records as it may")
 _TIMED_OUT = Retryable("the memory sink was not released in time")
 
 
+@implementer(ITakesFurtherTypes)
 class MemorySink(LifecycleSink):
     """Keeps records and confirms them at once, unless a test holds or rejects them, or makes the destination go away.
 
@@ -43,10 +47,9 @@ class MemorySink(LifecycleSink):
         self._capacity = settings.capacity
         self.received: deque[Record] = deque(maxlen=self._capacity)
         self.verdict: Callable[[Record], DeliveryError | None] = _takes_all
-        self._published = {
-            record_type: context.metrics.counter(PUBLISH_TOTAL, record_type=record_type)
-            for record_type in context.record_types
-        }
+        self._published = ByRecordType(
+            lambda record_type: context.metrics.counter(PUBLISH_TOTAL, record_type=record_type), context.record_types
+        )
         self._errors = context.metrics.counter(ERR)
         self._away: NotConnected | None = None
         self._holds = False

@@ -19,7 +19,7 @@ from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.domain.errors import DeliveryError, NotConnected, Retryable
-from fleetgw.domain.ports import IHoldsCopies, IPromptDispatcher, IReloadable, NotReady
+from fleetgw.domain.ports import IHoldsCopies, IPromptDispatcher, IReloadable, ITakesFurtherTypes, NotReady
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ CHECKS_PER_TIMEOUT = 4
 """Number of checks for progress within ``publish_timeout_ms``."""
 
 
-@implementer(IPromptDispatcher, IReloadable, IHoldsCopies)
+@implementer(IPromptDispatcher, IReloadable, IHoldsCopies, ITakesFurtherTypes)
 class MqttSink(LifecycleSink):
     """Publishes each record's messages; the record is delivered when the broker has acknowledged them all.
 

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from fleetgw.adapters.settings.converting import typed
 from fleetgw.adapters.settings.values import OLD_RELIABLE_ACK, Pause, Positive, Settings
+from fleetgw.adapters.sinks.support.by_record_type import ByRecordType
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def read_settings(context: SinkContext, environ: Mapping[str, str]) -> PubsubSet
     project = section.gcp_project_id
     return PubsubSettings(
         project=project,
-        topics={kind: f"projects/{project}/topics/{context.destination(kind)}" for kind in context.record_types},
+        topics=ByRecordType(lambda kind: f"projects/{project}/topics/{context.destination(kind)}", context.record_types),
         emulator=emulator,
         endpoint=section.endpoint or ENDPOINT,
         ordering=ordering,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fleetgw.adapters.process.serial_worker import SerialWorker
 from fleetgw.adapters.sinks.pubsub.publisher import GrpcPublisher
 from fleetgw.adapters.sinks.pubsub.settings import MAX_RETRIES, credential_files, read_settings
+from fleetgw.adapters.sinks.support.by_record_type import ByRecordType
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.adapters.sinks.support.request_errors import Missing
@@ -60,10 +61,9 @@ class PubsubSink(RequestSink):
     ) -> None:
         self._settings = settings = read_settings(context, environ)
         self._make_publisher = make_publisher
-        self._not_connected = {
-            record_type: context.metrics.counter(NOT_CONNECTED_TOTAL, record_type=record_type)
-            for record_type in context.record_types
-        }
+        self._not_connected = ByRecordType(
+            lambda record_type: context.metrics.counter(NOT_CONNECTED_TOTAL, record_type=record_type), context.record_types
+        )
         super().__init__(
             context,
             settings.topics,
@@ -107,7 +107,7 @@ class PubsubSink(RequestSink):
 
     def _log_created(self, topic: str) -> None:
         """Called on the thread of the probe."""
-        record_type = next(kind for kind, name in self._settings.topics.items() if name == topic)
+        record_type = next(kind for kind, name in [*self._settings.topics.items()] if name == topic)
         self._context.reactor.callFromThread(
             self._context.log.info,
             "pubsub_topic_created",

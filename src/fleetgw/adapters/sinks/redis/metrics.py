@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fleetgw.adapters.sinks.support.by_record_type import ByRecordType
 from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.domain.errors import Unheard
 from fleetgw.domain.metrics import Kind, Metric
@@ -31,10 +32,9 @@ class RedisMetrics:
     def __init__(self, context: SinkContext) -> None:
         published = "Channels that records were published to, of records that clients of Redis received."
         self._metrics = PublishMetrics(context.metrics, "redis", published, context.record_types)
-        self._no_receiver = {
-            record_type: context.metrics.counter(NO_RECEIVER_TOTAL, record_type=record_type)
-            for record_type in context.record_types
-        }
+        self._no_receiver = ByRecordType(
+            lambda record_type: context.metrics.counter(NO_RECEIVER_TOTAL, record_type=record_type), context.record_types
+        )
 
     def refused(self, record: Record) -> None:
         """Count a record that was not sent."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from fleetgw.adapters.sinks.support.by_record_type import ByRecordType
 from fleetgw.domain.errors import Rejected
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ class Names:
         self.vin_topics = vin_topics
         self.sets = bool(set_prefix)
         self._vins: dict[str, bytes] = {}
-        destinations = {record_type: context.destination(record_type) for record_type in context.record_types}
-        self._channels = {record_type: _bytes(f"{name}_{{") for record_type, name in destinations.items()}
-        self._sets = {record_type: _bytes(f"{set_prefix}_{name}_{{") for record_type, name in destinations.items()}
+        name, record_types = context.destination, context.record_types
+        self._channels = ByRecordType(lambda record_type: _bytes(f"{name(record_type)}_{{"), record_types)
+        self._sets = ByRecordType(lambda record_type: _bytes(f"{set_prefix}_{name(record_type)}_{{"), record_types)
 
     def channel(self, record: Record) -> bytes:
         """``<namespace>_<record type>_{<vin>}``."""

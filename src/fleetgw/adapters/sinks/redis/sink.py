@@ -26,7 +26,7 @@ from fleetgw.adapters.sinks.redis.waiting import Clocks
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.domain.errors import DeliveryError, NotConnected, Retryable
-from fleetgw.domain.ports import RECEIPT, IHoldsCopies, IReloadable, NotReady, Ready
+from fleetgw.domain.ports import RECEIPT, IHoldsCopies, IReloadable, ITakesFurtherTypes, NotReady, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from fleetgw.domain.records import Record
 
 
-@implementer(IHoldsCopies, IReloadable)
+@implementer(IHoldsCopies, IReloadable, ITakesFurtherTypes)
 class RedisSink(LifecycleSink):
     """Publishes records over pipelined connections: no record waits for the reply to another one.
 

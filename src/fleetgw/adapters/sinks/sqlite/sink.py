@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import apsw
 from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
 from fleetgw.adapters.process.serial_worker import SerialWorker, Worker
 from fleetgw.adapters.sinks.sqlite.file_failures import FileFailure, failure_of
@@ -19,7 +20,7 @@ from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.errors import NotConnected, Retryable
-from fleetgw.domain.ports import NotReady, Outcome
+from fleetgw.domain.ports import ITakesFurtherTypes, NotReady, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,7 @@ COMMIT_BYTES = 16_000_000
 """Most memory of the records of one commit; their rows take as much again."""
 
 
+@implementer(ITakesFurtherTypes)
 class SqliteSink(LifecycleSink):
     """Writes records into one SQLite file. A receipt means that the record is committed and synced to disk.
 

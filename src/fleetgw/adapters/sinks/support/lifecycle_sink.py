@@ -14,7 +14,7 @@ from fleetgw.domain.errors import ConfigurationError, NotConnected, Rejected, Re
 from fleetgw.domain.ports import RECEIPT, IDispatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from twisted.internet.interfaces import IDelayedCall
 
@@ -164,6 +164,10 @@ class LifecycleSink(ABC):
         self.stopping()
         self._close_when_settled()
         return self._stopped
+
+    def take_further_types(self, record_types: Collection[str]) -> None:
+        """See ``ITakesFurtherTypes``; for a subclass that provides it, and makes what it keeps by record type on demand."""
+        self._record_types = self._record_types.union(record_types)
 
     def readiness(self) -> Readiness:
         """The known state of the destination."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fleetgw.adapters.sinks.support.by_record_type import ByRecordType
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import RECEIPT
 
@@ -19,29 +20,27 @@ class PublishMetrics:
 
     :param sink: the first part of the names, such as ``mqtt``.
     :param published: the help text of the first counter, such as ``Messages that the broker has confirmed.``
-    :param record_types: the values of the label; records of other types are not counted, as labels are a closed set.
+    :param record_types: the values of the label at first; the sink takes no records of types that are not routed to it.
     """
 
     def __init__(self, metrics: IMetrics, sink: str, published: str, record_types: Iterable[str]) -> None:
         total = Metric(f"{sink}_publish_total", Kind.COUNTER, published, ("record_type",))
         size = Metric(f"{sink}_publish_total_bytes", Kind.COUNTER, f"Bytes of them: {published}", ("record_type",))
         err = Metric(f"{sink}_err", Kind.COUNTER, f"Records that {sink} did not take.", ("record_type",))
-        self._series = {
-            record_type: tuple(metrics.counter(metric, record_type=record_type) for metric in (total, size, err))
-            for record_type in record_types
-        }
+        self._series = ByRecordType(
+            lambda record_type: tuple(metrics.counter(metric, record_type=record_type) for metric in (total, size, err)),
+            record_types,
+        )
 
     def published(self, record_type: str, count: int, size_bytes: int) -> None:
         """Count records that the destination has."""
-        if record_type in self._series:
-            total, size, _ = self._series[record_type]
-            total.add(count)
-            size.add(size_bytes)
+        total, size, _ = self._series[record_type]
+        total.add(count)
+        size.add(size_bytes)
 
     def failed(self, record_type: str, count: int = 1) -> None:
         """Count records that were not taken."""
-        if record_type in self._series:
-            self._series[record_type][2].add(count)
+        self._series[record_type][2].add(count)
 
     def count(self, batch: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         """Count the outcomes of a batch.

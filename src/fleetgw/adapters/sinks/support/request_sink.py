@@ -16,10 +16,10 @@ from fleetgw.adapters.sinks.support.publishers import Publishers
 from fleetgw.adapters.sinks.support.request_errors import Unauthenticated, Unreachable
 from fleetgw.adapters.sinks.support.requests import Requests
 from fleetgw.adapters.sinks.support.results import Burst
-from fleetgw.domain.ports import RECEIPT, IHoldsCopies, IPromptDispatcher, IReloadable
+from fleetgw.domain.ports import RECEIPT, IHoldsCopies, IPromptDispatcher, IReloadable, ITakesFurtherTypes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from fleetgw.adapters.process.serial_worker import Worker
@@ -38,7 +38,7 @@ REMAKE_INTERVAL_S = 30.0
 """Shortest time between two publishers while the service refuses the credentials and no file has changed."""
 
 
-@implementer(IPromptDispatcher, IReloadable, IHoldsCopies)
+@implementer(IPromptDispatcher, IReloadable, IHoldsCopies, ITakesFurtherTypes)
 class RequestSink(LifecycleSink):
     """Keeps a publisher, probes the destinations, and publishes in requests.
 
@@ -47,7 +47,7 @@ class RequestSink(LifecycleSink):
 
     :cvar memory_weight: a request in flight is held as records, as messages and as the bytes of its body, encoded.
     :param timeout_s: longest time of a record from dispatch to outcome.
-    :param destinations: destination by record type.
+    :param destinations: destination by record type; has one for further types as well.
     :param failures: logs records that were not taken, and faults that probes find.
     :param make_worker: makes the thread from its name.
     :param credential_files: files that are read when a publisher is made.
@@ -79,6 +79,7 @@ class RequestSink(LifecycleSink):
             failures=failures,
             random=random,
         )
+        self._destinations = destinations
         self._names = tuple(dict.fromkeys(destinations.values()))
         self._watch = DestinationWatch(context.reactor, self.destination, self._probe, failures, random)
         self._results: Burst[Callable[[], None]] = Burst(context.reactor, _call_all)
@@ -114,6 +115,12 @@ class RequestSink(LifecycleSink):
     def deliver(self, dispatch: Dispatch) -> None:
         """Publish records; until the first probe has ended they wait."""
         self._requests.add(dispatch)
+
+    def take_further_types(self, record_types: Collection[str]) -> None:
+        """See ``ITakesFurtherTypes``. Further destinations are examined by the next probe."""
+        super().take_further_types(record_types)
+        self._requests.add_destinations({record_type: self._destinations[record_type] for record_type in record_types})
+        self._names = tuple(dict.fromkeys(self._destinations.values()))
 
     def timed_out(self, dispatch: Dispatch) -> None:
         """See ``LifecycleSink``. Waiting records are not published any more."""

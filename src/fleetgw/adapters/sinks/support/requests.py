@@ -79,10 +79,20 @@ class Requests:
         self._finish = finish
         self._failures = failures
         self._random = random
-        by_name = {name: _DestinationRequests(name, limits) for name in destinations.values()}
-        self._destinations = {record_type: by_name[name] for record_type, name in destinations.items()}
+        self._by_name: dict[str, _DestinationRequests] = {}
+        self._destinations: dict[str, _DestinationRequests] = {}
+        self.add_destinations(destinations)
         self._backoffs: set[IDelayedCall] = set()
         self._sends = False
+
+    def add_destinations(self, destinations: Mapping[str, str]) -> None:
+        """Take records of these types, too.
+
+        :param destinations: destination by record type.
+        """
+        for record_type, name in destinations.items():
+            destination = self._by_name.setdefault(name, _DestinationRequests(name, self._limits))
+            self._destinations[record_type] = destination
 
     def begin(self) -> None:
         """Send waiting records from now on. May be called again."""

@@ -11,6 +11,7 @@ from zmq.utils.monitor import recv_monitor_message
 from zope.interface import implementer
 
 from fleetgw.adapters.files.watched import WatchedFiles
+from fleetgw.adapters.sinks.support.by_record_type import ByRecordType
 from fleetgw.adapters.sinks.support.failure_log import FailureLog
 from fleetgw.adapters.sinks.support.lifecycle_sink import LifecycleSink
 from fleetgw.adapters.sinks.support.publish_metrics import PublishMetrics
@@ -20,7 +21,7 @@ from fleetgw.adapters.sinks.zmq.held_memory import MARK_BYTES, RECORD_BYTES, Hel
 from fleetgw.adapters.sinks.zmq.settings import key_files, read_settings
 from fleetgw.domain.errors import ConfigurationError, Problem, Retryable
 from fleetgw.domain.metrics import Kind, Metric
-from fleetgw.domain.ports import RECEIPT, IReloadable, Outcome
+from fleetgw.domain.ports import RECEIPT, IReloadable, ITakesFurtherTypes, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,7 @@ LINGER_MS = 500
 _NO_ROOM = Retryable("subscribers that read too slowly make the library hold high_water_bytes")
 
 
-@implementer(IReloadable)
+@implementer(IReloadable, ITakesFurtherTypes)
 class ZmqSink(LifecycleSink):
     """Sends two frames per record: the topic ``<namespace>_<record type>``, and the payload.
 
@@ -64,10 +65,9 @@ class ZmqSink(LifecycleSink):
         self._log = context.log
         self._failures = FailureLog(context.log, "zmq_dispatch_error", context.reactor)
         self._published = PublishMetrics(context.metrics, "zmq", "Records that the socket took.", context.record_types)
-        self._topics = {
-            record_type: context.destination(record_type).encode("utf-8", "surrogateescape")
-            for record_type in context.record_types
-        }
+        self._topics = ByRecordType(
+            lambda record_type: context.destination(record_type).encode("utf-8", "surrogateescape"), context.record_types
+        )
         self._subscriber_full = context.metrics.counter(SUBSCRIBER_FULL_TOTAL)
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None

@@ -1,0 +1,150 @@
+"""Reads the configuration again, and has the running gateway take over what can change without a restart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from fleetgw.adapters.logs.levels import LEVELS
+from fleetgw.app.config.taking_over import differences, taken_over, with_routes_of
+from fleetgw.app.service.lane_maker import import_sinks, sink_names
+from fleetgw.app.service.live_settings import gateway_settings, ingress_limits, issuers, routes_of, tls_files
+from fleetgw.domain.errors import ConfigurationError
+from fleetgw.domain.ports import ITakesFurtherTypes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from twisted.internet.interfaces import IReactorThreads
+
+    from fleetgw.adapters.logs.lines import LineLog
+    from fleetgw.app.config.loading import LoadedConfig
+    from fleetgw.app.config.sections import Config
+    from fleetgw.app.config.taking_over import Difference
+    from fleetgw.app.service.composition import Parts
+
+T = TypeVar("T")
+
+
+class ConfigurationSource(Protocol):
+    """Where a configuration comes from. Both methods read files, and are called on a thread."""
+
+    def load(self) -> LoadedConfig:
+        """Read and check the configuration.
+
+        :raises ConfigurationError: it has problems; carries all of them.
+        """
+
+    def check(self, config: Config) -> LoadedConfig:
+        """Check a configuration that has been read and changed; raises as ``load``."""
+
+
+class ConfigurationReloader:
+    """Takes over another configuration: all of it that a reload applies, or nothing.
+
+    :ivar config: the configuration in effect.
+    """
+
+    def __init__(self, parts: Parts, reactor: IReactorThreads, lines: LineLog | None) -> None:
+        """:param lines: the log whose level is ``log_level``; None where the program's log has a level of its own."""
+        self.config = parts.config
+        self._parts = parts
+        self._reactor = reactor
+        self._lines = lines
+        self._made_with = dict.fromkeys(parts.sinks.lanes, parts.config)
+
+    async def reload(self, source: ConfigurationSource) -> None:
+        """Read the configuration; start the sinks that are new; then replace everything between two reads.
+
+        Logs every problem, or the difference.
+
+        :raises ConfigurationError: it cannot be used, and nothing has changed; carries all problems.
+        """
+        try:
+            read = (await _in_thread(self._reactor, source.load)).config
+            config = self._applicable(read)
+            checked = await _in_thread(self._reactor, lambda: _checked(source, config))
+            await self._parts.sinks.add(sink_names(config), lambda running: self._parts.lane_maker.make(config, running))
+            changed = self._apply(config)
+        except ConfigurationError as error:
+            self._parts.sinks.route(sink_names(self.config))
+            for problem in error.problems:
+                self._parts.log.error("configuration_not_reloaded", key=problem.path, error=problem.what, fix=problem.fix)
+            raise
+        for warning in checked.warnings:
+            self._parts.log.warn("configuration_warning", key=warning.path, warning=f"{warning.what}; {warning.fix}")
+        self._parts.log.info("configuration_reloaded", changed=_shown(changed))
+        if kept := differences(config, read):
+            self._parts.log.warn("restart_needed", changed=_shown(kept))
+
+    def _applicable(self, read: Config) -> Config:
+        """The configuration as far as it can be taken over without a restart."""
+        lanes = self._parts.sinks.lanes
+        kept = {
+            record_type
+            for record_type, sinks in read.records.items()
+            for name in sinks
+            if name in lanes
+            and name not in self._made_with[name].records.get(record_type, ())
+            and not ITakesFurtherTypes.providedBy(lanes[name].sink)
+        }
+        config = with_routes_of(self.config, read, kept)
+        made_with = {name: self._made_with[name] for name in sink_names(config) if name in lanes}
+        return taken_over(self.config, config, made_with)
+
+    def _apply(self, config: Config) -> list[Difference]:
+        """Replace everything at once.
+
+        :raises ConfigurationError: a certificate has become unusable since the check; nothing has changed.
+        """
+        parts, before = self._parts, self.config
+        if tls_files(config) != parts.tls.files:
+            parts.tls.use(tls_files(config))
+        lanes = {name: parts.sinks.lanes[name] for name in sink_names(config)}
+        for name, lane in lanes.items():
+            if ITakesFurtherTypes.providedBy(lane.sink):
+                ITakesFurtherTypes(lane.sink).take_further_types(
+                    [record_type for record_type, sinks in config.records.items() if name in sinks]
+                )
+        parts.gateway.routes.use(routes_of(config), lanes)
+        parts.gateway.use(gateway_settings(config))
+        if issuers(config) != issuers(before) or config.limits != before.limits:
+            parts.vehicles.use(issuers(config), ingress_limits(config.limits, parts.log))
+        if self._lines is not None:
+            self._lines.set_level(LEVELS[config.log_level])
+        parts.gateway.sessions.connected.share_lanes()
+        self.config = config
+        self._made_with = {name: self._made_with.get(name, config) for name in parts.sinks.lanes}
+        parts.sinks.route(lanes.keys())
+        return differences(before, config)
+
+
+def _checked(source: ConfigurationSource, config: Config) -> LoadedConfig:
+    import_sinks(config)
+    return source.check(config)
+
+
+def _shown(found: Sequence[Difference]) -> dict[str, str]:
+    return {each.path: str(each) for each in found}
+
+
+def _in_thread(reactor: IReactorThreads, called: Callable[[], T]) -> Deferred[T]:
+    """Call a function on a thread; cancelling leaves the call alone."""
+    answer: Deferred[T] = Deferred()
+
+    def fire(result: T | Failure) -> None:
+        if not answer.called:
+            answer.callback(result)
+
+    def call() -> None:
+        result: T | Failure
+        try:
+            result = called()
+        except Exception:  # of any kind: it becomes the Deferred's
+            result = Failure()
+        reactor.callFromThread(fire, result)
+
+    reactor.callInThread(call)
+    return answer
