@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from fleetgw.adapters.metrics.ledger import ledger_of
 from fleetgw.app.pipeline.gateway import Gateway, GatewaySettings
 from fleetgw.app.pipeline.lane import Lane
 from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.domain.ack_expressions import read_policy
+from fleetgw.domain.ledger import imbalances
 from fleetgw.domain.memory_budget import MemoryBudget
 from fleetgw.domain.ports import ILog
 from fleetgw.domain.routing import build_routes
@@ -115,6 +117,11 @@ class GatewayProcess:
         memory_bytes = sum(lane.share.memory_bytes for lane in self.lanes.values())
         if not 0 <= memory_bytes <= self._budget.ceiling_bytes:
             raise self._oracle.violated(f"the lanes take {memory_bytes} bytes of {self._budget.ceiling_bytes}")
+
+    def check_books(self) -> None:
+        """See that the ledger balances."""
+        if off := imbalances(ledger_of(self.metrics)):
+            raise self._oracle.violated(f"the books do not balance: {off}")
 
     def stop(self, links: Sequence[SimulatedLink], patience_s: float) -> None:
         """Stop in order, as ``GatewayLife`` does, within so many seconds."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.simulation.vehicles import SimulatedLink
 
 WALL_S = 1_764_000_000.0
+BOOKS_EVERY = 10  # steps: reading the ledger takes longer than most steps
 MOST_LINKS = 3  # of a vehicle
 MOST_UNACKED = 30  # likewise: then it makes no more records
 SETTLED_WITHIN_S = 120.0
@@ -75,14 +76,17 @@ class History:
         """
         with unhandled_errors() as unhandled:
             steps = self._steps()
-            for _ in range(self._random.choice([20, 60, 150])):
+            for number in range(self._random.choice([20, 60, 150])):
                 self._random.choice(steps)()
                 self.process.check_bounds()
+                if number % BOOKS_EVERY == 0:
+                    self.process.check_books()
                 self.oracle.check()
             self.heal()
             self.settle()
             self._pass_time(1.0)
             self._check_sessions()
+            self.process.check_books()
             self._restart(20.0)
             self.oracle.check_delivered(self.brokers)
         self.oracle.check()
