@@ -100,6 +100,18 @@ class DamagedFileTests(SpoolOnDisk):
         self.assertIn(name + ".damaged", self.disk.entries)
         self.assertEqual(self.maker.log.fields_of("spool_records_damaged")[0]["dispatcher"], "kafka")
 
+    def test_rows_of_another_type_cost_their_records(self) -> None:
+        for body in (7, "text"):
+            for index in (1, -1):
+                with self.subTest(body=body, index=index):
+                    name = self.files()[index]
+                    before = self.damaged()
+                    self.disk.end_process()
+                    self.set_bodies(name, body)
+                    self.start()
+                    self.read(position=int(name[:20]))
+                    self.assertGreater(self.damaged(), before)
+
     def test_a_damaged_file_is_kept_aside_when_it_is_no_longer_needed(self) -> None:
         name = self.files()[1]
         content = self.disk.entries[name].content
@@ -260,6 +272,15 @@ class DamagedCursorsTests(SpoolOnDisk):
         self.assert_read(self.records)
         self.assert_read(self.records, "redis")
         self.assertEqual(self.maker.metrics.value("spool_damaged_files_total"), 1)
+
+    def test_cursors_of_another_type_lag(self) -> None:
+        for body in (7, "text"):
+            with self.subTest(body=body):
+                self.disk.end_process()
+                (name,) = [name for name in self.disk.entries if name.startswith("cursors") and name.endswith(".spool")]
+                self.set_bodies(name, body)
+                self.start()
+                self.assert_read(self.records)
 
     def test_lost_cursors_lag(self) -> None:
         self.disk.end_process()

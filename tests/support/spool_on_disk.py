@@ -5,8 +5,10 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
+import apsw
 from twisted.trial.unittest import SynchronousTestCase
 
+from fleetgw.adapters.spool.database import close
 from fleetgw.domain.errors import StorageError
 from fleetgw.domain.ports import Appended, Page
 from tests.support.disk import Disk, DiskFolder
@@ -50,6 +52,13 @@ class SpoolOnDisk(SynchronousTestCase):
         self.spool = self.maker.make()
         self.cursors = self.successResultOf(self.spool.start(sinks))
         return self.spool
+
+    def set_bodies(self, name: str, body: object) -> None:
+        """Give the rows of a file that no process has open another body, as damage to their types does."""
+        connection = apsw.Connection(DiskFolder(self.disk).path_of(name), vfs=self.disk.name)
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
+        connection.execute("UPDATE block SET body = ?", (body,))
+        close(connection)
 
     def restart(self, sinks: Mapping[str, Collection[str]] = SINKS) -> Spool:
         """Kill the process, and begin another one."""

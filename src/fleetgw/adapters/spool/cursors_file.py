@@ -125,7 +125,7 @@ class CursorsFile:
         if row is None:  # its process ended before it had written any
             return {}
         (body,) = row
-        if len(body) < _CRC.size or _CRC.unpack_from(body)[0] != crc32c(body[_CRC.size :]):
+        if not isinstance(body, bytes) or len(body) < _CRC.size or _CRC.unpack_from(body)[0] != crc32c(body[_CRC.size :]):
             raise Damaged(f"{name} does not match its checksum")
         positions = json.loads(body[_CRC.size :])
         return {str(sink): int(position) for sink, position in positions.items()}

@@ -180,11 +180,14 @@ def join_block(first_position: int, records: Sequence[bytes]) -> bytes:
     return b"".join((_CRC.pack(_block_crc(first_position, index)), index, *records))
 
 
-def split_block(first_position: int, block: bytes) -> list[bytes]:
+def split_block(first_position: int, block: object) -> list[bytes]:
     """The encoded records of a block.
 
+    :param block: as SQLite gives it: bytes, or any other value of a damaged row.
     :raises Damaged: the sizes of its records are not what was written, so that none can be found.
     """
+    if not isinstance(block, bytes):
+        raise Damaged(f"block {first_position} is no bytes")
     try:
         crc, count = _BLOCK.unpack_from(block)
         start = _BLOCK.size + 4 * count
