@@ -6,11 +6,10 @@ import argparse
 import os
 import sys
 import time
-import traceback
-from multiprocessing import Pool
+from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
-from tests.simulation.history import History
+from tests.simulation.failures import failure_of, failures_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,25 +17,7 @@ if TYPE_CHECKING:
 PART = 50
 """Histories that a process runs without a break."""
 
-LAST_STEPS = 40
 PROGRESS_EVERY_S = 5.0
-
-
-def failure_of(seed: int, last_steps: int = LAST_STEPS) -> str | None:
-    """Run one history; returns the trace and the fault, None when there is none."""
-    history = History(seed)
-    try:
-        history.run()
-    except Exception:
-        return "\n".join([history.trace[0], "...", *history.trace[1:][-last_steps:], traceback.format_exc()])
-    finally:
-        history.close()
-    return None
-
-
-def failures_of(seeds: Sequence[int]) -> list[tuple[int, str]]:
-    """Run some histories; returns the seeds that fail."""
-    return [(seed, failure) for seed in seeds if (failure := failure_of(seed)) is not None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,9 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failure = failure_of(options.seed, last_steps=sys.maxsize)
         print(failure or f"seed {options.seed}: no failure")
         return failure is not None
-    with Pool(options.processes) as pool:
-        parts = pool.imap_unordered(failures_of, _parts(options.seed, options.histories))
-        return _report(parts, options.histories, quiet=options.quiet)
+    parts = _parts(options.seed, options.histories)
+    if options.processes == 1:
+        return _report(map(failures_of, parts), options.histories, quiet=options.quiet)
+    with get_context("spawn").Pool(options.processes) as pool:  # a fork of a program with threads may hang
+        return _report(pool.imap_unordered(failures_of, parts), options.histories, quiet=options.quiet)
 
 
 def _parts(first: int, count: int) -> Iterator[range]:

@@ -9,7 +9,8 @@ from io import StringIO
 from unittest import TestCase
 from unittest.mock import patch
 
-from tests.simulation.__main__ import failure_of, main
+from tests.simulation.__main__ import main
+from tests.simulation.failures import failure_of
 from tests.simulation.history import History, run
 
 HISTORIES = 400
