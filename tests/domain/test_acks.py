@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetgw.domain.ack_expressions import MAX_CHARACTERS, BadExpression, read_policy
-from fleetgw.domain.acks import Accepted, AllOf, AnyOf, Condition, ConfirmedBy, holds, joined, sinks_of
+from fleetgw.domain.acks import Accepted, AllOf, AnyOf, Condition, ConfirmedBy, Spooled, holds, joined, names_spool, sinks_of
 
 KAFKA, MQTT, REDIS = ConfirmedBy("kafka"), ConfirmedBy("mqtt"), ConfirmedBy("redis")
+SPOOLED = Spooled()
 SINKS = ("kafka", "mqtt", "redis")
 
 
@@ -23,6 +24,8 @@ def text_of(condition: Condition) -> str:
     match condition:
         case ConfirmedBy(sink):
             return sink
+        case Spooled():
+            return "spooled"
         case AllOf(parts):
             return f"({' and '.join(map(text_of, parts))})"
         case AnyOf(parts):
@@ -30,7 +33,7 @@ def text_of(condition: Condition) -> str:
 
 
 CONDITIONS = st.recursive(
-    st.sampled_from(SINKS).map(ConfirmedBy),
+    st.sampled_from([KAFKA, MQTT, REDIS, SPOOLED]),
     lambda parts: st.builds(joined, st.sampled_from([AllOf, AnyOf]), st.lists(parts, min_size=1, max_size=3)),
     max_leaves=8,
 )
@@ -43,6 +46,27 @@ class ConditionTests(TestCase):
         self.assertEqual(true, [["kafka", "mqtt"], ["kafka", "redis"], ["kafka", "mqtt", "redis"]])
         self.assertFalse(holds(AnyOf((MQTT, REDIS)), frozenset({"kafka"})))
 
+    def test_truth_table_with_the_spool(self) -> None:
+        for condition, when_spooled, when_not in (
+            (SPOOLED, [[], ["kafka"]], []),
+            (AllOf((SPOOLED, KAFKA)), [["kafka"]], []),
+            (AnyOf((SPOOLED, KAFKA)), [[], ["kafka"]], [["kafka"]]),
+            (AllOf((KAFKA, AnyOf((SPOOLED, MQTT)))), [["kafka"]], []),
+            (KAFKA, [["kafka"]], [["kafka"]]),
+        ):
+            for is_spooled, expected in ((True, when_spooled), (False, when_not)):
+                with self.subTest(condition, is_spooled=is_spooled):
+                    confirmed = ([], ["kafka"])
+                    true = [each for each in confirmed if holds(condition, set(each), is_spooled=is_spooled)]
+                    self.assertEqual(true, expected)
+
+    def test_whether_a_policy_names_the_spool(self) -> None:
+        for policy in (SPOOLED, AllOf((KAFKA, AnyOf((MQTT, SPOOLED))))):
+            self.assertTrue(names_spool(policy), policy)
+        for policy in (Accepted(), KAFKA, AllOf((KAFKA, MQTT))):
+            self.assertFalse(names_spool(policy), policy)
+        self.assertEqual([*sinks_of(AllOf((SPOOLED, KAFKA)))], ["kafka"])
+
     def test_the_simplest_form(self) -> None:
         self.assertEqual(joined(AllOf, [KAFKA]), KAFKA)
         self.assertEqual(joined(AllOf, [KAFKA, KAFKA]), KAFKA)
@@ -54,9 +78,12 @@ class ConditionTests(TestCase):
     @given(CONDITIONS)
     def test_a_further_confirmation_never_makes_it_false(self, condition: Condition) -> None:
         for confirmed in subsets():
-            for more in SINKS:
-                self.assertLessEqual(holds(condition, confirmed), holds(condition, confirmed | {more}))
-        self.assertTrue(holds(condition, frozenset(sinks_of(condition))))
+            for is_spooled in (False, True):
+                before = holds(condition, confirmed, is_spooled=is_spooled)
+                for more in SINKS:
+                    self.assertLessEqual(before, holds(condition, confirmed | {more}, is_spooled=is_spooled))
+                self.assertLessEqual(before, holds(condition, confirmed, is_spooled=True))
+        self.assertTrue(holds(condition, frozenset(sinks_of(condition)), is_spooled=True))
 
 
 class ExpressionTests(TestCase):
@@ -72,6 +99,8 @@ class ExpressionTests(TestCase):
         self.assertEqual(read_policy("(kafka or mqtt)and redis", SINKS), AllOf((AnyOf((KAFKA, MQTT)), REDIS)))
         self.assertEqual(read_policy(" kafka\tand ( mqtt or redis ) ", SINKS), AllOf((KAFKA, AnyOf((MQTT, REDIS)))))
         self.assertEqual(read_policy("((kafka))", SINKS), KAFKA)
+        self.assertEqual(read_policy("spooled", SINKS), SPOOLED)
+        self.assertEqual(read_policy("spooled and (kafka or spooled)", SINKS), AllOf((SPOOLED, AnyOf((KAFKA, SPOOLED)))))
         self.assertEqual(read_policy(" or ".join(["(" * 16 + "kafka" + ")" * 16] * 2), SINKS), KAFKA)
 
     @given(CONDITIONS)
@@ -107,7 +136,7 @@ class ExpressionTests(TestCase):
             self.assertEqual(str(caught.exception), expected)
 
     def test_a_word_that_is_also_the_name_of_a_sink_is_refused(self) -> None:
-        for word in ("accepted", "all", "any"):
+        for word in ("accepted", "all", "any", "spooled"):
             with self.subTest(word), self.assertRaises(BadExpression) as caught:
                 read_policy(word, ["kafka", word])
             self.assertEqual(
@@ -115,7 +144,10 @@ class ExpressionTests(TestCase):
                 f'is "{word}", which is a word of policies and also the name of one of the sinks; '
                 "give that sink another name",
             )
-        self.assertEqual(read_policy("kafka", ["kafka", "all"]), KAFKA)
+        with self.assertRaises(BadExpression) as caught:
+            read_policy("kafka and spooled", ["kafka", "spooled"])
+        self.assertIn('has "spooled", which is a word of policies', str(caught.exception))
+        self.assertEqual(read_policy("kafka", ["kafka", "all", "spooled"]), KAFKA)
 
     def test_the_advice_names_no_sink_that_cannot_stand_in_an_expression(self) -> None:
         for sinks, expected in (
@@ -137,4 +169,4 @@ class ExpressionTests(TestCase):
             policy = read_policy(text, ["k", "o"])
         except BadExpression:
             return
-        self.assertIsInstance(policy, (Accepted, ConfirmedBy, AllOf, AnyOf))
+        self.assertIsInstance(policy, (Accepted, ConfirmedBy, Spooled, AllOf, AnyOf))

@@ -15,9 +15,11 @@ from fleetgw.adapters.codec.envelope import write_stream
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.ingress.fast_frames import binary_frame_header
+from fleetgw.adapters.spool.memory import MemorySpool
 from fleetgw.app.pipeline.gateway import Gateway, GatewaySettings
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import TypeRoutes
+from fleetgw.app.pipeline.spooling import Spooling
 from fleetgw.domain.ack_expressions import read_policy
 from fleetgw.domain.delivery.limits import BacklogLimits
 from fleetgw.domain.ports import RECEIPT, IDispatcher
@@ -130,9 +132,12 @@ class SessionCase(TestCase):
     :ivar room: the number of records that each queue takes.
     :ivar records: the routes.
     :ivar lost: number of acknowledged records that must be lost in the end.
+    :ivar spool: the spool, for policies that name it.
+    :ivar spools_all: spool records of every type.
     """
 
     lost = 0
+    spools_all = False
 
     def setUp(self) -> None:
         """Make sinks and link."""
@@ -140,6 +145,7 @@ class SessionCase(TestCase):
         self.log = ReadableLog()
         self.sinks = {name: RecordingSink(name) for name in ("kafka", "logger")}
         self.kafka, self.logger = self.sinks["kafka"], self.sinks["logger"]
+        self.spool = MemorySpool(self.clock, 1_000_000)
         self.link = Link()
         self.room = {"kafka": 1000, "logger": 1000}
         self.records: Mapping[str, Sequence[str]] = {"V": ["kafka"], "alerts": ["kafka"], "custom": ["kafka"]}
@@ -173,9 +179,15 @@ class SessionCase(TestCase):
             )
             for name, sink in self.sinks.items()
         }
+        routes = self.routes(policies)
+        self.spooling = None
+        if any(route.is_spooled for route in routes.values()):
+            self.spooling = Spooling(self.spool, routes, self.lanes, self.clock, self.metrics, self.log)
+            self.spooling.start()
+            self.spooling.begin()
         self.gateway = Gateway(
             settings=GatewaySettings(codec, max_message_bytes, rate_limit, frozenset(tracked), refuse_unrouted, debounce_s),
-            routes=TypeRoutes(self.routes(policies), self.lanes, self.metrics),
+            routes=TypeRoutes(routes, self.lanes, self.metrics, self.spooling),
             metrics=self.metrics,
             log=self.log,
             clock=self.clock,
@@ -186,7 +198,9 @@ class SessionCase(TestCase):
     def routes(self, policies: Mapping[str, str] | None = None) -> Mapping[str, Route]:
         """The routes that ``records`` and these policies make."""
         return build_routes(
-            self.records, {each: read_policy(text, self.records[each]) for each, text in (policies or {}).items()}
+            self.records,
+            {each: read_policy(text, self.records[each]) for each, text in (policies or {}).items()},
+            spools_all=self.spools_all,
         )
 
     def session(self, policies: Mapping[str, str] | None = None, **how: Any) -> Session:  # as ``make`` takes it

@@ -3,15 +3,16 @@
     policy    = "accepted" | "all" | "any" | condition
     condition = both { "or" both }
     both      = part { "and" part }
-    part      = name of a sink | "(" condition ")"
+    part      = name of a sink | "spooled" | "(" condition ")"
 
-``all`` and ``any`` stand for all sinks of the record type. Words are separated by blanks or parentheses.
+``all`` and ``any`` stand for all sinks of the record type, ``spooled`` for the spool. Words are separated by blanks or
+parentheses.
 """
 
 import re
 from collections.abc import Callable, Sequence
 
-from fleetgw.domain.acks import Accepted, AckPolicy, AllOf, AnyOf, Condition, ConfirmedBy, joined
+from fleetgw.domain.acks import Accepted, AckPolicy, AllOf, AnyOf, Condition, ConfirmedBy, Spooled, joined
 
 MAX_CHARACTERS = 256
 """The longest expression."""
@@ -22,8 +23,11 @@ MAX_NESTING = 16
 ACCEPTED, ALL, ANY = WHOLE_POLICIES = ("accepted", "all", "any")
 """Words that stand alone, for a whole policy."""
 
+SPOOLED = "spooled"
+"""The word for the spool, alone or inside an expression."""
+
 AND, OR = "and", "or"
-RESERVED = (*WHOLE_POLICIES, AND, OR)
+RESERVED = (*WHOLE_POLICIES, SPOOLED, AND, OR)
 """Words with a meaning of their own: no sink of this name can stand in an expression."""
 
 _WORD = re.compile(r"[^\s()]+")
@@ -55,8 +59,10 @@ def read_policy(text: str, sinks: Sequence[str]) -> AckPolicy:
     if len(text) > MAX_CHARACTERS:
         raise BadExpression(f"has {len(text)} characters", f"must have at most {MAX_CHARACTERS}")
     words = _TOKEN.findall(text)
-    if len(words) == 1 and words[0] in WHOLE_POLICIES and words[0] in sinks:
-        what = f'is "{words[0]}", which is a word of policies and also the name of one of the sinks'
+    ambiguous = SPOOLED if SPOOLED in words else words[0] if len(words) == 1 and words[0] in WHOLE_POLICIES else None
+    if ambiguous in sinks:
+        verb = "is" if len(words) == 1 else "has"
+        what = f'{verb} "{ambiguous}", which is a word of policies and also the name of one of the sinks'
         raise BadExpression(what, "give that sink another name")
     if words == [ACCEPTED]:
         return Accepted()
@@ -103,6 +109,8 @@ class _Reader:
         self._at += 1
         if word == "(":
             return self._rest_of_parentheses()
+        if word == SPOOLED:
+            return Spooled()
         if word in RESERVED:
             raise BadExpression(f'has "{word}" inside an expression', f'"{word}" must stand alone')
         if word not in self._sinks:

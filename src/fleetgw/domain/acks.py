@@ -22,6 +22,11 @@ class ConfirmedBy:
 
 
 @frozen
+class Spooled:
+    """Acknowledge a record once it is synced to the spool's disk."""
+
+
+@frozen
 class AllOf:
     """Acknowledge a record once every part holds.
 
@@ -41,8 +46,8 @@ class AnyOf:
     parts: tuple["Condition", ...]
 
 
-Condition = ConfirmedBy | AllOf | AnyOf
-"""A condition on the confirmations of sinks. It is monotone: a further confirmation never makes it false."""
+Condition = ConfirmedBy | Spooled | AllOf | AnyOf
+"""A condition on the confirmations of sinks and of the spool. It is monotone: a further one never makes it false."""
 
 AckPolicy = Accepted | Condition
 
@@ -52,6 +57,8 @@ def sinks_of(condition: Condition) -> Iterator[str]:
     match condition:
         case ConfirmedBy(sink):
             yield sink
+        case Spooled():
+            pass
         case AllOf(parts) | AnyOf(parts):
             for part in parts:
                 yield from sinks_of(part)
@@ -59,15 +66,30 @@ def sinks_of(condition: Condition) -> Iterator[str]:
             assert_never(condition)
 
 
-def holds(condition: Condition, confirmed: Set[str]) -> bool:
-    """Whether a condition holds once these sinks have confirmed a record."""
+def names_spool(policy: AckPolicy) -> bool:
+    """Whether a policy waits, or may wait, for the spool."""
+    match policy:
+        case Spooled():
+            return True
+        case AllOf(parts) | AnyOf(parts):
+            return any(map(names_spool, parts))
+        case Accepted() | ConfirmedBy():
+            return False
+        case _:
+            assert_never(policy)
+
+
+def holds(condition: Condition, confirmed: Set[str], *, is_spooled: bool = False) -> bool:
+    """Whether a condition holds once these sinks have confirmed a record, and the spool if it ``is_spooled``."""
     match condition:
         case ConfirmedBy(sink):
             return sink in confirmed
+        case Spooled():
+            return is_spooled
         case AllOf(parts):
-            return all(holds(part, confirmed) for part in parts)
+            return all(holds(part, confirmed, is_spooled=is_spooled) for part in parts)
         case AnyOf(parts):
-            return any(holds(part, confirmed) for part in parts)
+            return any(holds(part, confirmed, is_spooled=is_spooled) for part in parts)
         case _:
             assert_never(condition)
 

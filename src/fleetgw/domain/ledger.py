@@ -34,6 +34,7 @@ from typing import NamedTuple
 
 from attrs import Factory, define, field, frozen
 
+from fleetgw.domain.errors import SpoolFull, StorageError
 from fleetgw.domain.metrics import (
     LANE_HELD_RECORDS,
     LANE_UNREAD_POSITIONS,
@@ -72,6 +73,11 @@ class Unacked(StrEnum):
     NOT_STORED = "not_stored"
     UNCONFIRMED = "unconfirmed"
     DISCONNECTED = "disconnected"
+
+
+def not_stored(failure: StorageError) -> Unacked:
+    """The reason for which a record that waits for the spool is never acknowledged."""
+    return Unacked.FULL if isinstance(failure, SpoolFull) else Unacked.NOT_STORED
 
 
 class Kept(StrEnum):

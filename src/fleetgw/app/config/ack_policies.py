@@ -7,8 +7,8 @@ from fleetgw.adapters.settings.spelling import did_you_mean, is_it, nearest, quo
 from fleetgw.adapters.sinks.sink_type import Confirmation, Confirms, ConfirmsHandOver, ConfirmsLess, ConfirmsNothing
 from fleetgw.app.config.sections import Config
 from fleetgw.app.config.sinks import GatewaySurroundings
-from fleetgw.domain.ack_expressions import WHOLE_POLICIES, BadExpression, read_policy
-from fleetgw.domain.acks import Accepted, AckPolicy, ConfirmedBy, sinks_of
+from fleetgw.domain.ack_expressions import SPOOLED, WHOLE_POLICIES, BadExpression, read_policy
+from fleetgw.domain.acks import Accepted, AckPolicy, ConfirmedBy, names_spool, sinks_of
 
 
 def ack_policies(config: Config) -> Mapping[str, AckPolicy]:
@@ -34,9 +34,12 @@ def check_ack_policies(config: Config, findings: Findings, surroundings: Gateway
         try:
             policy = read_policy(text, sinks)
         except BadExpression as error:
-            near = nearest(error.unknown, (*sinks, *WHOLE_POLICIES)) if error.unknown is not None else None
+            near = nearest(error.unknown, (*sinks, *WHOLE_POLICIES, SPOOLED)) if error.unknown is not None else None
             findings.refuse(path, error.what, is_it(near) if near else error.fix)
             continue
+        if names_spool(policy) and config.spool is None:
+            fix = 'add the section "spool" with its path, as in {"path": "/var/lib/fleetgw/spool"}'
+            findings.refuse(path, "waits for the spool, which is not configured", fix)
         if not isinstance(policy, Accepted):
             _check_confirmations(path, dict.fromkeys(sinks_of(policy)), sinks, findings, surroundings)
 

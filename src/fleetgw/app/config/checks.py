@@ -12,7 +12,7 @@ from fleetgw.adapters.settings.certificate_checks import check_client_tls
 from fleetgw.adapters.settings.findings import Findings, member
 from fleetgw.adapters.settings.spelling import quoted
 from fleetgw.adapters.text.addresses import is_host_and_port
-from fleetgw.app.config.ack_policies import check_ack_policies, check_reliable_ack_sources
+from fleetgw.app.config.ack_policies import ack_policies, check_ack_policies, check_reliable_ack_sources
 from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.config.certificates import check_server_certificates
 from fleetgw.app.config.drain import PACED_BY
@@ -27,6 +27,8 @@ from fleetgw.app.config.routes import (
 from fleetgw.app.config.sections import Config
 from fleetgw.app.config.sink_checks import check_sinks
 from fleetgw.app.config.sinks import GatewaySurroundings, routed_sinks
+from fleetgw.app.config.spool import check_spool
+from fleetgw.domain.acks import names_spool
 
 MAX_TRACKED_VINS = 20
 _HTTP_URL = re.compile(r"https?://[^\s/]+(/\S*)?")
@@ -103,6 +105,17 @@ def _check_drain(config: Config, findings: Findings, _surroundings: GatewaySurro
         findings.warn("drain.rate_per_s", what, f"raise it, or set delivery.drain_timeout_s to at least {needed_s}")
 
 
+def _check_spool(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
+    if config.spool is None:
+        return
+    check_spool(config.spool, findings)
+    if config.spool.always or findings.refuses("ack_policies"):
+        return
+    if not any(map(names_spool, ack_policies(config).values())):
+        fix = 'name "spooled" in ack_policies, set spool.always, or remove the section'
+        findings.warn("spool", "is configured, but nothing is spooled", fix)
+
+
 def _check_issuers(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
     for issuer, client_type in config.identity.issuers.items():
         path = member("identity.issuers", issuer)
@@ -125,7 +138,7 @@ CHECKS = (
     _Check(check_server_certificates, ()),
     _Check(check_routes, ("records", "dispatchers")),
     _Check(check_reliable_ack_sources, ("records", "reliable_ack_sources")),
-    _Check(check_ack_policies, ("records", "reliable_ack_sources", "ack_policies")),
+    _Check(check_ack_policies, ("records", "reliable_ack_sources", "ack_policies", "spool")),
     _Check(check_dispatchers, ("records", "dispatchers")),
     _Check(check_unused_sections, ("records",)),
     _Check(check_sinks, ("records",)),
@@ -138,6 +151,7 @@ CHECKS = (
     _Check(_check_airbrake, ("airbrake",)),
     _Check(_check_limits, ("limits",)),
     _Check(_check_drain, ("records", "drain", "delivery", "limits")),
+    _Check(_check_spool, ("records", "reliable_ack_sources", "ack_policies", "spool")),
     _Check(_check_issuers, ("identity",)),
 )
 

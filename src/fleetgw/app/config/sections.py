@@ -16,6 +16,7 @@ from fleetgw.app.config.limits import Connectivity, Limits, RateLimit
 from fleetgw.app.config.monitoring_sections import Monitoring
 from fleetgw.app.config.on_reload import APPLIED, NEW_SINKS
 from fleetgw.app.config.sink_sections import sink_sections
+from fleetgw.app.config.spool import Spool
 from fleetgw.app.config.tls import Tls
 
 LOG_LEVEL_ALIASES = {"warning": "warn", "fatal": "error", "panic": "error"}
@@ -78,8 +79,8 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
     ack_policies: Annotated[
         dict[str, str],
         Meta(
-            description="Record type to the condition of its acknowledgements: `accepted`, a sink, `all`, `any`, or an "
-            "expression such as `kafka and (mqtt or redis)`. A type left out: `accepted`.",
+            description="Record type to the condition of its acknowledgements: `accepted`, `spooled`, a sink, `all`, `any`, "
+            "or an expression such as `kafka and (mqtt or redis)`. A type left out: `accepted`.",
             extra=APPLIED,
         ),
     ] = {}
@@ -120,6 +121,7 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
         default_factory=Connectivity
     )
     delivery: Annotated[Delivery, Meta(description="The queue before each sink.")] = field(default_factory=Delivery)
+    spool: Annotated[Spool | None, Meta(description="The durable queue on disk.")] = None
     drain: Annotated[Drain, Meta(description="The stop of the gateway.", extra=APPLIED)] = field(default_factory=Drain)
     identity: Annotated[Identity, Meta(description="Issuers of vehicles' certificates.", extra=APPLIED)] = field(
         default_factory=Identity

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from fleetgw.domain.ack_expressions import SPOOLED
 from fleetgw.domain.metrics import NUM_CONNECTIONS
 from fleetgw.domain.ports import ConnectivityStatus
 from fleetgw.domain.rate_limit import VehicleBuckets
@@ -146,6 +147,9 @@ class ConnectedVehicles:
             fields: dict[str, object] = {"vin": vehicle.vin, "status": status.name, "error": str(error)}
             self._vehicle_log.error("connectivity_failed", vehicle.vin, lambda: fields)
             return
+        if route.spooled is not None and not route.spooled.accept_own(record):
+            fields = {"vin": vehicle.vin, "dispatcher": SPOOLED, "status": status.name}
+            self._vehicle_log.error("connectivity_dropped", vehicle.vin, fields.copy)
         for lane in route.lanes:
             if not lane.offer([record], record.cost_bytes, None):
                 fields = {"vin": vehicle.vin, "dispatcher": lane.sink.name, "status": status.name}

@@ -12,11 +12,12 @@ from twisted.python.failure import Failure
 from fleetgw.app.pipeline.accounts import SinkAccountsByType
 from fleetgw.app.pipeline.circuit_breaker import READINESS_CHECK_S, CircuitBreaker
 from fleetgw.app.pipeline.dead_letters import DeadLetters
+from fleetgw.app.pipeline.room import Room
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.batch_estimate import BatchEstimate
 from fleetgw.domain.delivery.backlog import Backlog
-from fleetgw.domain.delivery.room_waiters import RoomWaiters
-from fleetgw.domain.errors import Retryable, Unheard
+from fleetgw.domain.delivery.batch import Rejection
+from fleetgw.domain.errors import Rejected, Retryable, Unheard
 from fleetgw.domain.ledger import Kept
 from fleetgw.domain.line_limit import LineLimit
 from fleetgw.domain.memory_budget import unbounded_share
@@ -62,7 +63,10 @@ class AwaitsConfirmation(Protocol):
         """The sink has confirmed these records, in order."""
 
     def refused(self, record: Record, /) -> bool:
-        """The sink never confirms this record. Returns whether the vehicle resends it, as it is never acknowledged."""
+        """The sink never confirms this record, or is stopped before it does.
+
+        :return: whether there is another copy: the vehicle resends it, as it is never acknowledged, or the spool keeps it.
+        """
 
 
 @frozen
@@ -118,8 +122,7 @@ class Lane:
         self._lingers = False
         self._next_dispatch: IDelayedCall | None = None
         self._next_retry: IDelayedCall | None = None
-        self._room_waiters = RoomWaiters()
-        self._next_serving: IDelayedCall | None = None
+        self._room = Room(sink.name, self._backlog.has_room, clock, log)
         self._drain_waiters: list[Deferred[None]] = []
         self._is_closed = False
         self._refused_total = metrics.counter(LANE_REFUSED_TOTAL, dispatcher=sink.name)
@@ -139,7 +142,7 @@ class Lane:
         """Take records into the queue, and count those for which there is no room as refused. See ``take``."""
         taken = self.take(records, size_bytes, origin)
         if taken < len(records):
-            self._count_refused(records[0].record_type, len(records) - taken)
+            self.count_refused(records[0].record_type, len(records) - taken)
         return taken
 
     def take(self, records: Sequence[Record], size_bytes: int, origin: AwaitsConfirmation | None) -> int:
@@ -168,29 +171,10 @@ class Lane:
         Called once, in a turn of the reactor of its own, first come first served; never once the lane is closed. There may
         still be no room for the records that the caller has: it then waits anew.
         """
-        if not self._is_closed:
-            self._room_waiters.add(record_type, callback)
+        self._room.wait(record_type, callback)
 
-    def _serve_soon(self) -> None:
-        """Call those who wait for room in the reactor's next turn, if any do."""
-        if self._room_waiters and self._next_serving is None and not self._is_closed:
-            self._next_serving = self._clock.callLater(0, self._serve_room_waiters)
-
-    def _serve_room_waiters(self) -> None:
-        self._next_serving = None
-        waiters, has_room = self._room_waiters, self._backlog.has_room
-        round_number = waiters.begin_round()
-        until_s = self._clock.seconds() + TURN_S
-        while (callback := waiters.take(round_number, has_room)) is not None:
-            try:
-                callback()
-            except Exception as error:  # an error of one vehicle's session must not keep the others waiting
-                self._log.error("room_failed", dispatcher=self.sink.name, error=f"{type(error).__name__}: {error}")
-            if self._clock.seconds() >= until_s:
-                self._serve_soon()
-                return
-
-    def _count_refused(self, record_type: str, count: int) -> None:
+    def count_refused(self, record_type: str, count: int) -> None:
+        """Count records for which the lane has no room, and which nobody keeps for it."""
         self._refused_total.add(count)
         self.accounts[record_type].refused.add(count)
         if not self._backlog.short_of_memory:
@@ -244,7 +228,7 @@ class Lane:
                 self._contract_broken(Failure(), batch)
             if self._clock.seconds() >= until_s:
                 self._dispatch_soon()
-        self._serve_soon()
+        self._room.changed()
 
     def _contract_broken(self, failure: Failure, batch: Batch[AwaitsConfirmation]) -> None:
         """Retry the records of a sink that raises, or fails its Deferred: the port forbids both."""
@@ -269,16 +253,24 @@ class Lane:
             except Exception as error:  # an error of one vehicle's session must not keep the others from their acks
                 self._log.error("confirmation_failed", dispatcher=self.sink.name, error=f"{type(error).__name__}: {error}")
         for rejection in settlement.rejected:
-            record, account = rejection.record, accounts[rejection.record.record_type]
-            resends = rejection.origin is not None and rejection.origin.refused(record)
-            if isinstance(rejection.reason, Unheard):  # without a subscriber nothing is wrong with a record
-                account.unheard()
-            else:
-                account.dead_letter(Kept.VEHICLE if resends else Kept.LOG)
-                self._dead_letters.add(record, str(rejection.reason), vehicle_resends=resends)
+            self._reject(rejection)
         self._schedule_next(settlement, len(batch.records))
-        self._serve_soon()
+        self._room.changed()
         self._held_changed()
+
+    def give_up(self, record: Record, origin: AwaitsConfirmation, reason: str) -> None:
+        """Make a record a dead letter for which the lane never has room."""
+        self.accounts[record.record_type].take(1)
+        self._reject(Rejection(record, origin, Rejected(reason)))
+
+    def _reject(self, rejection: Rejection[AwaitsConfirmation]) -> None:
+        record, account = rejection.record, self.accounts[rejection.record.record_type]
+        has_copy = rejection.origin is not None and rejection.origin.refused(record)
+        if isinstance(rejection.reason, Unheard):  # without a subscriber nothing is wrong with a record
+            account.unheard()
+        else:
+            account.dead_letter(Kept.VEHICLE if has_copy else Kept.LOG)
+            self._dead_letters.add(record, str(rejection.reason), vehicle_resends=has_copy)
 
     def _schedule_next(self, settlement: Settlement[AwaitsConfirmation], count: int) -> None:
         """Schedule the next dispatch and the next retry, after a batch of ``count`` records."""
@@ -352,11 +344,11 @@ class Lane:
         """Take no more records and dispatch none; those in flight may still settle."""
         self._is_closed = True
         self._backlog.close()
-        self._room_waiters.clear()
-        for call in (self._next_dispatch, self._next_retry, self._next_serving):
+        self._room.close()
+        for call in (self._next_dispatch, self._next_retry):
             if call is not None:
                 call.cancel()
-        self._next_dispatch = self._next_retry = self._next_serving = None
+        self._next_dispatch = self._next_retry = None
 
     def abandon(self) -> int:
         """Give up on every record held, once the sink has stopped.

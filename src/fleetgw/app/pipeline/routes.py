@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from fleetgw.app.pipeline.accounts import VehicleAccount
+from fleetgw.app.pipeline.spooling import SpooledRoute
 from fleetgw.app.pipeline.tickets import ConfirmationMetrics, TicketPolicy
-from fleetgw.domain.acks import Accepted, ConfirmedBy, sinks_of
+from fleetgw.domain.ack_expressions import SPOOLED
+from fleetgw.domain.acks import Accepted, ConfirmedBy, Spooled, names_spool, sinks_of
 from fleetgw.domain.metrics import (
     DISPATCH_TOTAL,
     RECORD_SIZE_BYTES_TOTAL,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from fleetgw.app.pipeline.lane import Lane
+    from fleetgw.app.pipeline.spooling import Spooling
     from fleetgw.domain.ports import ICounter, IGauge, IMetrics
     from fleetgw.domain.routing import Route
 
@@ -59,12 +62,14 @@ class TypeRoute:
     :ivar lanes: the lanes whose sinks need not confirm a record before it is acknowledged.
     :ivar awaits: the lane whose sink must confirm it, or the condition on several of them; None when a record is
         acknowledged once ``lanes`` have taken it.
+    :ivar spooled: takes the records in place of ``lanes`` and ``awaits``, where the type is spooled.
     """
 
     record_type: str
     lanes: tuple[Lane, ...]
     awaits: Lane | TicketPolicy | None
     metrics: TypeMetrics
+    spooled: SpooledRoute | None = None
 
 
 class TypeRoutes:
@@ -77,9 +82,19 @@ class TypeRoutes:
 
     find: Callable[[bytes], TypeRoute | None]
 
-    def __init__(self, routes: Mapping[str, Route], lanes: Mapping[str, Lane], metrics: IMetrics) -> None:
-        """Take the first routes, see ``use``."""
+    def __init__(
+        self,
+        routes: Mapping[str, Route],
+        lanes: Mapping[str, Lane],
+        metrics: IMetrics,
+        spooling: Spooling | None = None,
+    ) -> None:
+        """Take the first routes, see ``use``.
+
+        :param spooling: made for the same routes; None where none of them is spooled.
+        """
         self._metrics = metrics
+        self._spooling = spooling
         self._type_metrics: dict[str, TypeMetrics] = {}
         self.confirmation_metrics: dict[str, ConfirmationMetrics] = {}
         self._unrouted: dict[bytes, TypeRoute] = {}
@@ -117,6 +132,8 @@ class TypeRoutes:
 
     def _routed_type(self, route: Route, lanes: Mapping[str, Lane]) -> TypeRoute:
         record_type, policy = route.record_type, route.ack_policy
+        if route.is_spooled and self._spooling is not None:
+            return self._spooled_type(route, self._spooling, lanes)
         awaited = () if isinstance(policy, Accepted) else tuple(dict.fromkeys(sinks_of(policy)))
         metrics = [self._confirmation_metrics_of(record_type, sink) for sink in awaited]
         type_metrics = self._metrics_of(record_type)
@@ -135,6 +152,25 @@ class TypeRoutes:
             awaits=awaits,
             metrics=type_metrics,
         )
+
+    def _spooled_type(self, route: Route, spooling: Spooling, lanes: Mapping[str, Lane]) -> TypeRoute:
+        record_type, policy, feeds = route.record_type, route.ack_policy, spooling.feeds
+        type_metrics = self._metrics_of(record_type)
+        named = () if isinstance(policy, Accepted) else tuple(dict.fromkeys(sinks_of(policy)))
+        awaits: TicketPolicy | ConfirmationMetrics | None
+        match policy:
+            case Accepted():
+                awaits = None
+            case Spooled():
+                awaits = self._confirmation_metrics_of(record_type, SPOOLED)
+            case _:
+                sources = (*named, SPOOLED) if names_spool(policy) else named
+                metrics = [self._confirmation_metrics_of(record_type, source) for source in sources]
+                named_feeds = [feeds[sink] for sink in named]
+                awaits = TicketPolicy(policy, [lanes[sink] for sink in named], metrics, type_metrics.account, named_feeds)
+        others = [feeds[sink] for sink in route.sinks if sink not in named]
+        spooled = SpooledRoute(spooling, others, awaits, type_metrics.account, record_type)
+        return TypeRoute(record_type, (), None, type_metrics, spooled)
 
     def _metrics_of(self, record_type: str) -> TypeMetrics:
         known = self._type_metrics.get(record_type)

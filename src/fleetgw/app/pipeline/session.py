@@ -77,7 +77,7 @@ class Session:
         self._context = context
         self._link: IVehicleLink | None = link
         self._tickets: dict[TicketPolicy, Tickets] = {}
-        self._unconfirmed = 0  # records that wait for one sink; those that wait for several have tickets
+        self._unconfirmed = 0  # records that wait for one sink, or the spool; those that wait for several have tickets
         self._when_settled: Callable[[], None] | None = None
 
     def received(self, messages: Sequence[bytes]) -> None:
@@ -138,6 +138,9 @@ class Session:
         sizes[label] = sizes.get(label, 0) + size_bytes
         if signals:
             self._context.signal_metrics.count(metrics, self.vehicle, signals)
+        if route.spooled is not None:
+            metrics.dispatch_total.add(route.spooled.accept(records, cost_bytes, self))
+            return
         fewest = count
         for lane in route.lanes:
             # a full lane does not keep the records from the others
@@ -155,7 +158,7 @@ class Session:
                 metrics.account.unacked[Unacked.FULL].add(count - fewest)
         else:
             if isinstance(awaits, TicketPolicy):
-                taken = self._tickets_of(awaits).offer(records, cost_bytes)
+                taken = self.tickets_of(awaits).offer(records, cost_bytes)
             else:
                 taken = awaits.offer(records, cost_bytes, self)
                 self._unconfirmed += taken
@@ -165,12 +168,13 @@ class Session:
             fewest = min(fewest, taken)
         metrics.dispatch_total.add(fewest)
 
-    def _tickets_of(self, policy: TicketPolicy) -> Tickets:
+    def tickets_of(self, policy: TicketPolicy) -> Tickets:
+        """The session's tickets for a policy."""
         tickets = self._tickets.get(policy)
         if tickets is None:
             for replaced in [each for each, held in self._tickets.items() if held.is_empty]:
                 self._tickets.pop(replaced).close()  # the others of replaced policies wait until their records are settled
-            tickets = self._tickets[policy] = Tickets(policy, self._acknowledge_due, self._settled)
+            tickets = self._tickets[policy] = Tickets(policy, self.acknowledge_due, self._settled)
         return tickets
 
     def confirmed(self, records: Sequence[Record]) -> None:
@@ -189,6 +193,18 @@ class Session:
         self._settled()
         return True
 
+    def acknowledge(self, records: Sequence[Record]) -> bool:
+        """Acknowledge records, in order. Returns whether the vehicle is there."""
+        if self._link is None:
+            return False
+        self._link.acknowledge(records)
+        return True
+
+    def awaits(self, change: int) -> None:
+        """So many more records wait for their acknowledgement, or fewer."""
+        self._unconfirmed += change
+        self._settled()
+
     def when_settled(self, called: Callable[[], None]) -> None:
         """See ``ISession``."""
         self._when_settled = called
@@ -202,10 +218,10 @@ class Session:
         self._when_settled = None
         called()
 
-    def _acknowledge_due(self, records: Sequence[Record], metrics: ConfirmationMetrics) -> None:
+    def acknowledge_due(self, records: Sequence[Record], metrics: ConfirmationMetrics) -> None:
+        """Acknowledge records, in order, that a confirmation with these metrics has made due."""
         self._count_confirmed(metrics, len(records))
-        if self._link is not None:
-            self._link.acknowledge(records)
+        self.acknowledge(records)
         self._settled()
 
     def _count_confirmed(self, metrics: ConfirmationMetrics, count: int) -> None:

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from fleetgw.domain.acks import holds
-from fleetgw.domain.ledger import Unacked
+from fleetgw.domain.acks import holds, names_spool
+from fleetgw.domain.errors import StorageError
+from fleetgw.domain.ledger import Unacked, not_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from fleetgw.app.pipeline.accounts import VehicleAccount
+    from fleetgw.app.pipeline.feed import Feed
     from fleetgw.app.pipeline.lane import Lane
     from fleetgw.domain.acks import Condition
-    from fleetgw.domain.ports import ICounter
+    from fleetgw.domain.ports import Appended, ICounter
     from fleetgw.domain.records import Record
 
 
@@ -32,9 +34,14 @@ class ConfirmationMetrics:
 class TicketPolicy:
     """The condition of one record type, ready for the hot path: a set of sinks is an int with a bit for each.
 
+    The spool, where the condition names it, counts as one more sink, the last one.
+
     :ivar lanes: of the sinks that the condition names, each once; lane ``i`` has the bit ``1 << i``.
     :ivar metrics: the metrics of the acknowledgements that each of these sinks' confirmations made due.
     :ivar account: the ledger's accounts of the record type.
+    :ivar feeds: of the same sinks, where the record type is spooled.
+    :ivar names_spool: whether the condition names the spool.
+    :ivar needs_spool: whether the condition cannot hold without the spool.
     """
 
     def __init__(
@@ -43,21 +50,30 @@ class TicketPolicy:
         lanes: Sequence[Lane],
         metrics: Sequence[ConfirmationMetrics],
         account: VehicleAccount,
+        feeds: Sequence[Feed] = (),
     ) -> None:
         self._condition = condition
-        self._all = (1 << len(lanes)) - 1
+        self._all = (1 << len(metrics)) - 1
         self._truth: dict[int, bool] = {}
         self.lanes = lanes
         self.metrics = metrics
         self.account = account
+        self.feeds = feeds
+        self.names_spool = names_spool(condition)
+        self.needs_spool = not self.can_hold(1 << len(lanes))
 
     def holds(self, confirmed: int) -> bool:
         """Whether the condition holds once these sinks have confirmed a record."""
         truth = self._truth.get(confirmed)
         if truth is None:
             names = frozenset(lane.sink.name for index, lane in enumerate(self.lanes) if confirmed >> index & 1)
-            truth = self._truth[confirmed] = holds(self._condition, names)
+            is_spooled = bool(confirmed >> len(self.lanes))
+            truth = self._truth[confirmed] = holds(self._condition, names, is_spooled=is_spooled)
         return truth
+
+    def can_hold_without(self, feeds: Collection[Feed]) -> bool:
+        """Whether the condition can hold although the sinks of these feeds never confirm the record."""
+        return self.can_hold(sum(1 << index for index, feed in enumerate(self.feeds) if feed in feeds))
 
     def is_settled(self, settled: int) -> bool:
         """Whether these are all sinks of the condition."""
@@ -100,6 +116,7 @@ class Tickets:
         self._refused = refused
         self._tickets: dict[Record, _Ticket] = {}
         self._waiters = tuple(_Waiter(self, metrics, 1 << index) for index, metrics in enumerate(policy.metrics))
+        self._origins = tuple(feed.origin(waiter) for feed, waiter in zip(policy.feeds, self._waiters, strict=False))
 
     @property
     def is_empty(self) -> bool:
@@ -118,20 +135,42 @@ class Tickets:
         :param cost_bytes: the sum of their ``Record.cost_bytes``.
         :return: the number of records that each of the lanes has taken, from the first on.
         """
-        for record in records:
-            self._tickets[record] = _Ticket()
-        self._policy.account.awaiting.add(len(records))
+        self._make(records)
         fewest = len(records)
         for lane, waiter in zip(self._policy.lanes, self._waiters, strict=True):
             taken = lane.offer(records, cost_bytes, waiter)
-            for record in records[taken:]:
-                self.refused(record, waiter.bit, Unacked.FULL)
+            waiter.refused_all(records[taken:], Unacked.FULL)
             fewest = min(fewest, taken)
         return fewest
 
+    def offer_spooled(self, records: Sequence[Record], cost_bytes: int, appended: Appended | StorageError) -> int:
+        """Make a ticket for each record of a spooled type, then offer the records to every feed of the condition.
+
+        :param appended: the spool's answer.
+        """
+        self._make(records)
+        policy, waiters = self._policy, self._waiters
+        positions = None if isinstance(appended, StorageError) else appended.positions
+        fewest = len(records)
+        for feed, waiter, origin in zip(policy.feeds, waiters, self._origins, strict=False):
+            taken = feed.offer(records, cost_bytes, positions, origin, are_resent=policy.needs_spool)
+            waiter.refused_all(records[taken:], Unacked.FULL)
+            fewest = min(fewest, taken)
+        if policy.names_spool:
+            if isinstance(appended, StorageError):
+                waiters[-1].refused_all(records, not_stored(appended))
+            else:
+                appended.synced.addCallback(waiters[-1].synced, records)
+        return fewest
+
+    def _make(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self._tickets[record] = _Ticket()
+        self._policy.account.awaiting.add(len(records))
+
     def close(self) -> None:
         """Nothing more is offered: drop the waiters, as no reference cycle may keep a session that has ended in memory."""
-        self._waiters = ()
+        self._waiters = self._origins = ()
 
     def confirmed(self, records: Sequence[Record], metrics: ConfirmationMetrics, bit: int) -> None:
         """A sink has confirmed these records."""
@@ -166,17 +205,29 @@ class Tickets:
 class _Waiter:
     """Receives one sink's confirmations and refusals for ``Tickets``."""
 
-    __slots__ = ("_metrics", "_tickets", "bit")
+    __slots__ = ("_bit", "_metrics", "_tickets")
 
     def __init__(self, tickets: Tickets, metrics: ConfirmationMetrics, bit: int) -> None:
         self._tickets = tickets
         self._metrics = metrics
-        self.bit = bit
+        self._bit = bit
 
     def confirmed(self, records: Sequence[Record]) -> None:
         """See ``AwaitsConfirmation``."""
-        self._tickets.confirmed(records, self._metrics, self.bit)
+        self._tickets.confirmed(records, self._metrics, self._bit)
 
     def refused(self, record: Record) -> bool:
         """See ``AwaitsConfirmation``."""
-        return self._tickets.refused(record, self.bit)
+        return self._tickets.refused(record, self._bit)
+
+    def refused_all(self, records: Sequence[Record], reason: Unacked) -> None:
+        """The sink never confirms these records."""
+        for record in records:
+            self._tickets.refused(record, self._bit, reason)
+
+    def synced(self, failure: StorageError | None, records: Sequence[Record]) -> None:
+        """The spool has synced these records, or could not."""
+        if failure is None:
+            self.confirmed(records)
+        else:
+            self.refused_all(records, not_stored(failure))

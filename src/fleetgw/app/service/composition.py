@@ -28,6 +28,7 @@ from fleetgw.app.service.lane_maker import LaneMaker
 from fleetgw.app.service.listeners import Listener
 from fleetgw.app.service.live_settings import gateway_settings, ingress_limits, issuers, routes_of, tls_files
 from fleetgw.app.service.running_sinks import RunningSinks
+from fleetgw.app.service.spool_maker import make_spooling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from fleetgw.app.config.monitoring_sections import Monitoring
     from fleetgw.app.config.sections import Config
     from fleetgw.app.pipeline.lane import Lane
+    from fleetgw.app.pipeline.spooling import Spooling
     from fleetgw.domain.ports import IErrorReporter, ILog
 
     class IGatewayReactor(ISinkReactor, IListeningReactor, IThreadedReactor, IReactorCore):
@@ -74,6 +76,7 @@ class Parts:
 
     :ivar sinks: the sinks, each with its lane.
     :ivar lane_maker: makes the sinks that a reload adds.
+    :ivar spooling: None where no record type is spooled.
     :ivar tls: the TLS context with the certificates that ``tls_factory`` uses.
     :ivar tls_factory: wraps each connection of ``vehicles`` in TLS.
     :ivar vehicle_listener: the port that vehicles connect to.
@@ -87,6 +90,7 @@ class Parts:
     gateway: Gateway
     sinks: RunningSinks
     lane_maker: LaneMaker
+    spooling: Spooling | None
     vehicles: VehicleFactory
     tls: ReloadableContext
     tls_factory: VehicleTlsFactory
@@ -118,8 +122,10 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     serving = Serving()
     lane_maker = LaneMaker(config, reactor, metrics, log)
     lanes = lane_maker.make(config)
-    routes = TypeRoutes(routes_of(config), lanes, metrics)
-    gateway = Gateway(gateway_settings(config), routes, metrics, log, reactor, time.time_ns)
+    routes = routes_of(config)
+    spooling = make_spooling(config, routes, lanes, reactor, metrics, log)
+    type_routes = TypeRoutes(routes, lanes, metrics, spooling)
+    gateway = Gateway(gateway_settings(config), type_routes, metrics, log, reactor, time.time_ns)
     tls = ReloadableContext(tls_files(config), log)
     vehicles = VehicleFactory(
         gateway,
@@ -146,6 +152,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         gateway,
         RunningSinks(lanes, reactor, log, lane_maker.give_back),
         lane_maker,
+        spooling,
         vehicles,
         tls,
         tls_factory,

@@ -32,6 +32,9 @@ SETTLED_BY, CLOSED_BY, REPORTED_BY = 0.8, 0.9, 0.95
 """Deadlines as shares of the time for stopping, after ``PACED_BY``: records are settled, connections are closed,
 DISCONNECTED records are settled. The rest of the time is for the sinks to stop."""
 
+SPOOL_MIN_S = 1.0
+"""Least time for the spool to sync its last records, also when the time for stopping is over."""
+
 LOG_READER_MIN_S, LOG_READER_MAX_S = 1.0, 5.0
 """Bounds on the wait for a slow reader of standard output to take the last log lines. Within them, the wait is the rest of
 the time for stopping."""
@@ -77,7 +80,7 @@ class GatewayLife:
             listener.bind(inherited.get(key))
 
     def start(self) -> Deferred[None]:
-        """Once the reactor runs, start monitors, pages and sinks; then accept vehicles, and fire.
+        """Once the reactor runs, start monitors, pages, the spool and sinks; then accept vehicles, and fire.
 
         A sink whose broker is down delays nothing. Fails with ``ConfigurationError`` when sinks cannot be started, and with
         ``CancelledError`` when the gateway stops first. Cancelling gives the start up. Call ``stop`` after a failure, too.
@@ -95,7 +98,12 @@ class GatewayLife:
         await running
         for each in (self._parts.errors, *self._parts.monitors, *self._parts.pages):
             await each.start()
+        spooling = self._parts.spooling
+        if spooling is not None:
+            await spooling.start()
         await self._parts.sinks.start()
+        if spooling is not None:
+            spooling.begin()
         await vehicle_listener.start()
         await self._credentials.start()
         self._serves = True
@@ -151,6 +159,8 @@ class GatewayLife:
         began = reactor.seconds()
         await self._credentials.stop()
         await parts.vehicle_listener.stop()
+        if parts.spooling is not None:
+            parts.spooling.pause()
         for runner in runners:
             runner.drain()  # retries at once; waiting for it makes sense only when no vehicle sends any more
         rate_per_s = drain.rate_per_s
@@ -167,6 +177,9 @@ class GatewayLife:
         for runner in runners:
             runner.close()
         await DeferredList([with_deadline(began + drain_s, runner.stop(), reactor) for runner in runners])
+        if parts.spooling is not None:
+            until_s = max(began + drain_s, reactor.seconds() + SPOOL_MIN_S)
+            await with_deadline(until_s, parts.spooling.stop(), reactor)
         if self._lines is not None:  # dead letters may be the last copies of their records
             left_s = began + drain_s - reactor.seconds()
             self._lines.wait_for_reader(min(LOG_READER_MAX_S, max(LOG_READER_MIN_S, left_s)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from fleetgw.adapters.codec.codec import MAX_JSON_BYTES, RecordCodec
 from fleetgw.adapters.ingress.limits import IngressLimits
 from fleetgw.adapters.ingress.tls_context import TlsFiles
@@ -26,7 +28,19 @@ if TYPE_CHECKING:
 
 def routes_of(config: Config) -> Mapping[str, Route]:
     """The routes, by record type."""
-    return build_routes(config.records, ack_policies(config))
+    spools_all = config.spool is not None and config.spool.always
+    return build_routes(config.records, ack_policies(config), spools_all=spools_all)
+
+
+def spooled_otherwise(running: Config, read: Config) -> set[str]:
+    """Record types for which the spool would need other sinks: it knows its sinks and their types from its start on.
+
+    :param running: the configuration in effect.
+    :param read: another one, for which the section ``spool`` stays as it is.
+    """
+    before, after = routes_of(running), routes_of(structs.replace(read, spool=running.spool))
+    sinks = [{each: route.sinks for each, route in routes.items() if route.is_spooled} for routes in (before, after)]
+    return {each for each in sinks[0] | sinks[1] if sinks[0].get(each) != sinks[1].get(each)}
 
 
 def gateway_settings(config: Config) -> GatewaySettings:

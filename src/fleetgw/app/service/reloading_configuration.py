@@ -10,7 +10,14 @@ from twisted.python.failure import Failure
 from fleetgw.adapters.logs.levels import LEVELS
 from fleetgw.app.config.taking_over import differences, taken_over, with_routes_of
 from fleetgw.app.service.lane_maker import import_sinks, sink_names
-from fleetgw.app.service.live_settings import gateway_settings, ingress_limits, issuers, routes_of, tls_files
+from fleetgw.app.service.live_settings import (
+    gateway_settings,
+    ingress_limits,
+    issuers,
+    routes_of,
+    spooled_otherwise,
+    tls_files,
+)
 from fleetgw.domain.errors import ConfigurationError
 from fleetgw.domain.ports import ITakesFurtherTypes
 
@@ -90,7 +97,7 @@ class ConfigurationReloader:
             and name not in self._made_with[name].records.get(record_type, ())
             and not ITakesFurtherTypes.providedBy(lanes[name].sink)
         }
-        config = with_routes_of(self.config, read, kept)
+        config = with_routes_of(self.config, read, kept | spooled_otherwise(self.config, read))
         made_with = {name: self._made_with[name] for name in sink_names(config) if name in lanes}
         return taken_over(self.config, config, made_with)
 
