@@ -62,7 +62,7 @@ class VehicleShares(Generic[OriginT]):
         self._most_bytes = most_bytes
         self._holdings: dict[str, Holding[OriginT]] = {}
         self._forget_at = _HOLDINGS_KEPT
-        self._changed: set[str] = set()
+        self._changed: dict[str, None] = {}  # in order, so that the same offers give the same turns
 
     def of(self, vin: str) -> Holding[OriginT]:
         """The records that a vehicle holds."""
@@ -121,7 +121,7 @@ class VehicleShares(Generic[OriginT]):
                 vehicle = record.vehicle
                 holding = self._holdings[vehicle.vin]
                 if holding.overflow:
-                    self._changed.add(vehicle.vin)
+                    self._changed[vehicle.vin] = None
             if flowed:
                 holding.flowing_records -= 1
                 holding.flowing_bytes -= record.cost_bytes
