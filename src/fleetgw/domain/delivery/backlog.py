@@ -258,13 +258,14 @@ class Backlog(Generic[OriginT]):
     def _confirm(self, batch: Batch[OriginT], settlement: Settlement[OriginT]) -> None:
         """Forget a batch of the flow of which every record is confirmed."""
         settlement.delivered = batch.records
-        confirmed = settlement.confirmed
-        for record, origin in zip(batch.records, batch.origins, strict=True):
-            if origin is not None:
-                if origin in confirmed:
-                    confirmed[origin].append(record)
-                else:
-                    confirmed[origin] = [record]
+        if batch.origins.count(None) != len(batch.origins):
+            confirmed = settlement.confirmed
+            for record, origin in zip(batch.records, batch.origins, strict=True):
+                if origin is not None:
+                    if origin in confirmed:
+                        confirmed[origin].append(record)
+                    else:
+                        confirmed[origin] = [record]
         self._flow.records -= len(batch.records)
         self._flow.size_bytes -= batch.cost_bytes
         self._share.give_back(batch.cost_bytes)
