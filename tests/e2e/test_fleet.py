@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from unittest import TestCase
 
+from fleetgw.adapters.metrics.ledger import ledger_of_page
+from tests.support.books import assert_balanced
 from tests.support.free_ports import free_port
 from tests.support.gateway_process import BIN, DEADLINE_S, GatewayProcess
 
@@ -113,6 +115,12 @@ class KafkaTests(FleetCase):
             for name in ('reliable_ack{dispatcher="kafka",record_type="V"}', 'record_total{record_type="V"}'):
                 self.assertIn(f"\n{name} 1000\n", metrics)
             self.assertIn('\nkafka_reliable_ack_total{record_type="V"} 1000\n', metrics)
+            books = assert_balanced(ledger_of_page(metrics))
+            self.assertEqual((books.types["V"].acked, books.sinks["V", "kafka"].delivered), (1000, 1000))
+            command = [BIN / "fleetgw", "ledger", "--config", self.folder / "config.json"]
+            ledger = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S)
+            self.assertEqual((ledger.returncode, ledger.stderr), (0, ""))
+            self.assertEqual(ledger.stdout.splitlines()[-1], "balanced, nothing lost")
             self.assertEqual(gateway.stop(), 0, gateway.output())
             self.assertEqual(self.logged(gateway).keys(), fleet.ids("acked"))
 

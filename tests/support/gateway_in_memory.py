@@ -14,6 +14,7 @@ from fleetgw.app.config import parse_config
 from fleetgw.app.service.composition import compose
 from fleetgw.simulator.certificates import Credential, make_authority, make_server, make_vehicle
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
+from tests.support.books import assert_balanced
 from tests.support.raw_vehicle import RawClientTls, RawVehicle
 
 if TYPE_CHECKING:
@@ -91,9 +92,10 @@ class GatewayInMemory:
         return 0
 
     def close(self) -> None:
-        """Abort every connection and stop the deadlines."""
+        """Abort every connection and stop the deadlines; then the books must balance."""
         self.vehicles.abort_all()
         self.clock.advance(0)
+        assert_balanced(self.parts.metrics)
 
 
 class GatewayCase(TestCase):
