@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test trial simulate test-brokers test-packaging lint types imports protos protos-check docs bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel clean
+.PHONY: help demo test trial simulate test-brokers test-faults test-packaging lint types imports protos protos-check docs bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel clean
 
 help:
 	@echo 'make demo            a gateway, ten simulated vehicles, their records on the terminal'
@@ -14,6 +14,7 @@ help:
 	@echo 'make trial           the same tests, run by trial'
 	@echo 'make simulate        20000 random histories of the core, with crashes; N=1000000 for more, N=1 SEED=7 for one (about two minutes)'
 	@echo 'make test-brokers    the tests against real brokers; reports brokers that are missing'
+	@echo 'make test-faults     every fault of docs/faults.md in full (half an hour); FLEETGW_FAULTS=bounded: three minutes'
 	@echo 'make test-packaging  wheel, editable install, demo and the example sink, each in its own environment'
 	@echo 'make lint            ruff: rules and format'
 	@echo 'make types           mypy'
@@ -38,7 +39,7 @@ test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -q -n 4 --dist loadfile
 
 trial: $(VENV)/.installed-dev
-	@$(BIN)/python -W error -m twisted.trial --reporter=text $$(find tests -name 'test_*.py' ! -name 'test_broker*' ! -path 'tests/packaging/*' | sort)
+	@$(BIN)/python -W error -m twisted.trial --reporter=text $$(find tests -name 'test_*.py' ! -name 'test_broker*' ! -path 'tests/packaging/*' ! -path 'tests/faults/*' | sort)
 
 N ?= 20000
 SEED ?= 0
@@ -48,6 +49,10 @@ simulate: $(VENV)/.installed-dev
 
 test-brokers: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -q $$(find tests -name 'test_broker*.py' | sort)
+
+test-faults: export FLEETGW_FAULTS ?= full
+test-faults: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -q -rA -n 2 --dist loadfile tests/faults
 
 test-packaging: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -q tests/packaging

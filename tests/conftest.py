@@ -4,8 +4,11 @@ import pytest
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Ignore a test that starts a real broker, unless the command line names its file: ``make test-brokers`` does."""
-    if not collection_path.match("test_broker*.py"):
+    """Ignore tests that take minutes or start real brokers, unless the command line names their file or folder.
+
+    ``make test-brokers`` and ``make test-faults`` do.
+    """
+    if not collection_path.match("test_broker*.py") and not collection_path.match("tests/faults"):
         return None
     named = {Path(config.invocation_params.dir, argument.partition("::")[0]) for argument in config.args}
-    return None if collection_path in named else True
+    return None if collection_path in named or any(collection_path in path.parents for path in named) else True

@@ -75,6 +75,8 @@ class GatewayProcess:
     """``twistd -n fleetgw``, for use in a ``with`` statement; killed at the end when it still runs.
 
     Its log is the file ``gateway.log``, so that no line waits for a reader.
+
+    :ivar folder: where it runs.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class GatewayProcess:
         descriptors = [fcntl.fcntl(each, fcntl.F_DUPFD, 64) for each in (inherited or {}).values()]
         if inherited:
             prelude += _ANNOUNCEMENT.format(descriptors=descriptors, names=":".join(inherited))
+        self.folder = folder
         self._log_file = folder / "gateway.log"
         self._error_file = folder / "gateway.stderr"
         self._read_bytes = 0
