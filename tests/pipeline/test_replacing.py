@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.pipeline.gateway import GatewaySettings
+from fleetgw.domain.ack_expressions import read_policy
+from fleetgw.domain.acks import Accepted, holds
 from fleetgw.domain.errors import Rejected
 from fleetgw.domain.ports import RECEIPT
 from tests.support.recording_link import Link
-from tests.support.session_case import CODEC, V_PAYLOAD, SessionCase, acks, answers, error, message, vehicle
+from tests.support.session_case import CODEC, V_PAYLOAD, RecordingSink, SessionCase, acks, answers, error, message, vehicle
 
 
 class RoutesTests(SessionCase):
@@ -72,6 +77,62 @@ class RoutesTests(SessionCase):
         self.assertEqual(self.value("unrouted_records_total", "V"), 1)
         self.assertEqual(self.value("record_total", "V"), 2)
         self.assertEqual(self.value("signal_count", "V"), 4)
+
+
+SINKS = ("kafka", "logger", "redis")
+POLICIES = ("accepted", "any", "all", *SINKS)
+
+
+@st.composite
+def routes(draw: st.DrawFn) -> tuple[list[str], str]:
+    """Sinks, and a policy over them."""
+    sinks = draw(st.lists(st.sampled_from(SINKS), min_size=1, unique=True))
+    return sinks, draw(st.sampled_from([each for each in POLICIES if each not in SINKS or each in sinks]))
+
+
+class RandomRoutesTests(SessionCase):
+    @given(
+        st.lists(
+            st.one_of(routes(), st.integers(1, 5), st.sampled_from(SINKS), st.just(None)), min_size=5, max_size=40
+        ).filter(lambda steps: any(isinstance(step, int) for step in steps))
+    )
+    def test_every_record_goes_to_the_sinks_and_is_acked_by_the_policy_of_its_receipt(
+        self, steps: list[tuple[list[str], str] | int | str | None]
+    ) -> None:
+        """Steps: other routes, a read of so many records, a sink that confirms, and time that passes."""
+        self.setUp()
+        self.sinks = {name: RecordingSink(name) for name in SINKS}
+        self.room = dict.fromkeys(SINKS, 1000)
+        self.records, policy = {"V": ["kafka"]}, "kafka"
+        session = self.session({"V": policy})
+        received: dict[bytes, tuple[tuple[str, ...], str]] = {}
+        confirmed: dict[str, set[bytes]] = {name: set() for name in SINKS}
+
+        def confirm(name: str) -> None:
+            self.sinks[name].answer()
+            confirmed[name] |= set(self.sinks[name].txids)
+
+        for step in [*steps, None, *SINKS]:
+            match step:
+                case int(count):
+                    txids = [b"%d" % (len(received) + number) for number in range(count)]
+                    received |= dict.fromkeys(txids, (tuple(self.records["V"]), policy))
+                    session.received([message("V", txid) for txid in txids])
+                case (sinks, policy):
+                    self.records = {"V": sinks}
+                    self.gateway.routes.use(self.routes({"V": policy}), self.lanes)
+                case None:
+                    self.dispatch()
+                case str(name):
+                    confirm(name)
+            acked = b"".join(self.link.sent)
+            for txid, (sinks_then, policy_then) in received.items():
+                condition = read_policy(policy_then, sinks_then)
+                confirming = {name for name in SINKS if txid in confirmed[name]}
+                due = isinstance(condition, Accepted) or holds(condition, confirming)
+                self.assertEqual(acked.count(acks("V", txid)), due, (txid, sinks_then, policy_then))
+        for name, sink in self.sinks.items():
+            self.assertEqual(sink.txids, [txid for txid, (sinks_then, _) in received.items() if name in sinks_then])
 
 
 class SettingsTests(SessionCase):

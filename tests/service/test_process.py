@@ -43,6 +43,27 @@ class ProcessTests(ServiceCase):
         self.assertTrue(service.stopService().called)
         self.assertEqual((self.exit_status(), self.reactor.stops), (0, 0))
 
+    def test_hangups_during_a_reload_add_one_more_and_a_bug_is_logged(self) -> None:
+        service = self.process()
+        reloads: list[Deferred[None]] = []
+
+        def reload(_: object) -> Deferred[None]:
+            reloads.append(Deferred())
+            return reloads[-1]
+
+        with mock.patch.object(self.life, "reload", reload):
+            for _ in range(5):
+                service._reload()
+            self.assertEqual(len(reloads), 2)
+            reloads[0].errback(RuntimeError("a bug"))
+            service._reload()
+            service._reload()
+            self.assertEqual(len(reloads), 3)
+            reloads[1].errback(ConfigurationError([Problem("a", "b", "c")]))
+            reloads[2].callback(None)
+        (fields,) = self.log.fields_of("configuration_not_reloaded")
+        self.assertIn("a bug", str(fields["error"]))
+
     def test_a_gateway_that_cannot_start_ends_the_process_with_1(self) -> None:
         def broken() -> Deferred[None]:
             raise RuntimeError("a bug")

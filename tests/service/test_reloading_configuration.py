@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 from unittest import mock
 
@@ -13,6 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail
 from fleetgw.adapters.logs.lines import JsonLog
 from fleetgw.adapters.sinks.memory.sink import MemorySink
 from fleetgw.domain.errors import ConfigurationError, Problem, Rejected
+from fleetgw.simulator.certificates import make_vehicle
 from tests.support.service_case import ServiceCase
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 OWN_SINK = """
 from attrs import evolve
+from zope.interface import implementer_only
+from fleetgw.domain.ports import IDispatcher
 from fleetgw.adapters.sinks.memory.sink import MemorySink
 from fleetgw.adapters.sinks.sink_type import Confirms, ConfirmsHandOver, SinkType
 
@@ -29,6 +33,11 @@ def make(context):
 def confirmation(settings):
     return Confirms() if settings.get("sure", True) else ConfirmsHandOver("own is not sure")
 
+@implementer_only(IDispatcher)
+class Fixed(MemorySink):
+    pass
+
+FIXED = SinkType(name="own", settings=dict[str, object], make=Fixed)
 TYPE = SinkType(name="own", settings=dict[str, object], make=make, confirmation=confirmation)
 """
 
@@ -221,6 +230,43 @@ class SinkTests(ReloadCase):
         self.reload(memory={"capacity": 3})
         self.assertIs(self.sink("memory"), self.memory)
         self.assertEqual(len(self.log.fields_of("restart_needed")), 1)
+
+    def test_a_new_sink_is_shared_among_the_vehicles_and_has_its_part_of_the_memory(self) -> None:
+        self.start(delivery={"memory_mib": 8})
+        self.connected()
+        self.vehicle_credential = make_vehicle(self.authority, "5YJ3E1EA7KF000002", datetime.now(UTC), 30)
+        self.connected()
+        self.memory.hold()
+        room_bytes = self.parts.lanes["logger"].share.room_bytes
+        self.reload_to_own()
+        own = self.parts.lanes["own"]
+        self.assertTrue(own._backlog._is_shared)
+        self.assertEqual(own.share.own_bytes, 1 << 20, "half of the half that is guaranteed to nobody, of copies two")
+        self.reload()
+        self.assertEqual(self.parts.lanes.keys(), {"memory", "logger"})
+        self.assertEqual(self.parts.lanes["logger"].share.room_bytes, room_bytes)
+
+    def test_types_that_a_sink_cannot_take_while_it_runs_keep_their_routes(self) -> None:
+        section = {"own": {"class": str(self.own["own"]["class"]).replace(":TYPE", ":FIXED")}}
+        base: dict[str, object] = {"dispatchers": section, "reliable_ack_sources": {}}
+        self.start(records={"V": ["own"], "alerts": ["memory"]}, **base)
+        vehicle = self.connected()
+        routes = {"V": ["own", "logger"], "alerts": ["own", "memory"], "errors": ["own"]}
+        self.assertEqual(self.reload(records=routes, ack_policies={"alerts": "own"}, **base), [None])
+        (kept,) = self.log.fields_of("restart_needed")
+        self.assertEqual(
+            kept["changed"],
+            {
+                "records.alerts": '["memory"] -> ["own", "memory"]',
+                "records.errors": '(none) -> ["own"]',
+                "ack_policies.alerts": '(none) -> "own"',
+            },
+        )
+        self.send(vehicle, b"1", record_type="alerts")
+        self.send(vehicle, b"2")
+        self.assertEqual(self.txids(self.memory, "alerts"), [b"1"])
+        self.assertEqual(self.txids(self.sink("own")), [b"2"])
+        self.assertIn("logger", self.parts.lanes)
 
     def test_a_sink_that_cannot_start_changes_nothing(self) -> None:
         self.start()

@@ -53,6 +53,7 @@ class VehicleBuckets:
         self._limit = limit
         self._interval_s = interval_s
         self._max_idle = max_idle
+        self._changed_at = float("-inf")
         self._in_use: dict[str, TokenBucket] = {}
         self._idle: dict[str, tuple[float, TokenBucket]] = {}  # with the time of the disconnect, oldest first
 
@@ -60,22 +61,19 @@ class VehicleBuckets:
         return len(self._in_use) + len(self._idle)
 
     def of(self, vin: str, now: float) -> TokenBucket:
-        """The bucket of a vehicle that has connected. ``now`` is monotonic time in seconds."""
+        """The bucket of a connected vehicle, to be looked up before each use. ``now`` is monotonic time in seconds."""
         bucket = self._in_use.get(vin)
         if bucket is None:
             self._forget(now)
             idle = self._idle.pop(vin, None)
             bucket = self._in_use[vin] = idle[1] if idle else TokenBucket(self._limit, self._interval_s, now)
+        if bucket.limit != self._limit or bucket.interval_s != self._interval_s:
+            bucket.change(self._limit, self._interval_s, self._changed_at)
         return bucket
 
     def change(self, limit: int, interval_s: float, now: float) -> None:
-        """Have every bucket take another limit over, see ``TokenBucket.change``."""
-        self._limit, self._interval_s = limit, interval_s
-        for bucket in self._in_use.values():
-            bucket.change(limit, interval_s, now)
-        for _, bucket in self._idle.values():
-            bucket.change(limit, interval_s, now)
-        self._idle = {vin: (now, bucket) for vin, (_, bucket) in self._idle.items()}  # none of them is full by its old time
+        """Change the limit. Each bucket takes it over at its next use, see ``TokenBucket.change``."""
+        self._limit, self._interval_s, self._changed_at = limit, interval_s, now
 
     def leave(self, vin: str, now: float) -> None:
         """Count a bucket as idle: the vehicle's last connection has ended."""
@@ -87,6 +85,6 @@ class VehicleBuckets:
     def _forget(self, now: float) -> None:
         while self._idle:
             vin = next(iter(self._idle))
-            if len(self._idle) <= self._max_idle and now - self._idle[vin][0] < self._interval_s:
+            if len(self._idle) <= self._max_idle and now - max(self._idle[vin][0], self._changed_at) < self._interval_s:
                 return
             del self._idle[vin]

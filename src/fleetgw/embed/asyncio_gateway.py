@@ -99,8 +99,9 @@ class Gateway(EmbeddedGateway):
         :raises ConfigurationError: it has problems, or a new sink cannot be started; nothing has changed.
         :raises RuntimeError: the gateway does not run, or stops meanwhile.
         """
-        reloading = self._reload(config)
+        reloaded = self._reload(config).asFuture(asyncio.get_running_loop())
+        reloaded.add_done_callback(asyncio.Future.exception)  # retrieved even where the caller was cancelled; it is logged
         try:
-            await asyncio.shield(reloading.asFuture(asyncio.get_running_loop()))
+            await asyncio.shield(reloaded)
         except StoppedError as error:
             raise RuntimeError("the gateway stops") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from fleetgw.app.config.sections import Config
     from fleetgw.app.config.taking_over import Difference
     from fleetgw.app.service.composition import Parts
+    from fleetgw.domain.errors import Problem
 
 T = TypeVar("T")
 
@@ -46,6 +48,19 @@ class ConfigurationSource(Protocol):
 
     def check(self, config: Config) -> LoadedConfig:
         """Check a configuration that has been read and changed; raises as ``load``."""
+
+
+@frozen
+class _Plan:
+    """The report of a reload that is about to be applied.
+
+    :ivar changed: the keys that it changes.
+    :ivar kept: the keys that need a restart.
+    """
+
+    warnings: Sequence[Problem]
+    changed: Sequence[Difference]
+    kept: Sequence[Difference]
 
 
 class ConfigurationReloader:
@@ -72,19 +87,19 @@ class ConfigurationReloader:
         try:
             read = (await _in_thread(self._reactor, source.load)).config
             config = self._applicable(read)
-            checked = await _in_thread(self._reactor, lambda: _checked(source, config))
+            plan = await _in_thread(self._reactor, lambda: _planned(source, self.config, config, read))
             await self._parts.sinks.add(sink_names(config), lambda running: self._parts.lane_maker.make(config, running))
-            changed = self._apply(config)
+            self._apply(config)
         except ConfigurationError as error:
             self._parts.sinks.route(sink_names(self.config))
             for problem in error.problems:
                 self._parts.log.error("configuration_not_reloaded", key=problem.path, error=problem.what, fix=problem.fix)
             raise
-        for warning in checked.warnings:
+        for warning in plan.warnings:
             self._parts.log.warn("configuration_warning", key=warning.path, warning=f"{warning.what}; {warning.fix}")
-        self._parts.log.info("configuration_reloaded", changed=_shown(changed))
-        if kept := differences(config, read):
-            self._parts.log.warn("restart_needed", changed=_shown(kept))
+        self._parts.log.info("configuration_reloaded", changed=_shown(plan.changed))
+        if plan.kept:
+            self._parts.log.warn("restart_needed", changed=_shown(plan.kept))
 
     def _applicable(self, read: Config) -> Config:
         """The configuration as far as it can be taken over without a restart."""
@@ -101,7 +116,7 @@ class ConfigurationReloader:
         made_with = {name: self._made_with[name] for name in sink_names(config) if name in lanes}
         return taken_over(self.config, config, made_with)
 
-    def _apply(self, config: Config) -> list[Difference]:
+    def _apply(self, config: Config) -> None:
         """Replace everything at once.
 
         :raises ConfigurationError: a certificate has become unusable since the check; nothing has changed.
@@ -125,12 +140,12 @@ class ConfigurationReloader:
         self.config = config
         self._made_with = {name: self._made_with.get(name, config) for name in parts.sinks.lanes}
         parts.sinks.route(lanes.keys())
-        return differences(before, config)
 
 
-def _checked(source: ConfigurationSource, config: Config) -> LoadedConfig:
+def _planned(source: ConfigurationSource, before: Config, config: Config, read: Config) -> _Plan:
+    """Check what is to be in effect, and do all that takes time; for a thread."""
     import_sinks(config)
-    return source.check(config)
+    return _Plan(source.check(config).warnings, differences(before, config), differences(config, read))
 
 
 def _shown(found: Sequence[Difference]) -> dict[str, str]:
