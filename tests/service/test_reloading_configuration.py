@@ -15,7 +15,8 @@ from fleetgw.adapters.logs.lines import JsonLog
 from fleetgw.adapters.sinks.memory.sink import MemorySink
 from fleetgw.domain.errors import ConfigurationError, Problem, Rejected
 from fleetgw.simulator.certificates import make_vehicle
-from tests.support.service_case import ServiceCase
+from fleetgw.testing.sink_doubles import make_record
+from tests.support.service_case import VIN, ServiceCase
 
 if TYPE_CHECKING:
     from fleetgw.testing.vehicle import InMemoryVehicle
@@ -195,6 +196,20 @@ class SinkTests(ReloadCase):
         self.assertEqual((self.txids(self.memory), self.txids(own)), ([b"1"], [b"2"]))
         self.assertEqual(self.log.fields_of("sink_draining"), [{"dispatcher": "memory", "held_records": 1}])
         self.assertEqual(self.log.fields_of("sink_stopped"), [{"dispatcher": "memory"}])
+
+    def test_records_that_wait_for_room_in_the_queue_of_an_old_sink_get_it(self) -> None:
+        self.start(delivery={"sinks": {"memory": {"queue_records": 1}}}, records={"V": ["memory"]})
+        vehicle = self.connected()
+        self.memory.hold()
+        self.send(vehicle, b"1")
+        lane, waiting = self.parts.lanes["memory"], make_record(VIN, "2")
+        lane.when_room("V", lambda: self.assertEqual(lane.take([waiting], waiting.cost_bytes, None), 1))
+        self.reload_to_own()
+        self.memory.release()
+        vehicle.advance(0.1)
+        vehicle.advance(0.1)
+        self.assertEqual((self.txids(self.memory), vehicle.acked), ([b"1", b"2"], [b"1"]))
+        self.assertIn("stop memory", self.journal)
 
     def test_a_sink_that_is_routed_to_again_goes_on(self) -> None:
         self.start()

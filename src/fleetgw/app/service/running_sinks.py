@@ -69,23 +69,34 @@ class RunningSinks:
     def route(self, names: Collection[str]) -> None:
         """Have every other sink drain its lane, however long that takes, and stop."""
         for name in sorted(self._runners.keys() - names - self._draining.keys() - self._ending.keys()):
-            runner = self._runners[name]
-            self._log.info("sink_draining", dispatcher=name, held_records=runner.lane.held_records)
-            self._draining[name] = drained = runner.drain()
-            drained.addCallback(self._drained, name, drained)
+            self._log.info("sink_draining", dispatcher=name, held_records=self._runners[name].lane.held_records)
+            self._drain(name)
+
+    def _drain(self, name: str) -> None:
+        self._draining[name] = drained = self._runners[name].drain()
+        drained.addCallback(self._drained, name, drained)
 
     def _drained(self, _: None, name: str, drained: Deferred[None]) -> None:
-        if self._draining.get(name) is drained:
-            del self._draining[name]
-            runner = self._runners[name]
-            runner.close()
-            self._ending[name] = ending = runner.stop()
-            ending.addCallback(self._has_ended, name)
+        # records that waited for room in the lane come in the next turn
+        self._clock.callLater(0, self._end, name, drained)
+
+    def _end(self, name: str, drained: Deferred[None]) -> None:
+        if self._draining.get(name) is not drained:
+            return
+        runner = self._runners[name]
+        if runner.lane.held_records:
+            self._drain(name)
+            return
+        del self._draining[name]
+        runner.close()
+        self._ending[name] = ending = runner.stop()
+        ending.addCallback(self._has_ended, name)
 
     def _has_ended(self, _: None, name: str) -> None:
         del self._ending[name]
-        lane = self._runners.pop(name).lane
-        self._ended(lane)
+        runner = self._runners.pop(name)
+        runner.abandon()  # nothing is left; the metrics let go of the lane
+        self._ended(runner.lane)
         self._log.info("sink_stopped", dispatcher=name)
 
 
