@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -23,16 +22,14 @@ from fleetgw.domain.errors import ConfigurationError
 from fleetgw.domain.ports import ITakesFurtherTypes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from twisted.internet.interfaces import IReactorThreads
 
     from fleetgw.adapters.logs.lines import LineLog
     from fleetgw.app.config.loading import LoadedConfig
     from fleetgw.app.config.sections import Config
-    from fleetgw.app.config.taking_over import Difference
     from fleetgw.app.service.composition import Parts
-    from fleetgw.domain.errors import Problem
 
 T = TypeVar("T")
 
@@ -48,19 +45,6 @@ class ConfigurationSource(Protocol):
 
     def check(self, config: Config) -> LoadedConfig:
         """Check a configuration that has been read and changed; raises as ``load``."""
-
-
-@frozen
-class _Plan:
-    """The report of a reload that is about to be applied.
-
-    :ivar changed: the keys that it changes.
-    :ivar kept: the keys that need a restart.
-    """
-
-    warnings: Sequence[Problem]
-    changed: Sequence[Difference]
-    kept: Sequence[Difference]
 
 
 class ConfigurationReloader:
@@ -85,9 +69,9 @@ class ConfigurationReloader:
         :raises ConfigurationError: it cannot be used, and nothing has changed; carries all problems.
         """
         try:
-            read = (await _in_thread(self._reactor, source.load)).config
-            config = self._applicable(read)
-            plan = await _in_thread(self._reactor, lambda: _planned(source, self.config, config, read))
+            loaded = await _in_thread(self._reactor, source.load)
+            config = self._applicable(loaded.config)
+            changed, kept = await _in_thread(self._reactor, lambda: _compared(source, self.config, config, loaded.config))
             await self._parts.sinks.add(sink_names(config), lambda running: self._parts.lane_maker.make(config, running))
             self._apply(config)
         except ConfigurationError as error:
@@ -95,11 +79,13 @@ class ConfigurationReloader:
             for problem in error.problems:
                 self._parts.log.error("configuration_not_reloaded", key=problem.path, error=problem.what, fix=problem.fix)
             raise
-        for warning in plan.warnings:
+        for warning in loaded.warnings:
             self._parts.log.warn("configuration_warning", key=warning.path, warning=f"{warning.what}; {warning.fix}")
-        self._parts.log.info("configuration_reloaded", changed=_shown(plan.changed))
-        if plan.kept:
-            self._parts.log.warn("restart_needed", changed=_shown(plan.kept))
+        self._parts.log.info("configuration_reloaded", changed=changed)
+        if kept:
+            self._parts.log.warn("restart_needed", changed=kept)
+        if self._lines is not None:
+            self._lines.set_level(LEVELS[config.log_level])
 
     def _applicable(self, read: Config) -> Config:
         """The configuration as far as it can be taken over without a restart."""
@@ -134,22 +120,25 @@ class ConfigurationReloader:
         parts.gateway.use(gateway_settings(config))
         if issuers(config) != issuers(before) or config.limits != before.limits:
             parts.vehicles.use(issuers(config), ingress_limits(config.limits, parts.log))
-        if self._lines is not None:
-            self._lines.set_level(LEVELS[config.log_level])
+        if self._lines is not None:  # the report of the reload is written as both levels say
+            self._lines.set_level(min(LEVELS[before.log_level], LEVELS[config.log_level]))
         parts.gateway.sessions.connected.share_lanes()
         self.config = config
         self._made_with = {name: self._made_with.get(name, config) for name in parts.sinks.lanes}
         parts.sinks.route(lanes.keys())
 
 
-def _planned(source: ConfigurationSource, before: Config, config: Config, read: Config) -> _Plan:
-    """Check what is to be in effect, and do all that takes time; for a thread."""
+def _compared(
+    source: ConfigurationSource, before: Config, config: Config, read: Config
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Check what is to be in effect, import its sinks, and compare: the keys that change, and those that need a restart.
+
+    For a thread: it takes time.
+    """
+    source.check(config)
     import_sinks(config)
-    return _Plan(source.check(config).warnings, differences(before, config), differences(config, read))
-
-
-def _shown(found: Sequence[Difference]) -> dict[str, str]:
-    return {each.path: str(each) for each in found}
+    changed, kept = differences(before, config), differences(config, read)
+    return {each.path: str(each) for each in changed}, {each.path: str(each) for each in kept}
 
 
 def _in_thread(reactor: IReactorThreads, called: Callable[[], T]) -> Deferred[T]:

@@ -60,8 +60,8 @@ class RunningSinks:
         """
         for name in names:
             self._draining.pop(name, None)
-        for ended in [*self._ending.values()]:
-            await ended
+            if name in self._ending:
+                await self._ending[name]
         added = {name: SinkRunner(lane, self._clock, self._log) for name, lane in make(self._runners.keys()).items()}
         self._runners |= added
         await _start(added.values())
