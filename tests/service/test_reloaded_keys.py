@@ -14,7 +14,7 @@ from fleetgw.app.config.sections import Config
 from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.domain.identity import FixedClientType
 from fleetgw.simulator.certificates import make_server
-from tests.service.test_reloading_configuration import ReloadCase
+from tests.support.reload_case import ReloadCase
 from tests.support.service_case import ServiceReactor
 
 if TYPE_CHECKING:
