@@ -114,7 +114,7 @@ class KeyTests(ReloadCase):
         return values[key]
 
     def expected(self, key: str) -> object:
-        """What ``in_effect`` answers after the change."""
+        """The answer of ``in_effect`` after the change."""
         section, _, _ = key.partition(".")
         folder = self.folder
         others = {
