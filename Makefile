@@ -14,7 +14,7 @@ help:
 	@echo 'make trial           the same tests, run by trial'
 	@echo 'make simulate        20000 random histories of the core, with crashes; N=1000000 for more, N=1 SEED=7 for one (about two minutes)'
 	@echo 'make test-brokers    the tests against real brokers; reports brokers that are missing'
-	@echo 'make test-faults     every fault of docs/faults.md in full (half an hour); FLEETGW_FAULTS=bounded: three minutes'
+	@echo 'make test-faults     every fault of docs/faults.md in full (twenty minutes); FLEETGW_FAULTS=bounded: three minutes'
 	@echo 'make test-packaging  wheel, editable install, demo and the example sink, each in its own environment'
 	@echo 'make lint            ruff: rules and format'
 	@echo 'make types           mypy'

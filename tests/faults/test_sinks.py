@@ -19,6 +19,12 @@ FOUR = 4
 TO_SQLITE = Habits(rate=200, record_types=(CUSTOM_TYPE,))
 
 
+def poison_of(vin: str) -> bytes:
+    """A payload that the client takes and the broker does not."""
+    name = Datum(key=Field.VehicleName, value=Value(string_value="x" * 2 * MAX_MESSAGE_BYTES))
+    return Payload(vin=vin, data=[name]).SerializeToString()
+
+
 class SinkFaultTests(FaultCase):
     """Four vehicles send to Kafka; four others, to an SQLite file, must notice nothing."""
 
@@ -89,10 +95,20 @@ class SinkFaultTests(FaultCase):
         with self.gateway(**self.settings("V", CUSTOM_TYPE)) as gateway, self.both(gateway, Habits()) as (to_kafka, _):
             to_kafka.wait_for_acks(500)
             vin = to_kafka.each[0].vin
-            name = Datum(key=Field.VehicleName, value=Value(string_value="x" * 2 * MAX_MESSAGE_BYTES))
-            poison = message(b"poison", vin, "V", Payload(vin=vin, data=[name]).SerializeToString())
-            self.connect().send(frame(poison))
+            self.connect().send(frame(message(b"poison", vin, "V", poison_of(vin))))
             letter = gateway.wait_for("dead_letter")
             self.assertEqual((letter["dispatcher"], letter["metadata"]["txid"]), ("kafka", "poison"))
             self.assertIn("MSG_SIZE_TOO_LARGE", str(letter))
             to_kafka.wait_for_acks(500)
+
+    def test_refused_records_are_stored(self) -> None:
+        """With a folder for dead letters the record is acknowledged once it is there: no vehicle sends it for ever."""
+        settings = self.settings("V", CUSTOM_TYPE)
+        settings["dead_letters"] = {"path": str(self.folder / "dead-letters")}
+        with self.gateway(**settings) as gateway:
+            with self.both(gateway, Habits()) as (to_kafka, _):
+                for vehicle in to_kafka.each:
+                    vehicle.issue("V", poison_of(vehicle.vin))
+                gateway.wait_for("dead_letter", FOUR)
+                to_kafka.wait_for_acks(500)
+            self.assertEqual(self.account.dead_letters, FOUR)

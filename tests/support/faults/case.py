@@ -20,7 +20,7 @@ from tests.support.books import assert_balanced
 from tests.support.faults.brokers import the_kafka
 from tests.support.faults.connection import TIMEOUT_S, Connection, upgrade_request, vehicle_tls
 from tests.support.faults.oracle import Account, check_account
-from tests.support.faults.outlets import KafkaOutlet, Outlet, SqliteOutlet, dead_letters_in_log, metric
+from tests.support.faults.outlets import KafkaOutlet, Outlet, SqliteOutlet, dead_letters, metric
 from tests.support.faults.records import CUSTOM_TYPE, Delivered
 from tests.support.faults.vehicle import Habits, Vehicle, Vehicles, wait_until
 from tests.support.free_ports import free_ports
@@ -188,9 +188,10 @@ class FaultCase(TestCase):
         vehicles.settle()
         types = dict.fromkeys(each for vehicle in vehicles.each for each in vehicle.record_types)
         for vehicle in vehicles.each:
-            vehicle.issue(*types)
+            for record_type in types:
+                vehicle.issue(record_type)
         vehicles.settle()
-        letters = dead_letters_in_log(gateway)
+        letters = dead_letters(gateway)
         delivered = self.delivered(vehicles, *outlets, besides=letters)
         account = check_account(vehicles.issued, vehicles.acked, delivered, letters)
         self.books()

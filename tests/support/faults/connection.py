@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-TIMEOUT_S = 30.0
-"""Longest wait for the gateway, far more than anything takes."""
+TIMEOUT_S = 120.0
+"""Longest wait for anything to happen: a Kafka client without a broker is replaced after a minute."""
 
 BINARY, CLOSE, PING, PONG = 2, 8, 9, 10
 

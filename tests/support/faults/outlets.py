@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING, Protocol
 
 from tests.support.faults.records import Delivered
+from tests.support.gateway_process import BIN, DEADLINE_S
 from tests.support.kafka.consumer import consume
 
 if TYPE_CHECKING:
@@ -58,10 +60,16 @@ class SqliteOutlet:
         return [Delivered(txid.encode(), vin, record_type, payload) for txid, vin, record_type, payload in rows]
 
 
-def dead_letters_in_log(gateway: GatewayProcess) -> set[bytes]:
-    """The txids of the dead letters of a gateway's log that have their payload."""
-    lines = [entry for entry in gateway.events("dead_letter") if not entry["vehicle_resends"]]
-    return {str(metadata["txid"]).encode() for line in lines if isinstance(metadata := line["metadata"], dict)}
+def dead_letters(gateway: GatewayProcess) -> set[bytes]:
+    """The txids of dead letters: those in the log with their payload, and those that ``fleetgw dead-letters`` lists."""
+    lines = [entry for entry in gateway.events("dead_letter") if "payload_base64" in entry]
+    in_log = {str(metadata["txid"]) for line in lines if isinstance(metadata := line["metadata"], dict)}
+    config = gateway.folder / "config.json"
+    if "dead_letters" not in json.loads(config.read_text()):
+        return {txid.encode() for txid in in_log}
+    command = [str(BIN / "fleetgw"), "dead-letters", "list", "--config", str(config), "--sink", "kafka", "--json"]
+    listed = subprocess.run(command, capture_output=True, check=True, timeout=DEADLINE_S)  # noqa: S603  our own command
+    return {txid.encode() for txid in in_log} | {letter["txid"].encode() for letter in json.loads(listed.stdout)}
 
 
 def metric(page: str, name: str, **labels: str) -> float:

@@ -67,7 +67,7 @@ class Vehicle(Thread):
         self._habits = habits
         self._numbers = count()
         self._unacked: dict[bytes, tuple[bytes, float]] = {}
-        self._wanted: list[str] = []
+        self._wanted: list[tuple[str, bytes | None]] = []
         self._issuing = Event()
         self._ended = Event()
 
@@ -76,9 +76,12 @@ class Vehicle(Thread):
         """Number of records without an answer, those included that are still to be issued."""
         return len(self._unacked) + len(self._wanted)
 
-    def issue(self, *record_types: str) -> None:
-        """Issue single records, besides those of the habits."""
-        self._wanted += record_types
+    def issue(self, record_type: str, payload: bytes | None = None) -> None:
+        """Issue a record besides those of the habits.
+
+        :param payload: None for the one that follows from its id.
+        """
+        self._wanted.append((record_type, payload))
 
     def begin(self) -> None:
         """Issue records at the rate of the habits from now on."""
@@ -127,14 +130,14 @@ class Vehicle(Thread):
     def _issue_wanted(self, connection: Connection) -> None:
         issued = []
         while self._wanted:
-            issued.append(self._new(self._wanted[0]))
+            issued.append(self._new(*self._wanted[0]))
             del self._wanted[0]
         self._send(connection, issued)
 
-    def _new(self, record_type: str) -> bytes:
+    def _new(self, record_type: str, payload: bytes | None = None) -> bytes:
         txid = f"{self.vin}-{next(self._numbers):07}".encode()
         self.issued[txid] = time.monotonic()
-        self._unacked[txid] = frame(message(txid, self.vin, record_type)), 0.0
+        self._unacked[txid] = frame(message(txid, self.vin, record_type, payload)), 0.0
         return txid
 
     def _send(self, connection: Connection, txids: Iterable[bytes]) -> None:
