@@ -25,7 +25,7 @@ def picture() -> str:
 
 
 def name(node: str) -> str:
-    return node.replace("_", ".")
+    return node.replace("_", ".", 1)
 
 
 def arrows() -> set[tuple[str, str]]:

@@ -10,8 +10,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from fleetgw.app.pipeline.confirmations import AwaitsConfirmation
 from fleetgw.app.pipeline.gateway import Gateway, GatewaySettings
-from fleetgw.app.pipeline.lane import AwaitsConfirmation, Lane, LaneTiming
+from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.domain.ack_expressions import read_policy
 from fleetgw.domain.acks import Accepted, holds

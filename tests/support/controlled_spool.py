@@ -12,7 +12,7 @@ from zope.interface import implementer
 from fleetgw.domain.ports import Appended, ISpool, Page, SpoolState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from fleetgw.domain.errors import StorageError
     from fleetgw.domain.records import Record
@@ -48,7 +48,7 @@ class ControlledSpool:
         self.cursors: dict[str, int] = {}
         self.next_position = 1
         self._synced_end = 1
-        self._sinks: Mapping[str, Collection[str]] = {}
+        self._sinks: Mapping[str, Container[str]] = {}
         self.appends: deque[_Append] = deque()
         self.reads: deque[_Read] = deque()
 
@@ -85,7 +85,7 @@ class ControlledSpool:
         positions, records = [position for position, _ in page], [record for _, record in page]
         return Page(positions, records, max(read.position, next_position))
 
-    def start(self, sinks: Mapping[str, Collection[str]]) -> Deferred[Mapping[str, int]]:
+    def start(self, sinks: Mapping[str, Container[str]]) -> Deferred[Mapping[str, int]]:
         """See ``ISpool``."""
         self._sinks = sinks
         for sink in sinks:
@@ -110,6 +110,10 @@ class ControlledSpool:
     def settle(self, sink: str, position: int) -> None:
         """See ``ISpool``."""
         self.cursors[sink] = max(self.cursors[sink], position)
+
+    def compact(self) -> Deferred[StorageError | None]:
+        """See ``ISpool``. Nothing is removed here."""
+        return succeed(None)
 
     def state(self) -> SpoolState:
         """See ``ISpool``."""

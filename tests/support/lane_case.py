@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fleetgw.domain.memory_budget import Share
+    from fleetgw.domain.ports import IDeadLetters
     from fleetgw.domain.records import Record
 
 LIMITS = BacklogLimits(queue_records=100, queue_bytes=10_000, in_flight_records=8, batch_records=4)
@@ -79,6 +80,8 @@ class LaneCase(TestCase):
 
     lost = 0
 
+    dead_letters: IDeadLetters | None = None
+
     def setUp(self) -> None:
         """Make the lane."""
         self.sink = ScriptedSink()
@@ -95,7 +98,7 @@ class LaneCase(TestCase):
     def make(self, limits: BacklogLimits, timing: LaneTiming = TIMING, share: Share | None = None) -> Lane:
         """Make a lane with other limits, and with metrics of its own."""
         self.metrics = ReadableMetrics()
-        return Lane(self.sink, limits, timing, self.clock, self.metrics, self.log, share)
+        return Lane(self.sink, limits, timing, self.clock, self.metrics, self.log, share, self.dead_letters)
 
     def offer(self, *txids: str, origin: Origin | None = None) -> int:
         """Offer records of one vehicle and type; returns the number taken."""

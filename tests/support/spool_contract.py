@@ -150,6 +150,27 @@ class SpoolContract(TestCase):
         self.assertEqual(self.cursors, {"kafka": first + 1, "redis": first + 3})
         self.assert_read("kafka", self.cursors["kafka"], records[1:])
 
+    def test_the_cursors_follow(self) -> None:
+        (first, second) = self.store(spooled_record(1), spooled_record(2))
+        self.assertEqual(self.spool.cursors, {"kafka": first, "redis": first})
+        self.spool.settle("kafka", second)
+        self.assertEqual(self.spool.cursors, {"kafka": second, "redis": first})
+        self.restart({"kafka": ("V",)})
+        self.assertEqual(self.spool.cursors, {"kafka": second})
+
+    def test_compaction_gives_the_room_of_what_is_settled_back(self) -> None:
+        positions = self.store(*(spooled_record(number, padding_bytes=self.record_bytes) for number in range(3)))
+        held_bytes = self.spool.state().size_bytes
+        self.spool.settle("kafka", positions.stop)
+        self.assertIsNone(self.successResultOf(self.spool.compact()))
+        self.assertEqual(self.spool.state().size_bytes, held_bytes)
+        self.spool.settle("redis", positions.stop)
+        self.assertIsNone(self.successResultOf(self.spool.compact()))
+        self.assertEqual(self.spool.state().size_bytes, 0)
+        record = spooled_record(9)
+        (position,) = self.store(record)
+        self.assert_read("kafka", position, [record])
+
     def test_cursors_move_forwards_alone_and_not_past_the_end(self) -> None:
         (first, second) = self.store(spooled_record(1), spooled_record(2))
         self.spool.settle("kafka", second)

@@ -1,7 +1,8 @@
 """A process that spools records as fast as it can and prints the synced ones, to be killed at any moment.
 
-Run as ``python -m tests.support.spool_process FOLDER FIRST``: records are numbered from FIRST on. Synced numbers go to
-standard output, a line for each append, at once; failures as a line that begins with ``!``.
+Run as ``python -m tests.support.spool_process FOLDER FIRST [--settle]``: records are numbered from FIRST on, and with
+``--settle`` all but the latest are settled. Synced numbers go to standard output, a line for each append, at once; failures
+as a line that begins with ``!``.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
 SINKS = {"kafka": ("V",)}
 AT_ONCE = 8
 RECORDS = 5
+UNSETTLED_RECORDS = 300
 LIMITS = SpoolLimits(max_bytes=512 * 1024 * KIB, file_bytes=512 * KIB)
 
 
-def spool_until_killed(path: str, first: int) -> None:
+def spool_until_killed(path: str, first: int, *, settles: bool) -> None:
     """Run the process, with some appends under way together."""
     from twisted.internet import reactor
     from twisted.internet.interfaces import IReactorCore
@@ -54,6 +56,8 @@ def spool_until_killed(path: str, first: int) -> None:
             reactor.callLater(0.1, append)
         else:
             appended.synced.addCallback(synced, batch)
+            if settles:
+                spool.settle("kafka", appended.positions.start - UNSETTLED_RECORDS)
 
     def synced(failure: StorageError | None, batch: Sequence[int]) -> None:
         os.write(1, (" ".join(map(str, batch)) if failure is None else f"! {failure}").encode() + b"\n")
@@ -84,4 +88,4 @@ def killed_spooler(path: str, first: int, lines: int, wrapper: Sequence[str] = (
 
 
 if __name__ == "__main__":
-    spool_until_killed(sys.argv[1], int(sys.argv[2]))
+    spool_until_killed(sys.argv[1], int(sys.argv[2]), settles="--settle" in sys.argv)

@@ -10,7 +10,7 @@ from signal import SIGINT
 from typing import TYPE_CHECKING
 
 from fleetgw.adapters.text.terminal import escaped
-from fleetgw.cli import certs, check_config, config_schema, doctor, fetch_ca, ledger, query, simulate
+from fleetgw.cli import certs, check_config, config_schema, dead_letters, doctor, fetch_ca, ledger, query, simulate, spool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,8 @@ examples:
   fleetgw doctor --config config.json        check brokers, certificates, ports and limits
   fleetgw fetch-ca tesla-ca.crt              the authorities that sign real vehicles' certificates
   fleetgw ledger --config config.json        where every record of the running gateway is
+  fleetgw dead-letters list --config config.json    records that sinks refused for good, by sink and reason
+  fleetgw spool status --config config.json  the durable queue: files, cursors, backlog
   fleetgw simulate --url wss://localhost:4443 --certs certs --vehicles 10 --rate 20 --duration 30
   fleetgw query latest 5YJ3E1EA7KF000001     a vehicle now, from the sqlite sink's file
 """
@@ -44,7 +46,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fleetgw {version('fleetgw')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for command in (certs, fetch_ca, check_config, doctor, config_schema, ledger, query, simulate):
+    for command in (
+        certs,
+        fetch_ca,
+        check_config,
+        doctor,
+        config_schema,
+        ledger,
+        dead_letters,
+        spool,
+        query,
+        simulate,
+    ):
         command.add_parser(commands)
     return parser
 

@@ -95,6 +95,10 @@ LANE_MEMORY_BYTES = _gauge(
 )
 MEMORY_CEILING_BYTES = _gauge("memory_ceiling_bytes", "The most that lane_memory_bytes may be for all sinks together.")
 DEAD_LETTER_TOTAL = _counter("dead_letter_total", "Records that a sink refused for good.", "dispatcher")
+DEAD_LETTER_STORED_TOTAL = _counter(
+    "dead_letter_stored_total", "Records of dead_letter_total that the dead-letter store has synced to disk.", "dispatcher"
+)
+DEAD_LETTERS_SIZE_BYTES = _gauge("dead_letters_size_bytes", "Size of the dead letters' files.")
 
 LEDGER_ACKED_TOTAL = _counter("ledger_acked_total", "Records acknowledged, without duplicates.", "record_type")
 LEDGER_DUPLICATES_TOTAL = _counter(

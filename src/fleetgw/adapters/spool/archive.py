@@ -29,7 +29,7 @@ from fleetgw.domain.errors import ConfigurationError, StorageError
 from fleetgw.domain.spool import count_unneeded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Container, Mapping
 
     from fleetgw.adapters.spool.damaged_files import DamagedFiles
     from fleetgw.adapters.spool.folder import Folder
@@ -180,7 +180,7 @@ class Archive:
             return evolve(self.state(), failure=StorageError(f"{self._folder.path}: {error}"))
         return self.state()
 
-    def loss_of_oldest(self, cursors: Mapping[str, int], sinks: Mapping[str, Collection[str]]) -> Loss | None:
+    def loss_of_oldest(self, cursors: Mapping[str, int], sinks: Mapping[str, Container[str]]) -> Loss | None:
         """Count what the sinks would lose with the oldest file; None without a file.
 
         :param sinks: the record types of each sink.
@@ -326,7 +326,7 @@ class Archive:
         if unneeded:
             self._folder.sync()
 
-    def _count(self, file: RecordFile, cursor: int, record_types: Collection[str]) -> Counter[str]:
+    def _count(self, file: RecordFile, cursor: int, record_types: Container[str]) -> Counter[str]:
         """Number of records of a file, from a cursor on, by type."""
         counts: Counter[str] = Counter()
         bounds = PageBounds(record_types, COUNTED_RECORDS, 2**63)

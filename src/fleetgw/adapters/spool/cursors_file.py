@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 RESERVE = "reserve"
 RESERVE_BYTES = 64 * 1024
 
-_NAME = re.compile(r"cursors-(\d{8})\.spool")
+CURSORS_NAME = re.compile(r"cursors-(\d{8})\.spool")
 _CRC = Struct("<I")
 
 
@@ -114,7 +114,7 @@ class CursorsFile:
             close(connection)
 
     def _names(self) -> Sequence[str]:
-        return [name for name in self._folder.names() if _NAME.fullmatch(name)]
+        return [name for name in self._folder.names() if CURSORS_NAME.fullmatch(name)]
 
     def _read(self, name: str) -> dict[str, int]:
         connection = open_for_reading(self._folder, name)

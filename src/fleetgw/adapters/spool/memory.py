@@ -13,7 +13,7 @@ from fleetgw.domain.errors import SpoolFull, StorageError
 from fleetgw.domain.ports import Appended, ISpool, Page, SpoolState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from twisted.internet.interfaces import IReactorTime
 
@@ -38,13 +38,13 @@ class MemorySpool:
         self._clock = clock
         self._max_bytes = max_bytes
         self.failure: StorageError | None = None
-        self._sinks: Mapping[str, Collection[str]] | None = None
+        self._sinks: Mapping[str, Container[str]] | None = None
         self._cursors: dict[str, int] = {}
         self._kept: list[_Kept] = []
         self._size_bytes = 0
         self._next_position = 1
 
-    def start(self, sinks: Mapping[str, Collection[str]]) -> Deferred[Mapping[str, int]]:
+    def start(self, sinks: Mapping[str, Container[str]]) -> Deferred[Mapping[str, int]]:
         """See ``ISpool``. A spool that was stopped may be started again, as if its process had."""
         self._sinks = sinks
         for sink in sinks:
@@ -92,6 +92,15 @@ class MemorySpool:
         unneeded = bisect_left(self._kept, lowest, key=lambda kept: kept.position)
         self._size_bytes -= sum(kept.record.cost_bytes for kept in self._kept[:unneeded])
         del self._kept[:unneeded]
+
+    @property
+    def cursors(self) -> Mapping[str, int]:
+        """See ``ISpool``."""
+        return {sink: self._cursors[sink] for sink in self._sinks or ()}
+
+    def compact(self) -> Deferred[StorageError | None]:
+        """See ``ISpool``."""
+        return succeed(self.failure)
 
     def state(self) -> SpoolState:
         """See ``ISpool``."""

@@ -11,7 +11,7 @@ from fleetgw.adapters.spool.database import DAMAGES
 from fleetgw.adapters.spool.record_format import Damaged, RecordDecoder, split_block
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Container, Iterator
 
     from fleetgw.domain.records import Record
 
@@ -19,11 +19,21 @@ SCAN_BYTES = 4 * 1024 * 1024
 """Most bytes that one page reads from disk, when few records are of the types asked for."""
 
 
+class EveryType:
+    """All record types."""
+
+    def __contains__(self, record_type: object) -> bool:
+        return True
+
+
+EVERY_TYPE = EveryType()
+
+
 @frozen
 class PageBounds:
     """See ``ISpool.read``."""
 
-    record_types: Collection[str]
+    record_types: Container[str]
     most_records: int
     most_bytes: int
 

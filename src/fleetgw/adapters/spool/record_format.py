@@ -8,10 +8,12 @@ All numbers are little-endian. Text is UTF-8, surrogates included. A record is::
     cost_bytes            uint64
     signals, elements     uint32 each
     sizes in bytes        uint32 each: vehicle, record type, txid, unknown values, payload, content
-    flags                 uint8: 1: the record has a content; 2: that content follows, otherwise it is the payload
+    flags                 uint8: 1: the record has a content; 2: that content follows, otherwise it is the payload; 4: it
+                          is a dead letter
     vehicle               uint32 each: sizes of client type, device id, vin, connection id, device client version, network
                           interface; then these texts
     record type, txid, unknown values (a JSON array, or nothing), payload, content
+    dead_since_ms, reason of a dead letter: int64, text
 
 Several records are stored together, as a block::
 
@@ -22,13 +24,14 @@ Several records are stored together, as a block::
 """
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from struct import Struct, error, pack, unpack_from
 
 from crc32c import crc32c
 from google.protobuf.message import DecodeError
 
 from fleetgw.adapters.codec.contents import content_from_bytes, content_to_bytes
+from fleetgw.domain.dead_letter import DeadLetter, dead_letter
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 
 VERSION = 1
@@ -38,12 +41,14 @@ _POSITION = Struct("<q")
 _HEAD = Struct("<qqQIIIIIIIIB")
 _VEHICLE = Struct("<IIIIII")
 _BLOCK = Struct("<II")
+_DEAD_SINCE = Struct("<q")
 
 KNOWN_VEHICLES = 10_000
 """Vehicles whose bytes are kept, as the next record of one of them needs them again."""
 
 _HAS_CONTENT = 1
 _CONTENT_FOLLOWS = 2
+_IS_DEAD_LETTER = 4
 
 
 class Damaged(Exception):
@@ -79,6 +84,10 @@ class RecordEncoder:
             if self._json_payloads:
                 flags |= _CONTENT_FOLLOWS
                 content = content_to_bytes(record.content)
+        death = b""
+        if isinstance(record, DeadLetter):
+            flags |= _IS_DEAD_LETTER
+            death = _DEAD_SINCE.pack(record.dead_since_ms) + _to_bytes(record.reason)
         txid, payload = record.txid, record.payload
         head = _HEAD.pack(
             position,
@@ -94,7 +103,7 @@ class RecordEncoder:
             len(content),
             flags,
         )
-        body = b"".join((head, vehicle, record_type, txid, unknown_values, payload, content))
+        body = b"".join((head, vehicle, record_type, txid, unknown_values, payload, content, death))
         return _CRC.pack(crc32c(body)) + body
 
     def _encode_vehicle(self, vehicle: Vehicle) -> bytes:
@@ -122,7 +131,7 @@ class RecordDecoder:
     def __init__(self) -> None:
         self._vehicles: dict[bytes, Vehicle] = {}
 
-    def decode(self, position: int, stored: bytes, record_types: Collection[str]) -> Record | None:
+    def decode(self, position: int, stored: bytes, record_types: Container[str]) -> Record | None:
         """The record, or None when it is of another type.
 
         :raises Damaged: the bytes are not those that were written at this position.
@@ -132,7 +141,8 @@ class RecordDecoder:
             if _CRC.unpack_from(stored)[0] != crc32c(body):
                 raise Damaged(f"record {position} does not match its checksum")
             stored_position, received_at_ms, cost_bytes, signals, elements, *sizes, flags = _HEAD.unpack_from(body)
-            parts = [bytes(part) for part in _split(body, _HEAD.size, sizes)]
+            end = _HEAD.size + sum(sizes) if flags & _IS_DEAD_LETTER else len(body)
+            parts = [bytes(part) for part in _split(body[:end], _HEAD.size, sizes)]
             if stored_position != position:
                 raise Damaged(f"record {stored_position} is in the place of {position}")
             vehicle_bytes, type_bytes, txid, unknown_values, payload, content_bytes = parts
@@ -144,9 +154,15 @@ class RecordDecoder:
             if flags & _HAS_CONTENT:
                 content = content_from_bytes(record_type, content_bytes if flags & _CONTENT_FOLLOWS else payload)
             unknown = tuple(json.loads(unknown_values)) if unknown_values else ()
+            record = Record(
+                record_type, txid, vehicle, payload, received_at_ms, content, signals, unknown, elements, cost_bytes
+            )
+            if flags & _IS_DEAD_LETTER:
+                (dead_since_ms,) = _DEAD_SINCE.unpack_from(body, end)
+                return dead_letter(record, _to_text(bytes(body[end + _DEAD_SINCE.size :])), dead_since_ms)
         except (error, ValueError, LookupError, DecodeError) as problem:
             raise Damaged(f"record {position} cannot be read: {problem}") from problem
-        return Record(record_type, txid, vehicle, payload, received_at_ms, content, signals, unknown, elements, cost_bytes)
+        return record
 
     def _decode_vehicle(self, encoded: bytes) -> Vehicle:
         sizes = _VEHICLE.unpack_from(encoded)

@@ -41,7 +41,7 @@ from fleetgw.domain.errors import SpoolFull, StorageError
 from fleetgw.domain.ports import Appended, ISpool, Page, SpoolState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from twisted.internet.interfaces import IDelayedCall
 
@@ -70,6 +70,13 @@ DAMAGED_SHARE = 4
 FILES_OF_SIZE = 4
 FILES_OF_AGE = 10
 """Least number of files that the largest size, and the longest age, are divided into."""
+
+
+class Compacted(Deferred["StorageError | None"]):
+    """The answer to a compaction: as ``ISpool.compact`` says, cancelling it does nothing."""
+
+    def cancel(self) -> None:
+        """Do nothing: the spool is being compacted."""
 
 
 class Answer(Deferred["Page | StorageError"]):
@@ -116,7 +123,7 @@ class Spool:
         self._closing = False
         self._stopped: Deferred[None] | None = None
         self._timer: IDelayedCall | None = None
-        self._sinks: Mapping[str, Collection[str]] = {}
+        self._sinks: Mapping[str, Container[str]] = {}
         self._cursors: dict[str, int] = {}
         self._saved: dict[str, int] | None = None
         self._saving = self._dropping = False
@@ -131,11 +138,11 @@ class Spool:
 
     # Start and stop
 
-    def start(self, sinks: Mapping[str, Collection[str]]) -> Deferred[Mapping[str, int]]:
+    def start(self, sinks: Mapping[str, Container[str]]) -> Deferred[Mapping[str, int]]:
         """See ``ISpool``."""
         return Deferred.fromCoroutine(self._start(sinks))
 
-    async def _start(self, sinks: Mapping[str, Collection[str]]) -> Mapping[str, int]:
+    async def _start(self, sinks: Mapping[str, Container[str]]) -> Mapping[str, int]:
         try:
             opened = await self._threads.read(lambda: self._archive.open(sinks))
         except Exception:
@@ -308,6 +315,25 @@ class Spool:
             and min([self._cursors[each] for each in self._sinks]) >= boundary
         ):
             self._save_soon()
+
+    @property
+    def cursors(self) -> Mapping[str, int]:
+        """See ``ISpool``."""
+        return {sink: self._cursors[sink] for sink in self._sinks}
+
+    def compact(self) -> Deferred[StorageError | None]:
+        """See ``ISpool``."""
+        if not self._running:
+            return succeed(StorageError("the spool does not run"))
+        done = Compacted()
+        Deferred.fromCoroutine(self._compact()).addBoth(done.callback)
+        return done
+
+    async def _compact(self) -> StorageError | None:
+        if min(self._cursors[each] for each in self._sinks) >= self._next_position:
+            await self._seal(self._writer.seal)
+        await self._save()
+        return self._sealed.failure
 
     def _tick(self) -> None:
         """Write the cursors that have moved, and remove what is too old."""

@@ -16,6 +16,7 @@ from fleetgw.app.config.ack_policies import ack_policies, check_ack_policies, ch
 from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.config.certificates import check_server_certificates
 from fleetgw.app.config.drain import PACED_BY
+from fleetgw.app.config.folders import check_folder
 from fleetgw.app.config.listeners import check_listeners
 from fleetgw.app.config.routes import (
     check_dispatchers,
@@ -116,6 +117,15 @@ def _check_spool(config: Config, findings: Findings, _surroundings: GatewaySurro
         findings.warn("spool", "is configured, but nothing is spooled", fix)
 
 
+def _check_dead_letters(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
+    if config.dead_letters is None:
+        return
+    path = config.dead_letters.path
+    check_folder(path, "dead_letters.path", findings)
+    if config.spool is not None and path.resolve() == config.spool.path.resolve():
+        findings.refuse("dead_letters.path", f"is {quoted([str(path)])}, the folder of the spool", "name another folder")
+
+
 def _check_issuers(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
     for issuer, client_type in config.identity.issuers.items():
         path = member("identity.issuers", issuer)
@@ -150,6 +160,7 @@ CHECKS = (
     _Check(_check_monitoring, ("monitoring",)),
     _Check(_check_airbrake, ("airbrake",)),
     _Check(_check_limits, ("limits",)),
+    _Check(_check_dead_letters, ("dead_letters", "spool")),
     _Check(_check_drain, ("records", "drain", "delivery", "limits")),
     _Check(_check_spool, ("records", "reliable_ack_sources", "ack_policies", "spool")),
     _Check(_check_issuers, ("identity",)),

@@ -1,14 +1,13 @@
 """The section ``spool``, and its checks."""
 
-from os import W_OK, X_OK, access
 from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from fleetgw.adapters.settings.findings import Findings
-from fleetgw.adapters.settings.spelling import quoted
 from fleetgw.adapters.settings.values import Positive, Seconds, Settings
+from fleetgw.app.config.folders import check_folder
 
 
 class Spool(Settings, frozen=True, kw_only=True):
@@ -46,9 +45,4 @@ def check_spool(spool: Spool, findings: Findings) -> None:
         findings.refuse(
             "spool.max_mib", f"is {spool.max_mib}, less than one file", f"must be at least spool.file_mib, {spool.file_mib}"
         )
-    path = spool.path.absolute()
-    existing = next(each for each in (path, *path.parents) if each.exists())
-    if not existing.is_dir():
-        findings.refuse("spool.path", f"is {quoted([str(spool.path)])}, and {existing} is a file", "name a folder")
-    elif not access(existing, W_OK | X_OK):
-        findings.refuse("spool.path", f"cannot be written to: {existing}", "name a folder that may be written to")
+    check_folder(spool.path, "spool.path", findings)

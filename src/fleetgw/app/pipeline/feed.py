@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-    from fleetgw.app.pipeline.lane import AwaitsConfirmation, Lane
+    from fleetgw.app.pipeline.confirmations import AwaitsConfirmation
+    from fleetgw.app.pipeline.lane import Lane
     from fleetgw.domain.ports import ILog, IMetrics, ISpool, Page
     from fleetgw.domain.records import Record
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
@@ -11,14 +11,12 @@ from twisted.python.failure import Failure
 
 from fleetgw.app.pipeline.accounts import SinkAccountsByType
 from fleetgw.app.pipeline.circuit_breaker import READINESS_CHECK_S, CircuitBreaker
-from fleetgw.app.pipeline.dead_letters import DeadLetters
+from fleetgw.app.pipeline.dead_letters import DeadLetters, Undelivered
 from fleetgw.app.pipeline.room import Room
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.batch_estimate import BatchEstimate
 from fleetgw.domain.delivery.backlog import Backlog
-from fleetgw.domain.delivery.batch import Rejection
-from fleetgw.domain.errors import Rejected, Retryable, Unheard
-from fleetgw.domain.ledger import Kept
+from fleetgw.domain.errors import Retryable, Unheard
 from fleetgw.domain.line_limit import LineLimit
 from fleetgw.domain.memory_budget import unbounded_share
 from fleetgw.domain.metrics import (
@@ -36,11 +34,12 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-    from fleetgw.domain.delivery.batch import Batch, Settlement
+    from fleetgw.app.pipeline.confirmations import AwaitsConfirmation
+    from fleetgw.domain.delivery.batch import Batch, Rejection, Settlement
     from fleetgw.domain.delivery.limits import BacklogLimits
     from fleetgw.domain.errors import NotConnected
     from fleetgw.domain.memory_budget import Share
-    from fleetgw.domain.ports import IDispatcher, ILog, IMetrics, Outcome
+    from fleetgw.domain.ports import IDeadLetters, IDispatcher, ILog, IMetrics, Outcome
     from fleetgw.domain.records import Record
 
 
@@ -52,21 +51,6 @@ PROMPT_FLUSH_RECORDS = 8
 
 TURN_S = 0.004
 """The longest time in seconds for which batches are dispatched without a break for the reactor."""
-
-
-class AwaitsConfirmation(Protocol):
-    """Receives the final outcomes of records for whose confirmation a vehicle waits (a session, or its tickets)."""
-
-    def __hash__(self) -> int: ...
-
-    def confirmed(self, records: Sequence[Record]) -> None:
-        """The sink has confirmed these records, in order."""
-
-    def refused(self, record: Record, /) -> bool:
-        """The sink never confirms this record, or is stopped before it does.
-
-        :return: whether there is another copy: the vehicle resends it, as it is never acknowledged, or the spool keeps it.
-        """
 
 
 @frozen
@@ -103,8 +87,13 @@ class Lane:
         metrics: IMetrics,
         log: ILog,
         share: Share | None = None,
+        dead_letters: IDeadLetters | None = None,
     ) -> None:
-        """:param share: of the memory of all queues; by default without a bound."""
+        """Make an empty lane.
+
+        :param share: of the memory of all queues; by default without a bound.
+        :param dead_letters: the sink's; by default they go to the log.
+        """
         self.sink = sink
         self.timing = timing
         self.share = share or unbounded_share()
@@ -115,7 +104,9 @@ class Lane:
         self._random = Random()  # noqa: S311  jitter needs no secrecy
         self._backlog: Backlog[AwaitsConfirmation] = Backlog(limits, timing.retry_initial_s, timing.retry_max_s, self.share)
         self._circuit = CircuitBreaker(sink, Backoff(timing.retry_initial_s, timing.retry_max_s))
-        self._dead_letters = DeadLetters(sink.name, metrics, log, clock.seconds)
+        self._dead_letters = DeadLetters(
+            sink.name, metrics, self.accounts, log, clock.seconds, dead_letters, self._confirm, self._held_changed
+        )
         self._is_prompt = IPromptDispatcher.providedBy(sink)
         self._flush_records = PROMPT_FLUSH_RECORDS if self._is_prompt else EARLY_FLUSH_RECORDS
         self._estimate = BatchEstimate()
@@ -135,8 +126,8 @@ class Lane:
 
     @property
     def held_records(self) -> int:
-        """Number of records waiting, in flight and in the retry queue."""
-        return self._backlog.held_records
+        """Number of records waiting, in flight and in the retry queue, and of dead letters that are being stored."""
+        return self._backlog.held_records + self._dead_letters.held_records
 
     def offer(self, records: Sequence[Record], size_bytes: int, origin: AwaitsConfirmation | None) -> int:
         """Take records into the queue, and count those for which there is no room as refused. See ``take``."""
@@ -248,12 +239,9 @@ class Lane:
         confirmed = settlement.confirmed
         self._estimate.confirmed(sum(map(len, confirmed.values())), len(self._backlog.waiting.records))
         for origin, records in confirmed.items():
-            try:
-                origin.confirmed(records)
-            except Exception as error:  # an error of one vehicle's session must not keep the others from their acks
-                self._log.error("confirmation_failed", dispatcher=self.sink.name, error=f"{type(error).__name__}: {error}")
-        for rejection in settlement.rejected:
-            self._reject(rejection)
+            self._confirm(origin, records)
+        if settlement.rejected:
+            self._settle_rejected(settlement.rejected)
         self._schedule_next(settlement, len(batch.records))
         self._room.changed()
         self._held_changed()
@@ -261,16 +249,24 @@ class Lane:
     def give_up(self, record: Record, origin: AwaitsConfirmation, reason: str) -> None:
         """Make a record a dead letter for which the lane never has room."""
         self.accounts[record.record_type].take(1)
-        self._reject(Rejection(record, origin, Rejected(reason)))
+        self._dead_letters.add([Undelivered(record, reason, origin)])
 
-    def _reject(self, rejection: Rejection[AwaitsConfirmation]) -> None:
-        record, account = rejection.record, self.accounts[rejection.record.record_type]
-        has_copy = rejection.origin is not None and rejection.origin.refused(record)
-        if isinstance(rejection.reason, Unheard):  # without a subscriber nothing is wrong with a record
-            account.unheard()
-        else:
-            account.dead_letter(Kept.VEHICLE if has_copy else Kept.LOG)
-            self._dead_letters.add(record, str(rejection.reason), vehicle_resends=has_copy)
+    def _confirm(self, origin: AwaitsConfirmation, records: Sequence[Record]) -> None:
+        try:
+            origin.confirmed(records)
+        except Exception as error:  # an error of one vehicle's session must not keep the others from their acks
+            self._log.error("confirmation_failed", dispatcher=self.sink.name, error=f"{type(error).__name__}: {error}")
+
+    def _settle_rejected(self, rejected: Sequence[Rejection[AwaitsConfirmation]]) -> None:
+        letters = []
+        for each in rejected:
+            if not isinstance(each.reason, Unheard):
+                letters.append(Undelivered(each.record, str(each.reason), each.origin))
+                continue
+            if each.origin is not None:
+                each.origin.refused(each.record)
+            self.accounts[each.record.record_type].unheard()  # without a subscriber nothing is wrong with the record
+        self._dead_letters.add(letters)
 
     def _schedule_next(self, settlement: Settlement[AwaitsConfirmation], count: int) -> None:
         """Schedule the next dispatch and the next retry, after a batch of ``count`` records."""
@@ -334,7 +330,7 @@ class Lane:
             self._dispatch_in(0)
         else:
             self._dispatch_soon()
-        if not self._backlog.held_records:
+        if not self.held_records:
             return succeed(None)
         waiter: Deferred[None] = Deferred()
         self._drain_waiters.append(waiter)
@@ -354,25 +350,33 @@ class Lane:
         """Give up on every record held, once the sink has stopped.
 
         A vehicle resends a record that is never acknowledged. The others become dead letters, as nothing else may hold a
-        copy. The queue's limits bound their number.
+        copy. The queue's limits bound their number. ``letters_stored`` waits for them.
 
         :return: the number of records given up on.
         """
         abandoned = self._backlog.abandon()
+        reason, last_copies = "the gateway stopped before the sink confirmed it", []
         for record, origin in abandoned:
-            is_lost = origin is None or not origin.refused(record)
-            self.accounts[record.record_type].give_up(is_lost=is_lost)
-            if is_lost:
-                reason = "the gateway stopped before the sink confirmed it"
-                self._dead_letters.add(record, reason, vehicle_resends=False)
+            if origin is None or not origin.refused(record):
+                last_copies.append(Undelivered(record, reason, None, is_left=True))
+            else:
+                self.accounts[record.record_type].give_up(is_lost=False)
+        self._dead_letters.add(last_copies)
         self._held_changed()
-        for gauge in (self._held_records, self._memory_bytes):
-            gauge.set_to(0)  # the metrics must not keep the lane in memory
         return len(abandoned)
+
+    def letters_stored(self) -> Deferred[None]:
+        """Fires once no dead letter is being stored. Cancelling it logs those that are not stored yet."""
+        return self._dead_letters.stored()
 
     def _held_changed(self) -> None:
         """Tell the callers of ``drain`` once no record is held."""
-        if self._drain_waiters and not self._backlog.held_records:
+        if not (self._drain_waiters or self._is_closed) or self.held_records:
+            return
+        if self._is_closed:
+            for gauge in (self._held_records, self._memory_bytes):
+                gauge.set_to(0)  # the metrics must not keep the lane in memory
+        if self._drain_waiters:
             waiters, self._drain_waiters = self._drain_waiters, []
             for waiter in waiters:
                 waiter.callback(None)

@@ -47,6 +47,7 @@ class Spooling:
     The life: ``start``; ``begin`` once the sinks have started; ``pause`` when the gateway begins to stop; ``stop`` once the
     sinks have stopped, before the lanes are abandoned.
 
+    :ivar spool: the spool.
     :ivar feeds: by sink name.
     """
 
@@ -64,7 +65,7 @@ class Spooling:
         :param routes: by record type; those that are spooled count.
         :param lanes: by sink name; one for every sink named in ``routes``.
         """
-        self._spool = spool
+        self.spool = spool
         self._log = log
         self._types: dict[str, list[str]] = {}
         for route in routes.values():
@@ -81,7 +82,7 @@ class Spooling:
 
         def opened(cursors: Mapping[str, int]) -> None:
             self._cursors = cursors
-            self._progress.appended = self._progress.synced = self._spool.state().next_position
+            self._progress.appended = self._progress.synced = self.spool.state().next_position
             started.callback(None)
 
         def failed(failure: Failure) -> None:
@@ -90,7 +91,7 @@ class Spooling:
                     self._log.error("spool_start_failed", key=problem.path, error=problem.what, fix=problem.fix)
             started.errback(failure)
 
-        self._opening = self._spool.start(self._types).addCallbacks(opened, failed)
+        self._opening = self.spool.start(self._types).addCallbacks(opened, failed)
         return started
 
     def begin(self) -> None:
@@ -110,7 +111,7 @@ class Spooling:
     async def _stop(self) -> None:
         await (self._opening or succeed(None))
         if self._cursors is not None:
-            await self._spool.stop()
+            await self.spool.stop()
         for feed in self.feeds.values():
             feed.close()
 
@@ -120,7 +121,7 @@ class Spooling:
         :param feeds: those that the records are for.
         :param are_resent: vehicles send records again that are not stored.
         """
-        appended = self._spool.append(records)
+        appended = self.spool.append(records)
         if isinstance(appended, StorageError):
             return appended
         positions = appended.positions
@@ -168,7 +169,7 @@ class SpooledRoute:
         record_type: str,
     ) -> None:
         self._record_type = record_type
-        self._spooling = spooling
+        self.spooling = spooling
         self._feeds = feeds
         self._policy = awaits if isinstance(awaits, TicketPolicy) else None
         self._metrics = None if isinstance(awaits, TicketPolicy) else awaits
@@ -211,7 +212,7 @@ class SpooledRoute:
 
     def _place(self, records: Sequence[Record], cost_bytes: int) -> tuple[Appended | StorageError, int]:
         """Append records and offer them to the feeds that need not confirm them; returns the fewest taken by a lane, too."""
-        appended = self._spooling.append(records, self._all_feeds, are_resent=self._needs_spool)
+        appended = self.spooling.append(records, self._all_feeds, are_resent=self._needs_spool)
         positions = None if isinstance(appended, StorageError) else appended.positions
         fewest = len(records)
         for feed in self._feeds:

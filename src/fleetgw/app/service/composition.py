@@ -24,6 +24,8 @@ from fleetgw.adapters.text.addresses import split_address
 from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.pipeline.gateway import Gateway
 from fleetgw.app.pipeline.routes import TypeRoutes
+from fleetgw.app.service.control_maker import make_controls
+from fleetgw.app.service.dead_letter_maker import make_dead_letters
 from fleetgw.app.service.lane_maker import LaneMaker
 from fleetgw.app.service.listeners import Listener
 from fleetgw.app.service.live_settings import gateway_settings, ingress_limits, issuers, routes_of, tls_files
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorCore
 
+    from fleetgw.adapters.control.server import ControlServer, IControlReactor
+    from fleetgw.adapters.dead_letters.stores import DeadLetterStores
     from fleetgw.adapters.listening.port import IListeningReactor
     from fleetgw.adapters.process.reactor import IThreadedReactor
     from fleetgw.adapters.sinks.support.context import ISinkReactor
@@ -46,7 +50,7 @@ if TYPE_CHECKING:
     from fleetgw.app.pipeline.spooling import Spooling
     from fleetgw.domain.ports import IErrorReporter, ILog
 
-    class IGatewayReactor(ISinkReactor, IListeningReactor, IThreadedReactor, IReactorCore):
+    class IGatewayReactor(ISinkReactor, IListeningReactor, IThreadedReactor, IControlReactor, IReactorCore):
         """The reactor interfaces that a gateway uses."""
 
 
@@ -85,6 +89,8 @@ class Parts:
     :ivar errors: reports errors; it starts before everything else that logs, and stops after it.
     :ivar log: the destination of log events; it also hands errors to ``errors``.
     :ivar config: the configuration that all parts are made from.
+    :ivar dead_letters: None where they go to the log.
+    :ivar controls: the control sockets, in the folders that the gateway has locked.
     """
 
     gateway: Gateway
@@ -102,6 +108,8 @@ class Parts:
     errors: IErrorReporter
     log: ILog
     config: Config
+    dead_letters: DeadLetterStores | None
+    controls: Sequence[ControlServer]
 
     @property
     def lanes(self) -> Mapping[str, Lane]:
@@ -120,10 +128,12 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     log = ReportingLog(written_log, reporter)
     metrics = MetricStore()
     serving = Serving()
-    lane_maker = LaneMaker(config, reactor, metrics, log)
+    dead_letters = make_dead_letters(config, reactor, metrics, log)
+    lane_maker = LaneMaker(config, dead_letters, reactor, metrics, log)
     lanes = lane_maker.make(config)
     routes = routes_of(config)
     spooling = make_spooling(config, routes, lanes, reactor, metrics, log)
+    sinks = RunningSinks(lanes, reactor, log, lane_maker.give_back)
     type_routes = TypeRoutes(routes, lanes, metrics, spooling)
     gateway = Gateway(gateway_settings(config), type_routes, metrics, log, reactor, time.time_ns)
     tls = ReloadableContext(tls_files(config), log)
@@ -150,7 +160,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         pages.append(_make_profiler_page(config.monitoring, profiler, metrics, reactor, log))
     return Parts(
         gateway,
-        RunningSinks(lanes, reactor, log, lane_maker.give_back),
+        sinks,
         lane_maker,
         spooling,
         vehicles,
@@ -164,6 +174,8 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         reporter,
         log,
         config,
+        dead_letters,
+        make_controls(config, spooling, dead_letters, lambda: sinks.lanes, reactor, log),
     )
 
 

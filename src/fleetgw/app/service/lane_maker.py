@@ -19,6 +19,7 @@ from fleetgw.domain.ports import DEFAULT_MEMORY_WEIGHT, IHoldsCopies
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from fleetgw.adapters.dead_letters.stores import DeadLetterStores
     from fleetgw.adapters.settings.lane import LaneOverride
     from fleetgw.adapters.sinks.support.context import ISinkReactor
     from fleetgw.app.config.sections import Config
@@ -46,8 +47,20 @@ def import_sinks(config: Config) -> None:
 class LaneMaker:
     """Makes sinks and lanes; all lanes share one memory ceiling."""
 
-    def __init__(self, config: Config, reactor: ISinkReactor, metrics: IMetrics, log: ILog) -> None:
-        """:param config: sets the memory ceiling, and the number of sinks that it is divided among."""
+    def __init__(
+        self,
+        config: Config,
+        dead_letters: DeadLetterStores | None,
+        reactor: ISinkReactor,
+        metrics: IMetrics,
+        log: ILog,
+    ) -> None:
+        """Make no lane yet.
+
+        :param config: sets the memory ceiling, and the number of sinks that it is divided among.
+        :param dead_letters: None where they go to the log.
+        """
+        self._dead_letters = dead_letters
         self._reactor = reactor
         self._metrics = metrics
         self._log = log
@@ -94,7 +107,8 @@ class LaneMaker:
         timing = LaneTiming(
             settings.gather_ms / 1000, settings.retry_initial_s, settings.retry_max_s, settings.drain_timeout_s
         )
-        return Lane(sink, limits, timing, self._reactor, self._metrics, self._log, share)
+        letters = None if self._dead_letters is None else self._dead_letters.of(sink.name)
+        return Lane(sink, limits, timing, self._reactor, self._metrics, self._log, share, letters)
 
 
 def _memory_weight(sink: IDispatcher) -> float:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
+    from fleetgw.adapters.dead_letters.stores import DeadLetterStores
     from fleetgw.adapters.logs.lines import LineLog
     from fleetgw.app.config.sections import Config
     from fleetgw.app.service.composition import IGatewayReactor, Parts
@@ -38,6 +39,9 @@ SPOOL_MIN_S = 1.0
 LOG_READER_MIN_S, LOG_READER_MAX_S = 1.0, 5.0
 """Bounds on the wait for a slow reader of standard output to take the last log lines. Within them, the wait is the rest of
 the time for stopping."""
+
+LETTERS_STORED_S = 2.0
+"""Least time for storing the records that are left when the sinks have stopped; those that take longer are logged."""
 
 
 class GatewayLife:
@@ -101,13 +105,25 @@ class GatewayLife:
         spooling = self._parts.spooling
         if spooling is not None:
             await spooling.start()
+        if self._parts.dead_letters is not None:
+            await self._start_store(self._parts.dead_letters)
         await self._parts.sinks.start()
         if spooling is not None:
             spooling.begin()
         await vehicle_listener.start()
         await self._credentials.start()
         self._serves = True
+        for control in self._parts.controls:
+            control.start()
         self.log.info("server_listening", host=vehicle_listener.host, port=vehicle_listener.number)
+
+    async def _start_store(self, store: DeadLetterStores) -> None:
+        try:
+            await store.start()
+        except ConfigurationError as error:
+            for problem in error.problems:
+                self.log.error("cannot_start", key=problem.path, error=problem.what, fix=problem.fix)
+            raise
 
     @property
     def config(self) -> Config:
@@ -161,6 +177,8 @@ class GatewayLife:
         await parts.vehicle_listener.stop()
         if parts.spooling is not None:
             parts.spooling.pause()
+        for control in parts.controls:
+            await control.stop()
         for runner in runners:
             runner.drain()  # retries at once; waiting for it makes sense only when no vehicle sends any more
         rate_per_s = drain.rate_per_s
@@ -184,6 +202,10 @@ class GatewayLife:
             left_s = began + drain_s - reactor.seconds()
             self._lines.wait_for_reader(min(LOG_READER_MAX_S, max(LOG_READER_MIN_S, left_s)))
         lost = sum(runner.abandon() for runner in runners)
+        if parts.dead_letters is not None:
+            stored_by = max(began + drain_s, reactor.seconds() + LETTERS_STORED_S)
+            await DeferredList([with_deadline(stored_by, runner.letters_stored(), reactor) for runner in runners])
+            await with_deadline(stored_by, parts.dead_letters.stop(), reactor)
         for each in (*parts.pages, *reversed(parts.monitors), parts.errors):
             await each.stop()
         unwritten = {} if self._lines is None else {"unwritten_log_lines": self._lines.finish()}

@@ -100,3 +100,7 @@ class SinkRunner:
     def abandon(self) -> int:
         """Give up the records that the lane holds, once the sink has stopped; returns their number. See ``Lane.abandon``."""
         return self.lane.abandon()
+
+    def letters_stored(self) -> Deferred[None]:
+        """Wait for the dead letters that ``abandon`` has made. See ``Lane.letters_stored``."""
+        return self.lane.letters_stored()

@@ -7,6 +7,7 @@ where a name ends in ``_s``, milliseconds for ``_ms``, nanoseconds for ``_ns``. 
 
 from fleetgw.domain.ports.codec import ConnectivityStatus as ConnectivityStatus
 from fleetgw.domain.ports.codec import IRecordCodec as IRecordCodec
+from fleetgw.domain.ports.dead_letters import IDeadLetters as IDeadLetters
 from fleetgw.domain.ports.dispatch import DEFAULT_MEMORY_WEIGHT as DEFAULT_MEMORY_WEIGHT
 from fleetgw.domain.ports.dispatch import RECEIPT as RECEIPT
 from fleetgw.domain.ports.dispatch import IDispatcher as IDispatcher

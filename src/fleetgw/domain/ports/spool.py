@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import frozen
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -74,7 +74,11 @@ class ISpool(Interface):
     is never higher. A record below every cursor is removed some time.
     """
 
-    def start(sinks: Mapping[str, Collection[str]]) -> Deferred[Mapping[str, int]]:
+    cursors: Mapping[str, int] = Attribute(
+        "The cursor of each sink that the spool was started with, as last settled; must not be changed."
+    )
+
+    def start(sinks: Mapping[str, Container[str]]) -> Deferred[Mapping[str, int]]:
         """Open the spool. Called once, before everything else.
 
         :param sinks: the record types that each sink takes, by the sink's name.
@@ -112,6 +116,13 @@ class ISpool(Interface):
         """Move the cursor of a sink: every record below ``position`` is settled for it. A lower one than before is ignored.
 
         Cheap; written to disk in the background. Does nothing when the spool does not run.
+        """
+
+    def compact() -> Deferred[StorageError | None]:
+        """Write the cursors, and remove from the disk what is below all of them, as far as whole files are.
+
+        :return: fires with None once that is durable, or with the reason for which it is not. Never fails. Cancelling it
+            does nothing.
         """
 
     def state() -> SpoolState:

@@ -1,0 +1,1 @@
+"""Dead letters on disk, or in memory: a spool for each sink."""
