@@ -363,6 +363,18 @@ class FeedTests(SpoolingCase):
         self.dispatch()
         self.assertEqual(self.redis.txids[-1:], [b"4"], "live again")
 
+    def test_records_that_could_not_be_synced_while_a_sink_was_full_do_not_keep_it_behind(self) -> None:
+        self.room["redis"] = 1
+        session = self.sent(b"1", b"2")
+        self.disk.sync()
+        answers(session, [message("V", b"3")])
+        self.disk.sync(FAILED)
+        self.deliver_all()
+        self.assertEqual(self.redis.txids, [b"1", b"2"])
+        answers(session, [message("V", b"4")])
+        self.dispatch()
+        self.assertEqual(self.redis.txids[-1:], [b"4"], "live again")
+
 
 class StopTests(SpoolingCase):
     def test_what_is_not_delivered_stays_in_the_spool_and_is_no_dead_letter(self) -> None:

@@ -5,30 +5,36 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from fleetgw.adapters.metrics.ledger import ledger_of
 from fleetgw.app.pipeline.gateway import Gateway, GatewaySettings
 from fleetgw.app.pipeline.lane import Lane
 from fleetgw.app.pipeline.routes import TypeRoutes
-from fleetgw.domain.ack_expressions import read_policy
+from fleetgw.app.pipeline.spooling import Spooling
 from fleetgw.domain.ledger import imbalances
 from fleetgw.domain.memory_budget import MemoryBudget
 from fleetgw.domain.ports import ILog
-from fleetgw.domain.routing import build_routes
 from fleetgw.testing.sink_doubles import ReadableMetrics
 from tests.simulation.brokers import SimulatedSink
+from tests.simulation.storage import SimulatedReactor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from random import Random
 
+    from twisted.internet.defer import Deferred
+
+    from fleetgw.domain.routing import Route
     from tests.simulation.brokers import Broker
     from tests.simulation.oracle import Oracle
     from tests.simulation.setup import Setup
+    from tests.simulation.storage import Spool, Storage
     from tests.simulation.vehicles import SimulatedLink
     from tests.simulation.wire import SimulatedCodec
+
+PATIENCE_S = 2.0
+"""The spool starts within this time; it stops within this time, or is given up."""
 
 UNEXPECTED = ("confirmation_failed", "connectivity_failed")
 """Log events that no history may cause."""
@@ -73,9 +79,10 @@ class GatewayProcess:
         oracle: Oracle,
         random: Random,
         wall_s: Callable[[], float],
+        storage: Storage | None,
     ) -> None:
         self._oracle = oracle
-        self.clock = Clock()
+        self.clock = SimulatedReactor()
         self.metrics = ReadableMetrics()
         log = SimulatedLog(oracle)
         self._budget = MemoryBudget(setup.memory_bytes, len(brokers))
@@ -87,17 +94,48 @@ class GatewayProcess:
         }
         for lane in self.lanes.values():
             lane._random = random
-        policies = {each: read_policy(text, setup.records[each]) for each, text in setup.policies.items()}
+        self._spool: Spool | None = None
+        routes = oracle.routes
+        self.spooling: Spooling | None = None
+        if storage is not None and any(route.is_spooled for route in routes.values()):
+            self._spool = storage.spool(self.clock, self.metrics, log, wall_s)
+            self.spooling = Spooling(self._spool, routes, self.lanes, self.clock, self.metrics, log)
         self.gateway = Gateway(
             settings=GatewaySettings(
                 codec, 10_000, setup.rate_limit, refuse_unrouted=setup.refuse_unrouted, debounce_s=setup.debounce_s
             ),
-            routes=TypeRoutes(build_routes(setup.records, policies), self.lanes, self.metrics),
+            routes=TypeRoutes(routes, self.lanes, self.metrics, self.spooling),
             metrics=self.metrics,
             log=log,
             clock=self.clock,
             wall_ns=lambda: int(wall_s() * 1e9),
         )
+
+    def start(self, crashes_after_s: float | None = None) -> None:
+        """Start in order; or go on for so long only, as a crash comes."""
+        if self.spooling is None:
+            return
+        started = self.spooling.start()
+        if crashes_after_s is not None:
+            self.pass_time(crashes_after_s)
+            return
+        if not self._wait_for(started):
+            raise self._oracle.violated("the spool does not start")
+        self.spooling.begin()
+
+    def _wait_for(self, done: Deferred[None]) -> bool:
+        """Let time pass until a Deferred has fired; returns whether it has, within ``PATIENCE_S``."""
+        results: list[None] = []
+        done.addCallback(results.append)
+        end_s = self.clock.seconds() + PATIENCE_S
+        while not results and self.clock.seconds() < end_s:
+            self.pass_time(0.01)
+        return bool(results)
+
+    def reload(self, routes: Mapping[str, Route]) -> None:
+        """Replace the routes, as a reload of the configuration does."""
+        self.gateway.routes.use(routes, self.lanes)
+        self.gateway.sessions.connected.share_lanes()
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass, call by call."""
@@ -123,15 +161,20 @@ class GatewayProcess:
         if off := imbalances(ledger_of(self.metrics)):
             raise self._oracle.violated(f"the books do not balance: {off}")
 
-    def stop(self, links: Sequence[SimulatedLink], patience_s: float) -> None:
-        """Stop in order, as ``GatewayLife`` does, within so many seconds."""
+    def stop(self, links: Sequence[SimulatedLink], patience_s: float) -> bool:
+        """Stop in order, as ``GatewayLife`` does, within so many seconds; returns whether the spool had to be given up."""
         lanes = self.lanes.values()
+        if self.spooling is not None:
+            self.spooling.pause()
         for lane in lanes:
             lane.drain()
         for link in links:
             link.session.when_settled(partial(link.close, "stop"))
         self._wait(patience_s)
         open_links = [link for link in links if link.is_open]
+        if open_links and not self.held_records:
+            self.pass_time(30.0)  # for the spool's syncs
+            open_links = [link for link in links if link.is_open]
         if open_links and not self.held_records:
             raise self._oracle.violated(f"nothing is held, and {len(open_links)} connections wait")
         for link in open_links:
@@ -144,9 +187,28 @@ class GatewayProcess:
             lane.close()
         for sink in self.sinks:
             sink.stop()
+        gives_up = self.spooling is not None and self._gives_up(self.spooling.stop())
         for lane in lanes:
             lane.abandon()
-        self._check_nothing_is_left()
+        if not gives_up:
+            self._check_nothing_is_left()
+        return gives_up
+
+    def _gives_up(self, stopped: Deferred[None]) -> bool:
+        if self._wait_for(stopped):
+            return False
+        stopped.cancel()
+        return True
+
+    def check_idle(self) -> None:
+        """See that every lane has got all that is in the spool, and that all of it is settled."""
+        if self.spooling is None or self._spool is None:
+            return
+        if behind := [sink for sink, feed in self.spooling.feeds.items() if not feed.is_live]:
+            raise self._oracle.violated(f"{behind} are behind, though nothing is to be done")
+        end, cursors = self._spool.state().next_position, self._spool._cursors
+        if unsettled := {sink: cursors[sink] for sink in self.spooling.feeds if cursors[sink] < end}:
+            raise self._oracle.violated(f"the cursors are {unsettled}, though everything up to {end} is settled")
 
     def _wait(self, patience_s: float) -> None:
         end_s = self.clock.seconds() + patience_s

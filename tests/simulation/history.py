@@ -12,7 +12,8 @@ from zope.interface import provider
 from tests.simulation.brokers import HEALTHY, Broker, random_behaviour
 from tests.simulation.gateway_process import GatewayProcess
 from tests.simulation.oracle import Oracle
-from tests.simulation.setup import PAYLOAD_BYTES, SINKS, random_setup
+from tests.simulation.setup import CONNECTIVITY, PAYLOAD_BYTES, random_setup, reloaded
+from tests.simulation.storage import Storage
 from tests.simulation.vehicles import SimulatedVehicle
 from tests.simulation.wire import MALFORMED, SimulatedCodec, message
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from tests.simulation.vehicles import SimulatedLink
 
 WALL_S = 1_764_000_000.0
-BOOKS_EVERY = 10  # steps: reading the ledger takes longer than most steps
+START_S = 0.03  # about the time of a start
+BOOKS_EVERY = 20  # steps: reading the ledger takes longer than most steps
 MOST_LINKS = 3  # of a vehicle
 MOST_UNACKED = 30  # likewise: then it makes no more records
 SETTLED_WITHIN_S = 120.0
@@ -59,14 +61,18 @@ class History:
         self._random = Random(f"fleetgw {seed}")
         self.setup = random_setup(self._random)
         self._note(str(self.setup))
-        self.oracle = Oracle(self.setup, self._note)
-        self.brokers = [Broker(name) for name in SINKS if any(name in sinks for sinks in self.setup.records.values())]
+        self.oracle = Oracle(self.setup.routes, self._note)
+        self.brokers = [Broker(name) for name in self.setup.sinks]
         self.vehicles = [
             SimulatedVehicle(f"VIN{number}", self.oracle, self.setup.resend_s) for number in range(self.setup.vehicles)
         ]
-        self._codec = SimulatedCodec()
+        self._codec = SimulatedCodec(self.oracle)
+        self._types = [record_type for record_type in self.setup.routes if record_type != CONNECTIVITY]
         self._now_s = 0.0
         self._wall_s = WALL_S
+        self._storage: Storage | None = None
+        if self.setup.spool_limits is not None:
+            self._storage = Storage(self.setup.spool_limits, self._random, self.oracle)
         self._start()
 
     def run(self) -> None:
@@ -87,14 +93,18 @@ class History:
             self._pass_time(1.0)
             self._check_sessions()
             self.process.check_books()
+            self.process.check_idle()
             self._restart(20.0)
+            self._check_nothing_comes_again()
             self.oracle.check_delivered(self.brokers)
         self.oracle.check()
         if unhandled:
             raise self.oracle.violated("\n".join(unhandled))
 
     def close(self) -> None:
-        """Release what the history holds."""
+        """Forget the disk."""
+        if self._storage is not None:
+            self._storage.close()
 
     def _note(self, text: str) -> None:
         self.trace.append(text)
@@ -105,13 +115,15 @@ class History:
         """The steps that this history takes, each as often as it is likely."""
         faults = self.setup.faults
         steps = [self.send] * 6 + [self.send_again] * 2 + [self.pass_a_moment] * 6 + [self.connect, self.disconnect]
-        steps += [self.pass_some_time, self.send_nonsense]
-        if self.brokers:
-            steps += [self.change_broker] * 2
+        steps += [self.pass_some_time, self.send_nonsense, self.change_broker, self.change_broker]
         if "crash" in faults:
             steps.append(self.crash)
         if "restart" in faults:
             steps.append(self.restart)
+        if "disk" in faults and self._storage is not None:
+            steps.append(self.fail_disk)
+        if "reload" in faults:
+            steps.append(self.reload)
         if "clock" in faults:
             steps.append(self.set_wall_clock)
         if "deaf" in faults:
@@ -133,7 +145,7 @@ class History:
         vehicle.send(link, txids, self._now_s)
 
     def _some_type(self) -> str:
-        return self._random.choice([*self.setup.policies])
+        return self._random.choice(self._types)
 
     def _type_of(self, vehicle: SimulatedVehicle, txid: bytes) -> str:
         return self.oracle.issued[vehicle.vin, txid].record_type
@@ -215,12 +227,24 @@ class History:
     def change_broker(self) -> None:
         """A broker behaves in another way."""
         broker = self._random.choice(self.brokers)
-        broker.behaviour = random_behaviour(self._random, self.setup.faults, [*self.setup.policies])
+        broker.behaviour = random_behaviour(self._random, self.setup.faults, self._types)
         self._note(f"{broker.name} becomes {broker.behaviour}")
+
+    def reload(self) -> None:
+        """The configuration is reloaded with other routes and policies."""
+        self.oracle.routes = reloaded(self._random, self.setup, self.oracle.routes)
+        self._note(f"the routes become {self.oracle.routes}")
+        self.process.reload(self.oracle.routes)
+
+    def fail_disk(self) -> None:
+        """The disk fails in some way."""
+        if self._storage is not None:
+            self._note(self._storage.fail())
 
     def crash(self) -> None:
         """The process is killed, and another one starts."""
-        self._note("crash")
+        how = "crash" if self._storage is None else self._storage.crash()
+        self._note(how)
         self.oracle.lost_processes.add(self.oracle.process)
         self.process.crash()
         for link in self._links():
@@ -233,12 +257,26 @@ class History:
 
     def _restart(self, patience_s: float) -> None:
         self._note(f"restart within {patience_s} s")
-        self.process.stop(self._links(), patience_s)
+        if self.process.stop(self._links(), patience_s) and self._storage is not None:
+            self._note("the spool was given up")
+            self._storage.kill()
         self._start()
 
     def _start(self) -> None:
+        storage, random = self._storage, self._random
+        while storage is not None and "crash" in self.setup.faults and random.random() < 0.2:
+            self._make_process().start(crashes_after_s=random.random() * START_S)
+            self._note(f"{storage.crash()} at the start")
+        self.process = self._make_process()
+        self.process.start()
+
+    def _make_process(self) -> GatewayProcess:
         self.oracle.process += 1
-        self.process = GatewayProcess(self.setup, self.brokers, self._codec, self.oracle, self._random, lambda: self._wall_s)
+        if self._storage is not None:
+            self._storage.heal()
+        return GatewayProcess(
+            self.setup, self.brokers, self._codec, self.oracle, self._random, lambda: self._wall_s, self._storage
+        )
 
     # The end
 
@@ -247,6 +285,8 @@ class History:
         self._note("heal")
         for broker in self.brokers:
             broker.behaviour = HEALTHY
+        if self._storage is not None:
+            self._storage.heal()
         for link in self._links():
             if link.is_deaf:
                 link.end()
@@ -255,7 +295,7 @@ class History:
         """Every record, and a fresh one of each type, is acknowledged, and no lane holds any."""
         for vehicle in self.vehicles:
             link = vehicle.links[0] if vehicle.links else self._connect(vehicle)
-            vehicle.send(link, [vehicle.make(record_type, 20) for record_type in self.setup.policies], self._now_s)
+            vehicle.send(link, [vehicle.make(record_type, 20) for record_type in self._types], self._now_s)
         end_s = self._now_s + SETTLED_WITHIN_S
         while True:
             self._pass_time(0.5)
@@ -267,6 +307,14 @@ class History:
                 raise self.oracle.violated(f"not acknowledged: {waiting}; held: {self.process.held_records}")
             for vehicle in self.vehicles:
                 self._resend(vehicle.links[0], vehicle, 8)
+
+    def _check_nothing_comes_again(self) -> None:
+        """See that a process after a stop in order delivers nothing again: the cursors are where they should be."""
+        before = [dict(broker.received) for broker in self.brokers]
+        self._pass_time(5.0)
+        for broker, received in zip(self.brokers, before, strict=True):
+            if again := [key for key, count in received.items() if broker.received[key] > count]:
+                raise self.oracle.violated(f"{broker.name} gets {again} again after a stop in order")
 
     def _check_sessions(self) -> None:
         """See that no session keeps anything of records that are settled."""

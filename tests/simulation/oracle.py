@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 from attrs import Factory, define, frozen
 
-from fleetgw.domain.ack_expressions import read_policy
-from fleetgw.domain.acks import Accepted, AckPolicy, holds
+from fleetgw.domain.acks import Accepted, holds
 from fleetgw.domain.errors import Unheard
 from fleetgw.domain.ports import Receipt
 from fleetgw.domain.records import ordering_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from fleetgw.domain.ports import Outcome
     from fleetgw.domain.records import Record
+    from fleetgw.domain.routing import Route
     from tests.simulation.brokers import Broker, SimulatedSink
-    from tests.simulation.setup import Setup
 
 Key = tuple[str, bytes]
 """VIN and txid: the record as its vehicle knows it. A copy that arrives has a number of its own (``received_at_ms``)."""
@@ -40,26 +40,26 @@ class Issued:
 class Oracle:
     """Follows one history.
 
+    :ivar routes: those that hold now, by record type.
     :ivar note: adds a line to the trace.
     :ivar issued: every record made.
     :ivar lost_processes: numbers of the processes that crashed.
     """
 
-    setup: Setup
+    routes: Mapping[str, Route]
     note: Callable[[str], None]
     issued: dict[Key, Issued] = Factory(dict)
     process: int = 0
     lost_processes: set[int] = Factory(set)
-    _policies: dict[str, AckPolicy] = Factory(dict)
-    _receipts: dict[int, set[str]] = Factory(dict)  # by arrival
+    _arrived: dict[int, Route] = Factory(dict)
+    _receipts: dict[int, set[str]] = Factory(dict)  # by arrival; those of stored dead letters as well
     _acked_arrivals: set[int] = Factory(set)
-    _acked: dict[Key, set[int]] = Factory(dict)  # the processes that acknowledged a record
+    _acked: dict[Key, list[tuple[Route, int]]] = Factory(dict)  # with the processes that acknowledged
+    _synced: set[int] = Factory(set)  # arrivals
+    _spooled: dict[Key, list[Route]] = Factory(dict)
+    _letters: dict[Key, set[str]] = Factory(dict)  # stored
+    _given_up: dict[Key, set[str]] = Factory(dict)  # logged, or without a subscriber
     _first: Violation | None = None
-    _given_up: dict[str, set[Key]] = Factory(dict)  # by sink: dead letters, and records without a subscriber
-
-    def __attrs_post_init__(self) -> None:
-        records = self.setup.records
-        self._policies = {each: read_policy(text, records[each]) for each, text in self.setup.policies.items()}
 
     def violated(self, text: str) -> Violation:
         """Make the error for a promise that was broken."""
@@ -73,6 +73,12 @@ class Oracle:
             raise self._first
 
     # What happens
+
+    def arrived(self, arrival: int, record_type: str) -> None:
+        """A record is read: its route is the one that holds now."""
+        route = self.routes.get(record_type)
+        if route is not None:
+            self._arrived[arrival] = route
 
     def dispatched(self, sink: SimulatedSink, batch: Sequence[Record]) -> None:
         """A lane hands a batch to its sink: every record is as it was sent, and in order."""
@@ -98,7 +104,7 @@ class Oracle:
         issued = self.issued.get((record.vin, record.txid))
         if issued is None or issued.payload != record.payload or issued.record_type != record.record_type:
             raise self.violated(f"{name} gets {record}, issued was {issued}")
-        if name not in self.setup.records[record.record_type]:
+        if name not in self._arrived[record.received_at_ms].sinks:
             raise self.violated(f"{name} gets a record of type {record.record_type}")
 
     def answered(self, name: str, record: Record, outcome: Outcome) -> None:
@@ -107,40 +113,59 @@ class Oracle:
         if isinstance(outcome, Receipt):
             self._receipts.setdefault(record.received_at_ms, set()).add(name)
         elif isinstance(outcome, Unheard):
-            self._given_up.setdefault(name, set()).add((record.vin, record.txid))
+            self.dead_letter(name, record.vin, record.txid)
 
     def dead_letter(self, name: str, vin: str, txid: bytes) -> None:
         """A dead letter is logged with its payload."""
-        self._given_up.setdefault(name, set()).add((vin, txid))
+        self._given_up.setdefault((vin, txid), set()).add(name)
+
+    def letter_stored(self, name: str, record: Record) -> None:
+        """A dead letter is stored: it counts as a receipt."""
+        self.note(f"the dead letter {record.received_at_ms} of {name} is stored")
+        self._receipts.setdefault(record.received_at_ms, set()).add(name)
+        self._letters.setdefault((record.vin, record.txid), set()).add(name)
+
+    def synced(self, records: Sequence[Record]) -> None:
+        """The spool reports records as synced."""
+        self.note(f"arrivals {[record.received_at_ms for record in records]} are synced")
+        for record in records:
+            self._synced.add(record.received_at_ms)
+            self._spooled.setdefault((record.vin, record.txid), []).append(self._arrived[record.received_at_ms])
 
     def acknowledged(self, record: Record) -> None:
         """A record is acknowledged on its own connection: once, and when its policy allows it."""
-        arrival, record_type = record.received_at_ms, record.record_type
+        arrival = record.received_at_ms
         if arrival in self._acked_arrivals:
             raise self.violated(f"arrival {arrival} is acknowledged twice")
         self._acked_arrivals.add(arrival)
         self.note(f"arrival {arrival} is acknowledged")
-        policy = self._policies.get(record_type)
-        if policy is None:
+        route = self._arrived.get(arrival)
+        if route is None:
             return
-        self._acked.setdefault((record.vin, record.txid), set()).add(self.process)
-        receipts = self._receipts.get(arrival, set())
-        if not isinstance(policy, Accepted) and not holds(policy, receipts):
-            raise self.violated(f"arrival {arrival} is acknowledged with receipts of {sorted(receipts)} under {policy}")
+        self._acked.setdefault((record.vin, record.txid), []).append((route, self.process))
+        receipts, is_spooled = self._receipts.get(arrival, set()), arrival in self._synced
+        if not _holds(route, receipts, is_spooled=is_spooled):
+            raise self.violated(f"arrival {arrival} is acknowledged with {sorted(receipts)}, {is_spooled=}, under {route}")
 
     # The end
 
     def check_delivered(self, brokers: Iterable[Broker]) -> None:
         """Every acknowledged record is where its policy says: called when no record is held any more."""
         received = {broker.name: broker.received for broker in brokers}
-        for key, processes in self._acked.items():
-            record_type = self.issued[key].record_type
-            policy = self._policies[record_type]
-            has_it = {name for name, records in received.items() if key in records}
-            if isinstance(policy, Accepted):
-                settled = has_it | {name for name, given_up in self._given_up.items() if key in given_up}
-                missing = [name for name in self.setup.records[record_type] if name not in settled]
-                if missing and not processes <= self.lost_processes:
-                    raise self.violated(f"{key} was accepted, and {missing} never got it")
-            elif not holds(policy, has_it):
-                raise self.violated(f"{key} was acknowledged; only {sorted(has_it)} have it; the policy is {policy}")
+        for key in self.issued:
+            kept = {name for name, records in received.items() if key in records} | self._letters.get(key, set())
+            settled = kept | self._given_up.get(key, set())
+            for route in self._spooled.get(key, ()):
+                if missing := {*route.sinks} - settled:
+                    raise self.violated(f"{key} was spooled, and {sorted(missing)} never got it")
+            for route, process in self._acked.get(key, ()):
+                missing = {*route.sinks} - settled
+                if isinstance(route.ack_policy, Accepted) and missing and process not in self.lost_processes:
+                    raise self.violated(f"{key} was accepted, and {sorted(missing)} never got it")
+                if not _holds(route, kept, is_spooled=key in self._spooled):
+                    raise self.violated(f"{key} was acknowledged; only {sorted(kept)} have it; its route was {route}")
+
+
+def _holds(route: Route, kept: AbstractSet[str], *, is_spooled: bool) -> bool:
+    """Whether the ack policy of a route holds."""
+    return isinstance(route.ack_policy, Accepted) or holds(route.ack_policy, kept, is_spooled=is_spooled)

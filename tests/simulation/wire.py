@@ -9,9 +9,11 @@ from zope.interface import implementer
 from fleetgw.domain.errors import MalformedEnvelope, MalformedPayload
 from fleetgw.domain.ports import ConnectivityStatus, IRecordCodec
 from fleetgw.domain.records import Envelope, MessageType, Record
+from tests.simulation.setup import CONNECTIVITY
 
 if TYPE_CHECKING:
     from fleetgw.domain.records import Vehicle
+    from tests.simulation.oracle import Oracle
 
 SEPARATOR = b"|"
 MALFORMED = b"malformed"
@@ -27,8 +29,14 @@ def message(vin: str, record_type: str, txid: bytes, payload: bytes) -> bytes:
 class SimulatedCodec:
     """Reads messages. Gives each record that arrives a number of its own, as ``received_at_ms``."""
 
-    def __init__(self) -> None:
-        self.arrivals = 0
+    def __init__(self, oracle: Oracle) -> None:
+        self._oracle = oracle
+        self._arrivals = 0
+
+    def _number(self, record_type: str) -> int:
+        self._arrivals += 1
+        self._oracle.arrived(self._arrivals, record_type)
+        return self._arrivals
 
     def read_envelope(self, message: bytes) -> Envelope:
         """See ``IRecordCodec``."""
@@ -43,11 +51,9 @@ class SimulatedCodec:
         """See ``IRecordCodec``."""
         if envelope.payload == MALFORMED:
             raise MalformedPayload("no payload")
-        self.arrivals += 1
-        return Record(record_type, envelope.txid, vehicle, envelope.payload, self.arrivals, None, 0)
+        return Record(record_type, envelope.txid, vehicle, envelope.payload, self._number(record_type), None, 0)
 
     def connectivity(self, vehicle: Vehicle, status: ConnectivityStatus, created_at_ns: int) -> Record:  # noqa: ARG002  the port's
         """See ``IRecordCodec``."""
-        self.arrivals += 1
-        txid = vehicle.connection_id.encode()
-        return Record("connectivity", txid, vehicle, status.name.encode(), self.arrivals, None, 0)
+        txid = f"{vehicle.connection_id} {status.name}".encode()  # that of the real codec is the connection id alone
+        return Record(CONNECTIVITY, txid, vehicle, status.name.encode(), self._number(CONNECTIVITY), None, 0)

@@ -63,8 +63,8 @@ class ControlledSpool:
     def sync(self, failure: StorageError | None = None) -> None:
         """Sync the oldest append, or fail to."""
         each = self.appends.popleft()
-        self._synced_end = each.positions.stop
-        if failure is None:
+        if failure is None:  # otherwise its positions stay unused, and there is nothing to read
+            self._synced_end = each.positions.stop
             self.synced.update(zip(each.positions, each.records, strict=True))
         each.synced.callback(failure)
 

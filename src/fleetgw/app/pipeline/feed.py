@@ -282,14 +282,15 @@ class Feed:
         self._next_read = None
         if self._state is _State.READING:
             position = self._read_position = self._cursor.next_position
-            self._spool.read(self._sink, position, PAGE_RECORDS, PAGE_BYTES).addCallback(self._have_read, position)
+            page = self._spool.read(self._sink, position, PAGE_RECORDS, PAGE_BYTES)
+            page.addCallback(self._have_read, position, self._progress.synced)
 
-    def _have_read(self, page: Page | StorageError, position: int) -> None:
+    def _have_read(self, page: Page | StorageError, position: int, synced: int) -> None:
         self._read_position = None
         if self._state is not _State.READING:
             return
-        if isinstance(page, StorageError) or page.next_position <= position:
-            if isinstance(page, StorageError) and self._lines.admit("read", "", self._clock.seconds(), 1) is not None:
+        if isinstance(page, StorageError):
+            if self._lines.admit("read", "", self._clock.seconds(), 1) is not None:
                 self._log.error("spool_not_read", dispatcher=self._sink, error=str(page))
             if self._next_read is None:
                 self._read_in(READ_AGAIN_S)
@@ -299,7 +300,8 @@ class Feed:
             for _, group in groupby(read, lambda pair: ordering_key(pair[1])):
                 positions, records = zip(*group, strict=True)
                 self._runs.append(_Run(records, positions))
-            self._runs_end = page.next_position
+            # a page without progress: of the records before ``synced`` none could be stored
+            self._runs_end = page.next_position if page.next_position > position else synced
         self._go_on()
 
     # The lane's records
