@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fleetgw.domain.ports import ILog
     from fleetgw.domain.records import Record
 
 
@@ -23,3 +24,11 @@ class AwaitsConfirmation(Protocol):
 
         :return: whether there is another copy: the vehicle resends it, as it is never acknowledged, or the spool keeps it.
         """
+
+
+def confirm(origin: AwaitsConfirmation, records: Sequence[Record], sink: str, log: ILog) -> None:
+    """Tell an origin that these records are confirmed. Logs its error, which must not keep others from their acks."""
+    try:
+        origin.confirmed(records)
+    except Exception as error:  # of one vehicle's session
+        log.error("confirmation_failed", dispatcher=sink, error=f"{type(error).__name__}: {error}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 
+from fleetgw.app.pipeline.confirmations import confirm
 from fleetgw.domain.ledger import Kept
 from fleetgw.domain.line_limit import cut
 from fleetgw.domain.metrics import DEAD_LETTER_STORED_TOTAL, DEAD_LETTER_TOTAL
@@ -47,8 +48,6 @@ class DeadLetters:
     :param accounts: the ledger's accounts of the sink.
     :param monotonic: seconds, never going back.
     :param store: None for the log alone.
-    :param confirm: tells an origin that a record is confirmed.
-    :param settled: called each time that the store has answered.
     """
 
     def __init__(
@@ -59,8 +58,6 @@ class DeadLetters:
         log: ILog,
         monotonic: Callable[[], float],
         store: IDeadLetters | None,
-        confirm: Callable[[AwaitsConfirmation, Sequence[Record]], None],
-        settled: Callable[[], None],
     ) -> None:
         self._dispatcher = dispatcher
         self._accounts = accounts
@@ -69,9 +66,7 @@ class DeadLetters:
         self._total = metrics.counter(DEAD_LETTER_TOTAL, dispatcher=dispatcher)
         self._stored_total = metrics.counter(DEAD_LETTER_STORED_TOTAL, dispatcher=dispatcher)
         self._store = store
-        self._confirm = confirm
-        self._settled = settled
-        self._waiting: dict[Undelivered, None] = {}
+        self._waiting: dict[Undelivered, Callable[[], None]] = {}
         self._idle: list[Deferred[None]] = []
 
     @property
@@ -79,14 +74,14 @@ class DeadLetters:
         """Number of records that the store has not answered for."""
         return len(self._waiting)
 
-    def add(self, letters: Sequence[Undelivered]) -> None:
-        """Store records, or log them."""
+    def add(self, letters: Sequence[Undelivered], settled: Callable[[], None]) -> None:
+        """Store records, or log them. ``settled`` is called each time that the store has answered."""
         store = self._store
         if store is None:
             for letter in letters:
                 self._refuse(letter)
             return
-        self._waiting.update(dict.fromkeys(letters))  # all of them before the first answer, which may come at once
+        self._waiting.update(dict.fromkeys(letters, settled))  # all of them before the first answer, which may come at once
         for letter in letters:
             store.store(letter.record, letter.reason).addCallback(self._answered, letter)
 
@@ -107,12 +102,12 @@ class DeadLetters:
             self._end(letter, is_stored=failure is None)
 
     def _end(self, letter: Undelivered, *, is_stored: bool) -> None:
-        del self._waiting[letter]
+        settled = self._waiting.pop(letter)
         if is_stored:
             self._note_stored(letter)
         else:
             self._refuse(letter)
-        self._settled()
+        settled()
         if not self._waiting:
             idle, self._idle = self._idle, []
             for each in idle:
@@ -129,7 +124,7 @@ class DeadLetters:
             lambda: {"dispatcher": self._dispatcher, "error": letter.reason, "stored": True, **_brief(record)},
         )
         if letter.origin is not None:
-            self._confirm(letter.origin, [record])
+            confirm(letter.origin, [record], self._dispatcher, self._log)
 
     def _refuse(self, letter: Undelivered) -> None:
         """Tell the origin, count and log.

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from fleetgw.app.pipeline.accounts import SinkAccountsByType
 from fleetgw.app.pipeline.circuit_breaker import READINESS_CHECK_S, CircuitBreaker
+from fleetgw.app.pipeline.confirmations import confirm
 from fleetgw.app.pipeline.dead_letters import DeadLetters, Undelivered
 from fleetgw.app.pipeline.room import Room
 from fleetgw.domain.backoff import Backoff
@@ -104,9 +105,7 @@ class Lane:
         self._random = Random()  # noqa: S311  jitter needs no secrecy
         self._backlog: Backlog[AwaitsConfirmation] = Backlog(limits, timing.retry_initial_s, timing.retry_max_s, self.share)
         self._circuit = CircuitBreaker(sink, Backoff(timing.retry_initial_s, timing.retry_max_s))
-        self._dead_letters = DeadLetters(
-            sink.name, metrics, self.accounts, log, clock.seconds, dead_letters, self._confirm, self._held_changed
-        )
+        self._dead_letters = DeadLetters(sink.name, metrics, self.accounts, log, clock.seconds, dead_letters)
         self._is_prompt = IPromptDispatcher.providedBy(sink)
         self._flush_records = PROMPT_FLUSH_RECORDS if self._is_prompt else EARLY_FLUSH_RECORDS
         self._estimate = BatchEstimate()
@@ -239,7 +238,7 @@ class Lane:
         confirmed = settlement.confirmed
         self._estimate.confirmed(sum(map(len, confirmed.values())), len(self._backlog.waiting.records))
         for origin, records in confirmed.items():
-            self._confirm(origin, records)
+            confirm(origin, records, self.sink.name, self._log)
         if settlement.rejected:
             self._settle_rejected(settlement.rejected)
         self._schedule_next(settlement, len(batch.records))
@@ -249,13 +248,7 @@ class Lane:
     def give_up(self, record: Record, origin: AwaitsConfirmation, reason: str) -> None:
         """Make a record a dead letter for which the lane never has room."""
         self.accounts[record.record_type].take(1)
-        self._dead_letters.add([Undelivered(record, reason, origin)])
-
-    def _confirm(self, origin: AwaitsConfirmation, records: Sequence[Record]) -> None:
-        try:
-            origin.confirmed(records)
-        except Exception as error:  # an error of one vehicle's session must not keep the others from their acks
-            self._log.error("confirmation_failed", dispatcher=self.sink.name, error=f"{type(error).__name__}: {error}")
+        self._dead_letters.add([Undelivered(record, reason, origin)], self._held_changed)
 
     def _settle_rejected(self, rejected: Sequence[Rejection[AwaitsConfirmation]]) -> None:
         letters = []
@@ -266,7 +259,7 @@ class Lane:
             if each.origin is not None:
                 each.origin.refused(each.record)
             self.accounts[each.record.record_type].unheard()  # without a subscriber nothing is wrong with the record
-        self._dead_letters.add(letters)
+        self._dead_letters.add(letters, self._held_changed)
 
     def _schedule_next(self, settlement: Settlement[AwaitsConfirmation], count: int) -> None:
         """Schedule the next dispatch and the next retry, after a batch of ``count`` records."""
@@ -361,7 +354,7 @@ class Lane:
                 last_copies.append(Undelivered(record, reason, None, is_left=True))
             else:
                 self.accounts[record.record_type].give_up(is_lost=False)
-        self._dead_letters.add(last_copies)
+        self._dead_letters.add(last_copies, self._held_changed)
         self._held_changed()
         return len(abandoned)
 
