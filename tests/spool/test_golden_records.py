@@ -38,7 +38,7 @@ def used(record: Record) -> dict[str, object]:
     return {
         "fields": [each for each in all_of(record) if each is not content],
         "content": type(content),  # its bytes, as no NaN equals another one
-        "content bytes": content.SerializeToString() if isinstance(content, Message) else content,
+        "content bytes": content.SerializeToString(deterministic=True) if isinstance(content, Message) else content,
         "metadata": record.metadata(),
         "key": ordering_key(record),
         "mqtt": published(record),
