@@ -91,7 +91,7 @@ class Kept(StrEnum):
 class Loss(StrEnum):
     """The reason for which an acknowledged record is lost.
 
-    ``STOPPED``: a queue held it when the gateway stopped, and it was not in the spool; the log has it. ``SPOOL_LIMIT``: the
+    ``STOPPED``: a queue held it when the gateway stopped, and no disk had it; the log has it. ``SPOOL_LIMIT``: the
     spool removed it for its size or age. ``DAMAGED``: it could not be read from the disk as it was written.
     """
 
