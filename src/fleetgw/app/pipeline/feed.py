@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from fleetgw.app.pipeline.room import Room
 from fleetgw.domain.errors import StorageError
 from fleetgw.domain.line_limit import LineLimit
 from fleetgw.domain.metrics import LANE_UNREAD_POSITIONS
@@ -18,7 +17,7 @@ from fleetgw.domain.records import ordering_key
 from fleetgw.domain.spool import Cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -95,7 +94,6 @@ class Feed:
         self._clock = clock
         self._log = log
         self._lines = LineLimit(interval_s=LINE_INTERVAL_S)
-        self._room = Room(self._sink, lambda _: self.is_live, clock, log)
         unread = metrics.gauge(LANE_UNREAD_POSITIONS, dispatcher=self._sink)
         unread.measured_by(lambda: self._progress.appended - self._cursor.next_position)
         self._state = _State.READING
@@ -123,16 +121,11 @@ class Feed:
         if not self.is_live:
             self._log_behind()
 
-    def when_live(self, record_type: str, callback: Callable[[], None]) -> None:
-        """Call ``callback`` once the feed is live; otherwise as ``Lane.when_room``."""
-        self._room.wait(record_type, callback)
-
     def pause(self) -> None:
         """Read no more, as the gateway stops: the spool keeps what the lane has not got. A live lane goes on."""
         self._stops = True
         if not self.is_live:
             self._state = _State.PAUSED
-        self._room.close()
         if self._next_read is not None:
             self._next_read.cancel()
             self._next_read = None
@@ -246,7 +239,6 @@ class Feed:
             for record_type, count in self._left.items():
                 self._skip(record_type, count)
             self._log_caught_up()
-            self._room.changed()
         elif next_position >= progress.synced:
             self._state = _State.FOLLOWING
         else:
