@@ -13,6 +13,7 @@ from unittest import TestCase, mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from fleetgw.adapters.spool import inspection
 from fleetgw.adapters.spool.folder import Folder
 from fleetgw.adapters.spool.inspection import inspect, inspect_to_end, read_cursors, read_file
 from tests.cli.test_query import in_zone
@@ -103,15 +104,15 @@ class VerifyTests(SpoolCase):
         self.assertTrue(self.json("verify", status=1)["cursors_damaged"])
 
     def test_cursors_that_are_written_while_they_are_copied_are_copied_again(self) -> None:
-        copyfile, torn = shutil.copyfile, ["cursors-00000002.spool"]
+        copy_file, torn = inspection._copy_file, ["cursors-00000002.spool"]
 
         def copy(source: str, target: str) -> None:
-            copyfile(source, target)
+            copy_file(source, target)
             if Path(target).name in torn:
                 torn.remove(Path(target).name)
                 Path(target).write_bytes(b"x" * 8192)
 
-        with mock.patch.object(shutil, "copyfile", copy):
+        with mock.patch.object(inspection, "_copy_file", copy):
             self.assertFalse(self.json("verify")["cursors_damaged"])
         self.assertEqual(torn, [])
 

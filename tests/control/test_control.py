@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.control.client import NotRunning, Refused, ask, is_served
+from fleetgw.adapters.control.client import NotRunning, Refused, ask
 from fleetgw.adapters.control.server import MAX_CLIENTS, MAX_REQUEST_BYTES, REQUEST_TIMEOUT_S, CommandError, ControlServer
 from fleetgw.testing.sink_doubles import ReadableLog
 
@@ -54,9 +54,18 @@ class ServerTests(SynchronousTestCase):
         self.reactor = UnixReactor()
         self.log = ReadableLog()
         self.under_way: list[Deferred[object]] = []
+        self.steps: list[str] = []
+        self.stubborn: Deferred[None] = Deferred()
+        self.stubborn.cancel = lambda: None  # type: ignore[method-assign]  # as answers of the storage
         self.server = ControlServer(
             self.path,
-            {"echo": self.echo, "wait": self.wait, "fail": self.fail_command, "break": self.break_command},
+            {
+                "echo": self.echo,
+                "wait": self.wait,
+                "stubborn": self.stubborn_command,
+                "fail": self.fail_command,
+                "break": self.break_command,
+            },
             cast("Any", self.reactor),  # its few methods that a server needs
             self.log,
         )
@@ -69,6 +78,13 @@ class ServerTests(SynchronousTestCase):
     async def wait(self, _request: Mapping[str, object], _progress: Callable[[object], None]) -> object:
         self.under_way.append(Deferred())
         return await self.under_way[-1]
+
+    async def stubborn_command(self, _request: Mapping[str, object], progress: Callable[[object], None]) -> object:
+        self.steps.append("begun")
+        await self.stubborn
+        progress("half")
+        self.steps.append("went on")
+        return None
 
     async def fail_command(self, _request: Mapping[str, object], _progress: Callable[[object], None]) -> object:
         raise CommandError("no such thing; name another one")
@@ -97,7 +113,7 @@ class ServerTests(SynchronousTestCase):
     def test_what_is_no_request_is_answered(self) -> None:
         for request in (b"", b"nonsense", b"[]", b"1", b"{}", b'{"command": "rm"}', b'{"command": []}', b"\xff"):
             (answer,) = self.answers(request)
-            self.assertIn("it knows: break, echo, fail, wait", str(answer["error"]))
+            self.assertIn("it knows: break, echo, fail, stubborn, wait", str(answer["error"]))
 
     def test_errors_are_answers(self) -> None:
         self.assertEqual(self.answers(b'{"command": "fail"}'), [{"error": "no such thing; name another one"}])
@@ -135,6 +151,14 @@ class ServerTests(SynchronousTestCase):
         client.dataReceived(b'{"command": "wait"}\n')
         client.connectionLost()
         self.assertTrue(self.under_way[0].called)  # it was cancelled
+
+    def test_a_command_that_was_given_up_while_it_could_not_be_cancelled_ends_at_its_next_progress(self) -> None:
+        client, transport = self.connect()
+        client.dataReceived(b'{"command": "stubborn"}\n')
+        client.connectionLost()
+        self.stubborn.callback(None)
+        self.assertNotIn(b"result", transport.value())
+        self.assertEqual(self.steps, ["begun"])
 
     def test_the_stop_gives_commands_up_and_says_so(self) -> None:
         client, transport = self.connect()
@@ -174,7 +198,6 @@ class ClientTests(SynchronousTestCase):
         return str(caught.exception)
 
     def test_without_a_gateway(self) -> None:
-        self.assertFalse(is_served(self.path))
         self.assertRaises(NotRunning, ask, self.path, "echo", print)
         self.assertRaises(NotRunning, ask, self.path + "/missing", "echo", print)
 

@@ -21,15 +21,6 @@ class Refused(Exception):
     """The gateway has not done what it was asked; ``str()`` is the reason."""
 
 
-def is_served(path: str) -> bool:
-    """Whether a gateway serves a folder."""
-    try:
-        _connect(path).close()
-    except (NotRunning, Refused):
-        return False
-    return True
-
-
 def ask(path: str, command: str, progress: Callable[[object], None], **request: object) -> object:
     """Ask the gateway that serves a folder; returns the result.
 

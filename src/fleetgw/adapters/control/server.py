@@ -113,6 +113,7 @@ class _Client(LineOnlyReceiver):
         self._server = server
         self._running: Deferred[None] | None = None
         self._timeout: IDelayedCall | None = None
+        self._is_given_up = False
 
     def connectionMade(self) -> None:
         """A client has connected."""
@@ -141,7 +142,7 @@ class _Client(LineOnlyReceiver):
             self._end({"error": f"this gateway knows no such command here; it knows: {known}"})
             return
         try:
-            self._end({"result": await command(request, lambda progress: self._write({"progress": progress}))})
+            self._end({"result": await command(request, self._progress)})
         except CommandError as error:
             self._end({"error": str(error)})
         except CancelledError:
@@ -149,8 +150,14 @@ class _Client(LineOnlyReceiver):
         except Exception as error:  # the client gets an answer
             self._end({"error": f"the gateway failed: {type(error).__name__}: {error}"})
 
+    def _progress(self, progress: object) -> None:
+        if self._is_given_up:  # what the command waited for at that time does not let itself be cancelled
+            raise CancelledError
+        self._write({"progress": progress})
+
     def give_up(self) -> None:
         """End the command and the connection."""
+        self._is_given_up = True
         if self._running is None:
             self._end({"error": "the gateway stops"})
         else:
@@ -160,6 +167,7 @@ class _Client(LineOnlyReceiver):
         """The client is gone: end its command."""
         self._clear_timeout()
         self._server.clients.discard(self)
+        self._is_given_up = True
         if self._running is not None:
             self._running.cancel()
 

@@ -8,7 +8,6 @@ removed; after that it never changes. A file that keeps its log for ever is read
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import time
 from contextlib import contextmanager, suppress
@@ -34,6 +33,9 @@ if TYPE_CHECKING:
 
 PAGE_RECORDS = 1000
 PAGE_BYTES = 16 * 1024 * 1024
+
+COPIED_BYTES = 1024 * 1024
+"""Most bytes that are copied at once."""
 
 TRIES = 10
 PAUSE_S = 0.05
@@ -212,9 +214,18 @@ def _copy(folder: Folder, name: str, place: str, *, only_with_log: bool = False)
         return False
     for each in (name, name + WAL):
         try:
-            shutil.copyfile(folder.path_of(each), os.path.join(place, each))
+            _copy_file(folder.path_of(each), os.path.join(place, each))
         except FileNotFoundError:
             if each == name:
                 raise
             return not only_with_log  # sealed meanwhile
     return True
+
+
+def _copy_file(source: str, target: str) -> None:
+    """Copy the bytes that a file has now: those that follow meanwhile may come in another order."""
+    with open(source, "rb", buffering=0) as original, open(target, "xb", buffering=0) as copy:
+        left_bytes = os.fstat(original.fileno()).st_size
+        while left_bytes and (part := original.read(min(left_bytes, COPIED_BYTES))):
+            copy.write(part)
+            left_bytes -= len(part)
