@@ -84,7 +84,7 @@ class SinkFaultTests(FaultCase):
             to_sqlite.wait_for_acks(bounded(2000, 20_000))
             gateway.wait_for("dispatch_retry")
             to_sqlite.wait_for_acks(500)
-            self.wait_for_metric("lane_refused_total", dispatcher="kafka")
+            self.wait_for_metric("lane_held_records", QUEUE_RECORDS / 2, dispatcher="kafka")  # four vehicles share the queue
             self.assertLessEqual(self.metric("lane_held_records", dispatcher="kafka"), QUEUE_RECORDS)
             self.assertLess(resident_mib(gateway.pid) - before_mib, MEMORY_MIB)
             self.kafka.resume()
