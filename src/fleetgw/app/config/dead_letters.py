@@ -15,7 +15,10 @@ class DeadLetters(Settings, frozen=True, kw_only=True):
         Path,
         Meta(
             description="The folder; made where it does not exist. One gateway uses it at a time.",
-            extra={"when_missing": "name a folder, such as /var/lib/fleetgw/dead-letters"},
+            extra={
+                "in_words": "the path of a folder",
+                "when_missing": "name a folder, such as /var/lib/fleetgw/dead-letters",
+            },
         ),
     ]
     max_mib: Annotated[

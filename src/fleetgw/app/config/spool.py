@@ -15,7 +15,10 @@ class Spool(Settings, frozen=True, kw_only=True):
 
     path: Annotated[
         Path,
-        Meta(description="Folder of the spool, for one process alone; made where there is none."),
+        Meta(
+            description="Folder of the spool, for one process alone; made where there is none.",
+            extra={"in_words": "the path of a folder", "when_missing": "name a folder, such as /var/lib/fleetgw/spool"},
+        ),
     ]
     max_mib: Annotated[Positive, Meta(description="MiB that the files of the spool may take.")] = 1024
     max_age_s: Annotated[
