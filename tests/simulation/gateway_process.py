@@ -17,6 +17,7 @@ from fleetgw.domain.memory_budget import MemoryBudget
 from fleetgw.domain.ports import ILog
 from fleetgw.testing.sink_doubles import ReadableMetrics
 from tests.simulation.brokers import SimulatedSink
+from tests.simulation.dead_letters import SimulatedLetters
 from tests.simulation.storage import SimulatedReactor
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class SimulatedLog:
         """See ``ILog``."""
         if event in UNEXPECTED:
             raise self._oracle.violated(f"{event}: {fields}")
-        if event == "dead_letter" and not fields["vehicle_resends"]:
+        if event == "dead_letter" and fields.get("vehicle_resends") is False:
             metadata = fields["metadata"]
             assert isinstance(metadata, dict)
             self._oracle.dead_letter(str(fields["dispatcher"]), metadata["vin"], metadata["txid"].encode())
@@ -89,7 +90,18 @@ class GatewayProcess:
         self._unclaimed_bytes = self._budget.unclaimed_bytes
         self.sinks = [SimulatedSink(broker, self.clock, random, oracle) for broker in brokers]
         self.lanes = {
-            sink.name: Lane(sink, setup.limits, setup.timing, self.clock, self.metrics, log, self._budget.share(2.0))
+            sink.name: Lane(
+                sink,
+                setup.limits,
+                setup.timing,
+                self.clock,
+                self.metrics,
+                log,
+                self._budget.share(2.0),
+                None
+                if setup.letters_fail is None
+                else SimulatedLetters(sink.name, self.clock, random, oracle, setup.letters_fail),
+            )
             for sink in self.sinks
         }
         for lane in self.lanes.values():
@@ -190,11 +202,14 @@ class GatewayProcess:
         gives_up = self.spooling is not None and self._gives_up(self.spooling.stop())
         for lane in lanes:
             lane.abandon()
+        for lane in lanes:
+            self._gives_up(lane.letters_stored())
         if not gives_up:
             self._check_nothing_is_left()
         return gives_up
 
     def _gives_up(self, stopped: Deferred[None]) -> bool:
+        """Wait for the end of a part; or give it up, and return whether that was necessary."""
         if self._wait_for(stopped):
             return False
         stopped.cancel()

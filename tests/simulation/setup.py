@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SINKS = ("kafka", "mqtt", "redis")
 CONNECTIVITY = "connectivity"
 TYPES = ("speed", "doors", "trips")
-SPOOLED_SHARE = 0.25
+SPOOLED_SHARE = 0.2
 """Share of the histories with a spool: these take longer."""
 
 KIB = 1024
