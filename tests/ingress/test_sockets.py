@@ -203,11 +203,14 @@ class VehicleSocketTests(SocketCase):
         await self.until(lambda: server.lost is not None)
 
 
-class GatewayOverSocketsTests(SocketCase):
-    def start(self, **limits: object) -> GatewayInMemory:
+class GatewayOverSocketsCase(SocketCase):
+    """A gateway, and vehicles that are connected to it over real sockets."""
+
+    def start(self, **config: object) -> GatewayInMemory:
+        """Start a gateway with these keys of the configuration."""
         folder = TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.gateway = gateway = GatewayInMemory(Path(folder.name), limits=limits)
+        self.gateway = gateway = GatewayInMemory(Path(folder.name), **config)
         self.port = self.listen(gateway.tls_factory)
         self.addCleanup(self.stop)
         return gateway
@@ -225,6 +228,8 @@ class GatewayOverSocketsTests(SocketCase):
         client.received.clear()
         return client
 
+
+class GatewayOverSocketsTests(GatewayOverSocketsCase):
     async def reply(self, client: Client) -> bytes:
         client.transport.write(EMPTY_MESSAGE)
         await self.until(lambda: client.received)
@@ -254,7 +259,7 @@ class GatewayOverSocketsTests(SocketCase):
 
     @driven
     async def test_only_the_vehicle_that_does_not_read_is_cut(self) -> None:
-        gateway = self.start(max_pending_reply_bytes=50_000)
+        gateway = self.start(limits={"max_pending_reply_bytes": 50_000})
         other = await self.vehicle("5YJ3E1EA7KF000002")
         one = await self.reply(other)
         deaf = await self.vehicle("5YJ3E1EA7KF000001")
@@ -268,7 +273,7 @@ class GatewayOverSocketsTests(SocketCase):
 
     @driven
     async def test_a_vehicle_that_does_not_read_has_ten_seconds(self) -> None:
-        gateway = self.start(max_pending_reply_bytes=1 << 30)
+        gateway = self.start(limits={"max_pending_reply_bytes": 1 << 30})
         gateway.clock.advance(1000)
         deaf = await self.vehicle("5YJ3E1EA7KF000001")
         (ours,) = gateway.vehicles.connections
@@ -286,7 +291,7 @@ class GatewayOverSocketsTests(SocketCase):
     @driven
     async def test_a_lost_connection_with_unsent_bytes_leaves_nothing(self) -> None:
         """Whichever side closes it, and without the garbage collector."""
-        gateway = self.start(max_pending_reply_bytes=1 << 30)
+        gateway = self.start(limits={"max_pending_reply_bytes": 1 << 30})
         for end in (lambda client: client.transport.abortConnection(), lambda _: gateway.vehicles.abort_all()):
             deaf = await self.vehicle("5YJ3E1EA7KF000001")
             (ours,) = gateway.vehicles.connections
@@ -306,7 +311,7 @@ class GatewayOverSocketsTests(SocketCase):
 
     @driven
     async def test_a_vehicle_that_reads_late_is_not_cut(self) -> None:
-        gateway = self.start(max_pending_reply_bytes=1 << 30)
+        gateway = self.start(limits={"max_pending_reply_bytes": 1 << 30})
         slow = await self.vehicle("5YJ3E1EA7KF000001")
         (ours,) = gateway.vehicles.connections
         for _ in range(3):

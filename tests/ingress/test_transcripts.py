@@ -105,6 +105,7 @@ RULES = {
 OURS_ALONE = {
     "configuration_not_reloaded",
     "configuration_reloaded",
+    "reading_paused",
     "restart_needed",
     "sink_draining",
     "sink_not_ready",

@@ -54,7 +54,9 @@ class CostlyDecryption:
         return size
 
 
-class TurnTests(GatewayCase):
+class TurnCase(GatewayCase):
+    """Counts the messages that the gateway handles; each takes time."""
+
     def setUp(self) -> None:
         super().setUp()
         gateway = self.start(log_level="error")
@@ -91,6 +93,8 @@ class TurnTests(GatewayCase):
         assert isinstance(connection, VehicleConnection)
         return connection
 
+
+class TurnTests(TurnCase):
     def test_messages_of_one_read_are_handled_in_turns(self) -> None:
         vehicle = self.open_vehicle(HOSTILE)
         vehicle.transport.write(EMPTY_MESSAGE * 1000)

@@ -67,12 +67,12 @@ class AckPolicyTests(PolicyCase):
         self.assertEqual(self.link.sent, [acks("V", b"1", b"2", b"3")])
 
     def test_a_full_queue_withholds_the_ack_where_the_condition_needs_its_sink(self) -> None:
-        for full, policy, acked in (
-            ("redis", POLICY, [b"1", b"2"]),
-            ("kafka", POLICY, [b"1"]),
-            ("redis", "all", [b"1"]),
-            ("redis", "any", [b"1", b"2"]),
-            ("redis", "kafka and mqtt", [b"1", b"2"]),
+        for full, policy, acked, refused in (
+            ("redis", POLICY, [b"1", b"2"], 1),
+            ("kafka", POLICY, [b"1"], 0),
+            ("redis", "all", [b"1"], 0),
+            ("redis", "any", [b"1", b"2"], 1),
+            ("redis", "kafka and mqtt", [b"1", b"2"], 1),
         ):
             with self.subTest(full=full, policy=policy):
                 self.setUp()
@@ -81,7 +81,8 @@ class AckPolicyTests(PolicyCase):
                 for sink in self.sinks.values():
                     sink.answer()
                 self.assertEqual(b"".join(self.link.sent), acks("V", *acked))
-                self.assertEqual(self.value("lane_refused_total", full), 1)
+                self.assertEqual(self.value("lane_refused_total", full), refused)
+                self.assertEqual(self.link.is_paused, not refused)
 
     def test_a_refusal_withholds_the_ack_where_the_condition_needs_its_sink(self) -> None:
         self.sent(b"1")
@@ -179,4 +180,6 @@ class AckPolicyTests(PolicyCase):
             due = holds(condition, {name for name in SINKS if txid in confirmed[name]})
             self.assertEqual(b"".join(self.link.sent).count(acks("V", txid)), due, txid)
         if not open_sinks:
-            self.assertEqual([tickets._tickets for tickets in session._tickets.values()], [{}])
+            (tickets,) = session._tickets.values()
+            session.disconnected()
+            self.assertEqual(tickets._tickets, {})

@@ -158,13 +158,13 @@ class RoomTests(LaneCase):
             self.clock.callLater(0, self.called.append, "turn")
 
         self.lane.when_room("V", slow)
-        self.lane.when_room("V", slow)
+        self.lane.when_room("V", lambda: slow())  # another caller
         self.linger()
         self.sink.answer(0, RECEIPT)
         self.clock.advance(0)
         self.assertEqual(self.called, ["slow", "turn", "slow", "turn"])
 
-    def test_a_closed_lane_calls_nobody(self) -> None:
+    def test_a_lane_that_is_closed_calls_those_who_wait_and_then_nobody(self) -> None:
         self.take("1", "2", "3", "4")
         self.wait("a")
         self.linger()
@@ -173,5 +173,5 @@ class RoomTests(LaneCase):
         self.wait("b")
         self.sink.answer(1, RECEIPT)
         self.clock.advance(60)
-        self.assertEqual(self.called, [])
+        self.assertEqual(self.called, ["a"])
         self.assertEqual(self.clock.getDelayedCalls(), [])

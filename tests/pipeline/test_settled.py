@@ -34,13 +34,34 @@ class OneSinkTests(SessionCase):
                 self.kafka.answer(outcome)
                 self.assertEqual(self.settled, [f"after {writes}"])
 
-    def test_records_without_room_do_not_wait(self) -> None:
+    def test_records_that_wait_for_room_are_not_settled(self) -> None:
         self.room["kafka"] = 1
         session = self.session({"V": "kafka"})
         answers(session, [message("V", b"1"), message("V", b"2")])
+        session.when_settled(lambda: self.settled.append(f"after {len(self.link.sent)}"))
+        for expected in ([], ["after 2"]):
+            self.dispatch()
+            self.assertEqual(self.settled, [])
+            self.kafka.answer()
+            self.assertEqual(self.settled, expected)
+            self.clock.advance(0)
+
+    def test_records_that_wait_for_room_are_not_settled_although_they_need_no_confirmation(self) -> None:
+        self.room["kafka"] = 1
+        session = self.session()
+        answers(session, [message("V", b"1"), message("V", b"2")])
+        session.when_settled(lambda: self.settled.append(f"after {len(self.link.sent)}"))
         self.dispatch()
-        session.when_settled(lambda: self.settled.append("settled"))
+        self.kafka.answer()
         self.assertEqual(self.settled, [])
+        self.clock.advance(0)
+        self.assertEqual(self.settled, ["after 1"])
+
+    def test_a_record_that_no_queue_can_hold_does_not_wait(self) -> None:
+        session = self.session({"V": "kafka"}, max_message_bytes=10_000_000)
+        answers(session, [message("custom", b"1", bytes(2_000_000)), message("V", b"2")])
+        session.when_settled(lambda: self.settled.append("settled"))
+        self.dispatch()
         self.kafka.answer()
         self.assertEqual(self.settled, ["settled"])
 

@@ -171,7 +171,7 @@ class History:
         self._note(f"{link.vehicle.connection_id} sends nonsense: {nonsense[:20]!r}")
         before, after = (vehicle.make(self._some_type(), 20) for _ in range(2))
         vehicle.send(link, [before], self._now_s)
-        link.session.received([vehicle.unacked[after].message, nonsense] if random.random() < 0.5 else [nonsense])
+        link.receive([vehicle.unacked[after].message, nonsense] if random.random() < 0.5 else [nonsense])
 
     def connect(self) -> None:
         """A vehicle connects, also beside a connection that it has."""

@@ -15,6 +15,8 @@ from tests.simulation.wire import message
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
     from fleetgw.app.pipeline.gateway import Gateway
     from fleetgw.app.pipeline.session import Session
     from fleetgw.domain.records import Record
@@ -35,14 +37,45 @@ class SimulatedLink:
     """One connection of a vehicle.
 
     :ivar is_deaf: replies do not reach the vehicle any more, and nobody knows it yet.
+    :ivar is_paused: whether the gateway does not read.
     """
 
-    def __init__(self, owner: SimulatedVehicle, vehicle: Vehicle) -> None:
+    def __init__(self, owner: SimulatedVehicle, vehicle: Vehicle, clock: IReactorTime) -> None:
         self.vehicle = vehicle
         self.is_deaf = False
         self.is_open = True
+        self.is_paused = False
         self.session: Session
         self._owner = owner
+        self._clock = clock
+        self._unread: list[bytes] = []
+        self._next_read: IDelayedCall | None = None
+
+    def receive(self, messages: Sequence[bytes]) -> None:
+        """Hand messages of the vehicle to the session, once the gateway reads."""
+        self._unread += messages
+        if self._next_read is None:
+            self._read()
+
+    def _read(self) -> None:
+        self._next_read = None
+        if self._unread and not self.is_paused:
+            messages, self._unread = self._unread, []
+            self.session.received(messages)
+
+    def pause_reading(self) -> None:
+        """See ``IVehicleLink``."""
+        if self.is_paused:
+            raise self._owner.oracle.violated(f"{self.vehicle.connection_id} is paused twice")
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        """See ``IVehicleLink``."""
+        if not self.is_paused:
+            raise self._owner.oracle.violated(f"{self.vehicle.connection_id} is resumed twice")
+        self.is_paused = False
+        if self._next_read is None:
+            self._next_read = self._clock.callLater(0, self._read)
 
     def acknowledge(self, records: Sequence[Record]) -> None:
         """See ``IVehicleLink``."""
@@ -79,6 +112,8 @@ class SimulatedLink:
     def forget(self) -> None:
         """Forget the connection."""
         self.is_open = False
+        if self._next_read is not None:
+            self._next_read.cancel()
         self._owner.links.remove(self)
 
     def _forget(self, txid: bytes) -> None:
@@ -105,7 +140,7 @@ class SimulatedVehicle:
         """Open a connection."""
         self._connections += 1
         vehicle = Vehicle(PeerIdentity("vehicle_device", self.vin), self.vin, f"{self.vin}-{self._connections}")
-        link = SimulatedLink(self, vehicle)
+        link = SimulatedLink(self, vehicle, gateway.clock)
         link.session = gateway.connected(vehicle, link)
         self.links.append(link)
         return link
@@ -126,7 +161,7 @@ class SimulatedVehicle:
             unacked = self.unacked[txid]
             unacked.link, unacked.sent_at_s = link, now_s
             messages.append(unacked.message)
-        link.session.received(messages)
+        link.receive(messages)
 
     def due(self, now_s: float) -> list[bytes]:
         """The records to be sent again."""

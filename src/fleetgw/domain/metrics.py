@@ -73,6 +73,9 @@ RELIABLE_ACK = _counter("reliable_ack", "Acknowledgements sent after a sink conf
 RELIABLE_ACK_MISS = _counter("reliable_ack_miss", "Confirmed records of disconnected vehicles.", "record_type", "dispatcher")
 UPTIME_SEC = _gauge("uptime_sec", "Seconds since the gateway started.")
 NUM_CONNECTIONS = _gauge("num_connections", "Connected vehicles.")
+VEHICLES_PAUSED = _gauge(
+    "vehicles_paused", "Connected vehicles that are not read from, because a queue that their records need is full."
+)
 NUM_GOROUTINE = _gauge("num_goroutine", "Threads of the process: Go's name for its nearest counterpart.")
 MEMORY_ALLOCATED_BYTES = _gauge("memory_allocated_bytes", "Resident memory of the process.")
 MEMORY_HEAP = _gauge("memory_heap", "Resident memory that is no mapped file, in bytes.")

@@ -21,7 +21,12 @@ MAX_FRAMES_PER_READ = 1024
 
 
 class ReaderHost(Protocol):
-    """The connection as its reader sees it; also the transport that Autobahn writes to."""
+    """The connection as its reader sees it; also the transport that Autobahn writes to.
+
+    :ivar is_paused: whether no further message is to be read for now.
+    """
+
+    is_paused: bool
 
     def write(self, data: bytes) -> None:
         """Send bytes, in the order of the calls."""

@@ -39,7 +39,10 @@ _PING = b"\x89\x00"
 class VehicleConnection(Protocol):
     """The protocol inside TLS: an upgrade, then WebSocket frames.
 
-    Bytes beyond the vehicle's turn wait for the next one: see ``wait`` and ``read_on``.
+    Reading stops for three reasons, and goes on once none is left: the vehicle's turn is over (``wait``, ``read_on``), the
+    session has paused it (``pause_reading``), or the connection is being left (``leave``).
+
+    :ivar is_paused: whether the session has paused reading.
     """
 
     transport: VehicleTransport
@@ -49,6 +52,7 @@ class VehicleConnection(Protocol):
     _vehicle: Vehicle | None = None
     _writes: list[bytes] | None = None
     _unread = b""
+    is_paused = False
     _is_waiting = False
     _leaving: str | None = None
 
@@ -106,17 +110,41 @@ class VehicleConnection(Protocol):
     def read_on(self) -> None:
         """See ``Reader``. Handles decrypted bytes first, then encrypted ones."""
         self._is_waiting = False
-        data, self._unread = self._unread, b""
-        if data and self._session is not None:
+        if self._unread and self._may_read_on:
+            data, self._unread = self._unread, b""
             self.transport.heard_at = self._context.monotonic()
             self.dataReceived(data)
-        if self._session is not None and not self._is_waiting:
+        if self._may_read_on:
             self.transport.read_on()
-        if self._session is not None and not self._is_waiting:
+        if self._session is not None and self._may_read_on:
             if self._leaving is not None:
                 self._close_once_settled(self._session, self._leaving)
             else:
                 self.transport.resumeProducing()
+
+    @property
+    def _may_read_on(self) -> bool:
+        """Whether waiting bytes may be handled: the vehicle's turn is not over, and the session has not paused reading."""
+        return self._session is not None and not self._is_waiting and not self.is_paused
+
+    def _read_on_soon(self) -> None:
+        """Handle the waiting bytes in the vehicle's next turn, which comes in the reactor's next iteration."""
+        self.wait()
+        if self._turn is not None:
+            self._turn.end()
+
+    def pause_reading(self) -> None:
+        """See ``IVehicleLink``. Pings go on, but no answer is expected: see ``Deadlines``."""
+        if self._deadlines.stage is _OPEN:
+            self.is_paused = True
+            self.transport.pauseProducing()
+            self.transport.limit_unacknowledged(self._context.limits.ping_timeout_s)
+
+    def resume_reading(self) -> None:
+        """See ``IVehicleLink``. The vehicle counts as heard when it is read again; no message is incomplete in a pause."""
+        if self.is_paused:
+            self.is_paused = False
+            self._read_on_soon()
 
     def too_many_tls_records(self, limit: int) -> None:
         """Cut the connection: one read brought more TLS records than are decrypted at once."""
@@ -202,25 +230,29 @@ class VehicleConnection(Protocol):
     def close(self, reason: str, code: int = GOING_AWAY) -> None:
         """See ``IVehicleLink``."""
         if self._deadlines.stage is _OPEN and self._frames is not None:
-            if self._leaving is not None:
-                self._leaving = None
-                self.transport.resumeProducing()  # for the peer's close frame
             self._frames.send_close(code, reason)
             self._enter(Stage.CLOSING)
+            # read on, for the peer's close frame
+            if self.is_paused:
+                self.is_paused = False
+                self._read_on_soon()
+            elif self._leaving is not None:
+                self.transport.resumeProducing()
+            self._leaving = None
         elif self._deadlines.stage is Stage.UPGRADE:
             self.abort()
 
     def leave(self, reason: str) -> None:
         """Read no more; ``close`` once every record of the vehicle that can be acknowledged has been.
 
-        Bytes that wait for the vehicle's next turn are handled before. ``close`` may be called earlier.
+        Bytes that wait for the vehicle's next turn, or for the session, are handled before. ``close`` may be called earlier.
         """
         if self._session is None or self._deadlines.stage is not _OPEN:
             self.close(reason)
         elif self._leaving is None:
             self._leaving = reason
             self.transport.pauseProducing()
-            if not self._is_waiting:
+            if self._may_read_on:
                 self._close_once_settled(self._session, reason)
 
     def _close_once_settled(self, session: ISession, reason: str) -> None:
@@ -236,6 +268,7 @@ class VehicleConnection(Protocol):
             heard_at=self.transport.heard_at,
             unsent_bytes=self.transport.unsent_bytes,
             incomplete_since=self._frames.incomplete_since if self._frames is not None else None,
+            is_paused=self.is_paused,
         )
         match step:
             case Ping():

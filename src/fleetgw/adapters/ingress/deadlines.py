@@ -79,12 +79,15 @@ class Deadlines:
         heard_at: float,
         unsent_bytes: int,
         incomplete_since: float | None,
+        is_paused: bool,
     ) -> Step | None:
         """Check all deadlines; called about once a second.
 
         :param heard_at: time of the last read.
         :param unsent_bytes: number of bytes of replies that the socket has not accepted.
         :param incomplete_since: time of the first byte of an incomplete message; None between messages.
+        :param is_paused: whether the session has paused reading: the vehicle cannot be heard. It is still pinged, as a
+            write to a vehicle that has gone fails, and ends the connection.
         :return: None when no deadline has passed.
         """
         if self.stage is Stage.CLOSING:
@@ -95,13 +98,18 @@ class Deadlines:
             return None
         if 0 < limits.write_timeout_s < self._unsent_for_s(now, unsent_bytes):
             return Cut("replies_not_read", f"replies could not be sent for {limits.write_timeout_s:g} s")
+        if is_paused:
+            return self._ping_if_silent(limits, now, max(heard_at, self._pinged_at))
         if incomplete_since is not None and 0 < limits.message_timeout_s < now - incomplete_since:
             return Close(f"a message was not complete within {limits.message_timeout_s:g} s")
         if self._pinged_at > heard_at:
             if 0 < limits.ping_timeout_s < now - self._pinged_at:
                 return Cut("ping_timeout", f"silent for {now - heard_at:.0f} s")
             return None
-        if 0 < limits.ping_after_s < now - heard_at:
+        return self._ping_if_silent(limits, now, heard_at)
+
+    def _ping_if_silent(self, limits: IngressLimits, now: float, since: float) -> Ping | None:
+        if 0 < limits.ping_after_s < now - since:
             self._pinged_at = now
             return Ping()
         return None

@@ -35,7 +35,7 @@ class Frames:
         return self.reader is not None and self.reader.finished
 
     def read(self, data: bytes, position: int, heard_at: float, until: float) -> int:
-        """Read until the vehicle's turn is over; feed Autobahn only the frames off the fast path.
+        """Read until the vehicle's turn is over or the host is paused; feed Autobahn only the frames off the fast path.
 
         :param position: of the first byte to read.
         :param heard_at: time at which the bytes arrived.
@@ -45,7 +45,9 @@ class Frames:
         reader = self.reader
         if reader is not None:
             reader.frames_this_read = 0
-        while position < len(data) and not (reader is not None and reader.closing) and self._context.monotonic() < until:
+        while position < len(data) and not self._host.is_paused and self._context.monotonic() < until:
+            if reader is not None and reader.closing:
+                break
             if reader is None or reader.idle:
                 self.incomplete_since = None
                 messages, position = split_frames(data, position, BYTES_AT_ONCE)

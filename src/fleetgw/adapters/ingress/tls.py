@@ -188,6 +188,11 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         else:
             super().write(data)
 
+    def limit_unacknowledged(self, seconds: float) -> None:
+        """See ``VehicleSocket``."""
+        if self._socket is not None:
+            self._socket.limit_unacknowledged(seconds)
+
     @property
     def unsent_bytes(self) -> int:
         """Number of encrypted bytes that the socket has not accepted; 0 for an in-memory transport."""

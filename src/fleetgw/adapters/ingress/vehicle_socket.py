@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
@@ -61,6 +62,16 @@ class VehicleSocket(AcceptedSocket):
                 data = data[sent:]
         self.write(data)
         return False
+
+    def limit_unacknowledged(self, seconds: float) -> None:
+        """Have the kernel end the connection once sent bytes were not acknowledged for so long, where it can (Linux).
+
+        A later write meets the error.
+
+        :param seconds: 0 for the kernel's own limit, a quarter of an hour.
+        """
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * seconds))
 
     @property
     def unsent_bytes(self) -> int:

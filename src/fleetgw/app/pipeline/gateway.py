@@ -8,6 +8,7 @@ from attrs import define, field, frozen
 from zope.interface import implementer
 
 from fleetgw.app.pipeline.connected import ConnectedVehicles
+from fleetgw.app.pipeline.paused import PausedVehicles
 from fleetgw.app.pipeline.refusals import Refusals
 from fleetgw.app.pipeline.session import Session, SessionContext
 from fleetgw.app.pipeline.signal_metrics import SignalMetrics
@@ -72,6 +73,7 @@ class Gateway:
             UnroutedRecords(metrics, log, monotonic, settings.refuse_unrouted),
             SignalMetrics(metrics, log, settings.tracked_vins, monotonic),
             ConnectedVehicles(self.routes, settings.codec, metrics, log, settings.debounce_s, self.clock, self.wall_ns),
+            PausedVehicles(metrics, log, monotonic),
             settings.max_message_bytes,
             monotonic,
             self.wall_ns,

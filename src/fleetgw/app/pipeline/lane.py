@@ -138,8 +138,6 @@ class Lane:
     def take(self, records: Sequence[Record], size_bytes: int, origin: AwaitsConfirmation | None) -> int:
         """Take records into the queue; the caller keeps the others.
 
-        A lane that holds nothing and takes none has no room for the first record at all: waiting does not help.
-
         :param records: of one vehicle and record type, in order.
         :param size_bytes: the sum of their ``Record.cost_bytes``.
         :param origin: receives the sink's confirmations; None when nothing waits for them.
@@ -158,10 +156,19 @@ class Lane:
     def when_room(self, record_type: str, callback: Callable[[], None]) -> None:
         """Call ``callback`` once the lane may have room for records of a type again, after ``take`` took too few.
 
-        Called once, in a turn of the reactor of its own, first come first served; never once the lane is closed. There may
-        still be no room for the records that the caller has: it then waits anew.
+        Called once, in a turn of the reactor of its own, first come first served, or by ``close``. There may
+        still be no room for the records that the caller has: it then waits anew. To wait for a record that the lane
+        ``can_hold`` is not in vain.
         """
         self._room.wait(record_type, callback)
+
+    def forget_waiter(self, record_type: str, callback: Callable[[], None]) -> None:
+        """Do not call ``callback``, given to ``when_room`` before, any more; harmless when it does not wait."""
+        self._room.forget(record_type, callback)
+
+    def can_hold(self, record: Record) -> bool:
+        """Whether an empty queue has room for a record; False once the lane is closed."""
+        return self._backlog.can_hold(record)
 
     def count_refused(self, record_type: str, count: int) -> None:
         """Count records for which the lane has no room, and which nobody keeps for it."""
@@ -330,7 +337,7 @@ class Lane:
         return waiter
 
     def close(self) -> None:
-        """Take no more records and dispatch none; those in flight may still settle."""
+        """Take no more records and dispatch none; those in flight may still settle. Nobody waits for room any more."""
         self._is_closed = True
         self._backlog.close()
         self._room.close()

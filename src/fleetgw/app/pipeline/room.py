@@ -37,6 +37,10 @@ class Room:
         if not self._is_closed:
             self._waiters.add(record_type, callback)
 
+    def forget(self, record_type: str, callback: Callable[[], None]) -> None:
+        """Do not call ``callback`` any more; harmless when it does not wait."""
+        self._waiters.remove(record_type, callback)
+
     def changed(self) -> None:
         """There may be room now: serve callers in the reactor's next turn, if any wait."""
         if self._waiters and self._next_serving is None:
@@ -48,18 +52,22 @@ class Room:
         round_number = waiters.begin_round()
         until_s = self._clock.seconds() + TURN_S
         while (callback := waiters.take(round_number, has_room)) is not None:
-            try:
-                callback()
-            except Exception as error:  # an error of one vehicle's session must not keep the others waiting
-                self._log.error("room_failed", dispatcher=self._dispatcher, error=f"{type(error).__name__}: {error}")
+            self._call(callback)
             if self._clock.seconds() >= until_s:
                 self.changed()
                 return
 
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception as error:  # an error of one vehicle's session must not keep the others waiting
+            self._log.error("room_failed", dispatcher=self._dispatcher, error=f"{type(error).__name__}: {error}")
+
     def close(self) -> None:
-        """Call nobody any more."""
+        """Call those who wait for the last time: there is no room any more. Then call nobody."""
         self._is_closed = True
-        self._waiters.clear()
+        for callback in self._waiters.take_all():
+            self._call(callback)
         if self._next_serving is not None:
             self._next_serving.cancel()
             self._next_serving = None

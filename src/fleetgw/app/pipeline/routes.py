@@ -71,6 +71,24 @@ class TypeRoute:
     metrics: TypeMetrics
     spooled: SpooledRoute | None = None
 
+    @property
+    def every_lane(self) -> tuple[Lane, ...]:
+        """The lanes of all sinks that the type is routed to."""
+        match self.awaits:
+            case None:
+                return self.lanes
+            case TicketPolicy(lanes=awaited):
+                return (*self.lanes, *awaited)
+            case lane:
+                return (*self.lanes, lane)
+
+    def can_do_without(self, bits: int) -> bool:
+        """Whether a record may still be acknowledged if these lanes do not take it.
+
+        :param bits: a set of lanes that the ack policy needs, each with a bit: the bits of ``TicketPolicy``, else any.
+        """
+        return self.awaits.can_hold(bits) if isinstance(self.awaits, TicketPolicy) else not bits
+
 
 class TypeRoutes:
     """The routes by the topic bytes of an envelope.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from attrs import define
 from zope.interface import implementer
 
+from fleetgw.app.pipeline.shortfall import Shortfall
 from fleetgw.app.pipeline.tickets import TicketPolicy, Tickets
+from fleetgw.app.pipeline.waiting import WaitingRun
 from fleetgw.domain.errors import MessageTooBig, OtherSender, UnknownMessageType, Unrouted
 from fleetgw.domain.ledger import Unacked
 from fleetgw.domain.ports import ISession
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fleetgw.app.pipeline.connected import ConnectedVehicles
+    from fleetgw.app.pipeline.paused import PausedVehicles
     from fleetgw.app.pipeline.refusals import Refusals
     from fleetgw.app.pipeline.routes import TypeRoute, TypeRoutes
     from fleetgw.app.pipeline.signal_metrics import SignalMetrics
@@ -34,6 +38,7 @@ class SessionContext:
 
     :ivar refusals: counts and logs the messages that make no record.
     :ivar unrouted: the answer to records of types without a route.
+    :ivar paused: the vehicles that are not read from.
     :ivar max_message_bytes: a longer message is answered with the error reply.
     :ivar monotonic: seconds, never going back.
     :ivar wall_ns: epoch nanoseconds.
@@ -45,6 +50,7 @@ class SessionContext:
     unrouted: UnroutedRecords
     signal_metrics: SignalMetrics
     connected: ConnectedVehicles
+    paused: PausedVehicles
     max_message_bytes: int
     monotonic: Callable[[], float]
     wall_ns: Callable[[], int]
@@ -54,16 +60,22 @@ class SessionContext:
 class Session:
     """Takes one connection's messages, and acknowledges its records.
 
+    Backpressure: a run that waits for room in a lane stops the reading of the vehicle. Its later runs wait behind, error
+    replies do not. Once all are placed, reading goes on.
+
     :ivar connected_at: monotonic seconds.
     :ivar size_bytes: payload bytes of the records received, by the record type's label.
     """
 
     __slots__ = (
         "__weakref__",
+        "_behind",
         "_context",
+        "_is_paused",
         "_link",
         "_tickets",
         "_unconfirmed",
+        "_waiting",
         "_when_settled",
         "connected_at",
         "size_bytes",
@@ -78,6 +90,9 @@ class Session:
         self._link: IVehicleLink | None = link
         self._tickets: dict[TicketPolicy, Tickets] = {}
         self._unconfirmed = 0  # records that wait for one sink, or the spool; those that wait for several have tickets
+        self._is_paused = False  # exactly while a run waits
+        self._waiting: WaitingRun | None = None
+        self._behind: deque[tuple[TypeRoute, list[Record], int]] = deque()  # not offered yet, and their costs
         self._when_settled: Callable[[], None] | None = None
 
     def received(self, messages: Sequence[bytes]) -> None:
@@ -122,7 +137,7 @@ class Session:
             self._accept(run_route, run)
 
     def _accept(self, route: TypeRoute, records: list[Record]) -> None:
-        """Offer records of one type to their lanes, and acknowledge those that wait for no confirmation."""
+        """Count records of one type, and place them, unless others wait that came before."""
         size_bytes = cost_bytes = signals = 0
         for record in records:
             size_bytes += len(record.payload)
@@ -141,32 +156,111 @@ class Session:
         if route.spooled is not None:
             metrics.dispatch_total.add(route.spooled.accept(records, cost_bytes, self))
             return
-        fewest = count
+        account = metrics.account
+        paused = self._context.paused.queues
+        if paused and self.vehicle.vin in paused and route.every_lane:
+            account.awaiting.add(count)
+            self._wait_behind(route, records, cost_bytes)
+        elif shortfalls := self._offer(route, records, cost_bytes):
+            account.awaiting.add(count)
+            self._take_up(WaitingRun(route, records, shortfalls))
+        else:
+            (account.acked if route.awaits is None else account.awaiting).add(count)
+            self._placed(route, records)
+
+    def _offer(self, route: TypeRoute, records: list[Record], cost_bytes: int) -> list[Shortfall]:
+        """Offer records of one type to their lanes; returns the lanes that have not taken all of them."""
+        count, awaits = len(records), route.awaits
+        shortfalls = []
         for lane in route.lanes:
             # a full lane does not keep the records from the others
-            taken = lane.offer(records, cost_bytes, None)
-            if taken < fewest:
-                fewest = taken
-        awaits = route.awaits
-        if awaits is None:
-            if not route.lanes:
-                self._context.unrouted.count(label, self.vehicle.vin, count)
-            if fewest and self._link is not None:
-                self._link.acknowledge(records if fewest == count else records[:fewest])
-            metrics.account.acked.add(fewest)
-            if fewest < count:
-                metrics.account.unacked[Unacked.FULL].add(count - fewest)
-        else:
-            if isinstance(awaits, TicketPolicy):
-                taken = self.tickets_of(awaits).offer(records, cost_bytes)
-            else:
-                taken = awaits.offer(records, cost_bytes, self)
-                self._unconfirmed += taken
-                metrics.account.awaiting.add(taken)
-                if taken < count:
-                    metrics.account.unacked[Unacked.FULL].add(count - taken)
-            fewest = min(fewest, taken)
-        metrics.dispatch_total.add(fewest)
+            taken = lane.take(records, cost_bytes, None)
+            if taken < count:
+                shortfalls.append(Shortfall(lane, None, 1 if awaits is None else 0, taken))
+        if isinstance(awaits, TicketPolicy):
+            shortfalls += self.tickets_of(awaits).offer(records, cost_bytes)
+        elif awaits is not None:
+            self._unconfirmed += count
+            taken = awaits.take(records, cost_bytes, self)
+            if taken < count:
+                shortfalls.append(Shortfall(awaits, self, 1, taken))
+        return shortfalls
+
+    def _placed(self, route: TypeRoute, records: list[Record]) -> None:
+        """Every lane has taken these records: acknowledge them if they wait for no confirmation."""
+        route.metrics.dispatch_total.add(len(records))
+        if route.awaits is not None:
+            return
+        if not route.lanes:
+            self._context.unrouted.count(route.metrics.label, self.vehicle.vin, len(records))
+        if self._link is not None:
+            self._link.acknowledge(records)
+
+    def _take_up(self, run: WaitingRun) -> None:
+        """Place what may be placed of a run; the rest waits, and the vehicle with it."""
+        route, placed = run.route, run.remove_placed()
+        if placed:
+            if route.awaits is None:
+                route.metrics.account.settle(len(placed))
+            self._placed(route, placed)
+        if not run.records:
+            return
+        self._waiting = run
+        lanes = run.wait(self._room_came)
+        if not self._is_paused:
+            self._pause()
+            self._context.paused.pause(self, route.record_type, [lane.sink.name for lane in lanes])
+
+    def _wait_behind(self, route: TypeRoute, records: list[Record], cost_bytes: int) -> None:
+        """Have records wait behind those of this vehicle that wait already."""
+        self._behind.append((route, records, cost_bytes))
+        if not self._is_paused:
+            self._pause()
+            self._context.paused.queues[self.vehicle.vin].append(self)
+
+    def _pause(self) -> None:
+        self._is_paused = True
+        if self._link is not None:
+            self._link.pause_reading()
+
+    def _room_came(self) -> None:
+        self._context.paused.go_on(self.vehicle.vin)
+
+    def place_waiting(self) -> bool:
+        """See ``PausedSession``."""
+        run, self._waiting = self._waiting, None
+        if run is not None:
+            run.offer()
+            self._take_up(run)
+            if self._waiting is run:
+                return False
+            run.leave(self._room_came)
+        while self._waiting is None and self._behind:
+            route, records, cost_bytes = self._behind.popleft()
+            self._take_up(WaitingRun(route, records, self._offer(route, records, cost_bytes)))
+        return self._waiting is None
+
+    def resume(self) -> None:
+        """See ``PausedSession``."""
+        self._is_paused = False
+        if self._link is not None:
+            self._link.resume_reading()
+        self._settled()
+
+    def _give_up_waiting(self) -> None:
+        """Refuse what waits: the connection has ended."""
+        if self._waiting is not None:
+            self._waiting.leave(self._room_came)
+            self._waiting.refuse(Unacked.DISCONNECTED)
+            self._waiting = None
+        for route, records, _ in self._behind:
+            route.metrics.account.settle(len(records), Unacked.DISCONNECTED)
+            for lane in route.every_lane:
+                lane.count_refused(route.record_type, len(records))
+        self._behind.clear()
+        if self._is_paused:
+            self._is_paused = False
+            self._context.paused.leave(self)
 
     def tickets_of(self, policy: TicketPolicy) -> Tickets:
         """The session's tickets for a policy."""
@@ -186,9 +280,9 @@ class Session:
         self._unconfirmed -= len(records)
         self._settled()
 
-    def refused(self, record: Record) -> bool:
-        """See ``AwaitsConfirmation``: a record that waits for one sink stays unacknowledged."""
-        self._context.routes.confirmation_metrics[record.record_type].account.settle(1, Unacked.UNCONFIRMED)
+    def refused(self, record: Record, reason: Unacked = Unacked.UNCONFIRMED) -> bool:
+        """See ``Refusable``: a record that waits for one sink stays unacknowledged."""
+        self._context.routes.confirmation_metrics[record.record_type].account.settle(1, reason)
         self._unconfirmed -= 1
         self._settled()
         return True
@@ -213,7 +307,9 @@ class Session:
     def _settled(self) -> None:
         """Some records wait no more: call the function of ``when_settled`` if none does."""
         called = self._when_settled
-        if called is None or self._unconfirmed or any(tickets.are_awaited for tickets in self._tickets.values()):
+        if called is None or self._is_paused or self._unconfirmed:
+            return
+        if any(tickets.are_awaited for tickets in self._tickets.values()):
             return
         self._when_settled = None
         called()
@@ -236,6 +332,7 @@ class Session:
     def disconnected(self) -> None:
         """See ``ISession``. Later confirmations are counted as missed."""
         self._link = self._when_settled = None
+        self._give_up_waiting()
         for tickets in self._tickets.values():
             tickets.close()
         self._tickets.clear()

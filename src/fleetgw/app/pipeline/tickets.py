@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
+from fleetgw.app.pipeline.shortfall import Shortfall
 from fleetgw.domain.acks import holds, names_spool
 from fleetgw.domain.errors import StorageError
 from fleetgw.domain.ledger import Unacked, not_stored
@@ -129,19 +130,19 @@ class Tickets:
         can_hold = self._policy.can_hold
         return any(not each.is_acknowledged and can_hold(each.refused) for each in self._tickets.values())
 
-    def offer(self, records: Sequence[Record], cost_bytes: int) -> int:
+    def offer(self, records: Sequence[Record], cost_bytes: int) -> list[Shortfall]:
         """Make a ticket for each record, then offer the records to every lane of the condition.
 
         :param cost_bytes: the sum of their ``Record.cost_bytes``.
-        :return: the number of records that each of the lanes has taken, from the first on.
+        :return: the lanes that have not taken all of them. The caller offers them the others again, or refuses these.
         """
         self._make(records)
-        fewest = len(records)
+        shortfalls = []
         for lane, waiter in zip(self._policy.lanes, self._waiters, strict=True):
-            taken = lane.offer(records, cost_bytes, waiter)
-            waiter.refused_all(records[taken:], Unacked.FULL)
-            fewest = min(fewest, taken)
-        return fewest
+            taken = lane.take(records, cost_bytes, waiter)
+            if taken < len(records):
+                shortfalls.append(Shortfall(lane, waiter, waiter.bit, taken))
+        return shortfalls
 
     def offer_spooled(self, records: Sequence[Record], cost_bytes: int, appended: Appended | StorageError) -> int:
         """Make a ticket for each record of a spooled type, then offer the records to every feed of the condition.
@@ -149,6 +150,7 @@ class Tickets:
         :param appended: the spool's answer.
         """
         self._make(records)
+        self._policy.account.awaiting.add(len(records))
         policy, waiters = self._policy, self._waiters
         positions = None if isinstance(appended, StorageError) else appended.positions
         fewest = len(records)
@@ -166,7 +168,6 @@ class Tickets:
     def _make(self, records: Sequence[Record]) -> None:
         for record in records:
             self._tickets[record] = _Ticket()
-        self._policy.account.awaiting.add(len(records))
 
     def close(self) -> None:
         """Nothing more is offered: drop the waiters, as no reference cycle may keep a session that has ended in memory."""
@@ -185,7 +186,7 @@ class Tickets:
         if due:
             self._acknowledge(due, metrics)
 
-    def refused(self, record: Record, bit: int, reason: Unacked = Unacked.UNCONFIRMED) -> bool:
+    def refused(self, record: Record, bit: int, reason: Unacked) -> bool:
         """A sink never confirms this record. Returns whether the vehicle resends it, as it is never acknowledged."""
         ticket, can_hold = self._tickets[record], self._policy.can_hold
         could_hold = can_hold(ticket.refused)
@@ -205,25 +206,25 @@ class Tickets:
 class _Waiter:
     """Receives one sink's confirmations and refusals for ``Tickets``."""
 
-    __slots__ = ("_bit", "_metrics", "_tickets")
+    __slots__ = ("_metrics", "_tickets", "bit")
 
     def __init__(self, tickets: Tickets, metrics: ConfirmationMetrics, bit: int) -> None:
         self._tickets = tickets
         self._metrics = metrics
-        self._bit = bit
+        self.bit = bit
 
     def confirmed(self, records: Sequence[Record]) -> None:
         """See ``AwaitsConfirmation``."""
-        self._tickets.confirmed(records, self._metrics, self._bit)
+        self._tickets.confirmed(records, self._metrics, self.bit)
 
-    def refused(self, record: Record) -> bool:
-        """See ``AwaitsConfirmation``."""
-        return self._tickets.refused(record, self._bit)
+    def refused(self, record: Record, reason: Unacked = Unacked.UNCONFIRMED) -> bool:
+        """See ``Refusable``."""
+        return self._tickets.refused(record, self.bit, reason)
 
     def refused_all(self, records: Sequence[Record], reason: Unacked) -> None:
         """The sink never confirms these records."""
         for record in records:
-            self._tickets.refused(record, self._bit, reason)
+            self._tickets.refused(record, self.bit, reason)
 
     def synced(self, failure: StorageError | None, records: Sequence[Record]) -> None:
         """The spool has synced these records, or could not."""

@@ -89,6 +89,10 @@ class Backlog(Generic[OriginT]):
         """Whether so much is free for records of a type that those who wait for room should be tried again."""
         return self._admission.has_room(record_type)
 
+    def can_hold(self, record: Record) -> bool:
+        """Whether an empty queue has room for a record, also when other queues use all memory that is not guaranteed."""
+        return record.cost_bytes <= min(self._limits.queue_bytes, self._share.own_bytes)
+
     @property
     def next_due_s(self) -> float | None:
         """The time for the next ``end_pauses``, None when no ordering key pauses."""

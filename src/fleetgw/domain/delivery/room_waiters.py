@@ -1,6 +1,6 @@
 """Room waiters: callers to whom a sink's queue has refused records, in the order in which they are tried again."""
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from itertools import count
 
@@ -8,19 +8,25 @@ from itertools import count
 class RoomWaiters:
     """Callbacks that wait for room, first come first served among those for whose record type there is room.
 
-    Each is called once; one that still finds no room waits anew, behind the others.
+    Each is called once; one that still finds no room waits anew, behind the others. Callbacks are told apart by equality.
     """
 
     def __init__(self) -> None:
         self._numbers = count()
-        self._waiting: dict[str, deque[tuple[int, Callable[[], None]]]] = {}
+        self._waiting: dict[str, OrderedDict[Callable[[], None], int]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
     def add(self, record_type: str, callback: Callable[[], None]) -> None:
-        """Add a caller with records of a type."""
-        self._waiting.setdefault(record_type, deque()).append((next(self._numbers), callback))
+        """Add a caller with records of a type; one that waits for them already keeps its place."""
+        self._waiting.setdefault(record_type, OrderedDict()).setdefault(callback, next(self._numbers))
+
+    def remove(self, record_type: str, callback: Callable[[], None]) -> None:
+        """Remove a caller, which need not wait."""
+        waiting = self._waiting.get(record_type)
+        if waiting is not None and waiting.pop(callback, None) is not None and not waiting:
+            del self._waiting[record_type]
 
     def begin_round(self) -> int:
         """Begin a round, in which each of those that wait now may be called; returns its number, for ``take``."""
@@ -33,19 +39,21 @@ class RoomWaiters:
         :return: None once the others have no room, or came after the beginning of the round.
         """
         heads = [
-            (waiting[0][0], record_type)
+            (number, record_type)
             for record_type, waiting in self._waiting.items()
-            if waiting[0][0] < round_number and has_room(record_type)
+            if (number := next(iter(waiting.values()))) < round_number and has_room(record_type)
         ]
         if not heads:
             return None
         _, record_type = min(heads)
         waiting = self._waiting[record_type]
-        _, callback = waiting.popleft()
+        callback, _ = waiting.popitem(last=False)
         if not waiting:
             del self._waiting[record_type]
         return callback
 
-    def clear(self) -> None:
-        """Forget all callers."""
+    def take_all(self) -> list[Callable[[], None]]:
+        """Remove all callers, by record type."""
+        callers = [callback for waiting in self._waiting.values() for callback in waiting]
         self._waiting.clear()
+        return callers

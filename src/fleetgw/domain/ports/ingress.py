@@ -38,6 +38,16 @@ class IVehicleLink(Interface):
         :param txid: of the message's envelope; empty when it could not be read.
         """
 
+    def pause_reading() -> None:
+        """Read no more from the vehicle until ``resume_reading``: its records wait for room in a queue.
+
+        Called within ``ISession.received``, which is not called again before ``resume_reading``. Messages of the same read
+        that were not received yet wait with the link; TCP's flow control stops the vehicle.
+        """
+
+    def resume_reading() -> None:
+        """Read again, in a later turn of the reactor. Called once after each ``pause_reading``, not within ``received``."""
+
     def close(reason: str) -> None:
         """Begin the closing handshake, with the WebSocket code 1001. Replies before it still leave.
 
@@ -60,8 +70,8 @@ class ISession(Interface):
     def when_settled(called: Callable[[], None]) -> None:
         """Call a function once, when no record of the session waits for an acknowledgement: at once if none does.
 
-        Called at most once, when no further message will be received. A record that no sink can make due any more does not
-        wait. After ``disconnected`` the function is not called.
+        Called at most once, when no further message will be received. A record that waits for room in a queue counts; one
+        that no sink can make due any more does not. After ``disconnected`` the function is not called.
         """
 
     def disconnected() -> None:
