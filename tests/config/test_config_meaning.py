@@ -241,6 +241,8 @@ class ValueTests(ConfigCase):
             "limits.max_frame_bytes": {"limits": {"max_frame_bytes": 10}},
             "delivery.queue_records": {"delivery": {"queue_records": 0}},
             "delivery.sinks.logger.queue_bytes": {"delivery": {"sinks": {"logger": {"queue_bytes": 0}}}},
+            "deduplication.window_s": {"deduplication": {"window_s": -1}},
+            "deduplication.max_records": {"deduplication": {"window_s": 60, "max_records": 0}},
             "identity.issuers.X": {"identity": {"issuers": {"X": {"by_extended_key_usage": False}}}},
             "identity.issuers.Y": {"identity": {"issuers": {"Y": ""}}},
             "mqtt.qos": {"mqtt": {"qos": 3}},

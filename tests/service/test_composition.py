@@ -22,6 +22,7 @@ from fleetgw.adapters.sinks.registry import built_in_sinks
 from fleetgw.app.config import BUILT_IN_SINKS, parse_config
 from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.service.composition import Parts, compose
+from fleetgw.domain.deduplication import DeduplicationWindow
 from fleetgw.domain.errors import ConfigurationError
 from fleetgw.domain.identity import FixedClientType
 from fleetgw.domain.ports import NotReady
@@ -152,6 +153,12 @@ class AirbrakeTests(CompositionCase):
 
 
 class BuiltInTests(CompositionCase):
+    def test_the_window_of_deduplication(self) -> None:
+        self.assertIsNone(self.compose().gateway.sessions.acknowledged)
+        acknowledged = self.compose(deduplication={"window_s": 5, "max_records": 7}).gateway.sessions.acknowledged
+        assert acknowledged is not None
+        self.assertEqual(acknowledged.window, DeduplicationWindow(5.0, 7))
+
     def test_the_configuration_knows_every_sink(self) -> None:
         sinks = Path(__file__).resolve().parents[2] / "src" / "fleetgw" / "adapters" / "sinks"
         self.assertEqual({path.parent.name for path in sinks.glob("*/type.py")}, BUILT_IN_SINKS)

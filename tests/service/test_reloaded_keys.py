@@ -58,6 +58,8 @@ APPLIED: dict[str, object] = {
     "limits.max_half_open_per_address": 4,
     "limits.max_pending_reply_bytes": 1234,
     "connectivity.debounce_s": 7,
+    "deduplication.window_s": 7,
+    "deduplication.max_records": 7,
     "drain.wait_s": 3,
     "drain.rate_per_s": 7,
     "identity.issuers": {"Own CA": "boat"},
@@ -80,6 +82,7 @@ class KeyTests(ReloadCase):
             "records": {"V": ["memory", "logger"], "alerts": ["memory"]},
             "reliable_ack_sources": {"V": "memory"},
             "rate_limit": {"enabled": True, "message_limit": 9, "message_interval_time": 9},
+            "deduplication": {"window_s": 9, "max_records": 9},
         }
 
     def in_effect(self, key: str) -> object:
@@ -109,6 +112,9 @@ class KeyTests(ReloadCase):
             "drain.wait_s": self.life.config.drain.wait_s,
             "drain.rate_per_s": self.life.config.drain.rate_per_s,
         }
+        if section == "deduplication":
+            acknowledged = gateway.sessions.acknowledged
+            return acknowledged and getattr(acknowledged.window, name)
         if section == "rate_limit":
             return gateway.settings.rate_limit
         return values[key]

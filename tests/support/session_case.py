@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from fleetgw.app.pipeline.connected import RateLimit
     from fleetgw.app.pipeline.session import Session
+    from fleetgw.domain.deduplication import DeduplicationWindow
     from fleetgw.domain.ports import Outcome
     from fleetgw.domain.routing import Route
 
@@ -165,6 +166,7 @@ class SessionCase(TestCase):
         max_message_bytes: int = 10_000,
         refuse_unrouted: bool = False,
         debounce_s: float = 0.0,
+        deduplication: DeduplicationWindow | None = None,
     ) -> Gateway:
         """Make the gateway, with metrics of its own, the lanes that ``room`` and the routes that ``records`` ask for."""
         self.metrics = ReadableMetrics()
@@ -186,7 +188,9 @@ class SessionCase(TestCase):
             self.spooling.start()
             self.spooling.begin()
         self.gateway = Gateway(
-            settings=GatewaySettings(codec, max_message_bytes, rate_limit, frozenset(tracked), refuse_unrouted, debounce_s),
+            settings=GatewaySettings(
+                codec, max_message_bytes, rate_limit, frozenset(tracked), refuse_unrouted, debounce_s, deduplication
+            ),
             routes=TypeRoutes(routes, self.lanes, self.metrics, self.spooling),
             metrics=self.metrics,
             log=self.log,

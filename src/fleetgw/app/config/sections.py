@@ -9,6 +9,7 @@ from fleetgw.adapters.settings.values import OLD_RELIABLE_ACK, Port, Settings
 from fleetgw.adapters.sinks.registry import built_in_sinks
 from fleetgw.app.config.airbrake import Airbrake
 from fleetgw.app.config.dead_letters import DeadLetters
+from fleetgw.app.config.deduplication import Deduplication
 from fleetgw.app.config.delivery import Delivery
 from fleetgw.app.config.dispatchers import Dispatcher
 from fleetgw.app.config.drain import Drain
@@ -126,6 +127,9 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
     dead_letters: Annotated[
         DeadLetters | None, Meta(description="The store of the records that a sink refuses for good.")
     ] = None
+    deduplication: Annotated[Deduplication, Meta(description="Duplicates of acknowledged records.", extra=APPLIED)] = field(
+        default_factory=Deduplication
+    )
     drain: Annotated[Drain, Meta(description="The stop of the gateway.", extra=APPLIED)] = field(default_factory=Drain)
     identity: Annotated[Identity, Meta(description="Issuers of vehicles' certificates.", extra=APPLIED)] = field(
         default_factory=Identity

@@ -13,6 +13,7 @@ from fleetgw.app.pipeline.refusals import Refusals
 from fleetgw.app.pipeline.session import Session, SessionContext
 from fleetgw.app.pipeline.signal_metrics import SignalMetrics
 from fleetgw.app.pipeline.unrouted import UnroutedRecords
+from fleetgw.domain.deduplication import AcknowledgedRecords
 from fleetgw.domain.ports import IGateway
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from fleetgw.app.pipeline.connected import RateLimit
     from fleetgw.app.pipeline.routes import TypeRoutes
+    from fleetgw.domain.deduplication import DeduplicationWindow
     from fleetgw.domain.ports import ILog, IMetrics, IRecordCodec, IVehicleLink
     from fleetgw.domain.records import Vehicle
 
@@ -36,6 +38,7 @@ class GatewaySettings:
     :ivar tracked_vins: vehicles with time series of their own.
     :ivar refuse_unrouted: answer records of types without a route with the error reply, in place of an acknowledgement.
     :ivar debounce_s: see ``ConnectedVehicles``.
+    :ivar deduplication: None when every record is delivered.
     """
 
     codec: IRecordCodec
@@ -44,6 +47,7 @@ class GatewaySettings:
     tracked_vins: frozenset[str] = frozenset()
     refuse_unrouted: bool = False
     debounce_s: float = 0.0
+    deduplication: DeduplicationWindow | None = None
 
 
 @implementer(IGateway)
@@ -74,6 +78,7 @@ class Gateway:
             SignalMetrics(metrics, log, settings.tracked_vins, monotonic),
             ConnectedVehicles(self.routes, settings.codec, metrics, log, settings.debounce_s, self.clock, self.wall_ns),
             PausedVehicles(metrics, log, monotonic),
+            _acknowledged_records(settings),
             settings.max_message_bytes,
             monotonic,
             self.wall_ns,
@@ -90,6 +95,8 @@ class Gateway:
         connected.debounce_s = settings.debounce_s
         if settings.rate_limit != self.settings.rate_limit:
             connected.limit_rate(settings.rate_limit)
+        if settings.deduplication != self.settings.deduplication:
+            sessions.acknowledged = _acknowledged_records(settings)
         self.settings = settings
 
     def connected(self, vehicle: Vehicle, link: IVehicleLink) -> Session:
@@ -100,3 +107,7 @@ class Gateway:
     def all_disconnected(self) -> None:
         """The gateway stops, and the last connection has ended: emit the DISCONNECTED records that are held back."""
         self.sessions.connected.announce_held_back()
+
+
+def _acknowledged_records(settings: GatewaySettings) -> AcknowledgedRecords | None:
+    return AcknowledgedRecords(settings.deduplication) if settings.deduplication is not None else None

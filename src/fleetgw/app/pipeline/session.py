@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fleetgw.app.pipeline.signal_metrics import SignalMetrics
     from fleetgw.app.pipeline.tickets import ConfirmationMetrics
     from fleetgw.app.pipeline.unrouted import UnroutedRecords
+    from fleetgw.domain.deduplication import AcknowledgedRecords
     from fleetgw.domain.ports import IRecordCodec, IVehicleLink
     from fleetgw.domain.records import Envelope, Record, Vehicle
 
@@ -39,6 +40,7 @@ class SessionContext:
     :ivar refusals: counts and logs the messages that make no record.
     :ivar unrouted: the answer to records of types without a route.
     :ivar paused: the vehicles that are not read from.
+    :ivar acknowledged: the records of which duplicates are not delivered; None when every record is.
     :ivar max_message_bytes: a longer message is answered with the error reply.
     :ivar monotonic: seconds, never going back.
     :ivar wall_ns: epoch nanoseconds.
@@ -51,6 +53,7 @@ class SessionContext:
     signal_metrics: SignalMetrics
     connected: ConnectedVehicles
     paused: PausedVehicles
+    acknowledged: AcknowledgedRecords | None
     max_message_bytes: int
     monotonic: Callable[[], float]
     wall_ns: Callable[[], int]
@@ -153,6 +156,16 @@ class Session:
         sizes[label] = sizes.get(label, 0) + size_bytes
         if signals:
             self._context.signal_metrics.count(metrics, self.vehicle, signals)
+        acknowledged = self._context.acknowledged
+        if acknowledged is not None and (route.every_lane or route.spooled is not None):
+            records, duplicates = acknowledged.split(records, self._context.monotonic())
+            if duplicates:
+                metrics.account.duplicates.add(len(duplicates))
+                if self._link is not None:
+                    self._link.acknowledge(duplicates)
+                count, cost_bytes = len(records), sum([record.cost_bytes for record in records])
+                if not records:
+                    return
         if route.spooled is not None:
             metrics.dispatch_total.add(route.spooled.accept(records, cost_bytes, self))
             return
@@ -193,8 +206,7 @@ class Session:
             return
         if not route.lanes:
             self._context.unrouted.count(route.metrics.label, self.vehicle.vin, len(records))
-        if self._link is not None:
-            self._link.acknowledge(records)
+        self.acknowledge(records)
 
     def _take_up(self, run: WaitingRun) -> None:
         """Place what may be placed of a run; the rest waits, and the vehicle with it."""
@@ -275,8 +287,7 @@ class Session:
         """See ``AwaitsConfirmation``. Acknowledges the records in one write."""
         for record_type, count in count_types(records).items():
             self._count_confirmed(self._context.routes.confirmation_metrics[record_type], count)
-        if self._link is not None:
-            self._link.acknowledge(records)
+        self.acknowledge(records)
         self._unconfirmed -= len(records)
         self._settled()
 
@@ -289,6 +300,9 @@ class Session:
 
     def acknowledge(self, records: Sequence[Record]) -> bool:
         """Acknowledge records, in order. Returns whether the vehicle is there."""
+        acknowledged = self._context.acknowledged
+        if acknowledged is not None:  # also of a vehicle that has left: it sends them again when it is back
+            acknowledged.add(records, self._context.monotonic())
         if self._link is None:
             return False
         self._link.acknowledge(records)

@@ -13,6 +13,7 @@ from fleetgw.app.config.ack_policies import ack_policies
 from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.pipeline.gateway import GatewaySettings
 from fleetgw.app.service.descriptors import capacity, descriptor_limit, descriptors_for
+from fleetgw.domain.deduplication import DeduplicationWindow
 from fleetgw.domain.identity import DEFAULT_ISSUERS, ByExtendedKeyUsage, FixedClientType
 from fleetgw.domain.routing import build_routes
 
@@ -49,7 +50,7 @@ def gateway_settings(config: Config) -> GatewaySettings:
         transmit_decoded_records=config.transmit_decoded_records,
         max_json_bytes=max(MAX_JSON_BYTES, 2 * config.limits.max_message_bytes),
     )
-    limit = config.rate_limit
+    limit, deduplication = config.rate_limit, config.deduplication
     return GatewaySettings(
         codec,
         config.limits.max_message_bytes,
@@ -57,6 +58,7 @@ def gateway_settings(config: Config) -> GatewaySettings:
         frozenset(config.vins_signal_tracking_enabled),
         config.unrouted == "refuse",
         config.connectivity.debounce_s,
+        DeduplicationWindow(deduplication.window_s, deduplication.max_records) if deduplication.window_s else None,
     )
 
 
