@@ -100,6 +100,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.sinks = {name: CountingSink(name) for name in SINKS}
         case.sinks, case.room, case.records = self.sinks, dict.fromkeys(SINKS, ROOM), ROUTES  # type: ignore[assignment]  # of another class
         self.gateway = case.make(POLICIES)
+        for lane in case.lanes.values():
+            lane._random.seed(0)  # of the jitter: the steps must be the same each time
         self.case = case
         self.sessions: list[Session] = []
         self.links: dict[Session, CountingLink] = {}
