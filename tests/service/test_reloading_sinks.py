@@ -43,6 +43,22 @@ class SinkTests(ReloadCase):
         self.assertEqual(self.log.fields_of("sink_draining"), [{"dispatcher": "memory", "held_records": 1}])
         self.assertEqual(self.log.fields_of("sink_stopped"), [{"dispatcher": "memory"}])
 
+    def test_a_paused_vehicle_has_its_records_in_the_old_queue_and_reads_on_by_the_new_route(self) -> None:
+        self.start(delivery={"sinks": {"memory": {"queue_records": 2}}}, records={"V": ["memory"]})
+        vehicle = self.connected()
+        self.memory.hold()
+        self.send(vehicle, b"1", b"2", b"3", b"4", b"5")
+        self.reload_to_own()
+        self.send(vehicle, b"6")
+        self.assertEqual(vehicle.acked, [])
+        self.memory.release()
+        for _ in range(10):
+            vehicle.advance(0.1)
+        self.assertEqual(vehicle.acked, [b"1", b"2", b"3", b"4", b"5", b"6"])
+        self.assertEqual(self.txids(self.memory) + self.txids(self.sink("own")), vehicle.acked)
+        self.assertGreater(len(self.txids(self.memory)), 2, "a record that waited for room is among them")
+        self.assertIn("stop memory", self.journal)
+
     def test_records_that_wait_for_room_in_the_queue_of_an_old_sink_get_it(self) -> None:
         self.start(delivery={"sinks": {"memory": {"queue_records": 1}}}, records={"V": ["memory"]})
         vehicle = self.connected()
