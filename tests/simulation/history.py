@@ -82,7 +82,7 @@ class History:
         """
         with unhandled_errors() as unhandled:
             steps = self._steps()
-            for number in range(self._random.choice([20, 50, 100])):
+            for number in range(self._random.choice([15, 40, 80])):
                 self._random.choice(steps)()
                 self.process.check_bounds()
                 if number % BOOKS_EVERY == 0:
