@@ -27,7 +27,10 @@ from fleetgw.simulator.certificate_folder import CertificateFolder
 HANDSHAKES = 300
 IDLE_VEHICLES = 500
 SETTLE_S = 0.1
+"""Pause in which the gateway ends its work for the records before: its CPU is read on both sides of a run."""
+
 IDLE_SETTLE_S = 1.0
+"""Pause in which the gateway has placed all connections: its memory is read after it."""
 
 
 @frozen

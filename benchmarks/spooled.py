@@ -46,6 +46,8 @@ VEHICLES = 64
 
 KAFKA = {"bootstrap.servers": "localhost:1", "test.mock.num.brokers": "1"}
 SETTLE_S = 0.3
+"""Pause in which the gateway ends its work for the records before: its CPU is read on both sides of a run."""
+
 MILLION = 1_000_000
 
 

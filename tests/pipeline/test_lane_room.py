@@ -76,7 +76,7 @@ class RoomTests(LaneCase):
         self.take("1", "2", "3", "4")
 
         def in_vain() -> None:
-            self.called.append("in vain")
+            self.called.append("no room")
             self.lane.when_room("V", in_vain)
 
         self.lane.when_room("V", in_vain)
@@ -84,10 +84,10 @@ class RoomTests(LaneCase):
         self.linger()
         self.sink.answer(0, RECEIPT)
         self.clock.advance(0)
-        self.assertEqual(self.called, ["in vain", "b"])
+        self.assertEqual(self.called, ["no room", "b"])
         self.sink.answer(1, RECEIPT)
         self.clock.advance(0)
-        self.assertEqual(self.called, ["in vain", "b", "in vain"])
+        self.assertEqual(self.called, ["no room", "b", "no room"])
 
     def test_a_type_without_room_does_not_hold_up_another_one(self) -> None:
         """The retry queue counts for each type: a lane may have room for one type and none for another one."""
@@ -101,7 +101,7 @@ class RoomTests(LaneCase):
         self.assertEqual(self.called, ["alert"])
 
     def test_too_little_room_calls_nobody(self) -> None:
-        """Otherwise each settlement would try thousands of vehicles in vain."""
+        """Otherwise each settlement would try thousands of vehicles without success."""
         self.lane = self.make(BacklogLimits(queue_records=32, queue_bytes=10_000, in_flight_records=8, batch_records=1))
         self.take(*[str(number) for number in range(32)])
         self.wait("a")

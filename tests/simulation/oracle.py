@@ -72,7 +72,7 @@ class Oracle:
         if self._first is not None:
             raise self._first
 
-    # What happens
+    # Events of the history
 
     def arrived(self, arrival: int, record_type: str) -> None:
         """A record is read: its route is the one that holds now."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from fleetgw.adapters.spool.limits import SpoolLimits
-from fleetgw.adapters.spool.spool import PAUSE_S
+from fleetgw.adapters.spool.spool import PAUSE_S, Spool
 from fleetgw.domain.errors import SpoolFull, StorageError
 from fleetgw.domain.ports import Appended
 from tests.support.spool_case import KIB, spooled_record
@@ -187,12 +187,7 @@ class SizeTests(SpoolOnDisk):
         self.assertGreater(spool.state().size_bytes, 20 * 30 * KIB)
 
     def test_small_records_that_wait_for_the_disk_count_with_the_memory_they_take(self) -> None:
-        self.maker.make_worker = HeldWorker
-        self.limit(SpoolLimits(max_bytes=1024 * KIB * KIB))
-        spool = self.maker.make()
-        started = spool.start(SINKS)
-        self._work(spool)
-        self.successResultOf(started)
+        spool = self._started_with_held_threads()
         records = [spooled_record(1)] * 1000
         taken = 0
         while isinstance(spool.append(records), Appended):
@@ -200,18 +195,22 @@ class SizeTests(SpoolOnDisk):
         self.assertEqual(taken, -(-32 * KIB * KIB // (1000 * records[0].cost_bytes)))
 
     def test_what_waits_for_the_disk_is_bounded(self) -> None:
-        self.maker.make_worker = HeldWorker
-        self.limit(SpoolLimits(max_bytes=1024 * KIB * KIB))
-        spool = self.maker.make()
-        started = spool.start(SINKS)
-        self._work(spool)
-        self.successResultOf(started)
+        spool = self._started_with_held_threads()
         record = spooled_record(1, padding_bytes=KIB * KIB)
         taken = 0
         while isinstance(appended := spool.append([record]), Appended):
             taken += 1
         self.assertIsInstance(appended, SpoolFull)
         self.assertEqual(taken, 32)
+
+    def _started_with_held_threads(self) -> Spool:
+        self.maker.make_worker = HeldWorker
+        self.limit(SpoolLimits(max_bytes=1024 * KIB * KIB))
+        spool = self.maker.make()
+        started = spool.start(SINKS)
+        self._work(spool)
+        self.successResultOf(started)
+        return spool
 
     def _work(self, spool: object) -> None:
         for _ in range(5):

@@ -319,14 +319,14 @@ class DiskFile:
         return False
 
     def xCheckReservedLock(self) -> bool:
-        """Nobody else has the file."""
+        """Do nothing: no other process opens the file."""
         return False
 
     def xLock(self, _level: int) -> None:
-        """Nobody else has the file."""
+        """Do nothing: no other process opens the file."""
 
     def xUnlock(self, _level: int) -> None:
-        """Nobody else has the file."""
+        """Do nothing: no other process opens the file."""
 
     def xClose(self) -> None:
         """Nothing to do."""

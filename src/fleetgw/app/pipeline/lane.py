@@ -157,8 +157,8 @@ class Lane:
         """Call ``callback`` once the lane may have room for records of a type again, after ``take`` took too few.
 
         Called once, in a turn of the reactor of its own, first come first served, or by ``close``. There may
-        still be no room for the records that the caller has: it then waits anew. To wait for a record that the lane
-        ``can_hold`` is not in vain.
+        still be no room for the records that the caller has: it then waits anew. A record that the lane
+        ``can_hold`` gets room some time.
         """
         self._room.wait(record_type, callback)
 

@@ -309,7 +309,7 @@ class Session:
         return True
 
     def awaits(self, change: int) -> None:
-        """So many more records wait for their acknowledgement, or fewer."""
+        """Change the number of records that wait for their acknowledgement by ``change``."""
         self._unconfirmed += change
         self._settled()
 

@@ -35,7 +35,7 @@ class Acknowledges(Protocol):
         """Acknowledge records, in order, that a confirmation with these metrics has made due."""
 
     def awaits(self, change: int) -> None:
-        """So many more records wait to be synced, or fewer."""
+        """Change the number of records that wait to be synced by ``change``."""
 
     def tickets_of(self, policy: TicketPolicy) -> Tickets:
         """The session's tickets for a policy."""

@@ -36,7 +36,8 @@ class Admission(Generic[OriginT]):
     def has_room(self, record_type: str) -> bool:
         """Whether enough is free for records of a type that others should be tried again: a sixteenth of the queue.
 
-        A lower mark would have many vehicles tried in vain: none may hold more than stays free. An empty queue has room.
+        With a lower mark many vehicles would be tried without success: none may hold more than stays free. An empty queue
+        has room.
         """
         free_records, queue_bytes = self._free(record_type)
         free_bytes = min(queue_bytes, self.share.room_bytes)
