@@ -2,6 +2,7 @@
 
 from unittest import TestCase
 
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,6 +48,18 @@ class RecordFormatTests(TestCase):
         decoded = RecordDecoder().decode(1, encoded(1, record, json_payloads=True), ("V",))
         assert decoded is not None
         self.assertEqual(all_of(decoded), all_of(record))
+
+    def test_a_content_that_is_the_payload_is_decoded_when_asked_for(self) -> None:
+        """Neither writing nor reading decodes it; and what has been decoded is stored alike."""
+        content = Payload(vin="x")
+        vehicle = Vehicle(PeerIdentity("a", "b"), "b", "c")
+        record = Record("V", b"", vehicle, content.SerializeToString(), 0, None, 1, decode=self.fail)
+        stored = encoded(1, record)
+        self.assertEqual(encoded(1, evolve(record, content=content, decode=None)), stored)
+        decoded = RecordDecoder().decode(1, stored, ("V",))
+        assert decoded is not None
+        self.assertIsNotNone(decoded.decode)
+        self.assertEqual(decoded.content, content)
 
     def test_records_of_a_connection_share_their_vehicle(self) -> None:
         decoder = RecordDecoder()

@@ -27,11 +27,12 @@ def dead_letter(record: Record, reason: str, now_ms: int) -> DeadLetter:
         record.vehicle,
         record.payload,
         record.received_at_ms,
-        record.content,
+        None if record.decode else record.content,
         record.signals,
         record.unknown_values,
         record.elements,
         record.cost_bytes,
+        decode=record.decode,
         reason=reason,
         dead_since_ms=now_ms,
     )

@@ -1,10 +1,10 @@
 """Records, the envelopes they come in, and the vehicles they come from."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define, field, frozen
 
 RECORD_TYPES = ("V", "alerts", "errors", "connectivity")
 """The record types whose payloads have a schema; any other type is custom and passes as opaque bytes."""
@@ -84,12 +84,13 @@ class Record:
     :ivar vehicle: the vehicle that sent it.
     :ivar payload: the bytes that sinks deliver: protobuf, JSON (``transmit_decoded_records``), or opaque for custom types.
     :ivar received_at_ms: epoch milliseconds.
-    :ivar content: the decoded payload, a message of ``protos/`` for the four known types, None for a custom one.
     :ivar signals: number of signals (``V``) or alerts (``alerts``), 0 for the other types.
     :ivar unknown_values: names of the signals whose values are of a kind that the schema does not have.
     :ivar elements: number of repeated parts: signals; alerts and their audiences; errors and their tags.
     :ivar cost_bytes: memory that the record takes, as the codec estimates it. It also measures the work of a sink, as both
         grow with the elements and the payload. The payload's size by default.
+    :ivar decode: makes the content from the payload and never fails, as the payload has been checked; None where the content
+        is given.
     """
 
     record_type: str
@@ -97,11 +98,22 @@ class Record:
     vehicle: Vehicle
     payload: bytes
     received_at_ms: int
-    content: object
+    _content: object
     signals: int
     unknown_values: tuple[str, ...] = ()
     elements: int = 0
     cost_bytes: int = Factory(lambda record: len(record.payload), takes_self=True)
+    decode: Callable[[bytes], object] | None = field(default=None, kw_only=True)
+
+    @property
+    def content(self) -> object:
+        """The decoded payload: a message of ``protos/`` for the four known types, None for a custom one.
+
+        Decoded when it is first asked for, as most sinks deliver the payload alone. Any thread may ask.
+        """
+        if self._content is None and self.decode is not None:
+            self._content = self.decode(self.payload)
+        return self._content
 
     @property
     def vin(self) -> str:

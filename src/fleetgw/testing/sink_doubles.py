@@ -93,7 +93,8 @@ def make_record(
     payload: bytes = b"payload",
     device_client_version: str = "1.2.0",
     received_at_ms: int = 1_700_000_000_000,
+    content: object = None,
 ) -> Record:
-    """Make a record as sinks get it, without decoded content."""
+    """Make a record as sinks get it, without decoded content unless it is given."""
     vehicle = Vehicle(PeerIdentity("vehicle_device", vin), vin, f"connection-of-{vin}", device_client_version)
-    return Record(record_type, txid.encode("utf-8", "surrogateescape"), vehicle, payload, received_at_ms, None, 0)
+    return Record(record_type, txid.encode("utf-8", "surrogateescape"), vehicle, payload, received_at_ms, content, 0)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -170,7 +171,8 @@ class LifeTests(SynchronousTestCase):
     def test_receipts_without_any_work_when_the_level_excludes_records(self) -> None:
         sink, stream = make_sink({}, Level.WARN)
         start(sink, stream)
-        self.records[0].content = self.records[0].vehicle = None  # nothing looks at the record
+        # nothing looks at the record
+        self.records[0] = evolve(self.records[0], vehicle=None, content=None, decode=self.fail)
         self.assertEqual(self.outcomes(sink), [RECEIPT] * 3)
         self.assertEqual(stream.getvalue(), b"")
 

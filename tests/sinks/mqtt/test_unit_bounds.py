@@ -19,8 +19,7 @@ Content = Payload | VehicleAlerts | VehicleErrors
 
 
 def made(content: Content) -> list[Message]:
-    record = make_record(VIN, payload=content.SerializeToString())
-    record.content = content
+    record = make_record(VIN, payload=content.SerializeToString(), content=content)
     return list(MessageWriter("t").messages(record))
 
 

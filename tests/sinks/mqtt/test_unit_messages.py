@@ -67,25 +67,24 @@ class MessageTests(TestCase):
         """MQTT 3.1.1, 3.3.2.1 and 1.5.3: wildcards, control characters, surrogates, non-characters."""
         unwanted = "+#\0\x01\t\n\x1f\x7f\x80\x9f\ufdd0\ufdef\ufffe\uffff\U0001fffe\U0001ffff\U0010fffe\U0010ffff"
         replaced = b"_" * len(unwanted)
-        record = make_record(f"V{unwanted}\ud800\udfff", record_type="alerts")
-        record.content = VehicleAlerts(alerts=[VehicleAlert(name=f"a{unwanted}b")])
+        alerts = VehicleAlerts(alerts=[VehicleAlert(name=f"a{unwanted}b")])
+        record = make_record(f"V{unwanted}\ud800\udfff", record_type="alerts", content=alerts)
         self.assertEqual(
             MessageWriter("t").messages(record)[0].topic, b"t/V" + replaced + b"__/alerts/a" + replaced + b"b/history"
         )
-        record = make_record("VIN", record_type="errors")
-        record.content = VehicleErrors(errors=[VehicleError(name=f"a{unwanted}b")])
+        errors = VehicleErrors(errors=[VehicleError(name=f"a{unwanted}b")])
+        record = make_record("VIN", record_type="errors", content=errors)
         self.assertEqual(MessageWriter("t").messages(record)[0].topic, b"t/VIN/errors/a" + replaced + b"b")
 
     def test_characters_that_stay_in_topics(self) -> None:
         """Also an empty level, or one that begins with $: only the first character of a topic has a meaning to a broker."""
         for name in ("", "a/b", "$SYS", " ~\xa0é", "\ud7ff\ue000\ufdcf\ufdf0\ufffd\U00010000\U0001fffd\U0010fffd"):
-            record = make_record("VIN", record_type="errors")
-            record.content = VehicleErrors(errors=[VehicleError(name=name)])
+            errors = VehicleErrors(errors=[VehicleError(name=name)])
+            record = make_record("VIN", record_type="errors", content=errors)
             self.assertEqual(MessageWriter("t").messages(record)[0].topic.decode(), f"t/VIN/errors/{name}")
 
     def test_a_topic_that_is_too_long_is_rejected(self) -> None:
-        record = make_record(record_type="errors")
-        record.content = VehicleErrors(errors=[VehicleError(name="a" * 65_536)])
+        record = make_record(record_type="errors", content=VehicleErrors(errors=[VehicleError(name="a" * 65_536)]))
         with self.assertRaisesRegex(Rejected, "MQTT allows 65535"):
             MessageWriter("t").messages(record)
 

@@ -19,9 +19,8 @@ BODY_BYTES = 900_000
 
 
 def large_error(body_bytes: int = BODY_BYTES) -> Record:
-    record = make_record(VIN, record_type="errors", payload=b"x" * body_bytes)
-    record.content = VehicleErrors(errors=[VehicleError(name="large", body="x" * body_bytes)])
-    return record
+    content = VehicleErrors(errors=[VehicleError(name="large", body="x" * body_bytes)])
+    return make_record(VIN, record_type="errors", payload=b"x" * body_bytes, content=content)
 
 
 class Link:

@@ -28,9 +28,7 @@ SETTINGS = {"broker": "b.example:1883", "topic_base": "t", "qos": 1}
 
 
 def record_of_signals(*keys: int) -> Record:
-    record = make_record(VIN)
-    record.content = Payload(data=[Datum(key=key, value=Value(int_value=key)) for key in keys])
-    return record
+    return make_record(VIN, content=Payload(data=[Datum(key=key, value=Value(int_value=key)) for key in keys]))
 
 
 class MqttCase(SynchronousTestCase):

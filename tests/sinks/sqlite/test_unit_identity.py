@@ -156,8 +156,7 @@ class BoundTests(FileCase):
             self.assertEqual(self.rows("SELECT field FROM latest"), [("9999",)])
 
     def test_a_reason_is_short(self) -> None:
-        record = record_of(None, record_type="V", payload=b"")
-        record.content = pb.Payload()
+        record = record_of(pb.Payload())
         record.received_at_ms = "x" * 100_000
         (outcome,) = self.store.write([record])
         self.assertLess(len(str(outcome)), 400)

@@ -21,15 +21,13 @@ REFUSED_PAYLOAD = b"a record that is no signals"
 
 def make_mqtt_record(vin: str, txid: str = "tx-1", *, record_type: str = "V", payload: bytes = b"payload") -> Record:
     """A record of one message that a consumer tells by ``payload``; ``REFUSED_PAYLOAD`` makes one without content."""
-    record = make_record(vin, txid, record_type=record_type, payload=payload)
-    if payload == REFUSED_PAYLOAD:
-        return record
+    content: object = None
     text = payload.decode()
-    if record_type == "V":
-        record.content = Payload(vin=vin, data=[Datum(key=Field.VehicleName, value=Value(string_value=text))])
-    elif record_type == "alerts":
-        record.content = VehicleAlerts(vin=vin, alerts=[VehicleAlert(name=text)])
-    return record
+    if payload != REFUSED_PAYLOAD and record_type == "V":
+        content = Payload(vin=vin, data=[Datum(key=Field.VehicleName, value=Value(string_value=text))])
+    elif payload != REFUSED_PAYLOAD and record_type == "alerts":
+        content = VehicleAlerts(vin=vin, alerts=[VehicleAlert(name=text)])
+    return make_record(vin, txid, record_type=record_type, payload=payload, content=content)
 
 
 def received_records(published: Iterable[Published]) -> list[Received]:

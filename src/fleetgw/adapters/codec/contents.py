@@ -1,5 +1,7 @@
 """The content of records as bytes, for those who store records: a message of ``protos/``, or nothing for custom types."""
 
+from collections.abc import Callable
+
 from google.protobuf.message import Message
 
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
@@ -25,9 +27,9 @@ def content_to_bytes(content: object) -> bytes:
     return content.SerializeToString(deterministic=True)
 
 
-def content_from_bytes(record_type: str, serialised: bytes) -> object:
-    """Parse what ``content_to_bytes`` has made, or a protobuf payload.
+def decoder_of(record_type: str) -> Callable[[bytes], Message]:
+    """The parser of what ``content_to_bytes`` makes, and of protobuf payloads. It raises ``DecodeError``.
 
-    :raises DecodeError: the bytes are no such message.
+    :raises KeyError: records of this type have no content.
     """
-    return _MESSAGES[record_type].FromString(serialised)
+    return _MESSAGES[record_type].FromString

@@ -30,7 +30,7 @@ from struct import Struct, error, pack, unpack_from
 from crc32c import crc32c
 from google.protobuf.message import DecodeError
 
-from fleetgw.adapters.codec.contents import content_from_bytes, content_to_bytes
+from fleetgw.adapters.codec.contents import content_to_bytes, decoder_of
 from fleetgw.domain.dead_letter import DeadLetter, dead_letter
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 
@@ -79,7 +79,7 @@ class RecordEncoder:
         record_type = record.record_type.encode("utf-8", "surrogatepass")
         unknown_values = json.dumps(record.unknown_values).encode() if record.unknown_values else b""
         content, flags = b"", 0
-        if record.content is not None:
+        if record.decode is not None or record.content is not None:
             flags = _HAS_CONTENT
             if self._json_payloads:
                 flags |= _CONTENT_FOLLOWS
@@ -150,12 +150,23 @@ class RecordDecoder:
             if record_type not in record_types:
                 return None
             vehicle = self._vehicles.get(vehicle_bytes) or self._decode_vehicle(vehicle_bytes)
+            decode = decoder_of(record_type) if flags & _HAS_CONTENT else None
             content = None
-            if flags & _HAS_CONTENT:
-                content = content_from_bytes(record_type, content_bytes if flags & _CONTENT_FOLLOWS else payload)
+            if decode is not None and flags & _CONTENT_FOLLOWS:
+                content, decode = decode(content_bytes), None
             unknown = tuple(json.loads(unknown_values)) if unknown_values else ()
             record = Record(
-                record_type, txid, vehicle, payload, received_at_ms, content, signals, unknown, elements, cost_bytes
+                record_type,
+                txid,
+                vehicle,
+                payload,
+                received_at_ms,
+                content,
+                signals,
+                unknown,
+                elements,
+                cost_bytes,
+                decode=decode,
             )
             if flags & _IS_DEAD_LETTER:
                 (dead_since_ms,) = _DEAD_SINCE.unpack_from(body, end)
