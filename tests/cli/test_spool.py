@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import TestCase, mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.spool import inspection
+from fleetgw.adapters.spool.database import checkpoint, close, create, open_for_reading, open_for_writing
 from fleetgw.adapters.spool.folder import Folder
 from fleetgw.adapters.spool.inspection import inspect, inspect_to_end, read_cursors, read_file
+from fleetgw.adapters.spool.record_files import parse_name
 from tests.cli.test_query import in_zone
 from tests.support.command_line import run
 from tests.support.spool_case import SpoolMaker, all_of, spooled_record
 from tests.support.spool_golden import GOLDEN, golden_records
 from tests.support.spool_process import LIMITS, SINKS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STATUS = """
  sink    cursor   backlog records
@@ -215,6 +221,90 @@ class BesideAWriterTests(TestCase):
         self.assertFalse(cursors.damaged)
         self.assertLessEqual(set(cursors.positions), set(SINKS))
         self.assertGreater(inspect_to_end(path).files[-1].end, position)
+
+
+class NewFileTests(TestCase):
+    """A writer begins a file while it is looked at."""
+
+    has_stored = False
+
+    def setUp(self) -> None:
+        path = self.enterContext(tempfile.TemporaryDirectory())
+        sealed = self.sealed_spool(path + "/sealed")
+        self.name = next(name for name in sealed.names() if parse_name(name) is not None)
+        with open(sealed.path_of(self.name), "rb") as file:
+            self.content = file.read()
+        original = open_for_reading(sealed, self.name)
+        self.blocks = original.execute("SELECT first, body FROM block").fetchall()
+        close(original)
+        self.folder = Folder(path + "/new")
+        self.folder.open()
+        self.addCleanup(self.folder.close)
+        create(self.folder, self.name)
+        self.connection = open_for_writing(self.folder, self.name)
+        self.addCleanup(close, self.connection)
+
+    def sealed_spool(self, path: str) -> Folder:
+        """A spool with one file of two records, which take more than a page."""
+        test = SynchronousTestCase()
+        spool = SpoolMaker(Folder(path), LIMITS).make()
+        test.successResultOf(spool.start(SINKS))
+        spool.append([spooled_record(number, padding_bytes=5000) for number in range(2)])
+        test.successResultOf(spool.stop())
+        return Folder(path)
+
+    def store(self) -> None:
+        self.has_stored = True
+        self.connection.executemany("INSERT INTO block VALUES(?, ?)", self.blocks)
+
+    def seal(self) -> None:
+        self.store()
+        checkpoint(self.connection)
+        close(self.connection)
+
+    def read(self) -> int:
+        """Number of records, none of them damaged."""
+        found = inspect(self.folder.path)
+        parts = [part for file in found.files for part in read_file(found.folder, file)]
+        self.assertEqual([each for part in parts for each in part.damaged], [])
+        end = inspect_to_end(self.folder.path).files[-1].end
+        self.assertEqual(end, 3 if self.has_stored else 1)
+        return sum([len(part.records) for part in parts])
+
+    def reading_and(self, name: str, change: Callable[[], None]) -> int:
+        """Number of records that are read while, after the first call of a step of the inspection, the file changes."""
+        original, changes = getattr(inspection, name), [change]
+
+        def step(*arguments: Any, **options: Any) -> Any:  # of any step
+            result = original(*arguments, **options)
+            while changes:
+                changes.pop()()
+            return result
+
+        with mock.patch.object(inspection, name, step):
+            return self.read()
+
+    def test_nothing_is_in_it(self) -> None:
+        self.assertEqual(self.read(), 0)
+
+    def test_records_come_after_the_look_for_a_log(self) -> None:
+        self.assertEqual(self.reading_and("_copy", self.store), 0)
+        self.assertEqual(self.read(), 2)
+
+    def test_records_come_after_the_look_for_blocks(self) -> None:
+        self.assertEqual(self.reading_and("has_no_blocks", self.store), 0)
+        self.assertEqual(self.read(), 2)
+
+    def test_it_is_sealed_after_the_look_for_a_log(self) -> None:
+        self.assertEqual(self.reading_and("_copy", self.seal), 2)
+
+    def test_it_is_being_sealed_after_the_look_for_a_log(self) -> None:
+        def being_sealed() -> None:
+            self.store()
+            with open(self.folder.path_of(self.name), "r+b") as file:
+                os.pwrite(file.fileno(), self.content[4096:8192], 4096)  # the page after it comes later
+
+        self.assertEqual(self.reading_and("_copy", being_sealed), 2)
 
 
 class GoldenTests(SpoolCase):

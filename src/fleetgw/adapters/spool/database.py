@@ -27,6 +27,9 @@ _APPLICATION_ID = 0x666C6777
 _MAGIC = b"SQLite format 3\x00"
 _VERSIONS = Struct(">60xI4xI")
 _HEAD_BYTES = 100
+_PAGE_BYTES = 4096
+_EMPTY_LEAF = b"\x0d\x00\x00\x00\x00"
+"""The start of a page of a table: a leaf, no free block, no cells (sqlite.org/fileformat2.html, section 1.6)."""
 
 
 class NewerVersion(Exception):
@@ -86,6 +89,16 @@ def open_for_reading(folder: Folder, name: str) -> apsw.Connection:
     connection = apsw.Connection(f"file:{path}?immutable=1", flags=flags, vfs=folder.vfs or None)
     connection.execute("PRAGMA cache_size=-256")
     return connection
+
+
+def has_no_blocks(folder: Folder, name: str) -> bool:
+    """Whether a file itself, without its log, holds no block: the root page of the table is a leaf without cells.
+
+    Such a file was just made, or all of its commits are still in its log.
+
+    :raises OSError: it cannot be read.
+    """
+    return folder.read(name, _PAGE_BYTES, len(_EMPTY_LEAF)) == _EMPTY_LEAF
 
 
 def close(connection: apsw.Connection) -> None:

@@ -18,7 +18,7 @@ from attrs import Factory, define, frozen
 
 from fleetgw.adapters.spool.cursors_file import CURSORS_NAME, CursorsFile
 from fleetgw.adapters.spool.damaged_files import DAMAGED, DamagedFiles
-from fleetgw.adapters.spool.database import DAMAGES, WAL, check_head, close, open_for_reading
+from fleetgw.adapters.spool.database import DAMAGES, WAL, check_head, close, has_no_blocks, open_for_reading
 from fleetgw.adapters.spool.folder import Folder
 from fleetgw.adapters.spool.log_tail import is_log_cut
 from fleetgw.adapters.spool.reading import EVERY_TYPE, FileReader, PageBounds
@@ -144,7 +144,8 @@ def inspect_to_end(path: str) -> Inspection:
         last = found.files[-1]
         try:
             with _opened(found.folder, last) as connection:
-                position = FileReader(connection, last.end, is_complete=False).last_position()
+                reader = FileReader(connection, last.end, is_complete=False) if connection is not None else None
+                position = reader.last_position() if reader is not None else None
         except (FileNotFoundError, apsw.CantOpenError):
             if last.name not in found.folder.names():  # it was not needed any more: look again
                 continue
@@ -169,6 +170,8 @@ def read_file(folder: Folder, file: RecordFile) -> Iterator[Contents]:
     try:
         check_head(folder, file.name)
         with _opened(folder, file) as connection:
+            if connection is None:
+                return
             reader = FileReader(connection, file.end, is_complete=False, skips_unreadable=True)
             position, bounds = file.first_position, PageBounds(EVERY_TYPE, PAGE_RECORDS, PAGE_BYTES)
             while position < file.end:
@@ -188,13 +191,19 @@ def read_file(folder: Folder, file: RecordFile) -> Iterator[Contents]:
 
 
 @contextmanager
-def _opened(folder: Folder, file: RecordFile) -> Iterator[apsw.Connection]:
-    """A connection to a file, or to a copy of it.
+def _opened(folder: Folder, file: RecordFile) -> Iterator[apsw.Connection | None]:
+    """A connection to a file that does not change any more, or to a copy of it; None when nothing is in it yet.
 
     :raises Damaged: the end of the log is damaged.
     """
     with tempfile.TemporaryDirectory(prefix="fleetgw-") as copies:
-        place = Folder(copies) if _copy(folder, file.name, copies, only_with_log=True) else folder
+        has_log = _copy(folder, file.name, copies, only_with_log=True)
+        if not has_log and has_no_blocks(folder, file.name):
+            yield None
+            return
+        # the first block may have come since: a log is only removed once all of it is in the file
+        has_log = has_log or _copy(folder, file.name, copies, only_with_log=True)
+        place = Folder(copies) if has_log else folder
         connection = open_for_reading(place, file.name)
         try:
             if is_log_cut(place, file.name, connection):
