@@ -1,7 +1,11 @@
-"""Reads a peer's certificate."""
+"""Reads peers' certificates, and keeps the facts of those that were read last."""
 
+import re
+import sys
 import warnings
+from collections import OrderedDict
 
+from attrs import define, field
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from OpenSSL import crypto
@@ -13,18 +17,80 @@ MAX_REASON_CHARACTERS = 200
 """Maximum length of the reason in the error about an unreadable certificate."""
 
 
+MAX_KNOWN_CERTIFICATES = 16_384
+"""Largest number of certificates whose facts are kept."""
+
+MAX_KNOWN_BYTES = 16 << 20
+"""Largest memory that these certificates and their facts take."""
+
+_ENTRY_BYTES = 512
+"""Memory of a kept certificate besides its bytes and the texts of its facts."""
+
+_QUIET_MODULES = re.escape(__name__.rpartition(".")[0])
+_FILTER = ("ignore", None, UserWarning, re.compile(_QUIET_MODULES), 0)
+
+
 def facts_from_der(der: bytes) -> CertificateFacts:
     """Read the facts for the identity rules from a verified leaf certificate.
 
     :raises Unauthorized: the certificate cannot be read.
     """
+    _ignore_warnings()
     try:
-        # cryptography warns of an empty or long common name, on which the identity rules decide.
-        with warnings.catch_warnings(action="ignore", category=UserWarning):
-            return _facts(x509.load_der_x509_certificate(der))
+        return _facts(x509.load_der_x509_certificate(der))
     except Exception as problem:  # a peer chooses the bytes, and exceptions of cryptography share no base class
         reason = f"{type(problem).__name__}: {problem}"[:MAX_REASON_CHARACTERS]
         raise Unauthorized(f"the certificate cannot be read: {reason}") from problem
+
+
+@define(eq=False)
+class KnownCertificates:
+    """Gives the facts of verified certificates, and keeps those that were asked for last: the same vehicles come again.
+
+    The facts follow from the bytes alone. The identity that they stand for, and whether it is accepted, is decided anew for
+    each connection.
+
+    :ivar max_certificates: largest number of certificates that are kept.
+    :ivar max_bytes: largest memory that they take.
+    :ivar size_bytes: the memory that they take.
+    """
+
+    max_certificates: int = MAX_KNOWN_CERTIFICATES
+    max_bytes: int = MAX_KNOWN_BYTES
+    size_bytes: int = field(default=0, init=False)
+    _known: OrderedDict[bytes, CertificateFacts] = field(factory=OrderedDict, init=False)
+
+    def facts(self, der: bytes) -> CertificateFacts:
+        """Facts of a verified leaf certificate, as ``facts_from_der``.
+
+        :raises Unauthorized: the certificate cannot be read. It is not kept.
+        """
+        facts = self._known.get(der)
+        if facts is not None:
+            self._known.move_to_end(der)
+            return facts
+        facts = self._known[der] = facts_from_der(der)
+        self.size_bytes += _cost_bytes(der, facts)
+        while self.size_bytes > self.max_bytes or len(self._known) > self.max_certificates:
+            self.size_bytes -= _cost_bytes(*self._known.popitem(last=False))
+        return facts
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+def _cost_bytes(der: bytes, facts: CertificateFacts) -> int:
+    names = (facts.issuer_common_name, facts.subject_common_name)
+    return _ENTRY_BYTES + sum(map(sys.getsizeof, (der, *names, *facts.subject_units, *facts.extended_key_usages)))
+
+
+def from_openssl(certificate: crypto.X509) -> x509.Certificate:
+    """Convert a certificate; reading its parts in this package gives no warnings.
+
+    :raises Exception: the certificate cannot be read; exceptions of cryptography share no base class.
+    """
+    _ignore_warnings()
+    return x509.load_der_x509_certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
 
 
 def is_for_clients(certificate: crypto.X509) -> bool:
@@ -33,13 +99,22 @@ def is_for_clients(certificate: crypto.X509) -> bool:
     False for an unreadable certificate: the peer of a handshake chooses the bytes.
     """
     try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):
-            usages = certificate.to_cryptography().extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        usages = from_openssl(certificate).extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return True
     except Exception:  # exceptions of cryptography share no base class
         return False
     return ExtendedKeyUsageOID.CLIENT_AUTH in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages
+
+
+def _ignore_warnings() -> None:
+    """Ignore the warnings of cryptography about certificates that are read in this package.
+
+    It warns of names that are empty or long, and of unusual serial numbers, on which the identity rules decide. A filter
+    that another part of the process has put before this one must not change which certificates are readable.
+    """
+    if _FILTER not in warnings.filters[:1]:
+        warnings.filterwarnings("ignore", category=UserWarning, module=_QUIET_MODULES)
 
 
 def _facts(certificate: x509.Certificate) -> CertificateFacts:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from fleetgw.adapters.ingress.certificate import KnownCertificates
 from fleetgw.adapters.ingress.replies import ReplyFrames
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class ConnectionContext:
     :ivar issuers: identity rules by certificate authority.
     :ivar monotonic: returns monotonic time in seconds.
     :ivar new_reader: creates an Autobahn reader for frames off the fast path, with the maximum size of a frame.
+    :ivar certificates: the facts of vehicles' certificates.
     """
 
     gateway: IGateway
@@ -37,4 +39,5 @@ class ConnectionContext:
     registry: ConnectionRegistry  # type: ignore[type-arg]  # of connections, which import this module
     events: IngressEvents
     new_reader: Callable[[ReaderHost, int], FrameReader]
+    certificates: KnownCertificates = field(factory=KnownCertificates)
     replies: ReplyFrames = field(factory=ReplyFrames)

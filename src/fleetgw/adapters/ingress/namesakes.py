@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from cryptography import x509
 
 from fleetgw.adapters.certificates.files import Validity, validity
+from fleetgw.adapters.ingress.certificate import from_openssl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ def namesakes_among(authorities: Sequence[x509.Certificate]) -> Namesakes:
 def is_signed_by_namesake(namesakes: Namesakes, signed: crypto.X509, depth: int) -> bool:
     """Whether one of the namesakes, allowed to issue at this depth, has signed a certificate."""
     try:
-        certificate = signed.to_cryptography()
+        certificate = from_openssl(signed)
         sharing = namesakes.get(certificate.issuer.public_bytes(), ())
         return any(_may_issue(each, depth) and _has_signed(each, certificate) for each in sharing)
     except Exception:  # the peer chooses the bytes; nobody has signed an unreadable certificate

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import frozen
 
 from fleetgw.adapters.ingress import http
-from fleetgw.adapters.ingress.certificate import facts_from_der
 from fleetgw.domain.errors import Unauthorized
 from fleetgw.domain.identity import identify
 from fleetgw.domain.line_limit import cut
@@ -141,7 +140,7 @@ class Upgrade:
         if not registry.allows_upgrade(self._remote):
             return Answer(http.refused(request, "503 Service Unavailable", closing=True), closes=True)
         try:
-            identity = identify(facts_from_der(self._peer.peer_certificate), self._context.issuers)
+            identity = identify(self._context.certificates.facts(self._peer.peer_certificate), self._context.issuers)
         except Unauthorized as error:
             registry.unauthorized()
             events.stranger_error("extract_sender_id_err", error=str(error), remote_ip=self._remote)
