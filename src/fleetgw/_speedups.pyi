@@ -1,1 +1,8 @@
 """The hot path in C; each function names its Python twin, which is its reference."""
+
+from fleetgw.domain.records import Envelope
+
+def split(
+    data: bytes, position: int, most_bytes: int, max_message_bytes: int, make: type[Envelope], /
+) -> tuple[list[Envelope | bytes], int]:
+    """Parse whole messages; twin: ``fleetgw.adapters.ingress.fast_frames.split_frames``."""

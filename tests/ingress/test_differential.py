@@ -148,7 +148,7 @@ class Ours:
         self.session = Replying()
         self.log = ReadableLog()
         self.transport = PlainTransport()
-        limits = IngressLimits(10, 30, 25, 20, 10, LIMIT, 1 << 20, 0)
+        limits = IngressLimits(10, 30, 25, 20, 10, LIMIT, LIMIT, 1 << 20, 0)
         gateway: Any = self.session
         factory = VehicleFactory(gateway, DEFAULT_ISSUERS, limits, Clock(), ReadableMetrics(), self.log)
         self.connection = factory.buildProtocol(None)

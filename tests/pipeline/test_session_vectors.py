@@ -10,6 +10,7 @@ from typing import Any
 from unittest import TestCase
 
 from fleetgw.adapters.codec.codec import RecordCodec
+from fleetgw.adapters.codec.envelope import read_usual
 from fleetgw.adapters.ingress.fast_frames import binary_frame_header
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.metrics.null import NullMetrics
@@ -19,7 +20,7 @@ from fleetgw.app.pipeline.gateway import Gateway, GatewaySettings
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
 from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.domain.delivery.limits import BacklogLimits
-from fleetgw.domain.records import PeerIdentity, Vehicle
+from fleetgw.domain.records import Envelope, PeerIdentity, Vehicle
 from fleetgw.domain.routing import build_routes
 from fleetgw.testing.sink_doubles import ThreadlessReactor
 from tests.support.recording_link import Link
@@ -85,7 +86,7 @@ class SessionVectorTests(TestCase):
         self.reactor.advance(1)
         self.sink.received.clear()  # the record of the connection
 
-    def answers(self, *messages: bytes) -> bytes:
+    def answers(self, *messages: Envelope | bytes) -> bytes:
         self.session.received(messages)
         replies, self.link.sent = self.link.sent, []
         return b"".join(replies)
@@ -106,4 +107,12 @@ class SessionVectorTests(TestCase):
         cases = FILE["cases"]
         replies = self.answers(*map(message_of, cases))
         self.assertEqual(replies, b"".join(map(replies_of, cases)))
+        self.assertEqual(self.dispatched(), [record for case in cases for record in dispatched_of(case)])
+
+    def test_envelopes_that_ingress_has_read(self) -> None:
+        """The same as of bytes, in one read with those messages that stay bytes."""
+        cases = FILE["cases"]
+        messages = [read_usual(message) or message for message in map(message_of, cases)]
+        self.assertEqual({type(message) for message in messages}, {Envelope, bytes})
+        self.assertEqual(self.answers(*messages), b"".join(map(replies_of, cases)))
         self.assertEqual(self.dispatched(), [record for case in cases for record in dispatched_of(case)])

@@ -94,7 +94,8 @@ class KeyTests(ReloadCase):
             half_open = registry._half_open
             return half_open.limit if key.endswith("open") else half_open.limit_per_address
         if key == "limits.max_message_bytes":
-            return gateway.sessions.max_message_bytes, gateway.sessions.codec is gateway.settings.codec
+            of_sessions = gateway.sessions.max_message_bytes
+            return limits.max_message_bytes, of_sessions == 1234 and gateway.sessions.codec is gateway.settings.codec
         if section == "limits":
             return getattr(limits, name), registry._limits is limits
         if section == "tls":

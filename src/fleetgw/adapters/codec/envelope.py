@@ -1,6 +1,6 @@
 """Reads and writes the FlatBuffers envelope of ``protos/envelope.fbs``.
 
-There are two readers. The fast one knows the layouts that FlatBuffers builders give a vehicle's message and reads a whole
+There are two readers. ``read_usual`` knows the layouts that FlatBuffers builders give a vehicle's message and reads a whole
 table with one precompiled ``Struct``; the general one reads every other message, follows any table, and alone decides
 whether a message is malformed. Offsets are unsigned 32-bit numbers and wrap around; as in the Go server, alignment, sizes of
 tables and overlaps are not checked.
@@ -48,14 +48,22 @@ def read(message: bytes, max_id_bytes: int = MAX_ID_BYTES) -> Envelope:
     :raises MalformedEnvelope: a table or a vector lies outside ``message``, or the txid or the topic is longer than
         ``max_id_bytes``.
     """
+    return read_usual(message, max_id_bytes) or _read_any(message, max_id_bytes)
+
+
+def read_usual(message: bytes, max_id_bytes: int = MAX_ID_BYTES, make: type[Envelope] = Envelope) -> Envelope | None:
+    """Read a stream message that has one of the two usual layouts; None for any other message, which ``read`` reads.
+
+    :param max_id_bytes: maximum length of txid and topic.
+    """
     size = len(message)
     try:
         (root,) = _u32(message, 0)
         if message[root - 14 : root + 4] != _USUAL_ENVELOPE:
-            return _read_any(message, max_id_bytes)
+            return None
         message_id, stream, tag, topic, txid = _usual_envelope(message, root + 4)
         if tag != STREAM:
-            return _read_any(message, max_id_bytes)
+            return None
         message_id += root + 4
         stream += root + 8
         topic += root + 16
@@ -73,7 +81,7 @@ def read(message: bytes, max_id_bytes: int = MAX_ID_BYTES) -> Envelope:
             payload += stream + 24
             sender_id += stream + 32
         else:
-            return _read_any(message, max_id_bytes)
+            return None
         # Python truncates slices beyond the end silently, so every end is checked.
         txid_end = txid + 4 + _u32(message, txid)[0]
         topic_end = topic + 4 + _u32(message, topic)[0]
@@ -90,11 +98,11 @@ def read(message: bytes, max_id_bytes: int = MAX_ID_BYTES) -> Envelope:
             or txid_end - txid > max_id_bytes + 4
             or topic_end - topic > max_id_bytes + 4
         ):
-            return _read_any(message, max_id_bytes)
+            return None
     except error:
-        return _read_any(message, max_id_bytes)
+        return None
     return _make(
-        Envelope,
+        make,
         (
             STREAM,
             True,

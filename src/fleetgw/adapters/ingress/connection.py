@@ -9,11 +9,12 @@ from zope.interface import implementer
 
 from fleetgw.adapters.ingress.autobahn_frames import POLICY_VIOLATION
 from fleetgw.adapters.ingress.deadlines import Abort, Close, Cut, Deadlines, Ping, Stage
-from fleetgw.adapters.ingress.fast_frames import BYTES_AT_ONCE, split_frames
+from fleetgw.adapters.ingress.fast_frames import BYTES_AT_ONCE, split
 from fleetgw.adapters.ingress.frames import Frames
 from fleetgw.adapters.ingress.upgrade import Upgrade
 from fleetgw.adapters.text.addresses import address
 from fleetgw.domain.ports import IVehicleLink
+from fleetgw.domain.records import Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +77,10 @@ class VehicleConnection(Protocol):
             if session is None or frames is None or turn is None:
                 self._read_request(data, began_at)
                 return
-            messages, position = split_frames(data, 0, BYTES_AT_ONCE) if frames.reader is None else ([], 0)
+            if frames.reader is None:
+                messages, position = split(data, 0, BYTES_AT_ONCE, self._context.limits.max_message_bytes, Envelope)
+            else:
+                messages, position = [], 0
             if len(messages) == 1 and position == len(data):
                 session.received(messages)
             else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fleetgw.adapters.ingress.fast_frames import BYTES_AT_ONCE, split_frames
+from fleetgw.adapters.ingress.fast_frames import BYTES_AT_ONCE, split
+from fleetgw.domain.records import Envelope
 
 if TYPE_CHECKING:
     from fleetgw.adapters.ingress.autobahn_frames import FrameReader, ReaderHost
@@ -45,12 +46,13 @@ class Frames:
         reader = self.reader
         if reader is not None:
             reader.frames_this_read = 0
+        max_message_bytes = self._context.limits.max_message_bytes
         while position < len(data) and not self._host.is_paused and self._context.monotonic() < until:
             if reader is not None and reader.closing:
                 break
             if reader is None or reader.idle:
                 self.incomplete_since = None
-                messages, position = split_frames(data, position, BYTES_AT_ONCE)
+                messages, position = split(data, position, BYTES_AT_ONCE, max_message_bytes, Envelope)
                 if messages:
                     self._session.received(messages)
                     continue

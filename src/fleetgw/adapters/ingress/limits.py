@@ -13,6 +13,7 @@ class IngressLimits:
     :ivar ping_timeout_s: silence after that ping, upon which the connection is cut.
     :ivar write_timeout_s: longest time that replies wait for the vehicle to read them.
     :ivar max_frame_bytes: maximum size of a frame or message; the header of a longer one ends the connection with 1009.
+    :ivar max_message_bytes: maximum size of a message whose envelope is read here; the session refuses longer ones.
     :ivar max_pending_reply_bytes: maximum size of unsent replies; more end the connection.
     :ivar max_connections: maximum number of upgraded connections; further upgrades are refused with 503.
     :ivar max_half_open: maximum number of connections before their upgrade; further ones wait in the kernel's queue.
@@ -26,6 +27,7 @@ class IngressLimits:
     ping_timeout_s: float
     write_timeout_s: float
     max_frame_bytes: int
+    max_message_bytes: int
     max_pending_reply_bytes: int
     max_connections: int
     max_half_open: int = 0

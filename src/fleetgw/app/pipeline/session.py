@@ -98,7 +98,7 @@ class Session:
         self._behind: deque[tuple[TypeRoute, list[Record], int]] = deque()  # not offered yet, and their costs
         self._when_settled: Callable[[], None] | None = None
 
-    def received(self, messages: Sequence[bytes]) -> None:
+    def received(self, messages: Sequence[Envelope | bytes]) -> None:
         """See ``ISession``. Consecutive records of one type go to their lanes together."""
         context = self._context
         codec, routes = context.codec, context.routes
@@ -113,9 +113,12 @@ class Session:
         for message in messages:
             envelope = None
             try:
-                if len(message) > max_message_bytes:
-                    raise MessageTooBig(f"message of {len(message)} bytes; at most {max_message_bytes} are taken")
-                envelope = read_envelope(message)
+                if isinstance(message, bytes):
+                    if len(message) > max_message_bytes:
+                        raise MessageTooBig(f"message of {len(message)} bytes; at most {max_message_bytes} are taken")
+                    envelope = read_envelope(message)
+                else:
+                    envelope = message
                 route = find_route(envelope.topic)
                 if envelope.message_type != STREAM or not envelope.has_message:
                     raise UnknownMessageType(envelope.message_type)

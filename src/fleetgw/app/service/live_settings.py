@@ -92,6 +92,7 @@ def ingress_limits(limits: Limits, log: ILog) -> IngressLimits:
         limits.ping_timeout_s,
         limits.write_timeout_s,
         limits.max_frame_bytes,
+        limits.max_message_bytes,
         limits.max_pending_reply_bytes,
         room.connections,
         room.half_open,

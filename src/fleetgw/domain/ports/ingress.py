@@ -9,7 +9,7 @@ from zope.interface import Interface
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fleetgw.domain.records import Record, Vehicle
+    from fleetgw.domain.records import Envelope, Record, Vehicle
 
 
 class IVehicleLink(Interface):
@@ -58,13 +58,13 @@ class IVehicleLink(Interface):
 class ISession(Interface):
     """The core's side of one connection; made by ``IGateway.connected``."""
 
-    def received(messages: Sequence[bytes]) -> None:
+    def received(messages: Sequence[Envelope | bytes]) -> None:
         """Take messages of the vehicle. Called in the order received, any number of times before ``disconnected``.
 
         Replies that are due at once are given to the link before this returns; acks that wait for a sink come later.
 
-        :param messages: the payloads of the whole WebSocket messages of one read, in order; may be empty. A message that is
-            wrong in any way is answered, and the others are taken.
+        :param messages: the whole WebSocket messages of one read, in order; may be empty. A message is an envelope, or a
+            payload whose envelope the session reads. One that is wrong in any way is answered, and the others are taken.
         """
 
     def when_settled(called: Callable[[], None]) -> None:
