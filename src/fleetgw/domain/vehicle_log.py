@@ -39,8 +39,8 @@ class VehicleLog:
             self.log.warn(event, **fields(), **more)
 
     def info(self, event: str, vin: str, fields: Callable[[], dict[str, object]]) -> None:
-        """Write an event of normal operation, within the limit."""
-        if (more := self._admit(event, vin)) is not None:
+        """Write an event of normal operation, within the limit; does nothing when the log writes no such events."""
+        if self.log.info_enabled and (more := self._admit(event, vin)) is not None:
             self.log.info(event, **fields(), **more)
 
     def error(self, event: str, vin: str, fields: Callable[[], dict[str, object]]) -> None:

@@ -63,20 +63,21 @@ class IngressEvents:
         if (more := self._admit(f"{event} {kind}", STRANGERS_LINES)) is not None:
             self._log.error(event, **fields, **more)
 
-    def request_started(self, fields: dict[str, object]) -> bool:
-        """Log the start of a request; return whether it was logged, and its end should be."""
-        if (more := self._admit("request_start", REQUEST_LINES)) is None:
-            return False
-        self._log.info("request_start", **fields, **more)
-        return True
+    def request_started(self, fields: Callable[[], dict[str, object]]) -> dict[str, object] | None:
+        """Log the start of a request; return its fields for ``request_ended``, None when it was not logged."""
+        if not self._log.info_enabled or (more := self._admit("request_start", REQUEST_LINES)) is None:
+            return None
+        made = fields()
+        self._log.info("request_start", **made, **more)
+        return made
 
     def request_ended(self, fields: dict[str, object], duration_s: float) -> None:
         """Log the end of a request."""
         self._log.info("request_end", duration_ms=round(duration_s * 1000), **fields)
 
-    def connected(self, vin: str, fields: dict[str, object]) -> None:
+    def connected(self, vin: str, fields: Callable[[], dict[str, object]]) -> None:
         """Log a completed upgrade."""
-        self._vehicle_log.info("socket_connected", vin, lambda: fields)
+        self._vehicle_log.info("socket_connected", vin, fields)
 
     def connection_cut(self, event: str, vin: str, remote: str, reason: str) -> None:
         """Log and count a connection that is cut because it exceeded a limit."""
@@ -86,12 +87,15 @@ class IngressEvents:
     def connection_failed(self, vin: str, error: Exception) -> None:
         """Log and count an exception during the handling of a peer's bytes."""
         self._socket_err_total.add(1)
-        fields: dict[str, object] = {
-            "device_id": vin,
-            "error": f"{type(error).__name__}: {error}",
-            "traceback": "".join(traceback.format_exception(error)),
-        }
-        self._vehicle_log.error("connection_failed", vin, lambda: fields)
+        self._vehicle_log.error(
+            "connection_failed",
+            vin,
+            lambda: {
+                "device_id": vin,
+                "error": f"{type(error).__name__}: {error}",
+                "traceback": "".join(traceback.format_exception(error)),
+            },
+        )
 
     def handshake_lost(self, reason: Failure, problem: str, remote: str) -> None:
         """Log and count the end of a connection before its upgrade, unless the peer closed it regularly.

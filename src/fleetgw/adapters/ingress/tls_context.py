@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fleetgw.adapters.ingress.namesakes import Namesakes
 
 _SIGNATURE_FAILURE, _INVALID_PURPOSE = 7, 26  # openssl/x509_vfy.h
+_OP_PRIORITIZE_CHACHA = 1 << 21  # openssl/ssl.h
+_AES_128 = frozenset({"TLS_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"})
 _CA_FILE_FIX = "use a PEM file with the certificates of the vehicles' authorities"
 
 
@@ -41,7 +43,7 @@ class TlsFiles:
 
 
 def make_context(files: TlsFiles, authorities: Bundle) -> SSL.Context:
-    """Make a server context: TLS 1.2 or newer, client certificate required, no resumption of sessions.
+    """Make a server context: TLS 1.2 or newer, client certificate required, no resumption of sessions, AES-128 preferred.
 
     :param authorities: the content of ``files.ca_file``.
     :raises ConfigurationError: a file cannot be used; names its setting, the file and the reason.
@@ -51,6 +53,7 @@ def make_context(files: TlsFiles, authorities: Bundle) -> SSL.Context:
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    _prefer_aes_128(context)
     with _naming("tls.server_cert", files.server_cert, "use a PEM file with the server's certificate"):
         context.use_certificate_chain_file(str(files.server_cert))
     with _naming("tls.server_key", files.server_key, "use the PEM file of the key that tls.server_cert was made for"):
@@ -67,6 +70,18 @@ def make_context(files: TlsFiles, authorities: Bundle) -> SSL.Context:
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, accepts)
     context.set_alpn_select_callback(_choose_http)
     return context
+
+
+def _prefer_aes_128(context: SSL.Context) -> None:
+    """Choose AES-128-GCM if a client offers it, the cheapest with hardware for AES; the accepted ciphers stay OpenSSL's own.
+
+    A client whose first cipher is ChaCha20 gets ChaCha20: it has no hardware for AES.
+    """
+    accepted = SSL.Connection(SSL.Context(SSL.TLS_SERVER_METHOD), None).get_cipher_list()
+    ordered = sorted(accepted, key=_AES_128.__contains__, reverse=True)
+    context.set_tls13_ciphersuites(":".join(name for name in ordered if name.startswith("TLS_")).encode())
+    context.set_cipher_list(":".join(name for name in ordered if not name.startswith("TLS_")).encode())
+    context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | _OP_PRIORITIZE_CHACHA)
 
 
 def read_vehicle_authorities(file: Path) -> Bundle:

@@ -15,6 +15,8 @@ from fleetgw.domain.line_limit import cut
 from fleetgw.domain.records import Vehicle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fleetgw.adapters.ingress.context import ConnectionContext
     from fleetgw.adapters.ingress.http import Request
     from fleetgw.domain.records import PeerIdentity
@@ -52,11 +54,11 @@ class Peer(Protocol):
 class Upgraded:
     """Result of a successful upgrade.
 
-    :ivar log_fields: of the event ``socket_connected``.
+    :ivar log_fields: makes the fields of the event ``socket_connected``.
     """
 
     vehicle: Vehicle
-    log_fields: dict[str, object]
+    log_fields: Callable[[], dict[str, object]]
 
 
 @frozen
@@ -117,15 +119,15 @@ class Upgrade:
             self._context.events.request_ended(request, now - self._since)
 
     def _begin(self, request: Request, now: float) -> None:
-        fields: dict[str, object] = {
-            "method": _bounded(request.method),
-            "remote_ip": self._remote,
-            "urlPath": _bounded(request.path),
-            "uuid": str(uuid.uuid4()),
-        }
         self._since = now
-        if self._context.events.request_started(fields):
-            self._request = fields
+        self._request = self._context.events.request_started(
+            lambda: {
+                "method": _bounded(request.method),
+                "remote_ip": self._remote,
+                "urlPath": _bounded(request.path),
+                "uuid": str(uuid.uuid4()),
+            }
+        )
 
     def _answer(self, request: Request) -> Answer:
         closing = http.closes(request)
@@ -159,13 +161,15 @@ def _upgraded(request: Request, identity: PeerIdentity) -> Upgraded:
         _bounded(headers.get("version", "")),
         _bounded(headers.get("x-network-interface", "")),
     )
-    log_fields: dict[str, object] = {
-        "X-Forwarded-For": _bounded(headers.get("x-forwarded-for", "")),
-        "method": request.method,
-        "network_interface": vehicle.network_interface,
-        "path": _bounded(request.path),
-        "txid": vehicle.connection_id,
-        "user_agent": _bounded(headers.get("user-agent", "")),
-        "device_id": vehicle.vin,
-    }
-    return Upgraded(vehicle, log_fields)
+    return Upgraded(
+        vehicle,
+        lambda: {
+            "X-Forwarded-For": _bounded(headers.get("x-forwarded-for", "")),
+            "method": request.method,
+            "network_interface": vehicle.network_interface,
+            "path": _bounded(request.path),
+            "txid": vehicle.connection_id,
+            "user_agent": _bounded(headers.get("user-agent", "")),
+            "device_id": vehicle.vin,
+        },
+    )

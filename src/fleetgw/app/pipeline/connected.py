@@ -96,15 +96,16 @@ class ConnectedVehicles:
         self._count(vehicle, -1)
         if vehicle.vin not in self._counts:
             self._announce_end(vehicle)
-        totals: dict[str, object] = {
-            name: str(size) for name, size in size_bytes.items() if name not in _NO_FIELD_OF_ITS_OWN
-        }
-        totals |= {
-            "total": str(sum(size_bytes.values())),
-            "duration_sec": int(self.clock.seconds() - connected_at),
-            "device_id": vehicle.vin,
-        }
-        self._vehicle_log.info("socket_disconnected", vehicle.vin, lambda: totals)
+        self._vehicle_log.info(
+            "socket_disconnected",
+            vehicle.vin,
+            lambda: {
+                **{name: str(size) for name, size in size_bytes.items() if name not in _NO_FIELD_OF_ITS_OWN},
+                "total": str(sum(size_bytes.values())),
+                "duration_sec": int(self.clock.seconds() - connected_at),
+                "device_id": vehicle.vin,
+            },
+        )
 
     def _count(self, vehicle: Vehicle, change: int) -> None:
         counts, vin = self._counts, vehicle.vin
