@@ -22,7 +22,7 @@ help:
 	@echo 'make protos          regenerate the code of protos/'
 	@echo 'make protos-check    check that this code is up to date'
 	@echo 'make docs            regenerate the parts of docs/ that come from the source'
-	@echo 'make bench           CPU per record and handshake, memory per vehicle (about two minutes)'
+	@echo 'make bench           CPU per record and handshake, memory per vehicle (about three minutes); ROUNDS=11, OTHER=a checkout to compare with'
 	@echo 'make bench-sinks     CPU per record of each sink, throughput to a distant broker (about two minutes)'
 	@echo 'make bench-spool     records a second, CPU and latency of the spool, beside a bare loop on SQLite (about half a minute)'
 	@echo 'make bench-spooled   the policy spooled beside accepted, through the whole gateway (about two minutes)'
@@ -78,7 +78,7 @@ docs: $(VENV)/.installed-dev
 	@$(BIN)/python docs/generate.py
 
 bench: $(VENV)/.installed-dev
-	@$(BIN)/python benchmarks/bench.py
+	@$(BIN)/python benchmarks/bench.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(OTHER),--other $(OTHER))
 
 bench-sinks: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/sinks.py

@@ -1,19 +1,21 @@
 """CPU per record and per handshake, memory per idle vehicle: of the gateway, and of a floor. ``make bench``.
 
-The servers run on one CPU and the load on another. Rounds of all servers take turns, so that what slows the machine down
-for a while slows all of them.
+The servers run on one CPU and the load on another. In each round every server has its turn, and the order is reversed from
+round to round: a slow minute of the machine slows all of them. Ratios are medians of the rounds' ratios.
 """
 
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 from frames import SIGNALS, write_frames
 from loads import go, start_load
 from rich import box
@@ -22,15 +24,22 @@ from rich.table import Table
 from servers import Server, start_floor, start_gateway
 from shapes import SHAPES
 
+from fleetgw.adapters.speedups import DESCRIPTION, SPEEDUPS
 from fleetgw.simulator.certificate_folder import CertificateFolder
 
-HANDSHAKES = 300
+HANDSHAKES = 150
 IDLE_VEHICLES = 500
 SETTLE_S = 0.1
-"""Pause in which the gateway ends its work for the records before: its CPU is read on both sides of a run."""
+"""Pause in which a server ends its work for the records before: its CPU is read after it."""
 
 IDLE_SETTLE_S = 1.0
-"""Pause in which the gateway has placed all connections: its memory is read after it."""
+"""Pause in which a server has placed all connections: its memory is read after it."""
+
+FLOOR, EXTENSION, PYTHON, OTHER, RELIABLE = "floor", "extension", "python", "other", "reliable"
+"""The measured servers."""
+
+Figures = dict[str, list[float]]
+"""By server: one figure for each round."""
 
 
 @frozen
@@ -38,127 +47,183 @@ class Measurement:
     """One measurement.
 
     :ivar about: in words.
-    :ivar unit: of the figures.
-    :ivar take: one round against one server.
-    :ivar rounds_max: more would say nothing new.
+    :ivar load: of ``load.py``.
+    :ivar options: of the load.
+    :ivar limits: of the gateway's configuration; another checkout may not know them, and runs without.
     """
 
     about: str
-    unit: str
-    take: Callable[[Server, Path], float]
-    rounds_max: int
+    load: str
+    options: tuple[str, ...] = ()
+    limits: Mapping[str, object] = field(factory=dict)
 
-
-def records_us(what: str) -> Callable[[Server, Path], float]:
-    return lambda server, folder: _cpu_us_each(server, folder, what)
-
-
-def handshake_us(server: Server, folder: Path) -> float:
-    return _cpu_us_each(server, folder, "handshake", "--number", str(HANDSHAKES))
-
-
-def idle_kib(server: Server, folder: Path) -> float:
-    before = server.resident_kib()
-    with start_load(server, folder, "idle", "--number", str(IDLE_VEHICLES)) as load:
-        time.sleep(IDLE_SETTLE_S)
-        grown = server.resident_kib() - before
-        go(load)
-    return grown / IDLE_VEHICLES
+    @property
+    def unit(self) -> str:
+        return "KiB" if self.load == "idle" else "us"
 
 
 MEASUREMENTS = {  # idle vehicles first: later on they would find memory that the load had left
-    "idle": Measurement(f"{IDLE_VEHICLES} vehicles that say nothing", "KiB", idle_kib, 1),
-    **{name: Measurement(shape.about, "us", records_us(name), 3 if shape.rate else 9) for name, shape in SHAPES.items()},
-    "handshake": Measurement("TCP, mutual TLS, upgrade, close", "us", handshake_us, 3),
+    "idle": Measurement(f"{IDLE_VEHICLES} vehicles that say nothing", "idle", ("--number", str(IDLE_VEHICLES))),
+    **{name: Measurement(shape.about, name) for name, shape in SHAPES.items()},
+    "paced, 1 ms": Measurement(
+        "as paced, with limits.read_interval_ms 1 (not in another checkout)", "paced", limits={"read_interval_ms": 1}
+    ),
+    "handshake": Measurement(
+        "TCP, mutual TLS, upgrade, close; each vehicle with a certificate of its own, none comes twice",
+        "handshake",
+        ("--number", str(HANDSHAKES)),
+    ),
+    "reconnect": Measurement("as handshake, the same vehicles in each round", "reconnect", ("--number", str(HANDSHAKES))),
 }
 
 
-def _cpu_us_each(server: Server, folder: Path, what: str, *options: str) -> float:
+@frozen
+class Servers:
+    """Starts the servers that a measurement needs; those with equal limits run once.
+
+    :ivar names: of the servers.
+    :ivar checkout: of the server ``other``.
+    """
+
+    folder: Path
+    names: list[str]
+    checkout: Path | None
+    _running: dict[str, list[Server]] = field(factory=dict)
+
+    def of(self, measurement: Measurement) -> list[Server]:
+        key = json.dumps(measurement.limits)
+        if key not in self._running:
+            self._running[key] = []
+            for name in self.names:
+                self._running[key].append(self._start(name, measurement.limits))
+        return self._running[key]
+
+    def _start(self, name: str, limits: Mapping[str, object]) -> Server:
+        folder = self.folder
+        match name:
+            case "floor":
+                return start_floor(folder)
+            case "python":
+                return start_gateway(folder, name, environ={"FLEETGW_SPEEDUPS": "0"}, limits=limits)
+            case "other":
+                return start_gateway(folder, name, checkout=self.checkout)
+            case _:
+                return start_gateway(folder, name, reliable=name == RELIABLE, limits=limits)
+
+    def stop(self) -> None:
+        for servers in self._running.values():
+            for server in servers:
+                server.stop()
+
+
+def measure(measurement: Measurement, servers: list[Server], folder: Path, rounds: int) -> Figures:
+    if measurement.load == "idle":
+        return {server.name: [_idle_kib(server, folder, measurement)] for server in servers}
+    figures: Figures = {server.name: [] for server in servers}
+    with ExitStack() as stack:
+        pairs = [
+            (server, stack.enter_context(start_load(server, folder, measurement.load, *measurement.options)))
+            for server in servers
+        ]
+        time.sleep(SETTLE_S)
+        for number in range(rounds):
+            for server, load in pairs if number % 2 == 0 else reversed(pairs):
+                figures[server.name].append(_cpu_us_each(server, load))
+    return figures
+
+
+def _cpu_us_each(server: Server, load: subprocess.Popen[str]) -> float:
     """CPU until all is acknowledged and the sink has finished, divided by the number of operations."""
-    with start_load(server, folder, what, *options) as load:
-        time.sleep(SETTLE_S)
-        before = server.cpu_us()
-        done = go(load)["done"]
-        time.sleep(SETTLE_S)
-        return (server.cpu_us() - before) / done
+    before = server.cpu_us()
+    done = go(load)["done"]
+    time.sleep(SETTLE_S)
+    return (server.cpu_us() - before) / done
+
+
+def _idle_kib(server: Server, folder: Path, measurement: Measurement) -> float:
+    before = server.resident_kib()
+    with start_load(server, folder, measurement.load, *measurement.options) as load:
+        time.sleep(IDLE_SETTLE_S)
+        grown = server.resident_kib() - before
+        return grown / go(load)["done"]
+
+
+@contextmanager
+def prepared_folder() -> Iterator[tuple[Path, int]]:
+    """A folder with certificates and frames; and the bytes of one record's envelope."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        CertificateFolder(folder / "certs").ensure_all(vehicles=1)
+        yield folder, write_frames(folder / "frames.json")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="CPU and memory of the gateway, next to a floor.")
     parser.add_argument("what", nargs="*", choices=[*MEASUREMENTS, []], help="default: everything")
-    parser.add_argument("--rounds", type=int, default=5, help="at most (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=9, help="(default %(default)s)")
+    parser.add_argument("--other", type=Path, help="another checkout with a .venv, to compare with")
+    parser.add_argument("--reliable", action="store_true", help="also a gateway that acknowledges what Kafka has confirmed")
     parser.add_argument("--json", action="store_true", help="print JSON: every round of everything")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        certificates = CertificateFolder(folder / "certs")
-        certificates.ensure_all(vehicles=1)
-        size_bytes = write_frames(folder / "frames.json")
-        servers: list[Server] = []
+    names = [FLOOR, *([EXTENSION] if SPEEDUPS is not None else []), PYTHON]
+    names += [OTHER] * (arguments.other is not None) + [RELIABLE] * arguments.reliable
+    results: dict[str, Figures] = {}
+    with prepared_folder() as (folder, size_bytes):
+        servers = Servers(folder, names, arguments.other)
         try:
-            servers.append(start_floor(folder))
-            servers.append(start_gateway(folder, "kafka", reliable=False))
-            servers.append(start_gateway(folder, "reliable acks", reliable=True))
-            results = measure(arguments.what or list(MEASUREMENTS), servers, folder, arguments.rounds)
+            for name in arguments.what or MEASUREMENTS:
+                print(name, file=sys.stderr, flush=True)
+                running = servers.of(MEASUREMENTS[name])
+                results[name] = measure(MEASUREMENTS[name], running, folder, arguments.rounds)
         finally:
-            for server in servers:
-                server.stop()
+            servers.stop()
     if arguments.json:
         print(json.dumps(results, indent=1))
     else:
-        show(results, [server.name for server in servers], size_bytes)
+        show(results, names, size_bytes)
 
 
-def measure(names: Sequence[str], servers: list[Server], folder: Path, rounds: int) -> dict[str, dict[str, list[float]]]:
-    """By measurement and server: one figure for each round."""
-    for server in servers:
-        _cpu_us_each(server, folder, "handshake", "--number", "10")  # imports of the first connection
-    results: dict[str, dict[str, list[float]]] = {}
-    for name in names:
-        measurement = MEASUREMENTS[name]
-        results[name] = {server.name: [] for server in servers}
-        for number in range(min(rounds, measurement.rounds_max)):
-            print(f"{name}, round {number + 1}", file=sys.stderr, flush=True)
-            for server in servers:
-                results[name][server.name].append(measurement.take(server, folder))
-    return results
-
-
-def show(results: dict[str, dict[str, list[float]]], servers: list[str], size_bytes: int) -> None:
-    """A table: the median of the rounds, the minimum in brackets, and the ratio to the floor's median."""
-    floor, *gateways = servers
-    table = Table(
-        title="What a record, a handshake and an idle vehicle cost: median (minimum)",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-    )
+def show(results: dict[str, Figures], names: list[str], size_bytes: int) -> None:
+    """A table: the median of the rounds of each server, its ratio to the floor, and ratios of gateways to each other."""
+    compared = [(one, another) for one in names for another in (PYTHON, OTHER) if _are_compared(names, one, another)]
+    table = Table(title="Cost of a record, a handshake and an idle vehicle", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     table.add_column("unit")
-    table.add_column(floor, justify="right")
-    for name in gateways:
+    table.add_column(FLOOR, justify="right")
+    for name in names[1:]:
         table.add_column(name, justify="right")
         table.add_column("x", justify="right")
-    for name, figures in results.items():
-        row = [name, MEASUREMENTS[name].unit, _figure(figures[floor])]
-        base = statistics.median(figures[floor])
-        for each in gateways:
-            row += [_figure(figures[each]), f"{statistics.median(figures[each]) / base:.1f}" if base > 0 else ""]
-        table.add_row(*row)
-    console = Console(highlight=False)
+    for one, another in compared:
+        table.add_column(f"{one} / {another}", justify="right")
+    for measured, figures in results.items():
+        row = [measured, MEASUREMENTS[measured].unit, f"{statistics.median(figures[FLOOR]):.1f}"]
+        for name in names[1:]:
+            row += [f"{statistics.median(figures[name]):.1f}", ratio(figures[name], figures[FLOOR], 1)]
+        table.add_row(*row, *(ratio(figures[one], figures[another], 2) for one, another in compared))
+    console = Console(highlight=False, width=150)
     console.print(table)
-    for name in results:
-        console.print(f"  {name:10} {MEASUREMENTS[name].about}")
+    for measured in results:
+        console.print(f"  {measured:12} {MEASUREMENTS[measured].about}")
     console.print(
         f"""
 us: microseconds of CPU, all threads of the server together. KiB: resident memory. x: times the floor.
-Records have {SIGNALS} signals; an envelope has {size_bytes} bytes.
-kafka: the whole pipeline with confluent-kafka; librdkafka's mock cluster runs in the same process and is in the figure.
+Figures are medians of {len(next(iter(results.values()))[FLOOR])} rounds; ratios are medians of the rounds' ratios.
+Records have {SIGNALS} signals; an envelope has {size_bytes} bytes. Here {DESCRIPTION}.
+extension, python: the whole pipeline with confluent-kafka, with the C extension and with FLEETGW_SPEEDUPS=0;
+librdkafka's mock cluster runs in the same process and is in the figure.
 floor: Python's ssl and epoll; it decrypts, counts the frames and acknowledges them, and knows nothing of records."""
     )
 
 
-def _figure(rounds: list[float]) -> str:
-    return f"{statistics.median(rounds):.1f} ({min(rounds):.1f})"
+def _are_compared(names: list[str], one: str, another: str) -> bool:
+    return one != another and another in names and one in (EXTENSION, PYTHON)
+
+
+def ratio(figures: list[float], base: list[float], digits: int) -> str:
+    """Median of the ratios of both servers' rounds."""
+    return (
+        f"{statistics.median(one / other for one, other in zip(figures, base, strict=True)):.{digits}f}" if all(base) else ""
+    )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def start_load(server: Server, folder: Path, what: str, *options: str) -> subpro
 
 
 def go(load: subprocess.Popen[str]) -> dict[str, float]:
-    """Let it work; returns its results."""
+    """Let it work once; returns its results."""
     assert load.stdin is not None
     load.stdin.write("go\n")
     load.stdin.flush()

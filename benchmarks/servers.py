@@ -53,10 +53,21 @@ def start_floor(folder: Path) -> Server:
     return Server("floor", int(process.stdout.readline()), process)
 
 
-def start_gateway(folder: Path, name: str, *, reliable: bool) -> Server:
-    """A gateway whose Kafka is librdkafka's mock cluster, in the same process: the cluster's CPU is counted too."""
+def start_gateway(
+    folder: Path,
+    name: str,
+    *,
+    reliable: bool = False,
+    environ: Mapping[str, str] = MappingProxyType({}),
+    checkout: Path | None = None,
+    **changes: object,
+) -> Server:
+    """A gateway whose Kafka is librdkafka's mock cluster, in the same process: the cluster's CPU is counted too.
+
+    Parameters are those of ``start_gateway_with``.
+    """
     kafka = {"bootstrap.servers": "localhost:1", "test.mock.num.brokers": "1"}
-    return start_gateway_with(folder, name, "kafka", kafka, reliable=reliable)
+    return start_gateway_with(folder, name, "kafka", kafka, reliable=reliable, environ=environ, checkout=checkout, **changes)
 
 
 def start_gateway_with(
@@ -67,12 +78,14 @@ def start_gateway_with(
     *,
     reliable: bool,
     environ: Mapping[str, str] = MappingProxyType({}),
+    checkout: Path | None = None,
     **changes: object,
 ) -> Server:
     """A gateway with one sink.
 
     :param section: the sink's.
     :param environ: further environment variables.
+    :param checkout: another one whose gateway is to run, installed into its own ``.venv``.
     :param changes: further keys of the configuration.
     """
     (port, metrics_port), file_name = free_ports(2), name.replace(" ", "-")
@@ -93,7 +106,8 @@ def start_gateway_with(
     }
     config_file, log = folder / f"{file_name}.json", folder / f"{file_name}.log"
     config_file.write_text(json.dumps(config | changes))
-    command = [BIN / "twistd", "--nodaemon", "--pidfile=", f"--logfile={log}", "fleetgw", "--config", config_file]
+    bin_folder = BIN if checkout is None else checkout / ".venv" / "bin"
+    command = [bin_folder / "twistd", "--nodaemon", "--pidfile=", f"--logfile={log}", "fleetgw", "--config", config_file]
     process = on_cpu(SERVER_CPU, command, environ)
     while not log.exists() or "server_listening" not in log.read_text():
         if process.poll() is not None:

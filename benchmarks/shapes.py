@@ -27,5 +27,5 @@ SHAPES = {
     "W1": Shape("64 vehicles, each waits for every acknowledgement", 64, 1, 1, 0, 16_000),
     "W16": Shape("32 vehicles, 16 records unacknowledged", 32, 16, 1, 0, 32_000),
     "R16": Shape("as W16, 16 records in one TLS record", 32, 32, 16, 0, 32_000),
-    "paced": Shape("200 vehicles, 5000 records/s in all", 200, 1_000_000, 1, 5000, 10_000),
+    "paced": Shape("200 vehicles, 5000 records/s in all", 200, 1_000_000, 1, 5000, 5_000),
 }

@@ -5,16 +5,14 @@
 
 import argparse
 import json
-import ssl
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from brokers import Broker, environ, missing, section
 from frames import SIGNALS, read_frames, write_frames
-from load import Load, connect
+from load import Records, client_tls
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -45,9 +43,7 @@ def adapter_us(sink: str, folder: Path, rounds: int) -> dict[str, list[list[floa
 
 def pipelined(sink: str, folder: Path, rounds: int, gather_ms: float | None) -> dict[str, list[float]]:
     """By ``per_s`` and ``cpu_us``, for each round: records a second through the whole gateway, its CPU per record."""
-    vehicle = next((folder / "certs" / "vehicles").glob("*.crt"))
-    tls = ssl.create_default_context(cafile=folder / "certs" / "ca.crt")
-    tls.load_cert_chain(vehicle, vehicle.with_suffix(".key"))
+    tls = client_tls(next((folder / "certs" / "vehicles").glob("*.crt")))
     frames, ack = read_frames(folder / "frames.json")
     with Broker(sink) as broker:
         port = broker.further_away(DELAY_MS)
@@ -57,14 +53,14 @@ def pipelined(sink: str, folder: Path, rounds: int, gather_ms: float | None) -> 
         )
         results: dict[str, list[float]] = {"per_s": [], "cpu_us": []}
         try:
-            connected = [connect(server.port, tls)]
-            Load(WARM_UP, frames, ack, connected).as_acknowledged()
+            Records(WARM_UP, server.port, tls, frames, ack).run()
+            load = Records(PIPELINED, server.port, tls, frames, ack)
             for _ in range(rounds):
-                load = Load(PIPELINED, frames, ack, connected)
-                begin_s, begin_us = time.monotonic(), server.cpu_us()
-                load.as_acknowledged()
-                results["per_s"].append(load.acked / (time.monotonic() - begin_s))
-                results["cpu_us"].append((server.cpu_us() - begin_us) / load.acked)
+                load.prepare()
+                begin_us = server.cpu_us()
+                figures = load.run()
+                results["per_s"].append(figures["records_s"])
+                results["cpu_us"].append((server.cpu_us() - begin_us) / figures["done"])
         finally:
             server.stop()
     return results
