@@ -32,14 +32,19 @@ help:
 	@echo 'make clean           remove everything that these targets made'
 
 demo: $(VENV)/.installed
+	@$(BIN)/fleetgw --version
 	@$(BIN)/python examples/demo/demo.py
 
 # Two workers for each of two cores: half of the time the tests wait for processes that they started.
 test: $(VENV)/.installed-dev
+	@$(BIN)/fleetgw --version
 	@$(BIN)/python -m pytest -q -n 4 --dist loadfile
 
+# Four at a time, each in a folder of its own, which trial chooses. With -j it would run the classes' set-up once for each test.
 trial: $(VENV)/.installed-dev
-	@$(BIN)/python -W error -m twisted.trial --reporter=text $$(find tests -name 'test_*.py' ! -name 'test_broker*' ! -path 'tests/packaging/*' ! -path 'tests/faults/*' | sort)
+	@$(BIN)/fleetgw --version
+	@find tests -name 'test_*.py' ! -name 'test_broker*' ! -path 'tests/packaging/*' ! -path 'tests/faults/*' | sort | \
+	  xargs -P 4 -n 16 $(BIN)/python -W error -m twisted.trial --reporter=text
 
 N ?= 20000
 SEED ?= 0
@@ -101,7 +106,12 @@ wheel: $(VENV)/.installed-dev
 clean:
 	rm -rf $(VENV) build dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache _trial_temp*
 
-# Stamp files skip the installation until pyproject.toml changes.
+# Stamp files skip the installation until a file changes that it depends on. It compiles the extension where it can; pip shows
+# no output of a build, so that the line that says why it was not compiled is taken from the log.
+
+INSTALLED_FROM := pyproject.toml hatch_build.py $(wildcard src/fleetgw/_speedups.c)
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile --log $(VENV)/install.log --editable
+SAY_WHY = sed -n 's/.*\(fleetgw is built without its C extension\)/\1/p' $(VENV)/install.log
 
 $(VENV)/.python:
 	@command -v $(PYTHON) >/dev/null || { echo '$(PYTHON) is not there; install Python 3.11 or later, or name it: make PYTHON=...' >&2; exit 1; }
@@ -113,12 +123,16 @@ $(VENV)/.python:
 	@$(BIN)/python -m pip install --quiet --upgrade pip
 	@touch $@
 
-$(VENV)/.installed: pyproject.toml | $(VENV)/.python
+$(VENV)/.installed: $(INSTALLED_FROM) | $(VENV)/.python
 	@echo 'Installing fleetgw into $(VENV) (once, about half a minute) ...'
-	@$(BIN)/python -m pip install --quiet --no-compile --editable .
+	@rm -f $(VENV)/install.log
+	@$(INSTALL) .
+	@$(SAY_WHY)
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(VENV)/.python
+$(VENV)/.installed-dev: $(INSTALLED_FROM) | $(VENV)/.python
 	@echo 'Installing fleetgw, its sinks and the development tools into $(VENV) (once, about a minute) ...'
-	@$(BIN)/python -m pip install --quiet --no-compile --editable '.[all]' --group dev
+	@rm -f $(VENV)/install.log
+	@$(INSTALL) '.[all]' --group dev
+	@$(SAY_WHY)
 	@touch $@ $(VENV)/.installed

@@ -1,37 +1,58 @@
-"""Builds the extension into the wheel where there is a compiler, and a pure wheel where there is none."""
+"""Builds the extension into the wheel where there is a compiler, and a pure wheel where there is none.
+
+Environment variables have their usual meaning: ``CC`` replaces the compiler, ``CFLAGS`` and ``LDFLAGS`` are added to its
+arguments.
+"""
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
 import struct
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Any
 
+from hatchling.builders.config import BuilderConfig
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from packaging.tags import platform_tags
 
-SOURCE = "src/fleetgw/_speedups.c"
-SUFFIX = ".abi3.so"
+SOURCE = Path("src/fleetgw/_speedups.c")
+NAME = "_speedups.abi3.so"
+HEADERS = "install Python's headers (Debian, Ubuntu: python3-dev; Fedora: python3-devel)"
 
 
-class SpeedupsHook(BuildHookInterface):
-    """Compiles ``fleetgw._speedups`` beside its source, for wheels and editable installs."""
+class SpeedupsHook(BuildHookInterface[BuilderConfig]):
+    """Compiles ``fleetgw._speedups``: into a wheel; for an editable install, beside its source."""
 
     PLUGIN_NAME = "custom"
+    _folder: tempfile.TemporaryDirectory[str] | None = None
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002  Any: hatchling's
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # Any: hatchling's
         """Compile; leave the wheel pure, with a line that says why, where that is not possible."""
-        target = Path(self.root, SOURCE).with_suffix(SUFFIX)
-        problem = unsupported() or compile_extension(Path(self.root, SOURCE), target)
+        source = Path(self.root, SOURCE)
+        if version == "editable":
+            target = source.with_name(NAME)
+        else:  # outside of the tree, which may have one of an older source
+            self._folder = tempfile.TemporaryDirectory()
+            target = Path(self._folder.name, NAME)
+        problem = unsupported() or compile_extension(source, target)
         if problem:
             target.unlink(missing_ok=True)
             self.app.display_warning(f"fleetgw is built without its C extension, and works without it: {problem}")
-            return
-        build_data["pure_python"] = False
-        build_data["tag"] = f"cp311-abi3-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
-        build_data["force_include"][str(target)] = "fleetgw/" + target.name
+        elif version != "editable":
+            build_data["pure_python"] = False
+            build_data["tag"] = f"cp311-abi3-{platform_tag()}"
+            build_data["force_include"][str(target)] = f"fleetgw/{NAME}"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002  hatchling's
+        """Remove the folder that it was compiled in."""
+        if self._folder is not None:
+            self._folder.cleanup()
 
 
 def unsupported() -> str:
@@ -47,15 +68,32 @@ def unsupported() -> str:
     return ""
 
 
+def platform_tag() -> str:
+    """This machine's, for a wheel's name: on Linux without a promise about the C library, which auditwheel adds."""
+    if sys.platform == "darwin":
+        return next(platform_tags())
+    return sysconfig.get_platform().replace("-", "_").replace(".", "_")
+
+
 def compile_extension(source: Path, target: Path) -> str:
-    """Compile with the compiler of this Python (or ``CC``); returns what is wrong, empty when nothing is."""
-    compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-    command = [*compiler, "-O2", "-g", "-fPIC", "-shared", "-Wall", "-Wextra", "-fvisibility=hidden"]
+    """Compile with ``CC``, or else the compiler that Python was built with, or else ``cc``.
+
+    :return: the problem, with its remedy where that is known; empty when there is none.
+    """
+    includes = dict.fromkeys(sysconfig.get_path(name) for name in ("include", "platinclude"))
+    if not any(Path(include, "Python.h").exists() for include in includes):
+        return f"{next(iter(includes))}/Python.h is missing; {HEADERS}"
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    if not os.environ.get("CC") and shutil.which(compiler[0]) is None:
+        compiler = ["cc"]
+    command = [*compiler, "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-fvisibility=hidden"]
     if sys.platform == "darwin":
         command += ["-undefined", "dynamic_lookup"]
-    command += [f"-I{sysconfig.get_paths()['include']}", str(source), "-o", str(target)]
+    command += [f"-I{include}" for include in includes]
+    command += [*shlex.split(os.environ.get("CFLAGS", "")), str(source), "-o", str(target)]
+    command += shlex.split(os.environ.get("LDFLAGS", ""))
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own command
     except OSError as error:
-        return f"{compiler[0]}: {error.strerror}"
-    return "" if done.returncode == 0 else done.stderr.strip() or f"{compiler[0]} ended with {done.returncode}"
+        return f"{compiler[0]}: {error.strerror}; install a C compiler, such as gcc"
+    return "" if done.returncode == 0 else f"{compiler[0]} ended with {done.returncode}\n{done.stderr.strip()}"

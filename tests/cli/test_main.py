@@ -14,13 +14,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from fleetgw.adapters.speedups import DESCRIPTION
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from tests.support.command_line import run
 
 
 class MainTests(TestCase):
     def test_version(self):
-        self.assertEqual(run("--version"), (0, f"fleetgw {version('fleetgw')}\n", ""))
+        self.assertEqual(run("--version"), (0, f"fleetgw {version('fleetgw')}, hot path in {DESCRIPTION}\n", ""))
 
     def test_help_has_examples(self):
         for command in ((), ("certs",), ("fetch-ca",), ("check-config",), ("config-schema",), ("simulate",)):

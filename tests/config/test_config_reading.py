@@ -141,6 +141,15 @@ class ReadingTests(ConfigCase):
             [f'{name}: the environment variable is "maybe"; set it to true or false, or not at all'],
         )
 
+    def test_the_choice_of_the_hot_path(self) -> None:
+        for value in ("0", "1"):
+            self.load(environ={"FLEETGW_SPEEDUPS": value})
+        for value in ("off", ""):
+            self.assertEqual(
+                self.refused(environ={"FLEETGW_SPEEDUPS": value}),
+                [f'FLEETGW_SPEEDUPS: the environment variable is "{value}"; set it to 0 or 1, or not at all'],
+            )
+
 
 class SecretTests(ConfigCase):
     def test_a_secret_may_be_text_or_in_the_environment_or_in_a_file(self) -> None:

@@ -10,6 +10,7 @@ from unittest import TestCase
 
 import msgspec
 
+from fleetgw.adapters.speedups import DESCRIPTION
 from fleetgw.app.config.limits import Limits
 from fleetgw.app.config.sections import Config
 from fleetgw.app.doctor.host import clock_findings, host_checks, memory_findings, open_file_findings, port_findings
@@ -120,7 +121,9 @@ class HostTests(ConfiguredTestCase):
         self.assertEqual(verdicts(subjects["configuration"]), [GOOD, LOOK])
         self.assertIn("reliable_ack", subjects["configuration"][1].what)
         self.assertEqual(verdicts(subjects["server certificate"]), [GOOD] * 3)
-        self.assertEqual(len(subjects), 6)
+        self.assertEqual([finding.what for finding in subjects["hot path"]], [f"in {DESCRIPTION}"])
+        self.assertEqual(verdicts(subjects["hot path"]), [GOOD])
+        self.assertEqual(len(subjects), 7)
 
     def test_authorities_that_let_no_vehicle_in(self) -> None:
         """Where the authorities are looked at, and nowhere else."""

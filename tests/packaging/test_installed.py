@@ -7,75 +7,17 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tarfile
 import tempfile
-import tomllib
 import unittest
 import urllib.request
-import venv
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.free_ports import free_ports
+from tests.support.installation import ENVIRONMENT, ROOT, TIMEOUT_S, VERSION, Installation, build, logging_config
 
-ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "writing-a-sink"
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-TIMEOUT_S = 60
-
-
-class Installation:
-    """A virtual environment, and a folder that has nothing to do with the checkout to run things from."""
-
-    def __init__(self, work: Path) -> None:
-        self.work = work
-        self.bin = work / "venv" / "bin"
-        venv.create(work / "venv", with_pip=True)
-
-    def run(self, program: str, *arguments: object, folder: str = ".") -> str:
-        """Its output.
-
-        :raises AssertionError: it fails.
-        """
-        command = [self.bin / program, *map(str, arguments)]
-        result = subprocess.run(
-            command, cwd=self.work / folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=180
-        )
-        if result.returncode:
-            raise AssertionError(f"{program} {arguments}: status {result.returncode}\n{result.stdout}\n{result.stderr}")
-        return result.stdout
-
-    def pip_install(self, *what: object) -> None:
-        self.run("python", "-m", "pip", "install", "--quiet", *what)
-
-    def knows_plugin(self) -> bool:
-        return re.search(r"^\s+fleetgw\s", self.run("twistd", "--help"), re.MULTILINE) is not None
-
-    @contextlib.contextmanager
-    def gateway(self, config: dict[str, object]) -> Iterator[None]:
-        """A gateway under twistd that is up; wants it to end well on SIGTERM."""
-        config_file = self.work / "config.json"
-        config_file.write_text(json.dumps(config))
-        command = [self.bin / "twistd", "--nodaemon", "--pidfile=", "fleetgw", "--config", config_file]
-        gateway = subprocess.Popen(command, cwd=self.work, env=ENVIRONMENT, stdout=subprocess.PIPE)
-        try:
-            for line in gateway.stdout:
-                if b"server_listening" in line:
-                    break
-            else:
-                raise AssertionError(f"the gateway did not start: status {gateway.wait(TIMEOUT_S)}")
-            yield
-            gateway.send_signal(signal.SIGTERM)
-            log = gateway.communicate(timeout=TIMEOUT_S)[0].decode()
-        finally:
-            gateway.kill()
-            gateway.wait()
-            gateway.stdout.close()
-        if gateway.returncode or "stopped_server" not in log or "Traceback" in log:
-            raise AssertionError(f"ended with status {gateway.returncode}:\n{log}")
 
 
 def get(port: int, path: str) -> bytes:
@@ -87,12 +29,12 @@ def setUpModule() -> None:
     global folder, dist
     folder = Path(unittest.enterModuleContext(tempfile.TemporaryDirectory()))
     dist = folder / "dist"
-    subprocess.run([sys.executable, "-m", "build", "--outdir", dist, ROOT], check=True, stdout=subprocess.DEVNULL)
+    build(ROOT, dist)
 
 
 class ArchiveTests(unittest.TestCase):
     def test_wheel(self) -> None:
-        (wheel,) = dist.glob(f"fleetgw-{VERSION}-py3-none-any.whl")
+        (wheel,) = dist.glob(f"fleetgw-{VERSION}-*.whl")
         names = set(zipfile.ZipFile(wheel).namelist())
         generated = {
             path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").rglob("*_pb2.py*") if path.suffix != ".pyc"
@@ -130,36 +72,24 @@ class WheelTests(unittest.TestCase):
         cls.installation.pip_install(wheel)
         cls.installation.run("fleetgw", "certs", "certs", "--vehicles", 3)
 
-    def config(self) -> dict[str, object]:
-        config = json.loads((EXAMPLE / "config.json").read_text())
-        config["port"], config["status_port"] = free_ports(2)
-        del config["dispatchers"], config["reliable_ack_sources"]
-        return {**config, "host": "127.0.0.1", "records": {"V": ["logger"]}}
-
-    def simulate(self, config: dict[str, object], *arguments: object) -> dict[str, object]:
-        url = f"wss://localhost:{config['port']}"
-        return json.loads(
-            self.installation.run("fleetgw", "simulate", "--url", url, "--certs", "certs", "--json", *arguments)
-        )
-
     def test_version(self) -> None:
-        self.assertEqual(self.installation.run("fleetgw", "--version").split(), ["fleetgw", VERSION])
+        self.assertTrue(self.installation.run("fleetgw", "--version").startswith(f"fleetgw {VERSION}, hot path in "))
 
     def test_plugin_from_another_folder(self) -> None:
         self.assertTrue(self.installation.knows_plugin())
 
     def test_check(self) -> None:
-        (self.installation.work / "checked.json").write_text(json.dumps(self.config()))
+        (self.installation.work / "checked.json").write_text(json.dumps(logging_config()))
         printed = self.installation.run(
             "twistd", "--nodaemon", "--pidfile=", "fleetgw", "--config", "checked.json", "--check"
         )
         self.assertEqual(json.loads(printed)["records"], {"V": ["logger"]})
 
     def test_a_record_is_acknowledged(self) -> None:
-        config = self.config()
+        config = logging_config()
         with self.installation.gateway(config):
             self.assertEqual(get(config["status_port"], "/status"), b"ok")
-            report = self.simulate(config, "--vehicles", 1, "--count", 1, "--types", "V")
+            report = self.installation.simulate(config, "--vehicles", 1, "--count", 1, "--types", "V")
         self.assertEqual(report["records"]["acked"], 1)
 
     def test_the_example_sink(self) -> None:
@@ -171,7 +101,9 @@ class WheelTests(unittest.TestCase):
         config = {**json.loads((EXAMPLE / "config.json").read_text()), "host": "127.0.0.1"}
         config["port"], config["status_port"] = free_ports(2)
         with self.installation.gateway(config):
-            report = self.simulate(config, "--vehicles", 3, "--count", 30, "--rate", 60, "--types", "V,alerts=50")
+            report = self.installation.simulate(
+                config, "--vehicles", 3, "--count", 30, "--rate", 60, "--types", "V,alerts=50"
+            )
         self.assertEqual(report["records"]["acked"], 30)
         lines = (self.installation.work / "records.jsonl").read_text().splitlines()
         self.assertEqual(len({json.loads(line)["txid"] for line in lines}), 30)
@@ -184,7 +116,7 @@ class RemovalTests(unittest.TestCase):
         installation = Installation(folder / name)
         installation.pip_install(*what)
         self.assertTrue(installation.knows_plugin())
-        self.assertEqual(installation.run("fleetgw", "--version").split(), ["fleetgw", VERSION])
+        self.assertTrue(installation.run("fleetgw", "--version").startswith(f"fleetgw {VERSION}, "))
         installation.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", "fleetgw")
         self.assertFalse(installation.knows_plugin())
         left = [path for path in (folder / name / "venv").rglob("*fleetgw*") if path.suffix != ".pyc"]

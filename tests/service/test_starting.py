@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import platform
 import socket
+from importlib.metadata import version
 from typing import cast
 from unittest import mock
 
@@ -11,6 +13,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from fleetgw.adapters.errors.airbrake_client import AirbrakeClient
+from fleetgw.adapters.speedups import DESCRIPTION, HOT_PATH
 from fleetgw.app.service.sink_runner import READY_WITHIN_S
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.testing.sink_doubles import ReadableLog
@@ -162,6 +165,12 @@ class StartTests(ServiceCase):
             self.reactor.advance(0.1)
         self.assertTrue(stopped.called)
         self.assertEqual(notices[1:], [("lab", "within_a_second")])
+
+    def test_the_hot_path_is_logged_and_a_metric(self) -> None:
+        self.start()
+        self.assertEqual([fields["hot_path"] for fields in self.log.fields_of("starting_server")], [DESCRIPTION])
+        labels = f'hot_path="{HOT_PATH}",python="{platform.python_version()}",version="{version("fleetgw")}"'
+        self.assertIn(f"\nfleetgw_build_info{{{labels}}} 1\n".encode(), self.get(METRICS, "/metrics"))
 
     def test_status_and_uptime(self) -> None:
         self.reactor.advance(1000)

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from signal import SIGINT
 from typing import TYPE_CHECKING
 
+from fleetgw.adapters.speedups import DESCRIPTION
 from fleetgw.adapters.text.terminal import escaped
 from fleetgw.cli import certs, check_config, config_schema, dead_letters, doctor, fetch_ca, ledger, query, simulate, spool
 
@@ -44,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "fleetgw", description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--version", action="version", version=f"fleetgw {version('fleetgw')}")
+    parser.add_argument("--version", action="version", version=f"fleetgw {version('fleetgw')}, hot path in {DESCRIPTION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for command in (
         certs,

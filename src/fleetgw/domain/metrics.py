@@ -71,6 +71,13 @@ SIGNAL_COUNT = _gauge("signal_count", "Signals received.", "record_type")
 VIN_SIGNAL_COUNT = _gauge("vin_signal_count", "Signals received of a tracked vehicle.", "record_type", "vin")
 RELIABLE_ACK = _counter("reliable_ack", "Acknowledgements sent after a sink confirmed.", "record_type", "dispatcher")
 RELIABLE_ACK_MISS = _counter("reliable_ack_miss", "Confirmed records of disconnected vehicles.", "record_type", "dispatcher")
+BUILD_INFO = _gauge(
+    "fleetgw_build_info",
+    "Always 1; the labels are the versions of fleetgw and Python, and the language of the hot path, C or Python.",
+    "version",
+    "python",
+    "hot_path",
+)
 UPTIME_SEC = _gauge("uptime_sec", "Seconds since the gateway started.")
 NUM_CONNECTIONS = _gauge("num_connections", "Connected vehicles.")
 VEHICLES_PAUSED = _gauge(

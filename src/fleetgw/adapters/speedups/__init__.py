@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,13 +15,29 @@ VARIABLE = "FLEETGW_SPEEDUPS"
 
 def _choose() -> tuple[ModuleType | None, str]:
     if os.environ.get(VARIABLE) == "0":
-        return None, f"Python ({VARIABLE}=0)"
+        return None, f"{VARIABLE}=0"
     try:
-        from fleetgw import _speedups
+        import fleetgw._speedups as extension
+    except ModuleNotFoundError:
+        return None, "the extension is not built"
     except ImportError as error:
-        return None, f"Python (the extension is not there: {error})"
-    return _speedups, "C"
+        return None, f"the extension cannot be loaded: {error}"
+    if _is_older_than_its_source(Path(extension.__file__)):
+        return None, "the extension is older than its source: pip install --no-deps --editable ."
+    return extension, ""
 
 
-SPEEDUPS, DESCRIPTION = _choose()
-"""The extension, None when the Python twins run; and which of both runs, with the reason, in words."""
+def _is_older_than_its_source(extension: Path) -> bool:
+    """Whether this is a checkout whose C file has changed since it was compiled."""
+    source = extension.with_name("_speedups.c")
+    return source.exists() and source.stat().st_mtime > extension.stat().st_mtime
+
+
+SPEEDUPS, _REASON = _choose()
+"""The extension; None when the Python twins run."""
+
+HOT_PATH = "Python" if SPEEDUPS is None else "C"
+"""The one of both that runs."""
+
+DESCRIPTION = f"{HOT_PATH} ({_REASON})" if _REASON else HOT_PATH
+"""The same in words, with the reason."""

@@ -14,6 +14,7 @@ from fleetgw.adapters.settings.findings import Findings
 from fleetgw.adapters.settings.spelling import quoted
 from fleetgw.adapters.settings.values import Settings
 from fleetgw.adapters.sinks.registry import installed_sinks
+from fleetgw.adapters.speedups import VARIABLE
 from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.config.checks import check
 from fleetgw.app.config.dispatchers import Dispatcher, is_place
@@ -134,6 +135,9 @@ def _checked(config: Config, findings: Findings, surroundings: GatewaySurroundin
     sinks = _sinks(config, findings, surroundings)
     check(config, findings, evolve(surroundings, sinks=sinks))
     suppress = _read_flag("SUPPRESS_TLS_HANDSHAKE_ERROR_LOGGING", environ, findings)
+    speedups = environ.get(VARIABLE, "1")
+    if speedups not in ("0", "1"):
+        findings.refuse(VARIABLE, f"the environment variable is {quoted([speedups])}", "set it to 0 or 1, or not at all")
     if findings.problems:
         raise ConfigurationError(findings.problems)
     return LoadedConfig(

@@ -14,6 +14,7 @@ from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_ce
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 from fleetgw.adapters.listening.sockets import bind_listener
 from fleetgw.adapters.process.memory_limit import memory_limit_bytes
+from fleetgw.adapters.speedups import DESCRIPTION
 from fleetgw.app.config.limits import Limits
 from fleetgw.app.config.listeners import ListeningAddress, listening_addresses
 from fleetgw.app.doctor.checkup import Check
@@ -62,6 +63,7 @@ def host_checks(loaded: LoadedConfig, reactor: IReactorFromThreads) -> list[Chec
         "clock": lambda: clock_findings(config),
         "ports": lambda: port_findings(config),
         "open files": lambda: open_file_findings(config.limits, resource.getrlimit(resource.RLIMIT_NOFILE)),
+        "hot path": lambda: iter([good(f"in {DESCRIPTION}")]),
     }
     return [Check(subject, BlockingProbe(look, reactor)) for subject, look in checks.items()]
 

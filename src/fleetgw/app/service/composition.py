@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 import time
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, frozen
@@ -20,6 +22,7 @@ from fleetgw.adapters.metrics.statsd import StatsdExporter, StatsdSettings
 from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.adapters.monitoring.profiler import Profiler, make_profiler_site
 from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
+from fleetgw.adapters.speedups import HOT_PATH
 from fleetgw.adapters.text.addresses import split_address
 from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.pipeline.gateway import Gateway
@@ -31,6 +34,7 @@ from fleetgw.app.service.listeners import Listener
 from fleetgw.app.service.live_settings import gateway_settings, ingress_limits, issuers, routes_of, tls_files
 from fleetgw.app.service.running_sinks import RunningSinks
 from fleetgw.app.service.spool_maker import make_spooling
+from fleetgw.domain.metrics import BUILD_INFO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,6 +131,8 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     reporter = _make_reporter(loaded, reactor, written_log)
     log = ReportingLog(written_log, reporter)
     metrics = MetricStore()
+    build = {"version": version("fleetgw"), "python": platform.python_version(), "hot_path": HOT_PATH}
+    metrics.gauge(BUILD_INFO, **build).set_to(1)
     serving = Serving()
     dead_letters = make_dead_letters(config, reactor, metrics, log)
     lane_maker = LaneMaker(config, dead_letters, reactor, metrics, log)

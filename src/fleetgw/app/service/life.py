@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList, Defer
 from twisted.internet.task import deferLater
 
 from fleetgw.adapters.settings.spelling import quoted
+from fleetgw.adapters.speedups import DESCRIPTION
 from fleetgw.app.config.drain import PACED_BY
 from fleetgw.app.service.deadline import with_deadline
 from fleetgw.app.service.paced_closing import REASON, leave_at_pace
@@ -94,7 +95,8 @@ class GatewayLife:
 
     async def _start(self) -> None:
         vehicle_listener = self._parts.vehicle_listener
-        self.log.info("starting_server", host=vehicle_listener.host, port=vehicle_listener.wanted_number)
+        host, port = vehicle_listener.host, vehicle_listener.wanted_number
+        self.log.info("starting_server", host=host, port=port, hot_path=DESCRIPTION)
         running: Deferred[None] = Deferred()
         # a name as the Go server spells it, which log searches know
         self.log.info("custom_ca_file_appened", ca_file_path=str(self._parts.tls.files.ca_file))
