@@ -187,8 +187,215 @@ static PyObject *split(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ss
     return messages == NULL ? NULL : Py_BuildValue("(Nn)", messages, position + (Py_ssize_t)taken);
 }
 
+/* ---- rewrite_data: canonical payloads of V records; twin: adapters/codec/canonical.py ----
+ *
+ * A payload in canonical form, as protobuf itself writes it, needs no protobuf: known fields in ascending order, each once,
+ * one case of a oneof, shortest varints, no default value but in a oneof, ASCII text. The table tells the kinds of fields:
+ * rows of TAGS bytes, one for each tag below TAGS, 0 where the message has no such field. Its rows are
+ *
+ *     VALUE        Value: kinds; from MESSAGE on, the row of the message's fields is added
+ *     CREATED_AT   Timestamp
+ *     REWRITTEN    by signal number: not 0 where a text of this signal may be rewritten
+ *     others       the messages within Value, whose fields are numbers without presence
+ */
+
+enum { INT32 = 1, INT64, BOOL, FIXED32, FIXED64, TEXT, MESSAGE };
+enum { VALUE, CREATED_AT, REWRITTEN };
+enum { TAGS = 512 };
+
+typedef const unsigned char *Bytes;
+
+typedef struct {
+    Bytes bytes;
+    size_t size;
+} Table;
+
+/* The table's byte for a tag or a signal; 0 for those outside the table. */
+static unsigned kind_of(const Table *table, unsigned row, uint64_t tag) {
+    size_t index = (size_t)row * TAGS + (size_t)tag;
+    return tag < TAGS && index < table->size ? table->bytes[index] : 0;
+}
+
+/* Reads a varint in its shortest form; returns its end, or NULL. */
+static Bytes read_varint(Bytes at, Bytes end, uint64_t *number) {
+    uint64_t value = 0;
+    for (int shift = 0; at < end && shift < 64; shift += 7) {
+        unsigned char byte = *at++;
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80) {
+            *number = value;
+            return (byte == 0 && shift > 0) || (byte > 1 && shift == 63) ? NULL : at;
+        }
+    }
+    return NULL;
+}
+
+/* Reads the length of a field, and sets the field's end, which lies within `end`; returns the field's start, or NULL. */
+static Bytes read_length(Bytes at, Bytes end, Bytes *field_end) {
+    uint64_t length;
+    at = read_varint(at, end, &length);
+    if (at == NULL || length > (uint64_t)(end - at))
+        return NULL;
+    *field_end = at + length;
+    return at;
+}
+
+/* Reads a number of a kind, a float as its bits; returns its end, or NULL. */
+static Bytes read_number(Bytes at, Bytes end, unsigned kind, uint64_t *number) {
+    *number = 0;
+    if (kind == FIXED32 || kind == FIXED64) {
+        int size = kind == FIXED32 ? 4 : 8;
+        if (end - at < size)
+            return NULL;
+        memcpy(number, at, size);
+        return at + size;
+    }
+    if (kind != INT32 && kind != INT64 && kind != BOOL)
+        return NULL;
+    at = read_varint(at, end, number);
+    if ((kind == BOOL && *number > 1) || (kind == INT32 && *number > INT32_MAX && *number < (uint64_t)INT32_MIN))
+        return NULL;
+    return at;
+}
+
+/* Whether the fields of a message are numbers in canonical form; none has presence, so that none is 0. */
+static int are_canonical(Bytes at, Bytes end, const Table *table, unsigned row) {
+    uint64_t tag, last_tag = 0, number;
+    while (at < end) {
+        at = read_varint(at, end, &tag);
+        if (at == NULL || tag <= last_tag)
+            return 0;
+        at = read_number(at, end, kind_of(table, row, tag), &number);
+        if (at == NULL || number == 0)
+            return 0;
+        last_tag = tag;
+    }
+    return 1;
+}
+
+/* Whether a text is ASCII, and no part of it looks like a number in scientific notation: \.[0-9]*[eE] */
+static int is_plain(Bytes at, Bytes end) {
+    int behind_point = 0;
+    for (; at < end; at++) {
+        if (*at >= 0x80 || (behind_point && (*at == 'e' || *at == 'E')))
+            return 0;
+        behind_point = *at == '.' || (behind_point && *at >= '0' && *at <= '9');
+    }
+    return 1;
+}
+
+/* Whether a Datum is in canonical form, its value of a known kind or empty, and nothing that may be rewritten. */
+static int is_canonical_datum(Bytes at, Bytes end, const Table *table) {
+    uint64_t key = 0, tag, number;
+    Bytes field_end;
+    if (at < end && *at == 0x08) { /* key */
+        at = read_number(at + 1, end, INT32, &key);
+        if (at == NULL || key == 0)
+            return 0;
+    }
+    if (at == end)
+        return 1;
+    if (*at != 0x12) /* value */
+        return 0;
+    at = read_length(at + 1, end, &field_end);
+    if (at == NULL || field_end != end)
+        return 0;
+    if (at == end)
+        return 1;
+    at = read_varint(at, end, &tag);
+    if (at == NULL)
+        return 0;
+    unsigned kind = kind_of(table, VALUE, tag);
+    if (kind < TEXT)
+        return read_number(at, end, kind, &number) == end;
+    at = read_length(at, end, &field_end);
+    if (at == NULL || field_end != end)
+        return 0;
+    if (kind == TEXT)
+        return kind_of(table, REWRITTEN, key) == 0 && is_plain(at, end);
+    return are_canonical(at, end, table, kind - MESSAGE);
+}
+
+/* Finds the field of the vin, or its place, in a canonical payload; returns the number of signals, -1 for other payloads. */
+static Py_ssize_t find_vin(Bytes at, Bytes end, const Table *table, Py_ssize_t max_elements, Bytes *vin, Bytes *vin_end) {
+    Py_ssize_t signals = 0;
+    Bytes field_end;
+    while (at < end && *at == 0x0a) { /* data */
+        at = read_length(at + 1, end, &field_end);
+        if (at == NULL || signals++ >= max_elements || !is_canonical_datum(at, field_end, table))
+            return -1;
+        at = field_end;
+    }
+    if (at < end && *at == 0x12) { /* created_at */
+        at = read_length(at + 1, end, &field_end);
+        if (at == NULL || !are_canonical(at, field_end, table, CREATED_AT))
+            return -1;
+        at = field_end;
+    }
+    *vin = at;
+    if (at < end && *at == 0x1a) { /* vin */
+        at = read_length(at + 1, end, &field_end);
+        if (at == NULL || at == field_end || !is_plain(at, field_end))
+            return -1;
+        at = field_end;
+    }
+    *vin_end = at;
+    if (end - at >= 2 && at[0] == 0x20 && at[1] == 1) /* is_resend */
+        at += 2;
+    return at == end ? signals : -1;
+}
+
+/* rewrite_data(payload, vin, table, max_elements) -> (payload with this vin, number of signals) | None
+ *
+ * The bytes are those that protobuf would write. None when the payload is not in canonical form, may be rewritten by a
+ * transform, or has more than max_elements signals; and for a vin that is empty or not ASCII.
+ */
+static PyObject *rewrite_data(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
+    char *payload, *table_bytes, *to;
+    unsigned char head[11] = {0x1a}; /* tag and length of the vin */
+    int head_size = 1;
+    Py_ssize_t size, table_size, vin_size, max_elements, signals;
+    const char *vin;
+    Table table;
+    Bytes start, end, old = NULL, old_end = NULL;
+    PyObject *rewritten;
+    if (!count_is(count, 4) || PyBytes_AsStringAndSize(args[0], &payload, &size) ||
+        PyBytes_AsStringAndSize(args[2], &table_bytes, &table_size))
+        return NULL;
+    max_elements = PyLong_AsSsize_t(args[3]);
+    if (PyErr_Occurred())
+        return NULL;
+    vin = PyUnicode_AsUTF8AndSize(args[1], &vin_size);
+    if (vin == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
+            return NULL;
+        PyErr_Clear();
+        Py_RETURN_NONE;
+    }
+    table.bytes = (Bytes)table_bytes;
+    table.size = (size_t)table_size;
+    start = (Bytes)payload;
+    end = start + size;
+    signals = find_vin(start, end, &table, max_elements, &old, &old_end);
+    if (signals < 0 || vin_size == 0 || vin_size != PyUnicode_GetLength(args[1]))
+        Py_RETURN_NONE;
+    for (size_t rest = (size_t)vin_size; rest > 0; rest >>= 7)
+        head[head_size++] = (unsigned char)((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0));
+    rewritten = PyBytes_FromStringAndSize(NULL, (old - start) + head_size + vin_size + (end - old_end));
+    if (rewritten == NULL)
+        return NULL;
+    to = PyBytes_AsString(rewritten);
+    memcpy(to, start, old - start);
+    to += old - start;
+    memcpy(to, head, head_size);
+    memcpy(to + head_size, vin, vin_size);
+    memcpy(to + head_size + vin_size, old_end, end - old_end);
+    return Py_BuildValue("(Nn)", rewritten, signals);
+}
+
 static PyMethodDef functions[] = {
     {"split", (PyCFunction)(void (*)(void))split, METH_FASTCALL, NULL},
+    {"rewrite_data", (PyCFunction)(void (*)(void))rewrite_data, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 

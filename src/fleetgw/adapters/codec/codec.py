@@ -1,12 +1,13 @@
 """The codec: decodes envelopes and payloads to records."""
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from zope.interface import implementer
 
 from fleetgw.adapters.codec import envelope as wire
+from fleetgw.adapters.codec.contents import PARSERS
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
 from fleetgw.adapters.codec.json_form import to_json
-from fleetgw.adapters.codec.payload import DECODERS, Content
+from fleetgw.adapters.codec.payload import DECODERS
 from fleetgw.domain.errors import MalformedPayload
 from fleetgw.domain.ports import ConnectivityStatus, IRecordCodec
 from fleetgw.domain.records import ELEMENT_COST_BYTES, RECORD_COST_BYTES, Envelope, Record, Vehicle
@@ -52,14 +53,27 @@ class RecordCodec:
             raise MalformedPayload(f"a payload of type {record_type} does not parse: {problem}") from problem
         # The decoded content takes about as many bytes as the payload.
         cost_bytes = RECORD_COST_BYTES + len(envelope.txid) + 2 * len(payload) + elements * ELEMENT_COST_BYTES
+        parse = PARSERS[record_type]
         if self._as_json:
+            if content is None:
+                content = parse(payload)
             serialised, payload = payload, self._json(content, payload)
             cost_bytes += len(payload) - len(serialised)
         return Record(
-            record_type, envelope.txid, vehicle, payload, received_at_ms, content, signals, unknown, elements, cost_bytes
+            record_type,
+            envelope.txid,
+            vehicle,
+            payload,
+            received_at_ms,
+            content,
+            signals,
+            unknown,
+            elements,
+            cost_bytes,
+            decode=parse if content is None else None,
         )
 
-    def _json(self, content: Content, serialised: bytes) -> bytes:
+    def _json(self, content: Message, serialised: bytes) -> bytes:
         """JSON of a vehicle's record, of bounded size."""
         size_bytes = len(serialised)
         if 6 * size_bytes > self._max_json_bytes:

@@ -1,6 +1,6 @@
 """The content of records as bytes, for those who store records: a message of ``protos/``, or nothing for custom types."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from google.protobuf.message import Message
 
@@ -9,12 +9,13 @@ from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import VehicleCon
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
 
-_MESSAGES: dict[str, type[Message]] = {
-    "V": Payload,
-    "alerts": VehicleAlerts,
-    "connectivity": VehicleConnectivity,
-    "errors": VehicleErrors,
+PARSERS: Mapping[str, Callable[[bytes], Message]] = {
+    "V": Payload.FromString,
+    "alerts": VehicleAlerts.FromString,
+    "connectivity": VehicleConnectivity.FromString,
+    "errors": VehicleErrors.FromString,
 }
+"""Parsers of what ``content_to_bytes`` makes, and of protobuf payloads, by record type. They raise ``DecodeError``."""
 
 
 def content_to_bytes(content: object) -> bytes:
@@ -25,11 +26,3 @@ def content_to_bytes(content: object) -> bytes:
     if not isinstance(content, Message):
         raise TypeError(f"{type(content).__name__} is no content of a record")
     return content.SerializeToString(deterministic=True)
-
-
-def decoder_of(record_type: str) -> Callable[[bytes], Message]:
-    """The parser of what ``content_to_bytes`` makes, and of protobuf payloads. It raises ``DecodeError``.
-
-    :raises KeyError: records of this type have no content.
-    """
-    return _MESSAGES[record_type].FromString

@@ -6,8 +6,10 @@ from typing import Any
 from google.protobuf import timestamp_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from fleetgw.adapters.codec.canonical import make_table
 from fleetgw.adapters.codec.generated import vehicle_error_pb2
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import VehicleConnectivity
@@ -22,13 +24,12 @@ from fleetgw.adapters.codec.transforms import (
 )
 from fleetgw.adapters.codec.unknown_values import signals_of_unknown_kind, unknown_value
 from fleetgw.adapters.codec.wire_scan import Layout, count_fields, layout_of
+from fleetgw.adapters.speedups import SPEEDUPS
 from fleetgw.domain.errors import MalformedPayload
 
-Content = Payload | VehicleAlerts | VehicleErrors | VehicleConnectivity
-
-Decoded = tuple[Content, bytes, int, int, tuple[str, ...]]
-"""The message, its bytes, the number of its signals or alerts, the number of its elements, and the names of signals whose
-value is of an unknown kind."""
+Decoded = tuple[Message | None, bytes, int, int, tuple[str, ...]]
+"""The message, None where it has not been parsed; its bytes, the number of its signals or alerts, the number of its
+elements, and the names of signals whose value is of an unknown kind."""
 
 MAX_ELEMENTS = 2_048
 """Maximum number of signals, of alerts with their audiences, or of errors with their tags in one record. Vehicles send some
@@ -117,6 +118,21 @@ def _data(payload: bytes, vin: str) -> Decoded:
     return message, serialised, signals, signals, unknown
 
 
+if SPEEDUPS is None:
+    _read_data = _data
+else:
+    _rewrite_data, _CANONICAL = SPEEDUPS.rewrite_data, make_table()
+
+    def _read_data(payload: bytes, vin: str) -> Decoded:
+        """Read canonical payloads without parsing them, except long ones, whose fields would have to be counted."""
+        if len(payload) <= MAX_FIELDS:
+            rewritten = _rewrite_data(payload, vin, _CANONICAL, MAX_ELEMENTS)
+            if rewritten is not None:
+                serialised, signals = rewritten
+                return None, serialised, signals, signals, ()
+        return _data(payload, vin)
+
+
 def _alerts(payload: bytes, vin: str) -> Decoded:
     if len(payload) > MAX_FIELDS:
         _check_fields(payload, _ALERTS)
@@ -160,7 +176,7 @@ def _connectivity(payload: bytes, vin: str) -> Decoded:
 
 
 DECODERS: dict[str, Callable[[bytes, str], Decoded]] = {
-    "V": _data,
+    "V": _read_data,
     "alerts": _alerts,
     "errors": _errors,
     "connectivity": _connectivity,

@@ -30,7 +30,7 @@ from struct import Struct, error, pack, unpack_from
 from crc32c import crc32c
 from google.protobuf.message import DecodeError
 
-from fleetgw.adapters.codec.contents import content_to_bytes, decoder_of
+from fleetgw.adapters.codec.contents import PARSERS, content_to_bytes
 from fleetgw.domain.dead_letter import DeadLetter, dead_letter
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
 
@@ -150,7 +150,7 @@ class RecordDecoder:
             if record_type not in record_types:
                 return None
             vehicle = self._vehicles.get(vehicle_bytes) or self._decode_vehicle(vehicle_bytes)
-            decode = decoder_of(record_type) if flags & _HAS_CONTENT else None
+            decode = PARSERS[record_type] if flags & _HAS_CONTENT else None
             content = None
             if decode is not None and flags & _CONTENT_FOLLOWS:
                 content, decode = decode(content_bytes), None
