@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from fleetgw.adapters.codec import RecordCodec, canonical, payload
+from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlert
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, Payload, Value
 from fleetgw.adapters.codec.payload import MAX_ELEMENTS, MAX_FIELDS
 from fleetgw.adapters.codec.transforms import exponent_text
@@ -107,7 +108,7 @@ class RulesTests(CanonicalCase):
         self.take(datum(b"\x10\x80\x01"), datum(b"\x18" + b"\xff" * 9 + b"\x01"), datum(b"\xb0\x03\x01"))
         self.leave(datum(b"\x10\x80\x00"), datum(b"\x10\x81\x80\x00"), datum(b"\x90\x00\x01"), datum(b"\xb0\x83\x00\x01"))
         self.leave(datum(b"\x18" + b"\xff" * 9 + b"\x02"), datum(b"\x18" + b"\x80" * 9 + b"\x7f"))
-        self.leave(datum(b"\x18" + b"\xff" * 10 + b"\0"), datum(b"\x0a\x81\x00x"), datum(b"\xaa\x01\x80\x00"))
+        self.leave(datum(b"\x18" + b"\xff" * 10 + b"\1"), datum(b"\x0a\x81\x00x"), datum(b"\xaa\x01\x80\x00"))
         self.leave(b"\x8a\x00\x00", b"\x0a\x80\x00", b"\x0a\x82\x00\x08\x01", b"\x1a\x81\x00v", b"\x20\x81\x00")
         self.leave(field(1, b"\x88\x00\x01"), field(1, b"\x08\x81\x00"), field(1, b"\x12\x80\x00"))
         self.leave(field(2, b"\x88\x00\x01"), field(2, b"\x08\x81\x00"))
@@ -153,7 +154,7 @@ class RulesTests(CanonicalCase):
             self.take(datum(field(1, text)))
         for text in (b"1.5e5", b".5E", b"1.e", b"x.1234567890e", b"1.2.3e", b"..e", b"1.5 .e"):
             self.leave(datum(field(1, text)))
-        location, others = b"\x08\x15", (b"\x08\x14", b"\x08\x95\x04", b"")
+        location, others = b"\x08\x15", (b"\x08\x14", b"\x08\x89\x04", b"\x08" + varint(-1), b"")
         self.leave(datum(field(1, b"(1 N, 1 E)"), location), datum(field(1, b""), location))
         self.take(datum(field(7, b""), location), datum(b"", location))
         self.take(*(datum(field(1, b"(1 N, 1 E)"), other) for other in others))
@@ -161,6 +162,9 @@ class RulesTests(CanonicalCase):
     def test_unknown_fields(self) -> None:
         known_elsewhere = (b"\x0d" + bytes(4), field(1, b"\x0a\x00"), datum(b"\x12\x00"))
         self.leave(*known_elsewhere, datum(b"\xa0\x01\x01"), datum(b"\xb8\x03\x01"))
+        self.leave(
+            datum(b"\x88\x04\x01"), datum(b"\x90\x04\x01"), datum(b"\xf8\xff\xff\xff\x0f\x01")
+        )  # beyond the table's row
         group = b"\xf3\x01\xf4\x01"
         for each in (
             b"\x78\x01",
@@ -182,6 +186,11 @@ class RulesTests(CanonicalCase):
             for change in (-1, 1):
                 wrong = good[:at] + bytes([good[at] + change]) + good[at + 1 :]
                 self.leave(wrong, wrong + good)
+
+    def test_numbers_end_within_their_message(self) -> None:
+        self.leave(
+            datum(b"\x25123"), datum(b"\x291234567"), datum(field(7, b"\x091234567")), time(b"\x08\x81"), time(b"\x08")
+        )
 
     def test_hostile_lengths(self) -> None:
         good = time(b"\x08\x01")
@@ -224,6 +233,10 @@ class TableTests(CanonicalCase):
             for each in within.fields if within is not None else ():
                 setattr(getattr(value, case.name), each.name, 1)
             self.assertIsNotNone(self.rewritten(Payload(data=[Datum(key=5, value=value)]).SerializeToString()), case.name)
+
+    def test_other_fields_within_messages_are_left_out(self) -> None:
+        """Those with presence, repeated ones, messages and text."""
+        self.assertEqual(canonical._numbers([*Value.DESCRIPTOR.fields, *VehicleAlert.DESCRIPTOR.fields]), bytes(512))
 
     def test_of_any_size(self) -> None:
         """Nothing behind its end is read: what it does not have is unknown."""

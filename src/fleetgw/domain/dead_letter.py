@@ -32,7 +32,7 @@ def dead_letter(record: Record, reason: str, now_ms: int) -> DeadLetter:
         record.unknown_values,
         record.elements,
         record.cost_bytes,
-        decode=record.decode,
+        record.decode,
         reason=reason,
         dead_since_ms=now_ms,
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, frozen
 
 RECORD_TYPES = ("V", "alerts", "errors", "connectivity")
 """The record types whose payloads have a schema; any other type is custom and passes as opaque bytes."""
@@ -103,7 +103,7 @@ class Record:
     unknown_values: tuple[str, ...] = ()
     elements: int = 0
     cost_bytes: int = Factory(lambda record: len(record.payload), takes_self=True)
-    decode: Callable[[bytes], object] | None = field(default=None, kw_only=True)
+    decode: Callable[[bytes], object] | None = None
 
     @property
     def content(self) -> object:

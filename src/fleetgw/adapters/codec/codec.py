@@ -53,10 +53,9 @@ class RecordCodec:
             raise MalformedPayload(f"a payload of type {record_type} does not parse: {problem}") from problem
         # The decoded content takes about as many bytes as the payload.
         cost_bytes = RECORD_COST_BYTES + len(envelope.txid) + 2 * len(payload) + elements * ELEMENT_COST_BYTES
-        parse = PARSERS[record_type]
         if self._as_json:
             if content is None:
-                content = parse(payload)
+                content = PARSERS[record_type](payload)
             serialised, payload = payload, self._json(content, payload)
             cost_bytes += len(payload) - len(serialised)
         return Record(
@@ -70,7 +69,7 @@ class RecordCodec:
             unknown,
             elements,
             cost_bytes,
-            decode=parse if content is None else None,
+            PARSERS[record_type] if content is None else None,
         )
 
     def _json(self, content: Message, serialised: bytes) -> bytes:

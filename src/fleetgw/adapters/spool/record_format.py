@@ -166,7 +166,7 @@ class RecordDecoder:
                 unknown,
                 elements,
                 cost_bytes,
-                decode=decode,
+                decode,
             )
             if flags & _IS_DEAD_LETTER:
                 (dead_since_ms,) = _DEAD_SINCE.unpack_from(body, end)
