@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import TestCase
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -102,6 +102,21 @@ class GatewayKnowsTests(GatewayCase):
         self.assertEqual(len(known), 1)
         self.assertEqual(self.upgrade(self.gateway.vehicle_tls()), b"HTTP/1.1 101")
         self.assertEqual(len(known), 2)
+
+    def test_the_certificate_is_the_vehicles_byte_for_byte(self) -> None:
+        self.start(authority=AUTHORITY)
+        long = {"1.2.3.4": b"\x04\x82\x40\x00" + b"x" * 0x4000}  # more than one read of OpenSSL's buffers
+        leaves = [client_certificate(AUTHORITY, VIN, extensions=each) for each in ({}, long)]
+        for leaf in leaves * 2:
+            vehicle = self.gateway.connect(RawClientTls(leaf))
+            server: Any = vehicle.link.server.protocol
+            with self.assertRaisesRegex(ValueError, "handshake is not done"):
+                _ = server.peer_certificate
+            self.assertEqual(vehicle.upgrade()[:12], b"HTTP/1.1 101")
+            self.assertEqual((server.peer_certificate, server.peer_certificate), (der(leaf), der(leaf)))
+            vehicle.close()
+            with self.assertRaisesRegex(ValueError, "handshake is not done"):
+                _ = server.peer_certificate
 
     def test_a_new_issuer_table_decides_about_known_certificates(self) -> None:
         context = self.start().vehicles.context

@@ -43,10 +43,12 @@ class VehicleConnection(Protocol):
     Reading stops for three reasons, and goes on once none is left: the vehicle's turn is over (``wait``, ``read_on``), the
     session has paused it (``pause_reading``), or the connection is being left (``leave``).
 
+    :ivar remote: ``host:port`` of the peer, an IPv6 host in brackets.
     :ivar is_paused: whether the session has paused reading.
     """
 
     transport: VehicleTransport
+    remote: str
     _session: ISession | None = None
     _frames: Frames | None = None
     _turn: Turn | None = None
@@ -62,9 +64,12 @@ class VehicleConnection(Protocol):
 
     def connectionMade(self) -> None:
         """Register the connection, before its TLS handshake."""
+        peer = self.transport.getPeer()
+        host = str(getattr(peer, "host", ""))
+        self.remote = address(host, getattr(peer, "port", ""))
         self._deadlines = Deadlines(self._context.monotonic())
         self._upgrade = Upgrade(self._context, self.transport, self.remote)
-        self._context.registry.made(self, str(getattr(self.transport.getPeer(), "host", "")))
+        self._context.registry.made(self, host)
 
     # -- bytes in
 
@@ -190,13 +195,6 @@ class VehicleConnection(Protocol):
     def connected_s(self) -> float:
         """Seconds since the upgrade, for a connection with a ``vehicle``."""
         return self._context.monotonic() - self._deadlines.stage_since
-
-    @property
-    def remote(self) -> str:
-        """``host:port`` of the peer, an IPv6 host in brackets."""
-        peer = self.transport.getPeer()
-        host = str(getattr(peer, "host", ""))
-        return address(host, getattr(peer, "port", ""))
 
     # -- replies out
 

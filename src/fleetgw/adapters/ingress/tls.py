@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
@@ -35,6 +35,7 @@ _read_buffer = _ffi.from_buffer(read_buffer)
 # looked up once: an attribute of a cffi library costs a third of the call
 _ssl_read, _ssl_write, _bio_read, _bio_write = _lib.SSL_read, _lib.SSL_write, _lib.BIO_read, _lib.BIO_write
 _bio_pending = _lib.BIO_get_mem_data
+_certificate_bio = _ffi.gc(_lib.BIO_new(_lib.BIO_s_mem()), _lib.BIO_free)  # empty between two uses
 _NULL = _ffi.NULL
 _SSL_ERROR_WANT_READ = 2  # openssl/ssl.h
 _RECORD_BYTES = 1 << 14
@@ -111,6 +112,19 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         else:
             super().dataReceived(data)
         self._heard = True
+
+    def _checkHandshakeStatus(self) -> None:
+        # as Twisted's own, without an exception and a look at interfaces for each flight of the handshake
+        ssl = self._ssl
+        if self._aborted or ssl is None:
+            return
+        result = _lib.SSL_do_handshake(ssl)
+        if result > 0:
+            self._handshakeDone = True
+        elif _lib.SSL_get_error(ssl, result) == _SSL_ERROR_WANT_READ:
+            self._flushSendBIO()
+        else:
+            super()._checkHandshakeStatus()  # which meets the same error
 
     def _flushReceiveBIO(self) -> None:
         ssl = self._ssl
@@ -204,10 +218,15 @@ class VehicleTransport(TLSMemoryBIOProtocol):
 
         :raises ValueError: the handshake is not complete.
         """
-        certificate = self._tlsConnection.get_peer_certificate()
-        if certificate is None:
+        certificate = _lib.SSL_get_peer_certificate(self._ssl) if self._ssl is not None else _NULL
+        if certificate == _NULL:
             raise ValueError("the peer has no certificate: the handshake is not done")
-        return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+        try:
+            _lib.i2d_X509_bio(_certificate_bio, certificate)
+            der: bytes = _bytes(_buffer, _bio_read(_certificate_bio, _buffer, _BUFFER_BYTES))[:]
+        finally:
+            _lib.X509_free(certificate)
+        return der
 
     @property
     def certificate_problem(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 ConnectionT = TypeVar("ConnectionT")
@@ -14,6 +15,7 @@ FREED_SHARE = 32
 """Fraction (1/32) of the limit that is freed at once: the search for crowds is too expensive for a single connection."""
 
 
+@lru_cache(maxsize=1024)  # twice for each connection, which comes from where others came from
 def address_group(host: str) -> str:
     """Group of addresses that one party has: a single IPv4 address, or the /64 network of an IPv6 address."""
     try:
