@@ -5,10 +5,12 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 from unittest import TestCase
+from unittest.mock import Mock, patch
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 
+from fleetgw.adapters.ingress import tls
 from fleetgw.adapters.ingress.certificate import KnownCertificates, facts_from_der, is_for_clients
 from fleetgw.adapters.ingress.namesakes import is_signed_by_namesake
 from fleetgw.domain.errors import Unauthorized
@@ -88,17 +90,17 @@ class KnownCertificatesTests(TestCase):
 
 
 class GatewayKnowsTests(GatewayCase):
-    def upgrade(self, tls: RawClientTls) -> bytes:
-        vehicle = self.gateway.connect(tls)
+    def upgrade(self, client: RawClientTls) -> bytes:
+        vehicle = self.gateway.connect(client)
         response = vehicle.upgrade()[:12]
         vehicle.close()
         return response
 
     def test_a_vehicle_that_comes_again(self) -> None:
         known = self.start().vehicles.context.certificates
-        tls = self.gateway.vehicle_tls()
+        vehicle = self.gateway.vehicle_tls()
         for _ in range(3):
-            self.assertEqual(self.upgrade(tls), b"HTTP/1.1 101")
+            self.assertEqual(self.upgrade(vehicle), b"HTTP/1.1 101")
         self.assertEqual(len(known), 1)
         self.assertEqual(self.upgrade(self.gateway.vehicle_tls()), b"HTTP/1.1 101")
         self.assertEqual(len(known), 2)
@@ -113,19 +115,21 @@ class GatewayKnowsTests(GatewayCase):
             with self.assertRaisesRegex(ValueError, "handshake is not done"):
                 _ = server.peer_certificate
             self.assertEqual(vehicle.upgrade()[:12], b"HTTP/1.1 101")
-            self.assertEqual((server.peer_certificate, server.peer_certificate), (der(leaf), der(leaf)))
+            with patch.object(tls, "_lib", Mock(wraps=tls._lib)) as openssl:
+                self.assertEqual((server.peer_certificate, server.peer_certificate), (der(leaf), der(leaf)))
+            self.assertEqual(openssl.X509_free.call_count, 2)  # as often as OpenSSL has given it
             vehicle.close()
             with self.assertRaisesRegex(ValueError, "handshake is not done"):
                 _ = server.peer_certificate
 
     def test_a_new_issuer_table_decides_about_known_certificates(self) -> None:
         context = self.start().vehicles.context
-        tls, issuers = self.gateway.vehicle_tls(), context.issuers
-        self.assertEqual(self.upgrade(tls), b"HTTP/1.1 101")
+        vehicle, issuers = self.gateway.vehicle_tls(), context.issuers
+        self.assertEqual(self.upgrade(vehicle), b"HTTP/1.1 101")
         self.gateway.vehicles.use(IssuerTable({}), context.limits)
-        self.assertEqual(self.upgrade(tls), b"HTTP/1.1 403")
+        self.assertEqual(self.upgrade(vehicle), b"HTTP/1.1 403")
         self.gateway.vehicles.use(issuers, context.limits)
-        self.assertEqual(self.upgrade(tls), b"HTTP/1.1 101")
+        self.assertEqual(self.upgrade(vehicle), b"HTTP/1.1 101")
 
     def test_only_verified_certificates_are_kept(self) -> None:
         known = self.start().vehicles.context.certificates
