@@ -49,7 +49,7 @@ class Measurement:
     :ivar about: in words.
     :ivar load: of ``load.py``.
     :ivar options: of the load.
-    :ivar limits: of the gateway's configuration; another checkout may not know them, and runs without.
+    :ivar limits: of the gateway's configuration; another checkout, which may not know them, runs without.
     """
 
     about: str
@@ -79,56 +79,49 @@ MEASUREMENTS = {  # idle vehicles first: later on they would find memory that th
 
 @frozen
 class Servers:
-    """Starts the servers that a measurement needs; those with equal limits run once.
+    """Starts the servers that a measurement needs; each runs once for equal limits.
 
-    :ivar names: of the servers.
     :ivar checkout: of the server ``other``.
     """
 
     folder: Path
-    names: list[str]
     checkout: Path | None
-    _running: dict[str, list[Server]] = field(factory=dict)
+    _running: dict[tuple[str, str], Server] = field(factory=dict)
 
-    def of(self, measurement: Measurement) -> list[Server]:
-        key = json.dumps(measurement.limits)
+    def of(self, name: str, measurement: Measurement) -> Server:
+        limits = {} if name in (FLOOR, OTHER) else measurement.limits
+        key = name, json.dumps(limits)
         if key not in self._running:
-            self._running[key] = []
-            for name in self.names:
-                self._running[key].append(self._start(name, measurement.limits))
+            self._running[key] = self._start(name, limits)
         return self._running[key]
 
     def _start(self, name: str, limits: Mapping[str, object]) -> Server:
-        folder = self.folder
-        match name:
-            case "floor":
-                return start_floor(folder)
-            case "python":
-                return start_gateway(folder, name, environ={"FLEETGW_SPEEDUPS": "0"}, limits=limits)
-            case "other":
-                return start_gateway(folder, name, checkout=self.checkout)
-            case _:
-                return start_gateway(folder, name, reliable=name == RELIABLE, limits=limits)
+        if name == FLOOR:
+            return start_floor(self.folder)
+        if name == OTHER:
+            return start_gateway(self.folder, name, checkout=self.checkout)
+        environ = {"FLEETGW_SPEEDUPS": "0"} if name == PYTHON else {}
+        own_name = f"{name}-{len(self._running)}"  # its files have it
+        return start_gateway(self.folder, own_name, reliable=name == RELIABLE, environ=environ, limits=limits)
 
     def stop(self) -> None:
-        for servers in self._running.values():
-            for server in servers:
-                server.stop()
+        for server in self._running.values():
+            server.stop()
 
 
-def measure(measurement: Measurement, servers: list[Server], folder: Path, rounds: int) -> Figures:
+def measure(measurement: Measurement, servers: Mapping[str, Server], folder: Path, rounds: int) -> Figures:
     if measurement.load == "idle":
-        return {server.name: [_idle_kib(server, folder, measurement)] for server in servers}
-    figures: Figures = {server.name: [] for server in servers}
+        return {name: [_idle_kib(server, folder, measurement)] for name, server in servers.items()}
+    figures: Figures = {name: [] for name in servers}
     with ExitStack() as stack:
-        pairs = [
-            (server, stack.enter_context(start_load(server, folder, measurement.load, *measurement.options)))
-            for server in servers
-        ]
+        loads = {
+            name: stack.enter_context(start_load(server, folder, measurement.load, *measurement.options))
+            for name, server in servers.items()
+        }
         time.sleep(SETTLE_S)
         for number in range(rounds):
-            for server, load in pairs if number % 2 == 0 else reversed(pairs):
-                figures[server.name].append(_cpu_us_each(server, load))
+            for name in loads if number % 2 == 0 else reversed(loads):
+                figures[name].append(_cpu_us_each(servers[name], loads[name]))
     return figures
 
 
@@ -169,21 +162,22 @@ def main() -> None:
     names += [OTHER] * (arguments.other is not None) + [RELIABLE] * arguments.reliable
     results: dict[str, Figures] = {}
     with prepared_folder() as (folder, size_bytes):
-        servers = Servers(folder, names, arguments.other)
+        servers = Servers(folder, arguments.other)
         try:
             for name in arguments.what or MEASUREMENTS:
                 print(name, file=sys.stderr, flush=True)
-                running = servers.of(MEASUREMENTS[name])
-                results[name] = measure(MEASUREMENTS[name], running, folder, arguments.rounds)
+                measurement = MEASUREMENTS[name]
+                measured = {each: servers.of(each, measurement) for each in names}
+                results[name] = measure(measurement, measured, folder, arguments.rounds)
         finally:
             servers.stop()
     if arguments.json:
         print(json.dumps(results, indent=1))
     else:
-        show(results, names, size_bytes)
+        show(results, names, arguments.rounds, size_bytes)
 
 
-def show(results: dict[str, Figures], names: list[str], size_bytes: int) -> None:
+def show(results: dict[str, Figures], names: list[str], rounds: int, size_bytes: int) -> None:
     """A table: the median of the rounds of each server, its ratio to the floor, and ratios of gateways to each other."""
     compared = [(one, another) for one in names for another in (PYTHON, OTHER) if _are_compared(names, one, another)]
     table = Table(title="Cost of a record, a handshake and an idle vehicle", title_justify="left", box=box.SIMPLE_HEAD)
@@ -207,7 +201,7 @@ def show(results: dict[str, Figures], names: list[str], size_bytes: int) -> None
     console.print(
         f"""
 us: microseconds of CPU, all threads of the server together. KiB: resident memory. x: times the floor.
-Figures are medians of {len(next(iter(results.values()))[FLOOR])} rounds; ratios are medians of the rounds' ratios.
+Figures are medians of {rounds} rounds, of one for idle vehicles; ratios are medians of the rounds' ratios.
 Records have {SIGNALS} signals; an envelope has {size_bytes} bytes. Here {DESCRIPTION}.
 extension, python: the whole pipeline with confluent-kafka, with the C extension and with FLEETGW_SPEEDUPS=0;
 librdkafka's mock cluster runs in the same process and is in the figure.

@@ -1,7 +1,6 @@
 """Reads peers' certificates, and keeps the facts of those that were read last."""
 
 import re
-import sys
 import warnings
 from collections import OrderedDict
 
@@ -16,7 +15,6 @@ from fleetgw.domain.identity import CertificateFacts
 MAX_REASON_CHARACTERS = 200
 """Maximum length of the reason in the error about an unreadable certificate."""
 
-
 MAX_KNOWN_CERTIFICATES = 16_384
 """Largest number of certificates whose facts are kept."""
 
@@ -25,6 +23,9 @@ MAX_KNOWN_BYTES = 16 << 20
 
 _ENTRY_BYTES = 512
 """Memory of a kept certificate besides its bytes and the texts of its facts."""
+
+_TEXT_BYTES = 64
+"""Memory of a text besides its characters, which take four bytes at most."""
 
 _QUIET_MODULES = re.escape(__name__.rpartition(".")[0])
 _FILTER = ("ignore", None, UserWarning, re.compile(_QUIET_MODULES), 0)
@@ -80,8 +81,8 @@ class KnownCertificates:
 
 
 def _cost_bytes(der: bytes, facts: CertificateFacts) -> int:
-    names = (facts.issuer_common_name, facts.subject_common_name)
-    return _ENTRY_BYTES + sum(map(sys.getsizeof, (der, *names, *facts.subject_units, *facts.extended_key_usages)))
+    texts = (facts.issuer_common_name, facts.subject_common_name, *facts.subject_units, *facts.extended_key_usages)
+    return _ENTRY_BYTES + len(der) + sum(_TEXT_BYTES + 4 * len(text) for text in texts)
 
 
 def from_openssl(certificate: crypto.X509) -> x509.Certificate:
