@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test trial simulate test-brokers test-faults test-packaging lint types imports protos protos-check docs bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel clean
+.PHONY: help demo test trial simulate test-brokers test-faults test-packaging lint types imports protos protos-check docs bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel wheels clean
 
 help:
 	@echo 'make demo            a gateway, ten simulated vehicles, their records on the terminal'
@@ -29,6 +29,7 @@ help:
 	@echo 'make bench-memory    resident memory while each sink hangs (about twelve minutes)'
 	@echo 'make adversary       latency of honest vehicles beside a hostile one, for each sink (about three minutes)'
 	@echo 'make wheel           build the wheel and the sdist into dist/'
+	@echo 'make wheels          build a release: the sdist, and wheels with the extension for Linux (about a minute)'
 	@echo 'make clean           remove everything that these targets made'
 
 demo: $(VENV)/.installed
@@ -59,7 +60,7 @@ test-faults: export FLEETGW_FAULTS ?= full
 test-faults: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -q -rA -n 2 --dist loadfile tests/faults
 
-test-packaging: $(VENV)/.installed-dev
+test-packaging: $(VENV)/.installed-release
 	@$(BIN)/python -m pytest -q tests/packaging
 
 lint: $(VENV)/.installed-dev
@@ -103,6 +104,9 @@ adversary: $(VENV)/.installed-dev
 wheel: $(VENV)/.installed-dev
 	@$(BIN)/python -m build --outdir dist
 
+wheels: $(VENV)/.installed-release
+	@$(BIN)/python build_wheels.py dist
+
 clean:
 	rm -rf $(VENV) build dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache _trial_temp*
 
@@ -136,3 +140,7 @@ $(VENV)/.installed-dev: $(INSTALLED_FROM) | $(VENV)/.python
 	@$(INSTALL) '.[all]' --group dev
 	@$(SAY_WHY)
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-release: pyproject.toml $(VENV)/.installed-dev
+	@$(BIN)/python -m pip install --quiet --group release
+	@touch $@

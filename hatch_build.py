@@ -89,9 +89,8 @@ def compile_extension(source: Path, target: Path) -> str:
     command = [*compiler, "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-fvisibility=hidden"]
     if sys.platform == "darwin":
         command += ["-undefined", "dynamic_lookup"]
-    command += [f"-I{include}" for include in includes]
-    command += [*shlex.split(os.environ.get("CFLAGS", "")), str(source), "-o", str(target)]
-    command += shlex.split(os.environ.get("LDFLAGS", ""))
+    command += [*shlex.split(os.environ.get("CFLAGS", "")), *(f"-I{include}" for include in includes)]
+    command += [str(source), "-o", str(target), *shlex.split(os.environ.get("LDFLAGS", ""))]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own command
     except OSError as error:

@@ -20,7 +20,6 @@ from tests.support.installation import (
     WITHOUT_COMPILER,
     Installation,
     build,
-    logging_config,
     unpack,
 )
 from tests.support.needed import needed
@@ -92,28 +91,17 @@ class WheelTests(unittest.TestCase):
 class UseTests(unittest.TestCase):
     """Each of them carries a record, and says which path it took."""
 
-    def check(self, installation: Installation, hot_path: str, **environ: str) -> None:
-        version = installation.run("fleetgw", "--version", **environ)
-        self.assertEqual(version, f"fleetgw {VERSION}, hot path in {hot_path}\n")
-        if not (installation.work / "certs").exists():
-            installation.run("fleetgw", "certs", "certs", "--vehicles", 1)
-        config = logging_config()
-        with installation.gateway(config, **environ) as starting:
-            report = installation.simulate(config, "--vehicles", 1, "--count", 1, "--types", "V")
-        self.assertEqual(report["records"]["acked"], 1)
-        self.assertEqual(starting["hot_path"], hot_path)
-
     def test_a_wheel_with_the_extension(self) -> None:
         compiler_needed()
         installation = Installation(folder / "installed-with")
         installation.pip_install(*(folder / "with").iterdir())
-        self.check(installation, "C")
-        self.check(installation, "Python (FLEETGW_SPEEDUPS=0)", FLEETGW_SPEEDUPS="0")
+        installation.carry_a_record("C")
+        installation.carry_a_record("Python (FLEETGW_SPEEDUPS=0)", FLEETGW_SPEEDUPS="0")
 
     def test_a_pure_wheel(self) -> None:
         installation = Installation(folder / "installed-without")
         installation.pip_install(*(folder / "without").iterdir())
-        self.check(installation, NOT_BUILT)
+        installation.carry_a_record(NOT_BUILT)
 
     def test_editable_with_a_compiler_and_later_without(self) -> None:
         """In the second case the extension of the first one is gone: its source may have changed meanwhile."""
@@ -122,13 +110,13 @@ class UseTests(unittest.TestCase):
         shutil.copytree(project, checkout)
         installation = Installation(folder / "editable")
         installation.pip_install("--editable", checkout)
-        self.check(installation, "C")
+        installation.carry_a_record("C")
         os.utime(checkout / "src" / "fleetgw" / "_speedups.c")
         self.assertIn("older than its source", installation.run("fleetgw", "--version"))
         installation.pip_install("--no-deps", "--editable", checkout)
         self.assertIn("in C\n", installation.run("fleetgw", "--version"))
         installation.pip_install("--no-deps", "--editable", checkout, **WITHOUT_COMPILER)
-        self.check(installation, NOT_BUILT)
+        installation.carry_a_record(NOT_BUILT)
 
 
 class MakeTests(unittest.TestCase):

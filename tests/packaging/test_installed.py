@@ -55,6 +55,8 @@ class ArchiveTests(unittest.TestCase):
             "LICENSE",
             "README.md",
             "CHANGELOG.md",
+            "hatch_build.py",
+            "src/fleetgw/_speedups.c",
             "Makefile",
             "twisted/plugins/fleetgw_plugin.py",
         ):

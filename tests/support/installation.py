@@ -125,6 +125,22 @@ class Installation:
         )
         return report
 
+    def carry_a_record(self, hot_path: str, **environ: str) -> None:
+        """Run a gateway that acknowledges a record.
+
+        :param hot_path: the path that it is to take, as ``--version`` and the log say it.
+        :raises AssertionError: something else happens.
+        """
+        said = self.run("fleetgw", "--version", **environ)
+        if said != f"fleetgw {VERSION}, hot path in {hot_path}\n":
+            raise AssertionError(said)
+        self.run("fleetgw", "certs", "certs", "--vehicles", 1)
+        config = logging_config()
+        with self.gateway(config, **environ) as starting:
+            report = self.simulate(config, "--vehicles", 1, "--count", 1, "--types", "V")
+        if (report["records"]["acked"], starting["hot_path"]) != (1, hot_path):
+            raise AssertionError(report, starting)
+
 
 def logging_config() -> dict[str, object]:
     """A configuration with free ports that routes ``V`` to the log, which is JSON; for the certificates in ``certs``."""
