@@ -7,6 +7,7 @@ import gc
 import socket
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +22,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from fleetgw.adapters.ingress.http import NOT_TLS
+from fleetgw.adapters.ingress.poller import Poller
 from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket, read_buffer
 from tests.support.gateway_in_memory import GatewayInMemory
 from tests.support.raw_vehicle import UPGRADE
@@ -58,9 +60,14 @@ class Client(Protocol):
 class SocketCase(TestCase):
     timeout = 60
 
+    def setUp(self) -> None:
+        self.poller = Poller(reactor)
+        self.poller.open()
+        self.addCleanup(self.poller.close)
+
     def listen(self, factory: Any) -> int:
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")
-        port.transport = VehicleSocket
+        port.transport = partial(VehicleSocket, self.poller)
         self.addCleanup(port.stopListening)
         return int(port.getHost().port)
 

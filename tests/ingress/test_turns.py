@@ -104,7 +104,7 @@ class TurnTests(TurnCase):
 
     def test_the_only_vehicle_has_longer_turns(self) -> None:
         clock = Clock()
-        turns = Turns(clock)
+        turns = Turns(clock, lambda: False)
         turn = turns.of(HOSTILE)
 
         def next_quantum_s() -> float:
@@ -272,7 +272,7 @@ class TurnTests(TurnCase):
 
     def test_a_turn_ends_with_the_last_connection(self) -> None:
         clock = Clock()
-        turns = Turns(clock)
+        turns = Turns(clock, lambda: False)
         turn = turns.of(HOSTILE)
         self.assertIs(turns.of(HOSTILE), turn)
         gone = ref(turn)

@@ -57,6 +57,7 @@ APPLIED: dict[str, object] = {
     "limits.max_half_open": 5,
     "limits.max_half_open_per_address": 4,
     "limits.max_pending_reply_bytes": 1234,
+    "limits.read_interval_ms": 3,
     "connectivity.debounce_s": 7,
     "deduplication.window_s": 7,
     "deduplication.max_records": 7,

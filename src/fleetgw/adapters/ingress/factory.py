@@ -12,6 +12,7 @@ from fleetgw.adapters.ingress.autobahn_frames import FrameReader
 from fleetgw.adapters.ingress.connection import VehicleConnection
 from fleetgw.adapters.ingress.context import ConnectionContext
 from fleetgw.adapters.ingress.events import IngressEvents
+from fleetgw.adapters.ingress.poller import Poller
 from fleetgw.adapters.ingress.registry import ConnectionRegistry
 from fleetgw.adapters.ingress.turns import Turns
 from fleetgw.adapters.listening.refusals import Refusals
@@ -37,6 +38,7 @@ class VehicleFactory(Factory):
     :ivar refusals: counts and logs refused sockets and upgrades.
     :ivar registry: the connections.
     :ivar context: shared by all of them.
+    :ivar poller: reads their sockets; open from the first port's start until the last port and all connections are gone.
     """
 
     noisy = False
@@ -54,6 +56,7 @@ class VehicleFactory(Factory):
     ) -> None:
         self.refusals = Refusals("vehicles", metrics, log, clock.seconds)
         self.registry: ConnectionRegistry[VehicleConnection] = ConnectionRegistry(limits, self.refusals)
+        self.poller = Poller(clock)
         autobahn = WebSocketServerFactory(reactor=clock)
 
         def new_reader(host: ReaderHost, max_frame_bytes: int) -> FrameReader:
@@ -64,18 +67,36 @@ class VehicleFactory(Factory):
             issuers,
             limits,
             clock.seconds,
-            Turns(clock),
+            Turns(clock, self.poller.has_unread),
             self.registry,
             IngressEvents(metrics, log, clock.seconds, log_handshake_errors=log_handshake_errors),
             new_reader,
         )
         self._clock = clock
+        self._log = log
         self._sweep: LoopingCall | None = None
 
     def use(self, issuers: IssuerTable, limits: IngressLimits) -> None:
         """Replace issuers and limits. Upgrades use them from now on; times and sizes hold for open connections, too."""
         self.context.issuers, self.context.limits = issuers, limits
         self.registry.limit(limits)
+        self._pace_reads()
+
+    def _pace_reads(self) -> None:
+        interval_ms = self.context.limits.read_interval_ms
+        self.poller.interval_s = interval_ms / 1000
+        if interval_ms and not self.poller.is_open:
+            warning = "has no effect: this system has no epoll, or the reactor cannot watch one"
+            self._log.warn("configuration_warning", key="limits.read_interval_ms", warning=warning)
+
+    def startFactory(self) -> None:
+        """Open the poller with the first port."""
+        self.poller.open()
+        self._pace_reads()
+
+    def stopFactory(self) -> None:
+        """Close the poller once the last port and all connections are gone."""
+        self.all_gone().addCallback(lambda _: self.poller.close())
 
     def doStart(self) -> None:
         """Start the checks of deadlines with the first port."""

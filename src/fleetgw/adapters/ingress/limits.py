@@ -19,6 +19,7 @@ class IngressLimits:
     :ivar max_half_open: maximum number of connections before their upgrade; further ones wait in the kernel's queue.
     :ivar max_half_open_per_address: the same for one IPv4 address or IPv6 /64 network.
     :ivar max_connections_per_vehicle: maximum for one device id; further upgrades are refused with 503.
+    :ivar read_interval_ms: least time from one look for bytes of any connection to the next.
     """
 
     handshake_timeout_s: float
@@ -33,3 +34,4 @@ class IngressLimits:
     max_half_open: int = 0
     max_half_open_per_address: int = 0
     max_connections_per_vehicle: int = 0
+    read_interval_ms: int = 0

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IReactorTime
 
 QUANTUM_S = 0.004
@@ -53,6 +55,9 @@ class Turn:
         self._waiting.append(reader)
 
     def _begin(self) -> None:
+        if self._turns.others_wait():
+            self._turns.clock.callLater(0, self._begin)
+            return
         # time beyond the quantum is subtracted from the next turns
         quantum_s = self._turns.quantum_s
         self.left_s = min(quantum_s, self.left_s + quantum_s)
@@ -64,10 +69,15 @@ class Turn:
 
 
 class Turns:
-    """Turns by VIN. A turn lives as long as a connection of its vehicle, or until its next start."""
+    """Turns by VIN. A turn lives as long as a connection of its vehicle, or until its next start.
 
-    def __init__(self, clock: IReactorTime) -> None:
+    :ivar clock: the reactor.
+    :ivar others_wait: returns whether the reactor has yet to read sockets that were ready when it last read any.
+    """
+
+    def __init__(self, clock: IReactorTime, others_wait: Callable[[], bool]) -> None:
         self.clock = clock
+        self.others_wait = others_wait
         self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
 
     def of(self, vin: str) -> Turn:

@@ -12,6 +12,8 @@ from fleetgw.adapters.listening.port import AcceptedSocket
 if TYPE_CHECKING:
     from twisted.internet.error import ConnectionDone, ConnectionLost
 
+    from fleetgw.adapters.ingress.poller import Poller
+
 READ_BYTES = 1 << 16
 read_buffer = bytearray(READ_BYTES)
 """Bytes of the last read of any socket; valid only during ``bytes_read``."""
@@ -25,12 +27,26 @@ class ReadsFromBuffer(Protocol):
 
 
 class VehicleSocket(AcceptedSocket):
-    """A socket to a vehicle. Twisted's own creates a 64 KiB object for each read, which costs more than the read."""
+    """A socket to a vehicle. Twisted's own creates a 64 KiB object for each read, which costs more than the read.
 
-    def __init__(self, *args: Any) -> None:  # those of Twisted's ``Server``, which a ``Port`` makes
+    :param poller: reads it while open; else the reactor does.
+    """
+
+    def __init__(self, poller: Poller, *args: Any) -> None:  # those of Twisted's ``Server``, which a ``Port`` makes
+        self._poller = poller  # first, as Twisted starts to read
         super().__init__(*args)
         self.setTcpNoDelay(True)
         self.setTcpKeepAlive(True)
+
+    def startReading(self) -> None:
+        """Read from now on."""
+        if not self._poller.add(self):
+            super().startReading()
+
+    def stopReading(self) -> None:
+        """Read no more."""
+        if not self._poller.remove(self):
+            super().stopReading()
 
     def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]  # Twisted's mixin says Any
         """Read the socket."""

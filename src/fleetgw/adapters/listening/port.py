@@ -84,7 +84,7 @@ class BoundedPort(Port):
     """Twisted's port with an accept loop of its own.
 
     :param listener: the bound socket.
-    :param transport: class of a connection's transport.
+    :param transport: makes a connection's transport, from the arguments of Twisted's ``Server``.
     :param has_room: returns whether a further connection may be accepted; otherwise connections wait in the kernel's queue.
         None for a listener that must always answer: its factory refuses connections, and descriptors are reserved for it.
     """
@@ -95,14 +95,14 @@ class BoundedPort(Port):
         factory: IProtocolFactory,
         reactor: IListeningReactor,
         refusals: Refusals,
-        transport: type[Server] = AcceptedSocket,
+        transport: Callable[..., Server] = AcceptedSocket,
         has_room: Callable[[], bool] | None = None,
     ) -> None:
         address = listener.getsockname()
         super().__init__(address[1], factory, BACKLOG, address[0], reactor)
         self._preexistingSocket = listener
         self._refusals = refusals
-        self.transport = transport
+        self.transport = transport  # type: ignore[assignment]  # called only; typed as the class
         self._has_room = has_room
         self._spare = SpareDescriptors(SPARE_DESCRIPTORS if has_room is None else 0)
         self._spare.reserve()
@@ -180,7 +180,7 @@ def listen(
     number: int,
     factory: IProtocolFactory,
     refusals: Refusals,
-    transport: type[Server] = AcceptedSocket,
+    transport: Callable[..., Server] = AcceptedSocket,
     has_room: Callable[[], bool] | None = None,
     inherited: socket.socket | None = None,
 ) -> Port:

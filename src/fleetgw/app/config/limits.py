@@ -77,3 +77,12 @@ class Limits(Settings, frozen=True, kw_only=True):
     max_pending_reply_bytes: Annotated[
         Positive, Meta(description="Bytes of unread replies beyond which a vehicle is cut off.")
     ] = 262_144
+    read_interval_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="Least milliseconds from one look for vehicles' bytes to the next; 0: none. It saves CPU, delays "
+            "records by about as much, and has no effect without epoll.",
+        ),
+    ] = 0

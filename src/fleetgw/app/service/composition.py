@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Protocol
 
@@ -154,8 +155,9 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     )
     tls_factory = VehicleTlsFactory(tls, isClient=False, wrappedFactory=vehicles, clock=reactor)
     refusals = vehicles.refusals
+    transport = partial(VehicleSocket, vehicles.poller)
     vehicle_listener = Listener(
-        "port", config.host, config.port, tls_factory, refusals, reactor, log, VehicleSocket, vehicles.has_room
+        "port", config.host, config.port, tls_factory, refusals, reactor, log, transport, vehicles.has_room
     )
     runtime = RuntimeGauges(metrics, reactor.seconds)
     monitors: list[Life] = [runtime, *_make_exporters(config, metrics, reactor, log)]

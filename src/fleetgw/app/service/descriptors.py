@@ -15,7 +15,7 @@ MOST_DESCRIPTORS = 1_048_576
 """Highest number of descriptors that the gateway asks for or counts on."""
 
 OWN_DESCRIPTORS = 200
-"""Descriptors reserved for libraries, logs, connections to brokers, the status page and the metrics page."""
+"""Descriptors reserved for libraries, reactor and poller, logs, connections to brokers, the status and the metrics page."""
 
 MOST_HALF_OPEN = 4096
 MOST_PER_VEHICLE = 1024

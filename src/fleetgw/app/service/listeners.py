@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.internet.interfaces import IProtocolFactory
-    from twisted.internet.tcp import Port
+    from twisted.internet.tcp import Port, Server
 
     from fleetgw.adapters.listening.port import IListeningReactor
     from fleetgw.adapters.listening.refusals import Refusals
@@ -42,7 +42,7 @@ class Listener:
     refusals: Refusals
     reactor: IListeningReactor
     log: ILog
-    transport: type[AcceptedSocket] = AcceptedSocket
+    transport: Callable[..., Server] = AcceptedSocket
     has_room: Callable[[], bool] | None = None
     started_event: str = ""
     _port: Port | None = field(default=None, init=False)

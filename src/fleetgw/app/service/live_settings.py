@@ -98,4 +98,5 @@ def ingress_limits(limits: Limits, log: ILog) -> IngressLimits:
         room.half_open,
         room.half_open_per_address,
         room.per_vehicle,
+        limits.read_interval_ms,
     )
