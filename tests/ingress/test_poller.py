@@ -706,7 +706,7 @@ class FactoryTests(SynchronousTestCase):
         return factory
 
     def limits(self, interval_ms: int) -> IngressLimits:
-        return IngressLimits(10, 30, 25, 20, 10, 1 << 20, 1 << 20, 0, read_interval_ms=interval_ms)
+        return IngressLimits(10, 30, 25, 20, 10, 1 << 20, 1 << 20, 1 << 20, 0, read_interval_ms=interval_ms)
 
     def test_open_from_the_first_port_to_the_last_connection(self) -> None:
         reactor = HandTurnedReactor()
