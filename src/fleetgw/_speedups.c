@@ -205,13 +205,8 @@ enum { TAGS = 512 };
 
 typedef const unsigned char *Bytes;
 
-typedef struct {
-    Bytes bytes;
-    size_t size;
-} Table;
-
 /* The table's byte for a tag or a signal; 0 for those outside the table. */
-static unsigned kind_of(const Table *table, unsigned row, uint64_t tag) {
+static unsigned kind_of(const Vector *table, unsigned row, uint64_t tag) {
     size_t index = (size_t)row * TAGS + (size_t)tag;
     return tag < TAGS && index < table->size ? table->bytes[index] : 0;
 }
@@ -244,8 +239,8 @@ static Bytes read_length(Bytes at, Bytes end, Bytes *field_end) {
 static Bytes read_number(Bytes at, Bytes end, unsigned kind, uint64_t *number) {
     *number = 0;
     if (kind == FIXED32 || kind == FIXED64) {
-        int size = kind == FIXED32 ? 4 : 8;
-        if (end - at < size)
+        size_t size = kind == FIXED32 ? 4 : 8;
+        if ((size_t)(end - at) < size)
             return NULL;
         memcpy(number, at, size);
         return at + size;
@@ -259,7 +254,7 @@ static Bytes read_number(Bytes at, Bytes end, unsigned kind, uint64_t *number) {
 }
 
 /* Whether the fields of a message are numbers in canonical form; none has presence, so that none is 0. */
-static int are_canonical(Bytes at, Bytes end, const Table *table, unsigned row) {
+static int are_canonical(Bytes at, Bytes end, const Vector *table, unsigned row) {
     uint64_t tag, last_tag = 0, number;
     while (at < end) {
         at = read_varint(at, end, &tag);
@@ -285,8 +280,9 @@ static int is_plain(Bytes at, Bytes end) {
 }
 
 /* Whether a Datum is in canonical form, its value of a known kind or empty, and nothing that may be rewritten. */
-static int is_canonical_datum(Bytes at, Bytes end, const Table *table) {
+static int is_canonical_datum(Bytes at, Bytes end, const Vector *table) {
     uint64_t key = 0, tag, number;
+    unsigned kind;
     Bytes field_end;
     if (at < end && *at == 0x08) { /* key */
         at = read_number(at + 1, end, INT32, &key);
@@ -305,7 +301,7 @@ static int is_canonical_datum(Bytes at, Bytes end, const Table *table) {
     at = read_varint(at, end, &tag);
     if (at == NULL)
         return 0;
-    unsigned kind = kind_of(table, VALUE, tag);
+    kind = kind_of(table, VALUE, tag);
     if (kind < TEXT)
         return read_number(at, end, kind, &number) == end;
     at = read_length(at, end, &field_end);
@@ -317,7 +313,7 @@ static int is_canonical_datum(Bytes at, Bytes end, const Table *table) {
 }
 
 /* Finds the field of the vin, or its place, in a canonical payload; returns the number of signals, -1 for other payloads. */
-static Py_ssize_t find_vin(Bytes at, Bytes end, const Table *table, Py_ssize_t max_elements, Bytes *vin, Bytes *vin_end) {
+static Py_ssize_t find_vin(Bytes at, Bytes end, const Vector *table, Py_ssize_t max_elements, Bytes *vin, Bytes *vin_end) {
     Py_ssize_t signals = 0;
     Bytes field_end;
     while (at < end && *at == 0x0a) { /* data */
@@ -356,7 +352,7 @@ static PyObject *rewrite_data(PyObject *Py_UNUSED(module), PyObject *const *args
     int head_size = 1;
     Py_ssize_t size, table_size, vin_size, max_elements, signals;
     const char *vin;
-    Table table;
+    Vector table;
     Bytes start, end, old = NULL, old_end = NULL;
     PyObject *rewritten;
     if (!count_is(count, 4) || PyBytes_AsStringAndSize(args[0], &payload, &size) ||

@@ -187,6 +187,12 @@ class RulesTests(CanonicalCase):
                 wrong = good[:at] + bytes([good[at] + change]) + good[at + 1 :]
                 self.leave(wrong, wrong + good)
 
+    def test_the_payload_ends_within_a_field(self) -> None:
+        for more in range(1, 6):
+            self.leave(
+                bytes([0x1A, 1 + more]) + b"v", bytes([0x12, 2 + more]) + b"\x08\x01", bytes([0x0A, 2 + more]) + b"\x08\x01"
+            )
+
     def test_numbers_end_within_their_message(self) -> None:
         self.leave(
             datum(b"\x25123"), datum(b"\x291234567"), datum(field(7, b"\x091234567")), time(b"\x08\x81"), time(b"\x08")
