@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test trial simulate test-brokers test-faults test-packaging lint types imports protos protos-check docs bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel wheels clean
+.PHONY: help demo test trial simulate fuzz test-sanitized test-brokers test-faults test-packaging lint types imports protos protos-check docs bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel wheels clean
 
 help:
 	@echo 'make demo            a gateway, ten simulated vehicles, their records on the terminal'
@@ -13,6 +13,8 @@ help:
 	@echo
 	@echo 'make trial           the same tests, run by trial'
 	@echo 'make simulate        20000 random histories of the core, with crashes; N=1000000 for more, N=1 SEED=7 for one (about two minutes)'
+	@echo 'make fuzz            the functions in C beside their Python twins, on 10 million random inputs; N=1 SEED=7 for one (about five minutes)'
+	@echo 'make test-sanitized  tests and a fuzz with the extension built for AddressSanitizer and UndefinedBehaviorSanitizer; needs gcc'
 	@echo 'make test-brokers    the tests against real brokers; reports brokers that are missing'
 	@echo 'make test-faults     every fault of docs/faults.md in full (twenty minutes); FLEETGW_FAULTS=bounded: three minutes'
 	@echo 'make test-packaging  wheel, editable install, demo and the example sink, each in its own environment'
@@ -47,11 +49,16 @@ trial: $(VENV)/.installed-dev
 	@find tests -name 'test_*.py' ! -name 'test_broker*' ! -path 'tests/packaging/*' ! -path 'tests/faults/*' | sort | \
 	  xargs -P 4 -n 16 $(BIN)/python -W error -m twisted.trial --reporter=text
 
-N ?= 20000
 SEED ?= 0
 
 simulate: $(VENV)/.installed-dev
-	@$(BIN)/python -m tests.simulation $(N) --seed $(SEED)
+	@$(BIN)/python -m tests.simulation $(or $(N),20000) --seed $(SEED)
+
+fuzz: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.fuzz $(or $(N),10000000) --seed $(SEED)
+
+test-sanitized: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.speedups.sanitized
 
 test-brokers: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -q $$(find tests -name 'test_broker*.py' | sort)
