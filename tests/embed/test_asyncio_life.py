@@ -8,8 +8,10 @@ from unittest import mock
 
 from twisted.internet.defer import Deferred
 
+from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
 from fleetgw.app.config import parse_config
 from fleetgw.embed import ConfigurationError, Gateway, Record
+from fleetgw.embed.loop_reactor import hold_reactor, release_reactor
 from tests.support.asyncio_case import AsyncioCase, Calls, on_a_loop
 from tests.support.embed_case import OTHER_VIN, VIN, payload_of
 from tests.support.free_ports import free_port
@@ -120,6 +122,22 @@ class SeveralTests(AsyncioCase):
                 vehicle.send("V", payload_of(Soc=2), b"tx-3")
                 await first.reached(2)
         self.assertEqual((first.txids, second.txids), (["tx-1", "tx-3"], ["tx-2"]))
+
+    @on_a_loop
+    async def test_the_loop_watches_one_descriptor_for_the_vehicles_of_a_gateway(self) -> None:
+        calls = Calls()
+        loop = asyncio.get_running_loop()
+        reactor = hold_reactor(loop)
+        async with Gateway(self.config(limits={"read_interval_ms": 1})) as gateway:
+            gateway.listen(calls, record_type="V")
+            async with self.vehicle(gateway.port) as vehicle, self.vehicle(gateway.port, OTHER_VIN) as other:
+                for each in (vehicle, other):
+                    each.send("V", payload_of(Soc=1), b"tx")
+                await calls.reached(2)
+                sockets = [each for each in reactor.getReaders() if isinstance(each, VehicleSocket)]
+                self.assertEqual((len(gateway.vehicles), sockets), (2, []))
+        self.assertEqual(reactor.getReaders(), [])
+        release_reactor(loop)
 
     def test_one_loop_after_another(self) -> None:
         async def main() -> None:

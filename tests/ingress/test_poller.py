@@ -256,6 +256,16 @@ class ReadingTests(PollerCase):
         self.reactor.turn()
         self.assertEqual(new.calls, [b"new"])
 
+    def test_an_error_at_the_end_of_a_socket_does_not_affect_the_others(self) -> None:
+        other = Received()
+        pairs = [self.connect(FailsAtTheEnd()), self.connect(other)]
+        pairs[0][1].close()
+        pairs[1][1].send(b"x")
+        self.ready(*(transport for transport, _ in pairs))
+        self.reactor.turn()
+        self.assertEqual(other.calls, [b"x"])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
     def test_an_ended_socket_leaves_nothing(self) -> None:
         """Without the garbage collector, whatever has ended it."""
         ends: list[tuple[Callable[[], object] | None, Callable[[socket.socket], object]]] = [
@@ -336,6 +346,16 @@ class BoundsTests(PollerCase):
                 self.reactor.turn()
                 waits.append(self.poller.has_unread())
         self.assertEqual(waits, [False, True, True, False])
+
+    def test_nobody_waits_for_bytes_that_came_after_a_round(self) -> None:
+        with mock.patch.object(poller_module, "EVENTS_PER_LOOK", 4):
+            transport, peer = self.connect(Received())
+            self.many(7)
+            for _ in range(2):
+                self.reactor.turn()
+            peer.send(b"x")
+            self.ready(transport)
+            self.assertFalse(self.poller.has_unread())
 
     def test_sockets_that_stay_ready_are_waited_for_one_round_long(self) -> None:
         with mock.patch.object(poller_module, "EVENTS_PER_LOOK", 4):
@@ -581,7 +601,7 @@ class LifeTests(TwistedReactorCase):
                 self.poller.close()
             self.assertFalse(self.poller.is_open)
             self.assertEqual(self.reactor.getReaders(), readers)
-            self.assertEqual(len(os.listdir("/proc/self/fd")), files)
+            self.assertLessEqual(len(os.listdir("/proc/self/fd")), files)
             self.assertEqual([each for each in self.reactor.getDelayedCalls() if each.active()], [])
 
     def test_the_end_of_the_reactor_ends_the_sockets(self) -> None:
@@ -656,7 +676,7 @@ class FallbackTests(PollerCase):
         self.reactor, self.poller = reactor, Poller(reactor)
         self.poller.open()
         self.assertFalse(self.poller.is_open)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), files)
+        self.assertLessEqual(len(os.listdir("/proc/self/fd")), files)
         received = Received()
         transport, peer = self.connect(received)
         self.assertEqual([*reactor.readers], [transport])

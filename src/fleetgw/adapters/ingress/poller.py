@@ -55,12 +55,10 @@ class Poller:
 
     def open(self) -> None:
         """Have the reactor watch the poller; do nothing without epoll, or where the reactor cannot watch it."""
-        if not hasattr(select, "epoll") or not IReactorFDSet.providedBy(self._reactor):
-            return
         try:
             self._epoll = select.epoll()
             self._reactor.addReader(self)
-        except Exception:  # asyncio's loops raise errors of any kind for a descriptor that they cannot watch
+        except Exception:  # no epoll, no descriptor left, or a reactor without descriptors; asyncio's loops raise anything
             self._close_epoll()
 
     def close(self) -> None:
@@ -111,9 +109,7 @@ class Poller:
         events = self._epoll.poll(0, EVENTS_PER_LOOK)
         for descriptor, _ in events:
             socket = self._sockets.get(descriptor)
-            if (
-                socket is None
-            ):  # it has ended or paused since; if its descriptor is another's by now, that one meets no bytes
+            if socket is None:  # another socket's bytes have ended or paused it
                 continue
             try:
                 reason = socket.doRead()
@@ -148,7 +144,6 @@ class Poller:
             if failure.type is ConnectionDone:
                 socket.readConnectionLost(failure)
             else:
-                socket.stopWriting()
                 socket.connectionLost(failure)
         except Exception:  # the failure of one connection must not affect the others
             log.err()
