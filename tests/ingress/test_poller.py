@@ -425,7 +425,15 @@ class IntervalTests(PollerCase):
         self.after(0.011)
         self.send(b"second")
         self.assertEqual(self.received.calls, [b"first", b"second"])
-        self.assertEqual([*self.reactor.readers], [])
+
+    def test_a_pause_leaves_the_poller_with_the_reactor(self) -> None:
+        """To add it again would take the kernel time for each of its sockets."""
+        with mock.patch.object(self.reactor, "addReader") as add:
+            for _ in range(3):
+                self.send(b"x")
+                self.assertEqual([*self.reactor.readers], [self.poller])
+                self.after(0.011)
+        add.assert_not_called()
 
     def test_the_interval_includes_the_time_that_a_look_takes(self) -> None:
         self.received._during = lambda: self.reactor.advance(0.004)
@@ -448,7 +456,7 @@ class IntervalTests(PollerCase):
                 self.reactor.turn()
                 read.append(sum(len(each.calls) for each in protocols))
             self.assertEqual(read, [4, 8, 10])
-            self.assertNotIn(self.poller, self.reactor.readers)
+            self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
 
     def test_an_interval_that_is_taken_back(self) -> None:
         self.send(b"first")
@@ -605,11 +613,17 @@ class LifeTests(TwistedReactorCase):
             self.assertEqual([each for each in self.reactor.getDelayedCalls() if each.active()], [])
 
     def test_the_end_of_the_reactor_ends_the_sockets(self) -> None:
+        """In a pause, too."""
+        self.poller.interval_s = 1.0
         received = Received()
-        self.connect(received)
+        transport, peer = self.connect(received)
+        peer.send(b"x")
+        self.ready(transport)
+        self.reactor.iterate(0)
         for reader in self.reactor.removeAll():
             reader.connectionLost(Failure(CONNECTION_LOST))
-        self.assertEqual(received.calls, [(ConnectionLost, str(ConnectionLost("Connection lost")))])
+        self.assertEqual(received.calls, [b"x", (ConnectionLost, str(ConnectionLost("Connection lost")))])
+        self.assertEqual([each for each in self.reactor.getDelayedCalls() if each.active()], [])
         self.assertFalse(self.poller.is_open)
 
     def test_an_exit_within_a_read_ends_that_socket_alone(self) -> None:
