@@ -4,17 +4,18 @@ from enum import IntEnum
 
 
 class Level(IntEnum):
-    """Importance of a log event; a log writes the events at or above its own level."""
+    """Importance of a log event; a log writes the events at or above its own level.
+
+    :ivar text: name of the level in a line, as the Go server writes it.
+    """
 
     DEBUG = 10
     INFO = 20
     WARN = 30
     ERROR = 40
 
-    @property
-    def text(self) -> str:
-        """Name of the level in a line, as the Go server writes it."""
-        return "warning" if self is Level.WARN else self.name.lower()
+    def __init__(self, _value: int) -> None:
+        self.text = "warning" if self.name == "WARN" else self.name.lower()
 
 
 LEVELS = {"trace": Level.DEBUG, "debug": Level.DEBUG, "info": Level.INFO, "warn": Level.WARN, "error": Level.ERROR}

@@ -5,6 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from struct import iter_unpack
 from threading import RLock
 from typing import Protocol, runtime_checkable
@@ -22,7 +23,7 @@ _OWN_MEMBERS = frozenset({"activity", "context", "level", "msg", "time"})
 _MASKED_CHARACTERS = 2_000
 """Longest error in which secrets are searched and masked: errors of client libraries are shorter."""
 
-_PLAIN = re.compile(r"[A-Za-z0-9\-._/@^+]*")
+_is_plain = re.compile(r"[A-Za-z0-9\-._/@^+]*").fullmatch
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9\-._/@^+]")
 _EMPTY_KEY = "(empty)"
 
@@ -176,16 +177,17 @@ class TextLog(LineLog):
         return f"{self._to_the_second(now_s)}Z"
 
     def _line(self, members: dict[str, object]) -> bytes:
-        head = [_pair(name, members.pop(name)) for name in ("time", "level", "msg")]
-        return " ".join(head + [_pair(name, value) for name, value in sorted(members.items())]).encode() + b"\n"
+        head = [f"{name}={_text(members.pop(name))}" for name in ("time", "level", "msg")]
+        return " ".join(head + [f"{_key(name)}={_text(members[name])}" for name in sorted(members)]).encode() + b"\n"
 
 
-def _pair(name: str, value: object) -> str:
-    if not name or not _PLAIN.fullmatch(name):
-        name = _NOT_PLAIN.sub(_escaped, name) or _EMPTY_KEY
-    if isinstance(value, str) and _PLAIN.fullmatch(value):
-        return f"{name}={value}"
-    return f"{name}={to_json(value).decode()}"
+@lru_cache(maxsize=1024)  # most names are the events' own
+def _key(name: str) -> str:
+    return name if name and _is_plain(name) else _NOT_PLAIN.sub(_escaped, name) or _EMPTY_KEY
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) and _is_plain(value) else to_json(value).decode()
 
 
 def _escaped(match: re.Match[str]) -> str:
