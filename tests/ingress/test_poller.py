@@ -607,7 +607,7 @@ class LifeTests(TwistedReactorCase):
             peer.close()
             for _ in range(2):
                 self.poller.close()
-            self.assertFalse(self.poller.is_open)
+            self.assertEqual((self.poller.is_open, self.poller.fileno()), (False, -1))
             self.assertEqual(self.reactor.getReaders(), readers)
             self.assertLessEqual(len(os.listdir("/proc/self/fd")), files)
             self.assertEqual([each for each in self.reactor.getDelayedCalls() if each.active()], [])

@@ -79,7 +79,6 @@ class Poller:
             if each is not None:
                 each.close()
         self._watched = self._epoll = None
-        self._sockets.clear()
 
     def add(self, socket: FileDescriptor) -> bool:
         """Read a socket from now on; return false where the reactor must do so itself."""
