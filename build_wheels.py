@@ -27,12 +27,15 @@ PLATFORMS = {
 
 
 def headers(folder: Path) -> Path:
-    """Copy this Python's headers to ``folder``, with this machine's ``pyconfig.h``: Debian's includes one by machine.
+    """Copy this Python's headers to ``folder``, with this machine's ``pyconfig.h``: that of Debian includes one by machine.
 
     The stable ABI depends on nothing in it that differs between the platforms: all are little-endian ones of 64 bits.
     """
-    shutil.copytree(sysconfig.get_path("include"), folder)
-    shutil.copyfile(sysconfig.get_config_h_filename(), folder / "pyconfig.h")
+    include = Path(sysconfig.get_path("include"))
+    shutil.copytree(include, folder)
+    of_machine = include.parent / str(sysconfig.get_config_var("MULTIARCH")) / include.name / "pyconfig.h"
+    if of_machine.exists():
+        shutil.copyfile(of_machine, folder / "pyconfig.h")
     return folder
 
 
