@@ -56,7 +56,6 @@ class ArchiveTests(unittest.TestCase):
             "README.md",
             "CHANGELOG.md",
             "hatch_build.py",
-            "src/fleetgw/_speedups.c",
             "Makefile",
             "twisted/plugins/fleetgw_plugin.py",
         ):
