@@ -47,6 +47,7 @@ def environment(compiler: list[str]) -> dict[str, str]:
         "LD_PRELOAD": " ".join(libraries),
         "PYTHONPATH": str(_COPY),
         "PYTHONMALLOC": "malloc",
+        "FLEETGW_SPEEDUPS": "1",
         "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=1:strict_string_checks=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
@@ -60,7 +61,7 @@ def main() -> int:
     compiler = shlex.split(os.environ.get("CC") or "gcc")
     build(compiler)
     programs = (
-        ["-c", f"import fleetgw._speedups as built; assert built.__file__.startswith({str(_COPY)!r}), built.__file__"],
+        ["-c", f"from fleetgw.adapters.speedups import SPEEDUPS as used; assert used.__file__.startswith({str(_COPY)!r})"],
         ["-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", *_TESTS],
         ["-m", "tests.fuzz", str(options.inputs)],
     )

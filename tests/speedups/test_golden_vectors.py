@@ -23,8 +23,7 @@ class EnvelopesByTwinTests(golden.EnvelopeVectorTests):
         patched.start()
         self.addCleanup(patched.stop)
 
-    def split(self, *arguments: Any) -> Any:  # of C and of the twin
-        return split_frames(*arguments)
+    split: Any = staticmethod(split_frames)
 
     def read(self, message: bytes) -> Envelope:
         size = len(message)
@@ -36,8 +35,9 @@ class EnvelopesByTwinTests(golden.EnvelopeVectorTests):
 
 
 class EnvelopesInCTests(EnvelopesByTwinTests):
-    def split(self, *arguments: Any) -> Any:
-        return speedups().split(*arguments)
+    def setUp(self) -> None:
+        self.split = speedups().split
+        super().setUp()
 
 
 class RecordsByProtobufTests(golden.RecordVectorTests):
@@ -53,8 +53,7 @@ class RecordsByProtobufTests(golden.RecordVectorTests):
 class RecordsByTwinTests(RecordsByProtobufTests):
     """A payload that is left is read by protobuf."""
 
-    def rewrite(self, *arguments: Any) -> Any:  # of C and of the twin
-        return canonical.rewrite_data(*arguments)
+    rewrite: Any = staticmethod(canonical.rewrite_data)
 
     def decode(self, serialised: bytes, vin: str) -> payload.Decoded:
         rewritten = self.rewrite(serialised, vin, TABLE, payload.MAX_ELEMENTS)
@@ -64,5 +63,6 @@ class RecordsByTwinTests(RecordsByProtobufTests):
 
 
 class RecordsInCTests(RecordsByTwinTests):
-    def rewrite(self, *arguments: Any) -> Any:
-        return speedups().rewrite_data(*arguments)
+    def setUp(self) -> None:
+        self.rewrite = speedups().rewrite_data
+        super().setUp()
