@@ -159,6 +159,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON: every round of everything")
     arguments = parser.parse_args()
     names = [FLOOR, *([EXTENSION] if SPEEDUPS is not None else []), PYTHON]
+    if SPEEDUPS is None:
+        print(f"no column for the extension: {DESCRIPTION}", file=sys.stderr)
     names += [OTHER] * (arguments.other is not None) + [RELIABLE] * arguments.reliable
     results: dict[str, Figures] = {}
     with prepared_folder() as (folder, size_bytes):
