@@ -8,6 +8,9 @@
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
+#include <errno.h>
+#include <limits.h>
+#include <sys/socket.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -60,7 +63,7 @@ static int find_vector(size_t size, size_t field, Vector *vector) {
 
 /* Reads the first `size` bytes of `message` as the twin's `read_usual` does: 1 if it has a usual layout, else 0. */
 static int find_usual(size_t size, Vector *txid, Vector *topic, Vector *sender_id, Vector *payload) {
-    Vector checked; /* of no use to anyone but held inside the message */
+    Vector checked; /* not used, but it must lie within the message */
     size_t root, stream, fields;
     if (size < 4)
         return 0;
@@ -389,8 +392,196 @@ static PyObject *rewrite_data(PyObject *Py_UNUSED(module), PyObject *const *args
     return Py_BuildValue("(Nn)", rewritten, signals);
 }
 
+/* ---- receive, send: a socket and OpenSSL in one call; twin: adapters/ingress/tls_records.py ---- */
+
+#define BYTES_AT_ONCE 16384
+#define RECORDS_AT_ONCE 64
+#define RECORD_BYTES 16384 /* the plaintext of the largest record */
+#define SSL_ERROR_WANT_READ 2
+#ifndef MSG_NOSIGNAL /* macOS; Python ignores SIGPIPE */
+#define MSG_NOSIGNAL 0
+#endif
+
+enum { DECRYPTED_ALL, MORE_ENCRYPTED, INCOMPLETE, END_OF_TLS, NO_BYTES, CLOSED, LOST };
+
+/* The functions of the OpenSSL that made the connections; NULL until `use_openssl`. */
+static struct {
+    int (*ssl_read)(void *, void *, int);
+    int (*ssl_write)(void *, const void *, int);
+    int (*ssl_get_error)(const void *, int);
+    int (*bio_read)(void *, void *, int);
+    int (*bio_write)(void *, const void *, int);
+    long (*bio_get_mem_data)(void *, char **);
+} openssl;
+
+static char encrypted[65536];
+static char decrypted[RECORDS_AT_ONCE * RECORD_BYTES];
+
+/* An address given as a number, which must not be 0; else an exception is set. */
+static void *address(PyObject *number) {
+    void *pointer = PyLong_AsVoidPtr(number);
+    if (pointer == NULL && !PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, "the address is 0");
+    return pointer;
+}
+
+/* use_openssl(addresses of the functions of `openssl`, in their order) */
+static PyObject *use_openssl(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
+    void *functions[6];
+    if (!count_is(count, 6))
+        return NULL;
+    for (int each = 0; each < 6; each++)
+        if ((functions[each] = address(args[each])) == NULL)
+            return NULL;
+    memcpy(&openssl, functions, sizeof openssl);
+    Py_RETURN_NONE;
+}
+
+/* Sets `*ssl` and `*bio` to a connection's objects, given as addresses; 0 with an exception where that cannot be. */
+static int find_connection(PyObject *ssl_address, PyObject *bio_address, void **ssl, void **bio) {
+    if (openssl.ssl_read == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "use_openssl has not been called");
+        return 0;
+    }
+    *ssl = address(ssl_address);
+    *bio = *ssl == NULL ? NULL : address(bio_address);
+    return *bio != NULL;
+}
+
+/* The file descriptor of a socket, -1 of a closed one: a system call with it fails. 0 with an exception for no socket. */
+static int find_descriptor(PyObject *socket, int *descriptor) {
+    *descriptor = PyObject_AsFileDescriptor(socket);
+    if (*descriptor < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_ValueError))
+            return 0;
+        PyErr_Clear();
+    }
+    return 1;
+}
+
+/* Fills `encrypted` from a socket; returns the number of bytes, or 0 with a `*status`. */
+static Py_ssize_t read_socket(int descriptor, int *status) {
+    ssize_t size = recv(descriptor, encrypted, sizeof encrypted, 0);
+    if (size > 0)
+        return size;
+    *status = size == 0 ? CLOSED : errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? NO_BYTES : LOST;
+    return 0;
+}
+
+/* Fills `decrypted` with up to RECORDS_AT_ONCE records of a connection; returns the number of bytes. */
+static size_t decrypt(void *ssl, void *into_ssl, int *status) {
+    size_t filled = 0;
+    *status = MORE_ENCRYPTED;
+    for (int count = 0; count < RECORDS_AT_ONCE; count++) {
+        int size = openssl.ssl_read(ssl, decrypted + filled, RECORD_BYTES);
+        if (size <= 0) {
+            *status = openssl.ssl_get_error(ssl, size) == SSL_ERROR_WANT_READ ? INCOMPLETE : END_OF_TLS;
+            break;
+        }
+        filled += (size_t)size;
+        if (!openssl.bio_get_mem_data(into_ssl, NULL)) {
+            *status = DECRYPTED_ALL;
+            break;
+        }
+    }
+    return filled;
+}
+
+/* receive(socket or bytes, ssl, into_ssl, max_message_bytes, make) -> (status, messages, plaintext behind them) */
+static PyObject *receive(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
+    void *ssl, *into_ssl;
+    char *source = encrypted;
+    Py_ssize_t size, max_message_bytes;
+    int descriptor, status = DECRYPTED_ALL;
+    size_t filled, taken = 0;
+    PyObject *plaintext, *messages, *rest;
+    if (!count_is(count, 5) || !find_connection(args[1], args[2], &ssl, &into_ssl) || !is_tuple_type(args[4]))
+        return NULL;
+    max_message_bytes = PyLong_AsSsize_t(args[3]);
+    if (max_message_bytes == -1 && PyErr_Occurred())
+        return NULL;
+    if (PyBytes_Check(args[0])) {
+        if (PyBytes_AsStringAndSize(args[0], &source, &size))
+            return NULL;
+    } else {
+        if (!find_descriptor(args[0], &descriptor))
+            return NULL;
+        size = read_socket(descriptor, &status);
+        if (status != DECRYPTED_ALL)
+            return Py_BuildValue("(i[]y#)", status, "", (Py_ssize_t)0);
+    }
+    if (size > INT_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "too many encrypted bytes");
+        return NULL;
+    }
+    if (size && openssl.bio_write(into_ssl, source, (int)size) != size)
+        return PyErr_NoMemory();
+    filled = decrypt(ssl, into_ssl, &status);
+    plaintext = PyBytes_FromStringAndSize(decrypted, (Py_ssize_t)filled);
+    if (plaintext == NULL)
+        return NULL;
+    if (max_message_bytes < 0)
+        return Py_BuildValue("(i[]N)", status, plaintext);
+    messages = split_frames((unsigned char *)PyBytes_AsString(plaintext), filled, BYTES_AT_ONCE, max_message_bytes,
+                            (PyTypeObject *)args[4], &taken);
+    if (messages == NULL) {
+        Py_DECREF(plaintext);
+        return NULL;
+    }
+    rest = PyBytes_FromStringAndSize(PyBytes_AsString(plaintext) + taken, (Py_ssize_t)(filled - taken));
+    Py_DECREF(plaintext);
+    if (rest == NULL) {
+        Py_DECREF(messages);
+        return NULL;
+    }
+    return Py_BuildValue("(iNN)", status, messages, rest);
+}
+
+/* send(socket or None, ssl, from_ssl, data) -> encrypted bytes that the socket has not taken; None if `data` is not encrypted */
+static PyObject *send_data(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
+    void *ssl, *from_ssl;
+    char *data;
+    Py_ssize_t data_size;
+    int descriptor = -1, size;
+    PyObject *unsent = NULL;
+    if (!count_is(count, 4) || !find_connection(args[1], args[2], &ssl, &from_ssl) ||
+        PyBytes_AsStringAndSize(args[3], &data, &data_size) ||
+        (args[0] != Py_None && !find_descriptor(args[0], &descriptor)))
+        return NULL;
+    if (data_size > INT_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "too many bytes to encrypt");
+        return NULL;
+    }
+    if (openssl.ssl_write(ssl, data, (int)data_size) != data_size)
+        Py_RETURN_NONE;
+    do {
+        ssize_t sent = 0;
+        PyObject *rest;
+        size = openssl.bio_read(from_ssl, encrypted, sizeof encrypted);
+        if (size <= 0)
+            break;
+        if (descriptor >= 0 && unsent == NULL)
+            sent = send(descriptor, encrypted, (size_t)size, MSG_NOSIGNAL);
+        if (sent < 0)
+            sent = 0; /* full or broken: the next write finds out */
+        if (sent == size)
+            continue;
+        rest = PyBytes_FromStringAndSize(encrypted + sent, size - sent);
+        if (unsent == NULL)
+            unsent = rest;
+        else
+            PyBytes_ConcatAndDel(&unsent, rest);
+        if (unsent == NULL)
+            return NULL;
+    } while (size == (int)sizeof encrypted);
+    return unsent != NULL ? unsent : PyBytes_FromStringAndSize("", 0);
+}
+
 static PyMethodDef functions[] = {
     {"split", (PyCFunction)(void (*)(void))split, METH_FASTCALL, NULL},
+    {"use_openssl", (PyCFunction)(void (*)(void))use_openssl, METH_FASTCALL, NULL},
+    {"receive", (PyCFunction)(void (*)(void))receive, METH_FASTCALL, NULL},
+    {"send", (PyCFunction)(void (*)(void))send_data, METH_FASTCALL, NULL},
     {"rewrite_data", (PyCFunction)(void (*)(void))rewrite_data, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };

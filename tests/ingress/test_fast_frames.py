@@ -2,16 +2,15 @@
 
 import json
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest import TestCase
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from websockets.frames import apply_mask
 
 from fleetgw.adapters.codec import envelope as wire
-from fleetgw.adapters.codec.envelope import write_stream
 from fleetgw.adapters.ingress.fast_frames import (
     MESSAGES_AT_ONCE,
     binary_frame_header,
@@ -21,6 +20,7 @@ from fleetgw.adapters.ingress.fast_frames import (
 )
 from fleetgw.adapters.speedups import SPEEDUPS
 from fleetgw.domain.records import MAX_ID_BYTES, Envelope
+from tests.support.client_frames import frame_of, stream
 from tests.support.speedups import speedups
 
 GOOD = b"\x82\x83\0\0\0\0abc"
@@ -30,20 +30,6 @@ USUAL = [
     if case["name"].startswith("usual builder")
 ]
 EDGES = [0, 1, 2, 4, 14, 16, 20, 125, 126, 127, 128, 253, 254, 255]
-
-
-def frame_of(payload: bytes, mask: bytes = b"\x01\x20\x03\xff") -> bytes:
-    """A client's frame in its shortest form."""
-    header = bytearray(binary_frame_header(len(payload)))
-    header[1] |= 0x80
-    return bytes(header) + mask + apply_mask(payload, mask)
-
-
-def stream(txid: bytes = b"1", topic: bytes = b"V", payload: bytes = b"payload") -> bytes:
-    """A message in a usual layout."""
-    return write_stream(
-        txid=txid, topic=topic, sender_id=b"s", payload=payload, created_at_s=1, device_type=b"d", device_id=b"i"
-    )
 
 
 class SplitFramesTests(TestCase):
@@ -76,6 +62,7 @@ class SplitFramesTests(TestCase):
             "not masked, with room for a mask": b"\x82\x03abcdefgh",
             "not masked, long": b"\x82\x7e\x00\x7e" + bytes(200),
             "short length in 16 bits": b"\x82\xfe\x00\x03\0\0\0\0abc",
+            "length of 125 in 16 bits": b"\x82\xfe\x00\x7d\0\0\0\0" + bytes(125),
             "length in 64 bits": b"\x82\xff" + (65_536).to_bytes(8, "big") + bytes(4 + 65_536),
         }.items():
             self.assertSplit(frame + GOOD, 0, [], 0, what)
@@ -177,6 +164,13 @@ class SplitInCTests(SplitFramesTests):
             data[at : at + 1] = bytes([value]) if at < len(data) else b""
         arguments = (bytes(data[: len(data) - cut]), position if max_message_bytes else 0, most_bytes, max_message_bytes)
         self.assertEqual(self.speedups.split(*arguments, Envelope), split_frames(*arguments, Envelope))
+
+    def test_every_changed_byte(self) -> None:
+        """Among them every offset and length that leads out of the message, and every tag."""
+        for message in USUAL:
+            for at, value in product(range(len(message)), EDGES):
+                frame = frame_of(message[:at] + bytes([value]) + message[at + 1 :])
+                self.assertEqual(self.split(frame, 0, 1000, 1000, Envelope), split_frames(frame, 0, 1000, 1000, Envelope))
 
     def test_bytes_beyond_a_cut_message_are_not_read(self) -> None:
         """The buffer in which a message is unmasked still holds the longer one before it."""

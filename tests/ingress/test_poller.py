@@ -31,9 +31,10 @@ from fleetgw.adapters.ingress.factory import VehicleFactory
 from fleetgw.adapters.ingress.limits import IngressLimits
 from fleetgw.adapters.ingress.poller import EVENTS_PER_LOOK, Poller
 from fleetgw.adapters.ingress.turns import Turns
-from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket, read_buffer
+from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
 from fleetgw.domain.identity import DEFAULT_ISSUERS
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
+from tests.support.plain_read import plain_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,10 +82,13 @@ class Received(Protocol):
         self.calls: list[object] = []
         self._during = during
 
-    def bytes_read(self, size: int) -> None:
-        self.calls.append(bytes(read_buffer[:size]))
-        if self._during is not None:
-            self._during()
+    def read(self, source: socket.socket) -> Exception | None:
+        data, reason = plain_read(source)
+        if data:
+            self.calls.append(data)
+            if self._during is not None:
+                self._during()
+        return reason
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.calls.append((reason.type, str(reason.value)))

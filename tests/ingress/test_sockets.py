@@ -23,8 +23,9 @@ from twisted.trial.unittest import TestCase
 
 from fleetgw.adapters.ingress.http import NOT_TLS
 from fleetgw.adapters.ingress.poller import Poller
-from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket, read_buffer
+from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
 from tests.support.gateway_in_memory import GatewayInMemory
+from tests.support.plain_read import plain_read
 from tests.support.raw_vehicle import UPGRADE
 
 reactor: Any = the_reactor  # a module to mypy
@@ -102,8 +103,10 @@ class Server(Protocol):
         self.received = bytearray()
         self.lost: Failure | None = None
 
-    def bytes_read(self, size: int) -> None:
-        self.received += read_buffer[:size]
+    def read(self, source: socket.socket) -> Exception | None:
+        data, reason = plain_read(source)
+        self.received += data
+        return reason
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost = reason

@@ -361,15 +361,20 @@ class JoinedRecordsTests(GatewayCase):
     def test_all_records_of_a_read_are_one_read(self) -> None:
         self.start()
         vehicle = self.open_vehicle()
-        reads: list[int] = []
+        reads: list[tuple[int, bytes]] = []
         (ours,) = self.gateway.vehicles.connections
-        real = ours.dataReceived
-        ours.dataReceived = lambda data: (reads.append(len(data)), real(data))  # type: ignore[method-assign, func-returns-value]
+        real = ours.messages_received
+
+        def record(messages: Any, plaintext: bytes) -> None:
+            reads.append((len(messages), plaintext))
+            real(messages, plaintext)
+
+        ours.messages_received = record  # type: ignore[method-assign]
         tls: Any = vehicle.link.client.protocol
         for _ in range(5):
             tls._write(EMPTY_MESSAGE)  # a TLS record each
         vehicle.link.pump()
-        self.assertEqual(reads, [5 * len(EMPTY_MESSAGE)])
+        self.assertEqual(reads, [(5, b"")])
         self.assertEqual(len(vehicle.take()) % 5, 0)
 
     def test_an_upgrade_in_many_records(self) -> None:

@@ -12,7 +12,7 @@ from fleetgw.adapters.codec.codec import RecordCodec
 from fleetgw.adapters.ingress import tls as ingress_tls
 from fleetgw.adapters.ingress.connection import VehicleConnection
 from fleetgw.adapters.ingress.fast_frames import BYTES_AT_ONCE, MESSAGES_AT_ONCE
-from fleetgw.adapters.ingress.tls import RECORDS_AT_ONCE
+from fleetgw.adapters.ingress.tls_records import RECORDS_AT_ONCE
 from fleetgw.adapters.ingress.turns import QUANTUM_ALONE_S, QUANTUM_S, Turns
 from fleetgw.domain.records import Envelope
 from fleetgw.simulator.vins import make_vin
@@ -39,19 +39,19 @@ class CostlyCodec(RecordCodec):
 
 
 class CostlyDecryption:
-    """``SSL_read`` that advances the clock for each TLS record; ``decrypted`` counts them."""
+    """``receive`` that advances the clock for each TLS record, a byte of an empty message; ``decrypted`` counts them."""
 
     def __init__(self, clock: Clock, real: Any) -> None:
         self.decrypted = 0
         self._clock = clock
         self._real = real
 
-    def __call__(self, *arguments: Any) -> int:
-        size = int(self._real(*arguments))
-        if size > 0:
-            self.decrypted += 1
-            self._clock.rightNow += COST_S  # type: ignore[attr-defined]  # nothing that is due may run within a read
-        return size
+    def __call__(self, *arguments: Any) -> Any:
+        status, messages, plaintext = self._real(*arguments)
+        records = len(messages) * len(EMPTY_MESSAGE) + len(plaintext)
+        self.decrypted += records
+        self._clock.rightNow += records * COST_S  # type: ignore[attr-defined]  # nothing that is due may run within a read
+        return status, messages, plaintext
 
 
 class TurnCase(GatewayCase):
@@ -159,13 +159,13 @@ class TurnTests(TurnCase):
     def test_decryption_takes_time_of_the_turn(self) -> None:
         """On all connections of a vehicle, nothing is decrypted once the turn is over."""
         vehicles = [self.open_vehicle(HOSTILE) for _ in range(10)]
-        decryption = CostlyDecryption(self.gateway.clock, ingress_tls._ssl_read)
+        decryption = CostlyDecryption(self.gateway.clock, ingress_tls.receive)
         data = EMPTY_MESSAGE * 50
         self.codec.cost_s = 0.0
         for vehicle in vehicles:
             self.send_tiny_records(vehicle, data)
         decrypted, handled = [], 0
-        with mock.patch.object(ingress_tls, "_ssl_read", decryption):
+        with mock.patch.object(ingress_tls, "receive", decryption):
             for _ in range(200):
                 handled += self.iterate(*vehicles)
                 decrypted.append(decryption.decrypted)

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from fleetgw.adapters.ingress.tls import VehicleTransport
-from fleetgw.adapters.ingress.vehicle_socket import READ_BYTES, read_buffer
+from fleetgw.adapters.ingress.tls_records import READ_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,8 +28,8 @@ class MemoryTransport:
     """One end of a connection in memory.
 
     Written bytes wait here until ``deliver``; a protocol that has paused reading gets none. As with sockets, ``write``,
-    ``loseConnection`` and ``abortConnection`` call nothing back. The gateway's protocol reads as in production, from a
-    ``VehicleSocket``: through the shared buffer, at most ``READ_BYTES`` at a time.
+    ``loseConnection`` and ``abortConnection`` call nothing back. As from a socket, the gateway's protocol gets at
+    most ``READ_BYTES`` at a time.
 
     :ivar reading: False while the protocol has paused reading.
     """
@@ -66,10 +66,9 @@ class MemoryTransport:
     def _read(self, sent: bytearray) -> None:
         """Remove bytes from ``sent`` and give them to the protocol, as one read of a socket does."""
         if isinstance(self.protocol, VehicleTransport):
-            size = min(len(sent), READ_BYTES)
-            read_buffer[:size] = sent[:size]
-            del sent[:size]
-            self.protocol.bytes_read(size)
+            data = bytes(sent[:READ_BYTES])
+            del sent[:READ_BYTES]
+            self.protocol.read(data)
         else:
             data = bytes(sent)
             sent.clear()

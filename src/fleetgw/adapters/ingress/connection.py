@@ -9,12 +9,10 @@ from zope.interface import implementer
 
 from fleetgw.adapters.ingress.autobahn_frames import POLICY_VIOLATION
 from fleetgw.adapters.ingress.deadlines import Abort, Close, Cut, Deadlines, Ping, Stage
-from fleetgw.adapters.ingress.fast_frames import BYTES_AT_ONCE, split
 from fleetgw.adapters.ingress.frames import Frames
 from fleetgw.adapters.ingress.upgrade import Upgrade
 from fleetgw.adapters.text.addresses import address
 from fleetgw.domain.ports import IVehicleLink
-from fleetgw.domain.records import Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.ingress.turns import Turn
     from fleetgw.adapters.ingress.upgrade import Upgraded
     from fleetgw.domain.ports import ISession
-    from fleetgw.domain.records import Record, Vehicle
+    from fleetgw.domain.records import Envelope, Record, Vehicle
 
 GOING_AWAY = 1001
 INTERNAL_ERROR = 1011
@@ -74,40 +72,48 @@ class VehicleConnection(Protocol):
     # -- bytes in
 
     def dataReceived(self, data: bytes) -> None:
-        """Handle decrypted bytes. Their time in the turn starts with their decryption, at ``transport.heard_at``."""
-        began_at = self.transport.heard_at
-        turn = self._turn
+        """Handle decrypted bytes: a request, or messages."""
+        if self._session is not None:
+            self.messages_received([], data)
+            return
         try:
-            session, frames = self._session, self._frames
-            if session is None or frames is None or turn is None:
-                self._read_request(data, began_at)
-                return
-            if frames.reader is None:
-                messages, position = split(data, 0, BYTES_AT_ONCE, self._context.limits.max_message_bytes, Envelope)
-            else:
-                messages, position = [], 0
-            if len(messages) == 1 and position == len(data):
+            self._read_request(data, self.transport.heard_at)
+        except Exception as error:  # an error that a peer's bytes provoke ends this connection alone
+            self._broken(error)
+
+    @property
+    def max_split_bytes(self) -> int:
+        """See ``Inside``."""
+        frames = self._frames
+        return self._context.limits.max_message_bytes if frames is not None and frames.reader is None else -1
+
+    def messages_received(self, messages: list[Envelope | bytes], plaintext: bytes) -> None:
+        """See ``Inside``. Their time in the turn starts with their decryption, at ``transport.heard_at``."""
+        session, frames, turn = self._session, self._frames, self._turn
+        if session is None or frames is None or turn is None:
+            return
+        began_at = self.transport.heard_at
+        try:
+            if len(messages) == 1 and not plaintext:
                 session.received(messages)
             else:
                 writes: list[bytes] = []
                 self._writes = writes
                 if messages:
                     session.received(messages)
-                if position < len(data):
-                    position = frames.read(data, position, began_at, began_at + turn.left_s)
+                position = frames.read(plaintext, began_at, began_at + turn.left_s) if plaintext else 0
                 self._writes = None
                 self.write(b"".join(writes))
                 if frames.is_finished:
                     self._lose_connection()
-                elif position < len(data):
-                    self._unread = data[position:]
+                elif position < len(plaintext):
+                    self._unread = plaintext[position:]
                     self.wait()
         except Exception as error:  # an error that a peer's bytes provoke ends this connection alone
             self._broken(error)
-        if turn is not None:
-            turn.left_s = left_s = turn.left_s + began_at - self._context.monotonic()
-            if left_s <= 0 or self._unread:
-                turn.end()
+        turn.left_s = left_s = turn.left_s + began_at - self._context.monotonic()
+        if left_s <= 0 or self._unread:
+            turn.end()
 
     def wait(self) -> None:
         """Stop reading until the vehicle's next turn."""

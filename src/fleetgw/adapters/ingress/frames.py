@@ -35,14 +35,14 @@ class Frames:
         """Whether the closing handshake is complete, or the peer violated the protocol."""
         return self.reader is not None and self.reader.finished
 
-    def read(self, data: bytes, position: int, heard_at: float, until: float) -> int:
+    def read(self, data: bytes, heard_at: float, until: float) -> int:
         """Read until the vehicle's turn is over or the host is paused; feed Autobahn only the frames off the fast path.
 
-        :param position: of the first byte to read.
         :param heard_at: time at which the bytes arrived.
         :param until: end of the vehicle's turn.
         :return: position of the first unread byte.
         """
+        position = 0
         reader = self.reader
         if reader is not None:
             reader.frames_this_read = 0

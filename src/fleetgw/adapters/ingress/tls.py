@@ -2,7 +2,7 @@
 
 Twisted (``TLSMemoryBIOProtocol``) does the handshake, the shutdown and every error. Two parts of the hot path are our own:
 all TLS records of one read are handed over together, and writes go to the socket directly where it accepts
-them. They call OpenSSL through pyOpenSSL's own bindings, once where pyOpenSSL makes five calls.
+them: see ``tls_records``.
 Decryption uses the time of the vehicle's turn: once the turn is over, bytes stay encrypted until the next one.
 """
 
@@ -11,47 +11,65 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from OpenSSL import SSL
-from twisted.internet.main import CONNECTION_LOST
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from fleetgw.adapters.ingress.http import NOT_TLS
-from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket, read_buffer
+from fleetgw.adapters.ingress.tls_records import (
+    CLOSED,
+    END_OF_TLS,
+    INCOMPLETE,
+    LOST,
+    MORE_ENCRYPTED,
+    NO_BYTES,
+    RECORDS_AT_ONCE,
+    SSL_ERROR_WANT_READ,
+    handle,
+    read_socket,
+    receive,
+    send,
+    take,
+)
+from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
+from fleetgw.domain.records import Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from socket import socket
 
+    from twisted.internet.error import ConnectionDone, ConnectionLost
     from twisted.internet.interfaces import IAddress, ITransport
 
     from fleetgw.adapters.ingress.turns import Turn
 
 _lib: Any = SSL._lib  # type: ignore[attr-defined]  # the cffi library behind pyOpenSSL, not typed
 _ffi: Any = SSL._ffi  # type: ignore[attr-defined]
-_BUFFER_BYTES = 1 << 18
-_buffer = _ffi.new("char[]", _BUFFER_BYTES)
-_bytes = _ffi.buffer
-_read_buffer = _ffi.from_buffer(read_buffer)
-# looked up once: an attribute of a cffi library costs a third of the call
-_ssl_read, _ssl_write, _bio_read, _bio_write = _lib.SSL_read, _lib.SSL_write, _lib.BIO_read, _lib.BIO_write
-_bio_pending = _lib.BIO_get_mem_data
 _certificate_bio = _ffi.gc(_lib.BIO_new(_lib.BIO_s_mem()), _lib.BIO_free)  # empty between two uses
-_NULL = _ffi.NULL
-_SSL_ERROR_WANT_READ = 2  # openssl/ssl.h
 _RECORD_BYTES = 1 << 14
 """Maximum size of one ``SSL_write`` (RFC 8446, section 5.1)."""
 
 MAX_RECORDS_PER_READ = 1024
 """Maximum number of TLS records decrypted for one read: more of them in 64 KiB have less than 42 bytes each."""
 
-RECORDS_AT_ONCE = 64
-"""Number of TLS records decrypted between two reads of the clock: less than a tenth of a millisecond of small ones."""
-
 HTTP_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI", b"CONN", b"DELE", b"PATC")
+
+_RESULTS = {NO_BYTES: None, CLOSED: CONNECTION_DONE, LOST: CONNECTION_LOST}
+"""Results of ``VehicleTransport.read`` for the states of a socket without bytes."""
 
 
 class Inside(Protocol):
-    """The protocol inside TLS, in addition to Twisted's methods."""
+    """The protocol inside TLS, in addition to Twisted's methods. With a ``VehicleTransport.turn`` it has messages.
+
+    :ivar max_split_bytes: maximum size of a message that may be an envelope; negative if the next byte starts no frame.
+    """
+
+    @property
+    def max_split_bytes(self) -> int: ...  # noqa: D102
+
+    def messages_received(self, messages: list[Envelope | bytes], plaintext: bytes) -> None:
+        """Handle the decrypted bytes of one read: whole messages, and the bytes behind them."""
 
     def wait(self) -> None:
         """Request ``VehicleTransport.read_on`` in the vehicle's next turn: this one is over, and encrypted bytes remain."""
@@ -74,7 +92,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
 
     # a real socket below; None for an in-memory transport, which is used through Twisted's methods
     _socket: VehicleSocket | None = None
-    # cffi pointers of the connection; None before its start and after its end
+    # handles of the connection; None before its start and after its end
     _ssl: Any = None
     _into_ssl: Any = None
     _from_ssl: Any = None
@@ -86,7 +104,8 @@ class VehicleTransport(TLSMemoryBIOProtocol):
             self._socket = transport
         connection: Any = self.factory._creatorCallable(self)  # for its pointers, which pyOpenSSL does not type
         self._tlsConnection = connection
-        self._ssl, self._into_ssl, self._from_ssl = connection._ssl, connection._into_ssl, connection._from_ssl
+        self._ssl = handle(connection._ssl)
+        self._into_ssl, self._from_ssl = handle(connection._into_ssl), handle(connection._from_ssl)
         self._appSendBuffer: list[bytes] = []
         self._monotonic: Callable[[], float] = self.factory._clock.seconds
         self.heard_at = self._monotonic()
@@ -95,13 +114,29 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         self.factory.registerProtocol(self)
         self.wrappedProtocol.makeConnection(self)
 
-    def bytes_read(self, size: int) -> None:
-        """See ``ReadsFromBuffer``."""
-        if self._handshakeDone and self._ssl is not None:
-            _bio_write(self._into_ssl, _read_buffer, size)
-            self._flushReceiveBIO()
+    def read(self, source: socket | bytes) -> ConnectionDone | ConnectionLost | None:
+        """Read a socket, or take the encrypted bytes of an in-memory transport; returns why there will be no more."""
+        turn = self.turn
+        if turn is None or turn.is_over or self._lostTLSConnection or self._aborted:
+            if isinstance(source, bytes):
+                self.dataReceived(source)
+                return None
+            status, data = read_socket(source)
+            if status:
+                return _RESULTS[status]
+            self.dataReceived(data)
+            return None
+        inside = cast("Inside", self.wrappedProtocol)
+        began_at = self._monotonic()
+        status, messages, plaintext = receive(source, self._ssl, self._into_ssl, inside.max_split_bytes, Envelope)
+        if status >= NO_BYTES:
+            return _RESULTS[status]
+        self.heard_at = began_at
+        if status:
+            self._received(status, messages, plaintext)
         else:
-            self.dataReceived(bytes(memoryview(read_buffer)[:size]))
+            inside.messages_received(messages, plaintext)
+        return None
 
     def dataReceived(self, data: bytes) -> None:
         """Handle encrypted bytes."""
@@ -115,49 +150,56 @@ class VehicleTransport(TLSMemoryBIOProtocol):
 
     def _checkHandshakeStatus(self) -> None:
         # as Twisted's own, without an exception and a look at interfaces for each flight of the handshake
-        ssl = self._ssl
+        ssl = self._pointer
         if self._aborted or ssl is None:
             return
         result = _lib.SSL_do_handshake(ssl)
         if result > 0:
             self._handshakeDone = True
-        elif _lib.SSL_get_error(ssl, result) == _SSL_ERROR_WANT_READ:
+        elif _lib.SSL_get_error(ssl, result) == SSL_ERROR_WANT_READ:
             self._flushSendBIO()
         else:
             super()._checkHandshakeStatus()  # which meets the same error
 
     def _flushReceiveBIO(self) -> None:
-        ssl = self._ssl
-        if ssl is None or self._lostTLSConnection or self._aborted:
+        if self._ssl is None or self._lostTLSConnection or self._aborted:
             super()._flushReceiveBIO()
             return
-        turn = self.turn
-        if turn is not None and turn.is_over:
-            cast("Inside", self.wrappedProtocol).wait()
-            return
-        self.heard_at = began_at = self._monotonic()
-        size = _ssl_read(ssl, _buffer, _BUFFER_BYTES)
-        if size > 0 and not _bio_pending(self._into_ssl, _NULL):
-            self.wrappedProtocol.dataReceived(_bytes(_buffer, size)[:])
-            return
-        chunks = []
-        while size > 0:
-            chunks.append(_bytes(_buffer, size)[:])
-            if len(chunks) > MAX_RECORDS_PER_READ:
-                cast("Inside", self.wrappedProtocol).too_many_tls_records(MAX_RECORDS_PER_READ)
+        max_split_bytes = -1
+        if self.turn is not None:
+            inside = cast("Inside", self.wrappedProtocol)
+            if self.turn.is_over:
+                inside.wait()
                 return
-            if turn is not None and not len(chunks) % RECORDS_AT_ONCE and self._monotonic() - began_at >= turn.left_s:
-                self.wrappedProtocol.dataReceived(b"".join(chunks))  # which ends the turn
+            max_split_bytes = inside.max_split_bytes
+        self.heard_at = self._monotonic()
+        self._received(*receive(b"", self._ssl, self._into_ssl, max_split_bytes, Envelope))
+
+    def _received(self, status: int, messages: list[Envelope | bytes], plaintext: bytes) -> None:
+        """Handle a result of ``receive`` that has plaintext, and decrypt the remaining records as long as the turn lasts."""
+        chunks, records = [plaintext], RECORDS_AT_ONCE
+        while status == MORE_ENCRYPTED:
+            if self.turn is not None and self._monotonic() - self.heard_at >= self.turn.left_s:
+                self._deliver(messages, b"".join(chunks))  # which ends the turn
                 cast("Inside", self.wrappedProtocol).wait()
                 return
-            size = _ssl_read(ssl, _buffer, _BUFFER_BYTES)
-        wants_more = _lib.SSL_get_error(ssl, size) == _SSL_ERROR_WANT_READ
-        if chunks:
-            self.wrappedProtocol.dataReceived(b"".join(chunks))
-        if wants_more:
+            status, _, more = receive(b"", self._ssl, self._into_ssl, -1, Envelope)
+            if more and records >= MAX_RECORDS_PER_READ:
+                cast("Inside", self.wrappedProtocol).too_many_tls_records(MAX_RECORDS_PER_READ)
+                return
+            records += RECORDS_AT_ONCE
+            chunks.append(more)
+        self._deliver(messages, b"".join(chunks))
+        if status == INCOMPLETE:
             self._flushSendBIO()
-        else:
+        elif status == END_OF_TLS:
             self._end_of_tls()
+
+    def _deliver(self, messages: list[Envelope | bytes], plaintext: bytes) -> None:
+        if self.turn is not None and (messages or plaintext):
+            cast("Inside", self.wrappedProtocol).messages_received(messages, plaintext)
+        elif plaintext:
+            self.wrappedProtocol.dataReceived(plaintext)
 
     def read_on(self) -> None:
         """Decrypt the bytes that remain from the last turn."""
@@ -175,17 +217,12 @@ class VehicleTransport(TLSMemoryBIOProtocol):
             self._tlsShutdownFinished(Failure())
 
     def _flushSendBIO(self) -> None:
-        if self._ssl is None:
-            super()._flushSendBIO()
-            return
-        socket = self._socket
-        while (size := _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)) > 0:
-            if socket is not None:
-                self.has_unsent = not socket.send_now(_bytes(_buffer, size)[:])
-            elif self.transport is not None:
-                self.transport.write(_bytes(_buffer, size)[:])
-            if size < _BUFFER_BYTES:
-                return
+        connection: Any = self._tlsConnection
+        encrypted = take(connection._from_ssl)
+        if encrypted and self._socket is not None:
+            self.has_unsent = not self._socket.send_now(encrypted)
+        elif encrypted and self.transport is not None:
+            self.transport.write(encrypted)
 
     def write(self, data: bytes) -> None:
         """Encrypt and send."""
@@ -197,10 +234,17 @@ class VehicleTransport(TLSMemoryBIOProtocol):
             or self.disconnecting
         ):
             super().write(data)
-        elif _ssl_write(self._ssl, data, len(data)) == len(data):
-            self._flushSendBIO()
-        else:
+            return
+        socket = self._socket
+        unsent = send(socket.if_empty if socket is not None else None, self._ssl, self._from_ssl, data)
+        if unsent is None:
             super().write(data)
+        elif socket is not None:
+            self.has_unsent = bool(unsent)
+            if unsent:
+                socket.write(unsent)
+        elif self.transport is not None:
+            self.transport.write(unsent)
 
     def limit_unacknowledged(self, seconds: float) -> None:
         """See ``VehicleSocket``."""
@@ -213,25 +257,32 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         return self._socket.unsent_bytes if self._socket is not None else 0
 
     @property
+    def _pointer(self) -> Any:  # cffi's
+        """OpenSSL's object, for its functions off the hot path; None after the end."""
+        connection: Any = self._tlsConnection
+        return connection._ssl if connection is not None else None
+
+    @property
     def peer_certificate(self) -> bytes:
         """The peer's verified certificate in DER.
 
         :raises ValueError: the handshake is not complete.
         """
-        certificate = _lib.SSL_get_peer_certificate(self._ssl) if self._ssl is not None else _NULL
-        if certificate == _NULL:
+        ssl = self._pointer
+        certificate = _lib.SSL_get_peer_certificate(ssl) if ssl is not None else _ffi.NULL
+        if certificate == _ffi.NULL:
             raise ValueError("the peer has no certificate: the handshake is not done")
         try:
             _lib.i2d_X509_bio(_certificate_bio, certificate)
-            der: bytes = _bytes(_buffer, _bio_read(_certificate_bio, _buffer, _BUFFER_BYTES))[:]
+            return take(_certificate_bio)
         finally:
             _lib.X509_free(certificate)
-        return der
 
     @property
     def certificate_problem(self) -> str:
         """OpenSSL's error about the peer's certificate, empty when there is none."""
-        result = _lib.SSL_get_verify_result(self._ssl) if self._ssl is not None else 0
+        ssl = self._pointer
+        result = _lib.SSL_get_verify_result(ssl) if ssl is not None else 0
         return _ffi.string(_lib.X509_verify_cert_error_string(result)).decode() if result else ""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -240,8 +291,9 @@ class VehicleTransport(TLSMemoryBIOProtocol):
             # the peer sent no close_notify
             self._lostTLSConnection = True
             self._reason = self._reason or Failure(CONNECTION_LOST)
+        self._ssl = self._into_ssl = self._from_ssl = self.turn = None  # before the objects are freed
         super().connectionLost(reason)
-        self._ssl = self._into_ssl = self._from_ssl = self._socket = None
+        self._socket = None
 
 
 class VehicleTlsFactory(TLSMemoryBIOFactory):

@@ -1,11 +1,9 @@
-"""TCP side of one connection: reads into one shared buffer, and writes directly when nothing is queued."""
+"""TCP side of one connection: the protocol above reads the socket, and writes go to it directly when nothing is queued."""
 
 from __future__ import annotations
 
 import socket
 from typing import TYPE_CHECKING, Any, Protocol
-
-from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 
 from fleetgw.adapters.listening.port import AcceptedSocket
 
@@ -14,16 +12,12 @@ if TYPE_CHECKING:
 
     from fleetgw.adapters.ingress.poller import Poller
 
-READ_BYTES = 1 << 16
-read_buffer = bytearray(READ_BYTES)
-"""Bytes of the last read of any socket; valid only during ``bytes_read``."""
 
-
-class ReadsFromBuffer(Protocol):
+class ReadsSocket(Protocol):
     """The protocol above a ``VehicleSocket``."""
 
-    def bytes_read(self, size: int) -> None:
-        """Handle ``size`` bytes at the start of ``read_buffer``."""
+    def read(self, source: socket.socket) -> ConnectionLost | ConnectionDone | None:
+        """Read the socket; returns the reason for which its connection has ended, as ``doRead`` does."""
 
 
 class VehicleSocket(AcceptedSocket):
@@ -49,27 +43,25 @@ class VehicleSocket(AcceptedSocket):
             super().stopReading()
 
     def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]  # Twisted's mixin says Any
-        """Read the socket."""
-        try:
-            size = self.socket.recv_into(read_buffer)
-        except BlockingIOError:
-            return None
-        except OSError:
-            return CONNECTION_LOST
-        if not size:
-            return CONNECTION_DONE
-        reader: ReadsFromBuffer = self.protocol  # type: ignore[assignment]  # ``VehicleTransport``: ports with this socket have no other
-        reader.bytes_read(size)
-        return None
+        """Have the protocol read the socket."""
+        reader: ReadsSocket = self.protocol  # type: ignore[assignment]  # ``VehicleTransport``: ports with this socket have no other
+        return reader.read(self.socket)
+
+    @property
+    def if_empty(self) -> socket.socket | None:
+        """The socket, if bytes may be sent at once: none wait for it in Twisted's buffer."""
+        is_empty = not self._tempDataBuffer and not self.dataBuffer and self.connected and not self.disconnecting
+        return self.socket if is_empty else None
 
     def send_now(self, data: bytes) -> bool:
         """Write as many bytes as the socket accepts; the rest, or everything after unsent bytes, goes to Twisted's buffer.
 
         :return: whether the socket has accepted all bytes.
         """
-        if not self._tempDataBuffer and not self.dataBuffer and self.connected and not self.disconnecting:
+        target = self.if_empty
+        if target is not None:
             try:
-                sent = self.socket.send(data)
+                sent = target.send(data)
             except OSError:  # full or broken: Twisted's own write finds out
                 pass
             else:
