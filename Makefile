@@ -43,7 +43,7 @@ test: $(VENV)/.installed-dev
 	@$(BIN)/fleetgw --version
 	@$(BIN)/python -m pytest -q -n 4 --dist loadfile
 
-# Four at a time, each in a folder of its own, which trial chooses. With -j it would run the classes' set-up once for each test.
+# Four at a time, each in a folder of its own, which trial chooses. Workers of trial -j would not get -W error.
 trial: $(VENV)/.installed-dev
 	@$(BIN)/fleetgw --version
 	@find tests -name 'test_*.py' ! -name 'test_broker*' ! -path 'tests/packaging/*' ! -path 'tests/faults/*' | sort | \

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from functools import cache
 from hashlib import sha256
 from io import StringIO
 from random import Random
@@ -18,19 +19,19 @@ from tests.fuzz.split import SplitComparison
 INPUTS = 6_000
 
 
+@cache
+def report() -> Report:
+    """Of one fuzz for all tests; trial sets up no class."""
+    return run(range(INPUTS))
+
+
 class InputTests(TestCase):
-    report: Report
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.report = run(range(INPUTS))
-
     def test_no_reading_differs(self) -> None:
-        for seed, failure in self.report.failures:
+        for seed, failure in report().failures:
             self.fail(f"seed {seed}: {failure}\nTo replay it: make fuzz N=1 SEED={seed}")
 
     def test_the_fast_path_takes_what_it_is_made_for(self) -> None:
-        shares = {(function, kind): share for function, kind, _, share in self.report.taken()}
+        shares = {(function, kind): share for function, kind, _, share in report().taken()}
         for which, least in {
             ("rewrite_data", "own"): 0.6,
             ("rewrite_data", "composed"): 0.7,
