@@ -30,6 +30,7 @@ from fleetgw.adapters.ingress import poller as poller_module
 from fleetgw.adapters.ingress.factory import VehicleFactory
 from fleetgw.adapters.ingress.limits import IngressLimits
 from fleetgw.adapters.ingress.poller import EVENTS_PER_LOOK, Poller
+from fleetgw.adapters.ingress.tls_records import READ_BYTES
 from fleetgw.adapters.ingress.turns import Turns
 from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
 from fleetgw.domain.identity import DEFAULT_ISSUERS
@@ -195,6 +196,18 @@ class ReadingTests(PollerCase):
         self.reactor.turn()
         self.assertEqual(received.calls, [b"one"])
         self.assertEqual([*self.reactor.readers], [self.poller])
+
+    def test_bytes_that_a_read_leaves_are_read_next(self) -> None:
+        """Though none arrive in between."""
+        received = Received()
+        transport, peer = self.connect(received)
+        sent = bytes(READ_BYTES + 1000)
+        peer.sendall(sent)
+        while len(transport.socket.recv(len(sent), socket.MSG_PEEK)) < len(sent):
+            self.ready(transport)
+        for _ in range(2):
+            self.reactor.turn()
+        self.assertEqual(received.calls, [sent[:READ_BYTES], sent[READ_BYTES:]])
 
     def test_a_paused_socket_is_not_read(self) -> None:
         received = Received()
