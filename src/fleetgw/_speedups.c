@@ -542,7 +542,7 @@ static PyObject *send_data(PyObject *Py_UNUSED(module), PyObject *const *args, P
     void *ssl, *from_ssl;
     char *data;
     Py_ssize_t data_size;
-    int descriptor = -1, size;
+    int descriptor = -1, size, written;
     PyObject *unsent = NULL;
     if (!count_is(count, 4) || !find_connection(args[1], args[2], &ssl, &from_ssl) ||
         PyBytes_AsStringAndSize(args[3], &data, &data_size) ||
@@ -552,8 +552,12 @@ static PyObject *send_data(PyObject *Py_UNUSED(module), PyObject *const *args, P
         PyErr_SetString(PyExc_OverflowError, "too many bytes to encrypt");
         return NULL;
     }
-    if (openssl.ssl_write(ssl, data, (int)data_size) != data_size)
-        Py_RETURN_NONE;
+    while ((written = openssl.ssl_write(ssl, data, (int)data_size)) < data_size) { /* the vehicle wants small records */
+        if (written <= 0)
+            Py_RETURN_NONE;
+        data += written;
+        data_size -= written;
+    }
     do {
         ssize_t sent = 0;
         PyObject *rest;

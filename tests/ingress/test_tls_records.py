@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import TestCase, mock
 
 from hypothesis import given, settings
@@ -36,6 +36,10 @@ from fleetgw.domain.records import Envelope
 from tests.support.client_frames import frame_of, stream
 from tests.support.connected_tls import Connected
 from tests.support.speedups import speedups
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 GARBAGE = b"\x17\x03\x03\x00\x20" + bytes(32)
 OVERHEAD = 22
@@ -262,6 +266,21 @@ class RecordsInPythonTests(TestCase):
             received += self.connected.decrypted(unsent)
         self.assertEqual(received, b"replyreply")
 
+    def small_writes(self) -> AbstractContextManager[object]:
+        """OpenSSL as for a client that has asked for small records (RFC 6066, section 4): each call writes one of them."""
+        write = _lib.SSL_write
+        return mock.patch.object(tls_records, "_ssl_write", lambda ssl, data, size: write(ssl, data, min(size, 512)))
+
+    def test_a_peer_that_asks_for_small_records(self) -> None:
+        data = b"".join(b"%08d" % number for number in range(300))
+        gateway, vehicle = self.sockets()
+        for target in (None, gateway):
+            with self.small_writes():
+                unsent = self.connected.send(data, target)
+            assert unsent is not None
+            sent = self.take(vehicle, len(data) + 5 * OVERHEAD - len(unsent))
+            self.assertEqual(self.connected.decrypted(sent + unsent), data)
+
     def test_data_that_openssl_does_not_take(self) -> None:
         connected = Connected(self.functions, handshake=False)
         gateway, _ = self.sockets()
@@ -284,6 +303,18 @@ class RecordsInCTests(RecordsInPythonTests):
         self.functions = choose(speedups())
         self.assertIs(self.functions.receive, speedups().receive)
         super().setUp()
+
+    @contextlib.contextmanager
+    def small_writes(self) -> Iterator[None]:
+        ffi = SSL._ffi  # type: ignore[attr-defined]  # cffi, not typed
+        write = ffi.callback("int(SSL *, void *, int)", lambda ssl, data, size: _lib.SSL_write(ssl, data, min(size, 512)))
+        addresses = tls_records._addresses()
+        addresses[[*tls_records._SIGNATURES].index("SSL_write")] = tls_records._address(write)
+        speedups().use_openssl(*addresses)
+        try:
+            yield
+        finally:
+            choose(speedups())
 
     @settings(max_examples=30, deadline=None)
     @given(

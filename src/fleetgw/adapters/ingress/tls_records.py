@@ -119,10 +119,13 @@ def send_in_python(target: socket | None, ssl: Any, from_ssl: Any, data: bytes) 
 
     :param target: a socket that does not block; None to send nothing.
     :param ssl: handle of the connection, as ``from_ssl`` of its buffer; see ``Functions.handle``.
-    :return: the encrypted bytes that the socket has not taken; None if OpenSSL has not taken the data.
+    :return: the encrypted bytes that the socket has not taken; None if OpenSSL does not take the data.
     """
-    if _ssl_write(ssl, data, len(data)) != len(data):
-        return None
+    rest = data
+    while (written := _ssl_write(ssl, rest, len(rest))) < len(rest):  # the vehicle wants small records
+        if written <= 0:
+            return None
+        rest = rest[written:]
     encrypted = take(from_ssl)
     if target is None:
         return encrypted
