@@ -14,6 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ class SpeedupsHook(BuildHookInterface[BuilderConfig]):
             target = Path(self._folder.name, NAME)
         problem = unsupported() or compile_extension(source, target)
         if problem:
-            target.unlink(missing_ok=True)
+            with suppress(OSError):  # one in a read-only tree stays, and is used while it is newer than its source
+                target.unlink()
             self.app.display_warning(f"fleetgw is built without its C extension, and works without it: {problem}")
         elif version != "editable":
             build_data["pure_python"] = False
@@ -83,16 +85,19 @@ def compile_extension(source: Path, target: Path) -> str:
     includes = dict.fromkeys(sysconfig.get_path(name) for name in ("include", "platinclude"))
     if not any(Path(include, "Python.h").exists() for include in includes):
         return f"{next(iter(includes))}/Python.h is missing; {HEADERS}"
-    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
-    if not os.environ.get("CC") and shutil.which(compiler[0]) is None:
+    try:
+        wanted, flags, link_flags = (shlex.split(os.environ.get(name, "")) for name in ("CC", "CFLAGS", "LDFLAGS"))
+    except ValueError as error:
+        return f"CC, CFLAGS or LDFLAGS cannot be read: {error}"
+    compiler = wanted or shlex.split(sysconfig.get_config_var("CC") or "cc")
+    if not wanted and shutil.which(compiler[0]) is None:
         compiler = ["cc"]
     command = [*compiler, "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-fvisibility=hidden"]
     if sys.platform == "darwin":
         command += ["-undefined", "dynamic_lookup"]
-    command += [*shlex.split(os.environ.get("CFLAGS", "")), *(f"-I{include}" for include in includes)]
-    command += [str(source), "-o", str(target), *shlex.split(os.environ.get("LDFLAGS", ""))]
+    command += [*flags, *(f"-I{include}" for include in includes), str(source), "-o", str(target), *link_flags]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own command
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603  our own
     except OSError as error:
         return f"{compiler[0]}: {error.strerror}; install a C compiler, such as gcc"
     return "" if done.returncode == 0 else f"{compiler[0]} ended with {done.returncode}\n{done.stderr.strip()}"

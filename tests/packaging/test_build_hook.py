@@ -1,5 +1,6 @@
 """The hook that compiles the extension: where it may, and with which command."""
 
+import errno
 import os
 import shlex
 import sys
@@ -7,6 +8,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest import TestCase, mock
 
 import hatch_build
@@ -80,8 +82,35 @@ class CompilerTests(TestCase):
     def test_a_compiler_that_fails(self) -> None:
         self.assertRegex(self.compile(CC=f"{sys.executable} -c 'raise SystemExit(\"odd\")'"), r"ended with 1\nodd$")
 
+    def test_output_of_the_compiler_in_another_encoding(self) -> None:
+        problem = self.compile(CC=f"{sys.executable} -c 'import os; os.write(2, bytes([111, 255])); os._exit(1)'")
+        self.assertRegex(problem, "ended with 1\no\N{REPLACEMENT CHARACTER}$")
+
+    def test_variables_that_cannot_be_read(self) -> None:
+        for name in ("CC", "CFLAGS", "LDFLAGS"):
+            self.assertIn("CFLAGS or LDFLAGS cannot be read", self.compile(**{name: "an 'open quotation"}))
+
+    def test_a_blank_compiler_is_none(self) -> None:
+        self.compiler("cc")
+        self.assertEqual(self.compile(CC=" ", PATH=str(self.folder / "bin")), "")
+
     def test_without_headers(self) -> None:
         with mock.patch.object(sysconfig, "get_path", return_value=str(self.folder)):
             problem = self.compile()
         self.assertIn(f"{self.folder}/Python.h is missing; ", problem)
         self.assertIn("python3-dev", problem)
+
+
+class HookTests(TestCase):
+    def test_a_read_only_tree(self) -> None:
+        """It has an extension of an earlier build."""
+        app = mock.Mock()
+        with tempfile.TemporaryDirectory() as name:
+            hook: Any = hatch_build.SpeedupsHook(name, {}, mock.Mock(), mock.Mock(), name, "wheel", app)
+            read_only = OSError(errno.EROFS, "Read-only file system")
+            with (
+                mock.patch.object(hatch_build, "compile_extension", return_value="cannot write"),
+                mock.patch.object(Path, "unlink", side_effect=read_only),
+            ):
+                hook.initialize("editable", {})
+        self.assertIn("cannot write", app.display_warning.call_args.args[0])
