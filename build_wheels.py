@@ -25,6 +25,9 @@ PLATFORMS = {
 }
 """The wheels' platforms, with Zig's name of each: machine, system, C library and its oldest version."""
 
+MUSL = "libc.so"
+"""The name by which Zig has a library ask for musl; its loader knows it, auditwheel does not."""
+
 
 def headers(folder: Path) -> Path:
     """Copy this Python's headers to ``folder``, with this machine's ``pyconfig.h``: that of Debian includes one by machine.
@@ -55,9 +58,11 @@ def build_wheel(platform: str, include: Path, dist: Path) -> None:
         (wheel,) = Path(folder).iterdir()
         if not wheel.name.endswith(f"-abi3-{platform}.whl"):
             raise SystemExit(f"the extension cannot be compiled for {platform}")
-        needed = json.loads(run("auditwheel", "show", "--json", str(wheel)))["overall_tag"]
-        if version(needed) > version(platform):
-            raise SystemExit(f"the wheel for {platform} needs {needed}")
+        # the libraries of this machine say nothing about those of the platform
+        audit = json.loads(run("auditwheel", "show", "--json", f"--ldpaths={folder}", str(wheel)))
+        needed, libraries = audit["sym_tag"], audit["external_libs"].keys() - {MUSL}
+        if libraries or version(needed) > version(platform):
+            raise SystemExit(f"the wheel for {platform} needs {', '.join([needed, *libraries])}")
         run("abi3audit", "--strict", str(wheel))
         shutil.move(wheel, dist / wheel.name)
 

@@ -24,7 +24,8 @@ from rich.table import Table
 from servers import Server, start_floor, start_gateway
 from shapes import SHAPES
 
-from fleetgw.adapters.speedups import DESCRIPTION, SPEEDUPS
+from fleetgw.adapters.ingress.hot_path import DESCRIPTION
+from fleetgw.adapters.speedups import SPEEDUPS
 from fleetgw.simulator.certificate_folder import CertificateFolder
 
 HANDSHAKES = 150

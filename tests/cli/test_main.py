@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from fleetgw.adapters.speedups import DESCRIPTION
+from fleetgw.adapters.ingress.hot_path import DESCRIPTION
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from tests.support.command_line import run
 

@@ -10,7 +10,7 @@ from unittest import TestCase
 
 import msgspec
 
-from fleetgw.adapters.speedups import DESCRIPTION
+from fleetgw.adapters.ingress.hot_path import DESCRIPTION
 from fleetgw.app.config.limits import Limits
 from fleetgw.app.config.sections import Config
 from fleetgw.app.doctor.host import clock_findings, host_checks, memory_findings, open_file_findings, port_findings

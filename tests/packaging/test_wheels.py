@@ -41,15 +41,15 @@ class WheelsTests(unittest.TestCase):
         installation.pip_install(self.folder / "dist" / wheels[f"manylinux_2_17_{platform.machine()}"])
         installation.carry_a_record("C")
 
-    def audited(self, found: str) -> list[Path]:
-        """The wheels that are kept, where the audit of the one for manylinux_2_17 finds another platform."""
-        dist = self.folder / found
+    def audited(self, found: str, *libraries: str) -> list[Path]:
+        """The wheels that are kept, where the audit of the one for manylinux_2_17 finds another platform, or libraries."""
+        dist = self.folder / "-".join([found, *libraries])
         dist.mkdir()
 
         def run(module: str, *arguments: str, **_: str) -> str:
             if module == "build":
                 Path(arguments[2], "fleetgw-0-cp311-abi3-manylinux_2_17_x86_64.whl").touch()
-            return json.dumps({"overall_tag": found})
+            return json.dumps({"sym_tag": found, "external_libs": dict.fromkeys(libraries)})
 
         with mock.patch.object(build_wheels, "run", run):
             build_wheels.build_wheel("manylinux_2_17_x86_64", self.folder, dist)
@@ -59,6 +59,8 @@ class WheelsTests(unittest.TestCase):
         """It needs a newer C library than its name says."""
         self.assertEqual(len(self.audited("manylinux_2_17_x86_64")), 1)
         self.assertEqual(len(self.audited("manylinux_2_5_x86_64")), 1)
+        with self.assertRaisesRegex(SystemExit, "libz.so.1"):
+            self.audited("manylinux_2_17_x86_64", "libz.so.1")
         for needed_platform in ("manylinux_2_34_x86_64", "linux_x86_64"):
             with self.subTest(needed_platform), self.assertRaisesRegex(SystemExit, needed_platform):
                 self.audited(needed_platform)

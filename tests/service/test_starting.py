@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from fleetgw.adapters.errors.airbrake_client import AirbrakeClient
-from fleetgw.adapters.speedups import DESCRIPTION, HOT_PATH
+from fleetgw.adapters.ingress.hot_path import DESCRIPTION, HOT_PATH
 from fleetgw.app.service.sink_runner import READY_WITHIN_S
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.testing.sink_doubles import ReadableLog

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -10,6 +11,8 @@ from types import SimpleNamespace
 from unittest import TestCase, mock
 
 from fleetgw.adapters import speedups
+from fleetgw.adapters.ingress import hot_path, tls_records
+from tests.support.needed import needed
 
 
 class ChoiceTests(TestCase):
@@ -65,6 +68,25 @@ class ChoiceTests(TestCase):
         self.assertFalse(used)
         self.assertIn("older than its source", reason)
 
-    def test_the_description_begins_with_the_language(self) -> None:
-        self.assertEqual(speedups.HOT_PATH, "Python" if speedups.SPEEDUPS is None else "C")
-        self.assertTrue(speedups.DESCRIPTION == "C" or speedups.DESCRIPTION.startswith("Python ("), speedups.DESCRIPTION)
+
+class DescriptionTests(TestCase):
+    def test_three_languages(self) -> None:
+        for extension, tls, said in ((True, True, "C"), (True, False, "C, without TLS"), (False, False, "Python")):
+            self.assertEqual(hot_path.language(extension=extension, tls=tls), said)
+
+    def test_a_cryptography_without_addresses(self) -> None:
+        needed(None if speedups.REASON in ("", "FLEETGW_SPEEDUPS=0") else speedups.REASON)
+        code = (
+            "import OpenSSL.SSL; from cryptography.hazmat.bindings import _rust; _rust._openssl = object();"
+            "from fleetgw.adapters.ingress.hot_path import DESCRIPTION; print(DESCRIPTION)"
+        )
+        environ = os.environ | {speedups.VARIABLE: "1"}
+        said = subprocess.check_output([sys.executable, "-c", code], env=environ, text=True)
+        self.assertEqual(said, "C, without TLS\n")
+
+    def test_this_process(self) -> None:
+        tls = tls_records.receive is not tls_records.receive_in_python
+        self.assertEqual(hot_path.HOT_PATH, hot_path.language(extension=speedups.SPEEDUPS is not None, tls=tls))
+        reason = f" ({speedups.REASON})" if speedups.REASON else ""
+        self.assertEqual(hot_path.DESCRIPTION, f"{hot_path.HOT_PATH}{reason}")
+        self.assertEqual(bool(reason), speedups.SPEEDUPS is None)

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from signal import SIGINT
 from typing import TYPE_CHECKING
 
-from fleetgw.adapters.speedups import DESCRIPTION
 from fleetgw.adapters.text.terminal import escaped
 from fleetgw.cli import certs, check_config, config_schema, dead_letters, doctor, fetch_ca, ledger, query, simulate, spool
 
@@ -40,12 +39,25 @@ examples:
 """
 
 
+class _Version(argparse.Action):
+    """Prints the version and the hot path, and ends the program."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002  argparse's name
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from fleetgw.adapters.ingress.hot_path import DESCRIPTION  # which imports OpenSSL
+
+        print(f"fleetgw {version('fleetgw')}, hot path in {DESCRIPTION}")
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of ``fleetgw``; its result has the command's function as ``run``."""
     parser = argparse.ArgumentParser(
         "fleetgw", description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--version", action="version", version=f"fleetgw {version('fleetgw')}, hot path in {DESCRIPTION}")
+    parser.add_argument("--version", action=_Version, help="show the version, and the hot path that runs")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for command in (
         certs,

@@ -73,7 +73,7 @@ RELIABLE_ACK = _counter("reliable_ack", "Acknowledgements sent after a sink conf
 RELIABLE_ACK_MISS = _counter("reliable_ack_miss", "Confirmed records of disconnected vehicles.", "record_type", "dispatcher")
 BUILD_INFO = _gauge(
     "fleetgw_build_info",
-    "Always 1; the labels are the versions of fleetgw and Python, and the language of the hot path, C or Python.",
+    "Always 1; the labels are the versions of fleetgw and Python, and the language of the hot path.",
     "version",
     "python",
     "hot_path",

@@ -33,11 +33,5 @@ def _is_older_than_its_source(extension: Path) -> bool:
     return source.exists() and source.stat().st_mtime > extension.stat().st_mtime
 
 
-SPEEDUPS, _REASON = _choose()
-"""The extension; None when the Python twins run."""
-
-HOT_PATH = "Python" if SPEEDUPS is None else "C"
-"""The one of both that runs."""
-
-DESCRIPTION = f"{HOT_PATH} ({_REASON})" if _REASON else HOT_PATH
-"""The same in words, with the reason."""
+SPEEDUPS, REASON = _choose()
+"""The extension, None when the Python twins run; and the reason why they do, empty when they do not."""

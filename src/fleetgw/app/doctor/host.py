@@ -12,9 +12,9 @@ from fleetgw.adapters.certificates.bundle import read_bundle
 from fleetgw.adapters.diagnosis.blocking import BlockingProbe
 from fleetgw.adapters.diagnosis.certificates import authorities_findings, own_certificate_findings
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
+from fleetgw.adapters.ingress.hot_path import DESCRIPTION
 from fleetgw.adapters.listening.sockets import bind_listener
 from fleetgw.adapters.process.memory_limit import memory_limit_bytes
-from fleetgw.adapters.speedups import DESCRIPTION
 from fleetgw.app.config.limits import Limits
 from fleetgw.app.config.listeners import ListeningAddress, listening_addresses
 from fleetgw.app.doctor.checkup import Check

@@ -12,6 +12,7 @@ from attrs import define, frozen
 
 from fleetgw.adapters.errors.null import NullReporter
 from fleetgw.adapters.ingress.factory import VehicleFactory
+from fleetgw.adapters.ingress.hot_path import HOT_PATH
 from fleetgw.adapters.ingress.reloadable_context import ReloadableContext
 from fleetgw.adapters.ingress.tls import VehicleTlsFactory
 from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
@@ -23,7 +24,6 @@ from fleetgw.adapters.metrics.statsd import StatsdExporter, StatsdSettings
 from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.adapters.monitoring.profiler import Profiler, make_profiler_site
 from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
-from fleetgw.adapters.speedups import HOT_PATH
 from fleetgw.adapters.text.addresses import split_address
 from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.pipeline.gateway import Gateway

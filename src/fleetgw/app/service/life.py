@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock
 from twisted.internet.task import deferLater
 
+from fleetgw.adapters.ingress.hot_path import DESCRIPTION
 from fleetgw.adapters.settings.spelling import quoted
-from fleetgw.adapters.speedups import DESCRIPTION
 from fleetgw.app.config.drain import PACED_BY
 from fleetgw.app.service.deadline import with_deadline
 from fleetgw.app.service.paced_closing import REASON, leave_at_pace
