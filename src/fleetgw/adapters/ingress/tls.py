@@ -8,7 +8,7 @@ Decryption uses the time of the vehicle's turn: once the turn is over, bytes sta
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from OpenSSL import SSL
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
@@ -60,10 +60,16 @@ _RESULTS = {NO_BYTES: None, CLOSED: CONNECTION_DONE, LOST: CONNECTION_LOST}
 
 
 class Inside(Protocol):
-    """The protocol inside TLS, in addition to Twisted's methods. With a ``VehicleTransport.turn`` it has messages.
+    """The protocol inside TLS: one of Twisted's, with a part for messages. With a ``VehicleTransport.turn`` it has those.
 
     :ivar max_split_bytes: maximum size of a message that may be an envelope; negative if the next byte starts no frame.
     """
+
+    def makeConnection(self, transport: VehicleTransport) -> None:
+        """Start."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Handle decrypted bytes."""
 
     @property
     def max_split_bytes(self) -> int: ...  # noqa: D102
@@ -86,6 +92,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
     :ivar has_unsent: whether the socket did not accept all bytes of the last write.
     """
 
+    wrappedProtocol: Inside  # type: ignore[assignment]  # Twisted's interface, which has only a part of the methods
     heard_at = 0.0
     turn: Turn | None = None
     has_unsent = False
@@ -126,7 +133,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
                 return _RESULTS[status]
             self.dataReceived(data)
             return None
-        inside = cast("Inside", self.wrappedProtocol)
+        inside = self.wrappedProtocol
         began_at = self._monotonic()
         status, messages, plaintext = receive(source, self._ssl, self._into_ssl, inside.max_split_bytes, Envelope)
         if status >= NO_BYTES:
@@ -167,7 +174,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
             return
         max_split_bytes = -1
         if self.turn is not None:
-            inside = cast("Inside", self.wrappedProtocol)
+            inside = self.wrappedProtocol
             if self.turn.is_over:
                 inside.wait()
                 return
@@ -181,11 +188,11 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         while status == MORE_ENCRYPTED:
             if self.turn is not None and self._monotonic() - self.heard_at >= self.turn.left_s:
                 self._deliver(messages, b"".join(chunks))  # which ends the turn
-                cast("Inside", self.wrappedProtocol).wait()
+                self.wrappedProtocol.wait()
                 return
             status, _, more = receive(b"", self._ssl, self._into_ssl, -1, Envelope)
             if more and records >= MAX_RECORDS_PER_READ:
-                cast("Inside", self.wrappedProtocol).too_many_tls_records(MAX_RECORDS_PER_READ)
+                self.wrappedProtocol.too_many_tls_records(MAX_RECORDS_PER_READ)
                 return
             records += RECORDS_AT_ONCE
             chunks.append(more)
@@ -197,7 +204,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
 
     def _deliver(self, messages: list[Envelope | bytes], plaintext: bytes) -> None:
         if self.turn is not None and (messages or plaintext):
-            cast("Inside", self.wrappedProtocol).messages_received(messages, plaintext)
+            self.wrappedProtocol.messages_received(messages, plaintext)
         elif plaintext:
             self.wrappedProtocol.dataReceived(plaintext)
 
