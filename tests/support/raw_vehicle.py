@@ -40,6 +40,8 @@ class RawClientTls:
     :param chain: the intermediates that go with the certificate.
     :param version: the only protocol version to speak, such as ``SSL.TLS1_2_VERSION``.
     :param protocols: offered by ALPN.
+
+    :ivar context: of OpenSSL.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class RawClientTls:
         version: int | None = None,
         protocols: Sequence[bytes] = (),
     ) -> None:
-        self._context = context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        self.context = context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         if credential is not None:
             context.use_certificate(credential.certificate)
             context.use_privatekey(credential.key)
@@ -65,7 +67,7 @@ class RawClientTls:
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: ARG002  Twisted's
         """See ``IOpenSSLClientConnectionCreator``."""
-        return SSL.Connection(self._context, None)
+        return SSL.Connection(self.context, None)
 
 
 class RawVehicle(Protocol):
