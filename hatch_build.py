@@ -36,20 +36,25 @@ class SpeedupsHook(BuildHookInterface[BuilderConfig]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # Any: hatchling's
         """Compile; leave the wheel pure, with a line that says why, where that is not possible."""
         source = Path(self.root, SOURCE)
+        beside = source.with_name(NAME)
         if version == "editable":
-            target = source.with_name(NAME)
+            made = beside.with_name(f"_speedups.{os.getpid()}.so")
         else:  # outside of the tree, which may have one of an older source
             self._folder = tempfile.TemporaryDirectory()
-            target = Path(self._folder.name, NAME)
-        problem = unsupported() or compile_extension(source, target)
+            made = Path(self._folder.name, NAME)
+        problem = unsupported() or compile_extension(source, made)
+        if version == "editable":
+            with suppress(OSError):  # in a read-only tree nothing was made, and an earlier one stays
+                if problem:
+                    beside.unlink()
+                else:
+                    made.replace(beside)  # at once: a process that loaded half of it would crash
         if problem:
-            with suppress(OSError):  # one in a read-only tree stays, and is used while it is newer than its source
-                target.unlink()
             self.app.display_warning(f"fleetgw is built without its C extension, and works without it: {problem}")
         elif version != "editable":
             build_data["pure_python"] = False
             build_data["tag"] = f"cp311-abi3-{platform_tag()}"
-            build_data["force_include"][str(target)] = f"fleetgw/{NAME}"
+            build_data["force_include"][str(made)] = f"fleetgw/{NAME}"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002  hatchling's
         """Remove the folder that it was compiled in."""

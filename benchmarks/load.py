@@ -57,7 +57,7 @@ def connect(port: int, tls: ssl.SSLContext) -> ssl.SSLSocket:
     """A vehicle's socket after the upgrade, not blocking."""
     plain = socket.create_connection(("127.0.0.1", port), timeout=STALL_S)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    vehicle = tls.wrap_socket(plain)
+    vehicle = tls.wrap_socket(plain, server_hostname="localhost")
     vehicle.sendall(UPGRADE)
     answer = b""
     while not answer.endswith(b"\r\n\r\n"):

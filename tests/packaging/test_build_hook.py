@@ -101,16 +101,35 @@ class CompilerTests(TestCase):
         self.assertIn("python3-dev", problem)
 
 
-class HookTests(TestCase):
+class EditableTests(TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.app = mock.Mock()
+        self.hook: Any = hatch_build.SpeedupsHook(folder.name, {}, mock.Mock(), mock.Mock(), folder.name, "wheel", self.app)
+        self.extension = Path(folder.name, hatch_build.SOURCE).with_name(hatch_build.NAME)
+        self.extension.parent.mkdir(parents=True)
+        self.extension.write_text("earlier")
+
+    def test_the_extension_is_replaced_once_it_is_whole(self) -> None:
+        """A process that starts meanwhile has the one of before."""
+
+        def compile_extension(source: Path, target: Path) -> str:
+            target.write_text("half")
+            self.assertEqual(self.extension.read_text(), "earlier")
+            target.write_text("whole")
+            return ""
+
+        with mock.patch.object(hatch_build, "compile_extension", compile_extension):
+            self.hook.initialize("editable", {})
+        self.assertEqual(self.extension.read_text(), "whole")
+        self.assertEqual([*self.extension.parent.iterdir()], [self.extension])
+
     def test_a_read_only_tree(self) -> None:
-        """It has an extension of an earlier build."""
-        app = mock.Mock()
-        with tempfile.TemporaryDirectory() as name:
-            hook: Any = hatch_build.SpeedupsHook(name, {}, mock.Mock(), mock.Mock(), name, "wheel", app)
-            read_only = OSError(errno.EROFS, "Read-only file system")
-            with (
-                mock.patch.object(hatch_build, "compile_extension", return_value="cannot write"),
-                mock.patch.object(Path, "unlink", side_effect=read_only),
-            ):
-                hook.initialize("editable", {})
-        self.assertIn("cannot write", app.display_warning.call_args.args[0])
+        read_only = OSError(errno.EROFS, "Read-only file system")
+        with (
+            mock.patch.object(hatch_build, "compile_extension", return_value="cannot write"),
+            mock.patch.object(Path, "unlink", side_effect=read_only),
+        ):
+            self.hook.initialize("editable", {})
+        self.assertIn("cannot write", self.app.display_warning.call_args.args[0])
