@@ -37,7 +37,7 @@ def use_twins() -> ExitStack:
 
 class ConversationTests(GatewayCase):
     def setUp(self) -> None:
-        if tls.receive is not speedups().receive:
+        if tls_records.receive is not speedups().receive:
             self.skipTest("the twins run in this process")
         folder = TemporaryDirectory()
         self.addCleanup(folder.cleanup)
