@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# The tests start hundreds of processes, which take half as long again where the bytecode of modules is not kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test trial simulate fuzz test-sanitized test-brokers test-faults test-packaging lint types imports protos protos-check docs bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel wheels clean
 
