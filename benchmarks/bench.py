@@ -119,7 +119,7 @@ def measure(measurement: Measurement, servers: Mapping[str, Server], folder: Pat
             name: stack.enter_context(start_load(server, folder, measurement.load, *measurement.options))
             for name, server in servers.items()
         }
-        time.sleep(SETTLE_S)
+        time.sleep(SETTLE_S)  # the connections just made are not counted
         for number in range(rounds):
             for name in loads if number % 2 == 0 else reversed(loads):
                 figures[name].append(_cpu_us_each(servers[name], loads[name]))
@@ -130,7 +130,7 @@ def _cpu_us_each(server: Server, load: subprocess.Popen[str]) -> float:
     """CPU until all is acknowledged and the sink has finished, divided by the number of operations."""
     before = server.cpu_us()
     done = go(load)["done"]
-    time.sleep(SETTLE_S)
+    time.sleep(SETTLE_S)  # the work for the last records is counted
     return (server.cpu_us() - before) / done
 
 

@@ -18,6 +18,7 @@ from fleetgw.domain.errors import MalformedPayload
 from fleetgw.domain.records import Envelope, PeerIdentity, Record, Vehicle
 from tests.codec.test_codec_properties import payloads
 from tests.fuzz.comparisons import in_c
+from tests.support.protobuf_wire import field, varint
 from tests.support.speedups import speedups
 
 VIN = "5YJ3E1EA7KF000001"
@@ -25,21 +26,7 @@ VEHICLE = Vehicle(PeerIdentity("vehicle_device", VIN), VIN, "c")
 VECTORS = Path(__file__).parents[1] / "vectors" / "records.json"
 GOLDEN = sorted({case["payload"] for case in json.loads(VECTORS.read_text())["cases"] if case["type"] == "V"})
 TABLE = canonical.make_table()
-MOST = (1 << 64) - 1
 HOSTILE_LENGTHS = (b"\xff" * 4 + b"\x0f", b"\xff" * 9 + b"\x01", b"\xff" * 9 + b"\x7f", b"\x80" * 10 + b"\x01", b"\x80" * 20)
-
-
-def varint(number: int) -> bytes:
-    number &= MOST
-    written = b""
-    while number > 0x7F:
-        written += bytes([number & 0x7F | 0x80])
-        number >>= 7
-    return written + bytes([number])
-
-
-def field(number: int, content: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(content)) + content
 
 
 def datum(value: bytes, key: bytes = b"\x08\x08") -> bytes:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from fleetgw.adapters.codec import RecordCodec
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Doors, Field, LocationValue, Value
 from fleetgw.domain.records import Envelope, PeerIdentity, Vehicle
+from tests.support.protobuf_wire import field
 
 VIN = "5YJ3E1EA7KF000001"
 VEHICLE = Vehicle(PeerIdentity("vehicle_device", VIN), VIN, "c")
@@ -43,12 +44,8 @@ UNKNOWN = [
 
 def datum(key: int, value: bytes) -> bytes:
     """A ``Datum`` with such a ``Value``, as one of a payload's ``data``."""
-    serialised = Datum(key=key).SerializeToString() + b"\x12" + _varint(len(value)) + value  # type: ignore[arg-type]  # any number
-    return b"\x0a" + _varint(len(serialised)) + serialised
-
-
-def _varint(number: int) -> bytes:
-    return bytes([number]) if number < 0x80 else bytes([number & 0x7F | 0x80, number >> 7])
+    serialised = Datum(key=key).SerializeToString() + field(2, value)  # type: ignore[arg-type]  # any number
+    return field(1, serialised)
 
 
 def unknown_values(payload: bytes) -> tuple[str, ...]:

@@ -9,23 +9,11 @@ from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
 from fleetgw.adapters.codec.wire_scan import count_fields, layout_of
+from tests.support.protobuf_wire import field, varint
 
 DATA, ALERTS, ERRORS = (layout_of(message.DESCRIPTOR) for message in (Payload, VehicleAlerts, VehicleErrors))
 
 MOST = 1_000_000
-
-
-def varint(number: int) -> bytes:
-    written = b""
-    while number > 0x7F:
-        written += bytes([number & 0x7F | 0x80])
-        number >>= 7
-    return written + bytes([number])
-
-
-def field(number: int, content: bytes) -> bytes:
-    """A length-delimited field."""
-    return varint(number << 3 | 2) + varint(len(content)) + content
 
 
 Counted = tuple[bytes, int]

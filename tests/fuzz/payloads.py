@@ -7,9 +7,11 @@ from random import Random
 from google.protobuf.message import DecodeError
 
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Payload
+from fleetgw.adapters.codec.wire_scan import BYTES, VARINT
 from fleetgw.simulator.payloads import DriveReporter
 from tests.fuzz.mutations import mutate
-from tests.fuzz.protobuf_styles import BYTES, VARINT, Writer, varint
+from tests.fuzz.protobuf_styles import Writer
+from tests.support.protobuf_wire import varint
 
 _DATUMS = 300
 _PAYLOADS = 40

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from fleetgw.adapters.codec.wire_scan import BYTES, FIXED32, FIXED64, GROUP_END, GROUP_START, VARINT
+from tests.support.protobuf_wire import varint
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
-
-VARINT, FIXED64, BYTES, GROUP_START, GROUP_END, FIXED32 = range(6)
-
-_MASK = (1 << 64) - 1
 
 _INT32 = (0, 1, -1, 2, 7, 127, 128, 300, 16_383, 16_384, 1 << 21, 1 << 28, (1 << 31) - 1, -(1 << 31), -2)
 _INT64 = (*_INT32, 1 << 31, 1 << 32, 1 << 35, 1 << 56, (1 << 63) - 1, -(1 << 63), 1_764_000_000, -(1 << 31) - 1)
@@ -26,22 +25,6 @@ _TEXTS = (
     *("\u00e9", "\u2026", "\U0001f697", "1.\u0665e5"),
 )
 _ODD_TEXTS = (b"\xff", b"\xc3", b"\xc3\x28", b"\xed\xa0\x80", b"a\x80", b"1.5\xff", b"\xf4\x90\x80\x80", b"\xc0\x80")
-
-
-def varint(number: int, padding: int = 0) -> bytes:
-    """A number, of 64 bits when negative, with some bytes more than it needs."""
-    number &= _MASK
-    written = bytearray()
-    while number > 0x7F:
-        written.append(number & 0x7F | 0x80)
-        number >>= 7
-    written.append(number)
-    for _ in range(min(padding, 10 - len(written))):
-        written[-1] |= 0x80
-        written.append(0)
-    return bytes(written)
-
-
 _ODD_NUMBERS = (varint(0xFFFFFFFF), varint(0x80000000), varint(1 << 32), varint(1 << 63), b"\xff" * 9 + b"\x7f")
 
 

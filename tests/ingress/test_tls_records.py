@@ -196,7 +196,7 @@ class RecordsInPythonTests(TestCase):
     # -- send
 
     def take(self, vehicle: socket.socket, size: int) -> bytes:
-        """So many bytes that the vehicle's socket has got."""
+        """Read ``size`` bytes from the vehicle's socket."""
         vehicle.settimeout(10)
         taken = b""
         while len(taken) < size:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Field, Value
+from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Field, Payload, Value
 from fleetgw.adapters.codec.transforms import exponent_text
 from fleetgw.adapters.codec.wire_scan import BYTES, FIXED32, FIXED64, VARINT
 
@@ -81,16 +81,7 @@ def rewrite_data(payload: bytes, vin: str, table: bytes, max_elements: int) -> t
         return None
     if not vin or not vin.isascii():
         return None
-    return b"".join((payload[:start], b"\x1a", _varint(len(vin)), vin.encode(), payload[end:])), signals
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
+    return b"".join((payload[:start], Payload(vin=vin).SerializeToString(), payload[end:])), signals
 
 
 def _kind_of(table: bytes, row: int, tag: int) -> int:
