@@ -10,6 +10,7 @@ from fleetgw.adapters.metrics.statsd_lines import StatsdLines
 from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.domain.metrics import NUM_CONNECTIONS, RECORD_TOTAL, UNEXPECTED_RECORD_ERR_TOTAL, VIN_SIGNAL_COUNT
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
+from tests.support.metrics_contract import SPREAD
 from tests.support.needed import needed
 from tests.support.statsd.server import StatsdServer, missing
 
@@ -67,6 +68,17 @@ class RealServerTests(SynchronousTestCase):
             self.flush()
         expected = {"fleet.num_connections": -3.25, "fleet.vin_signal_count,record_type=V,vin=5YJ3E1EA7KF000001": 6.75}
         self.eventually(self.server.gauges, expected)
+
+    def test_histograms_arrive_as_counters(self) -> None:
+        self.start()
+        histogram = self.store.histogram(SPREAD, dispatcher="kafka")
+        for value in (0.75, 1.75):
+            histogram.observe(value, 3)
+            self.flush()
+        buckets = {"1": 3, "2.5": 6, "+Inf": 6}
+        expected = {f"fleet.spread_bucket,dispatcher=kafka,le={bound}": count for bound, count in buckets.items()}
+        expected |= {"fleet.spread_count,dispatcher=kafka": 6, "fleet.spread_sum,dispatcher=kafka": 7}
+        self.eventually(self.server.counters, expected)
 
     def test_the_server_scales_sampled_counters(self) -> None:
         self.patch(self.start(), "_lines", StatsdLines("fleet.", 0.25, lambda: 0.0))

@@ -12,9 +12,10 @@ from fleetgw.adapters.metrics.null import NullMetrics
 from fleetgw.adapters.metrics.prometheus import PrometheusExporter
 from fleetgw.adapters.metrics.store import Family, MetricStore
 from fleetgw.domain import metrics as catalogue
+from fleetgw.domain.distribution import Distribution
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.domain.ports import IMetrics
-from tests.support.metrics_contract import COUNTED, MEASURED, MetricsContract
+from tests.support.metrics_contract import COUNTED, MEASURED, SPREAD, MetricsContract
 from tests.test_documentation import metric_names
 
 VECTORS = json.loads((Path(__file__).resolve().parents[1] / "vectors" / "metrics.json").read_text())
@@ -50,6 +51,17 @@ class MetricStoreTests(MetricsContract, SynchronousTestCase):
         values = iter((1, 2))
         store.before_export(lambda: store.gauge(MEASURED).set_to(next(values)))
         self.assertEqual([family.series for _ in range(2) for family in store.snapshot()], [{(): 1}, {(): 2}])
+
+    def test_a_histogram_counts_values_up_to_and_above_its_bounds(self) -> None:
+        store = MetricStore()
+        histogram = store.histogram(SPREAD, dispatcher="kafka")
+        for value, count in ((0, 1), (0.25, 2), (0.5, 3), (2.5, 1), (2.6, 4)):
+            histogram.observe(value, count)
+        (family,) = store.snapshot()
+        expected = Family(SPREAD, {}, {("kafka",): Distribution(SPREAD.buckets, (3, 3, 1, 4), 14.9)})
+        self.assertEqual(family, expected)
+        histogram.observe(1)
+        self.assertEqual(family, expected)  # a snapshot stays as it was taken
 
     def test_a_gauge_is_set_changed_or_measured(self) -> None:
         store = MetricStore()
@@ -142,6 +154,28 @@ class ExpositionTests(SynchronousTestCase):
                 "measured 1.25",
             ],
         )
+
+    def test_a_histogram(self) -> None:
+        self.metrics.histogram(SPREAD, dispatcher="mqtt")
+        kafka = self.metrics.histogram(SPREAD, dispatcher="kafka")
+        kafka.observe(0.25)
+        kafka.observe(2, 3)
+        kafka.observe(70)
+        self.assertEqual(
+            self.lines()[:8],
+            [
+                "# HELP spread How long things took.",
+                "# TYPE spread histogram",
+                'spread_bucket{dispatcher="kafka",le="0.25"} 1',
+                'spread_bucket{dispatcher="kafka",le="1"} 1',
+                'spread_bucket{dispatcher="kafka",le="2.5"} 4',
+                'spread_bucket{dispatcher="kafka",le="+Inf"} 5',
+                'spread_sum{dispatcher="kafka"} 76.25',
+                'spread_count{dispatcher="kafka"} 5',
+            ],
+        )
+        (family,) = text_string_to_metric_families(self.exporter.exposition().decode())
+        self.assertEqual((family.name, family.type, len(family.samples)), ("spread", "histogram", 12))
 
     def test_values_that_are_no_finite_number(self) -> None:
         shown = []

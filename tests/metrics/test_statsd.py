@@ -13,7 +13,7 @@ from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
 from tests.metrics.test_metrics import VECTORS
-from tests.support.metrics_contract import COUNTED, MEASURED
+from tests.support.metrics_contract import COUNTED, MEASURED, SPREAD
 
 ETHERNET_PAYLOAD_BYTES = 1500 - 40 - 8
 """Room in an Ethernet frame behind the headers of IPv6 and UDP."""
@@ -66,6 +66,25 @@ class LinesTests(SynchronousTestCase):
         for value in (float("nan"), float("inf")):
             gauge.set_to(value)
             self.assertEqual(self.flush(lines), [])
+
+    def test_a_histogram_is_sent_as_counters_and_its_sum_in_whole_units(self) -> None:
+        lines = StatsdLines("ft.")
+        histogram = self.store.histogram(SPREAD, dispatcher="kafka")
+        self.assertEqual(self.flush(lines), [])
+        histogram.observe(0.75, 3)
+        self.assertEqual(
+            self.flush(lines),
+            [
+                "ft.spread_bucket,dispatcher=kafka,le=1:3|c",
+                "ft.spread_bucket,dispatcher=kafka,le=2.5:3|c",
+                "ft.spread_bucket,dispatcher=kafka,le=+Inf:3|c",
+                "ft.spread_count,dispatcher=kafka:3|c",
+                "ft.spread_sum,dispatcher=kafka:2|c",
+            ],
+        )
+        histogram.observe(1.75)
+        self.assertIn("ft.spread_sum,dispatcher=kafka:2|c", self.flush(lines))  # with the remainder of before
+        self.assertEqual(self.flush(lines, every_gauge=True), [])
 
     def test_label_values_cannot_end_a_tag(self) -> None:
         metric = Metric("m", Kind.COUNTER, "h", ("type",))

@@ -10,6 +10,7 @@ class Kind(Enum):
 
     COUNTER = "counter"
     GAUGE = "gauge"
+    HISTOGRAM = "histogram"
 
 
 @frozen
@@ -17,15 +18,17 @@ class Metric:
     """One metric family.
 
     :ivar name: as exposed, without a further suffix.
-    :ivar kind: counter or gauge.
+    :ivar kind: counter, gauge or histogram.
     :ivar help: one sentence for the operator.
     :ivar labels: label names, in order.
+    :ivar buckets: upper bounds of a histogram's buckets, ascending and finite; a last bucket above them has no bound.
     """
 
     name: str
     kind: Kind
     help: str
     labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
 
 
 def _counter(name: str, text: str, *labels: str) -> Metric:

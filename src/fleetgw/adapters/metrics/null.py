@@ -6,10 +6,10 @@ from zope.interface import implementer
 
 from fleetgw.adapters.metrics.series import label_values
 from fleetgw.domain.metrics import Kind, Metric
-from fleetgw.domain.ports import ICounter, IGauge, IMetrics
+from fleetgw.domain.ports import ICounter, IGauge, IHistogram, IMetrics
 
 
-@implementer(ICounter, IGauge)
+@implementer(ICounter, IGauge, IHistogram)
 class _NullSeries:
     def add(self, amount: int) -> None:
         """Do nothing."""
@@ -18,6 +18,9 @@ class _NullSeries:
         """Do nothing."""
 
     def measured_by(self, measure: Callable[[], float]) -> None:
+        """Do nothing."""
+
+    def observe(self, value: float, count: int = 1) -> None:
         """Do nothing."""
 
 
@@ -36,4 +39,9 @@ class NullMetrics:
     def gauge(self, metric: Metric, **labels: str) -> IGauge:
         """A gauge that does nothing."""
         label_values(metric, Kind.GAUGE, labels)
+        return _NULL_SERIES
+
+    def histogram(self, metric: Metric, **labels: str) -> IHistogram:
+        """A histogram that does nothing."""
+        label_values(metric, Kind.HISTOGRAM, labels)
         return _NULL_SERIES

@@ -42,10 +42,17 @@ def _lines(family: Family) -> Iterator[str]:
     yield f"# HELP {metric.name} {_escaped(metric.help)}\n# TYPE {metric.name} {metric.kind.value}\n"
     for labels, value in sorted((_label_text(metric, values), value) for values, value in family.series.items()):
         yield f"{metric.name}{labels} {_number_text(value)}\n"
+    for values, distribution in sorted(family.distributions.items()):
+        for bound, count in distribution.cumulative():
+            yield f"{metric.name}_bucket{_label_text(metric, values, le=bound)} {count}\n"
+        labels = _label_text(metric, values)
+        yield f"{metric.name}_sum{labels} {_number_text(distribution.sum)}\n"
+        yield f"{metric.name}_count{labels} {distribution.count}\n"
 
 
-def _label_text(metric: Metric, values: tuple[str, ...]) -> str:
-    pairs = [f'{name}="{_quoted(value)}"' for name, value in sorted(zip(metric.labels, values, strict=True))]
+def _label_text(metric: Metric, values: tuple[str, ...], **further: str) -> str:
+    labels = [*sorted(zip(metric.labels, values, strict=True)), *further.items()]
+    pairs = [f'{name}="{_quoted(value)}"' for name, value in labels]
     return f"{{{','.join(pairs)}}}" if pairs else ""
 
 

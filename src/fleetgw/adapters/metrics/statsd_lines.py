@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from fleetgw.adapters.metrics.store import MetricStore
-    from fleetgw.domain.metrics import Metric
-
 
 DATAGRAM_BYTES = 1432
 """Size of a datagram that fits into one Ethernet frame with every header. A longer line has a datagram of its own."""
@@ -24,6 +22,10 @@ _SEPARATORS = re.compile(r"[\s,=:|@#;]")
 
 class StatsdLines:
     """Turns snapshots into lines: increments of counters, and gauges that have changed.
+
+    A histogram is sent as Prometheus shows it, by counters: ``<name>_bucket`` with the tag ``le``, ``<name>_count`` and
+    ``<name>_sum``. The sum is in whole units, as Telegraf cuts off decimals; the remainder is sent with later increments.
+    Timers of StatsD would need a line for each value.
 
     Tags are part of the name, as the Go server writes them (InfluxDB's format): ``prefix.name,label=value:1|c``.
 
@@ -49,22 +51,41 @@ class StatsdLines:
             metric = family.metric
             is_gauge = metric.kind is Kind.GAUGE
             for values, number in family.series.items():
-                key = metric.name, values
-                before = self._sent.get(key)
-                if number == (before or 0) and not (is_gauge and (before is None or every_gauge)):
-                    continue
-                self._sent[key] = number
-                name = self._names.get(key) or self._names.setdefault(key, _name(self._prefix, metric, values))
-                if is_gauge:
-                    yield from _gauge_lines(name, number)
-                elif self._sample_rate >= 1 or self._draw() < self._sample_rate:
-                    yield f"{name}:{number - (before or 0)}|c{self._sample_mark}".encode()
+                yield from self._changed(metric.name, metric.labels, values, number, is_gauge=is_gauge, resend=every_gauge)
+            for values, distribution in family.distributions.items():
+                labels = *metric.labels, "le"
+                for bound, count in distribution.cumulative():
+                    yield from self._changed(f"{metric.name}_bucket", labels, (*values, bound), count)
+                for suffix, total in (("count", distribution.count), ("sum", int(distribution.sum))):
+                    yield from self._changed(f"{metric.name}_{suffix}", metric.labels, values, total)
+
+    def _changed(
+        self,
+        name: str,
+        labels: tuple[str, ...],
+        values: tuple[str, ...],
+        number: float,
+        *,
+        is_gauge: bool = False,
+        resend: bool = False,
+    ) -> Iterator[bytes]:
+        """Lines of one series: none when its number is the one that was sent, unless it is a gauge to resend."""
+        key = name, values
+        before = self._sent.get(key)
+        if number == (before or 0) and not (is_gauge and (before is None or resend)):
+            return
+        self._sent[key] = number
+        full_name = self._names.get(key) or self._names.setdefault(key, _name(self._prefix, name, labels, values))
+        if is_gauge:
+            yield from _gauge_lines(full_name, number)
+        elif self._sample_rate >= 1 or self._draw() < self._sample_rate:
+            yield f"{full_name}:{number - (before or 0)}|c{self._sample_mark}".encode()
 
 
-def _name(prefix: str, metric: Metric, values: tuple[str, ...]) -> str:
-    tags = "".join(f",{name}={_SEPARATORS.sub('_', value)}" for name, value in zip(metric.labels, values, strict=True))
+def _name(prefix: str, name: str, labels: tuple[str, ...], values: tuple[str, ...]) -> str:
+    tags = "".join(f",{label}={_SEPARATORS.sub('_', value)}" for label, value in zip(labels, values, strict=True))
     # A label value that was not UTF-8 has surrogates.
-    return f"{prefix}{metric.name}{tags}".encode("utf-8", "replace").decode()
+    return f"{prefix}{name}{tags}".encode("utf-8", "replace").decode()
 
 
 def _gauge_lines(name: str, number: float) -> Iterator[bytes]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 from zope.interface import implementer
 
 from fleetgw.adapters.metrics.series import label_values
+from fleetgw.domain.distribution import Distribution
 from fleetgw.domain.metrics import Kind, Metric
-from fleetgw.domain.ports import ICounter, IGauge, IMetrics
+from fleetgw.domain.ports import ICounter, IGauge, IHistogram, IMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,15 +51,35 @@ class _Gauge:
         self._measure = measure
 
 
+@implementer(IHistogram)
+class _Histogram:
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    @property
+    def value(self) -> Distribution:
+        return Distribution(self._bounds, tuple(self._counts), self._sum)
+
+    def observe(self, value: float, count: int = 1) -> None:
+        self._counts[bisect_left(self._bounds, value)] += count
+        self._sum += value * count
+
+
 @frozen
 class Family:
     """All series of one metric at one moment.
 
-    :ivar series: numbers by label values in the order of ``metric.labels``; never empty.
+    :ivar series: numbers by label values in the order of ``metric.labels``; those of a counter or gauge, never empty then.
+    :ivar distributions: the same for a histogram.
     """
 
     metric: Metric
     series: Mapping[tuple[str, ...], float]
+    distributions: Mapping[tuple[str, ...], Distribution] = field(factory=dict)
 
 
 @implementer(IMetrics)
@@ -68,6 +90,7 @@ class MetricStore:
         self._metrics: dict[str, Metric] = {}
         self._counters: dict[str, dict[tuple[str, ...], _Counter]] = {}
         self._gauges: dict[str, dict[tuple[str, ...], _Gauge]] = {}
+        self._histograms: dict[str, dict[tuple[str, ...], _Histogram]] = {}
         self._hooks: list[Callable[[], None]] = []
 
     def counter(self, metric: Metric, **labels: str) -> ICounter:
@@ -85,6 +108,12 @@ class MetricStore:
         self._register(metric)
         return self._gauges.setdefault(metric.name, {}).setdefault(values, _Gauge())
 
+    def histogram(self, metric: Metric, **labels: str) -> IHistogram:
+        """As ``counter``, for histograms."""
+        values = label_values(metric, Kind.HISTOGRAM, labels)
+        self._register(metric)
+        return self._histograms.setdefault(metric.name, {}).setdefault(values, _Histogram(metric.buckets))
+
     def before_export(self, hook: Callable[[], None]) -> None:
         """Call ``hook`` before every snapshot. It sets gauges that are measured on demand, quickly, and never raises."""
         self._hooks.append(hook)
@@ -98,11 +127,14 @@ class MetricStore:
         """Run the hooks, and return the current numbers in the order of the metrics' names."""
         for hook in self._hooks:
             hook()
-        return [Family(metric, self._numbers(name)) for name, metric in sorted(self._metrics.items())]
+        return [self._family(metric) for _, metric in sorted(self._metrics.items())]
 
-    def _numbers(self, name: str) -> Mapping[tuple[str, ...], float]:
+    def _family(self, metric: Metric) -> Family:
+        name = metric.name
+        if metric.kind is Kind.HISTOGRAM:
+            return Family(metric, {}, {values: one.value for values, one in self._histograms[name].items()})
         series: Mapping[tuple[str, ...], _Counter | _Gauge] = self._counters.get(name) or self._gauges[name]
-        return {values: one.value for values, one in series.items()}
+        return Family(metric, {values: one.value for values, one in series.items()})
 
     def _register(self, metric: Metric) -> None:
         if self._metrics.setdefault(metric.name, metric) != metric:

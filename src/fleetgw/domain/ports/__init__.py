@@ -28,6 +28,7 @@ from fleetgw.domain.ports.observe import ICounter as ICounter
 from fleetgw.domain.ports.observe import IDiagnosable as IDiagnosable
 from fleetgw.domain.ports.observe import IErrorReporter as IErrorReporter
 from fleetgw.domain.ports.observe import IGauge as IGauge
+from fleetgw.domain.ports.observe import IHistogram as IHistogram
 from fleetgw.domain.ports.observe import ILog as ILog
 from fleetgw.domain.ports.observe import IMetrics as IMetrics
 from fleetgw.domain.ports.observe import Verdict as Verdict

@@ -42,6 +42,17 @@ class IGauge(Interface):
         """
 
 
+class IHistogram(Interface):
+    """One distribution of values, counted in the metric's buckets."""
+
+    def observe(value: float, count: int = 1) -> None:
+        """Count ``count`` equal values. Called for batches on the hot path: costs a search among the buckets.
+
+        :param value: in the unit that the metric's name gives; finite, at least 0.
+        :param count: at least 0; neither is checked.
+        """
+
+
 class IMetrics(Interface):
     """The store of metrics. A caller on the hot path looks its series up once and keeps them.
 
@@ -59,6 +70,12 @@ class IMetrics(Interface):
         """Look a gauge up, as ``counter`` does a counter.
 
         :raises ValueError: the metric is no gauge, or the labels are not the metric's.
+        """
+
+    def histogram(metric: Metric, **labels: str) -> IHistogram:
+        """Look a histogram up, as ``counter`` does a counter.
+
+        :raises ValueError: the metric is no histogram, or the labels are not the metric's.
         """
 
 
