@@ -32,7 +32,6 @@ examples:
 _TIMEOUT_S = 10.0
 _MIN_WATCH_S = 0.1
 _PATH = "/metrics"
-_EVERY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  what a page may listen on
 
 
 class CannotRead(Exception):
@@ -110,7 +109,9 @@ def _page_of(file: Path) -> str:
 
     :raises CannotRead: the configuration is refused, or has no metrics page.
     """
+    from fleetgw.adapters.text.addresses import address
     from fleetgw.app.config import load_config, render_problems
+    from fleetgw.cli.gateway_client import host_to_reach
     from fleetgw.domain.errors import ConfigurationError
 
     try:
@@ -123,8 +124,7 @@ def _page_of(file: Path) -> str:
             f"{file}: monitoring.prometheus_metrics_port is 0, so that the gateway has no metrics page to read the accounts"
             " from; set it, such as to 9090, and start the gateway again"
         )
-    host = _EVERY_ADDRESS.get(monitoring.prometheus_metrics_host, monitoring.prometheus_metrics_host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}{_PATH}"
+    return f"http://{address(host_to_reach(monitoring.prometheus_metrics_host), port)}{_PATH}"
 
 
 def _page_at(text: str) -> str:
