@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test trial simulate fuzz test-sanitized test-brokers test-faults test-packaging lint types imports protos protos-check docs bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel wheels clean
+.PHONY: help demo test trial simulate fuzz test-sanitized test-brokers test-faults test-packaging test-docs lint types imports protos protos-check docs site bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel wheels clean
 
 help:
 	@echo 'make demo            a gateway, ten simulated vehicles, their records on the terminal'
@@ -21,12 +21,14 @@ help:
 	@echo 'make test-brokers    the tests against real brokers; reports brokers that are missing'
 	@echo 'make test-faults     every fault of docs/faults.md in full (twenty minutes); FLEETGW_FAULTS=bounded: three minutes'
 	@echo 'make test-packaging  wheel, editable install, demo and the example sink, each in its own environment'
+	@echo 'make test-docs       the site, and every command and configuration on its pages'
 	@echo 'make lint            ruff: rules and format'
 	@echo 'make types           mypy'
 	@echo 'make imports         the rules on imports between packages'
 	@echo 'make protos          regenerate the code of protos/'
 	@echo 'make protos-check    check that this code is up to date'
 	@echo 'make docs            regenerate the parts of docs/ that come from the source'
+	@echo 'make site            build the documentation as a site into build/site'
 	@echo 'make bench           CPU per record and handshake, memory per vehicle (about three minutes); ROUNDS=11, OTHER=a checkout to compare with'
 	@echo 'make bench-sinks     CPU per record of each sink, throughput to a distant broker (about two minutes)'
 	@echo 'make bench-spool     records a second, CPU and latency of the spool, beside a bare loop on SQLite (about half a minute)'
@@ -49,10 +51,12 @@ test: $(VENV)/.installed-dev
 # Four at a time, each in a folder of its own, which trial chooses. Workers of trial -j would not get -W error.
 trial: $(VENV)/.installed-dev
 	@$(BIN)/fleetgw --version
-	@find tests -name 'test_*.py' ! -name 'test_broker*' ! -path 'tests/packaging/*' ! -path 'tests/faults/*' | sort | \
+	@find tests -name 'test_*.py' ! -name 'test_broker*' ! -path 'tests/packaging/*' ! -path 'tests/docs/*' ! -path 'tests/faults/*' | sort | \
 	  xargs -P 4 -n 16 $(BIN)/python -W error -m twisted.trial --reporter=text
 
 SEED ?= 0
+# It draws the diagrams of the site.
+MERMAID := build/mermaid-11.17.2.min.js
 
 simulate: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.simulation $(or $(N),20000) --seed $(SEED)
@@ -73,6 +77,9 @@ test-faults: $(VENV)/.installed-dev
 test-packaging: $(VENV)/.installed-release
 	@$(BIN)/python -m pytest -q tests/packaging
 
+test-docs: $(VENV)/.installed-docs $(MERMAID)
+	@$(BIN)/python -m pytest -q tests/docs
+
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -92,6 +99,12 @@ protos-check: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	@$(BIN)/python -m fleetgw.app.config docs/configuration.md
 	@$(BIN)/python docs/generate.py
+
+# Its warning is about a version of mkdocs that this site does not use.
+site: export NO_MKDOCS_2_WARNING = 1
+site: $(VENV)/.installed-docs $(MERMAID)
+	@$(BIN)/mkdocs build --strict --quiet
+	@echo 'The site is in build/site; to read it: python3 -m http.server --directory build/site 8000'
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/bench.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(OTHER),--other $(OTHER))
@@ -154,3 +167,13 @@ $(VENV)/.installed-dev: $(INSTALLED_FROM) | $(VENV)/.python
 $(VENV)/.installed-release: pyproject.toml $(VENV)/.installed-dev
 	@$(BIN)/python -m pip install --quiet --group release
 	@touch $@
+
+$(VENV)/.installed-docs: pyproject.toml $(VENV)/.installed-dev
+	@$(BIN)/python -m pip install --quiet --group docs
+	@touch $@
+
+$(MERMAID):
+	@command -v npm >/dev/null || { echo 'npm not found: install it first (Debian: apt-get install nodejs npm)' >&2; exit 1; }
+	@mkdir -p build && rm -f build/mermaid-*
+	@cd build && npm pack --silent $(patsubst mermaid-%.min.js,mermaid@%,$(notdir $@)) >/dev/null && \
+	  tar -xzf mermaid-*.tgz --strip-components=2 package/dist/mermaid.min.js && rm mermaid-*.tgz && mv mermaid.min.js $(notdir $@)

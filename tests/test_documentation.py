@@ -124,6 +124,12 @@ class PagesTests(SynchronousTestCase):
         }
         self.assertEqual([path.name for path in PAGES if path not in targets and path.name not in FRONT], [])
 
+    def test_blocks_in_lists_are_indented_by_four(self) -> None:
+        """GitHub takes less, the site does not: a table or block of code would end the list, and be shown as text."""
+        block = re.compile(r"\n {1,3}(?:```|\||[-*] |\d+\. )")
+        found = [f"{path.name}: {each[0]!r}" for path in PAGES for each in block.finditer(without_code(path.read_text()))]
+        self.assertEqual(found, [])
+
     def test_nothing_is_promised_for_later(self) -> None:
         later = re.compile(r"not yet (?:there|supported|implemented|done)|coming soon|\bTODO\b|to be written", re.IGNORECASE)
         self.assertTrue(later.search("is not yet there"))
