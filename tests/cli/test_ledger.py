@@ -21,6 +21,7 @@ from fleetgw.cli import main
 from fleetgw.domain.ledger import Kept, Unacked
 from fleetgw.domain.metrics import LANE_HELD_RECORDS, LANE_UNREAD_POSITIONS, RECORD_TOTAL
 from fleetgw.simulator.certificate_folder import CertificateFolder
+from fleetgw.testing.sink_doubles import make_record
 
 QUIET = """\
 URL: records since the start of the gateway
@@ -112,7 +113,7 @@ class LedgerCase(TestCase):
 
     def quiet(self) -> None:
         """A gateway in normal life."""
-        self.receive("V", 3000).acked.add(3000)
+        self.receive("V", 3000).ack_at_once(3000)
         self.receive("other", 0)
         self.take("V", "kafka", 3000).deliver(2988)
         self.store.gauge(LANE_HELD_RECORDS, dispatcher="kafka").set_to(12)
@@ -120,13 +121,13 @@ class LedgerCase(TestCase):
     def busy(self) -> None:
         """A gateway to which everything has happened."""
         vehicles = self.receive("V", 1_204_331)
-        vehicles.acked.add(1_204_000)
+        vehicles.ack_at_once(1_204_000)
         vehicles.awaiting.add(320)
-        vehicles.settle(100)
-        vehicles.settle(1, Unacked.DISCONNECTED)
+        vehicles.ack([make_record()] * 100, 1_700_000_000_005)
+        vehicles.refuse(1, Unacked.DISCONNECTED)
         vehicles.duplicates.add(4)
         vehicles.unacked[Unacked.FULL].add(7)
-        self.receive("alerts", 10).acked.add(10)
+        self.receive("alerts", 10).ack_at_once(10)
         queue = self.take("V", "kafka", 1_204_319)
         queue.deliver(1_204_000)
         queue.dead_letter(Kept.LOG)
@@ -197,7 +198,7 @@ class LedgerTests(LedgerCase):
             self.assertIn("balanced", self.ledger("--url", url))
 
     def test_hostile_record_types_do_not_reach_the_terminal(self) -> None:
-        self.receive("a\x1b[2J[red]", 1).acked.add(1)
+        self.receive("a\x1b[2J[red]", 1).ack_at_once(1)
         self.assertIn("a\ufffd[2J[red]", self.ledger())
 
     def test_watching_goes_on_through_errors_until_interrupted(self) -> None:

@@ -38,6 +38,7 @@ from tests.support.lane_sink import LaneSink
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fleetgw.app.pipeline.accounts import VehicleAccount
     from fleetgw.app.pipeline.tickets import ConfirmationMetrics
 
 RECORDS = {"V": ("a", "b"), "alerts": ("a", "b"), "errors": ("a",), "custom": ("b",)}
@@ -89,13 +90,15 @@ class Session:
         self._tickets: dict[TicketPolicy, Tickets] = {}
         self.waiting = 0
 
-    def acknowledge(self, records: Sequence[Record]) -> bool:
+    def acknowledge(self, records: Sequence[Record]) -> None:
         self._acked.update(record.txid for record in records)
-        return True
+
+    def acknowledge_stored(self, records: Sequence[Record], account: VehicleAccount) -> None:
+        account.ack(records, 0)
+        self.acknowledge(records)
 
     def acknowledge_due(self, records: Sequence[Record], metrics: ConfirmationMetrics) -> None:
-        metrics.account.settle(len(records))
-        self.acknowledge(records)
+        self.acknowledge_stored(records, metrics.account)
 
     def awaits(self, change: int) -> None:
         self.waiting += change

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fleetgw.adapters.metrics.ledger import ledger_of
 from fleetgw.domain.ledger import Ledger, imbalances
+from fleetgw.domain.metrics import ACK_LATENCY_SECONDS
 
 if TYPE_CHECKING:
     from fleetgw.adapters.metrics.store import MetricStore
@@ -27,4 +28,18 @@ def assert_balanced(books: MetricStore | Ledger, *, lost: int = 0) -> Ledger:
     if ledger.lost != lost:
         losses = {f"{record_type} to {sink}": dict(each.lost) for (record_type, sink), each in ledger.sinks.items()}
         raise AssertionError(f"{ledger.lost} records are lost, not {lost}: {losses}")
+    if not isinstance(books, Ledger):
+        _assert_every_ack_has_its_latency(books, ledger)
     return ledger
+
+
+def _assert_every_ack_has_its_latency(store: MetricStore, ledger: Ledger) -> None:
+    counts = {
+        record_type: distribution.count
+        for family in store.snapshot()
+        if family.metric == ACK_LATENCY_SECONDS
+        for (record_type,), distribution in family.distributions.items()
+    }
+    acked = {record_type: account.acked for record_type, account in ledger.types.items()}
+    if counts != acked:
+        raise AssertionError(f"records acked: {acked}; in the histogram of latencies: {counts}")

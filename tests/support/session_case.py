@@ -195,7 +195,7 @@ class SessionCase(TestCase):
             metrics=self.metrics,
             log=self.log,
             clock=self.clock,
-            wall_ns=lambda: NOW_NS,
+            wall_ns=self.wall_ns,
         )
         return self.gateway
 
@@ -210,6 +210,10 @@ class SessionCase(TestCase):
     def session(self, policies: Mapping[str, str] | None = None, **how: Any) -> Session:  # as ``make`` takes it
         """Make the gateway, and connect a vehicle."""
         return self.make(policies, **how).connected(vehicle(), self.link)
+
+    def wall_ns(self) -> int:
+        """The time of the wall clock, which stands still by default."""
+        return NOW_NS
 
     def dispatch(self) -> None:
         """Let the linger timeout pass."""

@@ -39,6 +39,12 @@ def _gauge(name: str, text: str, *labels: str) -> Metric:
     return Metric(name, Kind.GAUGE, text, labels)
 
 
+def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Metric:
+    return Metric(name, Kind.HISTOGRAM, text, labels, buckets)
+
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
 RECORD_TOTAL = _counter("record_total", "Records received.", "record_type")
 RECORD_SIZE_BYTES_TOTAL = _counter("record_size_bytes_total", "Payload bytes received.", "record_type")
 RECORD_TOO_BIG_TOTAL = _counter("record_too_big_total", "Messages over the size limit.")
@@ -93,6 +99,18 @@ MEMORY_STACK = _gauge("memory_stack", "Stack of the main thread, in bytes.")
 GC_TOTAL_PAUSE = _gauge("gc_total_pause", "Milliseconds that the garbage collector has run.")
 GC_PAUSE_PER_SECOND = _gauge("gc_pause_per_second", "Milliseconds a second that the garbage collector runs.")
 GC_PER_SECOND = _gauge("gc_per_second", "Runs of the garbage collector a second.")
+ACK_LATENCY_SECONDS = _histogram(
+    "ack_latency_seconds",
+    "Time from a record's receipt to its acknowledgement, without duplicates; 0 when both happen in one read.",
+    (0, *_SECONDS),
+    "record_type",
+)
+SINK_LATENCY_SECONDS = _histogram(
+    "sink_latency_seconds", "Time from the dispatch of a batch to its outcomes.", _SECONDS, "dispatcher"
+)
+SINK_BATCH_RECORDS = _histogram(
+    "sink_batch_records", "Records of a batch.", (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096), "dispatcher"
+)
 LANE_REFUSED_TOTAL = _counter(
     "lane_refused_total", "Records that a full queue did not take; they were not acknowledged.", "dispatcher"
 )

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from twisted.python.threadpool import ThreadPool
 
+    from fleetgw.domain.distribution import Distribution
+
 
 @implementer(ISinkReactor)
 class ThreadlessReactor(Clock):
@@ -49,6 +51,11 @@ class ReadableMetrics(MetricStore):
         """
         series = (family.series for family in self.snapshot() if family.metric.name == name)
         return next(series, {}).get(label_values, 0)
+
+    def distribution(self, name: str, *label_values: str) -> Distribution:
+        """The values of a histogram, which must be there; labels as for ``value``."""
+        (family,) = (family for family in self.snapshot() if family.metric.name == name)
+        return family.distributions[label_values]
 
 
 @implementer(ILog)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from fleetgw.domain.ledger import Kept, Loss, Unacked
 from fleetgw.domain.metrics import (
+    ACK_LATENCY_SECONDS,
     LEDGER_ACKED_TOTAL,
     LEDGER_AWAITING_RECORDS,
     LEDGER_DEAD_LETTERS_TOTAL,
@@ -27,29 +29,53 @@ from fleetgw.domain.metrics import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fleetgw.domain.ports import IMetrics
+    from fleetgw.domain.records import Record
 
 
 class VehicleAccount:
     """The accounts of one record type towards the vehicles. Two of the same type count in the same series.
 
-    Received records are counted elsewhere (``record_total``). Each of them must go to exactly one of ``acked``,
+    Received records are counted elsewhere (``record_total``). Each of them must be acked at once or go to exactly one of
     ``duplicates``, ``unacked`` and ``awaiting``; one that is awaiting leaves it when it is acked or unacked.
     """
 
-    __slots__ = ("acked", "awaiting", "duplicates", "unacked")
+    __slots__ = ("_acked", "_latency", "awaiting", "duplicates", "unacked")
 
     def __init__(self, record_type: str, metrics: IMetrics) -> None:
-        self.acked = metrics.counter(LEDGER_ACKED_TOTAL, record_type=record_type)
+        self._latency = metrics.histogram(ACK_LATENCY_SECONDS, record_type=record_type)
+        self._acked = metrics.counter(LEDGER_ACKED_TOTAL, record_type=record_type)
         self.duplicates = metrics.counter(LEDGER_DUPLICATES_TOTAL, record_type=record_type)
         self.awaiting = metrics.gauge(LEDGER_AWAITING_RECORDS, record_type=record_type)
         self.unacked = {
             reason: metrics.counter(LEDGER_UNACKED_TOTAL, record_type=record_type, reason=reason) for reason in Unacked
         }
 
-    def settle(self, count: int, reason: Unacked | None = None) -> None:
-        """Records that were awaiting are acknowledged, or never will be for this reason."""
-        (self.acked if reason is None else self.unacked[reason]).add(count)
+    def ack_at_once(self, count: int) -> None:
+        """Records are acknowledged in the read that brought them."""
+        self._acked.add(count)
+        self._latency.observe(0, count)
+
+    def ack(self, records: Sequence[Record], now_ms: int) -> None:
+        """Records that were awaiting are acknowledged now.
+
+        :param now_ms: of the wall clock, as in ``Record.received_at_ms``; when it was set back, records seem to wait 0 s.
+        """
+        count = len(records)
+        self._acked.add(count)
+        self.awaiting.add(-count)
+        received_at_ms = records[0].received_at_ms
+        if records[-1].received_at_ms == received_at_ms:  # as nearly always: the records of one read
+            self._latency.observe(max(0, now_ms - received_at_ms) / 1000, count)
+            return
+        for at_ms, its_count in Counter([record.received_at_ms for record in records]).items():
+            self._latency.observe(max(0, now_ms - at_ms) / 1000, its_count)
+
+    def refuse(self, count: int, reason: Unacked) -> None:
+        """Records that were awaiting are never acknowledged, for this reason."""
+        self.unacked[reason].add(count)
         self.awaiting.add(-count)
 
 

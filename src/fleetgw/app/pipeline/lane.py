@@ -26,6 +26,8 @@ from fleetgw.domain.metrics import (
     LANE_REFUSED_FOR_MEMORY_TOTAL,
     LANE_REFUSED_TOTAL,
     LANE_RETRIED_TOTAL,
+    SINK_BATCH_RECORDS,
+    SINK_LATENCY_SECONDS,
 )
 from fleetgw.domain.ports import IPromptDispatcher
 from fleetgw.domain.records import count_types
@@ -118,6 +120,8 @@ class Lane:
         self._refused_total = metrics.counter(LANE_REFUSED_TOTAL, dispatcher=sink.name)
         self._refused_for_memory_total = metrics.counter(LANE_REFUSED_FOR_MEMORY_TOTAL, dispatcher=sink.name)
         self._retried_total = metrics.counter(LANE_RETRIED_TOTAL, dispatcher=sink.name)
+        self._batch_records = metrics.histogram(SINK_BATCH_RECORDS, dispatcher=sink.name)
+        self._latency = metrics.histogram(SINK_LATENCY_SECONDS, dispatcher=sink.name)
         self._held_records = metrics.gauge(LANE_HELD_RECORDS, dispatcher=sink.name)
         self._held_records.measured_by(lambda: self.held_records)
         self._memory_bytes = metrics.gauge(LANE_MEMORY_BYTES, dispatcher=sink.name)
@@ -216,14 +220,17 @@ class Lane:
         self._lingers = False
         self._estimate.reset()
 
-        until_s = self._clock.seconds() + TURN_S
+        now_s = self._clock.seconds()
+        until_s = now_s + TURN_S
         while self._next_dispatch is None and (batch := self._backlog.next_batch()) is not None:
+            self._batch_records.observe(len(batch.records))
             try:
                 answer = self.sink.dispatch(batch.records)
-                answer.addCallbacks(self._settle, self._contract_broken, (batch,), {}, (batch,))
+                answer.addCallbacks(self._answered, self._contract_broken, (batch, now_s), {}, (batch,))
             except Exception:  # of a sink that breaks its contract
                 self._contract_broken(Failure(), batch)
-            if self._clock.seconds() >= until_s:
+            now_s = self._clock.seconds()
+            if now_s >= until_s:
                 self._dispatch_soon()
         self._room.changed()
 
@@ -232,6 +239,10 @@ class Lane:
         self._log.error("dispatch_failed", dispatcher=self.sink.name, error=failure.getTraceback())
         reason = Retryable(f"{self.sink.name} failed: {failure.getErrorMessage()}")
         self._settle([reason] * len(batch.records), batch)
+
+    def _answered(self, outcomes: Sequence[Outcome], batch: Batch[AwaitsConfirmation], dispatched_s: float) -> None:
+        self._latency.observe(self._clock.seconds() - dispatched_s)
+        self._settle(outcomes, batch)
 
     def _settle(self, outcomes: Sequence[Outcome], batch: Batch[AwaitsConfirmation]) -> None:
         try:

@@ -19,6 +19,7 @@ from fleetgw.domain.records import MessageType, count_types
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fleetgw.app.pipeline.accounts import VehicleAccount
     from fleetgw.app.pipeline.connected import ConnectedVehicles
     from fleetgw.app.pipeline.paused import PausedVehicles
     from fleetgw.app.pipeline.refusals import Refusals
@@ -104,7 +105,7 @@ class Session:
         codec, routes = context.codec, context.routes
         read_envelope, read_record, find_route = codec.read_envelope, codec.read_record, routes.find
         max_message_bytes = context.max_message_bytes
-        received_at_ms = context.wall_ns() // 1_000_000
+        received_at_ms = self._now_ms()
         vehicle, buckets = self.vehicle, context.connected.buckets
         now = context.monotonic() if buckets is not None else 0.0
         bucket = buckets.of(vehicle.vin, now) if buckets is not None else None
@@ -181,7 +182,10 @@ class Session:
             account.awaiting.add(count)
             self._take_up(WaitingRun(route, records, shortfalls))
         else:
-            (account.acked if route.awaits is None else account.awaiting).add(count)
+            if route.awaits is None:
+                account.ack_at_once(count)
+            else:
+                account.awaiting.add(count)
             self._placed(route, records)
 
     def _offer(self, route: TypeRoute, records: list[Record], cost_bytes: int) -> list[Shortfall]:
@@ -216,7 +220,7 @@ class Session:
         route, placed = run.route, run.remove_placed()
         if placed:
             if route.awaits is None:
-                route.metrics.account.settle(len(placed))
+                route.metrics.account.ack(placed, self._now_ms())
             self._placed(route, placed)
         if not run.records:
             return
@@ -269,7 +273,7 @@ class Session:
             self._waiting.refuse(Unacked.DISCONNECTED)
             self._waiting = None
         for route, records, _ in self._behind:
-            route.metrics.account.settle(len(records), Unacked.DISCONNECTED)
+            route.metrics.account.refuse(len(records), Unacked.DISCONNECTED)
             for lane in route.every_lane:
                 lane.count_refused(route.record_type, len(records))
         self._behind.clear()
@@ -288,28 +292,28 @@ class Session:
 
     def confirmed(self, records: Sequence[Record]) -> None:
         """See ``AwaitsConfirmation``. Acknowledges the records in one write."""
-        for record_type, count in count_types(records).items():
-            self._count_confirmed(self._context.routes.confirmation_metrics[record_type], count)
+        types = count_types(records)
+        for record_type in types:
+            its = records if len(types) == 1 else [record for record in records if record.record_type == record_type]
+            self._count_confirmed(self._context.routes.confirmation_metrics[record_type], its)
         self.acknowledge(records)
         self._unconfirmed -= len(records)
         self._settled()
 
     def refused(self, record: Record, reason: Unacked = Unacked.UNCONFIRMED) -> bool:
         """See ``Refusable``: a record that waits for one sink stays unacknowledged."""
-        self._context.routes.confirmation_metrics[record.record_type].account.settle(1, reason)
+        self._context.routes.confirmation_metrics[record.record_type].account.refuse(1, reason)
         self._unconfirmed -= 1
         self._settled()
         return True
 
-    def acknowledge(self, records: Sequence[Record]) -> bool:
-        """Acknowledge records, in order. Returns whether the vehicle is there."""
+    def acknowledge(self, records: Sequence[Record]) -> None:
+        """Acknowledge records, in order."""
         acknowledged = self._context.acknowledged
         if acknowledged is not None:  # also of a vehicle that has left: it sends them again when it is back
             acknowledged.add(records, self._context.monotonic())
-        if self._link is None:
-            return False
-        self._link.acknowledge(records)
-        return True
+        if self._link is not None:
+            self._link.acknowledge(records)
 
     def awaits(self, change: int) -> None:
         """Change the number of records that wait for their acknowledgement by ``change``."""
@@ -333,18 +337,28 @@ class Session:
 
     def acknowledge_due(self, records: Sequence[Record], metrics: ConfirmationMetrics) -> None:
         """Acknowledge records, in order, that a confirmation with these metrics has made due."""
-        self._count_confirmed(metrics, len(records))
+        self._count_confirmed(metrics, records)
         self.acknowledge(records)
         self._settled()
 
-    def _count_confirmed(self, metrics: ConfirmationMetrics, count: int) -> None:
-        if self._link is not None:
-            metrics.reliable_ack.add(count)
-            metrics.account.settle(count)
+    def acknowledge_stored(self, records: Sequence[Record], account: VehicleAccount) -> None:
+        """See ``Acknowledges``."""
+        self._count_settled(account, records)
+        self.acknowledge(records)
+
+    def _count_confirmed(self, metrics: ConfirmationMetrics, records: Sequence[Record]) -> None:
+        (metrics.reliable_ack_miss if self._link is None else metrics.reliable_ack).add(len(records))
+        metrics.sink_total.add(len(records))
+        self._count_settled(metrics.account, records)
+
+    def _count_settled(self, account: VehicleAccount, records: Sequence[Record]) -> None:
+        if self._link is None:
+            account.refuse(len(records), Unacked.DISCONNECTED)
         else:
-            metrics.reliable_ack_miss.add(count)
-            metrics.account.settle(count, Unacked.DISCONNECTED)
-        metrics.sink_total.add(count)
+            account.ack(records, self._now_ms())
+
+    def _now_ms(self) -> int:
+        return self._context.wall_ns() // 1_000_000
 
     def disconnected(self) -> None:
         """See ``ISession``. Later confirmations are counted as missed."""
@@ -378,7 +392,7 @@ class Session:
             metrics = context.routes.unrouted(b"").metrics
             metrics.record_total.add(1)
             metrics.dispatch_total.add(1)
-            metrics.account.acked.add(1)
+            metrics.account.ack_at_once(1)
             self.size_bytes.setdefault(metrics.label, 0)
             if link is not None:
                 link.acknowledge_unknown(txid)

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 class Acknowledges(Protocol):
     """The session of the vehicle that has sent records."""
 
-    def acknowledge(self, records: Sequence[Record]) -> bool:
-        """Acknowledge records, in order. Returns whether the vehicle is there."""
+    def acknowledge(self, records: Sequence[Record]) -> None:
+        """Acknowledge records, in order."""
+
+    def acknowledge_stored(self, records: Sequence[Record], account: VehicleAccount) -> None:
+        """Acknowledge records, in order, that are stored now, in place of a queue; counts them in these accounts."""
 
     def acknowledge_due(self, records: Sequence[Record], metrics: ConfirmationMetrics) -> None:
         """Acknowledge records, in order, that a confirmation with these metrics has made due."""
@@ -196,8 +199,8 @@ class SpooledRoute:
             self._account.awaiting.add(count)
             appended.synced.addCallback(self._synced, records, session)
         elif self._metrics is None:
-            self._account.acked.add(fewest)
             if fewest:
+                self._account.ack_at_once(fewest)
                 session.acknowledge(records[:fewest])
             if fewest < count:
                 self._account.unacked[Unacked.FULL].add(count - fewest)
@@ -231,9 +234,9 @@ class SpooledRoute:
     def _synced(self, failure: StorageError | None, records: Sequence[Record], session: Acknowledges) -> None:
         count = len(records)
         if failure is not None:
-            self._account.settle(count, not_stored(failure))
+            self._account.refuse(count, not_stored(failure))
         elif self._metrics is not None:
             session.acknowledge_due(records, self._metrics)
         else:
-            self._account.settle(count, None if session.acknowledge(records) else Unacked.DISCONNECTED)
+            session.acknowledge_stored(records, self._account)
         session.awaits(-count)

@@ -193,7 +193,7 @@ class Tickets:
         ticket.refused |= bit
         resends = not can_hold(ticket.refused)
         if resends and could_hold:
-            self._policy.account.settle(1, reason)
+            self._policy.account.refuse(1, reason)
         self._forget_if_settled(record, ticket)
         self._refused()
         return resends

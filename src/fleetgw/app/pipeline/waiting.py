@@ -83,7 +83,7 @@ class WaitingRun:
     def _count_unacked(self, count: int, reason: Unacked) -> None:
         """Count records that wait for room alone; those that wait for sinks as well have origins, which count them."""
         if self.route.awaits is None:
-            self.route.metrics.account.settle(count, reason)
+            self.route.metrics.account.refuse(count, reason)
 
     def wait(self, callback: Callable[[], None]) -> list[Lane]:
         """Have the lanes for which the first record waits call back once they may have room; returns these lanes."""
