@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from fleetgw.adapters.ingress.certificate import facts_from_der
-from fleetgw.adapters.ingress.events import HANDSHAKE_REASONS
+from fleetgw.adapters.ingress.handshake_failure import HANDSHAKE_REASONS
 from fleetgw.domain.errors import Unauthorized
 from fleetgw.domain.identity import CertificateFacts
 from tests.support.client_certificates import CLIENT_AUTH, SERVER_AUTH, changed, client_certificate, root_authority

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-from fleetgw.adapters.ingress.events import HANDSHAKE_REASONS
+from fleetgw.adapters.ingress.handshake_failure import HANDSHAKE_REASONS
 from fleetgw.adapters.ingress.http import NOT_TLS
 from fleetgw.adapters.ingress.tls import VehicleTlsFactory
 from fleetgw.domain.errors import ConfigurationError

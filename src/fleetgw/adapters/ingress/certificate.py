@@ -3,14 +3,16 @@
 import re
 import warnings
 from collections import OrderedDict
+from datetime import datetime
 
-from attrs import define, field
+from attrs import define, field, frozen
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from OpenSSL import crypto
 
 from fleetgw.domain.errors import Unauthorized
 from fleetgw.domain.identity import CertificateFacts
+from fleetgw.domain.line_limit import cut
 
 MAX_REASON_CHARACTERS = 200
 """Maximum length of the reason in the error about an unreadable certificate."""
@@ -92,6 +94,50 @@ def from_openssl(certificate: crypto.X509) -> x509.Certificate:
     """
     _ignore_warnings()
     return x509.load_der_x509_certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
+
+
+@frozen
+class ShownCertificate:
+    """A certificate that a peer has shown, for people. Nothing in it need be true unless it was verified.
+
+    :ivar subject: last common name, of bounded length; empty without one, as is that of the issuer.
+    :ivar not_before: None for a date that cannot be read, as for ``not_after``.
+    :ivar depth: 0 for the peer's own certificate, more for the authorities above it.
+    """
+
+    subject: str
+    issuer: str
+    not_before: datetime | None
+    not_after: datetime | None
+    depth: int = 0
+
+
+def shown_date(date: datetime | None) -> str:
+    """A date for people."""
+    return f"{date:%Y-%m-%d %H:%M:%S} UTC" if date is not None else "an unreadable date"
+
+
+def shown_certificate(certificate: crypto.X509, depth: int = 0) -> ShownCertificate:
+    """Read a certificate for people; what cannot be read is empty."""
+    try:
+        return shown(from_openssl(certificate), depth)
+    except Exception:  # a peer chooses the bytes, and exceptions of cryptography share no base class
+        return ShownCertificate("", "", None, None, depth)
+
+
+def shown(certificate: x509.Certificate, depth: int = 0) -> ShownCertificate:
+    """As ``shown_certificate``.
+
+    :raises Exception: it cannot be read; exceptions of cryptography share no base class.
+    """
+    _ignore_warnings()
+    return ShownCertificate(
+        cut(_last_common_name(certificate.subject)),
+        cut(_last_common_name(certificate.issuer)),
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+        depth,
+    )
 
 
 def is_for_clients(certificate: crypto.X509) -> bool:

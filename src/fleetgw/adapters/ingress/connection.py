@@ -326,7 +326,9 @@ class VehicleConnection(Protocol):
         context = self._context
         try:
             if session is None:
-                context.events.handshake_lost(reason, self.transport.certificate_problem, self.remote)
+                failure = self.transport.handshake_failure(reason)
+                if failure is not None:
+                    context.events.handshake_failed(failure, self.remote)
             else:
                 context.registry.closed(self._device_id)
                 session.disconnected()

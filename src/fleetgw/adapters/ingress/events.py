@@ -5,8 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING
 
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-
+from fleetgw.adapters.ingress.certificate import shown_date
 from fleetgw.domain.line_limit import LineLimit
 from fleetgw.domain.metrics import SOCKET_ERR_TOTAL, TLS_HANDSHAKE_ERROR_TOTAL
 from fleetgw.domain.vehicle_log import VehicleLog
@@ -14,8 +13,8 @@ from fleetgw.domain.vehicle_log import VehicleLog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted.python.failure import Failure
-
+    from fleetgw.adapters.ingress.certificate import ShownCertificate
+    from fleetgw.adapters.ingress.handshake_failure import HandshakeFailure
     from fleetgw.domain.ports import ILog, IMetrics
 
 STRANGERS_LINES = 20
@@ -24,21 +23,15 @@ STRANGERS_LINES = 20
 REQUEST_LINES = 1000
 """The same for ``request_start`` and ``request_end``, which only the holder of a trusted certificate can cause."""
 
-HANDSHAKE_REASONS = (
-    "certificate has expired",
-    "certificate is not yet valid",
-    "certificate revoked",
-    "unable to get local issuer certificate",
-    "unsuitable certificate purpose",
-    "certificate verify failed",
-    "http request",
-    "no application protocol",
-    "no shared cipher",
-    "peer did not return a certificate",
-    "unsupported protocol",
-    "wrong version number",
-)
-"""Label values of failed handshakes: the first that is part of OpenSSL's text, otherwise ``other``."""
+
+def certificate_fields(certificate: ShownCertificate) -> dict[str, object]:
+    """The fields of a log event or a trace about a certificate."""
+    return {
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "not_before": shown_date(certificate.not_before),
+        "not_after": shown_date(certificate.not_after),
+    }
 
 
 class IngressEvents:
@@ -97,26 +90,15 @@ class IngressEvents:
             },
         )
 
-    def handshake_lost(self, reason: Failure, problem: str, remote: str) -> None:
-        """Log and count the end of a connection before its upgrade, unless the peer closed it regularly.
-
-        :param problem: OpenSSL's error about the peer's certificate, or empty.
-        """
-        if reason.check(ConnectionDone, ConnectionAborted, ConnectionLost):
-            return
-        text = _openssl_reason(reason) + (f": {problem}" if problem else "")
-        label = next((known for known in HANDSHAKE_REASONS if known in text), "other")
-        self._metrics.counter(TLS_HANDSHAKE_ERROR_TOTAL, reason=label).add(1)
+    def handshake_failed(self, failure: HandshakeFailure, remote: str) -> None:
+        """Log and count a failed handshake."""
+        self._metrics.counter(TLS_HANDSHAKE_ERROR_TOTAL, reason=failure.reason).add(1)
         if self._log_handshake_errors:
-            self.stranger_error("tls_handshake_error", label, error=text, remote_ip=remote)
+            error, what, fix, certificate = failure.error, failure.what, failure.fix, failure.certificate
+            shown = {} if certificate is None else certificate_fields(certificate)
+            self.stranger_error(
+                "tls_handshake_error", failure.reason, error=error, remote_ip=remote, what=what, fix=fix, **shown
+            )
 
     def _admit(self, kind: str, lines: int) -> dict[str, int] | None:
         return self._lines.fields(kind, "", self._monotonic(), lines)
-
-
-def _openssl_reason(reason: Failure) -> str:
-    error = reason.value
-    errors = error.args[0] if error is not None and error.args else None
-    if isinstance(errors, list) and errors and isinstance(errors[-1], tuple):
-        return "; ".join(str(entry[-1]) for entry in errors)
-    return str(error) or type(error).__name__

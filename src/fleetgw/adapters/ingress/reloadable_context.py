@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from fleetgw.adapters.certificates.files import Validity, validity
 from fleetgw.adapters.files.watched import WatchedFiles
-from fleetgw.adapters.ingress.tls_context import make_context, read_vehicle_authorities
+from fleetgw.adapters.ingress.tls_context import VehicleTls, make_context, read_vehicle_authorities
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.domain.ports import IReloadable
 
@@ -102,6 +102,6 @@ class ReloadableContext:
             raise ValueError("a context has a certificate")
         return certificate
 
-    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: ARG002  Twisted's
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> VehicleTls:  # noqa: ARG002  Twisted's
         """See ``IOpenSSLServerConnectionCreator``."""
-        return SSL.Connection(self._context, None)
+        return VehicleTls(self._context, None)

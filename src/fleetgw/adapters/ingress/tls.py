@@ -11,12 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from OpenSSL import SSL
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
+from fleetgw.adapters.ingress.handshake_failure import OPENING_BYTES, HandshakeFailure, explain
 from fleetgw.adapters.ingress.http import NOT_TLS
+from fleetgw.adapters.ingress.tls_context import VehicleTls
 from fleetgw.adapters.ingress.tls_records import (
     CLOSED,
     END_OF_TLS,
@@ -39,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from socket import socket
 
-    from twisted.internet.error import ConnectionDone, ConnectionLost
     from twisted.internet.interfaces import IAddress, ITransport
 
     from fleetgw.adapters.ingress.turns import Turn
@@ -90,12 +92,14 @@ class VehicleTransport(TLSMemoryBIOProtocol):
     :ivar heard_at: monotonic time at which the decryption of the last read began.
     :ivar turn: of the vehicle; None before the upgrade.
     :ivar has_unsent: whether the socket did not accept all bytes of the last write.
+    :ivar opening: the first encrypted bytes, ``OPENING_BYTES`` at most.
     """
 
     wrappedProtocol: Inside  # type: ignore[assignment]  # Twisted's interface, which has only a part of the methods
     heard_at = 0.0
     turn: Turn | None = None
     has_unsent = False
+    opening = b""
 
     # a real socket below; None for an in-memory transport, which is used through Twisted's methods
     _socket: VehicleSocket | None = None
@@ -103,7 +107,6 @@ class VehicleTransport(TLSMemoryBIOProtocol):
     _ssl: Any = None
     _into_ssl: Any = None
     _from_ssl: Any = None
-    _heard = False
 
     def makeConnection(self, transport: ITransport) -> None:
         """Start. Unlike Twisted's own method, this one does not declare the transport's interfaces: nothing needs them."""
@@ -147,13 +150,14 @@ class VehicleTransport(TLSMemoryBIOProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Handle encrypted bytes."""
-        if not self._heard and data.startswith(HTTP_METHODS):
-            if self.transport is not None:
-                self.transport.write(NOT_TLS)
-            self._tlsShutdownFinished(Failure(SSL.Error([("SSL routines", "", "http request")])))
-        else:
-            super().dataReceived(data)
-        self._heard = True
+        if not self.opening:
+            self.opening = data[:OPENING_BYTES]
+            if data.startswith(HTTP_METHODS):
+                if self.transport is not None:
+                    self.transport.write(NOT_TLS)
+                self._tlsShutdownFinished(Failure(SSL.Error([("SSL routines", "", "http request")])))
+                return
+        super().dataReceived(data)
 
     def _checkHandshakeStatus(self) -> None:
         # as Twisted's own, without an exception and a look at interfaces for each flight of the handshake
@@ -285,12 +289,17 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         finally:
             _lib.X509_free(certificate)
 
-    @property
-    def certificate_problem(self) -> str:
-        """OpenSSL's error about the peer's certificate, empty when there is none."""
+    def handshake_failure(self, reason: Failure) -> HandshakeFailure | None:
+        """Explain a connection's end before its upgrade; None when the peer, or the gateway, has closed it regularly."""
+        if reason.check(ConnectionDone, ConnectionAborted, ConnectionLost):
+            return None
         ssl = self._pointer
         result = _lib.SSL_get_verify_result(ssl) if ssl is not None else 0
-        return _ffi.string(_lib.X509_verify_cert_error_string(result)).decode() if result else ""
+        problem = _ffi.string(_lib.X509_verify_cert_error_string(result)).decode() if result else ""
+        error = _openssl_reason(reason) + (f": {problem}" if problem else "")
+        connection = self._tlsConnection
+        refused = connection.refused_certificate if isinstance(connection, VehicleTls) else None
+        return explain(error, refused, self.opening)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Release OpenSSL's objects."""
@@ -301,6 +310,14 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         self._ssl = self._into_ssl = self._from_ssl = self.turn = None  # before the objects are freed
         super().connectionLost(reason)
         self._socket = None
+
+
+def _openssl_reason(reason: Failure) -> str:
+    error = reason.value
+    errors = error.args[0] if error is not None and error.args else None
+    if isinstance(errors, list) and errors and isinstance(errors[-1], tuple):
+        return "; ".join(str(entry[-1]) for entry in errors)
+    return str(error) or type(error).__name__
 
 
 class VehicleTlsFactory(TLSMemoryBIOFactory):

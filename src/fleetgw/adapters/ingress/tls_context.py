@@ -11,7 +11,7 @@ from OpenSSL import SSL, crypto
 
 from fleetgw.adapters.certificates.files import UnusableCertificateFile, read_authorities
 from fleetgw.adapters.certificates.openssl_reasons import reason_of
-from fleetgw.adapters.ingress.certificate import is_for_clients
+from fleetgw.adapters.ingress.certificate import is_for_clients, shown_certificate
 from fleetgw.adapters.ingress.namesakes import is_signed_by_namesake, namesakes_among
 from fleetgw.domain.errors import ConfigurationError, Problem
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fleetgw.adapters.certificates.bundle import Bundle
+    from fleetgw.adapters.ingress.certificate import ShownCertificate
     from fleetgw.adapters.ingress.namesakes import Namesakes
 
 _SIGNATURE_FAILURE, _INVALID_PURPOSE = 7, 26  # openssl/x509_vfy.h
@@ -40,6 +41,15 @@ class TlsFiles:
     ca_file: Path
     server_cert: Path
     server_key: Path
+
+
+class VehicleTls(SSL.Connection):
+    """The TLS of one connection.
+
+    :ivar refused_certificate: the certificate for which the handshake has failed, if any.
+    """
+
+    refused_certificate: ShownCertificate | None = None
 
 
 def make_context(files: TlsFiles, authorities: Bundle) -> SSL.Context:
@@ -110,18 +120,22 @@ def _naming(key: str, file: Path, fix: str) -> Iterator[None]:
 
 
 def _accepts(
-    namesakes: Namesakes, _connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, verified: int
+    namesakes: Namesakes, connection: VehicleTls, certificate: crypto.X509, error: int, depth: int, verified: int
 ) -> bool:
     """Whether a certificate of the peer's chain is accepted: OpenSSL's verdict, with two exceptions.
 
     The certificate may be for any use, and any of several authorities with the same name may have signed it: without key
-    identifiers, OpenSSL only tries the first of them.
+    identifiers, OpenSSL only tries the first of them. The connection keeps the certificate that is refused.
     """
     if verified:
         return True
     if error == _SIGNATURE_FAILURE:
-        return is_signed_by_namesake(namesakes, certificate, depth)
-    return error == _INVALID_PURPOSE and is_for_clients(certificate)
+        accepted = is_signed_by_namesake(namesakes, certificate, depth)
+    else:
+        accepted = error == _INVALID_PURPOSE and is_for_clients(certificate)
+    if not accepted:
+        connection.refused_certificate = shown_certificate(certificate, depth)
+    return accepted
 
 
 def _choose_http(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
