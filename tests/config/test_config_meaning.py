@@ -119,6 +119,7 @@ class RouteTests(ConfigCase):
             ("port", {"port": 0}),
             ("monitoring.statsd.host", {"monitoring": {"statsd": {"prefix": "x"}}}),
             ("airbrake.project_key", {"airbrake": {}}),
+            ("operations", {"operations": {"hosts": ["gw.example.com"]}}),
             ("monitoring.profiling_path", {"monitoring": {"profiling_path": "trace"}}),
             ("monitoring.profiling_path", {"monitoring": {"profiler_port": 6060, "profiling_path": "/no/such/x"}}),
         ]

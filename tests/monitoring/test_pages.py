@@ -15,8 +15,11 @@ from twisted.web.server import Site
 from fleetgw.adapters.listening.refusals import Refusals
 from fleetgw.adapters.metrics.prometheus import PrometheusExporter
 from fleetgw.adapters.metrics.store import MetricStore
-from fleetgw.adapters.monitoring.pages import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS
-from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
+from fleetgw.adapters.monitoring.client_faults import ClientFaults
+from fleetgw.adapters.monitoring.metrics_site import make_metrics_site
+from fleetgw.adapters.monitoring.site import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, PageSite
+from fleetgw.app.config.sections import Config
+from fleetgw.app.operations.api import GatewayViews, operator_routes
 from fleetgw.domain.metrics import NUM_CONNECTIONS
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
 from tests.support.metrics_contract import COUNTED
@@ -32,12 +35,19 @@ def refusals(listener: str = "status", metrics: ReadableMetrics | None = None) -
     return Refusals(listener, metrics or ReadableMetrics(), ReadableLog(), Clock().seconds)
 
 
-def status_site(clock: Clock, is_serving: Callable[[], bool] = lambda: True) -> Site:
-    return make_status_site(is_serving, clock, refusals())
+def faults(listener: str = "status", metrics: ReadableMetrics | None = None) -> ClientFaults:
+    return ClientFaults(listener, metrics or ReadableMetrics(), ReadableLog(), Clock().seconds)
+
+
+def status_site(
+    clock: Clock, is_serving: Callable[[], bool] = lambda: True, metrics: ReadableMetrics | None = None
+) -> PageSite:
+    views = GatewayViews(is_serving, lambda: b"", lambda: Config(port=0, tls=None, records={}))
+    return PageSite(operator_routes(views), clock, refusals(metrics=metrics), faults(metrics=metrics))
 
 
 def metrics_site(exposition: Callable[[], bytes]) -> Site:
-    return make_metrics_site(exposition, Clock(), refusals("metrics"))
+    return make_metrics_site(exposition, Clock(), refusals("metrics"), faults("metrics"))
 
 
 class Connection:
@@ -177,7 +187,7 @@ class LimitTests(SynchronousTestCase):
 class PresenceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.metrics = ReadableMetrics()
-        self.site = make_status_site(lambda: True, Clock(), refusals(metrics=self.metrics))
+        self.site = status_site(Clock(), metrics=self.metrics)
 
     def connect(self, host: str) -> StringTransport | None:
         """A connection's transport; None when it is refused."""

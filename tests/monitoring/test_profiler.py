@@ -23,7 +23,7 @@ from fleetgw.adapters.monitoring.profiler import (
     make_profiler_site,
 )
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
-from tests.monitoring.test_pages import Connection, refusals
+from tests.monitoring.test_pages import Connection, faults, refusals
 
 HANGS_S = 60
 """Longest wait for a thread, so that a failing test ends."""
@@ -56,7 +56,7 @@ class ProfilerCase(SynchronousTestCase):
     def make(self, profiling_path: str) -> None:
         self.profiler = Profiler(self.pauses, profiling_path, self.reactor, self.log, self.sampler)
         self.successResultOf(self.profiler.start())
-        self.site = make_profiler_site(self.profiler, self.reactor, refusals("profiler"))
+        self.site = make_profiler_site(self.profiler, self.reactor, refusals("profiler"), faults("profiler"))
 
     def sampler(self, done: Callable[[str], None]) -> MemorySampler:
         self.samplers.append(MemorySampler(done))
@@ -103,9 +103,9 @@ class GoServerTests(ProfilerCase):
     def test_index(self) -> None:
         status, body = self.get("/debug/pprof/")
         self.assertEqual(status, 200)
-        for path in self.profiler.pages:
-            if path != b"/debug/pprof/":
-                self.assertIn(path.decode(), body)
+        for route in self.profiler.routes:
+            if route.pattern != "/debug/pprof/":
+                self.assertIn(route.pattern, body)
 
     def test_connections_are_bounded(self) -> None:
         connections = [Connection(self.site) for _ in range(MAX_CONNECTIONS)]

@@ -15,7 +15,7 @@ from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.domain.identity import FixedClientType
 from fleetgw.simulator.certificates import make_server
 from tests.support.reload_case import ReloadCase
-from tests.support.service_case import ServiceReactor
+from tests.support.service_case import STATUS, ServiceReactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +64,8 @@ APPLIED: dict[str, object] = {
     "drain.wait_s": 3,
     "drain.rate_per_s": 7,
     "identity.issuers": {"Own CA": "boat"},
+    "operations.token": "another-token-of-an-operator",
+    "operations.hosts": ["gw.example.com", "[FD00::5]"],
     "tls.ca_file": "other.ca",
     "tls.server_cert": "other.crt",
     "tls.server_key": "other.key",
@@ -79,6 +81,7 @@ class KeyTests(ReloadCase):
         """A configuration from which every other value differs."""
         return {
             "port": 4443,
+            "status_port": STATUS,
             "tls": {"ca_file": "ca.crt", "server_cert": "server.crt", "server_key": "server.key"},
             "records": {"V": ["memory", "logger"], "alerts": ["memory"]},
             "reliable_ack_sources": {"V": "memory"},
@@ -113,6 +116,8 @@ class KeyTests(ReloadCase):
             "identity.issuers": parts.vehicles.context.issuers.rules.get("Own CA"),
             "drain.wait_s": self.life.config.drain.wait_s,
             "drain.rate_per_s": self.life.config.drain.rate_per_s,
+            "operations.token": parts.access.rules.token,
+            "operations.hosts": parts.access.rules.hosts,
         }
         if section == "deduplication":
             acknowledged = gateway.sessions.acknowledged
@@ -138,6 +143,8 @@ class KeyTests(ReloadCase):
             "rate_limit.enabled": None,
             "rate_limit.message_limit": RateLimit(3, 9),
             "rate_limit.message_interval_time": RateLimit(9, 5),
+            "operations.token": b"another-token-of-an-operator",
+            "operations.hosts": {"gw.example.com", "fd00::5"},
             "limits.max_half_open": 5,
             "limits.max_half_open_per_address": 4,
         }

@@ -69,6 +69,15 @@ CONNECTIONS_REFUSED_TOTAL = _counter(
     "listener",
     "reason",
 )
+REQUESTS_REFUSED_TOTAL = _counter(
+    "requests_refused_total",
+    "Requests of operators refused: foreign_host, cross_origin, no_token_set, no_token, wrong_token.",
+    "listener",
+    "reason",
+)
+STREAM_CHUNKS_DROPPED_TOTAL = _counter(
+    "stream_chunks_dropped_total", "Parts of streams dropped, as their reader was too slow.", "listener"
+)
 ACCEPT_PAUSES_TOTAL = _counter(
     "accept_pauses_total",
     "Pauses of 50 ms in which new connections wait in the kernel: half_open or no_descriptors.",

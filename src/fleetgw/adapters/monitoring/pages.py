@@ -1,210 +1,150 @@
-"""A small HTTP server of pages, which are rendered on the reactor's thread."""
+"""Pages: functions that answer requests, and the routes that lead to them. A site serves them (``site.py``)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias, cast
+import json
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import unquote
 
-from attrs import frozen
-from twisted.internet.defer import CancelledError
-from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
+from attrs import field, frozen
 from twisted.web import http
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
-
-from fleetgw.adapters.listening.presence import Presence
-from fleetgw.adapters.listening.refusals import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from twisted.internet.defer import Deferred
-    from twisted.internet.interfaces import IAddress, IReactorTime
-    from twisted.python.failure import Failure
 
-    from fleetgw.adapters.listening.refusals import Refusals
-
-_log = Logger()
-
-REQUEST_TIMEOUT_S = 10
-"""Longest time for a request to arrive completely, from the connection or the request's first byte on."""
-
-IDLE_TIMEOUT_S = 60
-"""Longest time that a connection may stay idle between two requests."""
-
-MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS = 64, 16
-"""Default maximum of a site's connections: in all, and per IPv4 address or IPv6 /64 network."""
+    from fleetgw.adapters.monitoring.streams import Stream
 
 TEXT = b"text/plain; charset=utf-8"
+JSON = b"application/json"
+
+ANY_METHOD: tuple[str, ...] = ()
+"""Methods of a route that answers every method and ignores bodies, as the Go server does."""
+
+
+@frozen
+class PageRequest:
+    """A request that a route has matched.
+
+    :ivar values: text that the request has in place of the pattern's names.
+    :ivar query: parameters by name; of repeated ones the first.
+    :ivar body: at most ``MAX_BODY_BYTES`` of the site.
+    """
+
+    method: str
+    path: str
+    values: Mapping[str, str] = field(factory=dict)
+    query: Mapping[str, str] = field(factory=dict)
+    body: bytes = b""
 
 
 @frozen
 class Answer:
-    """A response."""
+    """A response.
+
+    :ivar headers: further ones, by name.
+    """
 
     body: bytes
     code: int = http.OK
     content_type: bytes = TEXT
+    headers: Mapping[bytes, bytes] = field(factory=dict)
 
 
-Query: TypeAlias = "Mapping[str, str]"
-"""Parameters of a request by name; of repeated ones the first."""
-
-Page: TypeAlias = "Callable[[Query], Answer | Deferred[Answer]]"
-"""Called for each request of any method; must not block. The Deferred is cancelled when the client disconnects."""
+def json_answer(value: object, code: int = http.OK) -> Answer:
+    """A response whose body is a JSON value."""
+    return Answer(json.dumps(value).encode(), code, JSON)
 
 
-class _Pages(Resource):
-    """Dispatches requests by exact path and ignores the method, as the Go server does."""
+def json_error(error: str, fix: str, code: int) -> Answer:
+    """A refusal by a path under ``/api``.
 
-    isLeaf = True
-
-    def __init__(self, pages: Mapping[bytes, Page]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Twisted
-        self._pages = pages
-
-    def render(self, request: Request) -> bytes | int:
-        """Render the page of the request's path, or 404."""
-        request.responseHeaders.setRawHeaders(b"Server", [b"fleetgw"])
-        page = self._pages.get(request.path)
-        if page is None:
-            request.responseHeaders.setRawHeaders(b"X-Content-Type-Options", [b"nosniff"])
-            return _begin(request, _NOT_FOUND)
-        answer = page(_query(request))
-        if isinstance(answer, Answer):
-            return _begin(request, answer)
-        _answer_later(request, answer)
-        return NOT_DONE_YET
+    :param error: the problem.
+    :param fix: the remedy.
+    """
+    return json_answer({"error": error, "fix": fix}, code)
 
 
-_NOT_FOUND = Answer(b"404 page not found\n", http.NOT_FOUND)
+Page: TypeAlias = "Callable[[PageRequest], Answer | Deferred[Answer] | Stream]"
+"""Called for each request of its route, on the reactor's thread; must not block. The Deferred is cancelled when the client
+disconnects."""
 
 
-def _query(request: Request) -> Query:
-    return {name.decode("utf-8", "replace"): first.decode("utf-8", "replace") for name, (first, *_) in request.args.items()}
+class Access(Enum):
+    """The clients that a route answers; ``AccessRules`` decides."""
+
+    PROBE = "probe"
+    """Every client, under every name: load balancers, scrapers."""
+
+    OPERATOR = "operator"
+    """Clients on this machine, or under one of ``operations.hosts``. Such a route shows no VIN and no value of a vehicle."""
+
+    TOKEN = "token"  # noqa: S105  the name of a class of routes
+    """As ``OPERATOR``, with the token in the header ``Authorization``."""
 
 
-def _begin(request: Request, answer: Answer) -> bytes:
-    """Set status code and content type; return the body."""
-    request.setResponseCode(answer.code)
-    request.responseHeaders.setRawHeaders(b"Content-Type", [answer.content_type])
-    return answer.body
+@frozen
+class Route:
+    """A path, or a family of paths, and its page.
 
-
-def _answer_later(request: Request, awaited: Deferred[Answer]) -> None:
-    disconnected = False
-
-    def client_disconnected(_reason: Failure) -> None:
-        nonlocal disconnected
-        disconnected = True
-        awaited.cancel()
-
-    def failed(reason: Failure) -> Answer:
-        if reason.check(CancelledError):
-            return Answer(b"ended early\n", http.SERVICE_UNAVAILABLE)
-        _log.failure("A page failed", reason)
-        return Answer(b"internal error\n", http.INTERNAL_SERVER_ERROR)
-
-    def write(answer: Answer) -> None:
-        if not disconnected:
-            body = _begin(request, answer)
-            request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
-            request.write(body)
-            request.finish()
-
-    request.notifyFinish().addErrback(client_disconnected)
-    awaited.addErrback(failed).addCallback(write)
-
-
-class _BodilessRequest(Request):
-    """A request whose body is discarded: no page reads one."""
-
-    def gotLength(self, _length: int | None) -> None:
-        """Allocate nothing for the body, whatever length the request announces."""
-        super().gotLength(0)  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Discard a part of the body."""
-
-
-class _Channel(http.HTTPChannel):
-    """A connection whose request timeout counts from the request's first byte, so that slow clients cannot extend it."""
-
-    _idle = False
-
-    @property
-    def host(self) -> str:
-        """Address of the peer."""
-        return str(getattr(self.getPeer(), "host", ""))  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-    def connectionMade(self) -> None:
-        """Register the connection."""
-        self.site = cast("PageSite", self.factory)
-        self.site.connections.add(self, self.host)
-        super().connectionMade()  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-    def dataReceived(self, data: bytes) -> None:
-        """Start the request timeout with the first bytes of a request."""
-        if self._idle:
-            self._idle = False
-            self.setTimeout(REQUEST_TIMEOUT_S)  # type: ignore[no-untyped-call]  # untyped in Twisted
-        super().dataReceived(data)  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-    def resetTimeout(self) -> None:
-        """Keep the timeout: a further part of a request does not extend it."""
-
-    def requestDone(self, request: Request) -> None:
-        """Start the idle timeout after a response."""
-        super().requestDone(request)  # type: ignore[no-untyped-call]  # untyped in Twisted
-        self._idle = True
-        self.setTimeout(IDLE_TIMEOUT_S)  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Unregister the connection."""
-        self.site.connections.remove(self)
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-
-class PageSite(Site):
-    """An HTTP server of a few pages, without an access log. Twisted limits request line and headers to 16 KiB.
-
-    When the maximum number of connections is reached, the addresses with the most connections lose their oldest.
+    :ivar pattern: a path, such as ``/api/vehicles/{vin}``; a name in braces stands for one segment.
+    :ivar methods: those that the page takes. GET includes HEAD.
     """
 
-    protocol = _Channel  # type: ignore[assignment]  # Twisted declares only its own wrapper, which is for HTTP/2
+    pattern: str
+    page: Page
+    access: Access
+    methods: tuple[str, ...] = ("GET",)
+    _expression: re.Pattern[str] = field(init=False, eq=False, repr=False)
 
-    def __init__(
-        self,
-        pages: Mapping[bytes, Page],
-        reactor: IReactorTime,
-        refusals: Refusals,
-        max_connections: int = MAX_CONNECTIONS,
-        max_connections_per_address: int = MAX_CONNECTIONS_PER_ADDRESS,
-    ) -> None:
-        """Serve ``pages`` by path (``b"/status"``); ``reactor`` is the clock of the timeouts."""
-        super().__init__(  # type: ignore[no-untyped-call]  # untyped in Twisted
-            _Pages(pages),
-            requestFactory=_BodilessRequest,
-            timeout=REQUEST_TIMEOUT_S,
-            reactor=reactor,
-        )
-        self.connections: Presence[_Channel] = Presence(max_connections, max_connections_per_address)
-        self._refusals = refusals
+    @_expression.default
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(self.pattern)))
 
-    def buildProtocol(self, addr: IAddress | None) -> _Channel | None:  # type: ignore[override]  # Twisted's signature has no None
-        """Make the protocol of a connection; None when there are too many."""
-        host = str(getattr(addr, "host", ""))
-        if self.connections.is_full_for(host):
-            self._refusals.add(Refusal.FULL_ADDRESS, host)
-            return None
-        if self.connections.is_full:
-            for channel in self.connections.make_room():
-                self._refusals.add(Refusal.CROWDED_OUT, channel.host)
-                channel.forceAbortClient()  # type: ignore[no-untyped-call]  # untyped in Twisted
-        if self.connections.is_full:
-            self._refusals.add(Refusal.FULL, host)
-            return None
-        return cast("_Channel", super().buildProtocol(addr))  # type: ignore[no-untyped-call]  # untyped in Twisted
+    def values(self, path: str) -> Mapping[str, str] | None:
+        """The texts in place of the pattern's names, percent-decoded; None for another path."""
+        found = self._expression.fullmatch(path)
+        return None if found is None else {name: unquote(text) for name, text in found.groupdict().items()}
 
-    def startFactory(self) -> None:
-        """Do nothing: there is no access log to open, and no clock for its timestamps."""
+    def takes(self, method: str) -> bool:
+        """Whether the page takes a method."""
+        return not self.methods or method in self.methods or (method == "HEAD" and "GET" in self.methods)
+
+
+@frozen
+class Found:
+    """The route of a request, with its values."""
+
+    route: Route
+    values: Mapping[str, str]
+
+
+@frozen
+class WrongMethod:
+    """No route of the path takes the method.
+
+    :ivar allowed: methods that one takes.
+    """
+
+    allowed: tuple[str, ...]
+
+
+class RouteTable:
+    """Finds the route of a request."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._routes = (*routes,)
+
+    def find(self, method: str, path: str) -> Found | WrongMethod | None:
+        """The first route of a path that takes the method; None where no route has the path."""
+        matching = [Found(each, values) for each in self._routes if (values := each.values(path)) is not None]
+        for found in matching:
+            if found.route.takes(method):
+                return found
+        allowed = {method for found in matching for method in found.route.methods}
+        if "GET" in allowed:
+            allowed.add("HEAD")
+        return WrongMethod((*sorted(allowed),)) if matching else None

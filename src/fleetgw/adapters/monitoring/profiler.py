@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,17 +12,19 @@ from twisted.web import http
 
 from fleetgw.adapters.monitoring.cpu_sampler import CpuSampler
 from fleetgw.adapters.monitoring.inspection import memory_summary, thread_stacks
-from fleetgw.adapters.monitoring.pages import Answer, PageSite
+from fleetgw.adapters.monitoring.pages import ANY_METHOD, Access, Answer, Route, json_answer
+from fleetgw.adapters.monitoring.site import PageSite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Sequence
 
     from twisted.internet.interfaces import IReactorTime
     from twisted.web.server import Site
 
     from fleetgw.adapters.listening.refusals import Refusals
     from fleetgw.adapters.metrics.runtime import CollectionPauses
-    from fleetgw.adapters.monitoring.pages import Page, Query
+    from fleetgw.adapters.monitoring.client_faults import ClientFaults
+    from fleetgw.adapters.monitoring.pages import Page, PageRequest
     from fleetgw.adapters.process.reactor import IThreadedReactor
     from fleetgw.domain.ports import ILog
 
@@ -37,7 +38,6 @@ PROFILE_S, MAX_PROFILE_S = 30, 300
 FILE_TIMEOUT_S = 2.0
 """Longest wait for the live profiler's file when the gateway stops."""
 
-_JSON = b"application/json"
 _INDEX = b"""\
 /debug/pprof/profile?seconds=30  CPU profile, as collapsed stacks
 /debug/pprof/heap                memory
@@ -52,7 +52,7 @@ class Profiler:
     """Inspects the running process on request; it costs nothing without a request.
 
     :param profiling_path: the file of the live profiler; empty: there is none.
-    :ivar pages: by path.
+    :ivar routes: of the profiler port.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class Profiler:
         self._inspecting = False
         self._live: CpuSampler | None = None
         self._written: Deferred[None] = succeed(None)
-        self.pages: Mapping[bytes, Page] = {
-            b"/gc_stats": self._gc_stats,
-            b"/live_profiler": self._live_profiler,
-            b"/debug/pprof/": lambda _: Answer(_INDEX),
-            b"/debug/pprof/profile": self._profile,
-            b"/debug/pprof/heap": lambda _: self._inspect(memory_summary),
-            b"/debug/pprof/threads": lambda _: self._inspect(thread_stacks),
-        }
+        self.routes: Sequence[Route] = (
+            _route("/gc_stats", self._gc_stats),
+            _route("/live_profiler", self._live_profiler),
+            _route("/debug/pprof/", lambda _: Answer(_INDEX)),
+            _route("/debug/pprof/profile", self._profile),
+            _route("/debug/pprof/heap", lambda _: self._inspect(memory_summary)),
+            _route("/debug/pprof/threads", lambda _: self._inspect(thread_stacks)),
+        )
 
     def start(self) -> Deferred[None]:
         """Do nothing: profiles start on request. Fires at once."""
@@ -95,7 +95,7 @@ class Profiler:
         waiter.addTimeout(FILE_TIMEOUT_S, self._reactor)
         return waiter.addErrback(lambda _timed_out: None)
 
-    def _gc_stats(self, _query: Query) -> Answer:
+    def _gc_stats(self, _request: PageRequest) -> Answer:
         pauses = self._pauses
         last = datetime.fromtimestamp(pauses.last_end_ns / 1e9, UTC).isoformat() if pauses.last_end_ns else None
         stats = {
@@ -104,14 +104,14 @@ class Profiler:
             "PauseTotal": pauses.total_ns,
             "Generations": gc.get_stats(),
         }
-        return _json(stats)
+        return json_answer(stats)
 
-    def _live_profiler(self, query: Query) -> Answer:
+    def _live_profiler(self, request: PageRequest) -> Answer:
         if not self._profiling_path:
-            return _json({"error": "monitoring.profiling_path is not configured"}, http.NOT_ALLOWED)
-        mode = query.get("mode", "")
+            return json_answer({"error": "monitoring.profiling_path is not configured"}, http.NOT_ALLOWED)
+        mode = request.query.get("mode", "")
         if not mode:
-            return _json({"error": "say which mode: on or off"}, http.BAD_REQUEST)
+            return json_answer({"error": "say which mode: on or off"}, http.BAD_REQUEST)
         wanted = mode == "on"
         if wanted == (self._live is not None):
             return Answer(b"", http.NOT_MODIFIED)
@@ -119,7 +119,7 @@ class Profiler:
             self._begin_live()
         else:
             self._end_live()
-        return _json({"mode": "on" if wanted else "off"})
+        return json_answer({"mode": "on" if wanted else "off"})
 
     def _begin_live(self) -> None:
         written: Deferred[None] = Deferred()
@@ -145,8 +145,8 @@ class Profiler:
             self._log.error("profiling_file_error", error=error)
         written.callback(None)
 
-    def _profile(self, query: Query) -> Answer | Deferred[Answer]:
-        text = query.get("seconds", str(PROFILE_S))
+    def _profile(self, request: PageRequest) -> Answer | Deferred[Answer]:
+        text = request.query.get("seconds", str(PROFILE_S))
         if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= MAX_PROFILE_S):
             return Answer(f"seconds must be from 1 to {MAX_PROFILE_S}\n".encode(), http.BAD_REQUEST)
         if self._profile_under_way is not None:
@@ -189,10 +189,18 @@ class Profiler:
         return answer
 
 
-def make_profiler_site(profiler: Profiler, reactor: IReactorTime, refusals: Refusals) -> Site:
+def make_profiler_site(profiler: Profiler, reactor: IReactorTime, refusals: Refusals, faults: ClientFaults) -> Site:
     """Serve the profiler's pages."""
-    return PageSite(profiler.pages, reactor, refusals, MAX_CONNECTIONS, MAX_CONNECTIONS)
+    return PageSite(
+        profiler.routes,
+        reactor,
+        refusals,
+        faults,
+        max_connections=MAX_CONNECTIONS,
+        max_connections_per_address=MAX_CONNECTIONS,
+    )
 
 
-def _json(content: object, code: int = http.OK) -> Answer:
-    return Answer(json.dumps(content).encode(), code, _JSON)
+def _route(path: str, page: Page) -> Route:
+    """A page of the profiler port, which answers whoever reaches it, by any method, as the Go server does."""
+    return Route(path, page, Access.PROBE, ANY_METHOD)

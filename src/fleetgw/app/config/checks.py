@@ -18,6 +18,7 @@ from fleetgw.app.config.certificates import check_server_certificates
 from fleetgw.app.config.drain import PACED_BY
 from fleetgw.app.config.folders import check_folder
 from fleetgw.app.config.listeners import check_listeners
+from fleetgw.app.config.operations import Operations, check_operations
 from fleetgw.app.config.routes import (
     check_dispatchers,
     check_lanes,
@@ -74,6 +75,12 @@ def _check_monitoring(config: Config, findings: Findings, _surroundings: Gateway
         findings.warn(
             "monitoring.profiling_path", f"cannot be written: {quoted([monitoring.profiling_path])}", "make its folder"
         )
+
+
+def _check_operations(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
+    check_operations(config.operations, findings)
+    if not config.status_port and config.operations != Operations():
+        findings.warn("operations", "has no effect without the status port", "set status_port too")
 
 
 def _check_airbrake(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
@@ -158,6 +165,7 @@ CHECKS = (
     _Check(_check_vins, ("vins_signal_tracking_enabled",)),
     _Check(_check_old_keys, ()),
     _Check(_check_monitoring, ("monitoring",)),
+    _Check(_check_operations, ("operations", "status_port")),
     _Check(_check_airbrake, ("airbrake",)),
     _Check(_check_limits, ("limits",)),
     _Check(_check_dead_letters, ("dead_letters", "spool")),

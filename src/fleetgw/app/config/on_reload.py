@@ -20,6 +20,7 @@ class OnReload(Enum):
 
 
 APPLIED = {"on_reload": OnReload.APPLIED}
+RESTART = {"on_reload": OnReload.RESTART}
 NEW_SINKS = {"on_reload": OnReload.NEW_SINKS}
 
 

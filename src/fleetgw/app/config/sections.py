@@ -17,6 +17,7 @@ from fleetgw.app.config.identity import Identity
 from fleetgw.app.config.limits import Connectivity, Limits, RateLimit
 from fleetgw.app.config.monitoring_sections import Monitoring
 from fleetgw.app.config.on_reload import APPLIED, NEW_SINKS
+from fleetgw.app.config.operations import Operations
 from fleetgw.app.config.sink_sections import sink_sections
 from fleetgw.app.config.spool import Spool
 from fleetgw.app.config.tls import Tls
@@ -61,7 +62,7 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
         str, Meta(description="Address that vehicles connect to and of the status port; empty: every address.")
     ] = ""
     port: Annotated[Port, Meta(description="Port that vehicles connect to; 0: any free one.")]
-    status_port: Annotated[Port, Meta(description="Port of the plain `GET /status`; 0: off.")] = 0
+    status_port: Annotated[Port, Meta(description="Port of `GET /status`, and of the operators' page and API; 0: off.")] = 0
     tls: Annotated[Tls, Meta(description="Certificates.", extra=APPLIED)]
     use_default_eng_ca: Annotated[
         bool,
@@ -115,6 +116,9 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
         Meta(description="Third parties' sinks: name that records are routed to, and declaration.", extra=NEW_SINKS),
     ] = {}
     monitoring: Annotated[Monitoring, Meta(description="Metrics and profiling.")] = field(default_factory=Monitoring)
+    operations: Annotated[Operations, Meta(description="Access of operators to the status port.", extra=APPLIED)] = field(
+        default_factory=Operations
+    )
     airbrake: Annotated[Airbrake | None, Meta(description="Error reports.")] = None
     limits: Annotated[Limits, Meta(description="Limits on vehicles and their connections.", extra=APPLIED)] = field(
         default_factory=Limits

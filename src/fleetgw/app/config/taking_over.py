@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from msgspec import structs
+from msgspec import Struct, structs
 
 from fleetgw.adapters.secrets.secret import SecretFile
 from fleetgw.adapters.settings.findings import member
@@ -74,11 +74,26 @@ def taken_over(running: Config, read: Config, made_with: Mapping[str, Config]) -
         for field in fields_of(Config)
         if effect_of(field.type) is OnReload.RESTART or owners.get(field.name) in made_with
     }
+    sections = {
+        field.name: _with_kept_keys(getattr(running, field.name), getattr(read, field.name))
+        for field in fields_of(Config)
+        if effect_of(field.type) is OnReload.APPLIED and isinstance(getattr(read, field.name), Struct)
+    }
     dispatchers = _by_sink(read.dispatchers, {name: each.dispatchers for name, each in made_with.items()})
     lanes = _by_sink(read.delivery.sinks, {name: each.delivery.sinks for name, each in made_with.items()})
     return structs.replace(
-        read, **kept | {"dispatchers": dispatchers, "delivery": structs.replace(running.delivery, sinks=lanes)}
+        read, **sections | kept | {"dispatchers": dispatchers, "delivery": structs.replace(running.delivery, sinks=lanes)}
     )
+
+
+def _with_kept_keys(running: Struct, read: Struct) -> Struct:
+    """A section that a reload applies, as it was read except for those of its keys that need a restart."""
+    kept = {
+        field.name: getattr(running, field.name)
+        for field in fields_of(type(read))
+        if effect_of(field.type, OnReload.APPLIED) is OnReload.RESTART
+    }
+    return structs.replace(read, **kept)
 
 
 def _by_sink(read: Mapping[str, Any], made_with: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

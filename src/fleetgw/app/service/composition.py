@@ -22,17 +22,21 @@ from fleetgw.adapters.metrics.prometheus import PrometheusExporter
 from fleetgw.adapters.metrics.runtime import RuntimeGauges
 from fleetgw.adapters.metrics.statsd import StatsdExporter, StatsdSettings
 from fleetgw.adapters.metrics.store import MetricStore
+from fleetgw.adapters.monitoring.access import AccessControl
+from fleetgw.adapters.monitoring.client_faults import ClientFaults
+from fleetgw.adapters.monitoring.metrics_site import make_metrics_site
 from fleetgw.adapters.monitoring.profiler import Profiler, make_profiler_site
-from fleetgw.adapters.monitoring.sites import make_metrics_site, make_status_site
+from fleetgw.adapters.monitoring.site import PageSite
 from fleetgw.adapters.text.addresses import split_address
 from fleetgw.app.config.airbrake import KEY_VARIABLE
+from fleetgw.app.operations.api import GatewayViews, operator_routes
 from fleetgw.app.pipeline.gateway import Gateway
 from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.app.service.control_maker import make_controls
 from fleetgw.app.service.dead_letter_maker import make_dead_letters
 from fleetgw.app.service.lane_maker import LaneMaker
 from fleetgw.app.service.listeners import Listener
-from fleetgw.app.service.live_settings import gateway_settings, ingress_limits, issuers, routes_of, tls_files
+from fleetgw.app.service.live_settings import access_rules, gateway_settings, ingress_limits, issuers, routes_of, tls_files
 from fleetgw.app.service.running_sinks import RunningSinks
 from fleetgw.app.service.spool_maker import make_spooling
 from fleetgw.domain.metrics import BUILD_INFO
@@ -79,6 +83,13 @@ class Serving:
     is_on: bool = True
 
 
+@define
+class InEffect:
+    """The configuration in effect; a reload replaces it."""
+
+    config: Config
+
+
 @frozen
 class Parts:
     """The parts of a gateway: made and connected, none started.
@@ -93,7 +104,8 @@ class Parts:
     :ivar monitors: gauges of the process, exporters of metrics, the profiler; the first parts to start, the last to stop.
     :ivar errors: reports errors; it starts before everything else that logs, and stops after it.
     :ivar log: the destination of log events; it also hands errors to ``errors``.
-    :ivar config: the configuration that all parts are made from.
+    :ivar in_effect: at first, with the configuration that all parts are made from.
+    :ivar access: decides who may use the status port.
     :ivar dead_letters: None where they go to the log.
     :ivar controls: the control sockets, in the folders that the gateway has locked.
     """
@@ -112,7 +124,8 @@ class Parts:
     monitors: Sequence[Life]
     errors: IErrorReporter
     log: ILog
-    config: Config
+    in_effect: InEffect
+    access: AccessControl
     dead_letters: DeadLetterStores | None
     controls: Sequence[ControlServer]
 
@@ -161,7 +174,9 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     )
     runtime = RuntimeGauges(metrics, reactor.seconds)
     monitors: list[Life] = [runtime, *_make_exporters(config, metrics, reactor, log)]
-    pages = _make_pages(config, serving, metrics, reactor, log)
+    in_effect, access = InEffect(config), AccessControl(access_rules(config))
+    views = GatewayViews(lambda: serving.is_on, PrometheusExporter(metrics).exposition, lambda: in_effect.config)
+    pages = _make_pages(config, views, access, metrics, reactor, log)
     if config.monitoring.profiler_port:
         profiler = Profiler(runtime.pauses, config.monitoring.profiling_path, reactor, log)
         monitors.append(profiler)
@@ -181,7 +196,8 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         monitors,
         reporter,
         log,
-        config,
+        in_effect,
+        access,
         dead_letters,
         make_controls(config, spooling, dead_letters, lambda: sinks.lanes, reactor, log),
     )
@@ -216,18 +232,22 @@ def _make_exporters(config: Config, store: MetricStore, reactor: IGatewayReactor
     return []
 
 
-def _make_pages(config: Config, serving: Serving, store: MetricStore, reactor: IGatewayReactor, log: ILog) -> list[Listener]:
+def _make_pages(
+    config: Config, views: GatewayViews, access: AccessControl, store: MetricStore, reactor: IGatewayReactor, log: ILog
+) -> list[Listener]:
     pages: list[Listener] = []
     if config.status_port:
         refusals = Refusals("status", store, log, reactor.seconds)
-        status = make_status_site(lambda: serving.is_on, reactor, refusals)
+        faults = ClientFaults("status", store, log, reactor.seconds)
+        status = PageSite(operator_routes(views), reactor, refusals, faults, access)
         event = "status_server_configured"
         # on every address, whatever ``host`` is, as in the Go server: load balancers probe it from another network
         pages.append(Listener("status_port", "", config.status_port, status, refusals, reactor, log, started_event=event))
     monitoring = config.monitoring
     if monitoring.prometheus_metrics_port:
         refusals = Refusals("metrics", store, log, reactor.seconds)
-        site = make_metrics_site(PrometheusExporter(store).exposition, reactor, refusals)
+        faults = ClientFaults("metrics", store, log, reactor.seconds)
+        site = make_metrics_site(views.exposition, reactor, refusals, faults)
         key, host = "monitoring.prometheus_metrics_port", monitoring.prometheus_metrics_host
         pages.append(Listener(key, host, monitoring.prometheus_metrics_port, site, refusals, reactor, log))
     return pages
@@ -237,6 +257,6 @@ def _make_profiler_page(
     monitoring: Monitoring, profiler: Profiler, store: MetricStore, reactor: IGatewayReactor, log: ILog
 ) -> Listener:
     refusals = Refusals("profiler", store, log, reactor.seconds)
-    site = make_profiler_site(profiler, reactor, refusals)
+    site = make_profiler_site(profiler, reactor, refusals, ClientFaults("profiler", store, log, reactor.seconds))
     key, host, port = "monitoring.profiler_port", monitoring.profiler_host, monitoring.profiler_port
     return Listener(key, host, port, site, refusals, reactor, log, started_event="profiler_started")

@@ -9,6 +9,7 @@ from msgspec import structs
 from fleetgw.adapters.codec.codec import MAX_JSON_BYTES, RecordCodec
 from fleetgw.adapters.ingress.limits import IngressLimits
 from fleetgw.adapters.ingress.tls_context import TlsFiles
+from fleetgw.adapters.monitoring.access import AccessRules
 from fleetgw.app.config.ack_policies import ack_policies
 from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.pipeline.gateway import GatewaySettings
@@ -65,6 +66,14 @@ def gateway_settings(config: Config) -> GatewaySettings:
 def tls_files(config: Config) -> TlsFiles:
     """The files of the vehicles' port."""
     return TlsFiles(config.tls.ca_file, config.tls.server_cert, config.tls.server_key)
+
+
+def access_rules(config: Config) -> AccessRules:
+    """The rules of the status port."""
+    token, hosts = config.operations.token, config.operations.hosts
+    return AccessRules(
+        None if token is None else token.encode(), frozenset(each.lower().strip("[]").removesuffix(".") for each in hosts)
+    )
 
 
 def issuers(config: Config) -> IssuerTable:

@@ -11,6 +11,7 @@ from fleetgw.adapters.logs.levels import LEVELS
 from fleetgw.app.config.taking_over import differences, taken_over, with_routes_of
 from fleetgw.app.service.lane_maker import import_sinks, sink_names
 from fleetgw.app.service.live_settings import (
+    access_rules,
     gateway_settings,
     ingress_limits,
     issuers,
@@ -48,18 +49,19 @@ class ConfigurationSource(Protocol):
 
 
 class ConfigurationReloader:
-    """Takes over another configuration: all of it that a reload applies, or nothing.
-
-    :ivar config: the configuration in effect.
-    """
+    """Takes over another configuration: all of it that a reload applies, or nothing."""
 
     def __init__(self, parts: Parts, reactor: IReactorThreads, lines: LineLog | None) -> None:
         """:param lines: the log whose level is ``log_level``; None where the program's log has a level of its own."""
-        self.config = parts.config
         self._parts = parts
         self._reactor = reactor
         self._lines = lines
-        self._made_with = dict.fromkeys(parts.sinks.lanes, parts.config)
+        self._made_with = dict.fromkeys(parts.sinks.lanes, parts.in_effect.config)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in effect."""
+        return self._parts.in_effect.config
 
     async def reload(self, source: ConfigurationSource) -> None:
         """Read the configuration; start the sinks that are new; then replace everything between two reads.
@@ -123,7 +125,8 @@ class ConfigurationReloader:
         if self._lines is not None:  # the report of the reload is written as both levels say
             self._lines.set_level(min(LEVELS[before.log_level], LEVELS[config.log_level]))
         parts.gateway.sessions.connected.share_lanes()
-        self.config = config
+        parts.access.rules = access_rules(config)
+        parts.in_effect.config = config
         self._made_with = {name: self._made_with.get(name, config) for name in parts.sinks.lanes}
         parts.sinks.route(lanes.keys())
 

@@ -1,0 +1,267 @@
+"""A small HTTP server of pages, which are rendered on the reactor's thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from attrs import evolve
+from twisted.internet.defer import CancelledError
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.web import http
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from fleetgw.adapters.listening.presence import Presence
+from fleetgw.adapters.listening.refusals import Refusal
+from fleetgw.adapters.monitoring.access import AccessControl
+from fleetgw.adapters.monitoring.pages import Answer, PageRequest, RouteTable, WrongMethod, json_error
+from fleetgw.adapters.monitoring.streams import Stream, StreamReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import IO
+
+    from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IAddress, IReactorTime
+    from twisted.python.failure import Failure
+
+    from fleetgw.adapters.listening.refusals import Refusals
+    from fleetgw.adapters.monitoring.client_faults import ClientFaults
+    from fleetgw.adapters.monitoring.pages import Route
+
+_log = Logger()
+
+REQUEST_TIMEOUT_S = 10
+"""Longest time for a request to arrive completely, from the connection or the request's first byte on."""
+
+IDLE_TIMEOUT_S = 60
+"""Longest time that a connection may stay idle between two requests."""
+
+MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS = 64, 16
+"""Default maximum of a site's connections: in all, and per IPv4 address or IPv6 /64 network."""
+
+MAX_BODY_BYTES = 16 * 1024
+"""Maximum length of a request's body; the whole of a longer one is discarded."""
+
+_NOT_FOUND = Answer(b"404 page not found\n", http.NOT_FOUND, headers={b"X-Content-Type-Options": b"nosniff"})
+
+
+class _Pages(Resource):
+    """Dispatches requests to the pages of routes."""
+
+    isLeaf = True
+
+    def __init__(self, routes: Iterable[Route], access: AccessControl, faults: ClientFaults, clock: IReactorTime) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        self._routes = RouteTable(routes)
+        self._access = access
+        self._faults = faults
+        self._clock = clock
+
+    def render(self, request: Request) -> bytes | int:
+        """Answer with the route's page, or with the reason why there is none."""
+        request.responseHeaders.setRawHeaders(b"Server", [b"fleetgw"])
+        answer = self._answer(cast("_BoundedRequest", request))
+        if isinstance(answer, Answer):
+            return _begin(request, answer)
+        if isinstance(answer, Stream):
+            self._begin_stream(request, answer)
+        else:
+            _answer_later(request, answer)
+        return NOT_DONE_YET
+
+    def _answer(self, request: _BoundedRequest) -> Answer | Deferred[Answer] | Stream:
+        method, path = request.method.decode("ascii", "replace"), request.path.decode("ascii", "replace")
+        found = self._routes.find(method, path)
+        if found is None:
+            return _error(path, "there is nothing at this path", "", http.NOT_FOUND) if _is_api(path) else _NOT_FOUND
+        if isinstance(found, WrongMethod):
+            allowed = ", ".join(found.allowed)
+            answer = _error(path, f"this path does not take {method[:20]}", f"use {allowed}", http.NOT_ALLOWED)
+            return evolve(answer, headers={b"Allow": allowed.encode()})
+        peer = cast("_Channel", request.channel).host
+        denied = self._access.denial(found.route.access, peer, request.requestHeaders)
+        if denied is not None:
+            self._faults.refused(denied.refusal, denied.error, peer)
+            answer = _error(path, denied.error, denied.fix, denied.code)
+            return evolve(answer, headers={b"WWW-Authenticate": b"Bearer"}) if denied.code == http.UNAUTHORIZED else answer
+        if request.is_too_large and found.route.methods:
+            fix = f"send at most {MAX_BODY_BYTES} bytes"
+            return _error(path, "the request's body is too large", fix, http.REQUEST_ENTITY_TOO_LARGE)
+        return found.route.page(PageRequest(method, path, found.values, _query(request), request.held_body.read()))
+
+    def _begin_stream(self, request: Request, stream: Stream) -> None:
+        _begin(request, Answer(b"", content_type=stream.content_type, headers={b"Cache-Control": b"no-store"}))
+        if request.method == b"HEAD":
+            request.finish()
+        else:
+            StreamReader(request, self._clock, self._faults.dropped_chunk).begin(stream.subscribe)
+
+
+def _is_api(path: str) -> bool:
+    return path.startswith("/api/")
+
+
+def _error(path: str, error: str, fix: str, code: int) -> Answer:
+    """A refusal: JSON for programs, text for people."""
+    return json_error(error, fix, code) if _is_api(path) else Answer(f"{error}; {fix}\n".encode(), code)
+
+
+def _query(request: Request) -> Mapping[str, str]:
+    return {name.decode("utf-8", "replace"): first.decode("utf-8", "replace") for name, (first, *_) in request.args.items()}
+
+
+def _begin(request: Request, answer: Answer) -> bytes:
+    """Set status code and headers; return the body."""
+    request.setResponseCode(answer.code)
+    request.responseHeaders.setRawHeaders(b"Content-Type", [answer.content_type])
+    for name, value in answer.headers.items():
+        request.responseHeaders.setRawHeaders(name, [value])
+    return answer.body
+
+
+def _answer_later(request: Request, awaited: Deferred[Answer]) -> None:
+    disconnected = False
+
+    def client_disconnected(_reason: Failure) -> None:
+        nonlocal disconnected
+        disconnected = True
+        awaited.cancel()
+
+    def failed(reason: Failure) -> Answer:
+        if reason.check(CancelledError):
+            return Answer(b"ended early\n", http.SERVICE_UNAVAILABLE)
+        _log.failure("A page failed", reason)
+        return Answer(b"internal error\n", http.INTERNAL_SERVER_ERROR)
+
+    def write(answer: Answer) -> None:
+        if not disconnected:
+            body = _begin(request, answer)
+            request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
+            request.write(body)
+            request.finish()
+
+    request.notifyFinish().addErrback(client_disconnected)
+    awaited.addErrback(failed).addCallback(write)
+
+
+class _BoundedRequest(Request):
+    """A request whose body is kept in memory as far as it is small.
+
+    :ivar is_too_large: whether the body was discarded.
+    """
+
+    is_too_large = False
+
+    @property
+    def held_body(self) -> IO[bytes]:
+        """The body as far as it has been kept."""
+        return cast("IO[bytes]", self.content)
+
+    def gotLength(self, _length: int | None) -> None:
+        """Allocate nothing for the body, whatever length the request announces."""
+        super().gotLength(0)  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Keep a part of the body, or discard all of it."""
+        if self.held_body.tell() + len(data) > MAX_BODY_BYTES:
+            self.is_too_large = True
+            self.held_body.seek(0)
+            self.held_body.truncate()
+        if not self.is_too_large:
+            super().handleContentChunk(data)  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Answer; without reading parameters from the body."""
+        self._parsePOSTFormSubmission = False
+        super().requestReceived(command, path, version)  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+
+class _Channel(http.HTTPChannel):
+    """A connection whose request timeout counts from the request's first byte, so that slow clients cannot extend it."""
+
+    _idle = False
+
+    @property
+    def host(self) -> str:
+        """Address of the peer."""
+        return str(getattr(self.getPeer(), "host", ""))  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+    def connectionMade(self) -> None:
+        """Register the connection."""
+        self.site = cast("PageSite", self.factory)
+        self.site.connections.add(self, self.host)
+        super().connectionMade()  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+    def dataReceived(self, data: bytes) -> None:
+        """Start the request timeout with the first bytes of a request."""
+        if self._idle:
+            self._idle = False
+            self.setTimeout(REQUEST_TIMEOUT_S)  # type: ignore[no-untyped-call]  # untyped in Twisted
+        super().dataReceived(data)  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+    def resetTimeout(self) -> None:
+        """Keep the timeout: a further part of a request does not extend it."""
+
+    def requestDone(self, request: Request) -> None:
+        """Start the idle timeout after a response."""
+        super().requestDone(request)  # type: ignore[no-untyped-call]  # untyped in Twisted
+        self._idle = True
+        self.setTimeout(IDLE_TIMEOUT_S)  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Unregister the connection."""
+        self.site.connections.remove(self)
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+
+class PageSite(Site):
+    """An HTTP server of a few pages, without an access log. Twisted limits request line and headers to 16 KiB.
+
+    When the maximum number of connections is reached, the addresses with the most connections lose their oldest.
+    """
+
+    protocol = _Channel  # type: ignore[assignment]  # Twisted declares only its own wrapper, which is for HTTP/2
+
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        reactor: IReactorTime,
+        refusals: Refusals,
+        faults: ClientFaults,
+        access: AccessControl | None = None,
+        max_connections: int = MAX_CONNECTIONS,
+        max_connections_per_address: int = MAX_CONNECTIONS_PER_ADDRESS,
+    ) -> None:
+        """Serve the pages of ``routes``.
+
+        :param reactor: the clock of the timeouts.
+        :param access: for routes that not every client may use; None where there are none.
+        """
+        super().__init__(  # type: ignore[no-untyped-call]  # untyped in Twisted
+            _Pages(routes, access or AccessControl(), faults, reactor),
+            requestFactory=_BoundedRequest,
+            timeout=REQUEST_TIMEOUT_S,
+            reactor=reactor,
+        )
+        self.connections: Presence[_Channel] = Presence(max_connections, max_connections_per_address)
+        self._refusals = refusals
+
+    def buildProtocol(self, addr: IAddress | None) -> _Channel | None:  # type: ignore[override]  # Twisted's signature has no None
+        """Make the protocol of a connection; None when there are too many."""
+        host = str(getattr(addr, "host", ""))
+        if self.connections.is_full_for(host):
+            self._refusals.add(Refusal.FULL_ADDRESS, host)
+            return None
+        if self.connections.is_full:
+            for channel in self.connections.make_room():
+                self._refusals.add(Refusal.CROWDED_OUT, channel.host)
+                channel.forceAbortClient()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        if self.connections.is_full:
+            self._refusals.add(Refusal.FULL, host)
+            return None
+        return cast("_Channel", super().buildProtocol(addr))  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+    def startFactory(self) -> None:
+        """Do nothing: there is no access log to open, and no clock for its timestamps."""
