@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test trial simulate fuzz test-sanitized test-brokers test-faults test-packaging test-docs lint types imports protos protos-check docs site bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel wheels clean
+.PHONY: help demo test trial simulate fuzz test-sanitized test-brokers test-faults test-page test-packaging test-docs lint types imports protos protos-check docs site bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel wheels clean
 
 help:
 	@echo 'make demo            a gateway, ten simulated vehicles, their records on the terminal'
@@ -20,6 +20,7 @@ help:
 	@echo 'make test-sanitized  tests and a fuzz with the extension built for AddressSanitizer and UndefinedBehaviorSanitizer; needs gcc'
 	@echo 'make test-brokers    the tests against real brokers; reports brokers that are missing'
 	@echo 'make test-faults     every fault of docs/faults.md in full (twenty minutes); FLEETGW_FAULTS=bounded: three minutes'
+	@echo 'make test-page       the live page in a headless Chromium (Debian: apt-get install chromium)'
 	@echo 'make test-packaging  wheel, editable install, demo and the example sink, each in its own environment'
 	@echo 'make test-docs       the site, and every command and configuration on its pages'
 	@echo 'make lint            ruff: rules and format'
@@ -51,7 +52,7 @@ test: $(VENV)/.installed-dev
 # Four at a time, each in a folder of its own, which trial chooses. Workers of trial -j would not get -W error.
 trial: $(VENV)/.installed-dev
 	@$(BIN)/fleetgw --version
-	@find tests -name 'test_*.py' ! -name 'test_broker*' ! -path 'tests/packaging/*' ! -path 'tests/docs/*' ! -path 'tests/faults/*' | sort | \
+	@find tests -name 'test_*.py' ! -name 'test_broker*' ! -path 'tests/packaging/*' ! -path 'tests/docs/*' ! -path 'tests/page/*' ! -path 'tests/faults/*' | sort | \
 	  xargs -P 4 -n 16 $(BIN)/python -W error -m twisted.trial --reporter=text
 
 SEED ?= 0
@@ -73,6 +74,9 @@ test-brokers: $(VENV)/.installed-dev
 test-faults: export FLEETGW_FAULTS ?= full
 test-faults: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -q -rA -n 2 --dist loadfile tests/faults
+
+test-page: $(VENV)/.installed-page
+	@$(BIN)/python -m pytest -q tests/page
 
 test-packaging: $(VENV)/.installed-release
 	@$(BIN)/python -m pytest -q tests/packaging
@@ -166,6 +170,10 @@ $(VENV)/.installed-dev: $(INSTALLED_FROM) | $(VENV)/.python
 
 $(VENV)/.installed-release: pyproject.toml $(VENV)/.installed-dev
 	@$(BIN)/python -m pip install --quiet --group release
+	@touch $@
+
+$(VENV)/.installed-page: pyproject.toml $(VENV)/.installed-dev
+	@$(BIN)/python -m pip install --quiet --group page
 	@touch $@
 
 $(VENV)/.installed-docs: pyproject.toml $(VENV)/.installed-dev

@@ -1,0 +1,109 @@
+// Key figures, charts and record types of the overview.
+
+import { chart, legend, sparkline } from "./chart.js";
+import { count, latency, rate, roughly } from "./format.js";
+import { el, panel, setText, table } from "./dom.js";
+
+const SPAN_S = 600;
+
+function figure(title, part = null) {
+  const value = el("p", { class: "figure-value" });
+  const note = el("p", { class: "figure-note" });
+  const element = el("div", { class: "panel figure" }, el("h2", {}, title), value, note, part?.element);
+  return {
+    element,
+    update(text, noted) {
+      setText(value, text);
+      setText(note, noted);
+    },
+  };
+}
+
+const sum = (items, name) => items.reduce((total, item) => total + item[name], 0);
+
+/** Vehicles, records, acknowledgements and their latency in large figures. */
+export function figures() {
+  const vehicles = figure("Vehicles connected");
+  const received = figure("Records per second");
+  const acked = figure("Acks per second");
+  const ack = figure("Ack latency, p99");
+  return {
+    element: el("div", { class: "figures" }, ...[vehicles, received, acked, ack].map((part) => part.element)),
+    update({ vehicles: now, records, ack_latency_ms: ms }) {
+      const paused = now.paused > 0 ? `, ${count(now.paused)} paused` : "";
+      vehicles.update(count(now.connected), `${count(now.connections)} connections${paused}`);
+      received.update(rate(sum(records, "received_per_s")), `${count(sum(records, "received_total"))} in all`);
+      acked.update(rate(sum(records, "acked_per_s")), `${count(sum(records, "acked_total"))} in all`);
+      const window = ms.window_s === null || ms.window_s === undefined ? "" : `, last ${roughly(ms.window_s)}`;
+      ack.update(latency(ms.p99), `p50 ${latency(ms.p50)}, p90 ${latency(ms.p90)}${window}`);
+    },
+  };
+}
+
+/** Charts of the last 10 minutes. */
+export function history() {
+  const flow = [
+    { name: "records/s", className: "series-1" },
+    { name: "acks/s", className: "series-2" },
+  ];
+  const present = [{ name: "vehicles", className: "series-3" }];
+  const records = chart("Records and acks per second", flow, rate);
+  const vehicles = chart("Vehicles connected", present, count);
+  return {
+    element: el(
+      "div",
+      { class: "pair wide-left" },
+      panel("Records and acks", {}, legend(flow), records.element),
+      panel("Vehicles", {}, legend(present), vehicles.element),
+    ),
+    update({ history: past, now_ms }) {
+      const common = { interval_s: past.interval_s, end_ms: now_ms, span: Math.max(2, Math.round(SPAN_S / past.interval_s)) };
+      records.update({ ...common, values: [past.received_per_s, past.acked_per_s].map((values) => values.slice(-common.span)) });
+      vehicles.update({ ...common, values: [past.vehicles.slice(-common.span)] });
+    },
+  };
+}
+
+/** Rates and totals by record type, with the course of the rates since the page was opened. */
+export function recordTypes() {
+  const courses = new Map();
+  const course = (type, name) => {
+    const key = `${name} ${type}`;
+    if (!courses.has(key)) courses.set(key, []);
+    return courses.get(key);
+  };
+  const line = (name, className) => () => {
+    const spark = sparkline(className, { fromZero: true });
+    return { element: spark.element, update: (item) => spark.update(course(item.type, name), SPAN_S) };
+  };
+  const list = table(
+    "Records by type",
+    [
+      { title: "Type", class: "name", show: (item) => item.type },
+      { title: "Records/s", class: "number", show: (item) => rate(item.received_per_s) },
+      { title: "", class: "spark-cell", part: line("received_per_s", "series-1") },
+      { title: "Acks/s", class: "number", show: (item) => rate(item.acked_per_s) },
+      { title: "", class: "spark-cell", part: line("acked_per_s", "series-2") },
+      { title: "Records", class: "number", show: (item) => count(item.received_total) },
+      { title: "Acks", class: "number", show: (item) => count(item.acked_total) },
+      { title: "Signals", class: "number", show: (item) => count(item.signals_total) },
+    ],
+    (item) => item.type,
+  );
+  const empty = el("p", { class: "empty" }, "No records yet.");
+  return {
+    element: panel("Records by type", {}, list.element, empty),
+    update({ records }) {
+      for (const item of records) {
+        for (const name of ["received_per_s", "acked_per_s"]) {
+          const values = course(item.type, name);
+          values.push(item[name]);
+          if (values.length > SPAN_S) values.shift();
+        }
+      }
+      list.element.hidden = records.length === 0;
+      empty.hidden = records.length > 0;
+      list.update(records);
+    },
+  };
+}

@@ -1,0 +1,69 @@
+// The gateway's state in one line, with its reasons.
+
+import { duration } from "./format.js";
+import { el, keyed, setAttribute, setText, textPart } from "./dom.js";
+
+const STATES = {
+  ok: ["ok", "Healthy"],
+  degraded: ["warn", "Degraded"],
+  not_ready: ["bad", "Not ready"],
+  starting: ["warn", "Starting"],
+  draining: ["warn", "Draining"],
+};
+
+/** The level (ok, warn, bad) and the word for a state of the gateway. */
+export const healthWords = (state) => STATES[state] ?? ["warn", state];
+
+const EXPLANATIONS = {
+  ok: "Takes records, and every sink confirms them.",
+  degraded: "Takes records, and keeps what a sink cannot take now.",
+  not_ready: "Does not take every record: load balancers send vehicles elsewhere.",
+  starting: "Does not take vehicles yet.",
+  draining: "Ends: vehicles connect to another gateway.",
+};
+
+/** The panel at the top of the overview. */
+export function healthPanel() {
+  const word = el("p", { class: "health-word" });
+  const explanation = el("p", { class: "health-text" });
+  const reasons = el("ul", { class: "reasons" });
+  const updateReasons = keyed(
+    reasons,
+    (reason) => reason,
+    () => textPart("li", "", (reason) => reason),
+  );
+  const facts = ["Up", "Version", "Host"].map((name) => ({ name, value: el("dd") }));
+  const list = el("dl", { class: "facts" }, ...facts.map(({ name, value }) => el("div", {}, el("dt", {}, name), value)));
+  const element = el(
+    "section",
+    { class: "panel health", "aria-label": "Health" },
+    // An announcement only when the state changes: the text inside stays as it is otherwise.
+    el("div", { class: "health-state", role: "status" }, word, explanation),
+    list,
+    reasons,
+  );
+  return {
+    element,
+    update({ health, uptime_s, version, host }) {
+      const [level, text] = healthWords(health.state);
+      setAttribute(element, "data-level", level);
+      setText(word, text);
+      setText(explanation, EXPLANATIONS[health.state]);
+      updateReasons([...new Set(health.reasons)]);
+      reasons.hidden = health.reasons.length === 0;
+      [duration(uptime_s), version, host].forEach((value, index) => setText(facts[index].value, value));
+    },
+  };
+}
+
+/** A state as a word with a dot; its data: [level, word]. */
+export function stateWord() {
+  const element = el("span", { class: "state" });
+  return {
+    element,
+    update([level, word]) {
+      setAttribute(element, "data-level", level);
+      setText(element, word);
+    },
+  };
+}

@@ -1,0 +1,111 @@
+// Refused handshakes, connections, vehicles and messages.
+
+import { ago, clock, count, date, moment } from "./format.js";
+import { el, keyed, panel, setAttribute, setText, textPart } from "./dom.js";
+import { getJson, repeat } from "./api.js";
+import { tokenGate } from "./token.js";
+
+const words = (name) => name.replaceAll("_", " ");
+
+/** Numbers of refusals since the start, by reason. */
+export function refusalCounts() {
+  const list = el("dl", { class: "numbers counts" });
+  const empty = el("p", { class: "empty" }, "Nothing was refused since the start.");
+  const update = keyed(
+    list,
+    (item) => item.key,
+    () => {
+      const name = el("dt");
+      const value = el("dd");
+      return {
+        element: el("div", {}, name, value),
+        update(item) {
+          setText(name, item.name);
+          setText(value, count(item.number));
+        },
+      };
+    },
+  );
+  return {
+    element: el("div", {}, list, empty),
+    update({ refusals }) {
+      const items = [["handshakes", "Handshakes: "], ["connections", "Connections: "]].flatMap(([kind, title]) =>
+        Object.entries(refusals[kind])
+          .filter(([, number]) => number > 0)
+          .map(([reason, number]) => ({ key: `${kind} ${reason}`, name: title + words(reason), number })),
+      );
+      items.sort((one, other) => other.number - one.number);
+      empty.hidden = items.length > 0;
+      list.hidden = items.length === 0;
+      update(items);
+    },
+  };
+}
+
+const identity = (item) => [item.at_ms, item.kind, item.reason, item.address, item.vin, item.text].join(" ");
+
+function refusalPart(now) {
+  const kind = el("span", { class: "tag" });
+  const at = el("time");
+  const text = el("p", { class: "refusal-text" });
+  const fix = el("p", { class: "help" });
+  const who = el("p", { class: "hint" });
+  const vin = el("a", { class: "vin" });
+  return {
+    element: el("li", { class: "refusal" }, el("p", { class: "line" }, kind, vin, at), text, fix, who),
+    update(item) {
+      setText(kind, item.kind);
+      setAttribute(kind, "data-kind", item.kind);
+      setText(vin, item.vin);
+      vin.hidden = !item.vin;
+      if (item.vin) setAttribute(vin, "href", `#/vehicles/${encodeURIComponent(item.vin)}`);
+      setText(at, `${moment(item.at_ms, now())}, ${ago(item.at_ms, now())}`);
+      setText(text, item.text || words(item.reason));
+      setText(fix, item.fix);
+      fix.hidden = !item.fix;
+      const details = [
+        words(item.reason),
+        item.address && `from ${item.address}`,
+        item.issuer && `issuer ${item.issuer}`,
+        item.not_after_ms && `valid until ${date(item.not_after_ms)} ${clock(item.not_after_ms)}`,
+      ];
+      setText(who, details.filter(Boolean).join(" · "));
+    },
+  };
+}
+
+/** The recent refusals, newest first; at most `limit`. */
+export function recentRefusals(context, limit) {
+  return tokenGate("refused vehicles and the reasons", (refused) => {
+    const list = el("ol", { class: "refusals" });
+    const empty = el("p", { class: "empty" }, "No refusals yet.");
+    const trouble = el("p", { class: "trouble" });
+    const update = keyed(list, identity, () => refusalPart(context.now));
+    const asking = repeat(async () => {
+      try {
+        const { refusals } = await getJson("api/refusals");
+        const numbered = new Map(refusals.map((item) => [identity(item), item]));
+        update([...numbered.values()].slice(0, limit));
+        empty.hidden = refusals.length > 0;
+        setText(trouble, "");
+      } catch (error) {
+        if (error.isRefusal) refused(error);
+        else setText(trouble, error.message);
+      }
+    }, 3000);
+    empty.hidden = true;
+    return { element: el("div", {}, trouble, list, empty), stop: asking.stop };
+  });
+}
+
+/** The view of all refusals. */
+export function refusalsView(context) {
+  const counts = refusalCounts();
+  const recent = recentRefusals(context, 200);
+  return {
+    title: "Refusals",
+    element: el("div", { class: "stack" }, panel("Since the start", {}, counts.element), panel("The last 200", {}, recent.element)),
+    update: counts.update,
+    stop: recent.stop,
+  };
+}

@@ -1,0 +1,150 @@
+// One vehicle: presence, latest values, signals per day.
+
+import { ago, count, duration, moment, NONE, signal } from "./format.js";
+import { el, keyed, panel, setAttribute, setText, table } from "./dom.js";
+import { follow } from "./api.js";
+import { meter, sparkline } from "./chart.js";
+import { presence } from "./vehicles.js";
+import { stateWord } from "./health.js";
+import { tokenGate } from "./token.js";
+
+const SILENCE_MS = 6000;
+
+function facts(columns) {
+  const values = columns.map(() => el("dd"));
+  return {
+    element: el("dl", { class: "facts" }, ...columns.map(([name], index) => el("div", {}, el("dt", {}, name), values[index]))),
+    update: (item) => columns.forEach(([, show], index) => setText(values[index], show(item))),
+  };
+}
+
+function valuesPanel(now) {
+  let wanted = "";
+  let last = [];
+  const rows = table(
+    "Latest values",
+    [
+      { title: "Signal", class: "name", show: (item) => item.name },
+      { title: "Value", class: "number value", show: (item) => signal(item.value) },
+      {
+        title: "Course",
+        class: "spark-cell",
+        part: () => {
+          const spark = sparkline("series-1");
+          return { element: spark.element, update: (item) => spark.update((item.history ?? []).map(([, value]) => value)) };
+        },
+      },
+      { title: "Changed", class: "number", show: (item) => ago(item.at_ms, now()) },
+    ],
+    (item) => item.name,
+  );
+  const empty = el("p", { class: "empty" });
+  const filter = el("input", {
+    id: "filter",
+    type: "search",
+    placeholder: "Name of a signal",
+    autocomplete: "off",
+    spellcheck: "false",
+    oninput: () => {
+      wanted = filter.value.trim().toLowerCase();
+      show();
+    },
+  });
+
+  function show() {
+    const values = last.filter((item) => item.name.toLowerCase().includes(wanted));
+    rows.update(values);
+    rows.element.hidden = values.length === 0;
+    empty.hidden = values.length > 0;
+    setText(empty, last.length > 0 ? `No signal has “${filter.value.trim()}” in its name.` : "Values appear with the next record.");
+  }
+
+  return {
+    element: panel("Latest values", {}, el("div", { class: "search" }, el("label", { for: "filter" }, "Filter"), filter), rows.element, empty),
+    update(vehicle) {
+      last = [...(vehicle.values ?? [])].sort((one, other) => (one.name < other.name ? -1 : 1));
+      show();
+    },
+  };
+}
+
+function barsPanel(title, emptyText) {
+  const list = el("ul", { class: "bars" });
+  const empty = el("p", { class: "empty" }, emptyText);
+  const update = keyed(
+    list,
+    (item) => item.name,
+    () => {
+      const name = el("span", { class: "bar-name" });
+      const bar = meter(title, { calm: true });
+      const value = el("span", { class: "bar-value" });
+      return {
+        element: el("li", {}, name, bar.element, value),
+        update(item) {
+          setText(name, item.name);
+          setAttribute(bar.element, "aria-label", item.name);
+          bar.update({ value: item.value, max: item.max, text: count(item.value) });
+          setText(value, count(item.value));
+        },
+      };
+    },
+  );
+  return {
+    element: panel(title, {}, list, empty),
+    update(items) {
+      const max = Math.max(1, ...items.map((item) => item.value));
+      empty.hidden = items.length > 0;
+      update(items.map((item) => ({ ...item, max })));
+    },
+  };
+}
+
+function details(context, vin, refused) {
+  const state = stateWord();
+  const since = el("span", { class: "hint" });
+  const about = facts([
+    ["Connections", (vehicle) => count(vehicle.connections)],
+    ["Last record", (vehicle) => ago(vehicle.last_record_ms, context.now())],
+    ["Records", (vehicle) => count(vehicle.records)],
+    ["Signals today", (vehicle) => count(vehicle.signals_today)],
+    ["Client version", (vehicle) => vehicle.client_version || NONE],
+    ["Network", (vehicle) => vehicle.network || NONE],
+    ["Address", (vehicle) => vehicle.address || NONE],
+  ]);
+  const trouble = el("p", { class: "trouble", role: "status" });
+  const values = valuesPanel(context.now);
+  const days = barsPanel("Signals per day", "No signals yet.");
+  const types = barsPanel("Records by type", "No records yet.");
+  const content = el(
+    "div",
+    { class: "stack", hidden: true },
+    el("section", { class: "panel", "aria-label": "Presence" }, el("p", { class: "lead" }, state.element, " ", since), about.element),
+    el("div", { class: "pair wide-left" }, values.element, el("div", { class: "stack" }, days.element, types.element)),
+  );
+  const following = follow(`api/vehicles/${encodeURIComponent(vin)}/stream`, {
+    silenceMs: SILENCE_MS,
+    onValue(vehicle) {
+      content.hidden = false;
+      state.update(presence(vehicle));
+      const from = vehicle.online ? vehicle.online_since_ms : vehicle.offline_since_ms;
+      setText(since, from ? `for ${duration((context.now() - from) / 1000)}, since ${moment(from, context.now())}` : "");
+      about.update(vehicle);
+      values.update(vehicle);
+      days.update((vehicle.signals_per_day ?? []).map(({ day, signals }) => ({ name: day, value: signals })));
+      types.update(Object.entries(vehicle.records_by_type ?? {}).map(([name, value]) => ({ name, value })));
+    },
+    onTrouble(error) {
+      content.classList.toggle("stale", error !== null);
+      if (error?.isRefusal) refused(error);
+      else if (error?.code === 404) setText(trouble, [error.message, error.fix].filter(Boolean).join(" "));
+      else setText(trouble, error === null ? "" : `${error.message} The values below are old.`);
+    },
+  });
+  return { element: el("div", { class: "stack" }, trouble, content), stop: following.stop };
+}
+
+/** The view of one vehicle. */
+export function vehicleView(context, vin) {
+  const part = tokenGate("this vehicle and its values", (refused) => details(context, vin, refused));
+  return { title: vin, vin: true, element: part.element, update() {}, stop: part.stop };
+}
