@@ -100,11 +100,11 @@ class ErrorTests(TestCase):
     def test_refusals(self) -> None:
         stub = StubStatus(self)
         for answer, said in (
-            (Refused(403, {"error": "no token is configured", "fix": "set operations.token"}), "URL: no token is config"),
-            (Refused(403, {"error": "no such Host"}), "URL: no such Host"),
+            (Refused(403, {"error": "no token is configured", "fix": "set operations.token"}), "URL/api/vehicles: no toke"),
+            (Refused(403, {"error": "no such Host"}), "URL/api/vehicles: no such Host"),
             (Refused(403, "<html>"), "operations.hosts; set operations.token"),
             (Refused(404, "404 page not found"), "URL has no /api/vehicles: it is a gateway older than this command"),
-            (Refused(404, {"error": "no such vehicle", "fix": ""}), "URL: no such vehicle"),
+            (Refused(404, {"error": "no such vehicle", "fix": ""}), "URL/api/vehicles: no such vehicle"),
             (Refused(302, "elsewhere"), "URL/api/vehicles answers with HTTP status 302; is this the status_port of"),
             (Refused(500, "[" * 100_000), "HTTP status 500"),
             ("<html>", "something that is no JSON"),

@@ -10,7 +10,21 @@ from signal import SIGINT
 from typing import TYPE_CHECKING
 
 from fleetgw.adapters.text.terminal import escaped
-from fleetgw.cli import certs, check_config, config_schema, dead_letters, doctor, fetch_ca, ledger, query, simulate, spool
+from fleetgw.cli import (
+    certs,
+    check_config,
+    config_schema,
+    dead_letters,
+    doctor,
+    fetch_ca,
+    ledger,
+    query,
+    signals,
+    simulate,
+    spool,
+    tap,
+    vehicles,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +79,9 @@ def build_parser() -> argparse.ArgumentParser:
         check_config,
         doctor,
         config_schema,
+        vehicles,
+        signals,
+        tap,
         ledger,
         dead_letters,
         spool,

@@ -52,7 +52,7 @@ def add_gateway_options(parser: argparse.ArgumentParser) -> None:
         "--token-file",
         metavar="FILE",
         type=Path,
-        help=f"a file that holds operations.token (default: the variable {TOKEN_VARIABLE}, else that of --config)",
+        help=f"a file that holds operations.token (default: that of --config, else the variable {TOKEN_VARIABLE})",
     )
 
 
@@ -61,13 +61,10 @@ def client_of(arguments: argparse.Namespace) -> GatewayClient:
 
     :raises GatewayError: they name none, or no token can be read.
     """
-    token = os.environ.get(TOKEN_VARIABLE) or None
+    url, token = (arguments.url, None) if arguments.config is None else _of_configuration(arguments.config)
     if arguments.token_file is not None:
         token = _token_in(arguments.token_file)
-    if arguments.url is not None:
-        return GatewayClient(arguments.url, token)
-    url, configured = _of_configuration(arguments.config)
-    return GatewayClient(url, token or configured)
+    return GatewayClient(url, token or os.environ.get(TOKEN_VARIABLE) or None)
 
 
 def run_with_client(arguments: argparse.Namespace, do: Callable[[GatewayClient], int]) -> int:
@@ -299,7 +296,7 @@ class GatewayClient:
             fix = f"write operations.token of its configuration into {TOKEN_VARIABLE}, or name a file of it by --token-file"
             return GatewayError(f"{self.url}: {given}; {fix}", code)
         if said:
-            return GatewayError(f"{self.url}: {said}", code)
+            return GatewayError(f"{self.url}{path}: {said}", code)
         if code == 403:
             fix = "ask from the gateway's own machine, or list its name in operations.hosts; set operations.token"
             return GatewayError(f"{self.url} refuses {path} with HTTP status 403; {fix}", code)

@@ -1,0 +1,182 @@
+"""``fleetgw vehicles``: which vehicles are online."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from fleetgw.cli.gateway_client import add_gateway_options, run_with_client
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from fleetgw.cli.gateway_answers import Vehicle, Vehicles
+    from fleetgw.cli.gateway_client import GatewayClient
+
+_PATH = "/api/vehicles"
+_MOST_SAME = 1000
+_WIDE = 116
+"""Columns of a terminal from which on every column of the table fits."""
+
+_DESCRIPTION = """\
+Show the vehicles that are connected to a running gateway, and those that have left it since its start: online ones first,
+then the latest to leave. With --vin the answer is one line.
+
+It needs status_port and operations.token in the gateway's configuration. The exit status is 0, or 2 when the gateway cannot
+be asked; with --vin it is 0 when the vehicle is online, and 1 when it is not.
+"""
+
+_EXAMPLES = """\
+examples:
+  fleetgw vehicles --config config.json
+  fleetgw vehicles --config config.json --vin 5YJ3E1EA7KF000001     is this car online?
+  fleetgw vehicles --config config.json --search 7KF --limit 20     those with 7KF in the VIN
+  fleetgw vehicles --url http://127.0.0.1:8080 --token-file token --json | jq '.vehicles[] | select(.online) | .vin'
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "vehicles",
+        help="show which vehicles are online",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_gateway_options(parser)
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--vin", help="only this vehicle: one line, and an exit status")
+    chosen.add_argument("--search", metavar="TEXT", help="only vehicles with this text in their VIN")
+    parser.add_argument("--limit", metavar="N", type=positive, default=100, help="show at most N (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    parser.set_defaults(run=run)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on.
+
+    :raises argparse.ArgumentTypeError: it is none.
+    """
+    number = int(text) if text.isdecimal() and len(text) < 10 else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return number
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show the vehicles; returns the exit status."""
+    return run_with_client(arguments, partial(_show_one if arguments.vin else _show_all, arguments))
+
+
+def _show_one(arguments: argparse.Namespace, client: GatewayClient) -> int:
+    from fleetgw.adapters.text.terminal import json_text, printable
+    from fleetgw.cli.gateway_answers import Vehicles, read_as
+
+    vin = arguments.vin.strip()
+    answer = client.get_json(_PATH, {"search": vin, "limit": _MOST_SAME})
+    found = read_as(Vehicles, answer, client).vehicles
+    index = next((index for index, each in enumerate(found) if each.vin.lower() == vin.lower()), None)
+    if arguments.json:
+        print(json_text({"vin": vin, "online": False} if index is None else answer["vehicles"][index]))
+    elif index is None:
+        print(printable(f"{vin} is offline: it has not connected since the start of the gateway"))
+    else:
+        print(printable(_in_words(found[index], time.time() * 1000)))
+    return 0 if index is not None and found[index].online else 1
+
+
+def _in_words(vehicle: Vehicle, now_ms: float) -> str:
+    from fleetgw.cli.figures import count, since
+
+    if not vehicle.online:
+        return f"{vehicle.vin} is offline since {since(vehicle.offline_since_ms, now_ms)}"
+    parts = [f"{vehicle.vin} is online since {since(vehicle.online_since_ms, now_ms)}"]
+    if vehicle.connections > 1:
+        parts.append(f"{vehicle.connections} connections")
+    if vehicle.network:
+        parts.append(f"over {vehicle.network}")
+    if vehicle.client_version:
+        parts.append(f"client {vehicle.client_version}")
+    if vehicle.address:
+        parts.append(f"from {vehicle.address}")
+    if vehicle.last_record_ms is None:
+        parts.append("no record yet")
+    else:
+        parts.append(f"last record {since(vehicle.last_record_ms, now_ms)} ago")
+    if vehicle.records:
+        parts.append(f"{count(vehicle.records)} records")
+    return ", ".join(parts)
+
+
+def _show_all(arguments: argparse.Namespace, client: GatewayClient) -> int:
+    from fleetgw.adapters.text.terminal import json_text
+    from fleetgw.cli.gateway_answers import Vehicles, read_as
+
+    answer = client.get_json(_PATH, {"search": arguments.search, "limit": arguments.limit})
+    found = read_as(Vehicles, answer, client)
+    if arguments.json:
+        print(json_text(answer | {"vehicles": sorted(answer["vehicles"], key=lambda each: not each["online"])}))
+    else:
+        _print_table(found, time.time() * 1000, searched=arguments.search)
+    return 0
+
+
+def _print_table(found: Vehicles, now_ms: float, searched: str | None) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from fleetgw.adapters.text.terminal import printable
+    from fleetgw.cli.figures import count, plural, since
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    vehicles = sorted(found.vehicles, key=lambda each: not each.online)
+    if not vehicles:
+        nothing = f"no vehicle has {searched!r} in its VIN" if searched else "no vehicle has connected since the start"
+        console.print(Text(printable(nothing)))
+        return
+    is_wide = console.width >= _WIDE
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("vehicle", no_wrap=True)
+    table.add_column("presence", no_wrap=True)
+    table.add_column("last record", justify="right", no_wrap=True)
+    table.add_column("records", justify="right", no_wrap=True)
+    table.add_column("signals today" if is_wide else "signals", justify="right", no_wrap=True)
+    table.add_column("network", overflow="ellipsis", no_wrap=True)
+    if is_wide:
+        table.add_column("client", overflow="ellipsis", no_wrap=True)
+        table.add_column("address", overflow="ellipsis", no_wrap=True)
+    for each in vehicles:
+        cells = [
+            Text(printable(each.vin), "bold" if each.online else "dim"),
+            _presence(each, now_ms),
+            Text("" if each.last_record_ms is None else f"{since(each.last_record_ms, now_ms)} ago"),
+            Text(count(each.records)),
+            Text(count(each.signals_today)),
+            Text(printable(each.network or "")),
+        ]
+        if is_wide:
+            cells += [Text(printable(each.client_version or "")), Text(printable(each.address or ""))]
+        table.add_row(*cells)
+    console.print(table)
+    online = sum(each.online for each in vehicles)
+    said = f"{plural(found.total, 'vehicle')}, {online:,} online"
+    if found.total > len(vehicles):
+        said = f"{len(vehicles):,} of {plural(found.total, 'vehicle')}; --limit shows more, --search finds some"
+    console.print(Text(f"\n{said}", "dim"))
+
+
+def _presence(vehicle: Vehicle, now_ms: float) -> Text:
+    from rich.text import Text
+
+    from fleetgw.cli.figures import since
+
+    if not vehicle.online:
+        return Text(f"○ offline {since(vehicle.offline_since_ms, now_ms)}", "dim")
+    several = f" x{vehicle.connections}" if vehicle.connections > 1 else ""
+    return Text(f"● online {since(vehicle.online_since_ms, now_ms)}{several}", "green")
