@@ -93,8 +93,8 @@ def _in_words(vehicle: Vehicle, now_ms: float) -> str:
     from fleetgw.cli.figures import count, since
 
     if not vehicle.online:
-        return f"{vehicle.vin} is offline since {since(vehicle.offline_since_ms, now_ms)}"
-    parts = [f"{vehicle.vin} is online since {since(vehicle.online_since_ms, now_ms)}"]
+        return f"{vehicle.vin} is offline: it left {since(vehicle.offline_since_ms, now_ms)} ago"
+    parts = [f"{vehicle.vin} is online: it connected {since(vehicle.online_since_ms, now_ms)} ago"]
     if vehicle.connections > 1:
         parts.append(f"{vehicle.connections} connections")
     if vehicle.network:
