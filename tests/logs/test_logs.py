@@ -83,6 +83,13 @@ class LineTests(SynchronousTestCase):
                 self.assertNotIn("hunter2", line)
                 self.assertIn("https://user:********@host:1/ at all", line)
 
+    def test_no_field_that_quotes_a_library_shows_a_password(self) -> None:
+        text = "Traceback:\n  File x\nConnectionError: redis://:hunter2@host:1 is away\n" + "a long line " * 1000
+        for name in ("text", "traceback", "reason", "warning"):
+            line = self.line(JsonLog, "error", "twisted_error", **{name: text})
+            self.assertNotIn("hunter2", line)
+            self.assertIn("redis://:********@host:1", line)
+
     def test_json_lines_of_the_go_server(self) -> None:
         """Lines written from the fields of the Go server's lines are the same."""
         for text in json.loads((VECTORS / "logger.json").read_text())["json_log_lines"]:

@@ -83,7 +83,7 @@ class MakeLogTests(SynchronousTestCase):
             def write(self, data: bytes) -> None:
                 lines.append(data)
 
-        log = make_log(log_level, json_log_enable=json_log_enable, stream=Stream())
+        log = make_log(log_level, json_log_enable=json_log_enable, stream=Stream(), environ={})
         for write in (log.debug, log.info, log.warn):
             write("happened", vin="VIN1")
         return lines

@@ -29,6 +29,11 @@ class DescriptorStream:
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person may be looking."""
+        return os.isatty(self._descriptor)
+
     def wait_for_reader(self, at_most_s: float) -> None:
         """From now on let writes and flushes block until the reader has room, ``at_most_s`` in total."""
         self._wait_until_s = self._seconds() + at_most_s

@@ -15,13 +15,12 @@ from zope.interface import implementer
 from fleetgw.adapters.logs.cutting import cut_long_texts
 from fleetgw.adapters.logs.json_text import to_json
 from fleetgw.adapters.logs.levels import Level
-from fleetgw.adapters.secrets.masking import masked
+from fleetgw.adapters.logs.masked_fields import mask_secrets
 from fleetgw.domain.ports import ILog
 
 _CONTEXT = "fleet-telemetry"
-_OWN_MEMBERS = frozenset({"activity", "context", "level", "msg", "time"})
-_MASKED_CHARACTERS = 2_000
-"""Longest error in which secrets are searched and masked: errors of client libraries are shorter."""
+CONSTANT_MEMBERS = frozenset({"activity", "context", "level", "msg", "time"})
+"""Members of every line, beside the event's fields."""
 
 _is_plain = re.compile(r"[A-Za-z0-9\-._/@^+]*").fullmatch
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9\-._/@^+]")
@@ -95,8 +94,8 @@ class LineLog(ABC):
         self._write(Level.ERROR, event, fields)
 
     def _write(self, level: Level, event: str, fields: dict[str, object]) -> None:
-        if level >= Level.WARN and isinstance(error := fields.get("error"), str) and len(error) <= _MASKED_CHARACTERS:
-            fields["error"] = masked(error)
+        if level >= Level.WARN:
+            mask_secrets(fields)
         line = self._line(self._members(level, event, fields))
         with self._writing:
             try:
@@ -125,8 +124,8 @@ class LineLog(ABC):
 
     def _members(self, level: Level, event: str, fields: dict[str, object]) -> dict[str, object]:
         cut_long_texts(fields)
-        if not _OWN_MEMBERS.isdisjoint(fields):
-            fields = {f"fields.{name}" if name in _OWN_MEMBERS else name: value for name, value in fields.items()}
+        if not CONSTANT_MEMBERS.isdisjoint(fields):
+            fields = {f"fields.{name}" if name in CONSTANT_MEMBERS else name: value for name, value in fields.items()}
         fields["context"] = _CONTEXT
         fields["level"] = level.text
         fields["msg"] = event
@@ -177,16 +176,20 @@ class TextLog(LineLog):
         return f"{self._to_the_second(now_s)}Z"
 
     def _line(self, members: dict[str, object]) -> bytes:
-        head = [f"{name}={_text(members.pop(name))}" for name in ("time", "level", "msg")]
-        return " ".join(head + [f"{_key(name)}={_text(members[name])}" for name in sorted(members)]).encode() + b"\n"
+        head = [f"{name}={value_text(members.pop(name))}" for name in ("time", "level", "msg")]
+        return (
+            " ".join(head + [f"{key_text(name)}={value_text(members[name])}" for name in sorted(members)]).encode() + b"\n"
+        )
 
 
 @lru_cache(maxsize=1024)  # most names are the events' own
-def _key(name: str) -> str:
+def key_text(name: str) -> str:
+    """A key in a line of text; ``TextLog`` says how it is escaped."""
     return name if name and _is_plain(name) else _NOT_PLAIN.sub(_escaped, name) or _EMPTY_KEY
 
 
-def _text(value: object) -> str:
+def value_text(value: object) -> str:
+    """A value in a line of text: a plain word as it is, everything else as JSON without control characters."""
     return value if isinstance(value, str) and _is_plain(value) else to_json(value).decode()
 
 

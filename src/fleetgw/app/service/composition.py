@@ -18,6 +18,7 @@ from fleetgw.adapters.ingress.tls import VehicleTlsFactory
 from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
 from fleetgw.adapters.listening.refusals import Refusals
 from fleetgw.adapters.logs.reporting import ReportingLog
+from fleetgw.adapters.logs.sampling import SamplingLog
 from fleetgw.adapters.metrics.prometheus import PrometheusExporter
 from fleetgw.adapters.metrics.runtime import RuntimeGauges
 from fleetgw.adapters.metrics.statsd import StatsdExporter, StatsdSettings
@@ -143,7 +144,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     """
     config = loaded.config
     reporter = _make_reporter(loaded, reactor, written_log)
-    log = ReportingLog(written_log, reporter)
+    log = ReportingLog(SamplingLog(written_log, reactor.seconds), reporter)
     metrics = MetricStore()
     build = {"version": version("fleetgw"), "python": platform.python_version(), "hot_path": HOT_PATH}
     metrics.gauge(BUILD_INFO, **build).set_to(1)

@@ -9,6 +9,10 @@ from fleetgw.adapters.logs.descriptor_stream import DescriptorStream
 from fleetgw.adapters.logs.levels import LEVELS
 from fleetgw.adapters.logs.lines import ILineStream, JsonLog, LineLog, TextLog
 from fleetgw.adapters.logs.log_file import AppendedLogFile
+from fleetgw.adapters.logs.terminal_lines import TerminalLog
+
+NO_COLOUR_VARIABLE = "NO_COLOR"
+"""Environment variable: when it is not empty, lines on a terminal have no colours (https://no-color.org)."""
 
 _ROTATE_LENGTH_BYTES = 100_000_000
 _ROTATED_FILES_MAX = 10
@@ -39,11 +43,17 @@ def open_log_stream(parent_options: Mapping[str, object]) -> ILineStream:
     return open_file(str(path or "twistd.log"), rotateLength=_ROTATE_LENGTH_BYTES, maxRotatedFiles=_ROTATED_FILES_MAX)
 
 
-def make_log(log_level: str, *, json_log_enable: bool, stream: ILineStream) -> LineLog:
+def make_log(log_level: str, *, json_log_enable: bool, stream: ILineStream, environ: Mapping[str, str]) -> LineLog:
     """Make the log of a configuration.
 
     :param log_level: ``trace``, ``debug``, ``info``, ``warn`` or ``error``.
-    :param json_log_enable: JSON lines, else text.
+    :param json_log_enable: JSON lines, else text; on a terminal in colour, unless ``NO_COLOR`` is in the environment.
+    :param environ: environment variables.
     """
-    log_type = JsonLog if json_log_enable else TextLog
+    if json_log_enable:
+        log_type: type[LineLog] = JsonLog
+    elif isinstance(stream, DescriptorStream) and stream.is_terminal and not environ.get(NO_COLOUR_VARIABLE):
+        log_type = TerminalLog
+    else:
+        log_type = TextLog
     return log_type(stream, LEVELS[log_level])

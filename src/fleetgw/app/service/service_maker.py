@@ -86,7 +86,9 @@ def makeService(options: Options) -> IService:
         source = ConfigurationFile(Path(options["config"]).absolute(), os.environ, Path.cwd())
         loaded = load_config(Path(options["config"]), os.environ)
         stream = open_log_stream(options.parent or {})
-        log = make_log(loaded.config.log_level, json_log_enable=loaded.config.json_log_enable, stream=stream)
+        log = make_log(
+            loaded.config.log_level, json_log_enable=loaded.config.json_log_enable, stream=stream, environ=os.environ
+        )
         for warning in loaded.warnings:
             log.warn("configuration_warning", key=warning.path, warning=f"{warning.what}; {warning.fix}")
         parts = compose(loaded, reactor, log)
