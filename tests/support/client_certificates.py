@@ -75,12 +75,12 @@ def intermediate_authority(authority: Credential, common_name: str, usages: Sequ
     return Credential(builder.sign(authority.key, hashes.SHA256()), key)
 
 
-def root_authority(common_name: str) -> Credential:
+def root_authority(common_name: str, valid: timedelta = _VALID) -> Credential:
     """A self-signed authority that may sign others."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - _VALID, now + _VALID)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - _VALID, now + valid)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     return Credential(builder.sign(key, hashes.SHA256()), key)

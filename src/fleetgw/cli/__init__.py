@@ -23,6 +23,7 @@ from fleetgw.cli import (
     simulate,
     spool,
     tap,
+    vehicle_config,
     vehicles,
 )
 
@@ -49,6 +50,7 @@ examples:
   fleetgw dead-letters list --config config.json    records that sinks refused for good, by sink and reason
   fleetgw spool status --config config.json  the durable queue: files, cursors, backlog
   fleetgw simulate --url wss://localhost:4443 --certs certs --vehicles 10 --rate 20 --duration 30
+  fleetgw vehicle-config --config config.json --host telemetry.example.com --vin 5YJ3E1EA7KF000001 --preset fleet
   fleetgw query latest 5YJ3E1EA7KF000001     a vehicle now, from the sqlite sink's file
 """
 
@@ -87,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
         spool,
         query,
         simulate,
+        vehicle_config,
     ):
         command.add_parser(commands)
     return parser
