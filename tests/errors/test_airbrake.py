@@ -20,11 +20,11 @@ from twisted.web.server import Request, Site
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from fleetgw.adapters.certificates.server_tls import ServerTls
 from fleetgw.adapters.errors.airbrake import STOP_TIMEOUT_S, AirbrakeReporter
 from fleetgw.adapters.errors.airbrake_client import REQUEST_TIMEOUT_S, AirbrakeProject
 from fleetgw.adapters.errors.null import NullReporter
 from fleetgw.adapters.errors.queue import CAPACITY
-from fleetgw.adapters.errors.server_tls import ServerTls
 from fleetgw.adapters.logs.reporting import ReportingLog
 from fleetgw.adapters.secrets.secret import Secret, SecretFile
 from fleetgw.domain.ports import IErrorReporter, ILog

@@ -213,6 +213,8 @@ class BuiltInTests(CompositionCase):
         plain = self.compose()
         self.assertEqual([type(monitor) for monitor in plain.monitors], [RuntimeGauges])
         self.assertIsNone(plain.gateway.settings.rate_limit)
+        off = self.compose(rate_limit={"enabled": False, "message_limit": 5, "message_interval_time": 7})
+        self.assertIsNone(off.gateway.sessions.connected.buckets)
 
     def test_statsd_in_the_units_of_its_exporter(self) -> None:
         section = {"host": "[::1]:8125", "prefix": "ft.", "sample_rate": 25, "flush_period": 500}

@@ -87,6 +87,7 @@ def _examined(loaded: LoadedConfig) -> Sequence[Diagnosis]:
     from twisted.internet.defer import Deferred
 
     from fleetgw.adapters.process.reactor import leave_busy_threads_behind, run_on_monotonic_time
+    from fleetgw.app.doctor.allow_list import allow_list_checks
     from fleetgw.app.doctor.checkup import examine
     from fleetgw.app.doctor.host import host_checks
     from fleetgw.app.doctor.progress import Progress
@@ -98,7 +99,8 @@ def _examined(loaded: LoadedConfig) -> Sequence[Diagnosis]:
     diagnoses: list[Diagnosis] = []
 
     async def run_checks() -> None:
-        checks = [*host_checks(loaded, reactor), *sink_checks(loaded.config, reactor)]
+        config = loaded.config
+        checks = [*host_checks(loaded, reactor), *allow_list_checks(config, reactor), *sink_checks(config, reactor)]
         with Progress([check.subject for check in checks]) as progress:
             diagnoses.extend(await examine(checks, reactor, progress.done))
 

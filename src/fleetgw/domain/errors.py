@@ -61,6 +61,10 @@ class Unauthorized(PeerError):
     """The certificate gives no identity that may stream telemetry. ``str()`` is the reason."""
 
 
+class UnusableAllowList(FleetgwError):
+    """The source of the allow list cannot be reached, or gives no list. ``str()`` is the reason, for the operator."""
+
+
 class DeliveryError(FleetgwError):
     """A record did not reach its destination. ``str()`` is the reason, for the operator."""
 

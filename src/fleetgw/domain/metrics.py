@@ -84,6 +84,11 @@ ACCEPT_PAUSES_TOTAL = _counter(
     "listener",
     "reason",
 )
+ALLOW_LIST_VEHICLES = _gauge("allow_list_vehicles", "Vehicles on the allow list.")
+ALLOW_LIST_AGE_SECONDS = _gauge(
+    "allow_list_age_seconds", "Seconds since the source of the allow list was last reached; +Inf before the first time."
+)
+ALLOW_LIST_FAILURES_TOTAL = _counter("allow_list_failures_total", "Readings of the allow list that failed.")
 DISPATCH_TOTAL = _counter("dispatch_total", "Records handed to their sinks.", "record_type")
 SIGNAL_COUNT = _gauge("signal_count", "Signals received.", "record_type")
 VIN_SIGNAL_COUNT = _gauge("vin_signal_count", "Signals received of a tracked vehicle.", "record_type", "vin")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.ingress.limits import IngressLimits
     from fleetgw.adapters.ingress.registry import ConnectionRegistry
     from fleetgw.adapters.ingress.turns import Turns
+    from fleetgw.domain.allow_list import AllowList
     from fleetgw.domain.identity import IssuerTable
     from fleetgw.domain.ports import IGateway
 
@@ -28,6 +29,7 @@ class ConnectionContext:
     :ivar issuers: identity rules by certificate authority.
     :ivar monotonic: returns monotonic time in seconds.
     :ivar new_reader: creates an Autobahn reader for frames off the fast path, with the maximum size of a frame.
+    :ivar allow_list: the vehicles that may connect; None: every one with a certificate.
     :ivar certificates: the facts of vehicles' certificates.
     """
 
@@ -39,5 +41,6 @@ class ConnectionContext:
     registry: ConnectionRegistry  # type: ignore[type-arg]  # of connections, which import this module
     events: IngressEvents
     new_reader: Callable[[ReaderHost, int], FrameReader]
+    allow_list: AllowList | None = None
     certificates: KnownCertificates = field(factory=KnownCertificates)
     replies: ReplyFrames = field(factory=ReplyFrames)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from fleetgw.adapters.ingress.autobahn_frames import ReaderHost
     from fleetgw.adapters.ingress.limits import IngressLimits
+    from fleetgw.domain.allow_list import AllowList
     from fleetgw.domain.identity import IssuerTable
     from fleetgw.domain.ports import IGateway, ILog, IMetrics
 
@@ -53,6 +54,7 @@ class VehicleFactory(Factory):
         log: ILog,
         *,
         log_handshake_errors: bool = True,
+        allow_list: AllowList | None = None,
     ) -> None:
         self.refusals = Refusals("vehicles", metrics, log, clock.seconds)
         self.registry: ConnectionRegistry[VehicleConnection] = ConnectionRegistry(limits, self.refusals)
@@ -71,6 +73,7 @@ class VehicleFactory(Factory):
             self.registry,
             IngressEvents(metrics, log, clock.seconds, log_handshake_errors=log_handshake_errors),
             new_reader,
+            allow_list,
         )
         self._clock = clock
         self._log = log

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import uuid
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 from attrs import frozen
 
 from fleetgw.adapters.ingress import http
+from fleetgw.domain.allow_list import Allowed, NoList, NotListed
 from fleetgw.domain.errors import Unauthorized
 from fleetgw.domain.identity import identify
 from fleetgw.domain.line_limit import cut
@@ -147,9 +148,28 @@ class Upgrade:
             registry.unauthorized()
             events.stranger_error("extract_sender_id_err", error=str(error), remote_ip=self._remote)
             return Answer(http.refused(request, "403 Forbidden", closing=True), closes=True)
+        if (refused := self._refused_by_list(identity.device_id)) is not None:
+            return Answer(http.refused(request, refused, closing=True), closes=True)
         if not registry.allows_upgrade_of(identity.device_id, self._remote):
             return Answer(http.refused(request, "503 Service Unavailable", closing=True), closes=True)
         return Answer(http.switching_protocols(key), closes=False, upgraded=_upgraded(request, identity))
+
+    def _refused_by_list(self, vin: str) -> str | None:
+        """The status of the refusal of a vehicle by the allow list; None when the vehicle may connect."""
+        allow_list = self._context.allow_list
+        if allow_list is None:
+            return None
+        match allow_list.decide(vin, self._since):
+            case Allowed():
+                return None
+            case NotListed():
+                self._context.registry.not_allowed(vin, self._remote, has_list=True)
+                return "403 Forbidden"
+            case NoList():
+                self._context.registry.not_allowed(vin, self._remote, has_list=False)
+                return "503 Service Unavailable"
+            case never:
+                assert_never(never)
 
 
 def _upgraded(request: Request, identity: PeerIdentity) -> Upgraded:

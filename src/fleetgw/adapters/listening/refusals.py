@@ -23,6 +23,8 @@ class Refusal(Enum):
     FULL_VEHICLE = "full_vehicle", "its vehicle has as many connections as limits.max_connections_per_vehicle allows"
     CROWDED_OUT = "crowded_out", "its address held most of the room for connections without an identity, and others need it"
     UNAUTHORIZED = "unauthorized", "its certificate is not a vehicle's"
+    NOT_ALLOWED = "not_allowed", "the allow list (vehicles.allow) does not have its vehicle"
+    NO_ALLOW_LIST = "no_allow_list", "there is no allow list (vehicles.allow) to decide by"
 
 
 class Pause(Enum):
@@ -54,10 +56,10 @@ class Refusals:
         self._metrics.counter(CONNECTIONS_REFUSED_TOTAL, listener=self._listener, reason=refusal.value[0]).add(1)
 
     def add(self, refusal: Refusal, remote: str, device_id: str = "") -> None:
-        """Count a refused connection, and log it at most once in ten seconds per reason."""
+        """Count a refused connection, and log it at most once in ten seconds per reason, and vehicle if it is known."""
         self.count(refusal)
         label, reason = refusal.value
-        unwritten = self._limit.admit(label, "", self._monotonic(), 1)
+        unwritten = self._limit.admit(label, device_id, self._monotonic(), 1)
         if unwritten is not None:
             vehicle = {"device_id": device_id} if device_id else {}
             self._log.warn(

@@ -30,6 +30,7 @@ from fleetgw.app.config.sections import Config
 from fleetgw.app.config.sink_checks import check_sinks
 from fleetgw.app.config.sinks import GatewaySurroundings, routed_sinks
 from fleetgw.app.config.spool import check_spool
+from fleetgw.app.config.vehicles import check_vehicles
 from fleetgw.domain.acks import names_spool
 
 MAX_TRACKED_VINS = 20
@@ -142,6 +143,10 @@ def _check_issuers(config: Config, findings: Findings, _surroundings: GatewaySur
             findings.refuse(path, "is empty", 'name a client type, such as "vehicle_device"')
 
 
+def _check_vehicles(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
+    check_vehicles(config.vehicles, findings)
+
+
 @frozen
 class _Check:
     """One check, and the parts of the configuration that it needs."""
@@ -172,6 +177,7 @@ CHECKS = (
     _Check(_check_drain, ("records", "drain", "delivery", "limits")),
     _Check(_check_spool, ("records", "reliable_ack_sources", "ack_policies", "spool")),
     _Check(_check_issuers, ("identity",)),
+    _Check(_check_vehicles, ("vehicles",)),
 )
 
 

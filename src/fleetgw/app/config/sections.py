@@ -21,6 +21,7 @@ from fleetgw.app.config.operations import Operations
 from fleetgw.app.config.sink_sections import sink_sections
 from fleetgw.app.config.spool import Spool
 from fleetgw.app.config.tls import Tls
+from fleetgw.app.config.vehicles import Vehicles
 
 LOG_LEVEL_ALIASES = {"warning": "warn", "fatal": "error", "panic": "error"}
 """Other names that the Go server accepts; there are no levels above error."""
@@ -138,6 +139,7 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
     identity: Annotated[Identity, Meta(description="Issuers of vehicles' certificates.", extra=APPLIED)] = field(
         default_factory=Identity
     )
+    vehicles: Annotated[Vehicles, Meta(description="The vehicles that may connect.")] = field(default_factory=Vehicles)
 
 
 if TYPE_CHECKING:  # a class that is made at run time is no type to a checker

@@ -33,6 +33,7 @@ from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.operations.api import GatewayViews, operator_routes
 from fleetgw.app.pipeline.gateway import Gateway
 from fleetgw.app.pipeline.routes import TypeRoutes
+from fleetgw.app.service.allow_list_maker import make_allow_list
 from fleetgw.app.service.control_maker import make_controls
 from fleetgw.app.service.dead_letter_maker import make_dead_letters
 from fleetgw.app.service.lane_maker import LaneMaker
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorCore
 
+    from fleetgw.adapters.allow_list.watch import AllowListWatch
     from fleetgw.adapters.control.server import ControlServer, IControlReactor
     from fleetgw.adapters.dead_letters.stores import DeadLetterStores
     from fleetgw.adapters.listening.port import IListeningReactor
@@ -100,6 +102,7 @@ class Parts:
     :ivar spooling: None where no record type is spooled.
     :ivar tls: the TLS context with the certificates that ``tls_factory`` uses.
     :ivar tls_factory: wraps each connection of ``vehicles`` in TLS.
+    :ivar allow_list: reads the allow list; None where every vehicle may connect.
     :ivar vehicle_listener: the port that vehicles connect to.
     :ivar pages: the ports for status, metrics and profiler, as far as they are configured.
     :ivar monitors: gauges of the process, exporters of metrics, the profiler; the first parts to start, the last to stop.
@@ -118,6 +121,7 @@ class Parts:
     vehicles: VehicleFactory
     tls: ReloadableContext
     tls_factory: VehicleTlsFactory
+    allow_list: AllowListWatch | None
     vehicle_listener: Listener
     pages: Sequence[Listener]
     serving: Serving
@@ -158,6 +162,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     type_routes = TypeRoutes(routes, lanes, metrics, spooling)
     gateway = Gateway(gateway_settings(config), type_routes, metrics, log, reactor, time.time_ns)
     tls = ReloadableContext(tls_files(config), log)
+    allow_list = make_allow_list(config, reactor, metrics, log)
     vehicles = VehicleFactory(
         gateway,
         issuers(config),
@@ -166,6 +171,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         metrics,
         log,
         log_handshake_errors=not loaded.suppress_tls_handshake_errors,
+        allow_list=allow_list.allow_list if allow_list is not None else None,
     )
     tls_factory = VehicleTlsFactory(tls, isClient=False, wrappedFactory=vehicles, clock=reactor)
     refusals = vehicles.refusals
@@ -190,6 +196,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         vehicles,
         tls,
         tls_factory,
+        allow_list,
         vehicle_listener,
         pages,
         serving,
@@ -210,9 +217,9 @@ def _make_reporter(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) ->
         return NullReporter()
     from twisted.web.client import Agent  # Twisted's HTTP client, which takes a tenth of a second to import
 
+    from fleetgw.adapters.certificates.server_tls import ServerTls
     from fleetgw.adapters.errors.airbrake import AirbrakeReporter
     from fleetgw.adapters.errors.airbrake_client import CONNECT_TIMEOUT_S, AirbrakeProject
-    from fleetgw.adapters.errors.server_tls import ServerTls
 
     tls = section.tls
     policy = ServerTls() if tls is None else ServerTls(tls.ca_file, tls.server_cert, tls.server_key)

@@ -112,6 +112,8 @@ class GatewayLife:
         await self._parts.sinks.start()
         if spooling is not None:
             spooling.begin()
+        if self._parts.allow_list is not None:
+            await self._parts.allow_list.start()
         await vehicle_listener.start()
         await self._credentials.start()
         self._serves = True
@@ -177,6 +179,8 @@ class GatewayLife:
         began = reactor.seconds()
         await self._credentials.stop()
         await parts.vehicle_listener.stop()
+        if parts.allow_list is not None:
+            await parts.allow_list.stop()
         if parts.spooling is not None:
             parts.spooling.pause()
         for control in parts.controls:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
-
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
+from typing import TYPE_CHECKING, Protocol
 
 from fleetgw.adapters.logs.levels import LEVELS
+from fleetgw.adapters.process.call_in_thread import call_in_thread
 from fleetgw.app.config.taking_over import differences, taken_over, with_routes_of
 from fleetgw.app.service.lane_maker import import_sinks, sink_names
 from fleetgw.app.service.live_settings import (
@@ -23,16 +21,12 @@ from fleetgw.domain.errors import ConfigurationError
 from fleetgw.domain.ports import ITakesFurtherTypes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from twisted.internet.interfaces import IReactorThreads
 
     from fleetgw.adapters.logs.lines import LineLog
     from fleetgw.app.config.loading import LoadedConfig
     from fleetgw.app.config.sections import Config
     from fleetgw.app.service.composition import Parts
-
-T = TypeVar("T")
 
 
 class ConfigurationSource(Protocol):
@@ -71,9 +65,11 @@ class ConfigurationReloader:
         :raises ConfigurationError: it cannot be used, and nothing has changed; carries all problems.
         """
         try:
-            loaded = await _in_thread(self._reactor, source.load)
+            loaded = await call_in_thread(self._reactor, source.load)
             config = self._applicable(loaded.config)
-            changed, kept = await _in_thread(self._reactor, lambda: _compared(source, self.config, config, loaded.config))
+            changed, kept = await call_in_thread(
+                self._reactor, lambda: _compared(source, self.config, config, loaded.config)
+            )
             await self._parts.sinks.add(sink_names(config), lambda running: self._parts.lane_maker.make(config, running))
             self._apply(config)
         except ConfigurationError as error:
@@ -142,23 +138,3 @@ def _compared(
     import_sinks(config)
     changed, kept = differences(before, config), differences(config, read)
     return {each.path: str(each) for each in changed}, {each.path: str(each) for each in kept}
-
-
-def _in_thread(reactor: IReactorThreads, called: Callable[[], T]) -> Deferred[T]:
-    """Call a function on a thread; cancelling leaves the call alone."""
-    answer: Deferred[T] = Deferred()
-
-    def fire(result: T | Failure) -> None:
-        if not answer.called:
-            answer.callback(result)
-
-    def call() -> None:
-        result: T | Failure
-        try:
-            result = called()
-        except Exception:  # of any kind: it becomes the Deferred's
-            result = Failure()
-        reactor.callFromThread(fire, result)
-
-    reactor.callInThread(call)
-    return answer

@@ -5,6 +5,7 @@ raised. A method that waits returns a Deferred; every other method returns at on
 where a name ends in ``_s``, milliseconds for ``_ms``, nanoseconds for ``_ns``. No port knows its callers.
 """
 
+from fleetgw.domain.ports.allow_list import IAllowListSource as IAllowListSource
 from fleetgw.domain.ports.codec import ConnectivityStatus as ConnectivityStatus
 from fleetgw.domain.ports.codec import IRecordCodec as IRecordCodec
 from fleetgw.domain.ports.dead_letters import IDeadLetters as IDeadLetters

@@ -1,4 +1,4 @@
-"""TLS towards an Airbrake server."""
+"""TLS towards an HTTP server."""
 
 from __future__ import annotations
 

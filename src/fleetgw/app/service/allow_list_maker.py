@@ -1,0 +1,56 @@
+"""Makes the allow list of a configuration, with the adapter of its source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fleetgw.adapters.allow_list.watch import AllowListWatch
+from fleetgw.adapters.text.addresses import split_address
+from fleetgw.domain.allow_list import AllowList
+from fleetgw.domain.errors import ConfigurationError, Problem
+
+if TYPE_CHECKING:
+    from fleetgw.adapters.process.reactor import IThreadedReactor
+    from fleetgw.app.config.sections import Config
+    from fleetgw.app.config.vehicles import Allow, AllowRedis
+    from fleetgw.domain.ports import IAllowListSource, ILog, IMetrics
+
+
+def make_allow_list(config: Config, reactor: IThreadedReactor, metrics: IMetrics, log: ILog) -> AllowListWatch | None:
+    """Make the list where there is one; nothing is read yet.
+
+    :raises ConfigurationError: the client of the source is not installed.
+    """
+    allow = config.vehicles.allow
+    if allow is None:
+        return None
+    return AllowListWatch(make_source(allow, reactor), AllowList(allow.stale_s), reactor, log, metrics)
+
+
+def make_source(allow: Allow, reactor: IThreadedReactor) -> IAllowListSource:
+    """Make the adapter of a source that has been checked; raises as ``make_allow_list``."""
+    if allow.file is not None:
+        from fleetgw.adapters.allow_list.file import AllowListFile
+
+        return AllowListFile(allow.file, reactor)
+    if allow.redis is not None:
+        return _make_set(allow.redis, allow.every_s, reactor)
+    from twisted.web.client import Agent  # Twisted's HTTP client, which takes a tenth of a second to import
+
+    from fleetgw.adapters.allow_list.http_endpoint import REQUEST_TIMEOUT_S, AllowListEndpoint
+    from fleetgw.adapters.certificates.server_tls import ServerTls
+
+    tls = allow.tls
+    policy = ServerTls() if tls is None else ServerTls(tls.ca_file, tls.server_cert, tls.server_key)
+    agent = Agent(reactor, policy, REQUEST_TIMEOUT_S)
+    return AllowListEndpoint(allow.url, agent, reactor, allow.every_s, allow.authorization)
+
+
+def _make_set(redis: AllowRedis, every_s: float, reactor: IThreadedReactor) -> IAllowListSource:
+    try:
+        from fleetgw.adapters.allow_list.redis_set import AllowListSet
+    except ImportError as error:
+        what = "needs the client library redis, which is not installed"
+        raise ConfigurationError([Problem("vehicles.allow.redis", what, "pip install 'fleetgw[redis]'")]) from error
+    host, port = split_address(redis.address, 0)
+    return AllowListSet(host, port, redis.key, reactor, every_s, redis.db, redis.username or None, redis.password, redis.tls)
