@@ -1,0 +1,124 @@
+"""Every command of the pages runs, or stands here with the reason for which it cannot, and its options exist."""
+
+import argparse
+import re
+import shlex
+import tempfile
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from fleetgw.cli import build_parser
+from tests.docs.blocks import LANGUAGES, Command, all_commands, blocks, calls, inline_commands
+from tests.docs.sandbox import Ended, Sandbox
+from tests.test_documentation import ROOT
+
+NOT_RUN = {
+    r"^make ": "a target of the checkout; the test below looks for it in the Makefile",
+    r"^pip install 'fleetgw\[": "installs from an index; tests/packaging installs what is in the checkout",
+    r"^pip install -e ": "changes the environment of the tests; tests/packaging does it in one of its own",
+    r"^cd examples/writing-a-sink": "needs the example installed; tests/packaging runs it",
+    r"^fleetgw fetch-ca ": "fetches from GitHub; tests/cli has a server in its place",
+    r"^python examples/consumers/(kafka|kinesis|mqtt|pubsub|redis)": "needs the broker; tests/sinks run it against one",
+    r"^journalctl ": "needs systemd's journal",
+}
+"""Commands that do not run here, by a regular expression, each with the reason."""
+
+RUN_ON = {
+    r"^twistd ": "server_listening",
+}
+"""Commands that run until Ctrl-C, by a regular expression, each with a text to wait for."""
+
+
+def reason_not_to_run(command: Command) -> str | None:
+    return next((reason for pattern, reason in NOT_RUN.items() if re.search(pattern, command.text)), None)
+
+
+def run(sandbox: Sandbox, command: Command) -> Ended:
+    for pattern, awaited in RUN_ON.items():
+        if re.search(pattern, command.text):
+            return sandbox.run_until(command.text, awaited)
+    return sandbox.run(command.text)
+
+
+class CommandsTests(unittest.TestCase):
+    def test_every_command_runs(self) -> None:
+        wanted = {each.text: each for each in all_commands() if reason_not_to_run(each) is None}
+        self.assertGreater(len(wanted), 15)
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        with Sandbox(folder) as sandbox, ThreadPoolExecutor(3) as pool:
+            ended = list(pool.map(lambda each: run(sandbox, each), wanted.values()))
+        failed = [
+            f"{command.page}:{command.line}: {command.text}\nstatus {end.status}: {end.output}"
+            for command, end in zip(wanted.values(), ended, strict=True)
+            if end.status or not end.output.strip() and ">" not in command.text
+        ]
+        self.assertEqual(failed, [], "\n\n".join(failed))
+
+    def test_each_reason_belongs_to_a_command(self) -> None:
+        commands = all_commands()
+        patterns = [*NOT_RUN, *RUN_ON]
+        self.assertEqual([each for each in patterns if not any(re.search(each, one.text) for one in commands)], [])
+
+    def test_every_block_has_a_language(self) -> None:
+        """Without one, a command would not be found."""
+        self.assertEqual([each[:3] for each in blocks() if each.language not in LANGUAGES], [])
+
+    def test_no_command_hides_in_other_blocks(self) -> None:
+        hidden = re.compile(r"^\$? ?(?:fleetgw|twistd|make|pip|curl|systemctl|kubectl) [-\w]", re.MULTILINE)
+        self.assertEqual(
+            [each[:3] for each in blocks() if each.language not in {"sh", "console"} and hidden.search(each.text)], []
+        )
+
+
+class OptionsTests(unittest.TestCase):
+    """What the real parsers say, of commands that run and of those that do not."""
+
+    def parse(self, words: list[str]) -> None:
+        try:
+            build_parser().parse_args(words)
+        except SystemExit as end:
+            if end.code:
+                raise AssertionError(f"fleetgw {shlex.join(words)} is no command") from None
+
+    def test_blocks(self) -> None:
+        found = [(each, words) for each in all_commands() for words in calls(each.text, "fleetgw")]
+        self.assertGreater(len(found), 20)
+        for command, words in found:
+            with self.subTest(page=command.page, line=command.line):
+                self.parse(words)
+
+    def test_the_text(self) -> None:
+        """The text names a command, perhaps with some of its arguments."""
+        found = [(each, words) for each in inline_commands() for words in calls(each.text, "fleetgw")]
+        self.assertGreater(len(found), 40)
+        for command, words in found:
+            with self.subTest(page=command.page, line=command.line):
+                parser: argparse.ArgumentParser = build_parser()
+                for word in words:
+                    inner = subcommands(parser)
+                    if inner:
+                        self.assertIn(word, inner if not word.startswith("-") else parser._option_string_actions)
+                        parser = inner.get(word, parser)
+                    elif word.startswith("-"):
+                        self.assertIn(word.partition("=")[0], parser._option_string_actions)
+
+    def test_targets_of_make(self) -> None:
+        targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+        named = {words[0] for each in all_commands() for words in calls(each.text, "make")}
+        pages = "".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+        named |= set(re.findall(r"`make ([\w-]+)", pages))
+        self.assertGreater(len(named), 8)
+        self.assertEqual(named - targets, set())
+
+    def test_examples_exist(self) -> None:
+        named = {word for each in all_commands() for word in re.findall(r"\b(?:examples|deploy)/[\w./-]+", each.text)}
+        self.assertGreater(len(named), 5)
+        self.assertEqual([each for each in named if not (ROOT / each).exists()], [])
+
+
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return action.choices
+    return {}
