@@ -71,12 +71,12 @@ def all_commands() -> list[Command]:
 
 def inline_commands() -> list[Command]:
     """Commands in the text of the pages, such as ``fleetgw simulate --certs certs``."""
-    found = []
+    found: list[Command] = []
     for path in PAGES:
         page = path.read_text("utf-8")
         text = _FENCE.sub(lambda each: "\n" * each[0].count("\n"), page)
-        for each in _INLINE.finditer(text):
-            found.append(Command(path.relative_to(ROOT).as_posix(), text.count("\n", 0, each.start()) + 1, each[1]))
+        name = path.relative_to(ROOT).as_posix()
+        found += [Command(name, text.count("\n", 0, each.start()) + 1, each[1]) for each in _INLINE.finditer(text)]
     return found
 
 

@@ -10,7 +10,6 @@ import selectors
 import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.support.free_ports import free_ports
@@ -19,6 +18,7 @@ from tests.test_documentation import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from typing import Self
 
 VIN = "5YJ3E1EA7PF000000"
@@ -47,7 +47,6 @@ class Sandbox:
         with self._stack:
             gateway = self._stack.enter_context(GatewayProcess(self.folder, **self._configuration(self._ports)))
             gateway.wait_for("server_listening")
-            (self.folder / "other.json").write_text(json.dumps(self._other()))
             for name in ("examples", "deploy", "docs", "README.md"):
                 if (ROOT / name).exists():
                     (self.folder / name).symlink_to(ROOT / name)
@@ -72,7 +71,7 @@ class Sandbox:
     def _fleet(self) -> str:
         return f"fleetgw simulate --url wss://localhost:{self._ports['port']} --certs certs --vehicles 3"
 
-    def _configuration(self, ports: Mapping[str, int]) -> dict[str, Any]:
+    def _configuration(self, ports: Mapping[str, int]) -> dict[str, Any]:  # Any: values of JSON
         sinks = ["logger", "sqlite"]
         return {
             "port": ports["port"],
@@ -86,13 +85,15 @@ class Sandbox:
             "monitoring": {"prometheus_metrics_port": ports["metrics"], "profiler_port": ports["profiler"]},
         }
 
-    def _other(self) -> dict[str, Any]:
-        """The configuration of a further gateway, for commands that start one."""
+    def another_gateway(self) -> int:
+        """The port of vehicles in a further configuration, the file ``<port>.json``, for a command that starts a gateway."""
         config: dict[str, Any] = json.loads((self.folder / "config.json").read_text())
         port, status_port = free_ports(2)
         for section in ("monitoring", "spool", "dead_letters", "ack_policies"):
             config.pop(section)
-        return config | {"port": port, "status_port": status_port, "sqlite": {"path": "other.sqlite3"}}
+        config |= {"port": port, "status_port": status_port, "sqlite": {"path": f"{port}.sqlite3"}}
+        (self.folder / f"{port}.json").write_text(json.dumps(config))
+        return port
 
     def _environ(self) -> dict[str, str]:
         return os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "COLUMNS": "120", "PYTHONUNBUFFERED": "1"}
@@ -100,10 +101,7 @@ class Sandbox:
     def here(self, command: str) -> str:
         """A command of a page with the ports and files of the sandbox."""
         command = re.sub(r"\b(4443|8080|9273|6060)\b", lambda found: str(self._ports[PORTS[found[0]]]), command)
-        command = command.replace("/etc/fleetgw/", "").replace("seconds=30", "seconds=1")
-        if "twistd" in command:
-            command = command.replace("config.json", "other.json")
-        return command
+        return command.replace("/etc/fleetgw/", "").replace("seconds=30", "seconds=1")
 
     def run(self, command: str) -> Ended:
         """Run a command to its end.
@@ -126,10 +124,17 @@ class Sandbox:
     def run_until(self, command: str, awaited: str) -> Ended:
         """Run a command that goes on until it is stopped; stop it, as Ctrl-C does, once it has printed a text.
 
+        A command that starts a gateway gets vehicles, too.
+
         :raises AssertionError: it ends before, or does not print it.
         """
+        command = self.here(command)
+        if "twistd" in command:
+            port = self.another_gateway()
+            fleet = f"fleetgw simulate --url wss://localhost:{port} --certs certs --vehicles 1 --types V >simulate.log 2>&1"
+            command = f"{fleet} & {command.replace('config.json', f'{port}.json')}"
         process = subprocess.Popen(  # noqa: S603  commands of our own pages
-            ["bash", "-o", "pipefail", "-c", self.here(command)],  # noqa: S607
+            ["bash", "-o", "pipefail", "-c", command],  # noqa: S607
             cwd=self.folder,
             env=self._environ(),
             stdin=subprocess.DEVNULL,
@@ -137,9 +142,9 @@ class Sandbox:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        assert process.stdout is not None  # noqa: S101  for mypy
         output = b""
-        try:
+        with process:
+            assert process.stdout is not None  # noqa: S101  for mypy
             deadline = time.monotonic() + DEADLINE_S
             with selectors.DefaultSelector() as selector:
                 selector.register(process.stdout, selectors.EVENT_READ)
@@ -148,14 +153,9 @@ class Sandbox:
                     if not read:
                         break
                     output += read
-            if awaited.encode() not in output:
-                raise AssertionError(f"no {awaited!r}: {output.decode()}")
-            os.killpg(process.pid, signal.SIGINT)
-            rest, _ = process.communicate(timeout=DEADLINE_S)
-        finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+                os.killpg(process.pid, signal.SIGINT if awaited.encode() in output else signal.SIGKILL)
+            rest, _ = process.communicate(timeout=DEADLINE_S)
+        if awaited.encode() not in output:
+            raise AssertionError(f"no {awaited!r}: {output.decode()}")
         return Ended(process.returncode, (output + rest).decode())
-
-
