@@ -38,7 +38,7 @@ def reason_not_to_run(command: Command) -> str | None:
 
 
 def run(sandbox: Sandbox, command: Command) -> str | None:
-    """What is wrong with the run of a command, if anything is."""
+    """The fault of the run of a command; None without one."""
     awaited = next((text for pattern, text in RUN_ON.items() if re.search(pattern, command.text)), None)
     ended = sandbox.run(command.text) if awaited is None else sandbox.run_until(command.text, awaited)
     silent = not ended.output.strip() and ">" not in command.text
@@ -74,7 +74,7 @@ class CommandsTests(unittest.TestCase):
 
 
 class OptionsTests(unittest.TestCase):
-    """What the real parsers say, of commands that run and of those that do not."""
+    """The real parsers take the arguments, of commands that run and of those that do not."""
 
     def parse(self, words: list[str]) -> None:
         try:
