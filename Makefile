@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test trial simulate fuzz test-sanitized test-brokers test-faults test-page test-packaging test-docs lint types imports protos protos-check docs site bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel wheels clean
+.PHONY: help demo test trial simulate fuzz test-sanitized test-brokers test-faults test-page screenshots test-packaging test-docs lint types imports protos protos-check docs site bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel wheels clean
 
 help:
 	@echo 'make demo            a gateway, ten simulated vehicles, their records on the terminal'
@@ -21,6 +21,7 @@ help:
 	@echo 'make test-brokers    the tests against real brokers; reports brokers that are missing'
 	@echo 'make test-faults     every fault of docs/faults.md in full (twenty minutes); FLEETGW_FAULTS=bounded: three minutes'
 	@echo 'make test-page       the live page in a headless Chromium (Debian: apt-get install chromium)'
+	@echo 'make screenshots     the pictures of the page in docs/images/; the font Inter suits them (Debian: apt-get install fonts-inter)'
 	@echo 'make test-packaging  wheel, editable install, demo and the example sink, each in its own environment'
 	@echo 'make test-docs       the site, and every command and configuration on its pages'
 	@echo 'make lint            ruff: rules and format'
@@ -77,6 +78,9 @@ test-faults: $(VENV)/.installed-dev
 
 test-page: $(VENV)/.installed-page
 	@$(BIN)/python -m pytest -q tests/page
+
+screenshots: $(VENV)/.installed-page
+	@$(BIN)/python -m tests.page.screenshots docs/images
 
 test-packaging: $(VENV)/.installed-release
 	@$(BIN)/python -m pytest -q tests/packaging

@@ -6,6 +6,7 @@ Run it from the checkout's root. All its files are in the folder ``demo``.
 import argparse
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -65,12 +66,21 @@ def prepare(vehicles: int) -> dict[str, Any]:
     subprocess.run(
         [BIN / "fleetgw", "certs", WORK / "certs", "--vehicles", str(vehicles)], check=True, stdout=subprocess.DEVNULL
     )
+    ensure_token(WORK / "operators-token")
     config = json.loads((HERE / "config.json").read_text())
+    Path(config["operations"]["folder"]).mkdir(exist_ok=True)
     config["port"] = free_port(config["port"])
     config["status_port"] = free_port(config["status_port"])
     config["monitoring"]["prometheus_metrics_port"] = free_port(config["monitoring"]["prometheus_metrics_port"])
     (WORK / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     return config
+
+
+def ensure_token(file: Path) -> None:
+    """Make the operators' token once: a page that is open stays valid when the demo starts again."""
+    if not file.exists():
+        file.touch(0o600)
+        file.write_text(secrets.token_hex(16))
 
 
 def free_port(wanted: int) -> int:
@@ -115,17 +125,28 @@ def wait_until_up(gateway: subprocess.Popen[bytes]) -> bool:
 def introduce(config: dict[str, Any], vehicles: int) -> None:
     metrics_port = config["monitoring"]["prometheus_metrics_port"]
     vin = min(path.stem for path in (WORK / "certs" / "vehicles").glob("*.crt"))
-    query = f"{os.path.relpath(BIN)}/fleetgw query --db {config['sqlite']['path']}"
+    token = Path(config["operations"]["token"]["file"]).read_text()
+    fleetgw = f"{os.path.relpath(BIN)}/fleetgw"
+    query = f"{fleetgw} query --db {config['sqlite']['path']}"
+    here = f"--config {WORK}/config.json"
     CONSOLE.print(
         f"""
 [bold]fleetgw[/bold]: a gateway and {vehicles} simulated vehicles, on this machine only
 
+  the live page         http://localhost:{config["status_port"]}/#token={token}
   vehicles connect to   wss://localhost:{config["port"]}   (certificates: {WORK}/certs)
   is it up?             http://localhost:{config["status_port"]}/status
   metrics               http://localhost:{metrics_port}/metrics
   configuration         {WORK}/config.json   (the gateway's log: {WORK}/gateway.log)
 
-Ask what has arrived, from a second terminal:
+Ask the running gateway, from a second terminal:
+
+  {fleetgw} top {here}
+  {fleetgw} vehicles {here}
+  {fleetgw} tap {here} --type V --field VehicleSpeed
+  {fleetgw} trace {here} --vin {vin}
+
+Ask what has arrived:
 
   {query} vehicles
   {query} latest {vin}

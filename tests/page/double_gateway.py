@@ -51,6 +51,16 @@ class Fleet:
             "unread": 0,
         }
 
+    def fail_sink(self) -> None:
+        """Let one sink be down, while the spool fills."""
+        self.sink_down = True
+        self.spool = {
+            "size_bytes": 842_000_000,
+            "max_bytes": 1_073_741_824,
+            "seconds_until_full": 5_400,
+            "unread": 230_112,
+        }
+
     def vehicle(self, number: int) -> dict[str, Any]:
         """An item of /api/vehicles."""
         return {
@@ -149,7 +159,16 @@ class Fleet:
                     "days_left": 12,
                 },
             ],
-            "history": {"interval_s": 1, "received_per_s": pace, "acked_per_s": pace, "vehicles": [connected] * HISTORY},
+            "history": {
+                "interval_s": 1,
+                "received_per_s": pace,
+                "acked_per_s": pace,
+                "vehicles": [connected] * HISTORY,
+                "by_type": {
+                    name: {"received_per_s": [share * at for at in pace], "acked_per_s": [share * at for at in pace]}
+                    for name, share in (("V", 0.8), ("alerts", 0.15), ("errors", 0.05))
+                },
+            },
         }
 
     def sink(self, name: str, types: list[str], *, down: bool) -> dict[str, Any]:
@@ -240,6 +259,17 @@ EXPIRED = {
     "vin": "5YJ3E1EA7MF000077",
     "issuer": "CN=Fleet CA",
     "not_after_ms": now_ms() - 9 * DAY_MS,
+}
+
+NOT_ALLOWED = EXPIRED | {
+    "at_ms": now_ms() - 300_000,
+    "kind": "vehicle",
+    "reason": "not_allowed",
+    "text": "The VIN is not on the list of vehicles that may connect.",
+    "fix": "Add it to the file of vehicles.allow; the gateway notices by itself.",
+    "vin": "5YJ3E1EA7MF000078",
+    "issuer": None,
+    "not_after_ms": None,
 }
 
 

@@ -56,11 +56,12 @@ class OverviewTests(DoubleCase):
     def test_a_sink_that_is_down_has_its_reason_and_what_helps(self) -> None:
         page = self.visit()
         self.see(page, "Healthy")
-        self.fleet.sink_down = True
+        self.fleet.fail_sink()
         self.see(page, "sink kafka is not ready: its records wait in the spool")
         self.assertEqual(page.locator(".sink").first.get_by_text("Not ready", exact=True).inner_text(), "Not ready")
         self.see(page, "broker 127.0.0.1:9092: connection refused")
         self.see(page, "Check that the broker runs")
+        self.see(page, "Full in 90 min at this rate")
         self.assertEqual(page.locator(".sink .meter").first.get_attribute("data-level"), "warn")
 
     def test_an_empty_fleet(self) -> None:
@@ -276,7 +277,7 @@ class AppearanceTests(DoubleCase):
 
     def test_a_phone_scrolls_in_one_direction(self) -> None:
         self.fleet.refusals = [EXPIRED]
-        self.fleet.sink_down = True
+        self.fleet.fail_sink()
         for route in VIEWS:
             with self.subTest(route=route):
                 page = self.visit(route, viewport={"width": 360, "height": 740}, has_touch=True)

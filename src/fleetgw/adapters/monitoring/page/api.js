@@ -14,11 +14,18 @@ export class GatewayError extends Error {
     this.fix = fix;
   }
 
+  /** The error and what helps, as sentences. */
+  get text() {
+    return [this.message, this.code === 401 ? "" : this.fix].map(sentence).filter(Boolean).join(" ");
+  }
+
   /** Whether asking again cannot help: the token or the page's address has to change first. */
   get isRefusal() {
     return this.code === 401 || this.code === 403;
   }
 }
+
+const sentence = (text = "") => (text === "" ? "" : text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : "."));
 
 const UNREACHABLE = "The gateway does not answer.";
 

@@ -144,37 +144,36 @@ const SPARK_WIDTH = 96;
 const SPARK_HEIGHT = 22;
 
 /**
- * A small line without axes, from zero on or between its extremes.
+ * Small lines without axes, from zero on or between their extremes.
  *
- * @returns part; its data: numbers (null: a gap), oldest first, which end at the right edge; `span` is the number of points across
+ * @param classNames of the series
+ * @returns part; its data: per series numbers (null: a gap), oldest first, which end at the right edge; `span` is the number of
+ *     points across
  */
-export function sparkline(className, { fromZero = false } = {}) {
-  const path = svg("path", { class: "line" });
-  const dot = svg("circle", { class: "dot", r: 1.8, visibility: "hidden" });
+export function sparkline(classNames, { fromZero = false } = {}) {
+  const paths = classNames.map((name) => svg("path", { class: `line ${name}` }));
+  const dot = svg("circle", { class: `dot ${classNames[0]}`, r: 1.8, visibility: "hidden" });
   const element = svg(
     "svg",
-    { class: `spark ${className}`, viewBox: `0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`, "aria-hidden": "true", focusable: "false" },
-    path,
+    { class: "spark", viewBox: `0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`, "aria-hidden": "true", focusable: "false" },
+    ...paths,
     dot,
   );
   return {
     element,
-    update(values, span = values.length) {
-      const numbers = values.filter((value) => value !== null);
-      if (numbers.length < 2) {
-        setAttribute(path, "d", "");
-        setAttribute(dot, "visibility", "hidden");
-        return;
-      }
+    update(series, span = series[0].length) {
+      const numbers = series.flat().filter((value) => value !== null);
       const lowest = fromZero ? 0 : Math.min(...numbers);
       const range = Math.max(...numbers) - lowest;
-      const xOf = (index) => 2 + ((index + span - values.length) / (span - 1)) * (SPARK_WIDTH - 4);
-      const yOf = (value) => (range === 0 ? SPARK_HEIGHT / 2 : SPARK_HEIGHT - 3 - ((value - lowest) / range) * (SPARK_HEIGHT - 6));
-      setAttribute(path, "d", linePath(values, xOf, yOf));
-      const last = values.at(-1);
+      const xOf = (index) => 2 + (index / Math.max(1, span - 1)) * (SPARK_WIDTH - 4);
+      const yOf = (value) => SPARK_HEIGHT - 3 - (range > 0 ? (value - lowest) / range : 0.5) * (SPARK_HEIGHT - 6);
+      series.forEach((values, row) => {
+        setAttribute(paths[row], "d", linePath(values, (index) => xOf(index + span - values.length), yOf));
+      });
+      const last = series[0].at(-1) ?? null;
       setAttribute(dot, "visibility", last === null ? "hidden" : "visible");
-      setAttribute(dot, "cx", xOf(values.length - 1));
-      setAttribute(dot, "cy", yOf(last ?? lowest));
+      setAttribute(dot, "cx", xOf(span - 1));
+      setAttribute(dot, "cy", last === null ? 0 : yOf(last));
     },
   };
 }

@@ -6,6 +6,8 @@ import { el, panel, setText, table } from "./dom.js";
 
 const SPAN_S = 600;
 
+const pointsAcross = (past) => Math.max(2, Math.round(SPAN_S / past.interval_s));
+
 function figure(title, part = null) {
   const value = el("p", { class: "figure-value" });
   const note = el("p", { class: "figure-note" });
@@ -57,50 +59,44 @@ export function history() {
       panel("Vehicles", {}, legend(present), vehicles.element),
     ),
     update({ history: past, now_ms }) {
-      const common = { interval_s: past.interval_s, end_ms: now_ms, span: Math.max(2, Math.round(SPAN_S / past.interval_s)) };
+      const common = { interval_s: past.interval_s, end_ms: now_ms, span: pointsAcross(past) };
       records.update({ ...common, values: [past.received_per_s, past.acked_per_s].map((values) => values.slice(-common.span)) });
       vehicles.update({ ...common, values: [past.vehicles.slice(-common.span)] });
     },
   };
 }
 
-/** Rates and totals by record type, with the course of the rates since the page was opened. */
+/** Rates and totals by record type, with the rates of the last 10 minutes. */
 export function recordTypes() {
-  const courses = new Map();
-  const course = (type, name) => {
-    const key = `${name} ${type}`;
-    if (!courses.has(key)) courses.set(key, []);
-    return courses.get(key);
-  };
-  const line = (name, className) => () => {
-    const spark = sparkline(className, { fromZero: true });
-    return { element: spark.element, update: (item) => spark.update(course(item.type, name), SPAN_S) };
+  let past = {};
+  const course = () => {
+    const spark = sparkline(["series-1", "series-2"], { fromZero: true });
+    return {
+      element: spark.element,
+      update({ type }) {
+        const { received_per_s = [], acked_per_s = [] } = past.by_type?.[type] ?? {};
+        spark.update([received_per_s, acked_per_s], pointsAcross(past));
+      },
+    };
   };
   const list = table(
     "Records by type",
     [
       { title: "Type", class: "name", show: (item) => item.type },
       { title: "Records/s", class: "number", show: (item) => rate(item.received_per_s) },
-      { title: "", class: "spark-cell", part: line("received_per_s", "series-1") },
       { title: "Acks/s", class: "number", show: (item) => rate(item.acked_per_s) },
-      { title: "", class: "spark-cell", part: line("acked_per_s", "series-2") },
-      { title: "Records", class: "number", show: (item) => count(item.received_total) },
-      { title: "Acks", class: "number", show: (item) => count(item.acked_total) },
-      { title: "Signals", class: "number", show: (item) => count(item.signals_total) },
+      { title: "Last 10 minutes", class: "spark-cell", part: course },
+      { title: "Records", class: "number optional", show: (item) => count(item.received_total) },
+      { title: "Acks", class: "number optional", show: (item) => count(item.acked_total) },
+      { title: "Signals", class: "number optional", show: (item) => count(item.signals_total) },
     ],
     (item) => item.type,
   );
   const empty = el("p", { class: "empty" }, "No records yet.");
   return {
     element: panel("Records by type", {}, list.element, empty),
-    update({ records }) {
-      for (const item of records) {
-        for (const name of ["received_per_s", "acked_per_s"]) {
-          const values = course(item.type, name);
-          values.push(item[name]);
-          if (values.length > SPAN_S) values.shift();
-        }
-      }
+    update({ records, history: newest }) {
+      past = newest;
       list.element.hidden = records.length === 0;
       empty.hidden = records.length > 0;
       list.update(records);

@@ -102,7 +102,7 @@ function showNotice() {
     if (trouble !== null) {
       const old = overview === null ? "" : ` The figures are those of ${clock(overview.now_ms - aheadMs)}.`;
       const retry = el("button", { type: "button", onclick: () => stream.retry() }, "Try now");
-      notice.append(el("p", {}, [trouble.message, trouble.fix].filter(Boolean).join(" ") + old), seconds, retry);
+      notice.append(el("p", {}, trouble.text + old), seconds, retry);
     }
   }
   count();

@@ -52,7 +52,7 @@ function refusalPart(now) {
   const who = el("p", { class: "hint" });
   const vin = el("a", { class: "vin" });
   return {
-    element: el("li", { class: "refusal" }, el("p", { class: "line" }, kind, vin, at), text, fix, who),
+    element: el("li", { class: "refusal" }, el("div", { class: "line" }, kind, vin, at), text, fix, who),
     update(item) {
       setText(kind, item.kind);
       setAttribute(kind, "data-kind", item.kind);
@@ -90,7 +90,7 @@ export function recentRefusals(context, limit) {
         setText(trouble, "");
       } catch (error) {
         if (error.isRefusal) refused(error);
-        else setText(trouble, error.message);
+        else setText(trouble, error.text);
       }
     }, 3000);
     empty.hidden = true;

@@ -52,7 +52,7 @@ export function topSignals(top, wide) {
         setText(trouble, "");
       } catch (error) {
         if (error.isRefusal) refused(error);
-        else setText(trouble, error.message);
+        else setText(trouble, error.text);
       }
     }, 5000);
     return { element: el("div", {}, trouble, place, empty, summary), stop: asking.stop };

@@ -81,7 +81,7 @@ export function spoolPanel() {
       bar.update({ value: spool.size_bytes, max: spool.max_bytes, text });
       setText(size, text);
       const seconds = spool.seconds_until_full;
-      setText(until, seconds === null ? "Does not grow" : `Full in ${roughly(seconds)} at this rate`);
+      setText(until, seconds === null ? (spool.unread === 0 ? "Nothing waits" : "Does not grow") : `Full in ${roughly(seconds)} at this rate`);
       setText(unread, `${plural(spool.unread, "record")} to deliver`);
     },
   };

@@ -82,8 +82,8 @@ function tap(refused) {
       onTrouble(error) {
         if (error === null) return;
         if (error.isRefusal) refused(error);
-        else if (error.code === 400) stop([error.message, error.fix].filter(Boolean).join(" "));
-        else setText(state, `${error.message} Trying again.`);
+        else if (error.code === 400) stop(error.text);
+        else setText(state, `${error.text} Trying again.`);
       },
     });
   }

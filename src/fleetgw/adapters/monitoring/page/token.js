@@ -129,7 +129,7 @@ function tokenField(purpose) {
     element: form,
     update(refusal) {
       input.setAttribute("aria-invalid", refusal === null ? "false" : "true");
-      setText(trouble, refusal === null ? "" : [refusal.message, refusal.fix].filter(Boolean).join(" "));
+      setText(trouble, refusal === null ? "" : refusal.text);
     },
   };
 }

@@ -30,11 +30,11 @@ function valuesPanel(now) {
         title: "Course",
         class: "spark-cell",
         part: () => {
-          const spark = sparkline("series-1");
-          return { element: spark.element, update: (item) => spark.update((item.history ?? []).map(([, value]) => value)) };
+          const spark = sparkline(["series-1"]);
+          return { element: spark.element, update: (item) => spark.update([(item.history ?? []).map(([, value]) => value)]) };
         },
       },
-      { title: "Changed", class: "number", show: (item) => ago(item.at_ms, now()) },
+      { title: "Changed", class: "number optional", show: (item) => ago(item.at_ms, now()) },
     ],
     (item) => item.name,
   );
@@ -136,8 +136,8 @@ function details(context, vin, refused) {
     onTrouble(error) {
       content.classList.toggle("stale", error !== null);
       if (error?.isRefusal) refused(error);
-      else if (error?.code === 404) setText(trouble, [error.message, error.fix].filter(Boolean).join(" "));
-      else setText(trouble, error === null ? "" : `${error.message} The values below are old.`);
+      else if (error?.code === 404) setText(trouble, error.text);
+      else setText(trouble, error === null ? "" : `${error.text} The values below are old.`);
     },
   });
   return { element: el("div", { class: "stack" }, trouble, content), stop: following.stop };

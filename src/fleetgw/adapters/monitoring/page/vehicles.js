@@ -105,7 +105,7 @@ function list(context, refused) {
       setText(trouble, "");
     } catch (error) {
       if (error.isRefusal) refused(error);
-      else setText(trouble, error.message);
+      else setText(trouble, error.text);
     }
   }, 2000);
   return {
