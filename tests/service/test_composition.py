@@ -20,6 +20,7 @@ from fleetgw.adapters.monitoring.profiler import Profiler
 from fleetgw.adapters.sinks.logger.sink import LoggerSink
 from fleetgw.adapters.sinks.registry import built_in_sinks
 from fleetgw.app.config import BUILT_IN_SINKS, parse_config
+from fleetgw.app.operations.health import GatewayHealth
 from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.service.composition import Parts, compose
 from fleetgw.domain.deduplication import DeduplicationWindow
@@ -209,9 +210,11 @@ class BuiltInTests(CompositionCase):
         self.assertEqual(parts.gateway.settings.tracked_vins, {"A"})
         self.assertEqual(parts.vehicles.context.issuers.rules["Own CA"], FixedClientType("boat"))
         self.assertIn("TeslaMotors", parts.vehicles.context.issuers.rules)
-        self.assertEqual([type(monitor) for monitor in parts.monitors], [RuntimeGauges, StatsdExporter, Profiler])
+        self.assertEqual(
+            [type(monitor) for monitor in parts.monitors], [RuntimeGauges, GatewayHealth, StatsdExporter, Profiler]
+        )
         plain = self.compose()
-        self.assertEqual([type(monitor) for monitor in plain.monitors], [RuntimeGauges])
+        self.assertEqual([type(monitor) for monitor in plain.monitors], [RuntimeGauges, GatewayHealth])
         self.assertIsNone(plain.gateway.settings.rate_limit)
         off = self.compose(rate_limit={"enabled": False, "message_limit": 5, "message_interval_time": 7})
         self.assertIsNone(off.gateway.sessions.connected.buckets)

@@ -63,6 +63,7 @@ APPLIED: dict[str, object] = {
     "deduplication.max_records": 7,
     "drain.wait_s": 3,
     "drain.rate_per_s": 7,
+    "health.sink_grace_s": 7,
     "identity.issuers": {"Own CA": "boat"},
     "operations.token": "another-token-of-an-operator",
     "operations.hosts": ["gw.example.com", "[FD00::5]"],
@@ -118,6 +119,7 @@ class KeyTests(ReloadCase):
             "drain.rate_per_s": self.life.config.drain.rate_per_s,
             "operations.token": parts.access.rules.token,
             "operations.hosts": parts.access.rules.hosts,
+            "health.sink_grace_s": parts.health.sink_grace_s,
         }
         if section == "deduplication":
             acknowledged = gateway.sessions.acknowledged

@@ -117,7 +117,7 @@ class ControlledSpool:
 
     def state(self) -> SpoolState:
         """See ``ISpool``."""
-        return SpoolState(1, self.next_position, 0, 0, 0, 0.0, None)
+        return SpoolState(1, self.next_position, 0, 1, 0, 0, 0.0, None, None)
 
     def stop(self) -> Deferred[None]:
         """See ``ISpool``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -14,6 +13,7 @@ from fleetgw.adapters.certificates.bundle import read_bundle
 from fleetgw.adapters.certificates.openssl_reasons import reason_of
 from fleetgw.adapters.files.reading import read_regular_file, unreadable_reason
 from fleetgw.domain.errors import FleetgwError
+from fleetgw.domain.health import Validity
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,15 +45,6 @@ class UnusableCertificateFile(FleetgwError):
         self.what = f"{file} {reason}"
         self.fix = fix
         super().__init__(f"{self.what}; {fix}")
-
-
-class Validity(Enum):
-    """State of a certificate's dates at some moment."""
-
-    VALID = auto()
-    EXPIRES_SOON = auto()
-    EXPIRED = auto()
-    NOT_YET_VALID = auto()
 
 
 def validity(certificate: x509.Certificate, now: datetime) -> Validity:

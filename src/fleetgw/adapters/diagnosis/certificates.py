@@ -12,7 +12,6 @@ from cryptography.x509.oid import NameOID
 
 from fleetgw.adapters.certificates.files import (
     UnusableCertificateFile,
-    Validity,
     check_pair,
     read_authorities,
     read_certificates,
@@ -20,6 +19,7 @@ from fleetgw.adapters.certificates.files import (
     validity,
 )
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
+from fleetgw.domain.health import Validity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cryptography import x509
 
-from fleetgw.adapters.certificates.files import Validity, validity
+from fleetgw.adapters.certificates.files import validity
 from fleetgw.adapters.ingress.certificate import from_openssl
+from fleetgw.domain.health import Validity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

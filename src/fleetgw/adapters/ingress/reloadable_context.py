@@ -10,10 +10,11 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from zope.interface import implementer
 
-from fleetgw.adapters.certificates.files import Validity, validity
+from fleetgw.adapters.certificates.files import validity
 from fleetgw.adapters.files.watched import WatchedFiles
 from fleetgw.adapters.ingress.tls_context import VehicleTls, make_context, read_vehicle_authorities
 from fleetgw.adapters.logs.null import NullLog
+from fleetgw.domain.health import Validity
 from fleetgw.domain.ports import IReloadable
 
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _certificate_of(context: SSL.Context) -> x509.Certificate:
+    certificate = SSL.Connection(context, None).get_certificate(as_cryptography=True)
+    if certificate is None:
+        raise ValueError("a context has a certificate")
+    return certificate
+
+
 @implementer(IOpenSSLServerConnectionCreator, IReloadable)
 @define
 class ReloadableContext:
@@ -37,11 +45,13 @@ class ReloadableContext:
 
     :ivar log: for skipped blocks of ``ca_file``, and for the server certificate's dates.
     :ivar now: returns the current time, with a time zone.
+    :ivar certificate: the server's certificate in use; the file may contain another one by now.
     """
 
     files: TlsFiles
     log: ILog = field(factory=NullLog)
     now: Callable[[], datetime] = _utc_now
+    certificate: x509.Certificate = field(init=False)
     _watched: WatchedFiles = field(init=False)
     _context: SSL.Context = field(init=False)
     _not_valid: str = field(default="", init=False)
@@ -73,16 +83,16 @@ class ReloadableContext:
     def _read(self, files: TlsFiles) -> None:
         authorities = read_vehicle_authorities(files.ca_file)
         self._context = make_context(files, authorities)
+        self.certificate = _certificate_of(self._context)
         for block in authorities.unreadable:
             self.log.warn("authority_skipped", file=str(files.ca_file), block=block.number, error=block.reason)
         self._check_dates(files)
 
     def _check_dates(self, files: TlsFiles) -> None:
         """Log when the server certificate becomes invalid because of its dates, and when it is valid again."""
-        certificate = self._context_certificate()
-        begins, ends, now = certificate.not_valid_before_utc, certificate.not_valid_after_utc, self.now()
+        begins, ends, now = self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc, self.now()
         not_valid = ""
-        judged = validity(certificate, now)
+        judged = validity(self.certificate, now)
         if judged is Validity.NOT_YET_VALID:
             not_valid = f"the certificate is not valid before {begins:%Y-%m-%d %H:%M:%S} UTC; this clock says {now:%Y-%m-%d}"
         elif judged is Validity.EXPIRED:
@@ -94,13 +104,6 @@ class ReloadableContext:
             else:
                 self.log.info("server_certificate_valid", file=file, until=f"{ends:%Y-%m-%d}")
         self._not_valid = not_valid
-
-    def _context_certificate(self) -> x509.Certificate:
-        """Certificate in use; the file may contain another one by now."""
-        certificate = SSL.Connection(self._context, None).get_certificate(as_cryptography=True)
-        if certificate is None:
-            raise ValueError("a context has a certificate")
-        return certificate
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> VehicleTls:  # noqa: ARG002  Twisted's
         """See ``IOpenSSLServerConnectionCreator``."""

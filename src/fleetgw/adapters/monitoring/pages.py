@@ -12,7 +12,7 @@ from attrs import field, frozen
 from twisted.web import http
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from twisted.internet.defer import Deferred
 
@@ -92,12 +92,14 @@ class Route:
 
     :ivar pattern: a path, such as ``/api/vehicles/{vin}``; a name in braces stands for one segment.
     :ivar methods: those that the page takes. GET includes HEAD.
+    :ivar parameter: a query parameter that the request must have; empty for none.
     """
 
     pattern: str
     page: Page
     access: Access
     methods: tuple[str, ...] = ("GET",)
+    parameter: str = ""
     _expression: re.Pattern[str] = field(init=False, eq=False, repr=False)
 
     @_expression.default
@@ -138,9 +140,16 @@ class RouteTable:
     def __init__(self, routes: Iterable[Route]) -> None:
         self._routes = (*routes,)
 
-    def find(self, method: str, path: str) -> Found | WrongMethod | None:
-        """The first route of a path that takes the method; None where no route has the path."""
-        matching = [Found(each, values) for each in self._routes if (values := each.values(path)) is not None]
+    def find(self, method: str, path: str, parameters: Collection[str] = ()) -> Found | WrongMethod | None:
+        """The first route of a path that takes the method; None where no route has the path.
+
+        :param parameters: names of the request's query parameters.
+        """
+        matching = [
+            Found(each, values)
+            for each in self._routes
+            if (not each.parameter or each.parameter in parameters) and (values := each.values(path)) is not None
+        ]
         for found in matching:
             if found.route.takes(method):
                 return found

@@ -73,7 +73,8 @@ class _Pages(Resource):
 
     def _answer(self, request: _BoundedRequest) -> Answer | Deferred[Answer] | Stream:
         method, path = request.method.decode("ascii", "replace"), request.path.decode("ascii", "replace")
-        found = self._routes.find(method, path)
+        query = _query(request)
+        found = self._routes.find(method, path, query)
         if found is None:
             return _error(path, "there is nothing at this path", "", http.NOT_FOUND) if _is_api(path) else _NOT_FOUND
         if isinstance(found, WrongMethod):
@@ -89,7 +90,7 @@ class _Pages(Resource):
         if request.is_too_large and found.route.methods:
             fix = f"send at most {MAX_BODY_BYTES} bytes"
             return _error(path, "the request's body is too large", fix, http.REQUEST_ENTITY_TOO_LARGE)
-        return found.route.page(PageRequest(method, path, found.values, _query(request), request.held_body.read()))
+        return found.route.page(PageRequest(method, path, found.values, query, request.held_body.read()))
 
     def _begin_stream(self, request: Request, stream: Stream) -> None:
         _begin(request, Answer(b"", content_type=stream.content_type, headers={b"Cache-Control": b"no-store"}))

@@ -11,7 +11,7 @@ from fleetgw.adapters.settings.lane import NO_OVERRIDE, LaneOverride
 from fleetgw.domain.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from fleetgw.adapters.settings.checking import SettingsCheck
     from fleetgw.adapters.sinks.support.context import SinkContext
@@ -101,6 +101,8 @@ class SinkType(Generic[S]):
     :ivar check: the sense checks, called with the typed settings; they may read files, but must not use the network.
     :ivar confirmation: guarantee of a receipt with these settings.
     :ivar holds: exclusive resources of a sink with these settings.
+    :ivar certificate_keys: paths of the settings that name files of the sink's own certificates, such as
+        ``("tls", "server_cert")``.
     :ivar lane: overrides of the general lane settings; an operator's settings for this sink take precedence.
     :ivar make_probe: creates the doctor's probe of the destination; None: the doctor starts and stops the sink.
     """
@@ -116,6 +118,7 @@ class SinkType(Generic[S]):
     check: Callable[[S, SettingsCheck], None] = _no_checks
     confirmation: Callable[[S], Confirmation] = _confirms
     holds: Callable[[S], Collection[Exclusive]] = _holds_nothing
+    certificate_keys: Collection[Sequence[str]] = ()
     lane: LaneOverride = NO_OVERRIDE
     make_probe: Callable[[SinkContext], IDiagnosable] | None = None
 

@@ -55,8 +55,8 @@ class MemorySpool:
         """See ``ISpool``."""
         if self._sinks is None:
             return StorageError("the spool does not run")
-        if self._size_bytes >= self._max_bytes:
-            return SpoolFull(f"the spool holds {self._size_bytes} bytes; at most {self._max_bytes} are kept")
+        if (full := self._fullness()) is not None:
+            return SpoolFull(full)
         positions = range(self._next_position, self._next_position + len(records))
         self._next_position = positions.stop
         if self.failure is None:
@@ -102,6 +102,11 @@ class MemorySpool:
         """See ``ISpool``."""
         return succeed(self.failure)
 
+    def _fullness(self) -> str | None:
+        if self._size_bytes < self._max_bytes:
+            return None
+        return f"the spool holds {self._size_bytes} bytes; at most {self._max_bytes} are kept"
+
     def state(self) -> SpoolState:
         """See ``ISpool``."""
         oldest = self._kept[0] if self._kept else None
@@ -109,9 +114,11 @@ class MemorySpool:
             self._next_position if oldest is None else oldest.position,
             self._next_position,
             self._size_bytes,
+            self._max_bytes,
             0,
             0,
             0.0 if oldest is None else self._clock.seconds() - oldest.appended_s,
+            self._fullness(),
             None if self.failure is None else str(self.failure),
         )
 

@@ -192,9 +192,11 @@ class Spool:
             first,
             self._next_position,
             self._size_bytes,
+            self._limits.max_bytes,
             self._damaged.size_bytes,
             self._commits.unsynced_records,
             0.0 if oldest_ms is None else max(0, self._now_ms() - oldest_ms) / 1000,
+            self._fullness(),
             None if self._failure is None else str(self._failure),
         )
 
@@ -230,16 +232,20 @@ class Spool:
             return StorageError("the spool does not run")
         if self._failure is not None and (self._saved is None or self._reactor.seconds() < self._retry_at_s):
             return self._failure
+        if self._limits.when_full == "drop_oldest" and self._size_bytes >= self._limits.max_bytes:
+            self._drop_oldest()
+        full = self._fullness()
+        return None if full is None else SpoolFull(full)
+
+    def _fullness(self) -> str | None:
+        """The reason for which there is no room; None while there is."""
         if self._commits.cost_bytes >= UNSYNCED_BYTES:
-            return SpoolFull(f"{self._commits.unsynced_records} records wait for the disk")
+            return f"{self._commits.unsynced_records} records wait for the disk"
         max_bytes = self._limits.max_bytes
         excess_bytes = self._size_bytes - max_bytes
-        if excess_bytes >= 0 and self._limits.when_full == "drop_oldest":
-            self._drop_oldest()
+        if self._limits.when_full == "drop_oldest":
             excess_bytes -= max_bytes // FILES_OF_SIZE  # there will be room soon
-        if excess_bytes >= 0:
-            return SpoolFull(f"the spool holds {self._size_bytes} bytes; at most {max_bytes} are kept")
-        return None
+        return f"the spool holds {self._size_bytes} bytes; at most {max_bytes} are kept" if excess_bytes >= 0 else None
 
     def _committed(self, report: CommitReport) -> None:
         for file in report.sealed:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from fleetgw.adapters.certificates.files import Validity, read_authorities, validity
+from fleetgw.adapters.certificates.files import read_authorities, validity
 from fleetgw.adapters.settings.certificate_checks import check_certificate_and_key, refused
 from fleetgw.adapters.settings.findings import Findings
 from fleetgw.adapters.settings.surroundings import Surroundings
@@ -13,6 +13,7 @@ from fleetgw.app.config.sections import Config
 from fleetgw.app.config.tls import Tls
 from fleetgw.app.config.vehicle_authorities import check_vehicle_authorities
 from fleetgw.domain.errors import ConfigurationError
+from fleetgw.domain.health import Validity
 
 
 def check_server_certificates(config: Config, findings: Findings, surroundings: Surroundings) -> None:

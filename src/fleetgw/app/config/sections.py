@@ -13,6 +13,7 @@ from fleetgw.app.config.deduplication import Deduplication
 from fleetgw.app.config.delivery import Delivery
 from fleetgw.app.config.dispatchers import Dispatcher
 from fleetgw.app.config.drain import Drain
+from fleetgw.app.config.health import Health
 from fleetgw.app.config.identity import Identity
 from fleetgw.app.config.limits import Connectivity, Limits, RateLimit
 from fleetgw.app.config.monitoring_sections import Monitoring
@@ -136,6 +137,7 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
         default_factory=Deduplication
     )
     drain: Annotated[Drain, Meta(description="The stop of the gateway.", extra=APPLIED)] = field(default_factory=Drain)
+    health: Annotated[Health, Meta(description="The answers to probes.", extra=APPLIED)] = field(default_factory=Health)
     identity: Annotated[Identity, Meta(description="Issuers of vehicles' certificates.", extra=APPLIED)] = field(
         default_factory=Identity
     )

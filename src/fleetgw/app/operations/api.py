@@ -10,11 +10,13 @@ from twisted.web import http
 from fleetgw.adapters.monitoring.metrics_site import metrics_page
 from fleetgw.adapters.monitoring.pages import ANY_METHOD, Access, Answer, Route, json_answer
 from fleetgw.app.config.showing import effective_config
+from fleetgw.domain.health import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fleetgw.app.config.sections import Config
+    from fleetgw.app.operations.health import GatewayHealth
 
 _SERVING, _STOPPING = Answer(b"ok"), Answer(b"stopping", http.SERVICE_UNAVAILABLE)
 
@@ -23,20 +25,31 @@ _SERVING, _STOPPING = Answer(b"ok"), Answer(b"stopping", http.SERVICE_UNAVAILABL
 class GatewayViews:
     """The parts of a gateway as the paths show them.
 
-    :ivar is_serving: whether the gateway does not stop.
+    :ivar health: judges the gateway.
     :ivar exposition: returns the metrics as text.
     :ivar config: returns the configuration in effect.
     """
 
-    is_serving: Callable[[], bool]
+    health: GatewayHealth
     exposition: Callable[[], bytes]
     config: Callable[[], Config]
 
 
 def operator_routes(views: GatewayViews) -> Sequence[Route]:
     """Every path of the status port."""
+    health = views.health
     return (
-        Route("/status", lambda _: _SERVING if views.is_serving() else _STOPPING, Access.PROBE, ANY_METHOD),
+        Route("/status", lambda _: _STOPPING if health.phase is Phase.DRAINING else _SERVING, Access.PROBE, ANY_METHOD),
+        Route("/live", lambda _: Answer(b"ok"), Access.PROBE),
+        Route("/ready", lambda _: _readiness(health), Access.PROBE),
+        Route("/health", lambda _: json_answer(health.verbose()), Access.OPERATOR, parameter="verbose"),
+        Route("/health", lambda _: _readiness(health), Access.PROBE),
         Route("/api/metrics", metrics_page(views.exposition), Access.OPERATOR),
         Route("/api/config", lambda _: json_answer(effective_config(views.config())), Access.TOKEN),
     )
+
+
+def _readiness(health: GatewayHealth) -> Answer:
+    """The state alone: reasons name destinations, which is nothing for strangers."""
+    state = health.health().state
+    return Answer(state.value.encode(), http.OK if state.is_ready else http.SERVICE_UNAVAILABLE)

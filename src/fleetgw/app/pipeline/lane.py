@@ -166,6 +166,10 @@ class Lane:
         """
         self._room.wait(record_type, callback)
 
+    def has_room(self, record_type: str, one_in: int) -> bool:
+        """Whether one in so many parts of the queue is free for records of a type; False once the lane is closed."""
+        return self._backlog.has_room(record_type, one_in)
+
     def forget_waiter(self, record_type: str, callback: Callable[[], None]) -> None:
         """Do not call ``callback``, given to ``when_room`` before, any more; harmless when it does not wait."""
         self._room.forget(record_type, callback)

@@ -31,6 +31,8 @@ from fleetgw.adapters.monitoring.site import PageSite
 from fleetgw.adapters.text.addresses import split_address
 from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.operations.api import GatewayViews, operator_routes
+from fleetgw.app.operations.certificates import CertificatesInUse
+from fleetgw.app.operations.health import GatewayHealth
 from fleetgw.app.pipeline.gateway import Gateway
 from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.app.service.allow_list_maker import make_allow_list
@@ -77,16 +79,6 @@ class Life(Protocol):
 
 
 @define
-class Serving:
-    """Whether the gateway serves; the status page answers by it.
-
-    :ivar is_on: false once the gateway begins to stop.
-    """
-
-    is_on: bool = True
-
-
-@define
 class InEffect:
     """The configuration in effect; a reload replaces it."""
 
@@ -105,6 +97,7 @@ class Parts:
     :ivar allow_list: reads the allow list; None where every vehicle may connect.
     :ivar vehicle_listener: the port that vehicles connect to.
     :ivar pages: the ports for status, metrics and profiler, as far as they are configured.
+    :ivar health: judges the gateway, for probes and operators; one of the ``monitors``.
     :ivar monitors: gauges of the process, exporters of metrics, the profiler; the first parts to start, the last to stop.
     :ivar errors: reports errors; it starts before everything else that logs, and stops after it.
     :ivar log: the destination of log events; it also hands errors to ``errors``.
@@ -124,7 +117,7 @@ class Parts:
     allow_list: AllowListWatch | None
     vehicle_listener: Listener
     pages: Sequence[Listener]
-    serving: Serving
+    health: GatewayHealth
     metrics: MetricStore
     monitors: Sequence[Life]
     errors: IErrorReporter
@@ -152,7 +145,6 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     metrics = MetricStore()
     build = {"version": version("fleetgw"), "python": platform.python_version(), "hot_path": HOT_PATH}
     metrics.gauge(BUILD_INFO, **build).set_to(1)
-    serving = Serving()
     dead_letters = make_dead_letters(config, reactor, metrics, log)
     lane_maker = LaneMaker(config, dead_letters, reactor, metrics, log)
     lanes = lane_maker.make(config)
@@ -163,6 +155,8 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     gateway = Gateway(gateway_settings(config), type_routes, metrics, log, reactor, time.time_ns)
     tls = ReloadableContext(tls_files(config), log)
     allow_list = make_allow_list(config, reactor, metrics, log)
+    certificates = CertificatesInUse(tls, config)
+    health = GatewayHealth(config, sinks, spooling, certificates, reactor, lambda: time.time_ns() // 1_000_000, log)
     vehicles = VehicleFactory(
         gateway,
         issuers(config),
@@ -180,9 +174,9 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         "port", config.host, config.port, tls_factory, refusals, reactor, log, transport, vehicles.has_room
     )
     runtime = RuntimeGauges(metrics, reactor.seconds)
-    monitors: list[Life] = [runtime, *_make_exporters(config, metrics, reactor, log)]
+    monitors: list[Life] = [runtime, health, *_make_exporters(config, metrics, reactor, log)]
     in_effect, access = InEffect(config), AccessControl(access_rules(config))
-    views = GatewayViews(lambda: serving.is_on, PrometheusExporter(metrics).exposition, lambda: in_effect.config)
+    views = GatewayViews(health, PrometheusExporter(metrics).exposition, lambda: in_effect.config)
     pages = _make_pages(config, views, access, metrics, reactor, log)
     if config.monitoring.profiler_port:
         profiler = Profiler(runtime.pauses, config.monitoring.profiling_path, reactor, log)
@@ -199,7 +193,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         allow_list,
         vehicle_listener,
         pages,
-        serving,
+        health,
         metrics,
         monitors,
         reporter,

@@ -16,6 +16,7 @@ from fleetgw.app.service.paced_closing import REASON, leave_at_pace
 from fleetgw.app.service.reloading import CredentialReloader
 from fleetgw.app.service.reloading_configuration import ConfigurationReloader
 from fleetgw.domain.errors import ConfigurationError, Problem
+from fleetgw.domain.health import Phase
 
 if TYPE_CHECKING:
     import socket
@@ -59,12 +60,13 @@ class GatewayLife:
         self._reactor = reactor
         self.log = parts.log
         self._lines = lines
-        self._credentials = CredentialReloader(parts.tls, parts.sinks, reactor, parts.log)
+        self._credentials = CredentialReloader(
+            parts.tls, parts.sinks, parts.health.certificates.read_again, reactor, parts.log
+        )
         self._configuration = ConfigurationReloader(parts, reactor, lines)
         self._starting: Deferred[None] | None = None
         self._reloading: Deferred[None] | None = None
         self._changing = DeferredLock()  # held by the start, and by one reload at a time
-        self._serves = False
 
     @property
     def port(self) -> int:
@@ -116,7 +118,7 @@ class GatewayLife:
             await self._parts.allow_list.start()
         await vehicle_listener.start()
         await self._credentials.start()
-        self._serves = True
+        self._parts.health.phase = Phase.SERVING
         for control in self._parts.controls:
             control.start()
         self.log.info("server_listening", host=vehicle_listener.host, port=vehicle_listener.number)
@@ -151,7 +153,7 @@ class GatewayLife:
         return self._changing.run(lambda: Deferred.fromCoroutine(self._reload(source)))
 
     async def _reload(self, source: ConfigurationSource) -> None:
-        if not (self._serves and self._parts.serving.is_on):
+        if self._parts.health.phase is not Phase.SERVING:
             raise CancelledError
         self._reloading = Deferred.fromCoroutine(self._configuration.reload(source))
         await self._reloading
@@ -166,7 +168,8 @@ class GatewayLife:
     async def _stop(self) -> None:
         parts, reactor, drain = self._parts, self._reactor, self.config.drain
         vehicles = parts.vehicles
-        parts.serving.is_on = False
+        served = parts.health.phase is Phase.SERVING
+        parts.health.phase = Phase.DRAINING
         if self._reloading is not None:
             self._reloading.cancel()
         runners = [*parts.sinks]
@@ -174,7 +177,7 @@ class GatewayLife:
             self._starting.cancel()
         drain_s = max((runner.drain_s for runner in runners), default=0.0)
         self.log.info("stopping_server", connections=len(vehicles.connections))
-        if self._serves and drain.wait_s:
+        if served and drain.wait_s:
             await deferLater(reactor, drain.wait_s)
         began = reactor.seconds()
         await self._credentials.stop()

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from fleetgw.domain.ports import IReloadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -22,9 +22,18 @@ CHECK_INTERVAL_S = 60.0
 class CredentialReloader:
     """Asks the TLS context, and every started sink that provides ``IReloadable``, to read changed files again."""
 
-    def __init__(self, tls: IReloadable, runners: Iterable[SinkRunner], clock: IReactorTime, log: ILog) -> None:
+    def __init__(
+        self,
+        tls: IReloadable,
+        runners: Iterable[SinkRunner],
+        have_read: Callable[[], object],
+        clock: IReactorTime,
+        log: ILog,
+    ) -> None:
+        """:param have_read: called after each reading."""
         self._tls = tls
         self._runners = runners
+        self._have_read = have_read
         self._clock = clock
         self._log = log
         self._next_check: IDelayedCall | None = None
@@ -61,6 +70,7 @@ class CredentialReloader:
                 reloadable: IReloadable = IReloadable(sink)
                 if files := self._read_again(sink.name, reloadable, "credentials_not_reloaded", dispatcher=sink.name):
                     self._log.info("credentials_reloaded", dispatcher=sink.name, files=[*files])
+        self._have_read()
 
     def _read_again(self, name: str, reloadable: IReloadable, event: str, **fields: object) -> Sequence[str] | None:
         """The files that were read again; None when one cannot be used. The same failure is logged once."""

@@ -116,6 +116,7 @@ class ConfigurationReloader:
                 )
         parts.gateway.routes.use(routes_of(config), lanes)
         parts.gateway.use(gateway_settings(config))
+        parts.health.use(config)
         if issuers(config) != issuers(before) or config.limits != before.limits:
             parts.vehicles.use(issuers(config), ingress_limits(config.limits, parts.log))
         if self._lines is not None:  # the report of the reload is written as both levels say

@@ -33,16 +33,16 @@ class Admission(Generic[OriginT]):
     retry_queue: RetryQueue[OriginT]
     short_of_memory: bool = field(default=False, init=False)
 
-    def has_room(self, record_type: str) -> bool:
-        """Whether enough is free for records of a type that others should be tried again: a sixteenth of the queue.
+    def has_room(self, record_type: str, one_in: int = LOW_WATER) -> bool:
+        """Whether one in so many parts of the queue is free for records of a type.
 
-        With a lower mark many vehicles would be tried without success: none may hold more than stays free. An empty queue
-        has room.
+        By default as much as must be free before those who wait are tried again. With a lower mark many vehicles would be
+        tried without success: none may hold more than stays free. An empty queue has room.
         """
         free_records, queue_bytes = self._free(record_type)
         free_bytes = min(queue_bytes, self.share.room_bytes)
         most_bytes = min(self.limits.queue_bytes, self.share.own_bytes)
-        return free_records * LOW_WATER >= self.limits.queue_records > 0 and free_bytes * LOW_WATER >= most_bytes
+        return free_records * one_in >= self.limits.queue_records > 0 and free_bytes * one_in >= most_bytes
 
     def _free(self, record_type: str) -> tuple[int, int]:
         """Number of further records of a type within the queue's limits, and their bytes."""

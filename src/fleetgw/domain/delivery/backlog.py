@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Generic, Protocol, TypeVar
 
-from fleetgw.domain.delivery.admission import Admission
+from fleetgw.domain.delivery.admission import LOW_WATER, Admission
 from fleetgw.domain.delivery.batch import Batch, Entry, Rejection, Settlement, batch_of
 from fleetgw.domain.delivery.limits import BacklogLimits
 from fleetgw.domain.delivery.retry_queue import Occupancy, RetryQueue
@@ -85,9 +85,9 @@ class Backlog(Generic[OriginT]):
         """Whether records are to be handed out as soon as the in-flight window has room."""
         return bool(self.waiting.records or self._returned or self._retry_queue.has_due)
 
-    def has_room(self, record_type: str) -> bool:
-        """Whether so much is free for records of a type that those who wait for room should be tried again."""
-        return self._admission.has_room(record_type)
+    def has_room(self, record_type: str, one_in: int = LOW_WATER) -> bool:
+        """Whether one in so many parts is free for records of a type; by default, so that those who wait are tried again."""
+        return self._admission.has_room(record_type, one_in)
 
     def can_hold(self, record: Record) -> bool:
         """Whether an empty queue has room for a record, also when other queues use all memory that is not guaranteed."""

@@ -51,18 +51,22 @@ class SpoolState:
     :ivar first_position: of the oldest record that may still be held.
     :ivar next_position: of the next record that is appended.
     :ivar size_bytes: of all files that count for the limit.
+    :ivar max_bytes: the limit.
     :ivar damaged_bytes: of the damaged files that are kept for people to look at; the oldest are removed in time.
     :ivar unsynced_records: appended, and neither synced nor failed yet.
     :ivar oldest_age_s: of the oldest record held, in seconds; 0.0 for an empty spool.
+    :ivar full: why there is no room for records at the moment, for people; None while there is.
     :ivar failure: why nothing is stored at the moment, for people; None while the spool works.
     """
 
     first_position: int
     next_position: int
     size_bytes: int
+    max_bytes: int
     damaged_bytes: int
     unsynced_records: int
     oldest_age_s: float
+    full: str | None
     failure: str | None
 
 

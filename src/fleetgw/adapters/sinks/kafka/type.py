@@ -61,5 +61,6 @@ KAFKA: SinkType[Mapping[str, object]] = SinkType(
     needs_section=True,
     check=check_kafka,
     confirmation=_confirmation,
+    certificate_keys=[("ssl.certificate.location",)],
     make_probe=imported("fleetgw.adapters.sinks.kafka.probe:kafka_probe", "kafka"),
 )

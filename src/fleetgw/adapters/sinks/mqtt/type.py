@@ -19,5 +19,6 @@ MQTT = SinkType(
     confirmation=_confirmation,
     holds=lambda mqtt: [Exclusive("client id", f"{mqtt.client_id} at {mqtt.broker}")] if mqtt.client_id else [],
     check=check_mqtt,
+    certificate_keys=[("tls", "server_cert")],
     make_probe=imported("fleetgw.adapters.sinks.mqtt.probe:mqtt_probe", "mqtt"),
 )

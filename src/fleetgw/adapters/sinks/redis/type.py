@@ -10,5 +10,6 @@ REDIS = SinkType(
     make=imported("fleetgw.adapters.sinks.redis.sink:RedisSink", "redis"),
     needs_section=True,
     check=check_redis,
+    certificate_keys=[("tls", "server_cert")],
     make_probe=imported("fleetgw.adapters.sinks.redis.probe:redis_probe", "redis"),
 )
