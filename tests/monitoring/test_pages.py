@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted
@@ -20,6 +21,7 @@ from fleetgw.adapters.monitoring.metrics_site import make_metrics_site
 from fleetgw.adapters.monitoring.site import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, PageSite
 from fleetgw.app.config.sections import Config
 from fleetgw.app.operations.api import GatewayViews, operator_routes
+from fleetgw.domain.health import Phase
 from fleetgw.domain.metrics import NUM_CONNECTIONS
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
 from tests.support.metrics_contract import COUNTED
@@ -40,9 +42,11 @@ def faults(listener: str = "status", metrics: ReadableMetrics | None = None) -> 
 
 
 def status_site(
-    clock: Clock, is_serving: Callable[[], bool] = lambda: True, metrics: ReadableMetrics | None = None
+    clock: Clock, phase: Callable[[], Phase] = lambda: Phase.SERVING, metrics: ReadableMetrics | None = None
 ) -> PageSite:
-    views = GatewayViews(is_serving, lambda: b"", lambda: Config(port=0, tls=None, records={}))
+    health = mock.Mock()
+    type(health).phase = mock.PropertyMock(side_effect=phase)
+    views = GatewayViews(health, lambda: b"", lambda: Config(port=0, tls=None, records={}))
     return PageSite(operator_routes(views), clock, refusals(metrics=metrics), faults(metrics=metrics))
 
 
@@ -91,10 +95,12 @@ class GoServerVectorTests(SynchronousTestCase):
 
 class StatusSiteTests(SynchronousTestCase):
     def test_unavailable_once_the_gateway_stops(self) -> None:
-        serving = True
-        connection = Connection(status_site(Clock(), lambda: serving))
+        phase = Phase.STARTING
+        connection = Connection(status_site(Clock(), lambda: phase))
         self.assertEqual(connection.ask("GET /status HTTP/1.1\r\n\r\n")[::2], ("HTTP/1.1 200 OK", b"ok"))
-        serving = False
+        phase = Phase.SERVING
+        self.assertEqual(connection.ask("GET /status HTTP/1.1\r\n\r\n")[::2], ("HTTP/1.1 200 OK", b"ok"))
+        phase = Phase.DRAINING
         status_line, _, body = connection.ask("GET /status HTTP/1.1\r\n\r\n")
         self.assertEqual((status_line, body), ("HTTP/1.1 503 Service Unavailable", b"stopping"))
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from attrs import define
 from msgspec import structs
+from twisted.internet.defer import Deferred
 
 from fleetgw.app.operations.health import LOOK_EVERY_S
 from fleetgw.domain.errors import StorageError
 from fleetgw.domain.health import HealthState
 from fleetgw.simulator.certificates import make_server, make_vehicle
 from tests.support.reload_case import ReloadCase
-from tests.support.service_case import ServiceCase, ServiceReactor
+from tests.support.service_case import STATUS, ServiceCase, ServiceReactor
 
 if TYPE_CHECKING:
     from fleetgw.adapters.sinks.memory.sink import MemorySink
@@ -295,6 +297,53 @@ class SpoolTests(HealthCase):
         self.assertNotIn("the spool", self.reasons())
         spool._note(StorageError("No space left on device"))
         self.assertIn("the spool stores nothing (No space left on device)", self.reasons())
+
+
+class ProbeTests(HealthCase):
+    """The paths of the status port."""
+
+    def ask(self, path: str) -> tuple[int, str]:
+        status, _, rest = self.get(STATUS, path).partition(b"\r\n")
+        return int(status.split()[1]), rest.partition(b"\r\n\r\n")[2].decode()
+
+    def test_each_phase(self) -> None:
+        life = self.make(**ONE_SINK, drain={"wait_s": 5})
+        started, start = Deferred[None](), self.memory.start
+        self.memory.start = lambda: started.addCallback(lambda _: start())  # type: ignore[method-assign]  # to hold it
+        self.begin(life)
+        self.reactor.run()
+        for path in ("/ready", "/health"):
+            self.assertEqual(self.ask(path), (503, "starting"))
+        self.assertEqual((self.ask("/live"), self.ask("/status")), ((200, "ok"), (200, "ok")))
+        started.callback(None)
+        for path in ("/ready", "/health", "/live", "/status"):
+            self.assertEqual(self.ask(path), (200, "ok"))
+        self.memory.destination.not_ready("no broker at 10.0.0.1")
+        self.assertEqual((self.ask("/ready"), self.ask("/health")), ((200, "degraded"), (200, "degraded")))
+        stopped = life.stop()
+        self.assertEqual((self.ask("/ready"), self.ask("/health")), ((503, "draining"), (503, "draining")))
+        self.assertEqual((self.ask("/live"), self.ask("/status")), ((200, "ok"), (503, "stopping")))
+        self.assertTrue(self.stopped_within(stopped, 6))
+
+    def test_a_full_queue(self) -> None:
+        self.start(**ONE_SINK)
+        self.memory.hold()
+        self.fill(self.connected(), QUEUE_RECORDS)
+        self.assertEqual((self.ask("/ready"), self.ask("/health")), ((503, "not_ready"), (503, "not_ready")))
+        self.assertEqual((self.ask("/live"), self.ask("/status")), ((200, "ok"), (200, "ok")))
+        self.memory.release()
+
+    def test_only_operators_are_told_the_reasons(self) -> None:
+        self.start(**ONE_SINK)
+        self.memory.go_away("no broker at 10.0.0.1")
+        for path in ("/ready", "/health"):
+            self.assertNotIn("10.0.0.1", self.ask(path)[1])
+        code, body = self.ask("/health?verbose HTTP/1.1\r\nHost: gw.example.com\r\nX:")
+        self.assertEqual(code, 403, "the name of a foreign page")
+        self.assertNotIn("10.0.0.1", body)
+        told = json.loads(self.ask("/health?verbose HTTP/1.1\r\nHost: localhost:8080\r\nX:")[1])
+        self.assertEqual(told, self.health.verbose() | {"now_ms": told["now_ms"]})
+        self.assertIn("10.0.0.1", told["reasons"][0]["reason"])
 
 
 class VerboseTests(ServiceCase):

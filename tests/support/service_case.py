@@ -228,8 +228,9 @@ class ServiceCase(TestCase):
 
     def request(self, port: int, path: str) -> StringTransport:
         """Send an HTTP request to a page; the transport that the answer is written to."""
-        protocol = cast("IProtocol", self.reactor.ports[port].factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1)))
-        transport = StringTransport()
+        peer = IPv4Address("TCP", "127.0.0.1", 1)
+        protocol = cast("IProtocol", self.reactor.ports[port].factory.buildProtocol(peer))
+        transport = StringTransport(peerAddress=peer)
         protocol.makeConnection(transport)
         protocol.dataReceived(f"GET {path} HTTP/1.0\r\n\r\n".encode())
         return transport

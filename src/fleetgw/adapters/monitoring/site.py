@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
+from urllib.parse import parse_qsl
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError
@@ -110,7 +111,9 @@ def _error(path: str, error: str, fix: str, code: int) -> Answer:
 
 
 def _query(request: Request) -> Mapping[str, str]:
-    return {name.decode("utf-8", "replace"): first.decode("utf-8", "replace") for name, (first, *_) in request.args.items()}
+    """The first value of each parameter; empty for one without a value, which Twisted's ``args`` leave out."""
+    query = request.uri.partition(b"?")[2].decode("utf-8", "replace")
+    return dict(reversed(parse_qsl(query, keep_blank_values=True)))
 
 
 def _begin(request: Request, answer: Answer) -> bytes:

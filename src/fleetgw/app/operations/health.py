@@ -202,10 +202,10 @@ class GatewayHealth:
         if more is None:
             return
         if health.state.is_ready:
-            self._log.info(event, state=health.state.value, **more)
+            self._log.info("gateway_ready", state=health.state.value, **more)
         else:
             reason = health.reasons[0]
-            self._log.warn(event, error=reason.what, fix=reason.help, reasons=len(health.reasons), **more)
+            self._log.warn("gateway_not_ready", error=reason.what, fix=reason.help, reasons=len(health.reasons), **more)
 
     # As JSON
 
