@@ -42,6 +42,9 @@ LOG_READER_MIN_S, LOG_READER_MAX_S = 1.0, 5.0
 """Bounds on the wait for a slow reader of standard output to take the last log lines. Within them, the wait is the rest of
 the time for stopping."""
 
+STOP_MARGIN_S = 10.0
+"""Time for the other steps of a stop, such as the log's, beside ``drain.wait_s`` and the time for stopping."""
+
 LETTERS_STORED_S = 2.0
 """Least time for storing the records that are left when the sinks have stopped; those that take longer are logged."""
 
@@ -136,6 +139,21 @@ class GatewayLife:
         """The configuration in effect."""
         return self._configuration.config
 
+    def status(self) -> str:
+        """The state in some words."""
+        health = self._parts.health.health()
+        reasons = [reason.what for reason in health.reasons]
+        return "; ".join([f"{health.state.value}, connections: {len(self._parts.vehicles.connections)}", *reasons])
+
+    @property
+    def longest_stop_s(self) -> float:
+        """The longest time that ``stop`` may take, in seconds."""
+        return self.config.drain.wait_s + self._drain_s + STOP_MARGIN_S
+
+    @property
+    def _drain_s(self) -> float:
+        return max((runner.drain_s for runner in self._parts.sinks), default=0.0)
+
     def reload_certificates(self) -> None:
         """Read certificates and the sinks' credentials again, for new connections.
 
@@ -175,7 +193,7 @@ class GatewayLife:
         runners = [*parts.sinks]
         if self._starting is not None:
             self._starting.cancel()
-        drain_s = max((runner.drain_s for runner in runners), default=0.0)
+        drain_s = self._drain_s
         self.log.info("stopping_server", connections=len(vehicles.connections))
         if served and drain.wait_s:
             await deferLater(reactor, drain.wait_s)

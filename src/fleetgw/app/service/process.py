@@ -21,6 +21,7 @@ from twisted.logger import ILogObserver
 
 from fleetgw.adapters.logs.log_file import AppendedLogFile
 from fleetgw.adapters.logs.twisted_events import TwistedLogObserver
+from fleetgw.adapters.process.systemd import ServiceManager
 from fleetgw.app.service import early_signals
 from fleetgw.app.service.pid_file import restrict_pid_file
 from fleetgw.domain.errors import ConfigurationError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from fleetgw.adapters.logs.lines import ILineStream, LineLog
+    from fleetgw.adapters.process.systemd import Supervision
     from fleetgw.app.service.composition import IGatewayReactor
     from fleetgw.app.service.life import GatewayLife
     from fleetgw.app.service.reloading_configuration import ConfigurationSource
@@ -66,6 +68,7 @@ class GatewayProcess(Service):
     :param twistd_options: twistd's own.
     :param source: the configuration, for SIGHUP.
     :param inherited: as in ``GatewayLife.bind``.
+    :param supervision: the wishes of systemd; None where it has none.
 
     :ivar exit_status: exit status of the process: 0, or 1 when the gateway could not start.
     """
@@ -79,6 +82,7 @@ class GatewayProcess(Service):
         reactor: IGatewayReactor,
         twistd_options: MutableMapping[str, object],
         inherited: Mapping[str, socket.socket] = MappingProxyType({}),
+        supervision: Supervision | None = None,
     ) -> None:
         self.exit_status = 0
         self._life = life
@@ -89,6 +93,7 @@ class GatewayProcess(Service):
         self._reactor = reactor
         self._twistd_options = twistd_options
         self._inherited = inherited
+        self._manager = ServiceManager(supervision, reactor, life.log)
         self._take_signals()
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
@@ -116,8 +121,11 @@ class GatewayProcess(Service):
         signal.pthread_sigmask(signal.SIG_BLOCK, self._receivers)
         self._reactor.callWhenRunning(self._take_signals_back)
         super().startService()
-        self._life.start().addErrback(self._not_started)
+        self._life.start().addCallbacks(self._started, self._not_started)
         _tune_garbage_collection()
+
+    def _started(self, _: None) -> None:
+        self._manager.ready(self._life.status)
 
     def _not_started(self, failure: Failure) -> None:
         if failure.check(CancelledError):  # the gateway is stopping already
@@ -152,6 +160,7 @@ class GatewayProcess(Service):
         self._life.reload_certificates()
         if self._reloads < RELOADS_MAX:
             self._reloads += 1
+            self._manager.reloading()
             self._life.reload(self._source).addErrback(self._not_reloaded).addCallback(self._reloaded)
 
     def _not_reloaded(self, failure: Failure) -> None:
@@ -160,6 +169,8 @@ class GatewayProcess(Service):
 
     def _reloaded(self, _: None) -> None:
         self._reloads -= 1
+        if not self._reloads:
+            self._manager.reloaded()
 
     def _reopen_log(self) -> None:
         if not isinstance(self._stream, AppendedLogFile):
@@ -176,7 +187,9 @@ class GatewayProcess(Service):
     def stopService(self) -> Deferred[None]:
         """Stop the gateway; the process ends soon after the reactor, with its exit status."""
         super().stopService()
-        return self._life.stop().addBoth(self._stopped)
+        stopped = self._life.stop()
+        self._manager.stopping(self._life.longest_stop_s)
+        return stopped.addBoth(self._stopped)
 
     def _stopped(self, result: None) -> None:
         status = self.exit_status

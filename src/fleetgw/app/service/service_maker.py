@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from twisted.python.usage import UsageError
 
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.process.reactor import call_readers_directly, leave_busy_threads_behind, run_on_monotonic_time
+from fleetgw.adapters.process.systemd import take_supervision
 from fleetgw.app.config import ConfigurationFile, load_config, render_effective, render_problems
 from fleetgw.app.service import early_signals
 from fleetgw.app.service.composition import compose
@@ -82,6 +84,9 @@ def makeService(options: Options) -> IService:
     """
     reactor = _reactor()
     raise_descriptor_limit()
+    supervision = take_supervision(os.environ, os.getpid())
+    if supervision is not None and supervision.watchdog_s is not None:
+        faulthandler.enable()  # the watchdog aborts a process that hangs: this shows where
     try:
         source = ConfigurationFile(Path(options["config"]).absolute(), os.environ, Path.cwd())
         loaded = load_config(Path(options["config"]), os.environ)
@@ -102,7 +107,8 @@ def makeService(options: Options) -> IService:
         _give_up(f"the log cannot be opened: {error}")
     except KeyboardInterrupt:  # importing the client libraries of some sinks takes seconds
         sys.exit(early_signals.INTERRUPTED)
-    return GatewayProcess(GatewayLife(parts, reactor, log), source, log, stream, reactor, options.parent or {}, inherited)
+    life = GatewayLife(parts, reactor, log)
+    return GatewayProcess(life, source, log, stream, reactor, options.parent or {}, inherited, supervision)
 
 
 def _reactor() -> IGatewayReactor:
