@@ -48,6 +48,11 @@ class UnitTests(TestCase):
         ):
             self.assertIn(line, self.lines)
 
+    def test_it_is_notified_and_watched(self) -> None:
+        for line in ("Type=notify", "WatchdogSec=30", "Restart=on-failure"):
+            self.assertIn(line, self.lines)
+        self.assertNotIn("NotifyAccess=none", self.lines)
+
     def test_the_command_is_that_of_the_page(self) -> None:
         (start,) = [line.removeprefix("ExecStart=/opt/fleetgw/bin/") for line in self.lines if line.startswith("ExecStart=")]
         self.assertIn(f"\n{start}\n", (ROOT / "docs" / "operating.md").read_text())

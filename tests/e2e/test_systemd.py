@@ -81,4 +81,5 @@ class ServiceTests(TestCase):
             self.hear("READY=1")
             os.kill(gateway.pid, signal.SIGABRT)
             self.assertEqual(gateway.wait(), -signal.SIGABRT)
-            self.assertIn("epollreactor.py", gateway.output())
+            self.assertIn("Fatal Python error: Aborted", gateway.output())
+            self.assertIn(" in startReactor\n", gateway.output())
