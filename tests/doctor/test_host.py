@@ -25,11 +25,11 @@ class OpenFilesTests(TestCase):
         for max_connections, limits, verdict, said in (
             (0, (RLIM_INFINITY, RLIM_INFINITY), GOOD, "no limit"),
             (0, (1024, RLIM_INFINITY), GOOD, "no limit"),
-            (0, (1024, 65536), GOOD, "room for about 61240 vehicles"),
-            (0, (1024, 1024), LOOK, "room for about 618 vehicles"),
+            (0, (1024, 65536), GOOD, "room for about 60984 vehicles"),
+            (0, (1024, 1024), LOOK, "room for about 576 vehicles"),
             (5000, (1024, 65536), GOOD, "max_connections is 5000"),
-            (5000, (1024, 4096), BAD, "ulimit -n 6867 as root"),
-            (5000, (4096, 4096), BAD, "LimitNOFILE=6867"),
+            (5000, (1024, 4096), BAD, "ulimit -n 7123 as root"),
+            (5000, (4096, 4096), BAD, "LimitNOFILE=7123"),
         ):
             with self.subTest(limits=limits, max_connections=max_connections):
                 (finding,) = open_file_findings(Limits(max_connections=max_connections), limits)

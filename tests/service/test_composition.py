@@ -183,18 +183,18 @@ class BuiltInTests(CompositionCase):
         self.assertEqual((alerts.lanes, alerts.awaits), ((parts.lanes["memory"],), None))
 
     def test_more_connections_than_file_descriptors_allow_are_warned_of(self) -> None:
-        for configured, said in ((619, 1), (618, 0), (0, 0)):
+        for configured, said in ((577, 1), (576, 0), (0, 0)):
             log = ReadableLog()
             loaded = parse_config(self.text(limits={"max_connections": configured}), {}, self.folder)
             with mock.patch("fleetgw.app.service.live_settings.descriptor_limit", return_value=1024):
                 parts = compose(loaded, cast("Any", ThreadlessReactor()), log)  # nothing listens here
-            self.assertEqual(parts.vehicles.context.limits.max_connections, 618)
+            self.assertEqual(parts.vehicles.context.limits.max_connections, 576)
             warnings = log.fields_of("configuration_warning")
             self.assertEqual(len(warnings), said)
             for warning in warnings:
                 self.assertEqual(warning["key"], "limits.max_connections")
                 self.assertEqual(
-                    warning["warning"], "is 619, but 1024 file descriptors leave room for 618; set LimitNOFILE=1026"
+                    warning["warning"], "is 577, but 1024 file descriptors leave room for 576; set LimitNOFILE=1026"
                 )
 
     def test_limits_issuers_and_metrics(self) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from functools import lru_cache
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ConnectionT = TypeVar("ConnectionT")
 
@@ -41,6 +44,10 @@ class Presence(Generic[ConnectionT]):
         self.limit_per_address = limit_per_address
         self._groups: dict[str, dict[ConnectionT, None]] = {}
         self._group_of: dict[ConnectionT, str] = {}
+
+    def __iter__(self) -> Iterator[ConnectionT]:
+        """Every connection, oldest first; the caller may close them."""
+        return iter((*self._group_of,))
 
     def __len__(self) -> int:
         return len(self._group_of)

@@ -16,7 +16,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from fleetgw.adapters.listening.presence import Presence
 from fleetgw.adapters.listening.refusals import Refusal
 from fleetgw.adapters.monitoring.access import AccessControl
-from fleetgw.adapters.monitoring.pages import Answer, PageRequest, RouteTable, WrongMethod, json_error
+from fleetgw.adapters.monitoring.pages import Access, Answer, PageRequest, RouteTable, WrongMethod, json_error
 from fleetgw.adapters.monitoring.streams import Stream, StreamReader
 
 if TYPE_CHECKING:
@@ -42,10 +42,24 @@ IDLE_TIMEOUT_S = 60
 MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS = 64, 16
 """Default maximum of a site's connections: in all, and per IPv4 address or IPv6 /64 network."""
 
+MAX_STREAMS = 256
+"""Maximum number of streams of the status port. They have room of their own beside the connections above, so that probes and
+scrapers are answered while as many pages are open."""
+
 MAX_BODY_BYTES = 16 * 1024
 """Maximum length of a request's body; the whole of a longer one is discarded."""
 
 _NOT_FOUND = Answer(b"404 page not found\n", http.NOT_FOUND, headers={b"X-Content-Type-Options": b"nosniff"})
+
+_SECURITY_HEADERS = {
+    b"Content-Security-Policy": b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    b"connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    b"X-Content-Type-Options": b"nosniff",
+    b"Referrer-Policy": b"no-referrer",
+    b"Cross-Origin-Resource-Policy": b"same-origin",
+    b"Cache-Control": b"no-store",
+}
+"""Of all responses to operators' browsers."""
 
 
 class _Pages(Resource):
@@ -53,17 +67,35 @@ class _Pages(Resource):
 
     isLeaf = True
 
-    def __init__(self, routes: Iterable[Route], access: AccessControl, faults: ClientFaults, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        access: AccessControl,
+        faults: ClientFaults,
+        clock: IReactorTime,
+        max_streams: int,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Twisted
         self._routes = RouteTable(routes)
         self._access = access
         self._faults = faults
         self._clock = clock
+        self._max_streams = max_streams
+        self._streams: set[StreamReader] = set()
+
+    def end_streams(self) -> None:
+        """End every stream."""
+        for reader in [*self._streams]:
+            reader.end()
 
     def render(self, request: Request) -> bytes | int:
         """Answer with the route's page, or with the reason why there is none."""
         request.responseHeaders.setRawHeaders(b"Server", [b"fleetgw"])
         answer = self._answer(cast("_BoundedRequest", request))
+        if isinstance(answer, Stream) and len(self._streams) >= self._max_streams:
+            fix = "close pages that are not needed, and ask again"
+            path = request.path.decode("ascii")
+            answer = _error(path, f"{self._max_streams} pages and tools are open already", fix, http.SERVICE_UNAVAILABLE)
         if isinstance(answer, Answer):
             return _begin(request, answer)
         if isinstance(answer, Stream):
@@ -82,6 +114,9 @@ class _Pages(Resource):
             allowed = ", ".join(found.allowed)
             answer = _error(path, f"this path does not take {method[:20]}", f"use {allowed}", http.NOT_ALLOWED)
             return evolve(answer, headers={b"Allow": allowed.encode()})
+        if found.route.access is not Access.PROBE:
+            for name, value in _SECURITY_HEADERS.items():
+                request.responseHeaders.setRawHeaders(name, [value])
         peer = cast("_Channel", request.channel).host
         denied = self._access.denial(found.route.access, peer, request.requestHeaders)
         if denied is not None:
@@ -94,11 +129,14 @@ class _Pages(Resource):
         return found.route.page(PageRequest(method, path, found.values, query, request.held_body.read()))
 
     def _begin_stream(self, request: Request, stream: Stream) -> None:
-        _begin(request, Answer(b"", content_type=stream.content_type, headers={b"Cache-Control": b"no-store"}))
+        _begin(request, Answer(b"", content_type=stream.content_type))
         if request.method == b"HEAD":
             request.finish()
-        else:
-            StreamReader(request, self._clock, self._faults.dropped_chunk).begin(stream.subscribe)
+            return
+        reader = StreamReader(request, self._clock, self._faults.dropped_chunk)
+        self._streams.add(reader)
+        request.notifyFinish().addBoth(lambda _: self._streams.discard(reader))
+        reader.begin(stream.subscribe)
 
 
 def _is_api(path: str) -> bool:
@@ -205,6 +243,24 @@ class _Channel(http.HTTPChannel):
             self.setTimeout(REQUEST_TIMEOUT_S)  # type: ignore[no-untyped-call]  # untyped in Twisted
         super().dataReceived(data)  # type: ignore[no-untyped-call]  # untyped in Twisted
 
+    def pauseProducing(self) -> None:
+        """The client does not read: answer no further request, those included that have arrived."""
+        self.paused = True
+        super().pauseProducing()  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+    def resumeProducing(self) -> None:
+        """The client has read everything."""
+        self.paused = False
+        super().resumeProducing()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        if self._buffer:
+            self.dataReceived(b"")
+
+    def leave(self) -> None:
+        """Close the connection, after the response that is under way."""
+        self.persistent = False
+        if not self.requests and not getattr(self.transport, "disconnecting", False):
+            self.loseConnection()  # type: ignore[no-untyped-call]  # untyped in Twisted
+
     def resetTimeout(self) -> None:
         """Keep the timeout: a further part of a request does not extend it."""
 
@@ -237,19 +293,23 @@ class PageSite(Site):
         access: AccessControl | None = None,
         max_connections: int = MAX_CONNECTIONS,
         max_connections_per_address: int = MAX_CONNECTIONS_PER_ADDRESS,
+        max_streams: int = 0,
     ) -> None:
         """Serve the pages of ``routes``.
 
         :param reactor: the clock of the timeouts.
         :param access: for routes that not every client may use; None where there are none.
         """
+        self._pages = _Pages(routes, access or AccessControl(), faults, reactor, max_streams)
         super().__init__(  # type: ignore[no-untyped-call]  # untyped in Twisted
-            _Pages(routes, access or AccessControl(), faults, reactor),
+            self._pages,
             requestFactory=_BoundedRequest,
             timeout=REQUEST_TIMEOUT_S,
             reactor=reactor,
         )
-        self.connections: Presence[_Channel] = Presence(max_connections, max_connections_per_address)
+        self.connections: Presence[_Channel] = Presence(
+            max_connections + max_streams, max_connections_per_address + max_streams
+        )
         self._refusals = refusals
 
     def buildProtocol(self, addr: IAddress | None) -> _Channel | None:  # type: ignore[override]  # Twisted's signature has no None
@@ -269,3 +329,9 @@ class PageSite(Site):
 
     def startFactory(self) -> None:
         """Do nothing: there is no access log to open, and no clock for its timestamps."""
+
+    def stopFactory(self) -> None:
+        """End streams and connections, once the port is closed."""
+        for channel in self.connections:
+            channel.leave()
+        self._pages.end_streams()

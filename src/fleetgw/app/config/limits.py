@@ -54,7 +54,7 @@ class Limits(Settings, frozen=True, kw_only=True):
         Meta(description="Bytes of a frame and of an assembled message; beyond it the connection is closed (1009)."),
     ] = 4_194_304
     max_connections: Annotated[
-        Natural, Meta(description="Connections of vehicles at a time; 0: as many as RLIMIT_NOFILE leaves, 200 kept back.")
+        Natural, Meta(description="Connections of vehicles at a time; 0: as many as RLIMIT_NOFILE leaves, 456 kept back.")
     ] = 0
     max_connections_per_vehicle: Annotated[
         Natural,

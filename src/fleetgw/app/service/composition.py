@@ -26,6 +26,7 @@ from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.adapters.monitoring.access import AccessControl
 from fleetgw.adapters.monitoring.client_faults import ClientFaults
 from fleetgw.adapters.monitoring.metrics_site import make_metrics_site
+from fleetgw.adapters.monitoring.page_files import page_routes
 from fleetgw.adapters.monitoring.profiler import Profiler, make_profiler_site
 from fleetgw.adapters.monitoring.site import PageSite
 from fleetgw.adapters.text.addresses import split_address
@@ -38,6 +39,7 @@ from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.app.service.allow_list_maker import make_allow_list
 from fleetgw.app.service.control_maker import make_controls
 from fleetgw.app.service.dead_letter_maker import make_dead_letters
+from fleetgw.app.service.descriptors import descriptor_limit, room_for_streams
 from fleetgw.app.service.lane_maker import LaneMaker
 from fleetgw.app.service.listeners import Listener
 from fleetgw.app.service.live_settings import access_rules, gateway_settings, ingress_limits, issuers, routes_of, tls_files
@@ -241,7 +243,9 @@ def _make_pages(
     if config.status_port:
         refusals = Refusals("status", store, log, reactor.seconds)
         faults = ClientFaults("status", store, log, reactor.seconds)
-        status = PageSite(operator_routes(views), reactor, refusals, faults, access)
+        routes = [*operator_routes(views), *page_routes()]
+        streams = room_for_streams(descriptor_limit())
+        status = PageSite(routes, reactor, refusals, faults, access, max_streams=streams)
         event = "status_server_configured"
         # on every address, whatever ``host`` is, as in the Go server: load balancers probe it from another network
         pages.append(Listener("status_port", "", config.status_port, status, refusals, reactor, log, started_event=event))

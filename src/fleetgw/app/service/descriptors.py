@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from fleetgw.adapters.monitoring.site import MAX_STREAMS
+
 if TYPE_CHECKING:
     from fleetgw.app.config.limits import Limits
 
 MOST_DESCRIPTORS = 1_048_576
 """Highest number of descriptors that the gateway asks for or counts on."""
 
-OWN_DESCRIPTORS = 200
-"""Descriptors reserved for libraries, reactor and poller, logs, connections to brokers, the status and the metrics page."""
+_WITHOUT_STREAMS = 200
+OWN_DESCRIPTORS = _WITHOUT_STREAMS + MAX_STREAMS
+"""Descriptors reserved for libraries, reactor and poller, logs, connections to brokers, the status and the metrics port."""
+
+_FEWEST_STREAMS = 8
 
 MOST_HALF_OPEN = 4096
 MOST_PER_VEHICLE = 1024
@@ -54,13 +59,23 @@ def descriptor_limit() -> int:
 
 def room_for_vehicles(descriptors: int) -> int:
     """Number of descriptors for vehicles, out of ``descriptors``; where these are few, a quarter of them is reserved."""
-    return max(4, descriptors - min(OWN_DESCRIPTORS, descriptors // 4))
+    return max(4, descriptors - _reserved(descriptors))
+
+
+def room_for_streams(descriptors: int) -> int:
+    """Number of streams of the status port that the reserved descriptors allow, at most ``MAX_STREAMS``."""
+    return max(_FEWEST_STREAMS, _reserved(descriptors) - _WITHOUT_STREAMS)
+
+
+def _reserved(descriptors: int) -> int:
+    return min(OWN_DESCRIPTORS, descriptors // 4)
 
 
 def descriptors_for(connections: int, max_half_open: int = 0) -> int:
     """Number of descriptors that a number of vehicles needs: the inverse of ``capacity``."""
     half_open = min(max_half_open or MOST_HALF_OPEN, -(-connections // 3))
-    return connections + half_open + OWN_DESCRIPTORS
+    room = connections + half_open
+    return room + min(OWN_DESCRIPTORS, room // 3)
 
 
 def capacity(limits: Limits, descriptors: int) -> Capacity:
