@@ -4,25 +4,18 @@ from unittest.mock import patch
 
 from fleetgw.adapters.ingress.events import REQUEST_LINES, IngressEvents
 from fleetgw.adapters.metrics.null import NullMetrics
+from fleetgw.app.pipeline.connected import ConnectedVehicles
 from fleetgw.domain.records import PeerIdentity, Vehicle
 from fleetgw.testing.sink_doubles import ReadableLog
 from tests.support.gateway_in_memory import VIN, GatewayCase
+from tests.support.recording_link import Link
 
 NORMAL = ["request_start", "socket_connected", "socket_disconnected", "request_end"]
 """Events of a connection that comes and goes, in this order."""
 
 
-def not_made() -> dict[str, object]:
+def not_made(*_arguments: object) -> dict[str, object]:
     raise AssertionError("fields of an event that is not written")
-
-
-class Untouched(dict[str, int]):
-    """Sizes that nothing may look at."""
-
-    def items(self) -> None:  # type: ignore[override]  # never returns
-        raise AssertionError("sizes for an event that is not written")
-
-    values = items  # type: ignore[assignment]  # as above
 
 
 class LevelTests(GatewayCase):
@@ -40,15 +33,15 @@ class LevelTests(GatewayCase):
         self.assertEqual(self.come_and_go(), NORMAL)
 
     def test_fields_below_the_level_are_not_made(self) -> None:
-        connected = self.start().parts.gateway.sessions.connected
+        self.start()
         events = IngressEvents(NullMetrics(), self.gateway.log, lambda: 0.0)
-        vehicle = Vehicle(PeerIdentity("vehicle_device", VIN), VIN, "id")
+        session = self.gateway.parts.gateway.connected(Vehicle(PeerIdentity("vehicle_device", VIN), VIN, "id"), Link())
         with patch.object(ReadableLog, "info_enabled", new=False):
             for _ in range(REQUEST_LINES + 1):
                 self.assertIsNone(events.request_started(not_made))
             events.connected(VIN, not_made)
-            connected.add(vehicle)
-            connected.remove(vehicle, 0.0, Untouched(V=1))
+            with patch.object(ConnectedVehicles, "_end_fields", not_made):
+                session.disconnected()
         self.assertEqual(events.request_started(lambda: {"method": "GET"}), {"method": "GET"})
         self.assertEqual(self.gateway.log.entries[-1], ("info", "request_start", {"method": "GET"}))
 
@@ -58,3 +51,16 @@ class LevelTests(GatewayCase):
         log = self.gateway.log
         (start,), (end,) = log.fields_of("request_start"), log.fields_of("request_end")
         self.assertEqual({**start, "duration_ms": 0}, end)
+
+
+class RecentRefusalTests(GatewayCase):
+    def test_refused_handshakes_and_connections_are_shown_with_reason_and_remedy(self) -> None:
+        self.start(limits={"max_connections_per_vehicle": 1})
+        self.open_vehicle()
+        vehicle = self.gateway.connect(self.gateway.vehicle_tls())
+        self.assertIn(b"503", vehicle.upgrade())
+        self.gateway.connect(None).send(b"GET / HTTP/1.1\r\n\r\n")
+        handshake, connection = self.gateway.parts.gateway.recent_refusals.newest_first
+        self.assertEqual((handshake.kind, handshake.reason), ("handshake", "http request"))
+        self.assertEqual((connection.kind, connection.reason, connection.vin), ("connection", "full_vehicle", VIN))
+        self.assertTrue(all(each.text and each.fix and each.address for each in (handshake, connection)))

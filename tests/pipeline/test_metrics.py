@@ -45,7 +45,7 @@ class NumberTests(SessionCase):
         labelled = [number for number in range(3 * OWN_LABELS) if self.value("record_total", f"free{number}")]
         self.assertEqual(labelled, list(range(OWN_LABELS)))
         self.assertEqual(self.value("record_total", "other"), 5 * OWN_LABELS + 2)
-        self.assertEqual(len(session.size_bytes), OWN_LABELS + 1)
+        self.assertEqual(len(session.received_of), OWN_LABELS + 1)
 
     def test_the_known_types_keep_their_labels(self) -> None:
         self.records = {"custom": ["kafka"]}

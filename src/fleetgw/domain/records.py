@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 from attrs import Factory, define, frozen
 
-RECORD_TYPES = ("V", "alerts", "errors", "connectivity")
+DATA = "V"
+"""The record type of signals."""
+
+RECORD_TYPES = (DATA, "alerts", "errors", "connectivity")
 """The record types whose payloads have a schema; any other type is custom and passes as opaque bytes."""
 
 
@@ -36,6 +39,7 @@ class Vehicle:
     :ivar device_client_version: the ``Version`` request header, or empty.
     :ivar network_interface: the ``X-Network-Interface`` request header, or empty.
     :ivar vin: the identity's device id, kept here because every record of the vehicle needs it.
+    :ivar address: ``host:port`` of the peer; empty for a vehicle that is read from the spool.
     """
 
     identity: PeerIdentity
@@ -43,6 +47,7 @@ class Vehicle:
     connection_id: str
     device_client_version: str = ""
     network_interface: str = ""
+    address: str = ""
 
 
 MAX_ID_BYTES = 1024

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fleetgw.adapters.ingress.certificate import shown_date
 from fleetgw.domain.line_limit import LineLimit
 from fleetgw.domain.metrics import SOCKET_ERR_TOTAL, TLS_HANDSHAKE_ERROR_TOTAL
+from fleetgw.domain.recent_refusals import RefusalKind
 from fleetgw.domain.vehicle_log import VehicleLog
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.ingress.certificate import ShownCertificate
     from fleetgw.adapters.ingress.handshake_failure import HandshakeFailure
     from fleetgw.domain.ports import ILog, IMetrics
+    from fleetgw.domain.recent_refusals import RecentRefusals
 
 STRANGERS_LINES = 20
 """Maximum number of log lines in ten seconds of each kind that strangers can cause."""
@@ -37,12 +39,20 @@ def certificate_fields(certificate: ShownCertificate) -> dict[str, object]:
 class IngressEvents:
     """Logs and counts the events of all connections.
 
+    :param recent_refusals: gets failed handshakes, for people.
     :param log_handshake_errors: whether failed handshakes are logged; they are counted in any case.
     """
 
     def __init__(
-        self, metrics: IMetrics, log: ILog, monotonic: Callable[[], float], *, log_handshake_errors: bool = True
+        self,
+        metrics: IMetrics,
+        log: ILog,
+        monotonic: Callable[[], float],
+        recent_refusals: RecentRefusals | None = None,
+        *,
+        log_handshake_errors: bool = True,
     ) -> None:
+        self._recent_refusals = recent_refusals
         self._log = log
         self._metrics = metrics
         self._monotonic = monotonic
@@ -93,12 +103,28 @@ class IngressEvents:
     def handshake_failed(self, failure: HandshakeFailure, remote: str) -> None:
         """Log and count a failed handshake."""
         self._metrics.counter(TLS_HANDSHAKE_ERROR_TOTAL, reason=failure.reason).add(1)
+        self._show(failure, remote)
         if self._log_handshake_errors:
             error, what, fix, certificate = failure.error, failure.what, failure.fix, failure.certificate
             shown = {} if certificate is None else certificate_fields(certificate)
             self.stranger_error(
                 "tls_handshake_error", failure.reason, error=error, remote_ip=remote, what=what, fix=fix, **shown
             )
+
+    def _show(self, failure: HandshakeFailure, remote: str) -> None:
+        if self._recent_refusals is None:
+            return
+        certificate = failure.certificate
+        issuer, not_after = ("", None) if certificate is None else (certificate.issuer, certificate.not_after)
+        self._recent_refusals.add(
+            RefusalKind.HANDSHAKE,
+            failure.reason,
+            failure.what,
+            fix=failure.fix,
+            address=remote,
+            issuer=issuer,
+            not_after_ms=None if not_after is None else int(not_after.timestamp() * 1000),
+        )
 
     def _admit(self, kind: str, lines: int) -> dict[str, int] | None:
         return self._lines.fields(kind, "", self._monotonic(), lines)

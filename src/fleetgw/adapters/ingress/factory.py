@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fleetgw.domain.allow_list import AllowList
     from fleetgw.domain.identity import IssuerTable
     from fleetgw.domain.ports import IGateway, ILog, IMetrics
+    from fleetgw.domain.recent_refusals import RecentRefusals
 
 SWEEP_INTERVAL_S = 1.0
 """Time between two checks of all deadlines, which is their precision."""
@@ -55,8 +56,9 @@ class VehicleFactory(Factory):
         *,
         log_handshake_errors: bool = True,
         allow_list: AllowList | None = None,
+        recent_refusals: RecentRefusals | None = None,
     ) -> None:
-        self.refusals = Refusals("vehicles", metrics, log, clock.seconds)
+        self.refusals = Refusals("vehicles", metrics, log, clock.seconds, recent_refusals)
         self.registry: ConnectionRegistry[VehicleConnection] = ConnectionRegistry(limits, self.refusals)
         self.poller = Poller(clock)
         autobahn = WebSocketServerFactory(reactor=clock)
@@ -71,7 +73,7 @@ class VehicleFactory(Factory):
             clock.seconds,
             Turns(clock, self.poller.has_unread),
             self.registry,
-            IngressEvents(metrics, log, clock.seconds, log_handshake_errors=log_handshake_errors),
+            IngressEvents(metrics, log, clock.seconds, recent_refusals, log_handshake_errors=log_handshake_errors),
             new_reader,
             allow_list,
         )

@@ -88,9 +88,9 @@ class ConnectionRegistry(Generic[MemberT]):
         """Count and log an upgrade that the allow list refuses, or that no list can decide on."""
         self._refusals.add(Refusal.NOT_ALLOWED if has_list else Refusal.NO_ALLOW_LIST, remote, vin)
 
-    def unauthorized(self) -> None:
+    def unauthorized(self, remote: str, reason: str) -> None:
         """Count an upgrade that was refused because of its certificate."""
-        self._refusals.count(Refusal.UNAUTHORIZED)
+        self._refusals.count(Refusal.UNAUTHORIZED, remote, reason)
 
     def made(self, connection: MemberT, host: str) -> None:
         """Add a new connection, before its TLS handshake."""

@@ -145,14 +145,14 @@ class Upgrade:
         try:
             identity = identify(self._context.certificates.facts(self._peer.peer_certificate), self._context.issuers)
         except Unauthorized as error:
-            registry.unauthorized()
+            registry.unauthorized(self._remote, str(error))
             events.stranger_error("extract_sender_id_err", error=str(error), remote_ip=self._remote)
             return Answer(http.refused(request, "403 Forbidden", closing=True), closes=True)
         if (refused := self._refused_by_list(identity.device_id)) is not None:
             return Answer(http.refused(request, refused, closing=True), closes=True)
         if not registry.allows_upgrade_of(identity.device_id, self._remote):
             return Answer(http.refused(request, "503 Service Unavailable", closing=True), closes=True)
-        return Answer(http.switching_protocols(key), closes=False, upgraded=_upgraded(request, identity))
+        return Answer(http.switching_protocols(key), closes=False, upgraded=_upgraded(request, identity, self._remote))
 
     def _refused_by_list(self, vin: str) -> str | None:
         """The status of the refusal of a vehicle by the allow list; None when the vehicle may connect."""
@@ -172,7 +172,7 @@ class Upgrade:
                 assert_never(never)
 
 
-def _upgraded(request: Request, identity: PeerIdentity) -> Upgraded:
+def _upgraded(request: Request, identity: PeerIdentity, remote: str) -> Upgraded:
     headers = request.headers
     vehicle = Vehicle(
         identity,
@@ -180,6 +180,7 @@ def _upgraded(request: Request, identity: PeerIdentity) -> Upgraded:
         connection_id(headers.get("x-txid", "")),
         _bounded(headers.get("version", "")),
         _bounded(headers.get("x-network-interface", "")),
+        remote,
     )
     return Upgraded(
         vehicle,

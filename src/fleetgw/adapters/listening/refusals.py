@@ -7,24 +7,58 @@ from typing import TYPE_CHECKING
 
 from fleetgw.domain.line_limit import LineLimit
 from fleetgw.domain.metrics import ACCEPT_PAUSES_TOTAL, CONNECTIONS_REFUSED_TOTAL
+from fleetgw.domain.recent_refusals import RefusalKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fleetgw.domain.ports import ILog, IMetrics
+    from fleetgw.domain.recent_refusals import RecentRefusals
 
 
 class Refusal(Enum):
-    """Reason of a refusal: the metric's label, and the text for people."""
+    """Reason of a refusal: the metric's label, the text for people, and the remedy."""
 
-    FULL = "full", "there are as many connections as limits.max_connections, or the file descriptors, allow"
-    FULL_HALF_OPEN = "full_half_open", "too many connections have not finished TLS handshake and upgrade"
-    FULL_ADDRESS = "full_address", "its address has too many connections that have shown no identity"
-    FULL_VEHICLE = "full_vehicle", "its vehicle has as many connections as limits.max_connections_per_vehicle allows"
-    CROWDED_OUT = "crowded_out", "its address held most of the room for connections without an identity, and others need it"
-    UNAUTHORIZED = "unauthorized", "its certificate is not a vehicle's"
-    NOT_ALLOWED = "not_allowed", "the allow list (vehicles.allow) does not have its vehicle"
-    NO_ALLOW_LIST = "no_allow_list", "there is no allow list (vehicles.allow) to decide by"
+    FULL = (
+        "full",
+        "there are as many connections as limits.max_connections, or the file descriptors, allow",
+        "raise limits.max_connections, and LimitNOFILE of the service with it, or start a further gateway",
+    )
+    FULL_HALF_OPEN = (
+        "full_half_open",
+        "too many connections have not finished TLS handshake and upgrade",
+        "raise limits.max_half_open if vehicles come all at once; else find the addresses that send nothing",
+    )
+    FULL_ADDRESS = (
+        "full_address",
+        "its address has too many connections that have shown no identity",
+        "behind a balancer, which gives all vehicles its address, raise limits.max_half_open_per_address",
+    )
+    FULL_VEHICLE = (
+        "full_vehicle",
+        "its vehicle has as many connections as limits.max_connections_per_vehicle allows",
+        "find the second client with this vehicle's certificate, or raise limits.max_connections_per_vehicle",
+    )
+    CROWDED_OUT = (
+        "crowded_out",
+        "its address held most of the room for connections without an identity, and others need it",
+        "find out why this address opens connections and sends nothing",
+    )
+    UNAUTHORIZED = (
+        "unauthorized",
+        "its certificate is not a vehicle's",
+        "see fleetgw explain-cert; a certificate authority of your own belongs in identity.issuers",
+    )
+    NOT_ALLOWED = (
+        "not_allowed",
+        "the allow list (vehicles.allow) does not have its vehicle",
+        "add the VIN to the list if the vehicle may connect",
+    )
+    NO_ALLOW_LIST = (
+        "no_allow_list",
+        "there is no allow list (vehicles.allow) to decide by",
+        "see the event allow_list_not_read: its source cannot be read, or gives no list",
+    )
 
 
 class Pause(Enum):
@@ -42,23 +76,38 @@ class Refusals:
 
     :param listener: ``vehicles``, ``status``, ``metrics`` or ``profiler``.
     :param monotonic: returns monotonic time in seconds.
+    :param recent: the refusals that people are shown; None where nobody is shown those of the listener.
     """
 
-    def __init__(self, listener: str, metrics: IMetrics, log: ILog, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        listener: str,
+        metrics: IMetrics,
+        log: ILog,
+        monotonic: Callable[[], float],
+        recent: RecentRefusals | None = None,
+    ) -> None:
         self._listener = listener
+        self._recent = recent
         self._metrics = metrics
         self._log = log
         self._monotonic = monotonic
         self._limit = LineLimit()
 
-    def count(self, refusal: Refusal) -> None:
-        """Count a refused connection without a log line: the caller writes one."""
-        self._metrics.counter(CONNECTIONS_REFUSED_TOTAL, listener=self._listener, reason=refusal.value[0]).add(1)
+    def count(self, refusal: Refusal, remote: str, text: str = "", device_id: str = "") -> None:
+        """Count a refused connection without a log line: the caller writes one.
+
+        :param text: the reason for people; by default the refusal's.
+        """
+        label, reason, fix = refusal.value
+        self._metrics.counter(CONNECTIONS_REFUSED_TOTAL, listener=self._listener, reason=label).add(1)
+        if self._recent is not None:
+            self._recent.add(RefusalKind.CONNECTION, label, text or reason, fix=fix, address=remote, vin=device_id)
 
     def add(self, refusal: Refusal, remote: str, device_id: str = "") -> None:
         """Count a refused connection, and log it at most once in ten seconds per reason, and vehicle if it is known."""
-        self.count(refusal)
-        label, reason = refusal.value
+        self.count(refusal, remote, device_id=device_id)
+        label, reason, _ = refusal.value
         unwritten = self._limit.admit(label, device_id, self._monotonic(), 1)
         if unwritten is not None:
             vehicle = {"device_id": device_id} if device_id else {}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from fleetgw.app.pipeline.known import KnownVehicles
 from fleetgw.domain.ack_expressions import SPOOLED
 from fleetgw.domain.metrics import NUM_CONNECTIONS
 from fleetgw.domain.ports import ConnectivityStatus
@@ -14,16 +14,21 @@ from fleetgw.domain.rate_limit import VehicleBuckets
 from fleetgw.domain.vehicle_log import VehicleLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+    from fleetgw.app.pipeline.known import KnownSession
     from fleetgw.app.pipeline.routes import TypeRoutes
     from fleetgw.domain.ports import IGauge, ILog, IMetrics, IRecordCodec
     from fleetgw.domain.records import Vehicle
 
 _NO_FIELD_OF_ITS_OWN = frozenset({"event", "self"})
 """Record types whose names cannot be fields of a log event; their bytes are in its total."""
+
+
+SHARED_FROM = 2
+"""Lanes are shared from this number of connected vehicles on."""
 
 
 @frozen
@@ -45,6 +50,7 @@ class ConnectedVehicles:
     :ivar clock: its seconds never go back.
     :ivar wall_ns: epoch nanoseconds.
     :ivar buckets: the token buckets of the vehicles; None when there is no rate limit.
+    :ivar known: the connected vehicles with their sessions, and those that have left.
     """
 
     routes: TypeRoutes
@@ -55,9 +61,9 @@ class ConnectedVehicles:
     clock: IReactorTime
     wall_ns: Callable[[], int]
     buckets: VehicleBuckets | None = field(default=None, init=False)
+    known: KnownVehicles = field(factory=KnownVehicles, init=False)
     _vehicle_log: VehicleLog = field(init=False)
     _num_connections: IGauge = field(init=False)
-    _counts: Counter[str] = field(factory=Counter, init=False)
     _connections: int = field(default=0, init=False)
     _held_back: dict[str, tuple[Vehicle, IDelayedCall]] = field(factory=dict, init=False)
 
@@ -77,48 +83,44 @@ class ConnectedVehicles:
     def share_lanes(self) -> None:
         """Tell every lane whether several vehicles are connected."""
         for lane in self.routes.lanes:
-            lane.share_among_vehicles(is_shared=len(self._counts) > 1)
+            lane.share_among_vehicles(is_shared=len(self.known.connected) >= SHARED_FROM)
 
-    def add(self, vehicle: Vehicle) -> None:
+    def add(self, session: KnownSession) -> None:
         """Count a new connection, and emit the CONNECTED record."""
-        self._count(vehicle, 1)
+        vehicle, known = session.vehicle, session.known
+        known.sessions.append(session)
+        self._count(1)
+        if len(self.known.connected) == SHARED_FROM and len(known.sessions) == 1:
+            self.share_lanes()
         if vehicle.vin in self._held_back:
             _, call = self._held_back.pop(vehicle.vin)
             call.cancel()
         self._announce(vehicle, ConnectivityStatus.CONNECTED)
 
-    def remove(self, vehicle: Vehicle, connected_at: float, size_bytes: Mapping[str, int]) -> None:
-        """Forget a connection that has ended; emit an event with the bytes received, and DISCONNECTED if it was the last.
-
-        :param connected_at: monotonic seconds.
-        :param size_bytes: payload bytes by the record type's label.
-        """
-        self._count(vehicle, -1)
-        if vehicle.vin not in self._counts:
-            self._announce_end(vehicle)
-        self._vehicle_log.info(
-            "socket_disconnected",
-            vehicle.vin,
-            lambda: {
-                **{name: str(size) for name, size in size_bytes.items() if name not in _NO_FIELD_OF_ITS_OWN},
-                "total": str(sum(size_bytes.values())),
-                "duration_sec": int(self.clock.seconds() - connected_at),
-                "device_id": vehicle.vin,
-            },
-        )
-
-    def _count(self, vehicle: Vehicle, change: int) -> None:
-        counts, vin = self._counts, vehicle.vin
-        vehicles = len(counts)
-        counts[vin] += change
-        if not counts[vin]:
-            del counts[vin]
+    def remove(self, session: KnownSession) -> None:
+        """Forget a connection that has ended; emit an event with the bytes received, and DISCONNECTED if it was the last."""
+        vehicle = session.vehicle
+        self._count(-1)
+        if self.known.gone(session, self.wall_ns() // 1_000_000):
+            if len(self.known.connected) == SHARED_FROM - 1:
+                self.share_lanes()
             if self.buckets is not None:
-                self.buckets.leave(vin, self.clock.seconds())
+                self.buckets.leave(vehicle.vin, self.clock.seconds())
+            self._announce_end(vehicle)
+        self._vehicle_log.info("socket_disconnected", vehicle.vin, lambda: self._end_fields(session))
+
+    def _end_fields(self, session: KnownSession) -> dict[str, object]:
+        size_bytes = {label: received.size_bytes for label, received in session.received_of.items()}
+        return {
+            **{name: str(size) for name, size in size_bytes.items() if name not in _NO_FIELD_OF_ITS_OWN},
+            "total": str(sum(size_bytes.values())),
+            "duration_sec": int(self.clock.seconds() - session.connected_at),
+            "device_id": session.vehicle.vin,
+        }
+
+    def _count(self, change: int) -> None:
         self._connections += change
         self._num_connections.set_to(self._connections)
-        if (vehicles > 1) != (len(counts) > 1):
-            self.share_lanes()
 
     def announce_held_back(self) -> None:
         """Emit at once every DISCONNECTED record that is held back, and hold none back from now on: the gateway stops."""

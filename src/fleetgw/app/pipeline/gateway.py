@@ -8,13 +8,16 @@ from attrs import define, field, frozen
 from zope.interface import implementer
 
 from fleetgw.app.pipeline.connected import ConnectedVehicles
+from fleetgw.app.pipeline.context import SessionContext
 from fleetgw.app.pipeline.paused import PausedVehicles
 from fleetgw.app.pipeline.refusals import Refusals
-from fleetgw.app.pipeline.session import Session, SessionContext
+from fleetgw.app.pipeline.session import Session
 from fleetgw.app.pipeline.signal_metrics import SignalMetrics
 from fleetgw.app.pipeline.unrouted import UnroutedRecords
 from fleetgw.domain.deduplication import AcknowledgedRecords
 from fleetgw.domain.ports import IGateway
+from fleetgw.domain.recent_refusals import RecentRefusals
+from fleetgw.domain.signal_counts import DAY_NS, SignalCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +61,7 @@ class Gateway:
     :ivar clock: its seconds never go back.
     :ivar wall_ns: epoch nanoseconds.
     :ivar sessions: the state that all sessions share.
+    :ivar recent_refusals: for people; ingress adds to them as well.
     """
 
     settings: GatewaySettings
@@ -67,15 +71,17 @@ class Gateway:
     clock: IReactorTime
     wall_ns: Callable[[], int]
     sessions: SessionContext = field(init=False)
+    recent_refusals: RecentRefusals = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         settings, metrics, log, monotonic = self.settings, self.metrics, self.log, self.clock.seconds
+        self.recent_refusals = RecentRefusals(self.wall_ns)
         self.sessions = SessionContext(
             self.routes,
             settings.codec,
-            Refusals(metrics, log, settings.tracked_vins, monotonic),
+            Refusals(metrics, log, settings.tracked_vins, monotonic, self.recent_refusals),
             UnroutedRecords(metrics, log, monotonic, settings.refuse_unrouted),
-            SignalMetrics(metrics, log, settings.tracked_vins, monotonic),
+            SignalMetrics(metrics, log, settings.tracked_vins, monotonic, SignalCounts(self.wall_ns() // DAY_NS)),
             ConnectedVehicles(self.routes, settings.codec, metrics, log, settings.debounce_s, self.clock, self.wall_ns),
             PausedVehicles(metrics, log, monotonic),
             _acknowledged_records(settings),
@@ -101,8 +107,10 @@ class Gateway:
 
     def connected(self, vehicle: Vehicle, link: IVehicleLink) -> Session:
         """See ``IGateway``. Emits the CONNECTED record."""
-        self.sessions.connected.add(vehicle)
-        return Session(self.sessions, vehicle, link)
+        connected = self.sessions.connected
+        session = Session(self.sessions, vehicle, link, connected.known.came(vehicle, self.wall_ns() // 1_000_000))
+        connected.add(session)
+        return session
 
     def all_disconnected(self) -> None:
         """The gateway stops, and the last connection has ended: emit the DISCONNECTED records that are held back."""

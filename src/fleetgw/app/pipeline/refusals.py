@@ -17,6 +17,7 @@ from fleetgw.domain.metrics import (
     UNEXPECTED_RECORD_ERR_TOTAL,
     UNKNOWN_MESSAGE_TYPE_ERROR_TOTAL,
 )
+from fleetgw.domain.recent_refusals import RefusalKind
 from fleetgw.domain.vehicle_log import VehicleLog
 
 if TYPE_CHECKING:
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
 
     from fleetgw.app.pipeline.routes import TypeRoute
     from fleetgw.domain.ports import ICounter, ILog, IMetrics
+    from fleetgw.domain.recent_refusals import RecentRefusals
     from fleetgw.domain.records import Envelope, Vehicle
 
 _ERROR_CHARACTERS = 512
 _BYTES_A_CHARACTER = 4
+_RATE_LIMIT_FIX = "raise rate_limit.message_limit, or longer intervals in the vehicle's fleet_telemetry_config"
 
 
 @define
@@ -35,12 +38,14 @@ class Refusals:
     """Counts and logs refused messages; shared by all sessions, so that log lines are bounded for each vehicle.
 
     :ivar tracked_vins: vehicles with time series of their own.
+    :ivar recent: for people.
     """
 
     metrics: IMetrics
     log: ILog
     tracked_vins: frozenset[str]
     monotonic: Callable[[], float]
+    recent: RecentRefusals
     _vehicle_log: VehicleLog = field(init=False)
     _too_big_total: ICounter = field(init=False)
     _unexpected_total: ICounter = field(init=False)
@@ -59,24 +64,29 @@ class Refusals:
 
         :param envelope: None when it could not be read.
         """
-        text = str(error)
+        text, reason, fix = str(error), "malformed", ""
         match error:
             case Unrouted():  # which ``UnroutedRecords`` counts and logs
+                self._show(vehicle, "unrouted", text, "give the record type a route in records")
                 return
             case UnknownMessageType():
+                self._show(vehicle, "unknown_message_type", text)
                 self._unknown_type(vehicle, error, envelope)
                 return
             case OtherSender() if envelope is not None:
-                text = self._other_sender(vehicle, envelope)
+                text, reason = self._other_sender(vehicle, envelope), "other_sender"
             case MessageTooBig():
+                reason, fix = "too_big", "raise limits.max_message_bytes"
                 self._too_big_total.add(1)
             case PeerError(bound=str(bound)):
+                reason = f"beyond_bound_{bound}"
                 self.metrics.counter(RECORD_BEYOND_BOUND_TOTAL, bound=bound).add(1)
             case PeerError():
                 pass
             case _:
-                text = f"{type(error).__name__}: {error}"
+                text, reason = f"{type(error).__name__}: {error}", "internal_error"
         self._unexpected_total.add(1)
+        self._show(vehicle, reason, text, fix)
         txid, topic = (envelope.txid, envelope.topic) if envelope is not None else (b"", b"")
         self._vehicle_log.error(
             "unexpected_record",
@@ -88,6 +98,10 @@ class Refusals:
                 "txid": _text(txid),
             },
         )
+
+    def _show(self, vehicle: Vehicle, reason: str, text: str, fix: str = "") -> None:
+        shown = cut(text, _ERROR_CHARACTERS)
+        self.recent.add(RefusalKind.MESSAGE, reason, shown, fix=fix, address=vehicle.address, vin=vehicle.vin)
 
     def _other_sender(self, vehicle: Vehicle, envelope: Envelope) -> str:
         """Count and log a sender other than the certificate's; returns the error text, which names both."""
@@ -133,6 +147,7 @@ class Refusals:
             counter = self.metrics.counter(RATE_LIMIT_EXCEEDED_TOTAL, device_id=labels[0], txtype=txtype)
             self._over_limit[labels] = counter
         counter.add(1)
+        self._show(vehicle, "rate_limit_exceeded", "the vehicle sends more than its rate limit allows", _RATE_LIMIT_FIX)
         self._vehicle_log.warn_once("rate_limit_exceeded", vin, lambda: {"device_id": vin, "txtype": txtype})
 
 

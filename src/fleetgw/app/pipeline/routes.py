@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from fleetgw.app.pipeline.lane import Lane
     from fleetgw.app.pipeline.spooling import Spooling
-    from fleetgw.domain.ports import ICounter, IGauge, IMetrics
+    from fleetgw.domain.ports import ICounter, IMetrics
     from fleetgw.domain.routing import Route
 
 OTHER = "other"
@@ -50,7 +50,6 @@ class TypeMetrics:
     record_total: ICounter
     size_bytes_total: ICounter
     dispatch_total: ICounter
-    signal_count: IGauge
     account: VehicleAccount
     signals: int = 0
 
@@ -200,9 +199,9 @@ class TypeRoutes:
             metrics.counter(RECORD_TOTAL, record_type=record_type),
             metrics.counter(RECORD_SIZE_BYTES_TOTAL, record_type=record_type),
             metrics.counter(DISPATCH_TOTAL, record_type=record_type),
-            metrics.gauge(SIGNAL_COUNT, record_type=record_type),
             VehicleAccount(record_type, metrics),
         )
+        metrics.gauge(SIGNAL_COUNT, record_type=record_type).measured_by(lambda: made.signals)
         return made
 
     def _confirmation_metrics_of(self, record_type: str, source: str) -> ConfirmationMetrics:

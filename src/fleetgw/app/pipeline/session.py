@@ -5,59 +5,29 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from attrs import define
 from zope.interface import implementer
 
+from fleetgw.app.pipeline.known import MAX_DATA_BYTES, Received
 from fleetgw.app.pipeline.shortfall import Shortfall
 from fleetgw.app.pipeline.tickets import TicketPolicy, Tickets
 from fleetgw.app.pipeline.waiting import WaitingRun
 from fleetgw.domain.errors import MessageTooBig, OtherSender, UnknownMessageType, Unrouted
 from fleetgw.domain.ledger import Unacked
 from fleetgw.domain.ports import ISession
-from fleetgw.domain.records import MessageType, count_types
+from fleetgw.domain.records import DATA, MessageType, count_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fleetgw.app.pipeline.accounts import VehicleAccount
-    from fleetgw.app.pipeline.connected import ConnectedVehicles
-    from fleetgw.app.pipeline.paused import PausedVehicles
-    from fleetgw.app.pipeline.refusals import Refusals
-    from fleetgw.app.pipeline.routes import TypeRoute, TypeRoutes
-    from fleetgw.app.pipeline.signal_metrics import SignalMetrics
+    from fleetgw.app.pipeline.context import SessionContext
+    from fleetgw.app.pipeline.known import KnownVehicle
+    from fleetgw.app.pipeline.routes import TypeRoute
     from fleetgw.app.pipeline.tickets import ConfirmationMetrics
-    from fleetgw.app.pipeline.unrouted import UnroutedRecords
-    from fleetgw.domain.deduplication import AcknowledgedRecords
-    from fleetgw.domain.ports import IRecordCodec, IVehicleLink
+    from fleetgw.domain.ports import IVehicleLink
     from fleetgw.domain.records import Envelope, Record, Vehicle
 
 STREAM = MessageType.STREAM.value
-
-
-@define(eq=False)
-class SessionContext:
-    """The state that all sessions share.
-
-    :ivar refusals: counts and logs the messages that make no record.
-    :ivar unrouted: the answer to records of types without a route.
-    :ivar paused: the vehicles that are not read from.
-    :ivar acknowledged: the records of which duplicates are not delivered; None when every record is.
-    :ivar max_message_bytes: a longer message is answered with the error reply.
-    :ivar monotonic: seconds, never going back.
-    :ivar wall_ns: epoch nanoseconds.
-    """
-
-    routes: TypeRoutes
-    codec: IRecordCodec
-    refusals: Refusals
-    unrouted: UnroutedRecords
-    signal_metrics: SignalMetrics
-    connected: ConnectedVehicles
-    paused: PausedVehicles
-    acknowledged: AcknowledgedRecords | None
-    max_message_bytes: int
-    monotonic: Callable[[], float]
-    wall_ns: Callable[[], int]
 
 
 @implementer(ISession)
@@ -68,7 +38,8 @@ class Session:
     replies do not. Once all are placed, reading goes on.
 
     :ivar connected_at: monotonic seconds.
-    :ivar size_bytes: payload bytes of the records received, by the record type's label.
+    :ivar received_of: the records received, by the record type's label.
+    :ivar known: the vehicle over all of its connections.
     """
 
     __slots__ = (
@@ -82,14 +53,16 @@ class Session:
         "_waiting",
         "_when_settled",
         "connected_at",
-        "size_bytes",
+        "known",
+        "received_of",
         "vehicle",
     )
 
-    def __init__(self, context: SessionContext, vehicle: Vehicle, link: IVehicleLink) -> None:
+    def __init__(self, context: SessionContext, vehicle: Vehicle, link: IVehicleLink, known: KnownVehicle) -> None:
         self.vehicle = vehicle
+        self.known = known
         self.connected_at = context.monotonic()
-        self.size_bytes: dict[str, int] = {}
+        self.received_of: dict[str, Received] = {}
         self._context = context
         self._link: IVehicleLink | None = link
         self._tickets: dict[TicketPolicy, Tickets] = {}
@@ -145,24 +118,31 @@ class Session:
 
     def _accept(self, route: TypeRoute, records: list[Record]) -> None:
         """Count records of one type, and place them, unless others wait that came before."""
+        context = self._context
         size_bytes = cost_bytes = signals = 0
         for record in records:
             size_bytes += len(record.payload)
             cost_bytes += record.cost_bytes
             signals += record.signals
             if record.unknown_values:
-                self._context.signal_metrics.note_unknown_values(record)
+                context.signal_metrics.note_unknown_values(record)
         count = len(records)
         metrics = route.metrics
         metrics.record_total.add(count)
         metrics.size_bytes_total.add(size_bytes)
-        sizes, label = self.size_bytes, metrics.label
-        sizes[label] = sizes.get(label, 0) + size_bytes
+        received = self.received_of.get(metrics.label) or self.received_of.setdefault(metrics.label, Received())
+        received.records += count
+        received.size_bytes += size_bytes
+        self.known.last_record_ms = record.received_at_ms
         if signals:
-            self._context.signal_metrics.count(metrics, self.vehicle, signals)
-        acknowledged = self._context.acknowledged
+            context.signal_metrics.count(metrics, self.vehicle, signals)
+            if len(record.payload) <= MAX_DATA_BYTES and metrics.label == DATA:
+                self.known.last_data = record.payload
+        for observe in context.record_observers:
+            observe(self.vehicle, records)
+        acknowledged = context.acknowledged
         if acknowledged is not None and (route.every_lane or route.spooled is not None):
-            records, duplicates = acknowledged.split(records, self._context.monotonic())
+            records, duplicates = acknowledged.split(records, context.monotonic())
             if duplicates:
                 metrics.account.duplicates.add(len(duplicates))
                 if self._link is not None:
@@ -174,7 +154,7 @@ class Session:
             metrics.dispatch_total.add(route.spooled.accept(records, cost_bytes, self))
             return
         account = metrics.account
-        paused = self._context.paused.queues
+        paused = context.paused.queues
         if paused and self.vehicle.vin in paused and route.every_lane:
             account.awaiting.add(count)
             self._wait_behind(route, records, cost_bytes)
@@ -367,7 +347,7 @@ class Session:
         for tickets in self._tickets.values():
             tickets.close()
         self._tickets.clear()
-        self._context.connected.remove(self.vehicle, self.connected_at, self.size_bytes)
+        self._context.connected.remove(self)
 
     def _unrouted(self, envelope: Envelope) -> TypeRoute:
         """The route of a record whose type has none: to no lane.
@@ -393,7 +373,7 @@ class Session:
             metrics.record_total.add(1)
             metrics.dispatch_total.add(1)
             metrics.account.ack_at_once(1)
-            self.size_bytes.setdefault(metrics.label, 0)
+            self.received_of.setdefault(metrics.label, Received()).records += 1
             if link is not None:
                 link.acknowledge_unknown(txid)
         elif link is not None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fleetgw.app.pipeline.routes import TypeMetrics
     from fleetgw.domain.ports import ICounter, ILog, IMetrics
     from fleetgw.domain.records import Record, Vehicle
+    from fleetgw.domain.signal_counts import SignalCounts
 
 
 @define(eq=False)
@@ -22,12 +23,14 @@ class SignalMetrics:
     """Counts signals, and records with values of unknown kinds.
 
     :ivar tracked_vins: vehicles with a time series of their own.
+    :ivar counts: of every vehicle, by day.
     """
 
     metrics: IMetrics
     log: ILog
     tracked_vins: frozenset[str]
     monotonic: Callable[[], float]
+    counts: SignalCounts
     _unknown_values: ICounter = field(init=False)
     _vin_signals: dict[tuple[str, str], int] = field(factory=dict, init=False)
     _lines: LineLimit = field(factory=LineLimit, init=False)
@@ -36,9 +39,9 @@ class SignalMetrics:
         self._unknown_values = self.metrics.counter(UNKNOWN_SIGNAL_VALUE_TOTAL)
 
     def count(self, metrics: TypeMetrics, vehicle: Vehicle, signals: int) -> None:
-        """Count signals of a record type, and of the vehicle when it is a tracked one."""
+        """Count signals of a record type and of the vehicle, which has a time series as well when it is a tracked one."""
         metrics.signals += signals
-        metrics.signal_count.set_to(metrics.signals)
+        self.counts.today.add(vehicle.vin, signals)
         if vehicle.vin in self.tracked_vins:
             key = metrics.label, vehicle.vin
             self._vin_signals[key] = total = self._vin_signals.get(key, 0) + signals

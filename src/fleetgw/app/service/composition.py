@@ -168,6 +168,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         log,
         log_handshake_errors=not loaded.suppress_tls_handshake_errors,
         allow_list=allow_list.allow_list if allow_list is not None else None,
+        recent_refusals=gateway.recent_refusals,
     )
     tls_factory = VehicleTlsFactory(tls, isClient=False, wrappedFactory=vehicles, clock=reactor)
     refusals = vehicles.refusals

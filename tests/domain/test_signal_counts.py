@@ -1,0 +1,45 @@
+"""Signals by vehicle and day: each counts once, whatever the order of days; old days and too many vehicles are bounded."""
+
+from collections import Counter
+from unittest import TestCase
+from unittest.mock import patch
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetgw.domain import signal_counts
+from fleetgw.domain.signal_counts import KEPT_DAYS, DayCount, SignalCounts
+
+VINS = st.sampled_from("ABC")
+
+
+class SignalCountsTests(TestCase):
+    @given(st.lists(st.tuples(st.integers(0, 3), VINS, st.integers(1, 1000))), st.integers(1, 3))
+    def test_no_signal_is_lost_nor_counted_twice(self, added: list[tuple[int, str, int]], most: int) -> None:
+        counts, expected, day = SignalCounts(100), Counter[int](), 100
+        with patch.object(signal_counts, "MAX_VEHICLES", most):
+            for days_later, vin, signals in added:
+                day += days_later
+                counts.begin_day(day)
+                counts.today.add(vin, signals)
+                expected[day] += signals
+        kept = {day: sum(each.vehicles.values()) + each.others for day, each in counts.days.items()}
+        self.assertEqual({d: n for d, n in kept.items() if n}, {d: n for d, n in expected.items() if d > day - KEPT_DAYS})
+        self.assertTrue(all(len(each.vehicles) <= most for each in counts.days.values()))
+        self.assertEqual([*counts.days], sorted(counts.days, reverse=True))
+
+    def test_a_clock_that_is_set_back_over_midnight_keeps_both_days(self) -> None:
+        counts = SignalCounts(100)
+        for day in (100, 101, 100, 101):
+            counts.begin_day(day)
+            counts.today.add("A", 1)
+        self.assertEqual([*counts.of("A")], [(101, 2), (100, 2)])
+
+    def test_counts_of_an_earlier_run_are_added(self) -> None:
+        counts = SignalCounts(100)
+        counts.today.add("A", 1)
+        counts.restore(100, DayCount({"A": 2, "B": 3}, 4))
+        counts.restore(99, DayCount({"A": 5}))
+        counts.restore(100 - KEPT_DAYS, DayCount({"A": 6}))
+        self.assertEqual([*counts.of("A")], [(100, 3), (99, 5)])
+        self.assertEqual(counts.days, {100: DayCount({"A": 3, "B": 3}, 4), 99: DayCount({"A": 5})})
