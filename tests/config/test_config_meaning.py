@@ -206,6 +206,24 @@ class RouteTests(ConfigCase):
         )
 
 
+class HealthTests(ConfigCase):
+    def test_a_grace_that_is_too_short_or_that_nobody_asks_for_is_worth_a_warning(self) -> None:
+        for grace_s, status_port, expected in (
+            (0, 0, []),
+            (10, 8080, []),
+            (9.5, 8080, ["is 9.5: the gateway is not ready while sinks connect"]),
+            (10, 0, ["has no effect without status_port"]),
+        ):
+            with self.subTest(grace_s=grace_s, status_port=status_port):
+                warned = self.warned(health={"sink_grace_s": grace_s}, status_port=status_port)
+                found = [each.removeprefix("health.sink_grace_s: ") for each in warned if "sink_grace_s" in each]
+                self.assertEqual([what[: len(begin)] for what, begin in zip(found, expected, strict=True)], expected)
+
+    def test_a_grace_below_0_is_refused(self) -> None:
+        (problem,) = self.refused(health={"sink_grace_s": -1})
+        self.assertTrue(problem.startswith("health.sink_grace_s: "), problem)
+
+
 class DrainTests(ConfigCase):
     def test_more_vehicles_than_can_be_closed_in_time(self) -> None:
         for changes, warned in (

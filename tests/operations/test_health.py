@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from attrs import define
 from msgspec import structs
@@ -12,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from fleetgw.app.operations.health import LOOK_EVERY_S
 from fleetgw.domain.errors import StorageError
-from fleetgw.domain.health import HealthState
+from fleetgw.domain.health import HealthState, Phase
 from fleetgw.simulator.certificates import make_server, make_vehicle
 from tests.support.reload_case import ReloadCase
 from tests.support.service_case import STATUS, ServiceCase, ServiceReactor
@@ -277,6 +278,12 @@ class CertificateTests(HealthCase):
         self.health.certificates.read_again()
         self.assertEqual(len([*self.health.certificates]), 2, "the one that was read before")
 
+    def test_a_reload_looks_at_the_certificates_of_its_sinks(self) -> None:
+        self.start(**ONE_SINK)
+        with mock.patch.object(self.health.certificates, "use") as use:
+            self.assertEqual(self.reload(**ONE_SINK | {"records": {"V": ["memory", "logger"]}}), [None])
+        use.assert_called_once_with(self.life.config)
+
 
 class SpoolTests(HealthCase):
     def test_a_spool_that_is_full_or_fails(self) -> None:
@@ -344,6 +351,18 @@ class ProbeTests(HealthCase):
         told = json.loads(self.ask("/health?verbose HTTP/1.1\r\nHost: localhost:8080\r\nX:")[1])
         self.assertEqual(told, self.health.verbose() | {"now_ms": told["now_ms"]})
         self.assertIn("10.0.0.1", told["reasons"][0]["reason"])
+
+    def test_a_queue_that_was_full_is_so_until_it_has_got_what_waits_in_the_spool(self) -> None:
+        self.make(**ONE_SINK | {"spool": {"path": "spool", "max_mib": 1, "file_mib": 1, "always": True}})
+        assert self.parts.spooling is not None
+        lane, feed = self.parts.lanes["memory"], self.parts.spooling.feeds["memory"]
+        self.health.phase = Phase.SERVING
+        self.assertNotIn("V", self.reasons(), "a queue that has not been full")
+        with mock.patch.object(lane, "has_room", return_value=False):
+            self.assertIn("type V cannot be taken: the queue of memory is full", self.reasons())
+        self.assertIn("type V cannot be taken", self.reasons(), "the vehicle's records are refused")
+        with mock.patch.object(type(feed), "is_live", True):
+            self.assertNotIn("V", self.reasons())
 
 
 class VerboseTests(ServiceCase):

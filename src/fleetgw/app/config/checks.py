@@ -17,6 +17,7 @@ from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.config.certificates import check_server_certificates
 from fleetgw.app.config.drain import PACED_BY
 from fleetgw.app.config.folders import check_folder
+from fleetgw.app.config.health import check_health
 from fleetgw.app.config.listeners import check_listeners
 from fleetgw.app.config.operations import Operations, check_operations
 from fleetgw.app.config.routes import (
@@ -125,6 +126,10 @@ def _check_spool(config: Config, findings: Findings, _surroundings: GatewaySurro
         findings.warn("spool", "is configured, but nothing is spooled", fix)
 
 
+def _check_health(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
+    check_health(config.health, config.status_port, findings)
+
+
 def _check_dead_letters(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
     if config.dead_letters is None:
         return
@@ -174,6 +179,7 @@ CHECKS = (
     _Check(_check_airbrake, ("airbrake",)),
     _Check(_check_limits, ("limits",)),
     _Check(_check_dead_letters, ("dead_letters", "spool")),
+    _Check(_check_health, ("health", "status_port")),
     _Check(_check_drain, ("records", "drain", "delivery", "limits")),
     _Check(_check_spool, ("records", "reliable_ack_sources", "ack_policies", "spool")),
     _Check(_check_issuers, ("identity",)),
