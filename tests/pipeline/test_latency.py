@@ -4,6 +4,7 @@ from twisted.python.failure import Failure
 
 from fleetgw.domain.deduplication import DeduplicationWindow
 from fleetgw.domain.errors import Retryable
+from fleetgw.domain.ports import NotReady
 from tests.support.controlled_spool import ControlledSpool
 from tests.support.session_case import NOW_NS, SessionCase, message
 
@@ -104,6 +105,23 @@ class AckLatencyTests(SessionCase):
         session.disconnected()
         self.kafka.answer()
         self.assertEqual([self.latencies(each) for each in ("V", "alerts")], [{"0": 1}, {}])
+
+
+class LaneGaugeTests(SessionCase):
+    def gauges(self) -> list[float]:
+        names = ("sink_ready", "lane_capacity_records", "lane_held_records")
+        return [self.value(name, "kafka") for name in names]
+
+    def test_gauges_of_a_lane(self) -> None:
+        self.session().received([message("V", b"1")])
+        self.assertEqual(self.gauges(), [1, 1000, 1])
+        self.kafka.readiness = lambda: NotReady("away")
+        self.assertEqual(self.gauges(), [0, 1000, 1])
+        self.dispatch()
+        self.kafka.answer()
+        self.lanes["kafka"].close()
+        self.lanes["kafka"].abandon()
+        self.assertEqual(self.gauges(), [0, 0, 0])
 
 
 class SinkLatencyTests(SessionCase):

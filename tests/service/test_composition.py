@@ -14,6 +14,7 @@ from unittest import TestCase, mock
 
 from fleetgw.adapters.errors.airbrake import AirbrakeReporter
 from fleetgw.adapters.errors.null import NullReporter
+from fleetgw.adapters.metrics.reactor_lag import ReactorLag
 from fleetgw.adapters.metrics.runtime import RuntimeGauges
 from fleetgw.adapters.metrics.statsd import StatsdExporter, StatsdSettings
 from fleetgw.adapters.monitoring.profiler import Profiler
@@ -210,11 +211,10 @@ class BuiltInTests(CompositionCase):
         self.assertEqual(parts.gateway.settings.tracked_vins, {"A"})
         self.assertEqual(parts.vehicles.context.issuers.rules["Own CA"], FixedClientType("boat"))
         self.assertIn("TeslaMotors", parts.vehicles.context.issuers.rules)
-        self.assertEqual(
-            [type(monitor) for monitor in parts.monitors], [RuntimeGauges, GatewayHealth, StatsdExporter, Profiler]
-        )
+        always = [RuntimeGauges, ReactorLag, GatewayHealth]
+        self.assertEqual([type(monitor) for monitor in parts.monitors], [*always, StatsdExporter, Profiler])
         plain = self.compose()
-        self.assertEqual([type(monitor) for monitor in plain.monitors], [RuntimeGauges, GatewayHealth])
+        self.assertEqual([type(monitor) for monitor in plain.monitors], always)
         self.assertIsNone(plain.gateway.settings.rate_limit)
         off = self.compose(rate_limit={"enabled": False, "message_limit": 5, "message_interval_time": 7})
         self.assertIsNone(off.gateway.sessions.connected.buckets)

@@ -63,6 +63,12 @@ UNKNOWN_SIGNAL_VALUE_TOTAL = _counter(
 UNEXPECTED_RECORD_ERR_TOTAL = _counter("unexpected_record_err_total", "Messages that could not be read or decoded.")
 SOCKET_ERR_TOTAL = _counter("socket_err_total", "Connections that ended with an error.")
 TLS_HANDSHAKE_ERROR_TOTAL = _counter("tls_handshake_error_total", "TLS handshakes that failed.", "reason")
+HANDSHAKE_SECONDS = _histogram(
+    "tls_handshake_seconds", "Time from the acceptance of a vehicle's connection to the end of its TLS handshake.", _SECONDS
+)
+RESUMPTIONS_OFFERED_TOTAL = _counter(
+    "tls_resumptions_offered_total", "Clients that offered to resume a TLS session; all get a full handshake."
+)
 CONNECTIONS_REFUSED_TOTAL = _counter(
     "connections_refused_total",
     "Connections refused: by listener (vehicles, status, metrics, profiler) and reason.",
@@ -106,6 +112,9 @@ NUM_CONNECTIONS = _gauge("num_connections", "Connected vehicles.")
 VEHICLES_PAUSED = _gauge(
     "vehicles_paused", "Connected vehicles that are not read from, because a queue that their records need is full."
 )
+REACTOR_LAG_SECONDS = _histogram(
+    "reactor_lag_seconds", "Lateness of a timer that is due four times a second: every vehicle waits as long.", _SECONDS
+)
 NUM_GOROUTINE = _gauge("num_goroutine", "Threads of the process: Go's name for its nearest counterpart.")
 MEMORY_ALLOCATED_BYTES = _gauge("memory_allocated_bytes", "Resident memory of the process.")
 MEMORY_HEAP = _gauge("memory_heap", "Resident memory that is no mapped file, in bytes.")
@@ -135,6 +144,12 @@ LANE_REFUSED_FOR_MEMORY_TOTAL = _counter(
 )
 LANE_RETRIED_TOTAL = _counter("lane_retried_total", "Batches with records to retry.", "dispatcher")
 LANE_HELD_RECORDS = _gauge("lane_held_records", "Records waiting, in flight and in the retry queue.", "dispatcher")
+LANE_CAPACITY_RECORDS = _gauge(
+    "lane_capacity_records",
+    "The most records that wait or are in flight; 0 once nothing is routed to the sink.",
+    "dispatcher",
+)
+SINK_READY = _gauge("sink_ready", "Whether the sink could reach its destination when it last tried: 1 or 0.", "dispatcher")
 LANE_MEMORY_BYTES = _gauge(
     "lane_memory_bytes", "Memory that a sink's records take, with the copies that its client makes.", "dispatcher"
 )
@@ -215,6 +230,11 @@ SPOOL_REFUSED_TOTAL = _counter("spool_refused_total", "Records that the spool di
 SPOOL_DAMAGED_FILES_TOTAL = _counter("spool_damaged_files_total", "Damaged files of the spool that were kept aside.")
 SPOOL_DAMAGED_BYTES = _gauge("spool_damaged_bytes", "Size of the damaged files of the spool.")
 SPOOL_SIZE_BYTES = _gauge("spool_size_bytes", "Size of the spool's files.")
+SPOOL_MAX_BYTES = _gauge("spool_max_bytes", "The most that spool_size_bytes may be.")
+SPOOL_SECONDS_UNTIL_FULL = _gauge(
+    "spool_seconds_until_full",
+    "Seconds until the spool is full if it grows as in the last five minutes; +Inf if it does not.",
+)
 
 
 def reliable_ack_total(sink: str) -> Metric:

@@ -17,6 +17,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
+from fleetgw.adapters.ingress.client_hello import offers_resumption
 from fleetgw.adapters.ingress.handshake_failure import OPENING_BYTES, HandshakeFailure, explain
 from fleetgw.adapters.ingress.http import NOT_TLS
 from fleetgw.adapters.ingress.tls_context import VehicleTls
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IAddress, ITransport
 
+    from fleetgw.adapters.ingress.handshakes import Handshakes
     from fleetgw.adapters.ingress.turns import Turn
 
 _lib: Any = SSL._lib  # type: ignore[attr-defined]  # the cffi library behind pyOpenSSL, not typed
@@ -95,6 +97,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
     :ivar opening: the first encrypted bytes, ``OPENING_BYTES`` at most.
     """
 
+    factory: VehicleTlsFactory
     wrappedProtocol: Inside  # type: ignore[assignment]  # Twisted's interface, which has only a part of the methods
     heard_at = 0.0
     turn: Turn | None = None
@@ -107,6 +110,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
     _ssl: Any = None
     _into_ssl: Any = None
     _from_ssl: Any = None
+    _hello: bytes | None = b""  # the ClientHello, as far as it has come; None once it is read
 
     def makeConnection(self, transport: ITransport) -> None:
         """Start. Unlike Twisted's own method, this one does not declare the transport's interfaces: nothing needs them."""
@@ -118,7 +122,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         self._into_ssl, self._from_ssl = handle(connection._into_ssl), handle(connection._from_ssl)
         self._appSendBuffer: list[bytes] = []
         self._monotonic: Callable[[], float] = self.factory._clock.seconds
-        self.heard_at = self._monotonic()
+        self.heard_at = self._made_at = self._monotonic()
         self.transport = transport
         self.connected = 1
         self.factory.registerProtocol(self)
@@ -157,7 +161,15 @@ class VehicleTransport(TLSMemoryBIOProtocol):
                     self.transport.write(NOT_TLS)
                 self._tlsShutdownFinished(Failure(SSL.Error([("SSL routines", "", "http request")])))
                 return
+        if self._hello is not None:
+            self._read_hello(self._hello + data)
         super().dataReceived(data)
+
+    def _read_hello(self, hello: bytes) -> None:
+        offers = offers_resumption(hello)
+        self._hello = hello if offers is None else None
+        if offers and self.factory.handshakes is not None:
+            self.factory.handshakes.resumption_offered()
 
     def _checkHandshakeStatus(self) -> None:
         # as Twisted's own, without an exception and a look at interfaces for each flight of the handshake
@@ -167,6 +179,8 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         result = _lib.SSL_do_handshake(ssl)
         if result > 0:
             self._handshakeDone = True
+            if self.factory.handshakes is not None:
+                self.factory.handshakes.completed(self._monotonic() - self._made_at)
         elif _lib.SSL_get_error(ssl, result) == SSL_ERROR_WANT_READ:
             self._flushSendBIO()
         else:
@@ -321,8 +335,12 @@ def _openssl_reason(reason: Failure) -> str:
 
 
 class VehicleTlsFactory(TLSMemoryBIOFactory):
-    """Wraps each connection of a factory in TLS."""
+    """Wraps each connection of a factory in TLS.
 
+    :ivar handshakes: counts and times the handshakes; None where nobody wants to know.
+    """
+
+    handshakes: Handshakes | None = None
     protocol: type[TLSMemoryBIOProtocol] = VehicleTransport
 
     def buildProtocol(self, addr: IAddress) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]  # Twisted's signature has no None

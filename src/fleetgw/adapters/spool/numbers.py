@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
+from fleetgw.domain.fill_estimate import FillEstimate
 from fleetgw.domain.ledger import Loss
 from fleetgw.domain.metrics import (
     LOST_RECORDS_TOTAL,
@@ -11,7 +13,9 @@ from fleetgw.domain.metrics import (
     SPOOL_DAMAGED_BYTES,
     SPOOL_DAMAGED_FILES_TOTAL,
     SPOOL_FAILED_TOTAL,
+    SPOOL_MAX_BYTES,
     SPOOL_REFUSED_TOTAL,
+    SPOOL_SECONDS_UNTIL_FULL,
     SPOOL_SIZE_BYTES,
 )
 
@@ -32,8 +36,10 @@ UNKNOWN = "unknown"
 class SpoolNumbers:
     """Counts and logs what becomes of records in a spool. Used on the reactor's thread."""
 
-    def __init__(self, path: str, metrics: IMetrics, log: ILog) -> None:
+    def __init__(self, path: str, max_bytes: int, metrics: IMetrics, log: ILog) -> None:
         self._path = path
+        self._max_bytes = max_bytes
+        self._fill = FillEstimate()
         self._metrics = metrics
         self._log = log
         self._appended_total = metrics.counter(SPOOL_APPENDED_TOTAL)
@@ -41,6 +47,9 @@ class SpoolNumbers:
         self._refused_total = metrics.counter(SPOOL_REFUSED_TOTAL)
         self._damaged_files_total = metrics.counter(SPOOL_DAMAGED_FILES_TOTAL)
         self._size_bytes = metrics.gauge(SPOOL_SIZE_BYTES)
+        self._until_full_s = metrics.gauge(SPOOL_SECONDS_UNTIL_FULL)
+        self._until_full_s.set_to(inf)
+        metrics.gauge(SPOOL_MAX_BYTES).set_to(max_bytes)
         self._damaged_bytes = metrics.gauge(SPOOL_DAMAGED_BYTES)
         self._damaged_files = self._removed_files = 0
         self._failing: set[str] = set()
@@ -57,9 +66,13 @@ class SpoolNumbers:
         """Records are not taken."""
         self._refused_total.add(count)
 
-    def size(self, size_bytes: int) -> None:
-        """The files have this size together."""
+    def size(self, size_bytes: int, now_s: float) -> None:
+        """The files have this size together. Called at least once a second.
+
+        :param now_s: monotonic time.
+        """
         self._size_bytes.set_to(size_bytes)
+        self._until_full_s.set_to(self._fill.seconds_until_full(size_bytes, self._max_bytes, now_s))
 
     def writing(self, kind: str, failure: StorageError | None) -> None:
         """Writing ``records`` or ``cursors`` has failed for this reason, or succeeded."""

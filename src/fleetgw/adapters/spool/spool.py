@@ -109,7 +109,7 @@ class Spool:
     ) -> None:
         self._limits = limits
         self._reactor = reactor
-        self._numbers = SpoolNumbers(folder.path, metrics, log)
+        self._numbers = SpoolNumbers(folder.path, limits.max_bytes, metrics, log)
         self._encoder = RecordEncoder(json_payloads=json_payloads)
         self._since_epoch_s = wall_s() - reactor.seconds()
         self._file_age_ms = int(limits.max_age_s * 1000 / FILES_OF_AGE)
@@ -344,6 +344,7 @@ class Spool:
     def _tick(self) -> None:
         """Write the cursors that have moved, and remove what is too old."""
         self._timer = self._reactor.callLater(SAVE_EVERY_S, self._tick)
+        self._note_size()  # also while no file is sealed or removed
         if self._cursors != self._saved:
             self._save_soon()
         if self._file_age_ms:
@@ -374,7 +375,10 @@ class Spool:
 
     def _note_sealed(self, state: ArchiveState) -> None:
         self._sealed = state
-        self._numbers.size(self._size_bytes)
+        self._note_size()
+
+    def _note_size(self) -> None:
+        self._numbers.size(self._size_bytes, self._reactor.seconds())
 
     def _drop_oldest(self) -> None:
         """Move all cursors past the oldest file, so that it is removed. Its records are lost to sinks that need them."""

@@ -13,6 +13,7 @@ from fleetgw.app.pipeline.accounts import SinkAccountsByType
 from fleetgw.app.pipeline.circuit_breaker import READINESS_CHECK_S, CircuitBreaker
 from fleetgw.app.pipeline.confirmations import confirm
 from fleetgw.app.pipeline.dead_letters import DeadLetters, Undelivered
+from fleetgw.app.pipeline.lane_metrics import LaneMetrics
 from fleetgw.app.pipeline.room import Room
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.batch_estimate import BatchEstimate
@@ -20,15 +21,6 @@ from fleetgw.domain.delivery.backlog import Backlog
 from fleetgw.domain.errors import Retryable, Unheard
 from fleetgw.domain.line_limit import LineLimit
 from fleetgw.domain.memory_budget import unbounded_share
-from fleetgw.domain.metrics import (
-    LANE_HELD_RECORDS,
-    LANE_MEMORY_BYTES,
-    LANE_REFUSED_FOR_MEMORY_TOTAL,
-    LANE_REFUSED_TOTAL,
-    LANE_RETRIED_TOTAL,
-    SINK_BATCH_RECORDS,
-    SINK_LATENCY_SECONDS,
-)
 from fleetgw.domain.ports import IPromptDispatcher
 from fleetgw.domain.records import count_types
 
@@ -117,15 +109,9 @@ class Lane:
         self._room = Room(sink.name, self._backlog.has_room, clock, log)
         self._drain_waiters: list[Deferred[None]] = []
         self._is_closed = False
-        self._refused_total = metrics.counter(LANE_REFUSED_TOTAL, dispatcher=sink.name)
-        self._refused_for_memory_total = metrics.counter(LANE_REFUSED_FOR_MEMORY_TOTAL, dispatcher=sink.name)
-        self._retried_total = metrics.counter(LANE_RETRIED_TOTAL, dispatcher=sink.name)
-        self._batch_records = metrics.histogram(SINK_BATCH_RECORDS, dispatcher=sink.name)
-        self._latency = metrics.histogram(SINK_LATENCY_SECONDS, dispatcher=sink.name)
-        self._held_records = metrics.gauge(LANE_HELD_RECORDS, dispatcher=sink.name)
-        self._held_records.measured_by(lambda: self.held_records)
-        self._memory_bytes = metrics.gauge(LANE_MEMORY_BYTES, dispatcher=sink.name)
-        self._memory_bytes.measured_by(lambda: self.share.memory_bytes)
+        self._metrics = LaneMetrics(
+            sink, limits.queue_records, lambda: self.held_records, lambda: self.share.memory_bytes, metrics
+        )
 
     @property
     def held_records(self) -> int:
@@ -180,11 +166,11 @@ class Lane:
 
     def count_refused(self, record_type: str, count: int) -> None:
         """Count records for which the lane has no room, and which nobody keeps for it."""
-        self._refused_total.add(count)
+        self._metrics.refused_total.add(count)
         self.accounts[record_type].refused.add(count)
         if not self._backlog.short_of_memory:
             return
-        self._refused_for_memory_total.add(count)
+        self._metrics.refused_for_memory_total.add(count)
         if self._lines.admit("memory", "", self._clock.seconds(), 1) is not None:
             self._log.warn(
                 "memory_ceiling_reached",
@@ -227,7 +213,7 @@ class Lane:
         now_s = self._clock.seconds()
         until_s = now_s + TURN_S
         while self._next_dispatch is None and (batch := self._backlog.next_batch()) is not None:
-            self._batch_records.observe(len(batch.records))
+            self._metrics.batch_records.observe(len(batch.records))
             try:
                 answer = self.sink.dispatch(batch.records)
                 answer.addCallbacks(self._answered, self._contract_broken, (batch, now_s), {}, (batch,))
@@ -245,7 +231,7 @@ class Lane:
         self._settle([reason] * len(batch.records), batch)
 
     def _answered(self, outcomes: Sequence[Outcome], batch: Batch[AwaitsConfirmation], dispatched_s: float) -> None:
-        self._latency.observe(self._clock.seconds() - dispatched_s)
+        self._metrics.latency.observe(self._clock.seconds() - dispatched_s)
         self._settle(outcomes, batch)
 
     def _settle(self, outcomes: Sequence[Outcome], batch: Batch[AwaitsConfirmation]) -> None:
@@ -288,7 +274,7 @@ class Lane:
         if len(settlement.retried) < count:
             self._circuit.succeeded()
         if settlement.retried:
-            self._retried_total.add(1)
+            self._metrics.retried_total.add(1)
             for record_type, retried in count_types(settlement.retried).items():
                 self.accounts[record_type].retried.add(retried)
         if self._is_closed:
@@ -389,8 +375,7 @@ class Lane:
         if not (self._drain_waiters or self._is_closed) or self.held_records:
             return
         if self._is_closed:
-            for gauge in (self._held_records, self._memory_bytes):
-                gauge.set_to(0)  # the metrics must not keep the lane in memory
+            self._metrics.close()
         if self._drain_waiters:
             waiters, self._drain_waiters = self._drain_waiters, []
             for waiter in waiters:

@@ -12,6 +12,7 @@ from attrs import define, frozen
 
 from fleetgw.adapters.errors.null import NullReporter
 from fleetgw.adapters.ingress.factory import VehicleFactory
+from fleetgw.adapters.ingress.handshakes import Handshakes
 from fleetgw.adapters.ingress.hot_path import HOT_PATH
 from fleetgw.adapters.ingress.reloadable_context import ReloadableContext
 from fleetgw.adapters.ingress.tls import VehicleTlsFactory
@@ -20,6 +21,7 @@ from fleetgw.adapters.listening.refusals import Refusals
 from fleetgw.adapters.logs.reporting import ReportingLog
 from fleetgw.adapters.logs.sampling import SamplingLog
 from fleetgw.adapters.metrics.prometheus import PrometheusExporter
+from fleetgw.adapters.metrics.reactor_lag import ReactorLag
 from fleetgw.adapters.metrics.runtime import RuntimeGauges
 from fleetgw.adapters.metrics.statsd import StatsdExporter, StatsdSettings
 from fleetgw.adapters.metrics.store import MetricStore
@@ -171,13 +173,14 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         recent_refusals=gateway.recent_refusals,
     )
     tls_factory = VehicleTlsFactory(tls, isClient=False, wrappedFactory=vehicles, clock=reactor)
+    tls_factory.handshakes = Handshakes(metrics)
     refusals = vehicles.refusals
     transport = partial(VehicleSocket, vehicles.poller)
     vehicle_listener = Listener(
         "port", config.host, config.port, tls_factory, refusals, reactor, log, transport, vehicles.has_room
     )
     runtime = RuntimeGauges(metrics, reactor.seconds)
-    monitors: list[Life] = [runtime, health, *_make_exporters(config, metrics, reactor, log)]
+    monitors: list[Life] = [runtime, ReactorLag(metrics, reactor), health, *_make_exporters(config, metrics, reactor, log)]
     in_effect, access = InEffect(config), AccessControl(access_rules(config))
     views = GatewayViews(health, PrometheusExporter(metrics).exposition, lambda: in_effect.config)
     pages = _make_pages(config, views, access, metrics, reactor, log)
