@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test trial simulate fuzz test-sanitized test-brokers test-faults test-page screenshots test-packaging test-docs lint types imports protos protos-check docs site bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel wheels clean
+.PHONY: help demo test trial simulate fuzz test-sanitized test-brokers test-faults test-page screenshots test-monitoring test-packaging test-docs lint types imports protos protos-check docs site bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel wheels clean
 
 help:
 	@echo 'make demo            a gateway, ten simulated vehicles, their records on the terminal'
@@ -22,6 +22,7 @@ help:
 	@echo 'make test-faults     every fault of docs/faults.md in full (twenty minutes); FLEETGW_FAULTS=bounded: three minutes'
 	@echo 'make test-page       the live page in a headless Chromium (Debian: apt-get install chromium)'
 	@echo 'make screenshots     the pictures of the page in docs/images/; the font Inter suits them (Debian: apt-get install fonts-inter)'
+	@echo 'make test-monitoring alerts and dashboards of deploy/ in a real Prometheus, beside a gateway with simulated vehicles (half a minute)'
 	@echo 'make test-packaging  wheel, editable install, demo and the example sink, each in its own environment'
 	@echo 'make test-docs       the site, and every command and configuration on its pages'
 	@echo 'make lint            ruff: rules and format'
@@ -53,7 +54,7 @@ test: $(VENV)/.installed-dev
 # Four at a time, each in a folder of its own, which trial chooses. Workers of trial -j would not get -W error.
 trial: $(VENV)/.installed-dev
 	@$(BIN)/fleetgw --version
-	@find tests -name 'test_*.py' ! -name 'test_broker*' ! -path 'tests/packaging/*' ! -path 'tests/docs/*' ! -path 'tests/page/*' ! -path 'tests/faults/*' | sort | \
+	@find tests -name 'test_*.py' ! -name 'test_broker*' ! -path 'tests/packaging/*' ! -path 'tests/docs/*' ! -path 'tests/page/*' ! -path 'tests/faults/*' ! -path 'tests/prometheus/*' | sort | \
 	  xargs -P 4 -n 16 $(BIN)/python -W error -m twisted.trial --reporter=text
 
 SEED ?= 0
@@ -81,6 +82,9 @@ test-page: $(VENV)/.installed-page
 
 screenshots: $(VENV)/.installed-page
 	@$(BIN)/python -m tests.page.screenshots docs/images
+
+test-monitoring: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -q tests/prometheus
 
 test-packaging: $(VENV)/.installed-release
 	@$(BIN)/python -m pytest -q tests/packaging

@@ -63,15 +63,20 @@ def logged_events() -> dict[str, set[Path]]:
     return events
 
 
+METRIC_MAKERS = {"Metric", "_counter", "_gauge", "_histogram"}
+
+
 @cache
 def metric_names() -> set[str]:
     """Every metric that the source makes; ``S`` stands for the name of a sink at the beginning."""
     names = set()
     for _, node in parsed_source():
         match node:
-            case ast.Call(ast.Name("Metric" | "_counter" | "_gauge"), [ast.Constant(name), *_]):
+            case ast.Call(ast.Name("Metric" | "_counter" | "_gauge" | "_histogram"), [ast.Constant(name), *_]):
                 names.add(name)
-            case ast.Call(ast.Name("Metric" | "_counter" | "_gauge"), [ast.JoinedStr([_, ast.Constant(rest)]), *_]):
+            case ast.Call(
+                ast.Name("Metric" | "_counter" | "_gauge" | "_histogram"), [ast.JoinedStr([_, ast.Constant(rest)]), *_]
+            ):
                 names.add(f"S{rest}")
     return names
 

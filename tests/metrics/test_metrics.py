@@ -80,6 +80,13 @@ class MetricStoreTests(MetricsContract, SynchronousTestCase):
         gauge.set_to(3)
         self.assertEqual(value(), 3)
 
+    def test_a_gauge_that_is_true_or_false_is_1_or_0(self) -> None:
+        store = MetricStore()
+        store.gauge(MEASURED).measured_by(lambda: True)
+        self.assertEqual(PrometheusExporter(store, CollectorRegistry()).exposition().splitlines()[-1], b"measured 1")
+        store.gauge(MEASURED).set_to(False)
+        self.assertEqual(PrometheusExporter(store, CollectorRegistry()).exposition().splitlines()[-1], b"measured 0")
+
 
 class CatalogueTests(SynchronousTestCase):
     def test_the_catalogue_has_the_go_server_s_kinds_and_labels(self) -> None:

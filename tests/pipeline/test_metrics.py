@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from fleetgw.adapters.codec import envelope as envelope_form
+from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
+from fleetgw.adapters.spool.memory import MemorySpool
+from fleetgw.app.pipeline.refusals import OWN_MESSAGE_TYPES
 from fleetgw.app.pipeline.routes import OWN_LABELS
+from fleetgw.domain.deduplication import DeduplicationWindow
+from fleetgw.domain.metrics import UNKNOWN_MESSAGE_TYPE_ERROR_TOTAL
+from fleetgw.domain.records import MessageType
 from tests.support.recording_link import Link
 from tests.support.session_case import (
     V_PAYLOAD,
@@ -46,6 +52,39 @@ class NumberTests(SessionCase):
         self.assertEqual(labelled, list(range(OWN_LABELS)))
         self.assertEqual(self.value("record_total", "other"), 5 * OWN_LABELS + 2)
         self.assertEqual(len(session.received_of), OWN_LABELS + 1)
+
+    def test_hostile_message_types_make_a_bounded_number_of_labels(self) -> None:
+        session = self.session()
+        ack = bytearray(envelope_form.ack("V", b"1"))
+        at = ack.index(MessageType.STREAM_ACK.value)
+        for number in range(50, 256):
+            ack[at] = number
+            answers(session, [bytes(ack)] * 2)
+        (family,) = (each for each in self.metrics.snapshot() if each.metric is UNKNOWN_MESSAGE_TYPE_ERROR_TOTAL)
+        self.assertEqual(len(family.series), OWN_MESSAGE_TYPES + 1)
+        self.assertEqual(self.value("unknown_message_type_error_total", "50"), 2)
+        self.assertEqual(self.value("unknown_message_type_error_total", "other"), 2 * (256 - 50 - OWN_MESSAGE_TYPES))
+
+    def test_signals_of_every_accepted_record_count(self) -> None:
+        """Tesla bills them all: also those of duplicates, of records that a queue has no room for, and without a route."""
+        for how in ("kafka", "accepted", "spooled"):
+            with self.subTest(policy=how):
+                self.link, self.room["kafka"], self.spool = Link(), 1, MemorySpool(self.clock, 1_000_000)
+                session = self.session({"V": how}, deduplication=DeduplicationWindow(60.0, 100))
+                for txid in (b"1", b"1", b"2", b"3"):
+                    answers(session, [message("V", txid)])
+                self.assertEqual(self.value("signal_count", "V"), 8)
+                session.disconnected()
+        self.link, self.records = Link(), {"alerts": ["kafka"]}
+        answers(self.session(), [message("V", b"1")])
+        self.assertEqual(self.value("signal_count", "V"), 2)
+
+    def test_signals_of_payloads_of_every_form_count(self) -> None:
+        """Also of those that are not canonical, which protobuf reads."""
+        session = self.session()
+        vin_first = Payload(vin="another").SerializeToString() + V_PAYLOAD
+        answers(session, [message("V", b"1", vin_first), message("V", b"2", UnknownValueTests.PAYLOAD)])
+        self.assertEqual(self.value("signal_count", "V"), 3)
 
     def test_the_known_types_keep_their_labels(self) -> None:
         self.records = {"custom": ["kafka"]}

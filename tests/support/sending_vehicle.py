@@ -57,6 +57,10 @@ class SendingVehicle:
             )
             self._connection.send(message)
 
+    def send_raw(self, message: bytes) -> None:
+        """Send any bytes as a message."""
+        self._connection.send(message)
+
     def wait_for_acks(self, txids: Sequence[str], record_type: str = "custom") -> None:
         """Wait until these records are acknowledged, in any order.
 

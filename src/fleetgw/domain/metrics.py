@@ -107,6 +107,12 @@ BUILD_INFO = _gauge(
     "python",
     "hot_path",
 )
+GATEWAY_READY = _gauge("gateway_ready", "Whether vehicles should be sent to the gateway, as /ready says: 1 or 0.")
+CERTIFICATE_EXPIRY = _gauge(
+    "certificate_expiry_timestamp_seconds",
+    "End of a certificate's validity in epoch seconds, by the key that names its file; of tls.ca_file the earliest.",
+    "certificate",
+)
 UPTIME_SEC = _gauge("uptime_sec", "Seconds since the gateway started.")
 NUM_CONNECTIONS = _gauge("num_connections", "Connected vehicles.")
 VEHICLES_PAUSED = _gauge(

@@ -38,7 +38,7 @@ class _Gauge:
 
     @property
     def value(self) -> float:
-        return self._value if self._measure is None else self._measure()
+        return +(self._value if self._measure is None else self._measure())  # a bool becomes 1 or 0
 
     def set_to(self, value: float) -> None:
         self._value = value

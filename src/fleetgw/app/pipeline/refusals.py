@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from fleetgw.domain.recent_refusals import RecentRefusals
     from fleetgw.domain.records import Envelope, Vehicle
 
+OWN_MESSAGE_TYPES = 16
+"""Number of unknown message types with a metric label of their own."""
+
 _ERROR_CHARACTERS = 512
 _BYTES_A_CHARACTER = 4
 _RATE_LIMIT_FIX = "raise rate_limit.message_limit, or longer intervals in the vehicle's fleet_telemetry_config"
@@ -123,7 +126,8 @@ class Refusals:
         message_type = error.message_type
         counter = self._unknown_types.get(message_type)
         if counter is None:
-            counter = self.metrics.counter(UNKNOWN_MESSAGE_TYPE_ERROR_TOTAL, msg_type=str(message_type))
+            label = str(message_type) if len(self._unknown_types) < OWN_MESSAGE_TYPES else OTHER
+            counter = self.metrics.counter(UNKNOWN_MESSAGE_TYPE_ERROR_TOTAL, msg_type=label)
             self._unknown_types[message_type] = counter
         counter.add(1)
         self._vehicle_log.error(
