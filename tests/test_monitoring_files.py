@@ -40,7 +40,8 @@ class AlertTests(TestCase):
 
     def test_every_alert_has_a_test_of_its_own(self) -> None:
         self.assertEqual(re.findall(r"^  - name: (\w+)$", ALERT_TESTS, re.MULTILINE), list(alerts()))
-        self.assertEqual(re.findall(r"^ +alertname: (\w+)$", ALERT_TESTS, re.MULTILINE), list(alerts()))
+        tested = re.findall(r"^ +alertname: (\w+)$", ALERT_TESTS, re.MULTILINE)
+        self.assertEqual(list(dict.fromkeys(tested)), list(alerts()))
 
 
 class DashboardTests(TestCase):
