@@ -4,6 +4,8 @@ import json
 import socket
 import subprocess
 import tempfile
+import urllib.error
+import urllib.request
 from pathlib import Path
 from unittest import TestCase
 
@@ -11,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 
 from fleetgw.adapters.codec import envelope
 from fleetgw.simulator.certificate_folder import CertificateFolder
-from tests.support.free_ports import free_port
+from tests.support.free_ports import free_port, free_ports
 from tests.support.gateway_process import BIN, GatewayProcess
 from tests.support.needed import needed
 from tests.support.prometheus import DEPLOY, PrometheusProcess, dashboard_expressions, metric_names, missing, promtool
@@ -49,8 +51,8 @@ class PrometheusTests(TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
 
-    def gateway(self, metrics_port: int) -> GatewayProcess:
-        """A gateway with every sink that the Go server has; all but Kafka lack their broker."""
+    def gateway(self, metrics_port: int, status_port: int) -> GatewayProcess:
+        """A gateway with every sink that the Go server has; all but Kafka and ZeroMQ lack their broker."""
         certs = CertificateFolder(self.folder / "certs", 30)
         certs.ensure_all()
         certs.ensure_vehicles(1)
@@ -73,14 +75,19 @@ class PrometheusTests(TestCase):
             pubsub={"gcp_project_id": "x"},
             redis={"addrs": [NO_BROKER], "publish_vin_topics": True},
             zmq={"addr": f"tcp://127.0.0.1:{free_port()}"},
+            status_port=status_port,
             monitoring={"prometheus_metrics_port": metrics_port},
             vins_signal_tracking_enabled=[vin],
             rate_limit={"enabled": True, "message_limit": RATE_LIMIT, "message_interval_time": 1},
             limits={"max_connections_per_vehicle": 1},
         )
 
-    def misbehave(self, port: int) -> None:
+    def misbehave(self, port: int, status_port: int) -> None:
         """Cause what is counted only once it happens."""
+        request = urllib.request.Request(f"http://127.0.0.1:{status_port}/api/metrics", headers={"Host": "example.com"})
+        with self.assertRaisesRegex(urllib.error.HTTPError, "403") as refused:
+            urllib.request.urlopen(request)
+        refused.exception.close()
         with socket.create_connection(("127.0.0.1", port)) as stranger:
             stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
             stranger.recv(1)
@@ -93,15 +100,15 @@ class PrometheusTests(TestCase):
             vehicle.send([str(number) for number in range(2 * RATE_LIMIT)], "to_zmq")
 
     def test_every_expression_has_data_while_a_fleet_drives(self) -> None:
-        metrics_port = free_port()
+        metrics_port, status_port = free_ports(2)
         expressions = [
             (file.name, *each) for file in DASHBOARDS for each in dashboard_expressions(json.loads(file.read_text()))
         ]
         with (
-            self.gateway(metrics_port) as gateway,
+            self.gateway(metrics_port, status_port) as gateway,
             PrometheusProcess(self.folder, f"127.0.0.1:{metrics_port}") as prometheus,
         ):
-            self.misbehave(gateway.port)
+            self.misbehave(gateway.port, status_port)
             arguments = [
                 "--url",
                 f"wss://localhost:{gateway.port}",

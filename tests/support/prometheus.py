@@ -117,9 +117,12 @@ class PrometheusProcess:
         :raises AssertionError: none has; with the error of the last one.
         """
         deadline = time.monotonic() + DEADLINE_S
-        while (target := self.get("targets")["activeTargets"][0])["health"] != "up":
+        while True:
+            targets = self.get("targets")["activeTargets"]
+            if any(target["health"] == "up" for target in targets):
+                return
             if time.monotonic() > deadline:
-                raise AssertionError(f"no scrape succeeds: {target['lastError']}")
+                raise AssertionError(f"no scrape succeeds: {targets}")
             time.sleep(0.1)
 
     def without_data(self, expressions: Sequence[str]) -> set[str]:

@@ -46,12 +46,15 @@ class ReloadableContext:
     :ivar log: for skipped blocks of ``ca_file``, and for the server certificate's dates.
     :ivar now: returns the current time, with a time zone.
     :ivar certificate: the server's certificate in use; the file may contain another one by now.
+    :ivar authority_expires: the earliest end of an authority's validity, of those that were valid as they were read; bundles
+        keep old ones. None without any.
     """
 
     files: TlsFiles
     log: ILog = field(factory=NullLog)
     now: Callable[[], datetime] = _utc_now
     certificate: x509.Certificate = field(init=False)
+    authority_expires: datetime | None = field(init=False)
     _watched: WatchedFiles = field(init=False)
     _context: SSL.Context = field(init=False)
     _not_valid: str = field(default="", init=False)
@@ -84,6 +87,8 @@ class ReloadableContext:
         authorities = read_vehicle_authorities(files.ca_file)
         self._context = make_context(files, authorities)
         self.certificate = _certificate_of(self._context)
+        now, ends = self.now(), [authority.not_valid_after_utc for authority in authorities.certificates]
+        self.authority_expires = min((end for end in ends if end > now), default=None)
         for block in authorities.unreadable:
             self.log.warn("authority_skipped", file=str(files.ca_file), block=block.number, error=block.reason)
         self._check_dates(files)

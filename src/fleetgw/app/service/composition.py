@@ -36,6 +36,7 @@ from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.operations.api import GatewayViews, operator_routes
 from fleetgw.app.operations.certificates import CertificatesInUse
 from fleetgw.app.operations.health import GatewayHealth
+from fleetgw.app.operations.health_gauges import measure_health
 from fleetgw.app.pipeline.gateway import Gateway
 from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.app.service.allow_list_maker import make_allow_list
@@ -161,6 +162,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     allow_list = make_allow_list(config, reactor, metrics, log)
     certificates = CertificatesInUse(tls, config)
     health = GatewayHealth(config, sinks, spooling, certificates, reactor, lambda: time.time_ns() // 1_000_000, log)
+    measure_health(metrics, health, tls)
     vehicles = VehicleFactory(
         gateway,
         issuers(config),
