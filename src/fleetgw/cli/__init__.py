@@ -24,6 +24,7 @@ from fleetgw.cli import (
     spool,
     tap,
     vehicle_config,
+    top,
     vehicles,
 )
 
@@ -81,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
         check_config,
         doctor,
         config_schema,
+        top,
         vehicles,
         signals,
         tap,

@@ -36,10 +36,12 @@ def rate(per_s: float | None) -> str:
 
 
 def milliseconds(number: float | None) -> str:
-    """Milliseconds with three significant digits, or as seconds from 10 s on; a dash without any."""
+    """Milliseconds, with a digit after the point below 10 and as seconds from 10 s on; a dash without any."""
     if number is None:
         return _NO_FIGURE
-    return f"{number / 1000:,.1f} s" if number >= 10_000 else f"{number:.{max(0, 2 - len(str(int(number))) + 1)}f} ms"
+    if number >= 10_000:
+        return f"{number / 1000:,.1f} s"
+    return f"{number:.1f} ms" if number < 9.95 else f"{number:,.0f} ms"
 
 
 def size(size_bytes: float | None) -> str:

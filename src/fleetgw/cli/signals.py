@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 _PATH = "/api/signals"
 _WIDE = 116
 _BAR_CELLS = 12
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 _DESCRIPTION = """\
 Show how many signals the vehicles have sent to a running gateway: in all, and of the vehicles with the most. Tesla bills
@@ -75,6 +74,7 @@ def _print_table(found: Signals) -> None:
     from rich.text import Text
 
     from fleetgw.adapters.text.terminal import printable
+    from fleetgw.cli.drawing import bar
     from fleetgw.cli.figures import count, plural
     from fleetgw.cli.query_output import Moment
 
@@ -103,9 +103,3 @@ def _print_table(found: Signals) -> None:
         table.add_row(Text("others", "dim"), *("" for _ in days), count(found.others), f"{share:.1%}", "")
     console.print()
     console.print(table)
-
-
-def bar(fraction: float, cells: int) -> str:
-    """A bar of at most so many cells, in eighths of a cell."""
-    eighths = round(min(1.0, max(0.0, fraction)) * cells * 8)
-    return _EIGHTHS[8] * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
