@@ -50,7 +50,8 @@ class Refused:
 class StubStatus:
     """A status service with given answers.
 
-    :ivar answers: by path: a JSON value, text, ``Lines`` or ``Refused``; every other path is 404 without JSON.
+    :ivar answers: by path: a JSON value, text, ``Lines`` or ``Refused``, or a function that returns one of them for a query;
+        every other path is 404 without JSON.
     :ivar open_paths: paths that need no token.
     :ivar asked: the requests so far.
     """
@@ -89,6 +90,8 @@ class StubStatus:
         query = dict(parse_qsl(parts.query))
         self.asked.append(Asked(handler.command, parts.path, query, json.loads(content) if content else None))
         answer = self.answers.get(parts.path, Refused(404, "404 page not found\n"))
+        if callable(answer):
+            answer = answer(query)
         if parts.path not in self.open_paths and handler.headers.get("Authorization") != f"Bearer {TOKEN}":
             answer = Refused(401, {"error": "the token is wrong", "fix": "send operations.token"})
         if isinstance(answer, Lines):

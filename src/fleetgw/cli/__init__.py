@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fleetgw.adapters.text.terminal import escaped
 from fleetgw.cli import (
+    bundle,
     certs,
     check_config,
     config_schema,
@@ -23,8 +24,8 @@ from fleetgw.cli import (
     simulate,
     spool,
     tap,
-    vehicle_config,
     top,
+    vehicle_config,
     vehicles,
 )
 
@@ -86,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
         vehicles,
         signals,
         tap,
+        bundle,
         ledger,
         dead_letters,
         spool,

@@ -85,7 +85,6 @@ def host_to_reach(listening_on: str) -> str:
 
 def _of_configuration(file: Path) -> tuple[str, str | None]:
     from fleetgw.adapters.text.addresses import address
-    from fleetgw.app.config import as_settings
     from fleetgw.cli.storage import CannotUse, config_of
 
     try:
@@ -98,11 +97,8 @@ def _of_configuration(file: Path) -> tuple[str, str | None]:
             f"{file}: status_port is 0, so that the gateway has no status service to ask; set it, such as to 8080, and start"
             " the gateway again"
         )
-    url = f"http://{address(host_to_reach(config.host), config.status_port)}"
-    match as_settings(config).get("operations"):
-        case {"token": str(token)}:
-            return url, token
-    return url, None
+    token = config.operations.token
+    return f"http://{address(host_to_reach(config.host), config.status_port)}", None if token is None else str(token)
 
 
 def _token_in(file: Path) -> str:
@@ -118,6 +114,7 @@ class GatewayClient:
     """Asks the status service of one gateway; a connection for each request, without proxies and redirections.
 
     :ivar url: the address of the service, for people.
+    :ivar token: the token that it sends, if any.
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
@@ -137,7 +134,7 @@ class GatewayClient:
         self.url = url.rstrip("/")
         self._is_tls = parts.scheme == "https"
         self._host, self._port, self._prefix = parts.hostname, port, parts.path.rstrip("/")
-        self._token = token
+        self.token = token
 
     def get_json(self, path: str, query: Mapping[str, object] | None = None, *, timeout_s: float = TIMEOUT_S) -> Any:
         """The JSON value at a path. It is of any shape, therefore ``Any``.
@@ -252,8 +249,8 @@ class GatewayClient:
         from http.client import HTTPException
 
         headers = {"Accept": "*/*", "Connection": "close"}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token}"
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token}"
         if body is not None:
             headers["Content-Type"] = "application/json"
         try:
@@ -291,7 +288,7 @@ class GatewayClient:
             pass
         if code == 401:
             given = (
-                "the token given is not the gateway's" if self._token is not None else "a token is needed, and none is given"
+                "the token given is not the gateway's" if self.token is not None else "a token is needed, and none is given"
             )
             fix = f"write operations.token of its configuration into {TOKEN_VARIABLE}, or name a file of it by --token-file"
             return GatewayError(f"{self.url}: {given}; {fix}", code)
