@@ -102,7 +102,7 @@ class Fleet:
             "host": "gw-1.example.com",
             "now_ms": now_ms(),
             "uptime_s": 183_000 + turn,
-            "health": {"state": "degraded", "reasons": ["sink kafka is not ready: its records wait in the spool"]}
+            "health": {"state": "degraded", "reasons": ["the sink kafka is not ready: its records wait in the spool"]}
             if self.sink_down
             else {"state": "ok", "reasons": []},
             "vehicles": {"connected": connected, "connections": connected, "paused": 0},

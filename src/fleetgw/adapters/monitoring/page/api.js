@@ -1,5 +1,6 @@
 // Requests to the gateway, and streams that come back by themselves.
 
+import { sentence } from "./format.js";
 import { token } from "./token.js";
 
 const FIRST_PAUSE_MS = 1000;
@@ -24,8 +25,6 @@ export class GatewayError extends Error {
     return this.code === 401 || this.code === 403;
   }
 }
-
-const sentence = (text = "") => (text === "" ? "" : text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : "."));
 
 const UNREACHABLE = "The gateway does not answer.";
 

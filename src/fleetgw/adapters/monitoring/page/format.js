@@ -86,3 +86,6 @@ export function signal(value) {
 
 /** One thing or several: 1 vehicle, 2 vehicles. */
 export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
+
+/** A text of the gateway, such as "the broker is down", as a sentence. */
+export const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".") : "");

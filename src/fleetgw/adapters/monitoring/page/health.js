@@ -1,6 +1,6 @@
 // The gateway's state in one line, with its reasons.
 
-import { duration } from "./format.js";
+import { duration, sentence } from "./format.js";
 import { el, keyed, setAttribute, setText, textPart } from "./dom.js";
 
 const STATES = {
@@ -30,7 +30,7 @@ export function healthPanel() {
   const updateReasons = keyed(
     reasons,
     (reason) => reason,
-    () => textPart("li", "", (reason) => reason),
+    () => textPart("li", "", sentence),
   );
   const facts = ["Up", "Version", "Host"].map((name) => ({ name, value: el("dd") }));
   const list = el("dl", { class: "facts" }, ...facts.map(({ name, value }) => el("div", {}, el("dt", {}, name), value)));
@@ -64,6 +64,19 @@ export function stateWord() {
     update([level, word]) {
       setAttribute(element, "data-level", level);
       setText(element, word);
+    },
+  };
+}
+
+/** What helps against a trouble; its data: a text, or nothing. */
+export function helpLine() {
+  const text = el("span");
+  const element = el("p", { class: "help" }, el("span", { class: "hint" }, "What helps: "), text);
+  return {
+    element,
+    update(help) {
+      setText(text, sentence(help));
+      element.hidden = !help;
     },
   };
 }

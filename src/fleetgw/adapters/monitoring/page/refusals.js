@@ -1,8 +1,9 @@
 // Refused handshakes, connections, vehicles and messages.
 
-import { ago, clock, count, date, moment } from "./format.js";
+import { ago, clock, count, date, moment, sentence } from "./format.js";
 import { el, keyed, panel, setAttribute, setText, textPart } from "./dom.js";
 import { getJson, repeat } from "./api.js";
+import { helpLine } from "./health.js";
 import { tokenGate } from "./token.js";
 
 const words = (name) => name.replaceAll("_", " ");
@@ -48,21 +49,21 @@ function refusalPart(now) {
   const kind = el("span", { class: "tag" });
   const at = el("time");
   const text = el("p", { class: "refusal-text" });
-  const fix = el("p", { class: "help" });
+  const fix = helpLine();
   const who = el("p", { class: "hint" });
   const vin = el("a", { class: "vin" });
   return {
-    element: el("li", { class: "refusal" }, el("div", { class: "line" }, kind, vin, at), text, fix, who),
+    element: el("li", { class: "refusal" }, el("div", { class: "line" }, kind, vin, at), text, fix.element, who),
     update(item) {
       setText(kind, item.kind);
       setAttribute(kind, "data-kind", item.kind);
       setText(vin, item.vin);
       vin.hidden = !item.vin;
       if (item.vin) setAttribute(vin, "href", `#/vehicles/${encodeURIComponent(item.vin)}`);
-      setText(at, `${moment(item.at_ms, now())}, ${ago(item.at_ms, now())}`);
-      setText(text, item.text || words(item.reason));
-      setText(fix, item.fix);
-      fix.hidden = !item.fix;
+      const times = item.times > 1 ? `${count(item.times)} times, last ` : "";
+      setText(at, `${times}${moment(item.at_ms, now())}, ${ago(item.at_ms, now())}`);
+      setText(text, sentence(item.text || words(item.reason)));
+      fix.update(item.fix);
       const details = [
         words(item.reason),
         item.address && `from ${item.address}`,

@@ -47,7 +47,7 @@ export function topSignals(top, wide) {
         list.update(answer.vehicles);
         place.hidden = answer.vehicles.length === 0;
         empty.hidden = answer.vehicles.length > 0;
-        const totals = Object.entries(answer.total).map(([type, number]) => `${type} ${count(number)}`);
+        const totals = Object.entries(answer.total).flatMap(([type, number]) => (number > 0 ? [`${type} ${count(number)}`] : []));
         setText(summary, `Since ${answer.since_ms ? date(answer.since_ms) : NONE}: ${totals.join(", ") || "none"}.`);
         setText(trouble, "");
       } catch (error) {

@@ -1,9 +1,9 @@
 // Sinks with their lanes, the spool, and the ledger.
 
-import { bytes, count, duration, plural, rate, roughly } from "./format.js";
+import { bytes, count, duration, plural, rate, roughly, sentence } from "./format.js";
 import { el, keyed, panel, setAttribute, setText, table, textPart } from "./dom.js";
 import { meter } from "./chart.js";
-import { stateWord } from "./health.js";
+import { helpLine, stateWord } from "./health.js";
 
 function numbers(columns) {
   const values = columns.map(() => el("dd"));
@@ -27,8 +27,8 @@ function sinkPart(now) {
   ]);
   const since = el("p", { class: "since" });
   const reason = el("p");
-  const help = el("p", { class: "help" });
-  const trouble = el("div", { class: "sink-trouble" }, since, reason, help);
+  const help = helpLine();
+  const trouble = el("div", { class: "sink-trouble" }, since, reason, help.element);
   return {
     element: el(
       "li",
@@ -44,14 +44,14 @@ function sinkPart(now) {
       setText(types, sink.types.join(", "));
       const ready = sink.state === "ready";
       state.update(ready ? ["ok", "Ready"] : ["bad", "Not ready"]);
-      const text = `${count(sink.held)} of ${count(sink.capacity)} held`;
+      const text = sink.capacity > 0 ? `${count(sink.held)} of ${count(sink.capacity)} held` : `${count(sink.held)} held`;
       lane.update({ value: sink.held, max: sink.capacity, text });
       setText(laneText, text);
       figures.update(sink);
       trouble.hidden = ready;
       setText(since, sink.since_ms ? `Not ready for ${duration((now() - sink.since_ms) / 1000)}.` : "");
-      setText(reason, sink.reason);
-      setText(help, sink.help);
+      setText(reason, sentence(sink.reason));
+      help.update(sink.help);
     },
   };
 }
@@ -93,7 +93,7 @@ const columnsOf = (names) => names.map(([title, name]) => ({ title, class: "numb
 export function ledgerPanel() {
   const state = stateWord();
   const problems = el("ul", { class: "reasons" });
-  const updateProblems = keyed(problems, (text) => text, () => textPart("li", "", (text) => text));
+  const updateProblems = keyed(problems, (text) => text, () => textPart("li", "", sentence));
   const from = table(
     "Records from vehicles",
     [

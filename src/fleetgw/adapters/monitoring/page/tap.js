@@ -8,10 +8,13 @@ import { tokenGate } from "./token.js";
 const MOST_LINES = 200;
 const LONGEST_TEXT = 600;
 
+const SHOWN_BESIDE = new Set(["Vin", "VIN", "vin", "CreatedAt"]);
+
 function describe(data) {
   if (Array.isArray(data)) return data.map(describe).join(" | ");
   if (data === null || typeof data !== "object") return signal(data);
   return Object.entries(data)
+    .filter(([name]) => !SHOWN_BESIDE.has(name))
     .map(([name, value]) => `${name}=${signal(value)}`)
     .join("  ");
 }

@@ -1,6 +1,6 @@
 // One vehicle: presence, latest values, signals per day.
 
-import { ago, count, duration, moment, NONE, signal } from "./format.js";
+import { ago, count, duration, moment, NONE, sentence, signal } from "./format.js";
 import { el, keyed, panel, setAttribute, setText, table } from "./dom.js";
 import { follow } from "./api.js";
 import { meter, sparkline } from "./chart.js";
@@ -131,12 +131,13 @@ function details(context, vin, refused) {
       about.update(vehicle);
       values.update(vehicle);
       days.update((vehicle.signals_per_day ?? []).map(({ day, signals }) => ({ name: day, value: signals })));
-      types.update(Object.entries(vehicle.records_by_type ?? {}).map(([name, value]) => ({ name, value })));
+      const records = Object.entries(vehicle.records_by_type ?? {}).map(([name, value]) => ({ name, value }));
+      types.update(records.sort((one, other) => other.value - one.value));
     },
     onTrouble(error) {
       content.classList.toggle("stale", error !== null);
       if (error?.isRefusal) refused(error);
-      else if (error?.code === 404) setText(trouble, error.text);
+      else if (error?.code === 404) trouble.replaceChildren(sentence(error.message), " ", el("a", { href: "#/refusals" }, "Was it refused?"));
       else setText(trouble, error === null ? "" : `${error.text} The values below are old.`);
     },
   });
