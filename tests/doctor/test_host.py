@@ -13,7 +13,14 @@ import msgspec
 from fleetgw.adapters.ingress.hot_path import DESCRIPTION
 from fleetgw.app.config.limits import Limits
 from fleetgw.app.config.sections import Config
-from fleetgw.app.doctor.host import clock_findings, host_checks, memory_findings, open_file_findings, port_findings
+from fleetgw.app.doctor.host import (
+    clock_findings,
+    host_checks,
+    memory_findings,
+    open_file_findings,
+    operator_findings,
+    port_findings,
+)
 from fleetgw.simulator.certificates import make_authority
 from fleetgw.testing.sink_doubles import ThreadlessReactor
 from tests.support.doctor_case import BAD, GOOD, LOOK, AtOnce, ConfiguredTestCase, verdicts
@@ -97,6 +104,19 @@ class HostTests(ConfiguredTestCase):
                 config = self.loaded(port=door.getsockname()[1], status_port=status.server_port).config
                 self.assertEqual(verdicts(list(port_findings(config))), [verdict, verdict], said)
 
+    def test_access_of_operators(self) -> None:
+        token, hosts = {"token": "0123456789abcdef"}, {"hosts": ["gw.example.com"]}
+        for port, operations, expected, text in (
+            (0, {}, [GOOD], "no status port"),
+            (8080, {}, [GOOD, LOOK], "set operations.token"),
+            (8080, token, [GOOD, GOOD], "clients of this machine alone"),
+            (8080, token | hosts, [LOOK, GOOD], 'under "gw.example.com", and the status port has no TLS'),
+        ):
+            with self.subTest(port=port, operations=operations):
+                findings = list(operator_findings(self.loaded(status_port=port, operations=operations).config))
+                self.assertEqual(verdicts(findings), expected)
+                self.assertIn(text, " ".join(f"{each.what} {each.fix}" for each in findings))
+
     def test_address_of_another_machine(self) -> None:
         (finding,) = port_findings(self.loaded(host="192.0.2.1").config)
         self.assertEqual((finding.verdict, finding.fix), (BAD, "name an address of this machine"))
@@ -123,7 +143,7 @@ class HostTests(ConfiguredTestCase):
         self.assertEqual(verdicts(subjects["server certificate"]), [GOOD] * 3)
         self.assertEqual([finding.what for finding in subjects["hot path"]], [f"in {DESCRIPTION}"])
         self.assertEqual(verdicts(subjects["hot path"]), [GOOD])
-        self.assertEqual(len(subjects), 7)
+        self.assertEqual(len(subjects), 8)
 
     def test_authorities_that_let_no_vehicle_in(self) -> None:
         """Where the authorities are looked at, and nowhere else."""

@@ -151,9 +151,10 @@ class TokenTests(AccessCase):
                 response = self.ask("/api/token", Authorization=f"Bearer {given}")
                 self.assertEqual((response.code, response.headers["WWW-Authenticate"]), (401, "Bearer"))
                 self.assertNotIn(TOKEN.encode(), response.body)
-        self.assertEqual(self.ask("/api/token", Authorization=f"Basic {TOKEN}").code, 401)
+        for scheme in ("Basic", "Beaker"):
+            self.assertEqual(self.ask("/api/token", Authorization=f"{scheme} {TOKEN}").code, 401)
         self.assertEqual(self.ask("/api/token", Authorization=TOKEN).code, 401)
-        self.assertEqual(self.refused("wrong_token"), 8)
+        self.assertEqual(self.refused("wrong_token"), 9)
 
     def test_one_log_line_in_ten_seconds(self) -> None:
         self.rules()

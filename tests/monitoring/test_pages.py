@@ -46,7 +46,9 @@ def status_site(
 ) -> PageSite:
     health = mock.Mock()
     type(health).phase = mock.PropertyMock(side_effect=phase)
-    views = GatewayViews(health, lambda: b"", lambda: Config(port=0, tls=None, records={}))
+    views = GatewayViews(
+        health, lambda: b"", lambda: Config(port=0, tls=None, records={}), log_lines=mock.Mock(), profiler=mock.Mock()
+    )
     return PageSite(operator_routes(views), clock, refusals(metrics=metrics), faults(metrics=metrics))
 
 

@@ -2,10 +2,11 @@
 
 import json
 
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.monitoring.pages import ANY_METHOD, Access, Answer, PageRequest, Route, json_answer
+from fleetgw.adapters.monitoring.pages import ANY_METHOD, Access, Answer, PageRefusal, PageRequest, Route, json_answer
 from fleetgw.adapters.monitoring.site import MAX_BODY_BYTES, PageSite
 from tests.monitoring.test_pages import faults, refusals
 from tests.support.http_connection import HttpConnection, Response
@@ -91,6 +92,37 @@ class MethodTests(RouteCase):
             self.assertEqual(self.ask(method, "/any").code, 200)
 
 
+class FailureTests(SynchronousTestCase):
+    """A page that raises, at once or later, answers as its path does: JSON under ``/api``, else text."""
+
+    def answer(self, path: str, error: Exception, *, later: bool) -> tuple[int, bytes]:
+        def page(_request: PageRequest) -> Deferred[Answer]:
+            if later:
+                return fail(error)
+            raise error
+
+        site = PageSite([Route(path, page, Access.PROBE)], Clock(), refusals(), faults())
+        response = HttpConnection(site).ask("GET", path)
+        return response.code, response.body
+
+    def test_a_refusal(self) -> None:
+        for later in (False, True):
+            with self.subTest(later=later):
+                refusal = PageRefusal("it is out", "come back", 404)
+                self.assertEqual(
+                    self.answer("/api/x", refusal, later=later), (404, b'{"error": "it is out", "fix": "come back"}')
+                )
+                self.assertEqual(self.answer("/x", refusal, later=later), (404, b"it is out; come back\n"))
+
+    def test_a_defect(self) -> None:
+        for later in (False, True):
+            with self.subTest(later=later):
+                code, body = self.answer("/api/x", RuntimeError("secret"), later=later)
+                self.assertEqual((code, json.loads(body)["error"]), (500, "internal error"))
+                self.assertNotIn(b"secret", body)
+                self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+
 class BodyTests(RouteCase):
     def test_the_largest_body(self) -> None:
         self.assertEqual(self.ask("POST", "/api/traces", b"x" * MAX_BODY_BYTES).code, 200)
@@ -110,7 +142,7 @@ class BodyTests(RouteCase):
         (request,) = connection.protocol.requests
         for _ in range(20):
             connection.protocol.dataReceived(b"\r\n1000\r\n" + b"x" * 4096)
-        self.assertEqual(request.content.tell(), 0)
+        self.assertEqual(request.content.getvalue(), b"")
         connection.protocol.dataReceived(b"\r\n0\r\n\r\n")
         self.assertEqual(connection.received().code, 413)
 

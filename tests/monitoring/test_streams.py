@@ -126,6 +126,13 @@ class SlowReaderTests(StreamCase):
         self.clock.advance(2 * STALLED_S)
         self.assertTrue(reader.write(b"again"))
         self.assertEqual(self.left, [])
+        self.connection.transport.producer.pauseProducing()
+        self.assertTrue(reader.write(b"x" * BUFFER_BYTES))
+
+    def test_a_reader_that_leaves_while_its_buffer_is_full(self) -> None:
+        reader = self.stall()
+        self.connection.close()
+        self.assertEqual((self.left, self.clock.getDelayedCalls()), ([reader], []))
 
     def test_a_reader_that_takes_nothing_is_closed(self) -> None:
         reader = self.stall()

@@ -214,7 +214,7 @@ class BuiltInTests(CompositionCase):
         always = [RuntimeGauges, ReactorLag, GatewayHealth]
         self.assertEqual([type(monitor) for monitor in parts.monitors], [*always, StatsdExporter, Profiler])
         plain = self.compose()
-        self.assertEqual([type(monitor) for monitor in plain.monitors], always)
+        self.assertEqual([type(monitor) for monitor in plain.monitors], [*always, Profiler])
         self.assertIsNone(plain.gateway.settings.rate_limit)
         off = self.compose(rate_limit={"enabled": False, "message_limit": 5, "message_interval_time": 7})
         self.assertIsNone(off.gateway.sessions.connected.buckets)

@@ -55,6 +55,15 @@ class AppliedTests(ReloadCase):
         self.assertEqual(len(self.log.fields_of("restart_needed")), 2, "as long as the file differs from what is in effect")
         self.assertEqual(self.log.fields_of("configuration_reloaded")[1], {"changed": {}})
 
+    def test_a_key_that_needs_a_restart_in_a_section_that_is_applied(self) -> None:
+        operations = {"folder": "one", "hosts": ["one"]}
+        self.start(status_port=8080, operations=operations)
+        self.assertEqual(self.reload(status_port=8080, operations={"folder": "two", "hosts": ["two"]}), [None])
+        in_effect = self.life.config.operations
+        self.assertEqual((in_effect.folder, in_effect.hosts), (self.folder / "one", ("two",)))
+        (kept,) = self.log.fields_of("restart_needed")
+        self.assertEqual(kept["changed"].keys(), {"operations.folder"})
+
     def test_secrets_are_masked(self) -> None:
         self.start(**self.with_settings(token="hush1"))
         self.reload(**self.with_settings(token="hush2"))

@@ -16,6 +16,7 @@ from fleetgw.adapters.logs.cutting import cut_long_texts
 from fleetgw.adapters.logs.json_text import to_json
 from fleetgw.adapters.logs.levels import Level
 from fleetgw.adapters.logs.masked_fields import mask_secrets
+from fleetgw.adapters.logs.recent_lines import RecentLines
 from fleetgw.domain.ports import ILog
 
 _CONTEXT = "fleet-telemetry"
@@ -63,6 +64,7 @@ class LineLog(ABC):
         self.set_level(level)
         # Threads of client libraries write too: their prints become events. Reentrant: a finalizer may print during a write.
         self._writing = RLock()
+        self._recent = RecentLines()
         self._lost = 0
         self._lost_in_total = 0
         self._second = -1
@@ -98,6 +100,7 @@ class LineLog(ABC):
             mask_secrets(fields)
         line = self._line(self._members(level, event, fields))
         with self._writing:
+            self._recent.add(line)
             try:
                 if self._lost:
                     self._stream.write(self._line(self._members(Level.WARN, "log_lines_lost", {"count": self._lost})))
@@ -106,6 +109,11 @@ class LineLog(ABC):
             except (OSError, ValueError):  # full disk, closed pipe, closed file: no place is left to report it
                 self._lost += 1
                 self._lost_in_total += 1
+
+    def recent_lines(self, count: int) -> list[bytes]:
+        """The newest lines, oldest first, at most so many of those that are kept."""
+        with self._writing:
+            return self._recent.newest(count)
 
     def wait_for_reader(self, at_most_s: float) -> None:
         """From now on block for a slow reader, ``at_most_s`` in total: the process ends, and these are its last lines."""

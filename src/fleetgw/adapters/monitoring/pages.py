@@ -25,6 +25,21 @@ ANY_METHOD: tuple[str, ...] = ()
 """Methods of a route that answers every method and ignores bodies, as the Go server does."""
 
 
+class PageRefusal(Exception):
+    """A page does not answer a request.
+
+    :ivar error: the problem.
+    :ivar fix: the remedy.
+    :ivar code: of the response.
+    """
+
+    def __init__(self, error: str, fix: str, code: int = http.BAD_REQUEST) -> None:
+        super().__init__(f"{error}; {fix}")
+        self.error = error
+        self.fix = fix
+        self.code = code
+
+
 @frozen
 class PageRequest:
     """A request that a route has matched.
@@ -39,6 +54,16 @@ class PageRequest:
     values: Mapping[str, str] = field(factory=dict)
     query: Mapping[str, str] = field(factory=dict)
     body: bytes = b""
+
+    def whole(self, name: str, default: int, highest: int) -> int:
+        """The whole number of a parameter, from 1 to ``highest``.
+
+        :raises PageRefusal: it is none.
+        """
+        text = self.query.get(name, str(default))
+        if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= highest):
+            raise PageRefusal(f"{name} is {text[:20]!r}", f"give a whole number from 1 to {highest}")
+        return int(text)
 
 
 @frozen
@@ -69,8 +94,8 @@ def json_error(error: str, fix: str, code: int) -> Answer:
 
 
 Page: TypeAlias = "Callable[[PageRequest], Answer | Deferred[Answer] | Stream]"
-"""Called for each request of its route, on the reactor's thread; must not block. The Deferred is cancelled when the client
-disconnects."""
+"""Called for each request of its route, on the reactor's thread; must not block. It, or the Deferred, may fail with
+``PageRefusal``. The Deferred is cancelled when the client disconnects."""
 
 
 class Access(Enum):

@@ -12,7 +12,7 @@ from twisted.web import http
 
 from fleetgw.adapters.monitoring.cpu_sampler import CpuSampler
 from fleetgw.adapters.monitoring.inspection import memory_summary, thread_stacks
-from fleetgw.adapters.monitoring.pages import ANY_METHOD, Access, Answer, Route, json_answer
+from fleetgw.adapters.monitoring.pages import ANY_METHOD, Access, Answer, PageRefusal, Route, json_answer
 from fleetgw.adapters.monitoring.site import PageSite
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ _INDEX = b"""\
 /gc_stats                        garbage collection
 /live_profiler?mode=on           CPU profile, written to monitoring.profiling_path at mode=off
 """
-_BUSY = Answer(b"another request of this kind is under way\n", http.SERVICE_UNAVAILABLE)
 
 
 class Profiler:
@@ -76,7 +75,7 @@ class Profiler:
             _route("/gc_stats", self._gc_stats),
             _route("/live_profiler", self._live_profiler),
             _route("/debug/pprof/", lambda _: Answer(_INDEX)),
-            _route("/debug/pprof/profile", self._profile),
+            _route("/debug/pprof/profile", self.profile),
             _route("/debug/pprof/heap", lambda _: self._inspect(memory_summary)),
             _route("/debug/pprof/threads", lambda _: self._inspect(thread_stacks)),
         )
@@ -145,12 +144,14 @@ class Profiler:
             self._log.error("profiling_file_error", error=error)
         written.callback(None)
 
-    def _profile(self, request: PageRequest) -> Answer | Deferred[Answer]:
-        text = request.query.get("seconds", str(PROFILE_S))
-        if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= MAX_PROFILE_S):
-            return Answer(f"seconds must be from 1 to {MAX_PROFILE_S}\n".encode(), http.BAD_REQUEST)
+    def profile(self, request: PageRequest, default_s: int = PROFILE_S) -> Deferred[Answer]:
+        """Take a CPU profile for the request's parameter ``seconds``.
+
+        :raises PageRefusal: they are none, or another profile is under way.
+        """
+        seconds = request.whole("seconds", default_s, MAX_PROFILE_S)
         if self._profile_under_way is not None:
-            return _BUSY
+            raise _busy()
 
         def end(_answer: Deferred[Answer]) -> None:
             if timer.active():
@@ -164,13 +165,13 @@ class Profiler:
 
         answer: Deferred[Answer] = Deferred(end)
         sampler = self._sampler(lambda collapsed: self._reactor.callFromThread(sampled, collapsed))
-        timer = self._reactor.callLater(int(text), sampler.end)
+        timer = self._reactor.callLater(seconds, sampler.end)
         self._profile_under_way = answer
         return answer
 
-    def _inspect(self, inspection: Callable[[], str]) -> Answer | Deferred[Answer]:
+    def _inspect(self, inspection: Callable[[], str]) -> Deferred[Answer]:
         if self._inspecting:
-            return _BUSY
+            raise _busy()
         self._inspecting = True
         answer: Deferred[Answer] = Deferred()
 
@@ -199,6 +200,11 @@ def make_profiler_site(profiler: Profiler, reactor: IReactorTime, refusals: Refu
         max_connections=MAX_CONNECTIONS,
         max_connections_per_address=MAX_CONNECTIONS,
     )
+
+
+def _busy() -> PageRefusal:
+    fix = "ask again once it has ended"
+    return PageRefusal("another request of this kind is under way", fix, http.SERVICE_UNAVAILABLE)
 
 
 def _route(path: str, page: Page) -> Route:

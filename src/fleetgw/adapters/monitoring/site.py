@@ -9,6 +9,7 @@ from attrs import evolve
 from twisted.internet.defer import CancelledError
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -16,7 +17,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from fleetgw.adapters.listening.presence import Presence
 from fleetgw.adapters.listening.refusals import Refusal
 from fleetgw.adapters.monitoring.access import AccessControl
-from fleetgw.adapters.monitoring.pages import Access, Answer, PageRequest, RouteTable, WrongMethod, json_error
+from fleetgw.adapters.monitoring.pages import Access, Answer, PageRefusal, PageRequest, RouteTable, WrongMethod, json_error
 from fleetgw.adapters.monitoring.streams import Stream, StreamReader
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IAddress, IReactorTime
-    from twisted.python.failure import Failure
 
     from fleetgw.adapters.listening.refusals import Refusals
     from fleetgw.adapters.monitoring.client_faults import ClientFaults
@@ -91,22 +91,21 @@ class _Pages(Resource):
     def render(self, request: Request) -> bytes | int:
         """Answer with the route's page, or with the reason why there is none."""
         request.responseHeaders.setRawHeaders(b"Server", [b"fleetgw"])
-        answer = self._answer(cast("_BoundedRequest", request))
+        path = request.path.decode("ascii", "replace")
+        answer = self._answer(cast("_BoundedRequest", request), path)
         if isinstance(answer, Stream) and len(self._streams) >= self._max_streams:
             fix = "close pages that are not needed, and ask again"
-            path = request.path.decode("ascii")
             answer = _error(path, f"{self._max_streams} pages and tools are open already", fix, http.SERVICE_UNAVAILABLE)
         if isinstance(answer, Answer):
             return _begin(request, answer)
         if isinstance(answer, Stream):
             self._begin_stream(request, answer)
         else:
-            _answer_later(request, answer)
+            _answer_later(request, path, answer)
         return NOT_DONE_YET
 
-    def _answer(self, request: _BoundedRequest) -> Answer | Deferred[Answer] | Stream:
-        method, path = request.method.decode("ascii", "replace"), request.path.decode("ascii", "replace")
-        query = _query(request)
+    def _answer(self, request: _BoundedRequest, path: str) -> Answer | Deferred[Answer] | Stream:
+        method, query = request.method.decode("ascii", "replace"), _query(request)
         found = self._routes.find(method, path, query)
         if found is None:
             return _error(path, "there is nothing at this path", "", http.NOT_FOUND) if _is_api(path) else _NOT_FOUND
@@ -126,7 +125,10 @@ class _Pages(Resource):
         if request.is_too_large and found.route.methods:
             fix = f"send at most {MAX_BODY_BYTES} bytes"
             return _error(path, "the request's body is too large", fix, http.REQUEST_ENTITY_TOO_LARGE)
-        return found.route.page(PageRequest(method, path, found.values, query, request.held_body.read()))
+        try:
+            return found.route.page(PageRequest(method, path, found.values, query, request.held_body.read()))
+        except Exception:  # of one page: the site serves on
+            return _failed(path, Failure())
 
     def _begin_stream(self, request: Request, stream: Stream) -> None:
         _begin(request, Answer(b"", content_type=stream.content_type))
@@ -148,6 +150,16 @@ def _error(path: str, error: str, fix: str, code: int) -> Answer:
     return json_error(error, fix, code) if _is_api(path) else Answer(f"{error}; {fix}\n".encode(), code)
 
 
+def _failed(path: str, reason: Failure) -> Answer:
+    """The response of a page that has raised an exception."""
+    if isinstance(reason.value, PageRefusal):
+        return _error(path, reason.value.error, reason.value.fix, reason.value.code)
+    if reason.check(CancelledError):
+        return _error(path, "ended early", "the gateway stops", http.SERVICE_UNAVAILABLE)
+    _log.failure("A page failed", reason)
+    return _error(path, "internal error", "see the gateway's log", http.INTERNAL_SERVER_ERROR)
+
+
 def _query(request: Request) -> Mapping[str, str]:
     """The first value of each parameter; empty for one without a value, which Twisted's ``args`` leave out."""
     query = request.uri.partition(b"?")[2].decode("utf-8", "replace")
@@ -163,19 +175,13 @@ def _begin(request: Request, answer: Answer) -> bytes:
     return answer.body
 
 
-def _answer_later(request: Request, awaited: Deferred[Answer]) -> None:
+def _answer_later(request: Request, path: str, awaited: Deferred[Answer]) -> None:
     disconnected = False
 
     def client_disconnected(_reason: Failure) -> None:
         nonlocal disconnected
         disconnected = True
         awaited.cancel()
-
-    def failed(reason: Failure) -> Answer:
-        if reason.check(CancelledError):
-            return Answer(b"ended early\n", http.SERVICE_UNAVAILABLE)
-        _log.failure("A page failed", reason)
-        return Answer(b"internal error\n", http.INTERNAL_SERVER_ERROR)
 
     def write(answer: Answer) -> None:
         if not disconnected:
@@ -185,7 +191,7 @@ def _answer_later(request: Request, awaited: Deferred[Answer]) -> None:
             request.finish()
 
     request.notifyFinish().addErrback(client_disconnected)
-    awaited.addErrback(failed).addCallback(write)
+    awaited.addErrback(lambda reason: _failed(path, reason)).addCallback(write)
 
 
 class _BoundedRequest(Request):

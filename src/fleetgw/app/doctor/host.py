@@ -15,6 +15,7 @@ from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_loo
 from fleetgw.adapters.ingress.hot_path import DESCRIPTION
 from fleetgw.adapters.listening.sockets import bind_listener
 from fleetgw.adapters.process.memory_limit import memory_limit_bytes
+from fleetgw.adapters.settings.spelling import quoted
 from fleetgw.app.config.limits import Limits
 from fleetgw.app.config.listeners import ListeningAddress, listening_addresses
 from fleetgw.app.doctor.checkup import Check
@@ -62,6 +63,7 @@ def host_checks(loaded: LoadedConfig, reactor: IReactorFromThreads) -> list[Chec
         "vehicles' authorities": authorities,
         "clock": lambda: clock_findings(config),
         "ports": lambda: port_findings(config),
+        "access of operators": lambda: operator_findings(config),
         "open files": lambda: open_file_findings(config.limits, resource.getrlimit(resource.RLIMIT_NOFILE)),
         "hot path": lambda: iter([good(f"in {DESCRIPTION}")]),
     }
@@ -103,6 +105,25 @@ def _port_finding(address: ListeningAddress, *, running: bool) -> Finding:
         reason = explain(address.port, error)
         return will_not_work(f"{where} {reason.what}", reason.fix)
     return good(f"{where} is free")
+
+
+def operator_findings(config: Config) -> Iterator[Finding]:
+    """Access to the page and the tools, and its protection."""
+    operations = config.operations
+    if not config.status_port:
+        yield good("no status port: there is no page, and tools have nothing to ask")
+        return
+    if operations.hosts:
+        what = f"clients of other machines may ask under {quoted(operations.hosts)}, and the status port has no TLS"
+        fix = "put a proxy with TLS before it, which passes Host on with its port, and keep others from status_port"
+        yield worth_a_look(what, fix)
+    else:
+        yield good("clients of this machine alone")
+    if operations.token is None:
+        fix = "set operations.token, such as to the output of openssl rand -hex 16"
+        yield worth_a_look("no token: the page and the tools show no vehicle, log or trace", fix)
+    else:
+        yield good("a token protects what shows vehicles")
 
 
 def memory_findings(config: Config, limit_bytes: int | None) -> Iterator[Finding]:

@@ -15,8 +15,13 @@ from fleetgw.domain.health import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fleetgw.adapters.monitoring.profiler import Profiler
     from fleetgw.app.config.sections import Config
     from fleetgw.app.operations.health import GatewayHealth
+    from fleetgw.app.operations.log_lines import LogLines
+
+PROFILE_S = 10
+"""Default duration of a CPU profile in seconds."""
 
 _SERVING, _STOPPING = Answer(b"ok"), Answer(b"stopping", http.SERVICE_UNAVAILABLE)
 
@@ -33,6 +38,8 @@ class GatewayViews:
     health: GatewayHealth
     exposition: Callable[[], bytes]
     config: Callable[[], Config]
+    log_lines: LogLines
+    profiler: Profiler
 
 
 def operator_routes(views: GatewayViews) -> Sequence[Route]:
@@ -45,6 +52,8 @@ def operator_routes(views: GatewayViews) -> Sequence[Route]:
         Route("/health", lambda _: json_answer(health.verbose()), Access.OPERATOR, parameter="verbose"),
         Route("/health", lambda _: _readiness(health), Access.PROBE),
         Route("/api/metrics", metrics_page(views.exposition), Access.OPERATOR),
+        Route("/api/log", views.log_lines.page, Access.TOKEN),
+        Route("/api/profile", lambda request: views.profiler.profile(request, PROFILE_S), Access.TOKEN),
         Route("/api/config", lambda _: json_answer(effective_config(views.config())), Access.TOKEN),
     )
 

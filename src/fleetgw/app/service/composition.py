@@ -18,6 +18,7 @@ from fleetgw.adapters.ingress.reloadable_context import ReloadableContext
 from fleetgw.adapters.ingress.tls import VehicleTlsFactory
 from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
 from fleetgw.adapters.listening.refusals import Refusals
+from fleetgw.adapters.logs.lines import LineLog
 from fleetgw.adapters.logs.reporting import ReportingLog
 from fleetgw.adapters.logs.sampling import SamplingLog
 from fleetgw.adapters.metrics.prometheus import PrometheusExporter
@@ -37,6 +38,7 @@ from fleetgw.app.operations.api import GatewayViews, operator_routes
 from fleetgw.app.operations.certificates import CertificatesInUse
 from fleetgw.app.operations.health import GatewayHealth
 from fleetgw.app.operations.health_gauges import measure_health
+from fleetgw.app.operations.log_lines import LogLines
 from fleetgw.app.pipeline.gateway import Gateway
 from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.app.service.allow_list_maker import make_allow_list
@@ -184,11 +186,13 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     runtime = RuntimeGauges(metrics, reactor.seconds)
     monitors: list[Life] = [runtime, ReactorLag(metrics, reactor), health, *_make_exporters(config, metrics, reactor, log)]
     in_effect, access = InEffect(config), AccessControl(access_rules(config))
-    views = GatewayViews(health, PrometheusExporter(metrics).exposition, lambda: in_effect.config)
+    profiler = Profiler(runtime.pauses, config.monitoring.profiling_path, reactor, log)
+    monitors.append(profiler)
+    newest_lines = written_log.recent_lines if isinstance(written_log, LineLog) else None
+    log_lines = LogLines(newest_lines, lambda: in_effect.config, reactor)
+    views = GatewayViews(health, PrometheusExporter(metrics).exposition, lambda: in_effect.config, log_lines, profiler)
     pages = _make_pages(config, views, access, metrics, reactor, log)
     if config.monitoring.profiler_port:
-        profiler = Profiler(runtime.pauses, config.monitoring.profiling_path, reactor, log)
-        monitors.append(profiler)
         pages.append(_make_profiler_page(config.monitoring, profiler, metrics, reactor, log))
     return Parts(
         gateway,
