@@ -205,6 +205,9 @@ class Recorder(Protocol):
         if self.on_data is not None:
             self.on_data(self, data)
 
+    def handshakeCompleted(self) -> None:
+        """Do nothing."""
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.happened.append(reason.type)
 

@@ -27,7 +27,7 @@ from fleetgw.app.pipeline.tickets import TicketPolicy, Tickets
 from fleetgw.domain.ack_expressions import read_policy
 from fleetgw.domain.delivery.limits import BacklogLimits
 from fleetgw.domain.errors import NotConnected, Rejected, Retryable, StorageError
-from fleetgw.domain.ledger import imbalances
+from fleetgw.domain.ledger import Unacked, imbalances
 from fleetgw.domain.ports import RECEIPT, IDispatcher, Outcome
 from fleetgw.domain.records import OrderingKey, PeerIdentity, Record, Vehicle, ordering_key
 from fleetgw.domain.routing import build_routes
@@ -103,8 +103,11 @@ class Session:
     def awaits(self, change: int) -> None:
         self.waiting += change
 
+    def not_acknowledged(self, records: Sequence[Record], reason: Unacked) -> None:
+        """Do nothing."""
+
     def tickets_of(self, policy: TicketPolicy) -> Tickets:
-        return self._tickets.setdefault(policy, Tickets(policy, self.acknowledge_due, lambda: None))
+        return self._tickets.setdefault(policy, Tickets(policy, self.acknowledge_due, lambda: None, lambda *_: None))
 
 
 class Histories(RuleBasedStateMachine):

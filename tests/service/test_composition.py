@@ -22,6 +22,7 @@ from fleetgw.adapters.sinks.logger.sink import LoggerSink
 from fleetgw.adapters.sinks.registry import built_in_sinks
 from fleetgw.app.config import BUILT_IN_SINKS, parse_config
 from fleetgw.app.operations.health import GatewayHealth
+from fleetgw.app.operations.traces import Traces
 from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.service.composition import Parts, compose
 from fleetgw.domain.deduplication import DeduplicationWindow
@@ -211,7 +212,7 @@ class BuiltInTests(CompositionCase):
         self.assertEqual(parts.gateway.settings.tracked_vins, {"A"})
         self.assertEqual(parts.vehicles.context.issuers.rules["Own CA"], FixedClientType("boat"))
         self.assertIn("TeslaMotors", parts.vehicles.context.issuers.rules)
-        always = [RuntimeGauges, ReactorLag, GatewayHealth]
+        always = [RuntimeGauges, ReactorLag, GatewayHealth, Traces]
         self.assertEqual([type(monitor) for monitor in parts.monitors], [*always, StatsdExporter, Profiler])
         plain = self.compose()
         self.assertEqual([type(monitor) for monitor in plain.monitors], [*always, Profiler])

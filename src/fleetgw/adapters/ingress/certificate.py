@@ -125,6 +125,15 @@ def shown_certificate(certificate: crypto.X509, depth: int = 0) -> ShownCertific
         return ShownCertificate("", "", None, None, depth)
 
 
+def shown_der(der: bytes) -> ShownCertificate:
+    """As ``shown_certificate``, of a certificate in DER."""
+    _ignore_warnings()
+    try:
+        return shown(x509.load_der_x509_certificate(der))
+    except Exception:  # as above
+        return ShownCertificate("", "", None, None)
+
+
 def shown(certificate: x509.Certificate, depth: int = 0) -> ShownCertificate:
     """As ``shown_certificate``.
 

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 from twisted.internet.protocol import Protocol, connectionDone
 from zope.interface import implementer
 
+from fleetgw.adapters.ingress import stages
 from fleetgw.adapters.ingress.autobahn_frames import POLICY_VIOLATION
+from fleetgw.adapters.ingress.client_hello import HelloReader
 from fleetgw.adapters.ingress.deadlines import Abort, Close, Cut, Deadlines, Ping, Stage
 from fleetgw.adapters.ingress.frames import Frames
 from fleetgw.adapters.ingress.upgrade import Upgrade
 from fleetgw.adapters.text.addresses import address
 from fleetgw.domain.ports import IVehicleLink
+from fleetgw.domain.record_stages import RecordStages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,10 +23,11 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from fleetgw.adapters.ingress.context import ConnectionContext
+    from fleetgw.adapters.ingress.handshake_failure import HandshakeFailure
     from fleetgw.adapters.ingress.tls import VehicleTransport
     from fleetgw.adapters.ingress.turns import Turn
-    from fleetgw.adapters.ingress.upgrade import Upgraded
-    from fleetgw.domain.ports import ISession
+    from fleetgw.adapters.ingress.upgrade import Answer, Upgraded
+    from fleetgw.domain.ports import ISession, ITrace
     from fleetgw.domain.records import Envelope, Record, Vehicle
 
 GOING_AWAY = 1001
@@ -42,11 +46,14 @@ class VehicleConnection(Protocol):
     session has paused it (``pause_reading``), or the connection is being left (``leave``).
 
     :ivar remote: ``host:port`` of the peer, an IPv6 host in brackets.
+    :ivar trace: takes the stages of the connection; None when nobody follows it.
     :ivar is_paused: whether the session has paused reading.
     """
 
     transport: VehicleTransport
     remote: str
+    trace: ITrace | None = None
+    _host = ""
     _session: ISession | None = None
     _frames: Frames | None = None
     _turn: Turn | None = None
@@ -63,11 +70,20 @@ class VehicleConnection(Protocol):
     def connectionMade(self) -> None:
         """Register the connection, before its TLS handshake."""
         peer = self.transport.getPeer()
-        host = str(getattr(peer, "host", ""))
+        self._host = host = str(getattr(peer, "host", ""))
         self.remote = address(host, getattr(peer, "port", ""))
         self._deadlines = Deadlines(self._context.monotonic())
         self._upgrade = Upgrade(self._context, self.transport, self.remote)
         self._context.registry.made(self, host)
+        self.trace = trace = self._context.tracing.trace(host, self.remote)
+        if trace is not None:
+            trace.note("accepted", f"a socket from {self.remote} was accepted")
+            self.transport.hello = HelloReader(trace)
+
+    def handshakeCompleted(self) -> None:
+        """See ``Inside``."""
+        if self.trace is not None:
+            stages.note_handshake(self.trace, self.transport, self.connected_s)
 
     # -- bytes in
 
@@ -105,6 +121,8 @@ class VehicleConnection(Protocol):
                 self._writes = None
                 self.write(b"".join(writes))
                 if frames.is_finished:
+                    if self.trace is not None:
+                        self.trace.note("closing", frames.end)
                     self._lose_connection()
                 elif position < len(plaintext):
                     self._unread = plaintext[position:]
@@ -173,6 +191,8 @@ class VehicleConnection(Protocol):
         answer = self._upgrade.received(data, now)
         if answer is None:
             return
+        if self._context.tracing.is_on:
+            self._trace_answer(answer)
         if answer.upgraded is not None:
             self._open(answer.upgraded)
         self.transport.write(answer.response)
@@ -188,6 +208,8 @@ class VehicleConnection(Protocol):
         self._session = session = context.gateway.connected(vehicle, self)
         self._frames = Frames(context, self, session)
         self._turn = self.transport.turn = context.turns.of(vehicle.vin)
+        if self.trace is not None:
+            self._use_trace(self.trace, vehicle)
         self._enter(Stage.OPEN)
         context.registry.opened(self, vehicle.vin)
         context.events.connected(vehicle.vin, upgraded.log_fields)
@@ -199,8 +221,43 @@ class VehicleConnection(Protocol):
 
     @property
     def connected_s(self) -> float:
-        """Seconds since the upgrade, for a connection with a ``vehicle``."""
+        """Seconds since the upgrade, for a connection with a ``vehicle``; else since the socket was accepted."""
         return self._context.monotonic() - self._deadlines.stage_since
+
+    # -- traces
+
+    def _trace_answer(self, answer: Answer) -> None:
+        trace = self._context.tracing.trace(self._host, self.remote, answer.device_id)
+        if trace is not None and trace != self.trace:  # it follows the vehicle, which is known from here on
+            stages.note_handshake(trace, self.transport, self.connected_s)
+        self.trace = trace
+        if trace is not None:
+            stages.note_answer(trace, answer)
+
+    def _trace_failure(self, failure: HandshakeFailure) -> None:
+        """Note a failed handshake, also for who follows the vehicle that the certificate names."""
+        certificate = failure.certificate
+        claimed = certificate.subject if certificate is not None and not certificate.depth else ""
+        self.trace = trace = self._context.tracing.trace(self._host, self.remote, claimed.replace(".", "-"))
+        if trace is not None:
+            stages.note_failure(trace, failure)
+
+    def _use_trace(self, trace: ITrace | None, vehicle: Vehicle) -> None:
+        self.trace = trace
+        self._context.tracing.follow(vehicle, trace)
+        if self._session is not None:
+            self._session.trace = trace
+
+    def look_for_trace(self) -> None:
+        """Look for the trace again: one has begun or ended."""
+        vehicle = self._vehicle
+        trace = self._context.tracing.trace(self._host, self.remote, vehicle.vin if vehicle is not None else "")
+        if vehicle is None:
+            self.trace = trace
+        elif trace != self.trace:
+            if trace is not None:
+                stages.note_present(trace, vehicle, self.connected_s)
+            self._use_trace(trace, vehicle)
 
     # -- replies out
 
@@ -224,6 +281,8 @@ class VehicleConnection(Protocol):
         """See ``IVehicleLink``."""
         if self._deadlines.stage is _OPEN:
             self.write(self._context.replies.acks(records))
+        if self.trace is not None:
+            RecordStages(self.trace).acked(records, is_open=self._deadlines.stage is _OPEN)
 
     def acknowledge_unknown(self, txid: bytes) -> None:
         """See ``IVehicleLink``."""
@@ -239,6 +298,8 @@ class VehicleConnection(Protocol):
         """See ``IVehicleLink``."""
         if self._deadlines.stage is _OPEN and self._frames is not None:
             self._frames.send_close(code, reason)
+            if self.trace is not None:
+                self.trace.note("closing", f"the closing handshake begins, {code}: {reason}", code=code)
             self._enter(Stage.CLOSING)
             # read on, for the peer's close frame
             if self.is_paused:
@@ -301,11 +362,15 @@ class VehicleConnection(Protocol):
         self.transport.abortConnection()
 
     def _cut(self, event: str, reason: str) -> None:
+        if self.trace is not None:
+            self.trace.note("closing", f"cut, {event}: {reason}", reason=event)
         self._context.events.connection_cut(event, self._device_id, self.remote, reason)
         self.abort()
 
     def _broken(self, error: Exception) -> None:
         self._context.events.connection_failed(self._device_id, error)
+        if self.trace is not None:
+            self.trace.note("closing", f"the gateway failed: {type(error).__name__}")
         writes, self._writes = self._writes, None
         if self._deadlines.stage is _OPEN:
             self.write(b"".join(writes or ()))
@@ -322,6 +387,7 @@ class VehicleConnection(Protocol):
         session, self._session = self._session, None
         self._frames = self._turn = None
         self._unread = b""
+        is_closing = self._deadlines.stage is Stage.CLOSING
         self._deadlines.stage = Stage.CLOSING
         context = self._context
         try:
@@ -329,9 +395,12 @@ class VehicleConnection(Protocol):
                 failure = self.transport.handshake_failure(reason)
                 if failure is not None:
                     context.events.handshake_failed(failure, self.remote)
+                    self._trace_failure(failure)
             else:
                 context.registry.closed(self._device_id)
                 session.disconnected()
             self._upgrade.end(context.monotonic())
+            if self.trace is not None:
+                stages.note_end(self.trace, reason, self.transport, is_closing=is_closing, is_open=session is not None)
         finally:
             context.registry.lost(self)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.ingress.turns import Turns
     from fleetgw.domain.allow_list import AllowList
     from fleetgw.domain.identity import IssuerTable
-    from fleetgw.domain.ports import IGateway
+    from fleetgw.domain.ports import IGateway, ITracing
 
 
 @define(eq=False)
@@ -30,6 +30,7 @@ class ConnectionContext:
     :ivar monotonic: returns monotonic time in seconds.
     :ivar new_reader: creates an Autobahn reader for frames off the fast path, with the maximum size of a frame.
     :ivar allow_list: the vehicles that may connect; None: every one with a certificate.
+    :ivar tracing: finds the traces that a connection belongs to.
     :ivar certificates: the facts of vehicles' certificates.
     """
 
@@ -41,6 +42,7 @@ class ConnectionContext:
     registry: ConnectionRegistry  # type: ignore[type-arg]  # of connections, which import this module
     events: IngressEvents
     new_reader: Callable[[ReaderHost, int], FrameReader]
+    tracing: ITracing
     allow_list: AllowList | None = None
     certificates: KnownCertificates = field(factory=KnownCertificates)
     replies: ReplyFrames = field(factory=ReplyFrames)

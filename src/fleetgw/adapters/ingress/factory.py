@@ -16,6 +16,8 @@ from fleetgw.adapters.ingress.poller import Poller
 from fleetgw.adapters.ingress.registry import ConnectionRegistry
 from fleetgw.adapters.ingress.turns import Turns
 from fleetgw.adapters.listening.refusals import Refusals
+from fleetgw.adapters.text.addresses import address
+from fleetgw.adapters.traces.null import NoTracing
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from fleetgw.adapters.ingress.limits import IngressLimits
     from fleetgw.domain.allow_list import AllowList
     from fleetgw.domain.identity import IssuerTable
-    from fleetgw.domain.ports import IGateway, ILog, IMetrics
+    from fleetgw.domain.ports import IGateway, ILog, IMetrics, ITracing
     from fleetgw.domain.recent_refusals import RecentRefusals
 
 SWEEP_INTERVAL_S = 1.0
@@ -53,6 +55,7 @@ class VehicleFactory(Factory):
         clock: IReactorTime,
         metrics: IMetrics,
         log: ILog,
+        tracing: ITracing | None = None,
         *,
         log_handshake_errors: bool = True,
         allow_list: AllowList | None = None,
@@ -75,6 +78,7 @@ class VehicleFactory(Factory):
             self.registry,
             IngressEvents(metrics, log, clock.seconds, recent_refusals, log_handshake_errors=log_handshake_errors),
             new_reader,
+            tracing or NoTracing(),
             allow_list,
         )
         self._clock = clock
@@ -113,7 +117,17 @@ class VehicleFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> VehicleConnection | None:
         """Create a connection for a new socket; None when it is refused."""
-        return VehicleConnection(self.context) if self.registry.allows_socket(str(getattr(addr, "host", ""))) else None
+        host = str(getattr(addr, "host", ""))
+        if self.registry.allows_socket(host):
+            return VehicleConnection(self.context)
+        if (trace := self.context.tracing.trace(host, address(host, getattr(addr, "port", "")))) is not None:
+            trace.note("refused_socket", "closed at once: there are too many half-open connections; see connection_refused")
+        return None
+
+    def look_for_traces(self) -> None:
+        """Have all connections look for their traces: one has begun or ended."""
+        for connection in self.connections:
+            connection.look_for_trace()
 
     @property
     def connections(self) -> AbstractSet[VehicleConnection]:

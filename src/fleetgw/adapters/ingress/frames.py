@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fleetgw.adapters.ingress.fast_frames import BYTES_AT_ONCE, split
+from fleetgw.domain.line_limit import cut
 from fleetgw.domain.records import Envelope
 
 if TYPE_CHECKING:
@@ -34,6 +35,17 @@ class Frames:
     def is_finished(self) -> bool:
         """Whether the closing handshake is complete, or the peer violated the protocol."""
         return self.reader is not None and self.reader.finished
+
+    @property
+    def end(self) -> str:
+        """The reason for which ``is_finished`` is true, for people."""
+        if self.reader is None:
+            return ""
+        code, text = self.reader.localCloseCode, self.reader.localCloseReason
+        whose = "the gateway ends the connection"
+        if not self.reader.failedByMe:
+            code, text, whose = self.reader.remoteCloseCode, self.reader.remoteCloseReason, "the vehicle ends the connection"
+        return cut(f"{whose} with {code or 'no code'}" + (f": {text}" if text else ""))
 
     def read(self, data: bytes, heard_at: float, until: float) -> int:
         """Read until the vehicle's turn is over or the host is paused; feed Autobahn only the frames off the fast path.

@@ -84,9 +84,11 @@ class ConnectionRegistry(Generic[MemberT]):
             return False
         return True
 
-    def not_allowed(self, vin: str, remote: str, *, has_list: bool) -> None:
-        """Count and log an upgrade that the allow list refuses, or that no list can decide on."""
-        self._refusals.add(Refusal.NOT_ALLOWED if has_list else Refusal.NO_ALLOW_LIST, remote, vin)
+    def not_allowed(self, vin: str, remote: str, *, has_list: bool) -> Refusal:
+        """Count and log an upgrade that the allow list refuses, or that no list can decide on; returns the reason."""
+        refusal = Refusal.NOT_ALLOWED if has_list else Refusal.NO_ALLOW_LIST
+        self._refusals.add(refusal, remote, vin)
+        return refusal
 
     def unauthorized(self, remote: str, reason: str) -> None:
         """Count an upgrade that was refused because of its certificate."""

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IAddress, ITransport
 
+    from fleetgw.adapters.ingress.client_hello import HelloReader
     from fleetgw.adapters.ingress.handshakes import Handshakes
     from fleetgw.adapters.ingress.turns import Turn
 
@@ -72,6 +73,9 @@ class Inside(Protocol):
     def makeConnection(self, transport: VehicleTransport) -> None:
         """Start."""
 
+    def handshakeCompleted(self) -> None:
+        """Take note: the TLS handshake is complete."""
+
     def dataReceived(self, data: bytes) -> None:
         """Handle decrypted bytes."""
 
@@ -95,6 +99,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
     :ivar turn: of the vehicle; None before the upgrade.
     :ivar has_unsent: whether the socket did not accept all bytes of the last write.
     :ivar opening: the first encrypted bytes, ``OPENING_BYTES`` at most.
+    :ivar hello: gets the first bytes of a connection that is traced.
     """
 
     factory: VehicleTlsFactory
@@ -103,6 +108,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
     turn: Turn | None = None
     has_unsent = False
     opening = b""
+    hello: HelloReader | None = None
 
     # a real socket below; None for an in-memory transport, which is used through Twisted's methods
     _socket: VehicleSocket | None = None
@@ -154,6 +160,8 @@ class VehicleTransport(TLSMemoryBIOProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Handle encrypted bytes."""
+        if self.hello is not None and not self.hello.received(data):
+            self.hello = None
         if not self.opening:
             self.opening = data[:OPENING_BYTES]
             if data.startswith(HTTP_METHODS):
@@ -181,6 +189,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
             self._handshakeDone = True
             if self.factory.handshakes is not None:
                 self.factory.handshakes.completed(self._monotonic() - self._made_at)
+            self.wrappedProtocol.handshakeCompleted()
         elif _lib.SSL_get_error(ssl, result) == SSL_ERROR_WANT_READ:
             self._flushSendBIO()
         else:
@@ -286,6 +295,13 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         """OpenSSL's object, for its functions off the hot path; None after the end."""
         connection: Any = self._tlsConnection
         return connection._ssl if connection is not None else None
+
+    @property
+    def agreed(self) -> tuple[str, str]:
+        """Version and cipher of a complete handshake."""
+        connection = self._tlsConnection
+        version, cipher = connection.get_protocol_version_name(), connection.get_cipher_name()
+        return version, cipher or ""
 
     @property
     def peer_certificate(self) -> bytes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 from attrs import frozen
 
 from fleetgw.adapters.ingress import http
+from fleetgw.adapters.listening.refusals import Refusal
 from fleetgw.domain.allow_list import Allowed, NoList, NotListed
 from fleetgw.domain.errors import Unauthorized
 from fleetgw.domain.identity import identify
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_HEADER_CHARACTERS = 256
 """Maximum length of a stored header: log lines have it, and every queued record may have a copy."""
+
+_FULL = "503 Service Unavailable"
 
 _UUID = re.compile(
     r"(?:urn:uuid:)?([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\Z"
@@ -68,11 +71,17 @@ class Answer:
 
     :ivar closes: whether the connection ends after the response.
     :ivar upgraded: None for every response except ``101 Switching Protocols``.
+    :ivar request: None where it could not be read.
+    :ivar reason: for people, of a refusal; empty where the response tells all.
+    :ivar device_id: of the peer, as far as it is known.
     """
 
     response: bytes
     closes: bool
     upgraded: Upgraded | None = None
+    request: Request | None = None
+    reason: str = ""
+    device_id: str = ""
 
 
 class Upgrade:
@@ -104,14 +113,19 @@ class Upgrade:
             request = http.parse_head(head)
         except http.BadRequest as error:
             self._held = b""
-            return Answer(error.response, closes=True)
+            return Answer(error.response, closes=True, reason="the request cannot be read")
         self._begin(request, now)
         if rest:
             # clients wait for the response; a second request smuggled behind the first is never parsed
             error_text = "bytes came before the request was answered"
             self._context.events.stranger_error("websocket_promotion_error", error=error_text)
-            return Answer(http.refused(request, "400 Bad Request", closing=True), closes=True)
+            return self._refused(request, "400 Bad Request", closing=True, reason=error_text)
         return self._answer(request)
+
+    @staticmethod
+    def _refused(request: Request, status: str, *, closing: bool, reason: str, device_id: str = "") -> Answer:
+        response = http.refused(request, status, closing=closing)
+        return Answer(response, closing, request=request, reason=reason, device_id=device_id)
 
     def end(self, now: float) -> None:
         """Log the end of the request: its response was sent, or the connection that it upgraded has ended."""
@@ -135,27 +149,35 @@ class Upgrade:
         key = request.websocket_key
         if key is None:
             if request.path == "/status":
-                return Answer(http.mtls_ok(request), closing)
-            return Answer(http.refused(request, "400 Bad Request", closing=closing), closing)
+                return Answer(http.mtls_ok(request), closing, request=request)
+            reason = (
+                "no WebSocket request: Upgrade, Connection, Sec-WebSocket-Version 13 and Sec-WebSocket-Key belong to one"
+            )
+            return self._refused(request, "400 Bad Request", closing=closing, reason=reason)
         if request.method != "GET":
-            return Answer(http.refused(request, "405 Method Not Allowed", closing=closing), closing)
+            return self._refused(request, "405 Method Not Allowed", closing=closing, reason="an upgrade is a GET request")
         registry, events = self._context.registry, self._context.events
         if not registry.allows_upgrade(self._remote):
-            return Answer(http.refused(request, "503 Service Unavailable", closing=True), closes=True)
+            return self._refused(request, _FULL, closing=True, reason=Refusal.FULL.value[1])
         try:
             identity = identify(self._context.certificates.facts(self._peer.peer_certificate), self._context.issuers)
         except Unauthorized as error:
             registry.unauthorized(self._remote, str(error))
             events.stranger_error("extract_sender_id_err", error=str(error), remote_ip=self._remote)
-            return Answer(http.refused(request, "403 Forbidden", closing=True), closes=True)
-        if (refused := self._refused_by_list(identity.device_id)) is not None:
-            return Answer(http.refused(request, refused, closing=True), closes=True)
-        if not registry.allows_upgrade_of(identity.device_id, self._remote):
-            return Answer(http.refused(request, "503 Service Unavailable", closing=True), closes=True)
-        return Answer(http.switching_protocols(key), closes=False, upgraded=_upgraded(request, identity, self._remote))
+            return self._refused(request, "403 Forbidden", closing=True, reason=str(error))
+        device_id = identity.device_id
+        if (refused := self._refused_by_list(device_id)) is not None:
+            status, reason = refused
+            return self._refused(request, status, closing=True, reason=reason, device_id=device_id)
+        if not registry.allows_upgrade_of(device_id, self._remote):
+            reason = Refusal.FULL_VEHICLE.value[1]
+            return self._refused(request, _FULL, closing=True, reason=reason, device_id=device_id)
+        upgraded = _upgraded(request, identity, self._remote)
+        response = http.switching_protocols(key)
+        return Answer(response, closes=False, upgraded=upgraded, request=request, device_id=device_id)
 
-    def _refused_by_list(self, vin: str) -> str | None:
-        """The status of the refusal of a vehicle by the allow list; None when the vehicle may connect."""
+    def _refused_by_list(self, vin: str) -> tuple[str, str] | None:
+        """Status and reason of the refusal of a vehicle by the allow list; None when the vehicle may connect."""
         allow_list = self._context.allow_list
         if allow_list is None:
             return None
@@ -163,11 +185,11 @@ class Upgrade:
             case Allowed():
                 return None
             case NotListed():
-                self._context.registry.not_allowed(vin, self._remote, has_list=True)
-                return "403 Forbidden"
+                refusal = self._context.registry.not_allowed(vin, self._remote, has_list=True)
+                return "403 Forbidden", refusal.value[1]
             case NoList():
-                self._context.registry.not_allowed(vin, self._remote, has_list=False)
-                return "503 Service Unavailable"
+                refusal = self._context.registry.not_allowed(vin, self._remote, has_list=False)
+                return "503 Service Unavailable", refusal.value[1]
             case never:
                 assert_never(never)
 

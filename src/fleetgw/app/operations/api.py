@@ -10,6 +10,7 @@ from twisted.web import http
 from fleetgw.adapters.monitoring.metrics_site import metrics_page
 from fleetgw.adapters.monitoring.pages import ANY_METHOD, Access, Answer, Route, json_answer
 from fleetgw.app.config.showing import effective_config
+from fleetgw.app.operations import trace_pages
 from fleetgw.domain.health import Phase
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from fleetgw.app.config.sections import Config
     from fleetgw.app.operations.health import GatewayHealth
     from fleetgw.app.operations.log_lines import LogLines
+    from fleetgw.app.operations.traces import Traces
 
 PROFILE_S = 10
 """Default duration of a CPU profile in seconds."""
@@ -33,6 +35,7 @@ class GatewayViews:
     :ivar health: judges the gateway.
     :ivar exposition: returns the metrics as text.
     :ivar config: returns the configuration in effect.
+    :ivar traces: the stages of the vehicles that operators follow.
     """
 
     health: GatewayHealth
@@ -40,6 +43,7 @@ class GatewayViews:
     config: Callable[[], Config]
     log_lines: LogLines
     profiler: Profiler
+    traces: Traces
 
 
 def operator_routes(views: GatewayViews) -> Sequence[Route]:
@@ -55,6 +59,12 @@ def operator_routes(views: GatewayViews) -> Sequence[Route]:
         Route("/api/log", views.log_lines.page, Access.TOKEN),
         Route("/api/profile", lambda request: views.profiler.profile(request, PROFILE_S), Access.TOKEN),
         Route("/api/config", lambda _: json_answer(effective_config(views.config())), Access.TOKEN),
+        Route("/api/traces", trace_pages.listed(views.traces), Access.TOKEN),
+        Route("/api/traces", trace_pages.begun(views.traces), Access.TOKEN, ("POST",)),
+        Route("/api/traces/{id}", trace_pages.read(views.traces), Access.TOKEN),
+        Route("/api/traces/{id}", trace_pages.changed(views.traces), Access.TOKEN, ("POST",)),
+        Route("/api/traces/{id}", trace_pages.removed(views.traces), Access.TOKEN, ("DELETE",)),
+        Route("/api/traces/{id}/stream", trace_pages.followed(views.traces), Access.TOKEN),
     )
 
 

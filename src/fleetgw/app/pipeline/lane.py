@@ -14,6 +14,7 @@ from fleetgw.app.pipeline.circuit_breaker import READINESS_CHECK_S, CircuitBreak
 from fleetgw.app.pipeline.confirmations import confirm
 from fleetgw.app.pipeline.dead_letters import DeadLetters, Undelivered
 from fleetgw.app.pipeline.lane_metrics import LaneMetrics
+from fleetgw.app.pipeline.outcome_watch import OutcomeWatch
 from fleetgw.app.pipeline.room import Room
 from fleetgw.domain.backoff import Backoff
 from fleetgw.domain.batch_estimate import BatchEstimate
@@ -83,11 +84,13 @@ class Lane:
         log: ILog,
         share: Share | None = None,
         dead_letters: IDeadLetters | None = None,
+        watch: OutcomeWatch | None = None,
     ) -> None:
         """Make an empty lane.
 
         :param share: of the memory of all queues; by default without a bound.
         :param dead_letters: the sink's; by default they go to the log.
+        :param watch: the one of all lanes; by default of this lane alone.
         """
         self.sink = sink
         self.timing = timing
@@ -96,6 +99,7 @@ class Lane:
         self._log = log
         self.accounts = SinkAccountsByType(sink.name, metrics)
         self._lines = LineLimit()
+        self._watch = watch or OutcomeWatch()
         self._random = Random()  # noqa: S311  jitter needs no secrecy
         self._backlog: Backlog[AwaitsConfirmation] = Backlog(limits, timing.retry_initial_s, timing.retry_max_s, self.share)
         self._circuit = CircuitBreaker(sink, Backoff(timing.retry_initial_s, timing.retry_max_s))
@@ -243,6 +247,8 @@ class Lane:
         accounts = self.accounts
         for record_type, count in count_types(settlement.delivered).items():
             accounts[record_type].deliver(count)
+        if self._watch.observer is not None:
+            self._watch.observer(self.sink.name, settlement)
         confirmed = settlement.confirmed
         self._estimate.confirmed(sum(map(len, confirmed.values())), len(self._backlog.waiting.records))
         for origin, records in confirmed.items():

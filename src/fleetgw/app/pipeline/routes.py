@@ -81,6 +81,12 @@ class TypeRoute:
             case lane:
                 return (*self.lanes, lane)
 
+    @property
+    def destinations(self) -> str:
+        """The place where records go, for people."""
+        sinks = ", ".join(lane.sink.name for lane in self.every_lane)
+        return "the spool" if self.spooled is not None else sinks or "no sink"
+
     def can_do_without(self, bits: int) -> bool:
         """Whether a record may still be acknowledged if these lanes do not take it.
 

@@ -14,6 +14,7 @@ from fleetgw.app.pipeline.waiting import WaitingRun
 from fleetgw.domain.errors import MessageTooBig, OtherSender, UnknownMessageType, Unrouted
 from fleetgw.domain.ledger import Unacked
 from fleetgw.domain.ports import ISession
+from fleetgw.domain.record_stages import RecordStages
 from fleetgw.domain.records import DATA, MessageType, count_types
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from fleetgw.app.pipeline.known import KnownVehicle
     from fleetgw.app.pipeline.routes import TypeRoute
     from fleetgw.app.pipeline.tickets import ConfirmationMetrics
-    from fleetgw.domain.ports import IVehicleLink
+    from fleetgw.domain.ports import ITrace, IVehicleLink
     from fleetgw.domain.records import Envelope, Record, Vehicle
 
 STREAM = MessageType.STREAM.value
@@ -40,6 +41,7 @@ class Session:
     :ivar connected_at: monotonic seconds.
     :ivar received_of: the records received, by the record type's label.
     :ivar known: the vehicle over all of its connections.
+    :ivar trace: see ``ISession``.
     """
 
     __slots__ = (
@@ -55,12 +57,14 @@ class Session:
         "connected_at",
         "known",
         "received_of",
+        "trace",
         "vehicle",
     )
 
     def __init__(self, context: SessionContext, vehicle: Vehicle, link: IVehicleLink, known: KnownVehicle) -> None:
         self.vehicle = vehicle
         self.known = known
+        self.trace: ITrace | None = None
         self.connected_at = context.monotonic()
         self.received_of: dict[str, Received] = {}
         self._context = context
@@ -98,6 +102,8 @@ class Session:
                     raise UnknownMessageType(envelope.message_type)
                 if bucket is not None and not bucket.take(now):
                     context.refusals.over_rate_limit(vehicle, route)
+                    if self.trace is not None:
+                        RecordStages(self.trace).over_limit(envelope)
                     continue
                 if route is None:
                     route = self._unrouted(envelope)
@@ -126,7 +132,9 @@ class Session:
             signals += record.signals
             if record.unknown_values:
                 context.signal_metrics.note_unknown_values(record)
-        count = len(records)
+        count, trace = len(records), self.trace
+        if trace is not None:
+            RecordStages(trace).received(records, route.destinations)
         metrics = route.metrics
         metrics.record_total.add(count)
         metrics.size_bytes_total.add(size_bytes)
@@ -145,13 +153,18 @@ class Session:
             records, duplicates = acknowledged.split(records, context.monotonic())
             if duplicates:
                 metrics.account.duplicates.add(len(duplicates))
+                if trace is not None:
+                    RecordStages(trace).duplicates(duplicates)
                 if self._link is not None:
                     self._link.acknowledge(duplicates)
                 count, cost_bytes = len(records), sum([record.cost_bytes for record in records])
                 if not records:
                     return
         if route.spooled is not None:
-            metrics.dispatch_total.add(route.spooled.accept(records, cost_bytes, self))
+            taken = route.spooled.accept(records, cost_bytes, self)
+            metrics.dispatch_total.add(taken)
+            if trace is not None:
+                RecordStages(trace).placed(records, taken, "the spool, or every queue")
             return
         account = metrics.account
         paused = context.paused.queues
@@ -189,6 +202,8 @@ class Session:
     def _placed(self, route: TypeRoute, records: list[Record]) -> None:
         """Every lane has taken these records: acknowledge them if they wait for no confirmation."""
         route.metrics.dispatch_total.add(len(records))
+        if self.trace is not None:
+            RecordStages(self.trace).placed(records, len(records), "every queue")
         if route.awaits is not None:
             return
         if not route.lanes:
@@ -197,15 +212,21 @@ class Session:
 
     def _take_up(self, run: WaitingRun) -> None:
         """Place what may be placed of a run; the rest waits, and the vehicle with it."""
-        route, placed = run.route, run.remove_placed()
+        route, offered = run.route, [*run.records] if self.trace is not None else ()
+        placed = run.remove_placed()
         if placed:
             if route.awaits is None:
                 route.metrics.account.ack(placed, self._now_ms())
             self._placed(route, placed)
+        if offered and route.awaits is None:  # the others have origins, which hear of each record
+            kept = {*placed, *run.records}
+            self.not_acknowledged([each for each in offered if each not in kept], Unacked.FULL)
         if not run.records:
             return
         self._waiting = run
         lanes = run.wait(self._room_came)
+        if self.trace is not None:
+            RecordStages(self.trace).waiting(run.records, [lane.sink.name for lane in lanes])
         if not self._is_paused:
             self._pause()
             self._context.paused.pause(self, route.record_type, [lane.sink.name for lane in lanes])
@@ -213,6 +234,8 @@ class Session:
     def _wait_behind(self, route: TypeRoute, records: list[Record], cost_bytes: int) -> None:
         """Have records wait behind those of this vehicle that wait already."""
         self._behind.append((route, records, cost_bytes))
+        if self.trace is not None:
+            RecordStages(self.trace).waiting(records, ())
         if not self._is_paused:
             self._pause()
             self._context.paused.queues[self.vehicle.vin].append(self)
@@ -249,10 +272,12 @@ class Session:
     def _give_up_waiting(self) -> None:
         """Refuse what waits: the connection has ended."""
         if self._waiting is not None:
+            self.not_acknowledged(self._waiting.records, Unacked.DISCONNECTED)
             self._waiting.leave(self._room_came)
             self._waiting.refuse(Unacked.DISCONNECTED)
             self._waiting = None
         for route, records, _ in self._behind:
+            self.not_acknowledged(records, Unacked.DISCONNECTED)
             route.metrics.account.refuse(len(records), Unacked.DISCONNECTED)
             for lane in route.every_lane:
                 lane.count_refused(route.record_type, len(records))
@@ -267,7 +292,8 @@ class Session:
         if tickets is None:
             for replaced in [each for each, held in self._tickets.items() if held.is_empty]:
                 self._tickets.pop(replaced).close()  # the others of replaced policies wait until their records are settled
-            tickets = self._tickets[policy] = Tickets(policy, self.acknowledge_due, self._settled)
+            tickets = Tickets(policy, self.acknowledge_due, self._settled, self.not_acknowledged)
+            self._tickets[policy] = tickets
         return tickets
 
     def confirmed(self, records: Sequence[Record]) -> None:
@@ -283,6 +309,7 @@ class Session:
     def refused(self, record: Record, reason: Unacked = Unacked.UNCONFIRMED) -> bool:
         """See ``Refusable``: a record that waits for one sink stays unacknowledged."""
         self._context.routes.confirmation_metrics[record.record_type].account.refuse(1, reason)
+        self.not_acknowledged([record], reason)
         self._unconfirmed -= 1
         self._settled()
         return True
@@ -294,6 +321,13 @@ class Session:
             acknowledged.add(records, self._context.monotonic())
         if self._link is not None:
             self._link.acknowledge(records)
+        else:
+            self.not_acknowledged(records, Unacked.DISCONNECTED)
+
+    def not_acknowledged(self, records: Sequence[Record], reason: Unacked) -> None:
+        """Note that records are never acknowledged; the accounts count them elsewhere."""
+        if self.trace is not None and records:
+            RecordStages(self.trace).unacked(records, reason)
 
     def awaits(self, change: int) -> None:
         """Change the number of records that wait for their acknowledgement by ``change``."""
@@ -367,6 +401,8 @@ class Session:
         """Count, log and answer a message that makes no record: the one place for it."""
         context, link = self._context, self._link
         context.refusals.refuse(self.vehicle, error, envelope)
+        if self.trace is not None:
+            RecordStages(self.trace).refused(error, envelope)
         txid = envelope.txid if envelope is not None else b""
         if isinstance(error, UnknownMessageType):
             metrics = context.routes.unrouted(b"").metrics

@@ -37,6 +37,9 @@ class Acknowledges(Protocol):
     def acknowledge_due(self, records: Sequence[Record], metrics: ConfirmationMetrics) -> None:
         """Acknowledge records, in order, that a confirmation with these metrics has made due."""
 
+    def not_acknowledged(self, records: Sequence[Record], reason: Unacked) -> None:
+        """Note that records are never acknowledged."""
+
     def awaits(self, change: int) -> None:
         """Change the number of records that wait to be synced by ``change``."""
 
@@ -189,6 +192,7 @@ class SpooledRoute:
         count = len(records)
         if self._policy is not None and not self._can_hold(self._policy, count):
             self._account.unacked[Unacked.FULL].add(count)
+            session.not_acknowledged(records, Unacked.FULL)
             return 0
         appended, fewest = self._place(records, cost_bytes)
         if self._policy is not None:
@@ -204,8 +208,10 @@ class SpooledRoute:
                 session.acknowledge(records[:fewest])
             if fewest < count:
                 self._account.unacked[Unacked.FULL].add(count - fewest)
+                session.not_acknowledged(records[fewest:], Unacked.FULL)
         elif isinstance(appended, StorageError):
             self._account.unacked[not_stored(appended)].add(count)
+            session.not_acknowledged(records, not_stored(appended))
         return fewest if isinstance(appended, StorageError) else count
 
     def accept_own(self, record: Record) -> bool:
@@ -235,6 +241,7 @@ class SpooledRoute:
         count = len(records)
         if failure is not None:
             self._account.refuse(count, not_stored(failure))
+            session.not_acknowledged(records, not_stored(failure))
         elif self._metrics is not None:
             session.acknowledge_due(records, self._metrics)
         else:

@@ -106,15 +106,18 @@ class Tickets:
         policy: TicketPolicy,
         acknowledge: Callable[[Sequence[Record], ConfirmationMetrics], None],
         refused: Callable[[], None],
+        unacked: Callable[[Sequence[Record], Unacked], None],
     ) -> None:
         """Begin without tickets.
 
         :param acknowledge: takes records that are due, in order, and the metrics of the sink that made them so.
         :param refused: called when a sink has refused a record.
+        :param unacked: called with records that can be acknowledged no more, and the reason.
         """
         self._policy = policy
         self._acknowledge = acknowledge
         self._refused = refused
+        self._unacked = unacked
         self._tickets: dict[Record, _Ticket] = {}
         self._waiters = tuple(_Waiter(self, metrics, 1 << index) for index, metrics in enumerate(policy.metrics))
         self._origins = tuple(feed.origin(waiter) for feed, waiter in zip(policy.feeds, self._waiters, strict=False))
@@ -194,6 +197,7 @@ class Tickets:
         resends = not can_hold(ticket.refused)
         if resends and could_hold:
             self._policy.account.refuse(1, reason)
+            self._unacked([record], reason)
         self._forget_if_settled(record, ticket)
         self._refused()
         return resends

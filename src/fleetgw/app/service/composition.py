@@ -50,6 +50,7 @@ from fleetgw.app.service.listeners import Listener
 from fleetgw.app.service.live_settings import access_rules, gateway_settings, ingress_limits, issuers, routes_of, tls_files
 from fleetgw.app.service.running_sinks import RunningSinks
 from fleetgw.app.service.spool_maker import make_spooling
+from fleetgw.app.service.trace_maker import make_traces
 from fleetgw.domain.metrics import BUILD_INFO
 
 if TYPE_CHECKING:
@@ -64,14 +65,16 @@ if TYPE_CHECKING:
     from fleetgw.adapters.listening.port import IListeningReactor
     from fleetgw.adapters.process.reactor import IThreadedReactor
     from fleetgw.adapters.sinks.support.context import ISinkReactor
+    from fleetgw.adapters.traces.lines import ITraceReactor
     from fleetgw.app.config.loading import LoadedConfig
     from fleetgw.app.config.monitoring_sections import Monitoring
     from fleetgw.app.config.sections import Config
+    from fleetgw.app.operations.traces import Traces
     from fleetgw.app.pipeline.lane import Lane
     from fleetgw.app.pipeline.spooling import Spooling
     from fleetgw.domain.ports import IErrorReporter, ILog
 
-    class IGatewayReactor(ISinkReactor, IListeningReactor, IThreadedReactor, IControlReactor, IReactorCore):
+    class IGatewayReactor(ITraceReactor, ISinkReactor, IListeningReactor, IThreadedReactor, IControlReactor, IReactorCore):
         """The reactor interfaces that a gateway uses."""
 
 
@@ -111,6 +114,7 @@ class Parts:
     :ivar in_effect: at first, with the configuration that all parts are made from.
     :ivar access: decides who may use the status port.
     :ivar dead_letters: None where they go to the log.
+    :ivar traces: the stages of the vehicles that operators follow.
     :ivar controls: the control sockets, in the folders that the gateway has locked.
     """
 
@@ -132,6 +136,7 @@ class Parts:
     in_effect: InEffect
     access: AccessControl
     dead_letters: DeadLetterStores | None
+    traces: Traces
     controls: Sequence[ControlServer]
 
     @property
@@ -165,6 +170,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     certificates = CertificatesInUse(tls, config)
     health = GatewayHealth(config, sinks, spooling, certificates, reactor, lambda: time.time_ns() // 1_000_000, log)
     measure_health(metrics, health, tls)
+    traces = make_traces(config, lane_maker.watch, reactor, log)
     vehicles = VehicleFactory(
         gateway,
         issuers(config),
@@ -172,10 +178,12 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         reactor,
         metrics,
         log,
+        traces,
         log_handshake_errors=not loaded.suppress_tls_handshake_errors,
         allow_list=allow_list.allow_list if allow_list is not None else None,
         recent_refusals=gateway.recent_refusals,
     )
+    traces.changed = vehicles.look_for_traces
     tls_factory = VehicleTlsFactory(tls, isClient=False, wrappedFactory=vehicles, clock=reactor)
     tls_factory.handshakes = Handshakes(metrics)
     refusals = vehicles.refusals
@@ -184,13 +192,21 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         "port", config.host, config.port, tls_factory, refusals, reactor, log, transport, vehicles.has_room
     )
     runtime = RuntimeGauges(metrics, reactor.seconds)
-    monitors: list[Life] = [runtime, ReactorLag(metrics, reactor), health, *_make_exporters(config, metrics, reactor, log)]
+    monitors: list[Life] = [
+        runtime,
+        ReactorLag(metrics, reactor),
+        health,
+        traces,
+        *_make_exporters(config, metrics, reactor, log),
+    ]
     in_effect, access = InEffect(config), AccessControl(access_rules(config))
     profiler = Profiler(runtime.pauses, config.monitoring.profiling_path, reactor, log)
     monitors.append(profiler)
     newest_lines = written_log.recent_lines if isinstance(written_log, LineLog) else None
     log_lines = LogLines(newest_lines, lambda: in_effect.config, reactor)
-    views = GatewayViews(health, PrometheusExporter(metrics).exposition, lambda: in_effect.config, log_lines, profiler)
+    views = GatewayViews(
+        health, PrometheusExporter(metrics).exposition, lambda: in_effect.config, log_lines, profiler, traces
+    )
     pages = _make_pages(config, views, access, metrics, reactor, log)
     if config.monitoring.profiler_port:
         pages.append(_make_profiler_page(config.monitoring, profiler, metrics, reactor, log))
@@ -213,6 +229,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         in_effect,
         access,
         dead_letters,
+        traces,
         make_controls(config, spooling, dead_letters, lambda: sinks.lanes, reactor, log),
     )
 

@@ -8,6 +8,7 @@ from fleetgw.adapters.sinks.sink_type import Imported
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.app.config.sinks import settings_of, sink_type
 from fleetgw.app.pipeline.lane import Lane, LaneTiming
+from fleetgw.app.pipeline.outcome_watch import OutcomeWatch
 from fleetgw.app.service.memory_ceiling import MIB, ceiling_mib
 from fleetgw.app.sinks import make_sink
 from fleetgw.domain.delivery.limits import BacklogLimits
@@ -45,7 +46,10 @@ def import_sinks(config: Config) -> None:
 
 
 class LaneMaker:
-    """Makes sinks and lanes; all lanes share one memory ceiling."""
+    """Makes sinks and lanes; all lanes share one memory ceiling, and one watch.
+
+    :ivar watch: has the outcomes of all lanes observed.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class LaneMaker:
         :param config: sets the memory ceiling, and the number of sinks that it is divided among.
         :param dead_letters: None where they go to the log.
         """
+        self.watch = OutcomeWatch()
         self._dead_letters = dead_letters
         self._reactor = reactor
         self._metrics = metrics
@@ -108,7 +113,7 @@ class LaneMaker:
             settings.gather_ms / 1000, settings.retry_initial_s, settings.retry_max_s, settings.drain_timeout_s
         )
         letters = None if self._dead_letters is None else self._dead_letters.of(sink.name)
-        return Lane(sink, limits, timing, self._reactor, self._metrics, self._log, share, letters)
+        return Lane(sink, limits, timing, self._reactor, self._metrics, self._log, share, letters, self.watch)
 
 
 def _memory_weight(sink: IDispatcher) -> float:

@@ -37,3 +37,5 @@ from fleetgw.domain.ports.spool import Appended as Appended
 from fleetgw.domain.ports.spool import ISpool as ISpool
 from fleetgw.domain.ports.spool import Page as Page
 from fleetgw.domain.ports.spool import SpoolState as SpoolState
+from fleetgw.domain.ports.trace import ITrace as ITrace
+from fleetgw.domain.ports.trace import ITracing as ITracing

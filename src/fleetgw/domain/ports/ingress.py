@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fleetgw.domain.ports.trace import ITrace
     from fleetgw.domain.records import Envelope, Record, Vehicle
 
 
@@ -57,6 +58,8 @@ class IVehicleLink(Interface):
 
 class ISession(Interface):
     """The core's side of one connection; made by ``IGateway.connected``."""
+
+    trace: ITrace | None = Attribute("Takes the stages of the records; None, as at first, when nobody follows the vehicle.")
 
     def received(messages: Sequence[Envelope | bytes]) -> None:
         """Take messages of the vehicle. Called in the order received, any number of times before ``disconnected``.

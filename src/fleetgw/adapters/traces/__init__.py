@@ -1,0 +1,1 @@
+"""Storage of traces: lines in segments, in memory or in a folder."""

@@ -1,0 +1,99 @@
+"""The pages of traces under ``/api/traces``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from twisted.web import http
+
+from fleetgw.adapters.monitoring.pages import Answer, json_answer, json_error
+from fleetgw.adapters.monitoring.streams import JSON_LINES, Stream
+from fleetgw.app.operations.traces import TraceRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from twisted.internet.defer import Deferred
+
+    from fleetgw.adapters.monitoring.pages import Page, PageRequest
+    from fleetgw.app.operations.traces import Traces
+
+    AnyAnswer = Answer | Deferred[Answer] | Stream
+
+
+def listed(traces: Traces) -> Page:
+    """All traces."""
+    return lambda _: json_answer(traces.listed())
+
+
+def begun(traces: Traces) -> Page:
+    """Begin a trace (201), or join one (200)."""
+
+    def begin(request: PageRequest) -> Answer:
+        trace, is_new = traces.begin(_members(request.body))
+        return json_answer(trace, http.CREATED if is_new else http.OK)
+
+    return _answering(begin)
+
+
+def read(traces: Traces) -> Page:
+    """The lines of a trace from number ``from`` on: about a MiB of them; an empty body when there are none."""
+
+    def lines(request: PageRequest) -> Deferred[Answer]:
+        reading = traces.read(request.values["id"], request.query.get("from", "1"))
+        return reading.addCallback(lambda content: Answer(content, content_type=JSON_LINES))
+
+    return _answering(lines)
+
+
+def changed(traces: Traces) -> Page:
+    """Have a trace end later or earlier."""
+    return _answering(lambda request: json_answer(traces.change(request.values["id"], _members(request.body))))
+
+
+def removed(traces: Traces) -> Page:
+    """Remove a trace."""
+
+    def remove(request: PageRequest) -> Answer:
+        traces.remove(request.values["id"])
+        return json_answer({})
+
+    return _answering(remove)
+
+
+def followed(traces: Traces) -> Page:
+    """The lines of a trace, as they are written from now on."""
+
+    def follow(request: PageRequest) -> Stream:
+        number = request.values["id"]
+        traces.lines(number)
+        return Stream(JSON_LINES, lambda reader: traces.read_on(number, reader.write))
+
+    return _answering(follow)
+
+
+def _answering(page: Callable[[PageRequest], AnyAnswer]) -> Page:
+    """A page whose requests may be refused."""
+
+    def answer(request: PageRequest) -> AnyAnswer:
+        try:
+            return page(request)
+        except TraceRefused as error:
+            return json_error(str(error), error.fix, error.code)
+
+    return answer
+
+
+def _members(body: bytes) -> Mapping[str, object]:
+    """The members of a JSON object.
+
+    :raises TraceRefused: the body is none.
+    """
+    try:
+        members = json.loads(body)
+    except (ValueError, RecursionError):
+        members = None
+    if not isinstance(members, dict):
+        raise TraceRefused("the body is no JSON object", 'send one such as {"vin": "5YJ3E1EA7KF000001", "for_s": 3600}')
+    return members
