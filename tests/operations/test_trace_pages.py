@@ -5,11 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fleetgw.adapters.monitoring.access import AccessControl
 from fleetgw.adapters.monitoring.site import PageSite
-from fleetgw.app.operations.api import GatewayViews, operator_routes
-from fleetgw.app.service.live_settings import access_rules
-from tests.monitoring.test_pages import faults, refusals
 from tests.support.gateway_in_memory import VIN, GatewayCase
 from tests.support.http_connection import HttpConnection, Response
 
@@ -19,13 +15,12 @@ TOKEN = "sixteen-letters-or-more"
 class PageTests(GatewayCase):
     def setUp(self) -> None:
         super().setUp()
-        self.start(operations={"token": TOKEN})
+        self.start(operations={"token": TOKEN}, status_port=8080)
         parts = self.gateway.parts
         parts.traces.start()
-        self.gateway.clock.advance(0)
-        views = GatewayViews(lambda: True, lambda: b"", lambda: parts.in_effect.config, parts.traces)
-        access = AccessControl(access_rules(parts.in_effect.config))
-        self.site = PageSite(operator_routes(views), self.gateway.clock, refusals(), faults(), access)
+        site = parts.pages[0].factory
+        assert isinstance(site, PageSite)
+        self.site = site
 
     def connection(self, method: str, path: str, body: bytes = b"", token: str = TOKEN) -> HttpConnection:
         """A connection that has sent a request."""

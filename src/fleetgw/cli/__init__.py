@@ -17,6 +17,7 @@ from fleetgw.cli import (
     config_schema,
     dead_letters,
     doctor,
+    explain_cert,
     fetch_ca,
     ledger,
     query,
@@ -25,6 +26,7 @@ from fleetgw.cli import (
     spool,
     tap,
     top,
+    trace,
     vehicle_config,
     vehicles,
 )
@@ -48,6 +50,8 @@ examples:
   fleetgw check-config config.json           check a configuration
   fleetgw doctor --config config.json        check brokers, certificates, ports and limits
   fleetgw fetch-ca tesla-ca.crt              the authorities that sign real vehicles' certificates
+  fleetgw explain-cert vehicle.crt --config config.json    who a client certificate would be, or why it is refused
+  fleetgw trace --config config.json --ip 203.0.113.9      why does it not connect?
   fleetgw ledger --config config.json        where every record of the running gateway is
   fleetgw dead-letters list --config config.json    records that sinks refused for good, by sink and reason
   fleetgw spool status --config config.json  the durable queue: files, cursors, backlog
@@ -82,12 +86,14 @@ def build_parser() -> argparse.ArgumentParser:
         fetch_ca,
         check_config,
         doctor,
+        explain_cert,
         config_schema,
         top,
         vehicles,
         signals,
         tap,
         bundle,
+        trace,
         ledger,
         dead_letters,
         spool,

@@ -191,8 +191,7 @@ class VehicleConnection(Protocol):
         answer = self._upgrade.received(data, now)
         if answer is None:
             return
-        if self._context.tracing.is_on:
-            self._trace_answer(answer)
+        self._trace_answer(answer)
         if answer.upgraded is not None:
             self._open(answer.upgraded)
         self.transport.write(answer.response)
@@ -235,10 +234,7 @@ class VehicleConnection(Protocol):
             stages.note_answer(trace, answer)
 
     def _trace_failure(self, failure: HandshakeFailure) -> None:
-        """Note a failed handshake, also for who follows the vehicle that the certificate names."""
-        certificate = failure.certificate
-        claimed = certificate.subject if certificate is not None and not certificate.depth else ""
-        self.trace = trace = self._context.tracing.trace(self._host, self.remote, claimed.replace(".", "-"))
+        self.trace = trace = self._context.tracing.trace(self._host, self.remote, failure.claimed_id)
         if trace is not None:
             stages.note_failure(trace, failure)
 
@@ -392,8 +388,7 @@ class VehicleConnection(Protocol):
         context = self._context
         try:
             if session is None:
-                failure = self.transport.handshake_failure(reason)
-                if failure is not None:
+                if (failure := self.transport.handshake_failure(reason)) is not None:
                     context.events.handshake_failed(failure, self.remote)
                     self._trace_failure(failure)
             else:

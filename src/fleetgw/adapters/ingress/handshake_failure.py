@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from attrs import frozen
+from OpenSSL import SSL
 
 from fleetgw.adapters.ingress.certificate import ShownCertificate, shown_date
+
+if TYPE_CHECKING:
+    from fleetgw.adapters.ingress.tls_context import VehicleTls
+
+_lib: Any = SSL._lib  # type: ignore[attr-defined]  # the cffi library behind pyOpenSSL, not typed
+_ffi: Any = SSL._ffi  # type: ignore[attr-defined]
 
 _CLOCK_FIX = "where that date is right, have the certificate renewed; where it is not past, set this machine's clock"
 _BALANCER_FIX = "a load balancer in front must pass TCP through and not end TLS"
@@ -148,6 +157,12 @@ class HandshakeFailure:
     fix: str
     certificate: ShownCertificate | None
 
+    @property
+    def claimed_id(self) -> str:
+        """The device id that the refused certificate names, which need not be true; empty where there is none."""
+        certificate = self.certificate
+        return certificate.subject.replace(".", "-") if certificate is not None and not certificate.depth else ""
+
 
 def explain(error: str, certificate: ShownCertificate | None, opening: bytes) -> HandshakeFailure:
     """Explain a failed handshake.
@@ -165,3 +180,24 @@ def explain(error: str, certificate: ShownCertificate | None, opening: bytes) ->
     if opening.startswith(_PROXY_PROTOCOL):
         what, fix = "a header of the PROXY protocol came before TLS", "turn the PROXY protocol off at the load balancer"
     return HandshakeFailure(cause.reason, error, what, fix, certificate)
+
+
+def explain_error(error: BaseException | None, connection: VehicleTls | None, opening: bytes = b"") -> HandshakeFailure:
+    """Explain an error that has ended a handshake.
+
+    :param error: pyOpenSSL's, with OpenSSL's errors.
+    :param connection: None when it is gone.
+    :param opening: as for ``explain``.
+    """
+    pointer: Any = connection
+    result = _lib.SSL_get_verify_result(pointer._ssl) if connection is not None else 0
+    problem = _ffi.string(_lib.X509_verify_cert_error_string(result)).decode() if result else ""
+    text = _openssl_text(error) + (f": {problem}" if problem else "")
+    return explain(text, connection.refused_certificate if connection is not None else None, opening)
+
+
+def _openssl_text(error: BaseException | None) -> str:
+    errors = error.args[0] if error is not None and error.args else None
+    if isinstance(errors, list) and errors and isinstance(errors[-1], tuple):
+        return "; ".join(str(entry[-1]) for entry in errors)
+    return str(error) or type(error).__name__

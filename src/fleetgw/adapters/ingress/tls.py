@@ -18,7 +18,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from fleetgw.adapters.ingress.client_hello import offers_resumption
-from fleetgw.adapters.ingress.handshake_failure import OPENING_BYTES, HandshakeFailure, explain
+from fleetgw.adapters.ingress.handshake_failure import OPENING_BYTES, HandshakeFailure, explain_error
 from fleetgw.adapters.ingress.http import NOT_TLS
 from fleetgw.adapters.ingress.tls_context import VehicleTls
 from fleetgw.adapters.ingress.tls_records import (
@@ -323,13 +323,8 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         """Explain a connection's end before its upgrade; None when the peer, or the gateway, has closed it regularly."""
         if reason.check(ConnectionDone, ConnectionAborted, ConnectionLost):
             return None
-        ssl = self._pointer
-        result = _lib.SSL_get_verify_result(ssl) if ssl is not None else 0
-        problem = _ffi.string(_lib.X509_verify_cert_error_string(result)).decode() if result else ""
-        error = _openssl_reason(reason) + (f": {problem}" if problem else "")
         connection = self._tlsConnection
-        refused = connection.refused_certificate if isinstance(connection, VehicleTls) else None
-        return explain(error, refused, self.opening)
+        return explain_error(reason.value, connection if isinstance(connection, VehicleTls) else None, self.opening)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Release OpenSSL's objects."""
@@ -340,14 +335,6 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         self._ssl = self._into_ssl = self._from_ssl = self.turn = None  # before the objects are freed
         super().connectionLost(reason)
         self._socket = None
-
-
-def _openssl_reason(reason: Failure) -> str:
-    error = reason.value
-    errors = error.args[0] if error is not None and error.args else None
-    if isinstance(errors, list) and errors and isinstance(errors[-1], tuple):
-        return "; ".join(str(entry[-1]) for entry in errors)
-    return str(error) or type(error).__name__
 
 
 class VehicleTlsFactory(TLSMemoryBIOFactory):

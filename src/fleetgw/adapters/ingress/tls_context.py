@@ -58,24 +58,33 @@ def make_context(files: TlsFiles, authorities: Bundle) -> SSL.Context:
     :param authorities: the content of ``files.ca_file``.
     :raises ConfigurationError: a file cannot be used; names its setting, the file and the reason.
     """
+    with _naming("tls.ca_file", files.ca_file, _CA_FILE_FIX):
+        context = accepting_context(authorities)
+    with _naming("tls.server_cert", files.server_cert, "use a PEM file with the server's certificate"):
+        context.use_certificate_chain_file(str(files.server_cert))
+    with _naming("tls.server_key", files.server_key, "use the PEM file of the key that tls.server_cert was made for"):
+        context.use_privatekey_file(str(files.server_key))
+        context.check_privatekey()
+    return context
+
+
+def accepting_context(authorities: Bundle) -> SSL.Context:
+    """Make a context that accepts clients as that of ``make_context``, without a certificate of the server's own.
+
+    :raises SSL.Error: OpenSSL does not accept one of the authorities.
+    """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     _prefer_aes_128(context)
-    with _naming("tls.server_cert", files.server_cert, "use a PEM file with the server's certificate"):
-        context.use_certificate_chain_file(str(files.server_cert))
-    with _naming("tls.server_key", files.server_key, "use the PEM file of the key that tls.server_cert was made for"):
-        context.use_privatekey_file(str(files.server_key))
-        context.check_privatekey()
-    with _naming("tls.ca_file", files.ca_file, _CA_FILE_FIX):
-        store = context.get_cert_store()
-        if store is None:
-            raise ValueError("a context has a store")
-        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)  # an intermediate without its root is trusted like a root
-        for certificate in authorities.certificates:
-            store.add_cert(crypto.X509.from_cryptography(certificate))
+    store = context.get_cert_store()
+    if store is None:
+        raise ValueError("a context has a store")
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)  # an intermediate without its root is trusted like a root
+    for certificate in authorities.certificates:
+        store.add_cert(crypto.X509.from_cryptography(certificate))
     accepts = partial(_accepts, namesakes_among(authorities.certificates))
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, accepts)
     context.set_alpn_select_callback(_choose_http)

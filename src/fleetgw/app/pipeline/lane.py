@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import IDeadLetters, IDispatcher, ILog, IMetrics, Outcome
     from fleetgw.domain.records import Record
 
-
 EARLY_FLUSH_RECORDS = 32
 """Flush before the linger timeout once this many records wait: the cost of a batch is then small for each of them."""
 
@@ -92,11 +91,9 @@ class Lane:
         :param dead_letters: the sink's; by default they go to the log.
         :param watch: the one of all lanes; by default of this lane alone.
         """
-        self.sink = sink
-        self.timing = timing
+        self.sink, self.timing = sink, timing
         self.share = share or unbounded_share()
-        self._clock = clock
-        self._log = log
+        self._clock, self._log = clock, log
         self.accounts = SinkAccountsByType(sink.name, metrics)
         self._lines = LineLimit()
         self._watch = watch or OutcomeWatch()

@@ -11,7 +11,7 @@ from fleetgw.app.pipeline.known import MAX_DATA_BYTES, Received
 from fleetgw.app.pipeline.shortfall import Shortfall
 from fleetgw.app.pipeline.tickets import TicketPolicy, Tickets
 from fleetgw.app.pipeline.waiting import WaitingRun
-from fleetgw.domain.errors import MessageTooBig, OtherSender, UnknownMessageType, Unrouted
+from fleetgw.domain.errors import MessageTooBig, UnknownMessageType
 from fleetgw.domain.ledger import Unacked
 from fleetgw.domain.ports import ISession
 from fleetgw.domain.record_stages import RecordStages
@@ -62,8 +62,7 @@ class Session:
     )
 
     def __init__(self, context: SessionContext, vehicle: Vehicle, link: IVehicleLink, known: KnownVehicle) -> None:
-        self.vehicle = vehicle
-        self.known = known
+        self.vehicle, self.known = vehicle, known
         self.trace: ITrace | None = None
         self.connected_at = context.monotonic()
         self.received_of: dict[str, Received] = {}
@@ -106,7 +105,7 @@ class Session:
                         RecordStages(self.trace).over_limit(envelope)
                     continue
                 if route is None:
-                    route = self._unrouted(envelope)
+                    route = context.unrouted.route_of(envelope, vehicle, routes)
                 record = read_record(route.record_type, envelope, vehicle, received_at_ms)
             except Exception as error:  # an error of one message must not keep the others from their lanes
                 if run_route is not None:
@@ -292,8 +291,7 @@ class Session:
         if tickets is None:
             for replaced in [each for each, held in self._tickets.items() if held.is_empty]:
                 self._tickets.pop(replaced).close()  # the others of replaced policies wait until their records are settled
-            tickets = Tickets(policy, self.acknowledge_due, self._settled, self.not_acknowledged)
-            self._tickets[policy] = tickets
+            tickets = self._tickets[policy] = Tickets(policy, self.acknowledge_due, self._settled, self.not_acknowledged)
         return tickets
 
     def confirmed(self, records: Sequence[Record]) -> None:
@@ -382,20 +380,6 @@ class Session:
             tickets.close()
         self._tickets.clear()
         self._context.connected.remove(self)
-
-    def _unrouted(self, envelope: Envelope) -> TypeRoute:
-        """The route of a record whose type has none: to no lane.
-
-        :raises PeerError: the record is refused.
-        """
-        identity, sender_id = self.vehicle.identity, envelope.sender_id
-        if sender_id not in (identity.sender_id.encode(), identity.device_id.encode()):
-            raise OtherSender("the record's sender is not the certificate's")
-        route = self._context.routes.unrouted(envelope.topic)
-        if self._context.unrouted.are_refused:
-            self._context.unrouted.count(route.metrics.label, self.vehicle.vin, 1)
-            raise Unrouted("the record's type has no route")
-        return route
 
     def _refuse(self, error: Exception, envelope: Envelope | None) -> None:
         """Count, log and answer a message that makes no record: the one place for it."""

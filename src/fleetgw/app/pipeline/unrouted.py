@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from fleetgw.domain.errors import OtherSender, Unrouted
 from fleetgw.domain.line_limit import LineLimit
 from fleetgw.domain.metrics import UNROUTED_RECORDS_TOTAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fleetgw.app.pipeline.routes import TypeRoute, TypeRoutes
     from fleetgw.domain.ports import ICounter, ILog, IMetrics
+    from fleetgw.domain.records import Envelope, Vehicle
 
 LINE_INTERVAL_S = 60.0
 """At most one log line about each record type in so many seconds."""
@@ -34,6 +37,20 @@ class UnroutedRecords:
     _lines: LineLimit = field(factory=lambda: LineLimit(interval_s=LINE_INTERVAL_S), init=False)
     _totals: dict[str, ICounter] = field(factory=dict, init=False)
     _unlogged: Counter[str] = field(factory=Counter, init=False)
+
+    def route_of(self, envelope: Envelope, vehicle: Vehicle, routes: TypeRoutes) -> TypeRoute:
+        """The route of a record whose type has none: to no lane.
+
+        :raises PeerError: the record is refused.
+        """
+        identity, sender_id = vehicle.identity, envelope.sender_id
+        if sender_id not in (identity.sender_id.encode(), identity.device_id.encode()):
+            raise OtherSender("the record's sender is not the certificate's")
+        route = routes.unrouted(envelope.topic)
+        if self.are_refused:
+            self.count(route.metrics.label, vehicle.vin, 1)
+            raise Unrouted("the record's type has no route")
+        return route
 
     def count(self, label: str, vin: str, count: int) -> None:
         """Count records of one vehicle and type.

@@ -1,0 +1,132 @@
+"""Judges a client certificate as the gateway would: by the same TLS, the same identity rules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from fleetgw.adapters.certificates.bundle import Bundle, read_bundle
+from fleetgw.adapters.certificates.files import UnusableCertificateFile, read_authorities, validity
+from fleetgw.adapters.files.reading import read_regular_file, unreadable_reason
+from fleetgw.adapters.ingress.certificate import facts_from_der, shown
+from fleetgw.adapters.ingress.rehearsal import rehearse
+from fleetgw.app.service.live_settings import issuers
+from fleetgw.domain.errors import Unauthorized
+from fleetgw.domain.health import Validity
+from fleetgw.domain.identity import DEFAULT_ISSUERS, identify
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from fleetgw.adapters.ingress.certificate import ShownCertificate
+    from fleetgw.app.config import Config
+    from fleetgw.domain.records import PeerIdentity
+
+_FILE_FIX = "name a file with the vehicle's certificate, in PEM or DER, and its intermediates if it shows any"
+_IDENTITY_FIX = (
+    "use a certificate of an issuer that identity.issuers of the configuration, or docs/certificates.md, names, with the"
+    " VIN as its common name; add an authority of your own to identity.issuers"
+)
+
+
+@frozen
+class Remark:
+    """One thing about a certificate: the fact, and the remedy."""
+
+    what: str
+    fix: str
+
+
+@frozen
+class ClientCertificates:
+    """The certificates that a client shows, its own first."""
+
+    chain: Sequence[x509.Certificate]
+    remarks: Sequence[Remark]
+
+
+@frozen
+class Judgement:
+    """The gateway's answer to a certificate.
+
+    :ivar identity: None where the identity rules give none.
+    :ivar refusals: reasons to refuse it; none when it is accepted.
+    :ivar remarks: other facts.
+    """
+
+    certificate: ShownCertificate
+    identity: PeerIdentity | None
+    refusals: Sequence[Remark]
+    remarks: Sequence[Remark]
+
+
+def read_client_certificates(file: Path) -> ClientCertificates:
+    """Read the certificates of a client, in PEM or DER.
+
+    :raises UnusableCertificateFile: it cannot be read, or has no certificate.
+    """
+    try:
+        content = read_regular_file(file)
+    except OSError as error:
+        raise UnusableCertificateFile(file, f"cannot be read: {unreadable_reason(error)}", _FILE_FIX) from error
+    if b"-----BEGIN" not in content:
+        try:
+            return ClientCertificates([_readable(x509.load_der_x509_certificate(content))], ())
+        except Exception as error:  # exceptions of cryptography share no base class
+            raise UnusableCertificateFile(file, "holds no certificate", _FILE_FIX) from error
+    bundle = read_bundle(content)
+    remarks = [Remark(str(block), "replace or remove it") for block in bundle.unreadable]
+    has_key = b"PRIVATE KEY-----" in content
+    if not bundle.certificates:
+        what = ": ".join(["holds no readable certificate", *[remark.what for remark in remarks[:1]]])
+        raise UnusableCertificateFile(file, "holds a private key, and no certificate" if has_key else what, _FILE_FIX)
+    if has_key:
+        remarks.append(Remark("the file also holds a private key, which nobody but the vehicle needs", "keep it elsewhere"))
+    return ClientCertificates([*map(_readable, bundle.certificates)], remarks)
+
+
+def _readable(certificate: x509.Certificate) -> x509.Certificate:
+    shown(certificate)
+    return certificate
+
+
+def judge(certificates: ClientCertificates, config: Config | None, now: datetime) -> Judgement:
+    """Judge the certificates of a client.
+
+    :param config: None for the default issuers, and for trust in whoever has issued the certificate.
+    :raises UnusableCertificateFile: ``tls.ca_file`` of the configuration cannot be used.
+    """
+    own, *further = certificates.chain
+    refusals: list[Remark] = []
+    remarks = [*certificates.remarks]
+    if config is None:
+        authorities = Bundle((certificates.chain[-1],), ())
+        remarks.append(Remark("the authority was not checked", "give --config, whose tls.ca_file names the authorities"))
+    else:
+        authorities = read_authorities(config.tls.ca_file)
+    failure = rehearse(certificates.chain, authorities, now)
+    if failure is not None:
+        refusals.append(Remark(failure.what, failure.fix))
+    try:
+        facts = facts_from_der(own.public_bytes(Encoding.DER))
+        identity = identify(facts, DEFAULT_ISSUERS if config is None else issuers(config))
+    except Unauthorized as error:
+        identity = None
+        refusals.append(Remark(str(error), _IDENTITY_FIX))
+    if not further and _is_authority(own):
+        remarks.append(Remark("the certificate is that of an authority", "name the file of the vehicle's own certificate"))
+    if validity(own, now) is Validity.EXPIRES_SOON:
+        remarks.append(Remark(f"it expires on {own.not_valid_after_utc:%Y-%m-%d}", "have it renewed"))
+    return Judgement(shown(own), identity, refusals, remarks)
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except Exception:  # without the extension, or one that cannot be read; the exceptions share no base class
+        return False
