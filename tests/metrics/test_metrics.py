@@ -52,6 +52,14 @@ class MetricStoreTests(MetricsContract, SynchronousTestCase):
         store.before_export(lambda: store.gauge(MEASURED).set_to(next(values)))
         self.assertEqual([family.series for _ in range(2) for family in store.snapshot()], [{(): 1}, {(): 2}])
 
+    def test_a_frozen_store_keeps_the_last_values_and_calls_nobody(self) -> None:
+        store = MetricStore()
+        values, hooks = iter((1, 2)), iter((1,))
+        store.gauge(MEASURED).measured_by(lambda: next(values))
+        store.before_export(lambda: next(hooks) and None)
+        store.freeze()
+        self.assertEqual([family.series for _ in range(2) for family in store.snapshot()], [{(): 1}, {(): 1}])
+
     def test_a_histogram_counts_values_up_to_and_above_its_bounds(self) -> None:
         store = MetricStore()
         histogram = store.histogram(SPREAD, dispatcher="kafka")

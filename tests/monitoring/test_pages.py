@@ -47,7 +47,12 @@ def status_site(
     health = mock.Mock()
     type(health).phase = mock.PropertyMock(side_effect=phase)
     views = GatewayViews(
-        health, lambda: b"", lambda: Config(port=0, tls=None, records={}), log_lines=mock.Mock(), profiler=mock.Mock()
+        health,
+        lambda: b"",
+        lambda: Config(port=0, tls=None, records={}),
+        log_lines=mock.Mock(),
+        profiler=mock.Mock(),
+        traces=mock.Mock(),
     )
     return PageSite(operator_routes(views), clock, refusals(metrics=metrics), faults(metrics=metrics))
 

@@ -123,6 +123,18 @@ class MetricStore:
         if hook in self._hooks:
             self._hooks.remove(hook)
 
+    def freeze(self) -> None:
+        """The gateway has ended: drop the hooks, and let every measured gauge keep its last value.
+
+        Measures and hooks refer to the gateway's parts, which refer to the store: these cycles would keep them in memory.
+        """
+        for hook in self._hooks:
+            hook()
+        self._hooks.clear()
+        for series in self._gauges.values():
+            for gauge in series.values():
+                gauge.set_to(gauge.value)
+
     def snapshot(self) -> Sequence[Family]:
         """Run the hooks, and return the current numbers in the order of the metrics' names."""
         for hook in self._hooks:

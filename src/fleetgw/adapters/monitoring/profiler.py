@@ -51,7 +51,6 @@ class Profiler:
     """Inspects the running process on request; it costs nothing without a request.
 
     :param profiling_path: the file of the live profiler; empty: there is none.
-    :ivar routes: of the profiler port.
     """
 
     def __init__(
@@ -71,7 +70,11 @@ class Profiler:
         self._inspecting = False
         self._live: CpuSampler | None = None
         self._written: Deferred[None] = succeed(None)
-        self.routes: Sequence[Route] = (
+
+    @property
+    def routes(self) -> Sequence[Route]:
+        """Of the profiler port."""
+        return (
             _route("/gc_stats", self._gc_stats),
             _route("/live_profiler", self._live_profiler),
             _route("/debug/pprof/", lambda _: Answer(_INDEX)),

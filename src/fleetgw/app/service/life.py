@@ -235,6 +235,7 @@ class GatewayLife:
             await with_deadline(stored_by, parts.dead_letters.stop(), reactor)
         for each in (*parts.pages, *reversed(parts.monitors), parts.errors):
             await each.stop()
+        parts.metrics.freeze()
         unwritten = {} if self._lines is None else {"unwritten_log_lines": self._lines.finish()}
         self.log.info("stopped_server", undelivered_records=lost, **unwritten)
 
