@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test trial simulate fuzz test-sanitized test-brokers test-faults test-page screenshots test-monitoring test-packaging test-docs lint types imports protos protos-check docs site bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel wheels clean
+.PHONY: help demo test trial simulate fuzz test-sanitized test-brokers test-faults test-page screenshots test-monitoring test-packaging test-docs lint types imports protos protos-check docs site bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel wheels clean bench-idle
 
 help:
 	@echo 'make demo            a gateway, ten simulated vehicles, their records on the terminal'
@@ -36,6 +36,7 @@ help:
 	@echo 'make bench-sinks     CPU per record of each sink, throughput to a distant broker (about two minutes)'
 	@echo 'make bench-spool     records a second, CPU and latency of the spool, beside a bare loop on SQLite (about half a minute)'
 	@echo 'make bench-spooled   the policy spooled beside accepted, through the whole gateway (about two minutes)'
+	@echo 'make bench-idle      answers of the status port beside 10000 idle vehicles, and how long others wait for them (about three minutes)'
 	@echo 'make bench-memory    resident memory while each sink hangs (about twelve minutes)'
 	@echo 'make adversary       latency of honest vehicles beside a hostile one, for each sink (about three minutes)'
 	@echo 'make wheel           build the wheel and the sdist into dist/'
@@ -123,6 +124,9 @@ bench: $(VENV)/.installed-dev
 
 bench-sinks: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/sinks.py
+
+bench-idle: $(VENV)/.installed-dev
+	@$(BIN)/python benchmarks/idle.py
 
 bench-memory: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/memory.py
