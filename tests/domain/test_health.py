@@ -146,7 +146,7 @@ class JudgingTests(TestCase):
     def test_start_and_drain_go_before_all_else(self) -> None:
         for phase, state in ((Phase.STARTING, HealthState.STARTING), (Phase.DRAINING, HealthState.DRAINING)):
             self.assert_judged(state, phase=phase)
-            self.assert_judged(state, "V", phase=phase, sinks=[sink(full_for=["V"])])
+            self.assert_judged(state, phase=phase, sinks=[sink(full_for=["V"])])
             self.assertFalse(state.is_ready)
 
 

@@ -294,6 +294,7 @@ class SpoolTests(HealthCase):
         }
         self.make(**changes)
         assert self.parts.spooling is not None
+        self.health.phase = Phase.SERVING
         spool: Any = self.parts.spooling.spool
         spool._active_bytes = 1 << 20
         self.assertIn("type V cannot be taken: the spool is full", self.reasons())

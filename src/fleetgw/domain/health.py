@@ -129,7 +129,7 @@ class Impairment:
 class Health:
     """The health of a gateway.
 
-    :ivar reasons: the grave ones first.
+    :ivar reasons: why a gateway that serves is not ``ok``; the grave ones first.
     """
 
     state: HealthState
@@ -148,19 +148,18 @@ def judge(facts: Facts, sink_grace_s: float) -> Health:
 
     :param sink_grace_s: seconds after which the gateway is not ready because a sink is not; 0: never.
     """
-    reasons = sorted(_impairments(facts, sink_grace_s), key=lambda reason: not reason.is_grave)
     match facts.phase:
         case Phase.STARTING:
-            state = HealthState.STARTING
-        case Phase.DRAINING:
-            state = HealthState.DRAINING
-        case Phase.SERVING if not reasons:
-            state = HealthState.OK
+            return Health(HealthState.STARTING)
+        case Phase.DRAINING:  # closed queues have no room
+            return Health(HealthState.DRAINING)
         case Phase.SERVING:
-            state = HealthState.NOT_READY if reasons[0].is_grave else HealthState.DEGRADED
+            reasons = sorted(_impairments(facts, sink_grace_s), key=lambda reason: not reason.is_grave)
+            if not reasons:
+                return Health(HealthState.OK)
+            return Health(HealthState.NOT_READY if reasons[0].is_grave else HealthState.DEGRADED, reasons)
         case _:
             assert_never(facts.phase)
-    return Health(state, reasons)
 
 
 def can_take(route: Route, full: Collection[str], *, has_spool: bool) -> bool:
