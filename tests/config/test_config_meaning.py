@@ -77,6 +77,7 @@ class RouteTests(ConfigCase):
         example = 'must be "accepted", "all", "any" or an expression such as "kafka and redis"'
         rely = 'name one that can be relied on; the type goes to "kafka"'
         taken = "confirms no more than that the socket has taken a record"
+        own = "records come from the gateway: nobody waits for an acknowledgement; remove it"
         for policies, expected in (
             ({"V": ""}, [f"V: lacks a sink at its beginning; {example}"]),
             ({"V": "kafka and mqtt"}, [f'V: names "mqtt", to which the type is not routed; {example}']),
@@ -97,7 +98,11 @@ class RouteTests(ConfigCase):
             ),
             (
                 {"connectivity": "kafka"},
-                ["connectivity: connectivity records come from the gateway: nobody waits for an acknowledgement; remove it"],
+                [f"connectivity: connectivity {own}"],
+            ),
+            (
+                {"gateway_status": "kafka"},
+                [f"gateway_status: gateway_status {own}"],
             ),
         ):
             with self.subTest(policies):

@@ -53,6 +53,7 @@ def status_site(
         log_lines=mock.Mock(),
         profiler=mock.Mock(),
         traces=mock.Mock(),
+        observed=mock.Mock(),
     )
     return PageSite(operator_routes(views), clock, refusals(metrics=metrics), faults(metrics=metrics))
 

@@ -21,7 +21,10 @@ from fleetgw.adapters.monitoring.profiler import Profiler
 from fleetgw.adapters.sinks.logger.sink import LoggerSink
 from fleetgw.adapters.sinks.registry import built_in_sinks
 from fleetgw.app.config import BUILT_IN_SINKS, parse_config
+from fleetgw.app.operations.gateway_status import StatusRecords
 from fleetgw.app.operations.health import GatewayHealth
+from fleetgw.app.operations.kept_counts import KeptCounts
+from fleetgw.app.operations.ticking import Ticking
 from fleetgw.app.operations.traces import Traces
 from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.service.composition import Parts, compose
@@ -213,9 +216,10 @@ class BuiltInTests(CompositionCase):
         self.assertEqual(parts.vehicles.context.issuers.rules["Own CA"], FixedClientType("boat"))
         self.assertIn("TeslaMotors", parts.vehicles.context.issuers.rules)
         always = [RuntimeGauges, ReactorLag, GatewayHealth, Traces]
-        self.assertEqual([type(monitor) for monitor in parts.monitors], [*always, StatsdExporter, Profiler])
+        observers = [KeptCounts, Ticking, StatusRecords]
+        self.assertEqual([type(monitor) for monitor in parts.monitors], [*always, StatsdExporter, *observers, Profiler])
         plain = self.compose()
-        self.assertEqual([type(monitor) for monitor in plain.monitors], [*always, Profiler])
+        self.assertEqual([type(monitor) for monitor in plain.monitors], [*always, *observers, Profiler])
         self.assertIsNone(plain.gateway.settings.rate_limit)
         off = self.compose(rate_limit={"enabled": False, "message_limit": 5, "message_interval_time": 7})
         self.assertIsNone(off.gateway.sessions.connected.buckets)

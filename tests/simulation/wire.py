@@ -12,6 +12,7 @@ from fleetgw.domain.records import Envelope, MessageType, Record
 from tests.simulation.setup import CONNECTIVITY
 
 if TYPE_CHECKING:
+    from fleetgw.domain.gateway_status import GatewayStatus
     from fleetgw.domain.records import Vehicle
     from tests.simulation.oracle import Oracle
 
@@ -52,6 +53,10 @@ class SimulatedCodec:
         if envelope.payload == MALFORMED:
             raise MalformedPayload("no payload")
         return Record(record_type, envelope.txid, vehicle, envelope.payload, self._number(record_type), None, 0)
+
+    def gateway_status(self, gateway: Vehicle, status: GatewayStatus, txid: str, created_at_ns: int) -> Record:
+        """See ``IRecordCodec``."""
+        raise NotImplementedError("simulated gateways make no such records")
 
     def connectivity(self, vehicle: Vehicle, status: ConnectivityStatus, created_at_ns: int) -> Record:  # noqa: ARG002  the port's
         """See ``IRecordCodec``."""

@@ -6,6 +6,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleetgw.adapters.codec.contents import PARSERS
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.spool.record_format import Damaged, RecordDecoder, RecordEncoder, join_block, split_block
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
@@ -17,7 +18,7 @@ VEHICLES = st.builds(Vehicle, st.builds(PeerIdentity, TEXTS, TEXTS), TEXTS, TEXT
 COUNTS = st.integers(0, 2**32 - 1)
 RECORDS = st.builds(
     Record,
-    TEXTS.filter(lambda text: text not in ("V", "alerts", "errors", "connectivity")),
+    TEXTS.filter(lambda text: text not in PARSERS),
     st.binary(max_size=50),
     VEHICLES,
     st.binary(max_size=200),

@@ -28,7 +28,7 @@ that are not spooled are lost with the process, and only its last scrape (``held
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -351,4 +351,7 @@ _ACCOUNTS: Mapping[Metric, _Post] = {
     LANE_UNREAD_POSITIONS: _queue_figure("unread"),
     LOST_RECORDS_TOTAL: _post_lost,
 }
+LEDGER_METRICS: Collection[Metric] = _ACCOUNTS.keys()
+"""The metrics that ``read_ledger`` reads."""
+
 _POSTS: Mapping[str, _Post] = {metric.name: post for metric, post in _ACCOUNTS.items()}

@@ -89,7 +89,7 @@ class MessageTests(TestCase):
             MessageWriter("t").messages(record)
 
     def test_the_error_of_a_custom_type_names_the_valid_types(self) -> None:
-        with self.assertRaisesRegex(Rejected, "route V, alerts, errors or connectivity"):
+        with self.assertRaisesRegex(Rejected, "route V, alerts, errors, connectivity or gateway_status"):
             MessageWriter("t").messages(make_record(record_type="mine"))
 
     @given(

@@ -14,6 +14,7 @@ from attrs import evolve
 
 from fleetgw.adapters.codec.codec import RecordCodec
 from fleetgw.adapters.codec.generated import vehicle_data_pb2 as pb
+from fleetgw.adapters.codec.generated.gateway_status_pb2 import GatewayStatus
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import Customer, VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
 from fleetgw.adapters.sinks.sqlite import schema
@@ -194,6 +195,14 @@ class ValueTests(FileCase):
         )
         self.assertEqual(
             self.rows("SELECT vin, record_type, txid, payload FROM custom_records"), [(VIN, "mine", r"tx \xff", b"\0\xff")]
+        )
+
+    def test_a_gateway_s_own_figures_are_kept_as_a_custom_record(self) -> None:
+        made = make_record("gw-1", record_type="gateway_status", content=GatewayStatus(host="gw-1"), payload=b"figures")
+        self.write(made)
+        self.assertEqual(
+            self.rows("SELECT vin, record_type, txid, payload FROM custom_records"),
+            [("gw-1", "gateway_status", "tx-1", b"figures")],
         )
 
 

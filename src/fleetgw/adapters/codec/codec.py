@@ -5,18 +5,13 @@ from zope.interface import implementer
 
 from fleetgw.adapters.codec import envelope as wire
 from fleetgw.adapters.codec.contents import PARSERS
-from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import ConnectivityEvent, VehicleConnectivity
 from fleetgw.adapters.codec.json_form import to_json
+from fleetgw.adapters.codec.own_records import connectivity_content, gateway_status_content
 from fleetgw.adapters.codec.payload import DECODERS
 from fleetgw.domain.errors import MalformedPayload
+from fleetgw.domain.gateway_status import GATEWAY_STATUS, GatewayStatus
 from fleetgw.domain.ports import ConnectivityStatus, IRecordCodec
 from fleetgw.domain.records import ELEMENT_COST_BYTES, RECORD_COST_BYTES, Envelope, Record, Vehicle
-
-_EVENTS = {
-    ConnectivityStatus.CONNECTED: ConnectivityEvent.CONNECTED,
-    ConnectivityStatus.DISCONNECTED: ConnectivityEvent.DISCONNECTED,
-}
-
 
 MAX_JSON_BYTES = 2_097_152
 """Maximum size of a record's JSON."""
@@ -88,14 +83,16 @@ class RecordCodec:
 
     def connectivity(self, vehicle: Vehicle, status: ConnectivityStatus, created_at_ns: int) -> Record:
         """See ``IRecordCodec``."""
-        content = VehicleConnectivity(
-            vin=vehicle.vin,
-            connection_id=vehicle.connection_id,
-            status=_EVENTS[status],
-            network_interface=vehicle.network_interface,
-        )
-        content.created_at.FromNanoseconds(created_at_ns)
+        content = connectivity_content(vehicle, status, created_at_ns)
+        return self._own_record("connectivity", vehicle.connection_id, vehicle, content, created_at_ns)
+
+    def gateway_status(self, gateway: Vehicle, status: GatewayStatus, txid: str, created_at_ns: int) -> Record:
+        """See ``IRecordCodec``."""
+        content = gateway_status_content(gateway, status, created_at_ns)
+        return self._own_record(GATEWAY_STATUS, txid, gateway, content, created_at_ns)
+
+    def _own_record(self, record_type: str, txid: str, sender: Vehicle, content: Message, created_at_ns: int) -> Record:
         payload = to_json(content).encode() if self._as_json else content.SerializeToString()
-        txid = vehicle.connection_id.encode()
         cost_bytes = RECORD_COST_BYTES + len(txid) + 2 * len(payload)
-        return Record("connectivity", txid, vehicle, payload, created_at_ns // 1_000_000, content, 0, (), 0, cost_bytes)
+        received_at_ms = created_at_ns // 1_000_000
+        return Record(record_type, txid.encode(), sender, payload, received_at_ms, content, 0, (), 0, cost_bytes)

@@ -26,6 +26,7 @@ from fleetgw.adapters.codec.unknown_values import signals_of_unknown_kind, unkno
 from fleetgw.adapters.codec.wire_scan import Layout, count_fields, layout_of
 from fleetgw.adapters.speedups import SPEEDUPS
 from fleetgw.domain.errors import MalformedPayload
+from fleetgw.domain.gateway_status import GATEWAY_STATUS
 
 Decoded = tuple[Message | None, bytes, int, int, tuple[str, ...]]
 """The message, None where it has not been parsed; its bytes, the number of its signals or alerts, the number of its
@@ -175,10 +176,15 @@ def _connectivity(payload: bytes, vin: str) -> Decoded:
     return message, message.SerializeToString(), 0, 0, ()
 
 
+def _gateway_status(_payload: bytes, _vin: str) -> Decoded:
+    raise MalformedPayload(f"the gateway alone makes records of the type {GATEWAY_STATUS}")
+
+
 DECODERS: dict[str, Callable[[bytes, str], Decoded]] = {
     "V": _read_data,
     "alerts": _alerts,
     "errors": _errors,
     "connectivity": _connectivity,
+    GATEWAY_STATUS: _gateway_status,
 }
 """Decoders by record type, called with payload and VIN. They raise ``DecodeError`` or ``MalformedPayload``."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from fleetgw.domain.ledger import Sample, read_ledger
+from fleetgw.domain.ledger import LEDGER_METRICS, Sample, read_ledger
 
 if TYPE_CHECKING:
     from fleetgw.adapters.metrics.store import MetricStore
@@ -20,7 +20,7 @@ def ledger_of(store: MetricStore) -> Ledger:
     """
     return read_ledger(
         Sample(family.metric.name, dict(zip(family.metric.labels, values, strict=True)), value)
-        for family in store.snapshot()
+        for family in map(store.family, LEDGER_METRICS)
         for values, value in family.series.items()
     )
 

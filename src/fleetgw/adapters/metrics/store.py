@@ -139,10 +139,13 @@ class MetricStore:
         """Run the hooks, and return the current numbers in the order of the metrics' names."""
         for hook in self._hooks:
             hook()
-        return [self._family(metric) for _, metric in sorted(self._metrics.items())]
+        return [self.family(metric) for _, metric in sorted(self._metrics.items())]
 
-    def _family(self, metric: Metric) -> Family:
+    def family(self, metric: Metric) -> Family:
+        """The current numbers of one metric, without running the hooks; no series where there are none yet."""
         name = metric.name
+        if name not in self._metrics:
+            return Family(metric, {})
         if metric.kind is Kind.HISTOGRAM:
             return Family(metric, {}, {values: one.value for values, one in self._histograms[name].items()})
         series: Mapping[tuple[str, ...], _Counter | _Gauge] = self._counters.get(name) or self._gauges[name]

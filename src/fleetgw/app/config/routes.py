@@ -5,7 +5,10 @@ from fleetgw.adapters.settings.spelling import did_you_mean, is_it, nearest, quo
 from fleetgw.app.config.dispatchers import is_place
 from fleetgw.app.config.sections import Config
 from fleetgw.app.config.sinks import GatewaySurroundings, routed_sinks
+from fleetgw.domain.gateway_status import GATEWAY_STATUS
 from fleetgw.domain.records import RECORD_TYPES
+
+_KNOWN_TYPES = (*RECORD_TYPES, GATEWAY_STATUS)
 
 
 def check_routes(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:
@@ -16,10 +19,10 @@ def check_routes(config: Config, findings: Findings, surroundings: GatewaySurrou
         )
     for record_type, sinks in config.records.items():
         path = member("records", record_type)
-        meant = nearest(record_type, RECORD_TYPES, similarity=0.85)
+        meant = nearest(record_type, _KNOWN_TYPES, similarity=0.85)
         if not record_type:
-            findings.refuse(path, "is a record type without a name", f"name one, such as {quoted(RECORD_TYPES)}")
-        elif record_type not in RECORD_TYPES and meant is not None:
+            findings.refuse(path, "is a record type without a name", f"name one, such as {quoted(_KNOWN_TYPES)}")
+        elif record_type not in _KNOWN_TYPES and meant is not None:
             findings.warn(path, "is taken as a type of your own", is_it(meant))
         if not sinks:
             findings.refuse(path, "has no sinks", 'name at least one, such as ["logger"], or remove the type')

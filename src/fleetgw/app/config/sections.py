@@ -73,7 +73,8 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
     records: Annotated[
         dict[str, tuple[str, ...]],
         Meta(
-            description="Record type (`V`, `alerts`, `errors`, `connectivity` or your own) to the sinks it goes to.",
+            description="Record type (`V`, `alerts`, `errors`, `connectivity`, `gateway_status` or your own) to the "
+            "sinks it goes to.",
             extra=APPLIED | {"when_missing": 'say where records go, such as {"V": ["logger"]}'},
         ),
     ]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fleetgw.app.config.sections import Config
     from fleetgw.app.operations.health import GatewayHealth
     from fleetgw.app.operations.log_lines import LogLines
+    from fleetgw.app.operations.observed_pages import ObservedPages
     from fleetgw.app.operations.traces import Traces
 
 PROFILE_S = 10
@@ -36,6 +37,7 @@ class GatewayViews:
     :ivar exposition: returns the metrics as text.
     :ivar config: returns the configuration in effect.
     :ivar traces: the stages of the vehicles that operators follow.
+    :ivar observed: the pages of vehicles, records and figures.
     """
 
     health: GatewayHealth
@@ -44,11 +46,12 @@ class GatewayViews:
     log_lines: LogLines
     profiler: Profiler
     traces: Traces
+    observed: ObservedPages
 
 
 def operator_routes(views: GatewayViews) -> Sequence[Route]:
     """Every path of the status port."""
-    health = views.health
+    health, observed = views.health, views.observed
     return (
         Route("/status", lambda _: _STOPPING if health.phase is Phase.DRAINING else _SERVING, Access.PROBE, ANY_METHOD),
         Route("/live", lambda _: Answer(b"ok"), Access.PROBE),
@@ -65,6 +68,14 @@ def operator_routes(views: GatewayViews) -> Sequence[Route]:
         Route("/api/traces/{id}", trace_pages.changed(views.traces), Access.TOKEN, ("POST",)),
         Route("/api/traces/{id}", trace_pages.removed(views.traces), Access.TOKEN, ("DELETE",)),
         Route("/api/traces/{id}/stream", trace_pages.followed(views.traces), Access.TOKEN),
+        Route("/api/overview", observed.overview, Access.OPERATOR),
+        Route("/api/overview/stream", observed.overview_stream, Access.OPERATOR),
+        Route("/api/vehicles", observed.vehicles, Access.TOKEN),
+        Route("/api/vehicles/{vin}", observed.vehicle, Access.TOKEN),
+        Route("/api/vehicles/{vin}/stream", observed.vehicle_stream, Access.TOKEN),
+        Route("/api/signals", observed.signals, Access.TOKEN),
+        Route("/api/refusals", observed.refusals, Access.TOKEN),
+        Route("/api/tap", observed.tap, Access.TOKEN),
     )
 
 

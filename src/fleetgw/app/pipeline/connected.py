@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 
 from fleetgw.app.pipeline.known import KnownVehicles
-from fleetgw.domain.ack_expressions import SPOOLED
 from fleetgw.domain.metrics import NUM_CONNECTIONS
 from fleetgw.domain.ports import ConnectivityStatus
 from fleetgw.domain.rate_limit import VehicleBuckets
@@ -50,6 +49,7 @@ class ConnectedVehicles:
     :ivar clock: its seconds never go back.
     :ivar wall_ns: epoch nanoseconds.
     :ivar buckets: the token buckets of the vehicles; None when there is no rate limit.
+    :ivar connections: number of open connections.
     :ivar known: the connected vehicles with their sessions, and those that have left.
     """
 
@@ -64,7 +64,7 @@ class ConnectedVehicles:
     known: KnownVehicles = field(factory=KnownVehicles, init=False)
     _vehicle_log: VehicleLog = field(init=False)
     _num_connections: IGauge = field(init=False)
-    _connections: int = field(default=0, init=False)
+    connections: int = field(default=0, init=False)
     _held_back: dict[str, tuple[Vehicle, IDelayedCall]] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -119,8 +119,8 @@ class ConnectedVehicles:
         }
 
     def _count(self, change: int) -> None:
-        self._connections += change
-        self._num_connections.set_to(self._connections)
+        self.connections += change
+        self._num_connections.set_to(self.connections)
 
     def announce_held_back(self) -> None:
         """Emit at once every DISCONNECTED record that is held back, and hold none back from now on: the gateway stops."""
@@ -150,10 +150,6 @@ class ConnectedVehicles:
             fields: dict[str, object] = {"vin": vehicle.vin, "status": status.name, "error": str(error)}
             self._vehicle_log.error("connectivity_failed", vehicle.vin, lambda: fields)
             return
-        if route.spooled is not None and not route.spooled.accept_own(record):
-            fields = {"vin": vehicle.vin, "dispatcher": SPOOLED, "status": status.name}
+        for dispatcher in route.offer_own(record):
+            fields = {"vin": vehicle.vin, "dispatcher": dispatcher, "status": status.name}
             self._vehicle_log.error("connectivity_dropped", vehicle.vin, fields.copy)
-        for lane in route.lanes:
-            if not lane.offer([record], record.cost_bytes, None):
-                fields = {"vin": vehicle.vin, "dispatcher": lane.sink.name, "status": status.name}
-                self._vehicle_log.error("connectivity_dropped", vehicle.vin, fields.copy)

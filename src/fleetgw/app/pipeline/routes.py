@@ -23,11 +23,12 @@ from fleetgw.domain.metrics import (
 from fleetgw.domain.records import RECORD_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from fleetgw.app.pipeline.lane import Lane
     from fleetgw.app.pipeline.spooling import Spooling
     from fleetgw.domain.ports import ICounter, IMetrics
+    from fleetgw.domain.records import Record
     from fleetgw.domain.routing import Route
 
 OTHER = "other"
@@ -86,6 +87,16 @@ class TypeRoute:
         """The place where records go, for people."""
         sinks = ", ".join(lane.sink.name for lane in self.every_lane)
         return "the spool" if self.spooled is not None else sinks or "no sink"
+
+    def offer_own(self, record: Record) -> Sequence[str]:
+        """Offer a record of the gateway itself, which nobody acknowledges, to its lanes.
+
+        :return: the names of those without room: sinks, or ``spooled`` for the spool.
+        """
+        full = [lane.sink.name for lane in self.lanes if not lane.offer([record], record.cost_bytes, None)]
+        if self.spooled is not None and not self.spooled.accept_own(record):
+            full.append(SPOOLED)
+        return full
 
     def can_do_without(self, bits: int) -> bool:
         """Whether a record may still be acknowledged if these lanes do not take it.

@@ -48,6 +48,7 @@ from fleetgw.app.service.descriptors import descriptor_limit, room_for_streams
 from fleetgw.app.service.lane_maker import LaneMaker
 from fleetgw.app.service.listeners import Listener
 from fleetgw.app.service.live_settings import access_rules, gateway_settings, ingress_limits, issuers, routes_of, tls_files
+from fleetgw.app.service.observation_maker import make_observation
 from fleetgw.app.service.running_sinks import RunningSinks
 from fleetgw.app.service.spool_maker import make_spooling
 from fleetgw.app.service.trace_maker import make_traces
@@ -200,12 +201,14 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         *_make_exporters(config, metrics, reactor, log),
     ]
     in_effect, access = InEffect(config), AccessControl(access_rules(config))
+    observed, observers = make_observation(config, gateway, metrics, health, reactor, log)
+    monitors += observers
     profiler = Profiler(runtime.pauses, config.monitoring.profiling_path, reactor, log)
     monitors.append(profiler)
     newest_lines = written_log.recent_lines if isinstance(written_log, LineLog) else None
     log_lines = LogLines(newest_lines, lambda: in_effect.config, reactor)
     views = GatewayViews(
-        health, PrometheusExporter(metrics).exposition, lambda: in_effect.config, log_lines, profiler, traces
+        health, PrometheusExporter(metrics).exposition, lambda: in_effect.config, log_lines, profiler, traces, observed
     )
     pages = _make_pages(config, views, access, metrics, reactor, log)
     if config.monitoring.profiler_port:

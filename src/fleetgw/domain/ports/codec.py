@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from zope.interface import Interface
 
 if TYPE_CHECKING:
+    from fleetgw.domain.gateway_status import GatewayStatus
     from fleetgw.domain.records import Envelope, Record, Vehicle
 
 
@@ -49,4 +50,12 @@ class IRecordCodec(Interface):
 
         :param created_at_ns: epoch nanoseconds; also gives ``received_at_ms``.
         :raises ValueError: a request header of the vehicle cannot be written as text.
+        """
+
+    def gateway_status(gateway: Vehicle, status: GatewayStatus, txid: str, created_at_ns: int) -> Record:
+        """Make the record of the gateway's own figures.
+
+        :param gateway: stands for the gateway in its own records.
+        :param txid: another one for each record.
+        :param created_at_ns: epoch nanoseconds; also gives ``received_at_ms``.
         """

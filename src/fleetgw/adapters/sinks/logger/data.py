@@ -1,13 +1,16 @@
 """The decoded data of a record, in the form of the ``logger`` sink."""
 
+import json
 from collections.abc import Mapping
 
 from fleetgw.adapters.codec.datum import FIELD_NAMES, READERS, JsonValue, Reader
 from fleetgw.adapters.codec.enum_names import audience_names, status_name
+from fleetgw.adapters.codec.generated.gateway_status_pb2 import GatewayStatus
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlert, VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import VehicleConnectivity
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload, Value
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleError, VehicleErrors
+from fleetgw.adapters.codec.json_form import to_json
 from fleetgw.adapters.codec.timestamps import epoch_s, rfc3339
 from fleetgw.domain.ports import ILog
 from fleetgw.domain.records import Record
@@ -97,6 +100,8 @@ class RecordData:
                 return [_error(error) for error in errors.errors]
             case VehicleConnectivity() as connectivity:
                 return _connectivity(connectivity)
+            case GatewayStatus() as status:
+                return json.loads(to_json(status))
             case _:
                 return {"Type": record.record_type, "SizeBytes": len(record.payload)}
 

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fleetgw.adapters.codec.datum import FIELD_NAMES, READERS
 from fleetgw.adapters.codec.enum_names import audience_names, status_name
+from fleetgw.adapters.codec.generated.gateway_status_pb2 import GatewayStatus
 from fleetgw.adapters.codec.generated.vehicle_alert_pb2 import VehicleAlerts
 from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import VehicleConnectivity
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload, Value
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
-from fleetgw.adapters.codec.json_form import double_text
+from fleetgw.adapters.codec.json_form import double_text, to_json
 from fleetgw.adapters.codec.signals import SignalReader
 from fleetgw.adapters.codec.timestamps import rfc3339
 from fleetgw.adapters.sinks.mqtt.json_text import json_text
 from fleetgw.adapters.sinks.mqtt.topics import named_part, topic_part
 from fleetgw.domain.errors import Rejected
+from fleetgw.domain.gateway_status import GATEWAY_STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,8 +128,11 @@ class MessageWriter:
                 return _errors(f"{base}/errors/", errors)
             case VehicleConnectivity() as connectivity:
                 return [_connectivity(f"{base}/connectivity", connectivity)]
+            case GatewayStatus() as status:
+                return [Message(f"{base}/{GATEWAY_STATUS}".encode(), to_json(status).encode())]
             case _:
-                raise Rejected("a custom record type has no MQTT messages: route V, alerts, errors or connectivity to mqtt")
+                routable = "V, alerts, errors, connectivity or gateway_status"
+                raise Rejected(f"a custom record type has no MQTT messages: route {routable} to mqtt")
 
 
 def _body(datum: Datum) -> bytes:

@@ -1,0 +1,109 @@
+"""Signal counts on disk: a file a day, named such as ``2026-11-27.signals``.
+
+A line is the number of signals, a tab and the VIN; a line without a VIN is of all other vehicles together. A file is
+replaced as a whole, so that a crash leaves the file of the last minute.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from fleetgw.domain.identity import MAX_DEVICE_ID_CHARACTERS
+from fleetgw.domain.signal_counts import MAX_VEHICLES, DayCount
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fleetgw.adapters.spool.folder import Folder
+
+_NAME = re.compile(r"(\d{4}-\d{2}-\d{2})\.signals", re.ASCII)
+_LINE = re.compile(r"(\d{1,18})\t(.*)", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CHUNK_LINES = 1000
+
+
+@define
+class Loaded:
+    """The counts of earlier runs.
+
+    :ivar days: by day since the epoch.
+    :ivar bad_lines: number of lines that could not be read, by file.
+    """
+
+    days: dict[int, DayCount] = field(factory=dict)
+    bad_lines: dict[str, int] = field(factory=dict)
+
+
+class DailyFiles:
+    """Reads and writes the files of one folder. Its methods block, and raise ``OSError``; call them on one thread.
+
+    :ivar folder: has been opened.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+
+    def load(self, oldest_day: int) -> Loaded:
+        """Read the files of this day and later ones, and remove the older ones."""
+        loaded = Loaded()
+        for name in self.folder.names():
+            day = _day(name)
+            if day is None:
+                continue
+            if day < oldest_day:
+                self.folder.remove(name)
+                continue
+            loaded.days[day], bad_lines = self._read(name)
+            if bad_lines:
+                loaded.bad_lines[name] = bad_lines
+        return loaded
+
+    def write(self, days: Mapping[int, DayCount], oldest_day: int) -> None:
+        """Replace the files of these days, each at once and durably, and remove the older ones.
+
+        Lines are written in chunks, so that other threads get their turns.
+        """
+        self.folder.check()
+        for day, count in days.items():
+            name = f"{(_EPOCH + timedelta(days=day)).date().isoformat()}.signals"
+            with open(self.folder.path_of(name + ".new"), "w", encoding="utf-8") as file:
+                file.write(f"{count.others}\t\n")
+                lines = [f"{signals}\t{vin}\n" for vin, signals in count.vehicles.items()]
+                file.writelines("".join(lines[start : start + _CHUNK_LINES]) for start in range(0, len(lines), _CHUNK_LINES))
+                file.flush()
+                os.fsync(file.fileno())
+            self.folder.rename(name + ".new", name)
+        for name in self.folder.names():
+            day_of_name = _day(name)
+            if day_of_name is not None and day_of_name < oldest_day:
+                self.folder.remove(name)
+        self.folder.sync()
+
+    def _read(self, name: str) -> tuple[DayCount, int]:
+        count, bad_lines = DayCount(), 0
+        with open(self.folder.path_of(name), encoding="utf-8", errors="replace") as file:
+            while line := file.readline(MAX_DEVICE_ID_CHARACTERS + 32):
+                match = _LINE.fullmatch(line.rstrip("\n"))
+                if match is None or len(count.vehicles) > MAX_VEHICLES:
+                    bad_lines += 1
+                elif match[2]:
+                    count.vehicles[match[2]] = int(match[1])
+                else:
+                    count.others += int(match[1])
+        return count, bad_lines
+
+
+def _day(name: str) -> int | None:
+    """The day of a file's name; None for the name of another file."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    try:
+        return (datetime.fromisoformat(match[1]).replace(tzinfo=UTC) - _EPOCH).days
+    except ValueError:
+        return None

@@ -1,0 +1,55 @@
+"""Streams of one event a second: made once, for all of their readers."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import define, field
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class Reader(Protocol):
+    """A client of a stream."""
+
+    def write(self, chunk: bytes) -> bool:
+        """Send bytes; returns False, and sends nothing, when its buffer is full. Never blocks."""
+
+
+def json_line(value: object) -> bytes:
+    """A value as JSON on one line, in ASCII: text of a vehicle cannot control a terminal."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+@define(eq=False)
+class SecondlyStream:
+    """Server-sent events, one a second; a slow reader misses some.
+
+    :ivar make: makes the value of the next event; called only while there are readers.
+    """
+
+    make: Callable[[], Mapping[str, object]]
+    _readers: list[Reader] = field(factory=list, init=False)
+
+    @property
+    def has_readers(self) -> bool:
+        """Whether anybody reads."""
+        return bool(self._readers)
+
+    def subscribe(self, reader: Reader) -> Callable[[], None]:
+        """Send a reader an event at once, and further ones at each ``send``; the result ends this."""
+        reader.write(self._event())
+        self._readers.append(reader)
+        return lambda: self._readers.remove(reader)
+
+    def send(self) -> None:
+        """Send the next event to all readers."""
+        if self._readers:
+            event = self._event()
+            for reader in self._readers:
+                reader.write(event)
+
+    def _event(self) -> bytes:
+        return b"data: " + json_line(self.make()) + b"\n\n"

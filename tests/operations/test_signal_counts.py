@@ -1,0 +1,187 @@
+"""Signal counts: the view, the begin of days, and their way over a restart."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from unittest import TestCase
+from unittest.mock import patch
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fleetgw.adapters.signal_counts import DailyFiles
+from fleetgw.adapters.spool.folder import Folder
+from fleetgw.app.operations.kept_counts import WRITE_TICKS, KeptCounts
+from fleetgw.app.operations.signal_counts import SignalViews
+from fleetgw.domain.errors import ConfigurationError
+from fleetgw.domain.signal_counts import DAY_NS, KEPT_DAYS, DayCount, SignalCounts
+from fleetgw.testing.sink_doubles import ReadableLog
+from tests.support.workers import HeldWorker, InlineWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fleetgw.adapters.process.serial_worker import Worker
+
+TODAY = 20_784  # 2026-11-27
+
+
+class InlineReactor:
+    """Calls functions of other threads at once."""
+
+    def callFromThread(self, function: Callable[..., object], *arguments: object) -> None:
+        function(*arguments)
+
+
+class SignalViewsTests(TestCase):
+    def test_the_top_vehicles_of_all_days_and_the_others(self) -> None:
+        counts = SignalCounts(TODAY - 1)
+        for vin, signals in (("A", 5), ("B", 1), ("C", 3)):
+            counts.today.add(vin, signals)
+        counts.today.others = 100
+        counts.begin_day(TODAY)
+        for vin, signals in (("B", 10), ("D", 1)):
+            counts.today.add(vin, signals)
+        view = SignalViews(counts, lambda: {"V": 20}, 1234).signals(2)
+        self.assertEqual(
+            view,
+            {
+                "since_ms": 1234,
+                "days": ["2026-11-27", "2026-11-26"],
+                "total": {"V": 20},
+                "vehicles": [
+                    {"vin": "B", "today": 10, "total": 11, "per_day": {"2026-11-27": 10, "2026-11-26": 1}},
+                    {"vin": "A", "today": 0, "total": 5, "per_day": {"2026-11-26": 5}},
+                ],
+                "others": 104,
+            },
+        )
+
+
+class KeptCountsTests(TestCase):
+    def setUp(self) -> None:
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = Path(folder.name) / "signals"
+        self.now_ns = TODAY * DAY_NS
+        self.log = ReadableLog()
+        self.workers: list[HeldWorker] = []
+
+    def kept(self, make_worker: Callable[[str], Worker] = InlineWorker) -> tuple[SignalCounts, KeptCounts]:
+        counts = SignalCounts(self.now_ns // DAY_NS)
+        reactor: Any = InlineReactor()
+        return counts, KeptCounts(counts, str(self.path), reactor, lambda: self.now_ns, self.log, make_worker)
+
+    def minute(self, kept: KeptCounts) -> None:
+        for _ in range(WRITE_TICKS):
+            kept.tick()
+
+    def test_counts_survive_a_restart(self) -> None:
+        counts, kept = self.kept()
+        kept.start()
+        counts.today.add("VIN one", 3)
+        counts.today.others = 7
+        self.now_ns += DAY_NS
+        kept.tick()
+        counts.today.add("VIN one", 4)
+        kept.stop()
+        again, kept = self.kept()
+        kept.start()
+        self.assertEqual(again.days, {TODAY + 1: DayCount({"VIN one": 4}), TODAY: DayCount({"VIN one": 3}, 7)})
+        again.today.add("VIN one", 1)
+        kept.stop()
+        self.assertEqual(self.log.entries, [])
+        last, kept = self.kept()
+        kept.start()
+        self.assertEqual([*last.of("VIN one")], [(TODAY + 1, 5), (TODAY, 3)])
+        kept.stop()
+
+    def test_they_are_written_once_a_minute_in_a_thread_and_a_crash_leaves_the_last_ones(self) -> None:
+        def make(name: str) -> HeldWorker:
+            self.workers.append(HeldWorker(name))
+            return self.workers[-1]
+
+        counts, kept = self.kept(make)
+        kept.start()
+        self.workers[0].work()
+        counts.today.add("A", 1)
+        self.minute(kept)
+        counts.today.add("A", 10)  # after the copy for the thread
+        self.minute(kept)  # the thread has not come to it
+        self.assertEqual(self.workers[0].work(), 1)
+        self.assertEqual((self.path / "2026-11-27.signals").read_text(), "0\t\n1\tA\n")
+        self.minute(kept)
+        self.workers[0].work()
+        self.assertEqual((self.path / "2026-11-27.signals").read_text(), "0\t\n11\tA\n")
+
+    def test_old_files_are_removed_and_foreign_ones_stay(self) -> None:
+        counts, kept = self.kept()
+        kept.start()
+        counts.today.add("A", 1)
+        self.minute(kept)
+        (self.path / "notes.txt").write_text("mine")
+        self.now_ns += KEPT_DAYS * DAY_NS
+        self.minute(kept)
+        kept.stop()
+        self.assertEqual(sorted(os.listdir(self.path)), ["2026-12-05.signals", "lock", "notes.txt"])
+
+    def test_damaged_lines_are_left_out_and_told(self) -> None:
+        self.path.mkdir()
+        (self.path / "2026-11-27.signals").write_bytes(b"5\t\n1\tA\nrubbish\n-3\tB\n9\tC\n" + b"8\t\xff\n" + b"1" * 500)
+        (self.path / "2026-99-27.signals").write_text("1\tA\n")
+        counts, kept = self.kept()
+        kept.start()
+        self.assertEqual(counts.days[TODAY], DayCount({"A": 1, "C": 9, "\ufffd": 8}, 5))
+        ((_, event, fields),) = self.log.entries
+        self.assertEqual(event, "signal_counts_failed")
+        self.assertIn("2026-11-27.signals: ", str(fields["error"]))
+        kept.stop()
+
+    def test_a_folder_that_cannot_be_written_is_told_and_written_later(self) -> None:
+        counts, kept = self.kept()
+        kept.start()
+        counts.today.add("A", 1)
+        with patch.object(DailyFiles, "write", side_effect=OSError("disk full")):
+            self.minute(kept)
+        self.assertEqual(self.log.fields_of("signal_counts_failed"), [{"error": "cannot be written: disk full"}])
+        self.minute(kept)
+        self.assertTrue((self.path / "2026-11-27.signals").exists())
+        kept.stop()
+
+    def test_a_folder_in_use_names_the_key(self) -> None:
+        _, kept = self.kept()
+        kept.start()
+        with self.assertRaises(ConfigurationError) as caught:
+            self.kept()[1].start()
+        self.assertIn("operations.folder", str(caught.exception))
+        kept.stop()
+        _, kept = self.kept()
+        kept.start()
+        kept.stop()
+
+    def test_without_a_folder_days_begin_all_the_same(self) -> None:
+        counts = SignalCounts(TODAY)
+        reactor: Any = InlineReactor()
+        kept = KeptCounts(counts, None, reactor, lambda: self.now_ns, self.log)
+        kept.start()
+        self.now_ns += DAY_NS
+        self.minute(kept)
+        self.assertEqual(counts.day, TODAY + 1)
+        kept.stop()
+        self.assertFalse(self.path.exists())
+
+    @settings(deadline=None, max_examples=30)  # it syncs files
+    @given(st.dictionaries(st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=128), st.integers(1)))
+    def test_every_printable_vin_comes_back(self, vehicles: dict[str, int]) -> None:
+        vehicles = {vin: signals % 10**18 for vin, signals in vehicles.items()}
+        with TemporaryDirectory() as path:
+            folder = Folder(path)
+            folder.open()
+            files = DailyFiles(folder)
+            files.write({TODAY: DayCount(vehicles, 1)}, TODAY)
+            loaded = files.load(TODAY)
+            folder.close()
+        self.assertEqual((loaded.days, loaded.bad_lines), ({TODAY: DayCount(vehicles, 1)}, {}))
