@@ -108,10 +108,12 @@ class PrometheusTests(TestCase):
             self.gateway(metrics_port, status_port) as gateway,
             PrometheusProcess(self.folder, f"127.0.0.1:{metrics_port}") as prometheus,
         ):
-            self.misbehave(gateway.port, status_port)
+            port = gateway.port
+            prometheus.wait_until_scraped()  # so that it sees every counter begin at 0
+            self.misbehave(port, status_port)
             arguments = [
                 "--url",
-                f"wss://localhost:{gateway.port}",
+                f"wss://localhost:{port}",
                 "--certs",
                 "certs",
                 "--rate",
@@ -123,7 +125,6 @@ class PrometheusTests(TestCase):
             fleet = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             self.addCleanup(fleet.communicate)
             self.addCleanup(fleet.kill)
-            prometheus.wait_until_scraped()
             (group,) = prometheus.get("rules")["groups"]
             names = set().union(*(metric_names(rule["query"]) for rule in group["rules"]))
             self.assertGreater(len(names), 20)

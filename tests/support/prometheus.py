@@ -125,11 +125,15 @@ class PrometheusProcess:
                 raise AssertionError(f"no scrape succeeds: {targets}")
             time.sleep(0.1)
 
+    def _has_data(self, expression: str) -> bool:
+        result = self.get("query", query=expression)["result"]
+        return any(series["value"][1] != "NaN" for series in result)
+
     def without_data(self, expressions: Sequence[str]) -> set[str]:
-        """Those expressions that have no data, as soon as all have some, or after a while."""
+        """Those expressions that have no number, as soon as all have one, or after a while."""
         deadline = time.monotonic() + DEADLINE_S
         lacking = set(expressions)
         while lacking and time.monotonic() < deadline:
             time.sleep(0.2)
-            lacking = {expression for expression in lacking if not self.get("query", query=expression)["result"]}
+            lacking = {expression for expression in lacking if not self._has_data(expression)}
         return lacking
