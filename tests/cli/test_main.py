@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,20 +16,40 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from fleetgw.adapters.ingress.hot_path import DESCRIPTION
+from fleetgw.cli import build_parser
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from tests.support.command_line import run
+
+COMMANDS = [*next(action.choices for action in build_parser()._actions if action.dest == "command")]
 
 
 class MainTests(TestCase):
     def test_version(self):
         self.assertEqual(run("--version"), (0, f"fleetgw {version('fleetgw')}, hot path in {DESCRIPTION}\n", ""))
 
-    def test_help_has_examples(self):
-        for command in ((), ("certs",), ("fetch-ca",), ("check-config",), ("config-schema",), ("simulate",)):
+    def test_the_help_groups_the_commands(self):
+        status, out, err = run("--help")
+        self.assertEqual((status, err), (0, ""))
+        groups = re.findall(r"(?m)^(\w+):\n(?:  [\w-]+ +\S.*\n)+$", out)
+        self.assertEqual(groups, ["prepare", "run", "look", "mend", "examples"])
+        self.assertEqual({name for name in COMMANDS if not re.search(rf"(?m)^  {name} +\S", out)}, set())
+
+    def test_help_teaches(self):
+        self.assertGreater(len(COMMANDS), 15)
+        for command in COMMANDS:
             with self.subTest(command):
-                status, out, err = run(*command, "--help")
+                status, out, err = run(command, "--help")
                 self.assertEqual((status, err), (0, ""))
-                self.assertRegex(out, r"examples?:\n  fleetgw ")
+                self.assertRegex(out, rf"\nexamples?:\n  (?:source <\()?fleetgw {command} ?")
+                self.assertRegex(out, r"\bneeds?\b", "what it needs")
+                self.assertRegex(" ".join(out.split()), r"[Ee]xit status", "its exit statuses")
+
+    def test_help_fits_the_terminal(self):
+        with mock.patch.dict("os.environ", {"COLUMNS": "70"}):
+            narrow = run("top", "--help")[1]
+        described, _, examples = narrow.partition("examples:\n")
+        self.assertLessEqual(max(map(len, described.splitlines())), 70)
+        self.assertIn("  fleetgw top --config config.json --json | jq --unbuffered .vehicles.connected\n", examples)
 
     def test_nothing_and_nonsense(self):
         for arguments in ((), ("drive",), ("certs",), ("fetch-ca",)):

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
-import os
-import pty
-import select
 import signal
-import struct
-import subprocess
 import sys
-import termios
-import time
 from typing import Any
 from unittest import TestCase, mock
 
@@ -24,8 +16,8 @@ from fleetgw.cli.overview import Overview
 from fleetgw.cli.overview_screen import OverviewScreen
 from tests.support import gateway_answers as answers
 from tests.support.command_line import run
-from tests.support.gateway_process import DEADLINE_S
 from tests.support.stub_status import TOKEN, Lines, Refused, StubStatus
+from tests.support.terminal import Terminal
 
 ONCE = """\
 fleetgw 0.1.0  gateway-1  up 2 h 14 min  hot path in C                                                        ◐ degraded
@@ -194,68 +186,33 @@ class CommandTests(TestCase):
                 next(looks)
 
 
-class Terminal:
-    """``fleetgw top`` in a terminal of its own."""
-
-    def __init__(self, case: TestCase, url: str) -> None:
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        self.attributes = termios.tcgetattr(theirs)
-        self._ours, self._theirs, self.output = ours, theirs, b""
-        code = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from fleetgw.cli import main; exit(main())"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code, "top", "--url", url],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-            env=os.environ | {"TERM": "xterm-256color", "FLEETGW_TOKEN": TOKEN},
-        )
-        case.addCleanup(os.close, ours)
-        case.addCleanup(os.close, theirs)
-        case.addCleanup(self.process.wait)
-        case.addCleanup(self.process.kill)
-
-    def read_until(self, text: bytes) -> None:
-        """Read what it writes until the text comes."""
-        deadline = time.monotonic() + DEADLINE_S
-        while text not in self.output:
-            if time.monotonic() > deadline or not select.select([self._ours], [], [], DEADLINE_S)[0]:
-                raise AssertionError(f"{text!r} does not come: {self.output!r}")
-            self.output += os.read(self._ours, 65_536)
-
-    def press(self, key: bytes) -> None:
-        """Type a key."""
-        os.write(self._ours, key)
-
-    def ended(self) -> tuple[int, bool]:
-        """Its exit status, and whether the terminal is as before."""
-        self.read_until(b"\x1b[?1049l")
-        status = self.process.wait(DEADLINE_S)
-        while select.select([self._ours], [], [], 0)[0]:
-            self.output += os.read(self._ours, 65_536)
-        is_visible = self.output.rfind(b"\x1b[?25h") > self.output.rfind(b"\x1b[?25l")
-        return status, is_visible and termios.tcgetattr(self._theirs) == self.attributes
-
-
 class TerminalTests(TestCase):
     def setUp(self) -> None:
         stub = StubStatus(self)
         stub.answers["/api/overview"] = answers.overview()
         later = answers.overview() | {"host": "gateway-two"}
         stub.answers["/api/overview/stream"] = Lines([f"data: {json.dumps(later)}", ""], stays_open=True)
-        self.terminal = Terminal(self, stub.url)
+        code = "from fleetgw.cli import main; exit(main())"
+        command = [sys.executable, "-c", code, "top", "--url", stub.url]
+        self.terminal = Terminal(self, command, {"TERM": "xterm-256color", "FLEETGW_TOKEN": TOKEN})
         self.terminal.read_until(b"gateway-two")
+
+    def ended(self) -> tuple[int, bool]:
+        """Its exit status, and whether the terminal is as before."""
+        self.terminal.read_until(b"\x1b[?1049l")
+        status = self.terminal.wait()
+        output = self.terminal.output
+        return status, output.rfind(b"\x1b[?25h") > output.rfind(b"\x1b[?25l") and self.terminal.is_as_before()
 
     def test_keys_end_it(self) -> None:
         self.terminal.press(b"x\x1a")  # nothing, and Ctrl-Z
         self.terminal.press(b"q")
-        self.assertEqual(self.terminal.ended(), (0, True))
+        self.assertEqual(self.ended(), (0, True))
 
     def test_ctrl_c_ends_it(self) -> None:
         self.terminal.press(b"\x03")
-        self.assertEqual(self.terminal.ended(), (0, True))
+        self.assertEqual(self.ended(), (0, True))
 
     def test_signals_end_it(self) -> None:
         self.terminal.process.send_signal(signal.SIGTERM)
-        self.assertEqual(self.terminal.ended(), (143, True))
+        self.assertEqual(self.ended(), (143, True))

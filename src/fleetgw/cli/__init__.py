@@ -14,6 +14,7 @@ from fleetgw.cli import (
     bundle,
     certs,
     check_config,
+    completion,
     config_schema,
     dead_letters,
     doctor,
@@ -30,6 +31,7 @@ from fleetgw.cli import (
     vehicle_config,
     vehicles,
 )
+from fleetgw.cli.help import HelpFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,27 +40,35 @@ TRACEBACK_VARIABLE = "FLEETGW_TRACEBACK"
 """Environment variable: when it is not empty, an unexpected error prints a traceback in place of a line."""
 
 _DESCRIPTION = """\
-A gateway that connected vehicles stream telemetry into.
+A gateway that connected vehicles stream telemetry into. The gateway itself runs under twistd:
 
-The gateway itself runs under twistd:  twistd -n fleetgw --config config.json
-This command has the tools around it.
+  twistd -n fleetgw --config config.json
+
+This command has the tools around it:
 """
+
+_NAME_CELLS = 18
+_HINT = "fleetgw COMMAND --help has examples, what the command needs, and its exit statuses."
 
 _EXAMPLES = """\
 examples:
-  fleetgw certs certs --vehicles 10          development certificates in ./certs
-  fleetgw check-config config.json           check a configuration
-  fleetgw doctor --config config.json        check brokers, certificates, ports and limits
-  fleetgw fetch-ca tesla-ca.crt              the authorities that sign real vehicles' certificates
-  fleetgw explain-cert vehicle.crt --config config.json    who a client certificate would be, or why it is refused
-  fleetgw trace --config config.json --ip 203.0.113.9      why does it not connect?
-  fleetgw ledger --config config.json        where every record of the running gateway is
-  fleetgw dead-letters list --config config.json    records that sinks refused for good, by sink and reason
-  fleetgw spool status --config config.json  the durable queue: files, cursors, backlog
+  fleetgw certs certs --vehicles 10                development certificates in ./certs
+  fleetgw doctor --config config.json              check brokers, certificates, ports and limits
   fleetgw simulate --url wss://localhost:4443 --certs certs --vehicles 10 --rate 20 --duration 30
-  fleetgw vehicle-config --config config.json --host telemetry.example.com --vin 5YJ3E1EA7KF000001 --preset fleet
-  fleetgw query latest 5YJ3E1EA7KF000001     a vehicle now, from the sqlite sink's file
+  fleetgw top --config config.json                 the running gateway at a glance
+  fleetgw vehicles --config config.json --vin 5YJ3E1EA7KF000001      is this car online?
+  fleetgw trace --config config.json --ip 203.0.113.9      why does it not connect?
+  fleetgw bundle --config config.json              one file for a bug report
+  source <(fleetgw completion bash)                completion of these commands in this shell
 """
+
+_GROUPS = (
+    ("prepare", (certs, fetch_ca, check_config, config_schema, vehicle_config, completion)),
+    ("run", (doctor, simulate)),
+    ("look", (top, vehicles, signals, tap, trace, explain_cert, ledger, query)),
+    ("mend", (dead_letters, spool, bundle)),
+)
+"""The commands by what they are for, in the order of the help."""
 
 
 class _Version(argparse.Action):
@@ -77,31 +87,27 @@ class _Version(argparse.Action):
 def build_parser() -> argparse.ArgumentParser:
     """The parser of ``fleetgw``; its result has the command's function as ``run``."""
     parser = argparse.ArgumentParser(
-        "fleetgw", description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        "fleetgw",
+        usage="fleetgw [-h] [--version] COMMAND ...",
+        epilog=_EXAMPLES,
+        formatter_class=HelpFormatter,
     )
+    parser.set_defaults(whole=parser)
     parser.add_argument("--version", action=_Version, help="show the version, and the hot path that runs")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for command in (
-        certs,
-        fetch_ca,
-        check_config,
-        doctor,
-        explain_cert,
-        config_schema,
-        top,
-        vehicles,
-        signals,
-        tap,
-        bundle,
-        trace,
-        ledger,
-        dead_letters,
-        spool,
-        query,
-        simulate,
-        vehicle_config,
-    ):
-        command.add_parser(commands)
+    commands = parser.add_subparsers(
+        prog="fleetgw", metavar="COMMAND", dest="command", required=True, help=argparse.SUPPRESS
+    )
+    described = [_DESCRIPTION]
+    for group, members in _GROUPS:
+        known = len(commands.choices)
+        for command in members:
+            command.add_parser(commands)
+        summaries = completion.summaries(commands)
+        names = [*commands.choices][known:]
+        for name in names:
+            commands.choices[name].formatter_class = HelpFormatter
+        described.append("\n".join([f"{group}:", *(f"  {name:{_NAME_CELLS}}{summaries[name]}" for name in names), ""]))
+    parser.description = "\n".join([*described, _HINT])
     return parser
 
 

@@ -19,6 +19,8 @@ files:
   DIR/ca.crt  DIR/ca.key              the authority: the gateway's tls.ca_file
   DIR/server.crt  DIR/server.key      tls.server_cert and tls.server_key
   DIR/vehicles/VIN.crt  VIN.key       one pair a vehicle
+
+It needs nothing but a folder that it may write to. The exit status is 0, or 2 when the certificates cannot be made.
 """
 
 _EXAMPLES = """\

@@ -9,7 +9,8 @@ _DESCRIPTION = """\
 Check a configuration without starting anything, and print the effective configuration: every key, with defaults, secrets
 masked. All problems are listed at once on standard error, each with its path and its remedy.
 
-The exit status is 0 when the gateway would start with it, also where there are warnings, else 2.
+It needs the files that the configuration names, and no broker. The exit status is 0 when the gateway would start with it,
+also where there are warnings, else 2.
 """
 
 _EXAMPLES = """\

@@ -7,6 +7,8 @@ import json
 
 _DESCRIPTION = """\
 Print a JSON Schema of the configuration, for editors that complete and check as you type.
+
+It needs nothing. The exit status is 0.
 """
 
 _EXAMPLES = """\

@@ -23,6 +23,9 @@ SECTION = "dead_letters"
 _DESCRIPTION = """\
 Show, redrive and purge dead letters: the records that a sink refused for good, stored with the reason. The gateway may run
 meanwhile. A letter's ID is the name of its sink and its number: kafka/17.
+
+It needs the folder dead_letters.path, on the machine of the gateway; redrive needs the running gateway. The exit status is
+0, 1 for a failure, 2 when the command cannot work as given.
 """
 
 _EXAMPLES = """\

@@ -23,7 +23,8 @@ Check everything that a gateway with this configuration needs: certificates, por
 broker of every sink that records are routed to. Prints each finding with its remedy. The doctor publishes nothing and
 leaves nothing behind; the gateway may run meanwhile.
 
-The exit status is 0 when everything works, 1 when something does not, 2 when the configuration is refused.
+It needs the configuration, on the machine of the gateway. The exit status is 0 when everything works, 1 when something does
+not, 2 when the configuration is refused.
 """
 
 _EXAMPLES = """\

@@ -20,6 +20,9 @@ With --append, FILE keeps its certificates, such as an authority of your own, an
 The content is compared with the SHA-256 that this version of fleetgw knows. Where it differs, nothing is written: the
 certificates are listed, with the differences from FILE, and the SHA-256 to give to --accept once you have verified that
 the change is Tesla's.
+
+It needs HTTPS to raw.githubusercontent.com, or a mirror (--url), or a local copy (--from). The exit status is 0, or 1 when
+the certificates cannot be had, are not those that are known, or cannot be written.
 """
 
 _EXAMPLES = """\

@@ -17,8 +17,8 @@ Show where every record of a running gateway is, and check that the books balanc
 not acknowledged, or awaiting that; each record that a sink's queue took is delivered, a dead letter or held. The accounts
 are read from the gateway's metrics page, and begin with its start.
 
-The exit status is 0 when the books balance and nothing is lost, 1 when they do not or something is, 2 when the accounts
-cannot be read.
+It needs monitoring.prometheus_metrics_port in the gateway's configuration. The exit status is 0 when the books balance and
+nothing is lost, 1 when they do not or something is, 2 when the accounts cannot be read.
 """
 
 _EXAMPLES = """\

@@ -18,6 +18,8 @@ Show records from the sqlite sink's file. The gateway may run meanwhile; queries
 
 Times are by the vehicle's clock. --since and --until take an age (90s, 30m, 2h, 7d) or a moment (2026-11-23,
 2026-11-23T17:05; local time, or with Z or an offset).
+
+It needs the sink's file, on the machine of the gateway. The exit status is 0, or 1 when the records cannot be read.
 """
 
 _EXAMPLES = """\

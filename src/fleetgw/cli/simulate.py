@@ -17,7 +17,9 @@ certificates of their own. A record that is not acknowledged in time is sent aga
 opened again. The report has the numbers of records sent, acknowledged and refused, and the latency of acknowledgements.
 
 Ctrl-C ends the sending, waits two seconds for the last answers and reports; a second Ctrl-C does not wait.
-The exit status is 0 when every record was acknowledged, 1 when not, 2 when the run cannot start.
+
+It needs a gateway, and certificates that it accepts. The exit status is 0 when every record was acknowledged, 1 when not,
+2 when the run cannot start.
 """
 
 _EXAMPLES = """\

@@ -21,6 +21,9 @@ SECTION = "spool"
 
 _DESCRIPTION = """\
 Look at the files of the spool, check them, and replay records. The gateway may run meanwhile.
+
+It needs the folder spool.path, on the machine of the gateway; replay needs the sinks' brokers. The exit status is 0, 1 for a
+failure or damage, 2 when the command cannot work as given.
 """
 
 _EXAMPLES = """\

@@ -32,7 +32,8 @@ certificate, a list of all the world's authorities in place of the chain, a host
 have, a port as text, intervals under the minimum, fields that do not exist, and, by a connection to the public
 address, a load balancer that ends TLS.
 
-exit status: 0 when the configuration can work, 1 when it cannot, 2 when it could not be made or read
+It needs the gateway's configuration and certificate, and for the last check its public address. The exit status is 0 when
+the configuration can work, 1 when it cannot, 2 when it could not be made or read.
 """
 
 _EXAMPLES = """\
