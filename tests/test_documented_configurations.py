@@ -65,7 +65,7 @@ class PagesTests(TestCase):
             **dict.fromkeys(AUTHORITIES, lambda: self.certificates.authority_file),
             "server_cert": lambda: self.certificates.server_file,
             "server_key": lambda: self.certificates.server_file.with_suffix(".key"),
-            "file": lambda: self.json_file("secret", "a secret of some length"),
+            "file": lambda: self.json_file("secret", "a-secret-of-some-length"),
             "server_key_json_path": lambda: self.json_file("key.json", {"public": public, "secret": secret}),
             "allowed_public_keys_json_path": lambda: self.json_file("allowed.json", [public]),
         }

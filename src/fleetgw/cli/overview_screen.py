@@ -23,10 +23,9 @@ if TYPE_CHECKING:
 _WIDE = 104
 """Columns from which on all columns of the tables fit."""
 
-_TALL = 36
-"""Lines from which on the curve of the rates has more than one."""
+_MOST_CURVE = 8
+"""Lines of the curve of the rates where the screen has room to spare."""
 
-_TALL_CURVE = 4
 _BAR_CELLS = 10
 _FIGURE_CELLS = 9
 _MOST_REASONS = 3
@@ -69,15 +68,18 @@ class OverviewScreen:
         def drawn(*parts: RenderableType) -> _Lines:
             return [line for part in parts for line in console.render_lines(part, options, pad=False)]
 
-        top = drawn(*self._top(), *self._figures(width, _TALL_CURVE if height >= _TALL else 1))
+        top = drawn(*self._top())
+        figures = drawn(*self._figures(width, 1))
         records = drawn(self._records_table(is_wide=is_wide))
         sinks = drawn(self._sinks_table(is_wide=is_wide), *self._remedies())
         bottom = drawn(*self._bottom())
         if self.is_full:
-            room = max(_LEAST, height - len(top) - len(bottom) - _LINES_BETWEEN)
+            room = max(_LEAST, height - len(top) - len(figures) - len(bottom) - _LINES_BETWEEN)
             sinks = _cut(sinks, max(room - len(records), room // 2))
             records = _cut(records, room - len(sinks))
-        lines = [*top, [], *sinks, [], *records, [], *bottom]
+            spare = room - len(sinks) - len(records)
+            figures = drawn(*self._figures(width, min(_MOST_CURVE, 1 + spare // 2)))
+        lines = [*top, *figures, [], *sinks, [], *records, [], *bottom]
         if self.is_full:
             lines = [*lines[: height - 1], *([[]] * (height - 1 - len(lines))), *drawn(Text("q quits", _NOTE))]
         for line in lines:
@@ -248,10 +250,10 @@ def _ledger_text(ledger: LedgerState) -> Text:
         said += ledger.problems or ["it does not balance"]
     if said:
         return Text(printable("; ".join(said)), "bold red")
-    text = Text("balanced, nothing lost", "green")
+    text = Text().append("balanced, nothing lost", "green")
     awaiting = sum(each.awaiting for each in ledger.from_vehicles)
     unacked = sum(each.unacked for each in ledger.from_vehicles)
-    text.append(f"; {awaiting:,} records awaiting acknowledgement, {unacked:,} unacked", _NOTE)
+    text.append(f", {awaiting:,} awaiting, {unacked:,} unacked", _NOTE)
     return text
 
 

@@ -79,9 +79,11 @@ def _print_table(found: Signals) -> None:
     from fleetgw.cli.query_output import Moment
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    in_all = sum(found.total.values())
-    by_type = ", ".join(f"{kind} {count(number)}" for kind, number in found.total.items())
-    console.print(Text(printable(f"{plural(in_all, 'signal')} since {Moment(int(found.since_ms)).local()[:16]}: {by_type}")))
+    since_start = sum(found.total.values())
+    in_all = sum(each.total for each in found.vehicles) + found.others
+    by_type = ", ".join(f"{kind} {count(number)}" for kind, number in found.total.items() if number)
+    began = Moment(int(found.since_ms)).local()[:16]
+    console.print(Text(printable(f"{plural(since_start, 'signal')} since the start {began}: {by_type}")))
     if not found.vehicles:
         console.print(Text("no vehicle has sent a signal yet"))
         return

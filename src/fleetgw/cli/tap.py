@@ -26,7 +26,8 @@ _IN_EACH_RECORD = {"Vin", "CreatedAt", "IsResend"}
 
 _DESCRIPTION = """\
 Show the records that vehicles send to a running gateway, decoded, as they come: one line a record. Nothing is stored, and
-sinks get what they always get. A reader that is too slow loses records, which is said, and never slows the gateway.
+sinks get what they always get. Where more records come than the gateway decodes for taps (some hundreds a second), or than
+the reader takes, some are left out, which is said; the gateway is never slowed.
 
 It needs status_port and operations.token in the gateway's configuration. Ctrl-C ends it. The exit status is 0, or 2 when the
 gateway cannot be asked, or goes away.
@@ -87,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace, client: GatewayClient) -> int:
-    from fleetgw.adapters.text.terminal import json_text
+    from fleetgw.adapters.text.terminal import json_text, printable
 
     left = arguments.limit
     query = {"vin": arguments.vin, "type": arguments.type, "field": arguments.field}
@@ -97,7 +98,8 @@ def _show(arguments: argparse.Namespace, client: GatewayClient) -> int:
             if (dropped := record.get("dropped")) is not None and "type" not in record:
                 if arguments.json:
                     print(json_text(record, None), flush=True)
-                print(f"fleetgw tap: this reader is too slow: {dropped} records were left out", file=sys.stderr, flush=True)
+                said = f"{dropped} records were left out: more come than a tap shows, or than its reader takes"
+                print(printable(f"fleetgw tap: {said}"), file=sys.stderr, flush=True)
                 continue
             print(json_text(record, None) if arguments.json else form.line(record), flush=True)
             if left is not None:
