@@ -153,6 +153,11 @@ class ErrorTests(TestCase):
         with mock.patch.object(gateway_client, "MAX_LINE_BYTES", 1):
             self.assertIn("sends a line of over 0 MiB", self.stream_problem(RawServer(self, begun)))
 
+    def test_a_service_without_tls(self) -> None:
+        stub = StubStatus(self)
+        with self.assertRaisesRegex(GatewayError, r"cannot be asked: \[SSL: \w+\].* is the gateway running"):
+            GatewayClient(stub.url.replace("http:", "https:")).get_json("/api/overview")
+
     def test_addresses_that_are_none(self) -> None:
         for url in (
             "127.0.0.1:8080",

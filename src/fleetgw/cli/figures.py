@@ -32,6 +32,8 @@ def rate(per_s: float | None) -> str:
     """A rate: with a digit after the point where it is below 10; a dash without one."""
     if per_s is None:
         return _NO_FIGURE
+    if 0 < per_s < 0.05:
+        return "<0.1"
     return f"{per_s:.1f}" if 0 < per_s < 9.95 else f"{per_s:,.0f}"
 
 
@@ -39,6 +41,8 @@ def milliseconds(number: float | None) -> str:
     """Milliseconds, with a digit after the point below 10 and as seconds from 10 s on; a dash without any."""
     if number is None:
         return _NO_FIGURE
+    if number < 0.05:
+        return "<0.1 ms"
     if number >= 10_000:
         return f"{number / 1000:,.1f} s"
     return f"{number:.1f} ms" if number < 9.95 else f"{number:,.0f} ms"
