@@ -17,7 +17,8 @@ Say who a client certificate would be for the gateway: device id (the VIN of a v
 would be refused, and what helps. The gateway's own TLS and identity rules decide. The file is in PEM or DER; intermediates
 may follow the certificate. The private key is not needed.
 
-The exit status is 0 when the certificate would be accepted, 1 when it would be refused, 2 when a file cannot be read.
+It needs the configuration to know the authorities; without it, names, dates and identity are examined. The exit status is 0
+when the certificate would be accepted, 1 when it would be refused, 2 when a file cannot be read.
 """
 
 _EXAMPLES = """\
