@@ -180,6 +180,26 @@ class StopTests(AsyncioCase):
 
 
 class CertificatesTests(AsyncioCase):
+    @on_a_loop
+    async def test_operators_use_its_status_port_until_it_stops(self) -> None:
+        port, token = free_port(), "0123456789abcdef"
+        async with Gateway(self.config(status_port=port, operations={"token": token})):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for path, code, text in (
+                ("/", 200, b"<!doctype html>"),
+                ("/health?verbose", 200, b'"state": "ok"'),
+                ("/api/config", 200, b'"token": "********"'),
+                ("/api/log", 404, b"this gateway has no log of its own"),
+            ):
+                headers = f"Host: localhost\r\nAuthorization: Bearer {token}\r\n"
+                writer.write(f"GET {path} HTTP/1.1\r\n{headers}\r\n".encode())
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.assertIn(f"HTTP/1.1 {code} ".encode(), head)
+                length = int(head.partition(b"Content-Length: ")[2].split()[0])
+                self.assertIn(text, await reader.readexactly(length))
+        self.assertEqual(await reader.read(), b"", "it is closed, and the program goes on")
+        writer.close()
+
     def test_new_certificates(self) -> None:
         async def main() -> None:
             async with Gateway(self.config()) as gateway:

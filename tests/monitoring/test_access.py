@@ -61,7 +61,9 @@ class HostTests(AccessCase):
             with self.subTest(host):
                 response = self.ask("/api/operator", Host=host)
                 self.assertEqual(response.code, 403)
-                self.assertIn("operations.hosts", json.loads(response.body)["fix"])
+                told = json.loads(response.body)
+                self.assertIn("names no host of this gateway", told["error"])
+                self.assertIn("operations.hosts", told["fix"])
         self.assertEqual(HttpConnection(self.site).ask("GET", "/api/operator").code, 403)
         self.assertEqual(self.refused("foreign_host"), 7)
 
@@ -75,6 +77,15 @@ class HostTests(AccessCase):
             response = self.ask("/api/operator", AFAR, Host=host)
             self.assertEqual(response.code, 403)
             self.assertIn("own machine alone", json.loads(response.body)["error"])
+
+    def test_a_proxy_on_this_machine_speaks_for_others(self) -> None:
+        for header in ("Forwarded", "X_Forwarded_For", "x_real_ip", "Via"):
+            with self.subTest(header):
+                self.assertEqual(self.ask("/api/operator", **{header: "for=10.0.0.7"}).code, 403)
+        self.rules(TOKEN, "gw.example.com")
+        passed_on = self.ask("/api/operator", Host="gw.example.com", X_Forwarded_For=AFAR)
+        self.assertEqual(passed_on.code, 200)
+        self.assertEqual(self.ask("/api/operator", X_Forwarded_For=AFAR).code, 403, "the proxy must pass Host on")
 
     def test_another_machine_with_hosts(self) -> None:
         self.rules(TOKEN, "gw.example.com", "fd00::5")

@@ -9,8 +9,9 @@ from collections import deque
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from fleetgw.adapters.monitoring.channel import IDLE_TIMEOUT_S
 from fleetgw.adapters.monitoring.pages import Access, Answer, Route
-from fleetgw.adapters.monitoring.site import IDLE_TIMEOUT_S, MAX_CONNECTIONS_PER_ADDRESS, MAX_STREAMS, PageSite
+from fleetgw.adapters.monitoring.site import MAX_CONNECTIONS_PER_ADDRESS, MAX_STREAMS, PageSite
 from fleetgw.adapters.monitoring.streams import EVENTS, Stream, StreamReader, Unsubscribe
 from tests.monitoring.test_pages import faults, refusals
 from tests.support.http_connection import HttpConnection

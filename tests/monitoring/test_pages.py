@@ -160,6 +160,7 @@ class LimitTests(SynchronousTestCase):
     def test_a_request_line_without_an_end_is_cut(self) -> None:
         self.connection.protocol.dataReceived(b"GET /" + b"x" * 100_000)
         self.assertTrue(self.connection.transport.disconnecting)
+        self.assertIn(b"HTTP/1.1 400 Bad Request\r\n", self.connection.transport.value())
 
     def test_headers_without_an_end_are_cut(self) -> None:
         self.connection.protocol.dataReceived(b"GET /status HTTP/1.1\r\n" + b"a: b\r\n" * 10_000)
@@ -173,6 +174,7 @@ class LimitTests(SynchronousTestCase):
         self.assertFalse(self.connection.transport.disconnecting)
         self.clock.advance(1)
         self.assertTrue(self.connection.transport.disconnecting)
+        self.assertIn(b"HTTP/1.1 408 Request Time-out\r\n", self.connection.transport.value())
 
     def test_a_later_request_has_ten_seconds_from_its_first_byte(self) -> None:
         self.connection.ask("GET /status HTTP/1.1\r\n\r\n")
@@ -189,8 +191,10 @@ class LimitTests(SynchronousTestCase):
         for _ in range(3):
             self.clock.advance(59)
             self.assertEqual(self.connection.ask("GET /status HTTP/1.1\r\n\r\n")[2], b"ok")
+        self.connection.transport.clear()
         self.clock.advance(60)
         self.assertTrue(self.connection.transport.disconnecting)
+        self.assertEqual(self.connection.transport.value(), b"", "nothing was asked")
 
     def test_nothing_is_left_running(self) -> None:
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)

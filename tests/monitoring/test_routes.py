@@ -6,14 +6,16 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from fleetgw.adapters.monitoring.channel import MAX_BODY_BYTES
 from fleetgw.adapters.monitoring.pages import ANY_METHOD, Access, Answer, PageRefusal, PageRequest, Route, json_answer
-from fleetgw.adapters.monitoring.site import MAX_BODY_BYTES, PageSite
+from fleetgw.adapters.monitoring.site import PageSite
 from tests.monitoring.test_pages import faults, refusals
 from tests.support.http_connection import HttpConnection, Response
 
 
 class RouteCase(SynchronousTestCase):
     def setUp(self) -> None:
+        self.clock = Clock()
         self.requests: list[PageRequest] = []
 
         def page(request: PageRequest) -> Answer:
@@ -27,7 +29,7 @@ class RouteCase(SynchronousTestCase):
             Route("/api/traces", page, Access.PROBE, ("POST",)),
             Route("/any", page, Access.PROBE, ANY_METHOD),
         ]
-        self.site = PageSite(routes, Clock(), refusals(), faults())
+        self.site = PageSite(routes, self.clock, refusals(), faults())
 
     def ask(self, method: str, target: str, body: bytes = b"") -> Response:
         return HttpConnection(self.site).ask(method, target, body, Host="localhost")
@@ -145,6 +147,17 @@ class BodyTests(RouteCase):
         self.assertEqual(request.content.getvalue(), b"")
         connection.protocol.dataReceived(b"\r\n0\r\n\r\n")
         self.assertEqual(connection.received().code, 413)
+
+    def test_a_body_that_arrives_slowly(self) -> None:
+        connection = HttpConnection(self.site)
+        connection.protocol.dataReceived(b"POST /api/traces HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n")
+        for _ in range(10):
+            self.assertEqual(connection.transport.value(), b"")
+            connection.protocol.dataReceived(b"x")
+            self.clock.advance(1)
+        self.assertEqual(connection.received().code, 408)
+        self.assertTrue(connection.transport.disconnecting)
+        self.assertEqual(self.requests, [])
 
     def test_a_body_of_a_route_without_any_is_ignored(self) -> None:
         self.assertEqual(self.ask("POST", "/any", b"x" * (MAX_BODY_BYTES + 1)).code, 200)

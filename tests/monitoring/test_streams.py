@@ -64,6 +64,16 @@ class ReaderTests(StreamCase):
         self.assertEqual(HttpConnection(self.site).ask("GET", "/").body, b"0\r\n\r\n")
         self.assertEqual(len(self.left), 1)
 
+    def test_a_source_that_fails(self) -> None:
+        def subscribe(_reader: StreamReader) -> Unsubscribe:
+            raise RuntimeError("secret")
+
+        routes = [Route("/", lambda _: Stream(EVENTS, subscribe), Access.PROBE)]
+        site = PageSite(routes, self.clock, refusals(), faults(), max_streams=1)
+        for _ in range(2):
+            self.assertEqual(HttpConnection(site).ask("GET", "/").body, b"0\r\n\r\n")
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+
     def test_the_client_leaves(self) -> None:
         reader = self.begin()
         self.connection.close()

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from twisted.web.http_headers import Headers
 
 _BEARER = b"bearer "
+_OF_PROXIES = (b"Forwarded", b"X-Forwarded-For", b"X-Forwarded-Host", b"X-Real-IP", b"Via")
+"""Headers of requests that a proxy passes on: its own address says nothing about the client."""
+
 _FOREIGN_SITES = frozenset({b"cross-site", b"same-site"})
 
 
@@ -73,9 +76,10 @@ class AccessControl:
 
     def _foreign(self, peer: str, headers: Headers) -> Denied | None:
         host = _name(_only(headers, b"Host"))
-        if host in self.rules.hosts or (is_loopback(host) and is_loopback(peer)):
+        is_of_this_machine = is_loopback(peer) and not any(map(headers.hasHeader, _OF_PROXIES))
+        if host in self.rules.hosts or (is_loopback(host) and is_of_this_machine):
             return None
-        if not is_loopback(peer) and not self.rules.hosts:
+        if not is_of_this_machine and not self.rules.hosts:
             error = "this is shown to clients on the gateway's own machine alone"
             fix = "ask from there, or name this host in operations.hosts of the configuration"
         else:

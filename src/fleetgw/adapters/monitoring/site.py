@@ -7,25 +7,25 @@ from urllib.parse import parse_qsl
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError
-from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Site
 
 from fleetgw.adapters.listening.presence import Presence
 from fleetgw.adapters.listening.refusals import Refusal
 from fleetgw.adapters.monitoring.access import AccessControl
+from fleetgw.adapters.monitoring.channel import MAX_BODY_BYTES, REQUEST_TIMEOUT_S, BoundedRequest, PageChannel
 from fleetgw.adapters.monitoring.pages import Access, Answer, PageRefusal, PageRequest, RouteTable, WrongMethod, json_error
 from fleetgw.adapters.monitoring.streams import Stream, StreamReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import IO
 
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IAddress, IReactorTime
+    from twisted.web.server import Request
 
     from fleetgw.adapters.listening.refusals import Refusals
     from fleetgw.adapters.monitoring.client_faults import ClientFaults
@@ -33,21 +33,12 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-REQUEST_TIMEOUT_S = 10
-"""Longest time for a request to arrive completely, from the connection or the request's first byte on."""
-
-IDLE_TIMEOUT_S = 60
-"""Longest time that a connection may stay idle between two requests."""
-
 MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS = 64, 16
 """Default maximum of a site's connections: in all, and per IPv4 address or IPv6 /64 network."""
 
 MAX_STREAMS = 256
 """Maximum number of streams of the status port. They have room of their own beside the connections above, so that probes and
 scrapers are answered while as many pages are open."""
-
-MAX_BODY_BYTES = 16 * 1024
-"""Maximum length of a request's body; the whole of a longer one is discarded."""
 
 _NOT_FOUND = Answer(b"404 page not found\n", http.NOT_FOUND, headers={b"X-Content-Type-Options": b"nosniff"})
 
@@ -75,7 +66,7 @@ class _Pages(Resource):
         clock: IReactorTime,
         max_streams: int,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        super().__init__()
         self._routes = RouteTable(routes)
         self._access = access
         self._faults = faults
@@ -92,7 +83,7 @@ class _Pages(Resource):
         """Answer with the route's page, or with the reason why there is none."""
         request.responseHeaders.setRawHeaders(b"Server", [b"fleetgw"])
         path = request.path.decode("ascii", "replace")
-        answer = self._answer(cast("_BoundedRequest", request), path)
+        answer = self._answer(cast("BoundedRequest", request), path)
         if isinstance(answer, Stream) and len(self._streams) >= self._max_streams:
             fix = "close pages that are not needed, and ask again"
             answer = _error(path, f"{self._max_streams} pages and tools are open already", fix, http.SERVICE_UNAVAILABLE)
@@ -104,7 +95,7 @@ class _Pages(Resource):
             _answer_later(request, path, answer)
         return NOT_DONE_YET
 
-    def _answer(self, request: _BoundedRequest, path: str) -> Answer | Deferred[Answer] | Stream:
+    def _answer(self, request: BoundedRequest, path: str) -> Answer | Deferred[Answer] | Stream:
         method, query = request.method.decode("ascii", "replace"), _query(request)
         found = self._routes.find(method, path, query)
         if found is None:
@@ -116,7 +107,7 @@ class _Pages(Resource):
         if found.route.access is not Access.PROBE:
             for name, value in _SECURITY_HEADERS.items():
                 request.responseHeaders.setRawHeaders(name, [value])
-        peer = cast("_Channel", request.channel).host
+        peer = cast("PageChannel", request.channel).host
         denied = self._access.denial(found.route.access, peer, request.requestHeaders)
         if denied is not None:
             self._faults.refused(denied.refusal, denied.error, peer)
@@ -138,7 +129,11 @@ class _Pages(Resource):
         reader = StreamReader(request, self._clock, self._faults.dropped_chunk)
         self._streams.add(reader)
         request.notifyFinish().addBoth(lambda _: self._streams.discard(reader))
-        reader.begin(stream.subscribe)
+        try:
+            reader.begin(stream.subscribe)
+        except Exception:  # of one source: the headers have left, so that nothing but the end can tell
+            _log.failure("A stream failed")
+            reader.end()
 
 
 def _is_api(path: str) -> bool:
@@ -194,101 +189,13 @@ def _answer_later(request: Request, path: str, awaited: Deferred[Answer]) -> Non
     awaited.addErrback(lambda reason: _failed(path, reason)).addCallback(write)
 
 
-class _BoundedRequest(Request):
-    """A request whose body is kept in memory as far as it is small.
-
-    :ivar is_too_large: whether the body was discarded.
-    """
-
-    is_too_large = False
-
-    @property
-    def held_body(self) -> IO[bytes]:
-        """The body as far as it has been kept."""
-        return cast("IO[bytes]", self.content)
-
-    def gotLength(self, _length: int | None) -> None:
-        """Allocate nothing for the body, whatever length the request announces."""
-        super().gotLength(0)  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Keep a part of the body, or discard all of it."""
-        if self.held_body.tell() + len(data) > MAX_BODY_BYTES:
-            self.is_too_large = True
-            self.held_body.seek(0)
-            self.held_body.truncate()
-        if not self.is_too_large:
-            super().handleContentChunk(data)  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Answer; without reading parameters from the body."""
-        self._parsePOSTFormSubmission = False
-        super().requestReceived(command, path, version)  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-
-class _Channel(http.HTTPChannel):
-    """A connection whose request timeout counts from the request's first byte, so that slow clients cannot extend it."""
-
-    _idle = False
-
-    @property
-    def host(self) -> str:
-        """Address of the peer."""
-        return str(getattr(self.getPeer(), "host", ""))  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-    def connectionMade(self) -> None:
-        """Register the connection."""
-        self.site = cast("PageSite", self.factory)
-        self.site.connections.add(self, self.host)
-        super().connectionMade()  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-    def dataReceived(self, data: bytes) -> None:
-        """Start the request timeout with the first bytes of a request."""
-        if self._idle:
-            self._idle = False
-            self.setTimeout(REQUEST_TIMEOUT_S)  # type: ignore[no-untyped-call]  # untyped in Twisted
-        super().dataReceived(data)  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-    def pauseProducing(self) -> None:
-        """The client does not read: answer no further request, those included that have arrived."""
-        self.paused = True
-        super().pauseProducing()  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-    def resumeProducing(self) -> None:
-        """The client has read everything."""
-        self.paused = False
-        super().resumeProducing()  # type: ignore[no-untyped-call]  # untyped in Twisted
-        if self._buffer:
-            self.dataReceived(b"")
-
-    def leave(self) -> None:
-        """Close the connection, after the response that is under way."""
-        self.persistent = False
-        if not self.requests and not getattr(self.transport, "disconnecting", False):
-            self.loseConnection()  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-    def resetTimeout(self) -> None:
-        """Keep the timeout: a further part of a request does not extend it."""
-
-    def requestDone(self, request: Request) -> None:
-        """Start the idle timeout after a response."""
-        super().requestDone(request)  # type: ignore[no-untyped-call]  # untyped in Twisted
-        self._idle = True
-        self.setTimeout(IDLE_TIMEOUT_S)  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Unregister the connection."""
-        self.site.connections.remove(self)
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-
 class PageSite(Site):
     """An HTTP server of a few pages, without an access log. Twisted limits request line and headers to 16 KiB.
 
     When the maximum number of connections is reached, the addresses with the most connections lose their oldest.
     """
 
-    protocol = _Channel  # type: ignore[assignment]  # Twisted declares only its own wrapper, which is for HTTP/2
+    protocol = PageChannel  # type: ignore[assignment]  # Twisted declares only its own wrapper, which is for HTTP/2
 
     def __init__(
         self,
@@ -307,18 +214,18 @@ class PageSite(Site):
         :param access: for routes that not every client may use; None where there are none.
         """
         self._pages = _Pages(routes, access or AccessControl(), faults, reactor, max_streams)
-        super().__init__(  # type: ignore[no-untyped-call]  # untyped in Twisted
+        super().__init__(
             self._pages,
-            requestFactory=_BoundedRequest,
+            requestFactory=BoundedRequest,
             timeout=REQUEST_TIMEOUT_S,
             reactor=reactor,
         )
-        self.connections: Presence[_Channel] = Presence(
+        self.connections: Presence[PageChannel] = Presence(
             max_connections + max_streams, max_connections_per_address + max_streams
         )
         self._refusals = refusals
 
-    def buildProtocol(self, addr: IAddress | None) -> _Channel | None:  # type: ignore[override]  # Twisted's signature has no None
+    def buildProtocol(self, addr: IAddress | None) -> PageChannel | None:  # type: ignore[override]  # Twisted's signature has no None
         """Make the protocol of a connection; None when there are too many."""
         host = str(getattr(addr, "host", ""))
         if self.connections.is_full_for(host):
@@ -327,11 +234,13 @@ class PageSite(Site):
         if self.connections.is_full:
             for channel in self.connections.make_room():
                 self._refusals.add(Refusal.CROWDED_OUT, channel.host)
-                channel.forceAbortClient()  # type: ignore[no-untyped-call]  # untyped in Twisted
+                channel.forceAbortClient()
         if self.connections.is_full:
             self._refusals.add(Refusal.FULL, host)
             return None
-        return cast("_Channel", super().buildProtocol(addr))  # type: ignore[no-untyped-call]  # untyped in Twisted
+        channel = cast("PageChannel", super().buildProtocol(addr))
+        channel.connections = self.connections
+        return channel
 
     def startFactory(self) -> None:
         """Do nothing: there is no access log to open, and no clock for its timestamps."""
