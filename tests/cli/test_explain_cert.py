@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,15 +13,20 @@ from typing import TYPE_CHECKING, Any
 from unittest import TestCase
 
 from cryptography.hazmat.primitives.serialization import Encoding
+from twisted.internet.defer import Deferred
 
+from fleetgw.app.config.vehicles import Allow
+from fleetgw.app.doctor.client_certificate import Judgement, judge, judge_by_list, read_client_certificates
 from fleetgw.cli import main
 from fleetgw.simulator.certificates import make_server
+from fleetgw.testing.sink_doubles import ThreadlessReactor
 from tests.support.client_certificates import (
     SERVER_AUTH,
     client_certificate,
     intermediate_authority,
     root_authority,
 )
+from tests.support.gateway_process import BIN, DEADLINE_S
 
 if TYPE_CHECKING:
     from fleetgw.simulator.certificates import Credential
@@ -107,6 +113,33 @@ class ExplainTests(TestCase):
         self.configure(self.authority)
         self.assertRefused("no subject common name", "VIN", client_certificate(self.authority, ""))
         self.assertRefused("not printable", "VIN", client_certificate(self.authority, "a\x1bb"))
+
+    def test_the_allow_list(self) -> None:
+        listed = self.folder / "vins.txt"
+        file = self.folder / "vehicle.crt"
+        file.write_bytes(client_certificate(self.authority, VIN).certificate_pem())
+        self.configure(self.authority, vehicles={"allow": {"file": str(listed)}})
+        judgement = judge(read_client_certificates(file), None, datetime.now(UTC))
+        reactor: Any = ThreadlessReactor()
+        for content, what in ((VIN, None), ("ANOTHER", "does not have its vehicle"), (None, "never read")):
+            listed.unlink(missing_ok=True)
+            if content is not None:
+                listed.write_text(content)
+            judged: list[Judgement] = []
+            Deferred.fromCoroutine(judge_by_list(judgement, Allow(file=listed), reactor)).addCallback(judged.append)
+            reactor.advance(0)
+            told = [refusal.what for refusal in judged[0].refusals]
+            self.assertEqual(bool(told), what is not None)
+            self.assertIn(what or "", "".join(told))
+        run = subprocess.run(
+            [BIN / "fleetgw", "explain-cert", file, "--config", self.folder / "config.json"],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        self.assertEqual(run.returncode, 1, run.stderr)
+        self.assertIn("allow_list_not_read", run.stdout)
 
     def test_every_reason_is_told(self) -> None:
         unknown = root_authority("Somebody's CA")

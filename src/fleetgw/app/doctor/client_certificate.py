@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
-from attrs import frozen
+from attrs import evolve, frozen
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -13,8 +13,11 @@ from fleetgw.adapters.certificates.files import UnusableCertificateFile, read_au
 from fleetgw.adapters.files.reading import read_regular_file, unreadable_reason
 from fleetgw.adapters.ingress.certificate import facts_from_der, shown
 from fleetgw.adapters.ingress.rehearsal import rehearse
+from fleetgw.adapters.listening.refusals import Refusal
+from fleetgw.app.service.allow_list_maker import make_source
 from fleetgw.app.service.live_settings import issuers
-from fleetgw.domain.errors import Unauthorized
+from fleetgw.domain.allow_list import Allowed, AllowList, NoList, NotListed
+from fleetgw.domain.errors import Unauthorized, UnusableAllowList
 from fleetgw.domain.health import Validity
 from fleetgw.domain.identity import DEFAULT_ISSUERS, identify
 
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fleetgw.adapters.ingress.certificate import ShownCertificate
+    from fleetgw.adapters.process.reactor import IThreadedReactor
     from fleetgw.app.config import Config
+    from fleetgw.app.config.vehicles import Allow
     from fleetgw.domain.records import PeerIdentity
 
 _FILE_FIX = "name a file with the vehicle's certificate, in PEM or DER, and its intermediates if it shows any"
@@ -123,6 +128,31 @@ def judge(certificates: ClientCertificates, config: Config | None, now: datetime
     if validity(own, now) is Validity.EXPIRES_SOON:
         remarks.append(Remark(f"it expires on {own.not_valid_after_utc:%Y-%m-%d}", "have it renewed"))
     return Judgement(shown(own), identity, refusals, remarks)
+
+
+async def judge_by_list(judgement: Judgement, allow: Allow, reactor: IThreadedReactor) -> Judgement:
+    """Judge by the allow list, too: reads its source once.
+
+    :raises ConfigurationError: the client of the source is not installed.
+    """
+    if judgement.identity is None:
+        return judgement
+    allow_list = AllowList(allow.stale_s)
+    try:
+        allow_list.answered(await make_source(allow, reactor).read(), 0.0)
+    except UnusableAllowList as error:
+        allow_list.failed(str(error))
+    match allow_list.decide(judgement.identity.device_id, 0.0):
+        case Allowed():
+            return judgement
+        case NotListed():
+            _, what, fix = Refusal.NOT_ALLOWED.value
+        case NoList(reason):
+            _, _, fix = Refusal.NO_ALLOW_LIST.value
+            what = reason
+        case never:
+            assert_never(never)
+    return evolve(judgement, refusals=[*judgement.refusals, Remark(what, fix)])
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
