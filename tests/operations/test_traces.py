@@ -348,6 +348,15 @@ class RequestTests(TraceCase):
         kept = [str(trace["id"]) for trace in self.traces.listed()["traces"]]  # type: ignore[attr-defined]  # JSON
         self.assertEqual(kept, [*numbers[1:], "11"])
 
+    def test_a_connection_that_outlives_its_trace_writes_nothing_into_it(self) -> None:
+        self.start()
+        number = self.begin(vin=VIN, for_s=60)
+        trace = self.traces.trace(HOST, "127.0.0.1:1", VIN)
+        assert trace is not None
+        self.now_ms += 61_000
+        trace.note("received", "too late")
+        self.assertEqual(self.stages(number), [])
+
     def test_a_trace_that_is_removed(self) -> None:
         self.start()
         number = self.begin(vin=VIN)
