@@ -138,14 +138,14 @@ class TraceTests(TestCase):
 
     def test_a_gateway_that_starts_anew_is_waited_for(self) -> None:
         self.begin(lines(1), lines(2))
-        real, away = trace._lines, [trace.GatewayError("gone"), trace.GatewayError("gone")]
+        real, away = trace._text, [trace.GatewayError("gone"), trace.GatewayError("gone")]
 
         def fail_twice(*arguments: Any) -> Any:
             if arguments[2] == 2 and away:
                 raise away.pop()
             return real(*arguments)
 
-        with mock.patch.object(trace, "_lines", fail_twice):
+        with mock.patch.object(trace, "_text", fail_twice):
             status, out, said = self.trace("--ip", "203.0.113.9")
         self.assertEqual((status, out.count("accepted  "), said.count("waiting for it")), (0, 2, 1))
 
@@ -190,4 +190,7 @@ class TraceTests(TestCase):
         self.begin("no line of a trace\n")
         status, _, said = self.trace("--vin", VIN)
         self.assertEqual(status, 2)
-        self.assertIn("is none of a trace", said)
+        self.assertIn("answers in a form that this command does not know", said)
+        self.stub.answers["/api/traces"] = {"id": 1}
+        self.assertEqual(self.trace("--vin", VIN)[0], 2)
+        self.assertEqual(self.trace("list")[0], 2)

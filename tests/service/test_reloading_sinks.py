@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any, cast
 from unittest import mock
@@ -42,6 +43,17 @@ class SinkTests(ReloadCase):
         self.assertEqual((self.txids(self.memory), self.txids(own)), ([b"1"], [b"2"]))
         self.assertEqual(self.log.fields_of("sink_draining"), [{"dispatcher": "memory", "held_records": 1}])
         self.assertEqual(self.log.fields_of("sink_stopped"), [{"dispatcher": "memory"}])
+
+    def test_a_trace_has_the_outcomes_of_sinks_that_are_new(self) -> None:
+        self.start()
+        vehicle = self.connected()
+        number = str(self.parts.traces.begin({"vin": VIN, "for_s": 60})[0]["id"])
+        self.reload_to_own()
+        self.send(vehicle, b"1")
+        answers: list[bytes] = []
+        self.parts.traces.read(number, "1").addCallback(answers.append)
+        stages = [(line["stage"], line.get("sink")) for line in map(json.loads, answers[0].splitlines())]
+        self.assertIn(("delivered", "own"), stages)
 
     def test_a_paused_vehicle_has_its_records_in_the_old_queue_and_reads_on_by_the_new_route(self) -> None:
         self.start(delivery={"sinks": {"memory": {"queue_records": 2}}}, records={"V": ["memory"]})

@@ -53,6 +53,63 @@ class Vehicles(Struct, frozen=True, kw_only=True):
     total: int
 
 
+class Trace(Struct, frozen=True, kw_only=True):
+    """One trace; times are epoch milliseconds.
+
+    :ivar vin: the vehicle that is followed; None when the address ``ip`` is.
+    :ivar next_line: number of the next line; the first one is 1.
+    """
+
+    id: int
+    vin: str | None
+    ip: str | None
+    started_ms: float
+    until_ms: float
+    is_on: bool
+    next_line: int
+    size_bytes: int
+
+    @property
+    def whom(self) -> str:
+        """The vehicle, or the address."""
+        return self.vin or self.ip or ""
+
+
+class Traces(Struct, frozen=True, kw_only=True):
+    """Answer of ``/api/traces``."""
+
+    traces: list[Trace]
+
+
+class TraceLine(Struct, frozen=True, kw_only=True):
+    """One line of a trace.
+
+    :ivar n: its number.
+    """
+
+    n: int
+    at_ms: float
+    connection: str = ""
+    stage: str
+    text: str
+
+
+class Refused(Struct, frozen=True, kw_only=True):
+    """One recent refusal."""
+
+    at_ms: float
+    text: str
+    fix: str | None = None
+    address: str | None = None
+    vin: str | None = None
+
+
+class Refusals(Struct, frozen=True, kw_only=True):
+    """Answer of ``/api/refusals``."""
+
+    refusals: list[Refused]
+
+
 class VehicleSignals(Struct, frozen=True, kw_only=True):
     """The signals of one vehicle."""
 

@@ -9,17 +9,14 @@ import sys
 import time
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fleetgw.cli.gateway_answers import Refusals, Trace, TraceLine, Traces, read_as
 from fleetgw.cli.gateway_client import GatewayError, add_gateway_options, run_with_client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from fleetgw.cli.gateway_answers import Refused
     from fleetgw.cli.gateway_client import GatewayClient
-
-    Json = dict[str, Any]
-    """A JSON object of the gateway; its members are of any shape, therefore ``Any``."""
 
 _PATH = "/api/traces"
 _DEFAULT_S = 3600.0
@@ -32,7 +29,7 @@ _QUIET_S = 10.0
 """Time without a line after which the command says what may be the reason."""
 
 _SHOWN_REFUSALS = 5
-_OK = 200
+_NOT_FOUND = 404
 
 _DESCRIPTION = """\
 Follow one vehicle (--vin), or one address (--ip), through every stage at a running gateway: accepted socket, TLS handshake
@@ -112,28 +109,25 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace, client: GatewayClient) -> int:
-    traces = client.get_json(_PATH)["traces"]
+    listed = client.get_json(_PATH)
+    traces = read_as(Traces, listed, client).traces
     if arguments.json:
-        for trace in traces:
-            _print(_json(trace))
+        for each in listed["traces"]:
+            _print(_json(each))
         return 0
     if not traces:
         _print("no trace is kept; fleetgw trace --vin or --ip begins one")
     for trace in traces:
-        state = f"until {_at(trace['until_ms'])}" if trace["is_on"] else f"ended {_at(trace['until_ms'])}"
-        lines, size = trace["next_line"] - 1, trace["size_bytes"]
-        _print(
-            f"{trace['id']:>3}  {_whom(trace):<20}  from {_at(trace['started_ms'])} {state}  {lines:,} lines, {size:,} bytes"
-        )
+        state = f"{'until' if trace.is_on else 'ended'} {_at(trace.until_ms)}"
+        size = f"{trace.next_line - 1:,} lines, {trace.size_bytes:,} bytes"
+        _print(f"{trace.id:>3}  {trace.whom:<20}  from {_at(trace.started_ms)} {state}  {size}")
     return 0
 
 
 def _show(arguments: argparse.Namespace, client: GatewayClient) -> int:
     first = 1
-    while lines := _lines(client, arguments.id, first):
-        for line in lines:
-            _print_line(arguments, line)
-        first = lines[-1]["n"] + 1
+    while text := _text(client, arguments.id, first):
+        first = _print_lines(arguments, client, text)
     return 0
 
 
@@ -155,35 +149,31 @@ _ACTIONS = {"list": _list, "show": _show, "stop": _stop, "remove": _remove}
 def _follow(arguments: argparse.Namespace, client: GatewayClient) -> int:
     """Begin or join a trace, and show its lines until its end or Ctrl-C."""
     whom = {"ip": arguments.ip} if arguments.vin is None else {"vin": arguments.vin}
-    trace = client.post_json(_PATH, {**whom, "for_s": arguments.for_s})
-    number = trace["id"]
+    trace = read_as(Trace, client.post_json(_PATH, {**whom, "for_s": arguments.for_s}), client)
+    until, shows = _at(trace.until_ms), f"fleetgw trace show {trace.id} shows it"
     try:
-        _say(f"trace {number} follows {_whom(trace)} until {_at(trace['until_ms'])}; Ctrl-C {_at_interruption(arguments)}")
+        at_interruption = "ends it" if arguments.stop else "leaves it running"
+        _say(f"trace {trace.id} follows {trace.whom} until {until}; Ctrl-C {at_interruption}")
         _tell_refusals(client, trace)
         _read_on(arguments, client, trace)
-        _say(f"trace {number} has ended; fleetgw trace show {number} shows it again")
+        _say(f"trace {trace.id} has ended; {shows} again")
     except KeyboardInterrupt:
         if arguments.stop:
-            client.post_json(f"{_PATH}/{number}", {"for_s": 0})
-            _say(f"trace {number} has ended; fleetgw trace show {number} shows it")
+            client.post_json(f"{_PATH}/{trace.id}", {"for_s": 0})
+            _say(f"trace {trace.id} has ended; {shows}")
         else:
-            ends = f"fleetgw trace stop {number} ends it"
-            _say(f"trace {number} goes on until {_at(trace['until_ms'])}: fleetgw trace show {number} shows it, {ends}")
+            _say(f"trace {trace.id} goes on until {until}: {shows}, fleetgw trace stop {trace.id} ends it")
     return 0
 
 
-def _at_interruption(arguments: argparse.Namespace) -> str:
-    return "ends it" if arguments.stop else "leaves it running"
-
-
-def _read_on(arguments: argparse.Namespace, client: GatewayClient, trace: Json) -> None:
+def _read_on(arguments: argparse.Namespace, client: GatewayClient, trace: Trace) -> None:
     """Show lines as they come, until the trace has ended. A gateway that starts anew is waited for."""
-    number, first = trace["id"], max(1, trace["next_line"] - _JOINED_LINES)
+    first = max(1, trace.next_line - _JOINED_LINES)
     hint_at, is_away = time.monotonic() + _QUIET_S, False
     while True:
         try:
-            lines = _lines(client, number, first)
-            has_ended = not lines and not _is_on(client, number)
+            text = _text(client, trace.id, first)
+            listed = None if text else client.get_json(_PATH)
         except GatewayError as error:
             if error.code is not None:
                 raise
@@ -192,82 +182,71 @@ def _read_on(arguments: argparse.Namespace, client: GatewayClient, trace: Json) 
             is_away = True
         else:
             is_away = False
-            for line in lines:
-                _print_line(arguments, line)
-                first, hint_at = line["n"] + 1, float("inf")
-            if has_ended:
+            if text:
+                first, hint_at = _print_lines(arguments, client, text), float("inf")
+            elif not any(each.id == trace.id and each.is_on for each in read_as(Traces, listed, client).traces):
                 return
-            if time.monotonic() >= hint_at:
+            elif time.monotonic() >= hint_at:
                 hint_at = float("inf")
                 _say(_hint(trace))
         time.sleep(_POLL_S)
 
 
-def _is_on(client: GatewayClient, number: int) -> bool:
-    return any(trace["id"] == number and trace["is_on"] for trace in client.get_json(_PATH)["traces"])
+def _hint(trace: Trace) -> str:
+    if trace.vin:
+        return f"{trace.vin} has not connected so far; a vehicle that shows no certificate is found by its address: --ip"
+    return (
+        f"nothing has come from {trace.ip} so far: does the name that it connects to resolve to this gateway, and do"
+        " firewalls let it through? Behind a load balancer or a NAT, connections may have another address"
+    )
 
 
-def _hint(trace: Json) -> str:
-    if trace["ip"]:
-        return (
-            f"nothing has come from {trace['ip']} so far: does the name that it connects to resolve to this gateway, and do"
-            " firewalls let it through? Behind a load balancer or a NAT, connections may have another address"
-        )
-    return f"{trace['vin']} has not connected so far; a vehicle that shows no certificate is found by its address: --ip"
-
-
-def _tell_refusals(client: GatewayClient, trace: Json) -> None:
+def _tell_refusals(client: GatewayClient, trace: Trace) -> None:
     """Show the refusals of this vehicle or address that the gateway remembers."""
     try:
-        refusals = client.get_json("/api/refusals")["refusals"]
+        refusals = read_as(Refusals, client.get_json("/api/refusals"), client).refusals
     except GatewayError as error:
-        if error.code != 404:
+        if error.code != _NOT_FOUND:
             raise
         return
     its = [each for each in refusals if _concerns(each, trace)][:_SHOWN_REFUSALS]
     for each in reversed(its):
-        fix = f"; {each['fix']}" if each.get("fix") else ""
-        _say(f"refused before, {_at(each['at_ms'])} {each.get('address') or ''}: {each['text']}{fix}")
+        _say(f"refused before, {_at(each.at_ms)} {each.address or ''}: {each.text}{f'; {each.fix}' if each.fix else ''}")
 
 
-def _concerns(refusal: Json, trace: Json) -> bool:
+def _concerns(refusal: Refused, trace: Trace) -> bool:
     from fleetgw.adapters.text.addresses import split_address
 
-    if trace["vin"]:
-        return refusal.get("vin") == trace["vin"] or f'"{trace["vin"]}"' in str(refusal.get("text"))  # in a certificate
-    address = str(refusal.get("address") or "")
+    if trace.vin:
+        return refusal.vin == trace.vin or f'"{trace.vin}"' in refusal.text  # in a certificate
     try:
-        host = address if address == trace["ip"] else split_address(address, 0)[0]
+        return trace.ip in (refusal.address, split_address(refusal.address or "", 0)[0])
     except ValueError:
         return False
-    return bool(host == trace["ip"])
 
 
-def _lines(client: GatewayClient, number: int, first: int) -> list[Json]:
-    return [*_objects(client.get_text(f"{_PATH}/{number}", {"from": first}))]
+def _text(client: GatewayClient, number: int, first: int) -> str:
+    return client.get_text(f"{_PATH}/{number}", {"from": first})
 
 
-def _objects(text: str) -> Iterator[Json]:
-    for line in text.split("\n"):
-        if line:
-            try:
-                value = json.loads(line)
-                value["n"], value["text"]
-            except (ValueError, RecursionError, TypeError, KeyError):
-                what = "the gateway answers with a line that is none of a trace; use its own version of this command"
-                raise GatewayError(what, _OK) from None
-            yield value
+def _print_lines(arguments: argparse.Namespace, client: GatewayClient, text: str) -> int:
+    """Print lines of a trace; returns the number of the line that follows.
 
-
-def _print_line(arguments: argparse.Namespace, line: Json) -> None:
-    if arguments.json:
-        _print(_json(line))
-    else:
-        _print(f"{_at(line['at_ms'])}  {line['connection']:<21}  {line['stage']:<15}  {line['text']}")
-
-
-def _whom(trace: Json) -> str:
-    return str(trace["vin"] or trace["ip"])
+    :raises GatewayError: they are of another form.
+    """
+    following = 1
+    for each in filter(None, text.split("\n")):
+        try:
+            value = json.loads(each)
+        except (ValueError, RecursionError):
+            value = None
+        line = read_as(TraceLine, value, client)
+        if arguments.json:
+            _print(_json(value))
+        else:
+            _print(f"{_at(line.at_ms)}  {line.connection:<21}  {line.stage:<15}  {line.text}")
+        following = line.n + 1
+    return following
 
 
 def _at(at_ms: float) -> str:
@@ -277,7 +256,7 @@ def _at(at_ms: float) -> str:
     return f"{day}{at:%H:%M:%S}.{at.microsecond // 1000:03}"
 
 
-def _json(value: Json) -> str:
+def _json(value: object) -> str:
     from fleetgw.adapters.text.terminal import json_text
 
     return json_text(value, None)
