@@ -6,7 +6,7 @@ import json
 from typing import Any
 from unittest import TestCase, mock
 
-from fleetgw.cli import trace
+from fleetgw.cli import trace_actions as trace
 from tests.support.command_line import run
 from tests.support.stub_status import TOKEN, Asked, Refused, StubStatus
 

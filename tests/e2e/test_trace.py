@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from fleetgw.cli.gateway_client import GatewayClient
 from fleetgw.simulator.certificates import make_authority, make_vehicle
 from tests.support.command_line import run
 from tests.support.free_ports import free_port
-from tests.support.gateway_process import DEADLINE_S, GatewayProcess
+from tests.support.gateway_process import BIN, DEADLINE_S, GatewayProcess
 
 TOKEN = "a token of the test".replace(" ", "-")
 VIN = "5YJ3E1EA7KF000009"
@@ -26,9 +27,10 @@ class TraceTests(TestCase):
         self.folder = Path(folder.name)
         self.port, self.status_port = free_port(), free_port()
 
-    def gateway(self) -> GatewayProcess:
+    def gateway(self, speedups: str) -> GatewayProcess:
         operations = {"token": TOKEN, "folder": str(self.folder / "operations")}
-        return GatewayProcess(self.folder, port=self.port, status_port=self.status_port, operations=operations)
+        environ = {"FLEETGW_SPEEDUPS": speedups}
+        return GatewayProcess(self.folder, environ, port=self.port, status_port=self.status_port, operations=operations)
 
     def trace(self, *arguments: object) -> str:
         """Run the command; its output."""
@@ -53,8 +55,20 @@ class TraceTests(TestCase):
             connection.recv(1)
             raise ConnectionError("the gateway has closed it in order")
 
-    def test_a_refused_vehicle_before_and_after_a_restart(self) -> None:
-        with self.gateway() as gateway:
+    def drive(self) -> None:
+        """A vehicle that is accepted, and sends records for a second."""
+        url = ["--url", f"wss://localhost:{self.port}", "--certs", str(self.folder / "certs")]
+        command = [str(BIN / "fleetgw"), "simulate", *url, "--vehicles", "1", "--rate", "5", "--duration", "1"]
+        subprocess.run(command, capture_output=True, timeout=DEADLINE_S, check=True)
+
+    def assertFollowed(self, out: str) -> None:
+        """Assert that a trace has an accepted vehicle with its records."""
+        for stage in ("accepted", "certificate", "upgrade", "received", "placed", "acked", "delivered", "disconnected"):
+            self.assertRegex(out, rf" {stage} ")
+
+    def test_vehicles_before_and_after_a_restart(self) -> None:
+        """With the hot path in C, then with that in Python."""
+        with self.gateway("1") as gateway:
             gateway.wait_for("server_listening")
             client = GatewayClient(f"http://127.0.0.1:{self.status_port}", TOKEN)
             client.post_json("/api/traces", {"ip": "127.0.0.1", "for_s": 3600})
@@ -62,12 +76,15 @@ class TraceTests(TestCase):
             out = self.trace("show", 1)
             self.assertIn('no authority "Unknown CA", which has issued the certificate of "' + VIN, out)
             self.assertIn("fleetgw fetch-ca", out)
+            self.drive()
+            self.assertFollowed(self.trace("show", 1))
             self.assertEqual(gateway.stop(), 0, gateway.output())
-        with self.gateway() as gateway:
+        with self.gateway("0") as gateway:
             gateway.wait_for("server_listening")
-            self.connect()
-            out = self.trace("show", 1)
-            self.assertEqual(out.count("client_hello"), 2, out)
+            self.drive()
+            before, _, after = self.trace("show", 1).partition("gateway_started")
+            self.assertIn("Unknown CA", before)
+            self.assertFollowed(after)
             self.assertEqual(gateway.stop(), 0, gateway.output())
         files = [*(self.folder / "operations" / "traces").iterdir()]
         self.assertEqual(sorted(file.suffix for file in files), [".json", ".jsonl"])
