@@ -1,4 +1,4 @@
-"""A place in which the commands of the pages run: a gateway with simulated vehicles, and every file that the pages name."""
+"""Places in which the commands of the pages run: a folder with ports of its own, and one with a gateway and vehicles."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import selectors
 import signal
 import subprocess
 import time
@@ -17,15 +16,14 @@ from tests.support.gateway_process import BIN, DEADLINE_S, GatewayProcess
 from tests.test_documentation import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import Self
 
-VIN = "5YJ3E1EA7PF000000"
-"""A vehicle of the sandbox: the first that ``fleetgw certs`` makes, which the pages name as well."""
+PORTS = ("4443", "8080", "9273", "6060")
+"""The ports of vehicles, status, metrics and profiler on the pages."""
 
-PORTS = {"4443": "port", "8080": "status_port", "9273": "metrics", "6060": "profiler"}
-"""Ports of the pages, and the names of those of the sandbox."""
+INTERRUPTED = 130
 
 
 class Ended(NamedTuple):
@@ -35,58 +33,152 @@ class Ended(NamedTuple):
     output: str
 
 
-class Sandbox:
-    """A folder with a running gateway, ``config.json`` and ``certs``; a context manager."""
+class Place:
+    """A folder in which commands of a page run, with free ports in place of the page's."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        for name in ("examples", "deploy", "docs"):
+            if (ROOT / name).exists():
+                (folder / name).symlink_to(ROOT / name)
+
+    def here(self, text: str) -> str:
+        """A command or a file of a page with the ports and folders of this place."""
+        if "--url" not in text:  # by default it is port 4443
+            text = text.replace("fleetgw simulate", "fleetgw simulate --url wss://localhost:4443")
+        text = re.sub(rf"\b(?:{'|'.join(PORTS)})\b", lambda found: str(self.ports[found[0]]), text)
+        return text.replace("/etc/fleetgw/", "").replace("seconds=30", "seconds=1")
+
+    @contextlib.contextmanager
+    def running(self, command: str, awaited: str = "") -> Iterator[Running]:
+        """A command that runs, and is killed at the end when it still does.
+
+        :param awaited: text to wait for.
+        :raises AssertionError: it does not print that text.
+        """
+        running = Running(self.here(command), self.folder)
+        try:
+            running.wait_for(awaited)
+            yield running
+        finally:
+            running.kill()
+
+    def run(self, command: str) -> Ended:
+        """Run a command to its end.
+
+        :raises subprocess.TimeoutExpired: it does not end.
+        """
+        with self.running(command) as running:
+            return running.end()
+
+
+class Running:
+    """A command line under bash, in a session of its own."""
+
+    def __init__(self, command: str, folder: Path) -> None:
+        self._output = (folder / f".output-{time.monotonic_ns()}").open("w+b")
+        self._process = subprocess.Popen(  # noqa: S603  commands of our own pages
+            ["bash", "-o", "pipefail", "-c", command],  # noqa: S607
+            cwd=folder,
+            env=os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "COLUMNS": "120", "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def output(self) -> str:
+        """Everything that it has printed so far."""
+        return os.pread(self._output.fileno(), os.fstat(self._output.fileno()).st_size, 0).decode()
+
+    def wait_for(self, awaited: str) -> None:
+        """Wait for a text in the output.
+
+        :raises AssertionError: it does not come.
+        """
+        deadline = time.monotonic() + DEADLINE_S
+        while awaited not in self.output():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"no {awaited!r} in the output: {self.output()}")
+            time.sleep(0.02)
+
+    def interrupt(self) -> Ended:
+        """Press Ctrl-C, and wait for the end.
+
+        :raises subprocess.TimeoutExpired: it does not end.
+        """
+        os.killpg(self._process.pid, signal.SIGINT)
+        return self.end()
+
+    def end(self) -> Ended:
+        """Wait for the end.
+
+        :raises subprocess.TimeoutExpired: it does not come.
+        """
+        return Ended(self._process.wait(DEADLINE_S), self.output())
+
+    def kill(self) -> None:
+        """End it with everything that it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._output.close()
+
+
+class Sandbox(Place):
+    """A place with a gateway that runs with ``config.json``, and vehicles; a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         self._stack = contextlib.ExitStack()
-        self._ports = dict(zip(PORTS.values(), free_ports(len(PORTS)), strict=True))
 
     def __enter__(self) -> Self:
-        with self._stack:
-            gateway = self._stack.enter_context(GatewayProcess(self.folder, **self._configuration(self._ports)))
+        with contextlib.ExitStack() as stack:
+            gateway = stack.enter_context(GatewayProcess(self.folder, **self._configuration()))
             gateway.wait_for("server_listening")
-            for name in ("examples", "deploy", "docs", "README.md"):
-                if (ROOT / name).exists():
-                    (self.folder / name).symlink_to(ROOT / name)
-            sent = self.run(f"{self._fleet()} --count 200")
+            fleet = "fleetgw simulate --url wss://localhost:4443 --certs certs --vehicles 3"
+            sent = self.run(f"{fleet} --count 200 --rate 200")
             if sent.status:
                 raise AssertionError(f"the vehicles of the sandbox: {sent}")
-            fleet = subprocess.Popen(  # noqa: S603  our own command
-                ["bash", "-c", f"exec {self._fleet()} --rate 10"],  # noqa: S607
-                cwd=self.folder,
-                env=self._environ(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            self._stack.callback(fleet.wait)
-            self._stack.callback(fleet.terminate)
-            self._stack = self._stack.pop_all()
+            stack.enter_context(self.running(f"{fleet} --rate 10"))
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _fleet(self) -> str:
-        return f"fleetgw simulate --url wss://localhost:{self._ports['port']} --certs certs --vehicles 3"
-
-    def _configuration(self, ports: Mapping[str, int]) -> dict[str, Any]:  # Any: values of JSON
-        sinks = ["logger", "sqlite"]
+    def _configuration(self) -> dict[str, Any]:  # Any: values of JSON
         return {
-            "port": ports["port"],
-            "status_port": ports["status_port"],
+            "port": self.ports["4443"],
+            "status_port": self.ports["8080"],
             "namespace": "fleet",
-            "records": dict.fromkeys(("V", "alerts", "errors", "connectivity"), sinks),
+            "records": {name: ["logger", "sqlite"] for name in ("V", "alerts", "errors", "connectivity")},
             "ack_policies": {"V": "spooled"},
             "sqlite": {"path": "fleetgw.sqlite3"},
             "spool": {"path": "spool"},
             "dead_letters": {"path": "dead-letters"},
-            "monitoring": {"prometheus_metrics_port": ports["metrics"], "profiler_port": ports["profiler"]},
+            "operations": {"token": "token-of-the-sandbox", "folder": "operations"},
+            "monitoring": {"prometheus_metrics_port": self.ports["9273"], "profiler_port": self.ports["6060"]},
         }
 
-    def another_gateway(self) -> int:
-        """The port of vehicles in a further configuration, the file ``<port>.json``, for a command that starts a gateway."""
+    def run_until(self, command: str, awaited: str) -> Ended:
+        """Run a command that goes on until it is stopped, and press Ctrl-C once it has printed a text.
+
+        A command that starts a gateway gets ports and vehicles for it, too.
+
+        :raises AssertionError: it does not print that text.
+        """
+        with contextlib.ExitStack() as stack:
+            if "twistd" in command:
+                port = self._another_gateway()
+                command = command.replace("config.json", f"{port}.json")
+                fleet = f"fleetgw simulate --url wss://localhost:{port} --certs certs --vehicles 1 --types V"
+                stack.enter_context(self.running(fleet))
+            return stack.enter_context(self.running(command, awaited)).interrupt()
+
+    def _another_gateway(self) -> int:
+        """The port of vehicles in a further configuration, the file ``<port>.json``."""
         config: dict[str, Any] = json.loads((self.folder / "config.json").read_text())
         port, status_port = free_ports(2)
         for section in ("monitoring", "spool", "dead_letters", "ack_policies"):
@@ -94,68 +186,3 @@ class Sandbox:
         config |= {"port": port, "status_port": status_port, "sqlite": {"path": f"{port}.sqlite3"}}
         (self.folder / f"{port}.json").write_text(json.dumps(config))
         return port
-
-    def _environ(self) -> dict[str, str]:
-        return os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "COLUMNS": "120", "PYTHONUNBUFFERED": "1"}
-
-    def here(self, command: str) -> str:
-        """A command of a page with the ports and files of the sandbox."""
-        command = re.sub(r"\b(4443|8080|9273|6060)\b", lambda found: str(self._ports[PORTS[found[0]]]), command)
-        return command.replace("/etc/fleetgw/", "").replace("seconds=30", "seconds=1")
-
-    def run(self, command: str) -> Ended:
-        """Run a command to its end.
-
-        :raises subprocess.TimeoutExpired: it does not end.
-        """
-        done = subprocess.run(  # noqa: S603  commands of our own pages
-            ["bash", "-o", "pipefail", "-c", self.here(command)],  # noqa: S607
-            cwd=self.folder,
-            env=self._environ(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
-        )
-        return Ended(done.returncode, done.stdout)
-
-    def run_until(self, command: str, awaited: str) -> Ended:
-        """Run a command that goes on until it is stopped; stop it, as Ctrl-C does, once it has printed a text.
-
-        A command that starts a gateway gets vehicles, too.
-
-        :raises AssertionError: it ends before, or does not print it.
-        """
-        command = self.here(command)
-        if "twistd" in command:
-            port = self.another_gateway()
-            fleet = f"fleetgw simulate --url wss://localhost:{port} --certs certs --vehicles 1 --types V >simulate.log 2>&1"
-            command = f"{fleet} & {command.replace('config.json', f'{port}.json')}"
-        process = subprocess.Popen(  # noqa: S603  commands of our own pages
-            ["bash", "-o", "pipefail", "-c", command],  # noqa: S607
-            cwd=self.folder,
-            env=self._environ(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        output = b""
-        with process:
-            assert process.stdout is not None  # noqa: S101  for mypy
-            deadline = time.monotonic() + DEADLINE_S
-            with selectors.DefaultSelector() as selector:
-                selector.register(process.stdout, selectors.EVENT_READ)
-                while awaited.encode() not in output and selector.select(deadline - time.monotonic()):
-                    read = os.read(process.stdout.fileno(), 65536)
-                    if not read:
-                        break
-                    output += read
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGINT if awaited.encode() in output else signal.SIGKILL)
-            rest, _ = process.communicate(timeout=DEADLINE_S)
-        if awaited.encode() not in output:
-            raise AssertionError(f"no {awaited!r}: {output.decode()}")
-        return Ended(process.returncode, (output + rest).decode())
