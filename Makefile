@@ -90,7 +90,7 @@ test-monitoring: $(VENV)/.installed-dev
 test-packaging: $(VENV)/.installed-release
 	@$(BIN)/python -m pytest -q tests/packaging
 
-test-docs: $(VENV)/.installed-docs $(MERMAID)
+test-docs: $(VENV)/.installed-docs $(VENV)/.installed-page $(MERMAID)
 	@$(BIN)/python -m pytest -q tests/docs
 
 lint: $(VENV)/.installed-dev

@@ -1,15 +1,25 @@
 """The site: built without a warning, complete, and readable without a network."""
 
+from __future__ import annotations
+
+import functools
+import http.server
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from tests.page.browser import PageCase, start_browser
 from tests.test_documentation import PAGES, ROOT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 OFFLINE = {"NO_MKDOCS_2_WARNING": "1", "https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
 
@@ -79,3 +89,53 @@ class SiteTests(unittest.TestCase):
         index = (site / "search/search_index.json").read_text("utf-8")
         self.assertIn("lost_records_total", index)
         self.assertNotIn("files/examples", index)
+
+
+class QuietFiles(http.server.SimpleHTTPRequestHandler):
+    """Serves files, and logs nothing."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class BrowserTests(PageCase):
+    """Each page that is opened must stay free of console errors, and ask no other host."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.browser = start_browser()
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietFiles, directory=site))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        cls.addClassCleanup(server.server_close)
+        cls.addClassCleanup(server.shutdown)
+        cls.address = f"http://127.0.0.1:{server.server_port}"
+
+    def visit(self, name: str, **context: object) -> Page:
+        page = self.open(f"{self.address}/", **context)
+        page.goto(f"{self.address}/{name}.html")
+        return page
+
+    def test_search_finds_a_page(self) -> None:
+        page = self.visit("index")
+        page.get_by_role("textbox", name="Search").fill("backpressure")
+        page.locator(".md-search-result a", has_text="Backpressure").first.click()
+        page.wait_for_url("**/delivery.html**")
+
+    def test_diagrams_are_drawn(self) -> None:
+        page = self.visit("architecture")
+        drawn = page.locator("div.mermaid")  # with a closed shadow root around the picture
+        drawn.nth(2).wait_for()
+        heights = [each.bounding_box()["height"] for each in drawn.all()]
+        self.assertEqual([height > 40 for height in heights], [True] * 3)
+
+    def test_the_theme_can_be_chosen(self) -> None:
+        page = self.visit("operating", color_scheme="dark")
+        self.assertEqual(page.locator("body").get_attribute("data-md-color-scheme"), "slate")
+        page.get_by_title("Use the light theme").click()
+        self.assertEqual(page.locator("body").get_attribute("data-md-color-scheme"), "default")
+
+    def test_no_page_is_wider_than_a_phone(self) -> None:
+        page = self.visit("index", viewport={"width": 390, "height": 800})
+        for name in ("index", "operating", "configuration", "run-books", "sinks/kafka"):
+            page.goto(f"{self.address}/{name}.html")
+            self.assertEqual(page.evaluate("document.documentElement.scrollWidth"), 390, name)
