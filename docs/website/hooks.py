@@ -16,6 +16,7 @@ from pygments.util import ClassNotFound
 from pymdownx.superfences import fence_code_format
 
 ROOT = Path(__file__).resolve().parents[2]
+LOGO = "src/fleetgw/adapters/monitoring/page/icon.svg"
 MERMAID = "website/mermaid.min.js"
 PAGES_OUTSIDE = {"README.md": "index.md", "CHANGELOG.md": "changelog.md"}
 
@@ -89,6 +90,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, page_of(folder), content=contents(folder, inside)))
     for path in {each for each in outside if each not in folders} | {each for inside in folders.values() for each in inside}:
         files.append(File.generated(config, page_of(path), content=shown(path)))
+    files.append(File.generated(config, "website/logo.svg", abs_src_path=str(ROOT / LOGO)))
     (script,) = (ROOT / "build").glob("mermaid-*.min.js")  # from make site
     files.append(File.generated(config, MERMAID, abs_src_path=str(script)))
     return files

@@ -48,6 +48,8 @@ class Place:
         if "--url" not in text:  # by default it is port 4443
             text = text.replace("fleetgw simulate", "fleetgw simulate --url wss://localhost:4443")
         text = re.sub(rf"\b(?:{'|'.join(PORTS)})\b", lambda found: str(self.ports[found[0]]), text)
+        text = text.replace("gw.example.com:443", f"127.0.0.1:{self.ports['4443']}")
+        text = text.replace("vehicle-config --config", "vehicle-config --connect 127.0.0.1 --ca certs/ca.crt --config")
         return text.replace("/etc/fleetgw/", "").replace("seconds=30", "seconds=1")
 
     @contextlib.contextmanager
@@ -79,9 +81,15 @@ class Running:
     def __init__(self, command: str, folder: Path) -> None:
         self._output = (folder / f".output-{time.monotonic_ns()}").open("w+b")
         self._process = subprocess.Popen(  # noqa: S603  commands of our own pages
-            ["bash", "-o", "pipefail", "-c", command],  # noqa: S607
+            ["bash", "-c", command],  # noqa: S607
             cwd=folder,
-            env=os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "COLUMNS": "120", "PYTHONUNBUFFERED": "1"},
+            env=os.environ
+            | {
+                "PATH": f"{BIN}:{os.environ['PATH']}",
+                "COLUMNS": "120",
+                "PYTHONUNBUFFERED": "1",
+                "SSL_CERT_FILE": "certs/ca.crt",  # as a public authority's certificate would be known
+            },
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -135,6 +143,9 @@ class Sandbox(Place):
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
+            self.run(
+                "fleetgw certs certs --vehicles 3 --host gw.example.com; cp certs/vehicles/5YJ3E1EA7PF000000.crt vehicle.crt"
+            )
             gateway = stack.enter_context(GatewayProcess(self.folder, **self._configuration()))
             gateway.wait_for("server_listening")
             fleet = "fleetgw simulate --url wss://localhost:4443 --certs certs --vehicles 3"
