@@ -18,6 +18,7 @@ from tests.test_documentation import ROOT
 RUN_ON = {
     r"logger_lines": "VehicleSpeed",
     r"^twistd ": "server_listening",
+    r"^fleetgw trace ": "follows",
 }
 """Commands that run until Ctrl-C, by a regular expression, each with a text to wait for."""
 
