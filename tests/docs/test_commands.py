@@ -3,6 +3,7 @@
 import argparse
 import re
 import shlex
+import subprocess
 import tempfile
 import unittest
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,10 @@ RUN_ON = {
 def run(sandbox: Sandbox, command: Command) -> str | None:
     """The fault of the run of a command; None without one."""
     awaited = next((text for pattern, text in RUN_ON.items() if re.search(pattern, command.text)), None)
-    ended = sandbox.run(command.text) if awaited is None else sandbox.run_until(command.text, awaited)
+    try:
+        ended = sandbox.run(command.text) if awaited is None else sandbox.run_until(command.text, awaited)
+    except (AssertionError, subprocess.TimeoutExpired) as error:
+        return f"{command.page}:{command.line}: {command.text}\n{error}"
     if ended.status in {0} | ({INTERRUPTED} if awaited else set()):
         return None
     return f"{command.page}:{command.line}: {command.text}\nstatus {ended.status}: {ended.output}"
