@@ -113,10 +113,10 @@ docs: $(VENV)/.installed-dev
 	@$(BIN)/python -m fleetgw.app.config docs/configuration.md
 	@$(BIN)/python docs/generate.py
 
-# Its warning is about a version of mkdocs that this site does not use.
+# The variable turns off a warning about a version of mkdocs that this site does not use. With --quiet, mkdocs forgets --strict.
 site: export NO_MKDOCS_2_WARNING = 1
 site: $(VENV)/.installed-docs $(MERMAID)
-	@$(BIN)/mkdocs build --strict --quiet
+	@$(BIN)/mkdocs build --strict
 	@echo 'The site is in build/site; to read it: python3 -m http.server --directory build/site 8000'
 
 bench: $(VENV)/.installed-dev
