@@ -35,6 +35,17 @@ class SignalCountsTests(TestCase):
             counts.today.add("A", 1)
         self.assertEqual([*counts.of("A")], [(101, 2), (100, 2)])
 
+    def test_totals_of_earlier_days_go_on_with_the_day(self) -> None:
+        counts = SignalCounts(100)
+        counts.today.add("A", 1)
+        self.assertEqual(counts.earlier_totals, {})
+        counts.begin_day(101)
+        self.assertEqual(counts.earlier_totals, {"A": 1})
+        counts.restore(100, DayCount({"A": 2, "B": 3}))
+        self.assertEqual(counts.earlier_totals, {"A": 3, "B": 3})
+        counts.begin_day(100 + KEPT_DAYS)
+        self.assertEqual(counts.earlier_totals, {})
+
     def test_counts_of_an_earlier_run_are_added(self) -> None:
         counts = SignalCounts(100)
         counts.today.add("A", 1)

@@ -62,5 +62,5 @@ class RecentRefusalTests(GatewayCase):
         self.gateway.connect(None).send(b"GET / HTTP/1.1\r\n\r\n")
         handshake, connection = self.gateway.parts.gateway.recent_refusals.newest_first
         self.assertEqual((handshake.kind, handshake.reason), ("handshake", "http request"))
-        self.assertEqual((connection.kind, connection.reason, connection.vin), ("connection", "full_vehicle", VIN))
+        self.assertEqual((connection.kind, connection.reason, connection.vin), ("vehicle", "full_vehicle", VIN))
         self.assertTrue(all(each.text and each.fix and each.address for each in (handshake, connection)))

@@ -45,7 +45,7 @@ class ObservedPagesTests(ObservedCase):
         self.assertEqual(self.ask(pages.vehicles)[1]["total"], 1)
         self.assertEqual(self.ask(pages.vehicles, search="none")[1]["total"], 0)
         self.assertEqual(self.ask(pages.vehicle, VIN)[1]["records_by_type"], {"V": 1})
-        self.assertEqual(self.ask(pages.signals, top="1")[1]["total"], {"V": 2, "alerts": 0, "custom": 0, "other": 0})
+        self.assertEqual(self.ask(pages.signals, top="1")[1]["total"], {"V": 2})
         refusals = self.ask(pages.refusals)[1]["refusals"]
         assert isinstance(refusals, list)
         (refused,) = refusals

@@ -144,11 +144,22 @@ class KeptCountsTests(TestCase):
         counts, kept = self.kept()
         kept.start()
         counts.today.add("A", 1)
+        self.now_ns += DAY_NS
         with patch.object(DailyFiles, "write", side_effect=OSError("disk full")):
             self.minute(kept)
         self.assertEqual(self.log.fields_of("signal_counts_failed"), [{"error": "cannot be written: disk full"}])
         self.minute(kept)
-        self.assertTrue((self.path / "2026-11-27.signals").exists())
+        self.assertEqual((self.path / "2026-11-27.signals").read_text(), "0\t\n1\tA\n")
+        kept.stop()
+
+    def test_an_old_file_goes_at_the_start(self) -> None:
+        self.path.mkdir()
+        (self.path / "2026-11-19.signals").write_text("1\tA\n")
+        (self.path / "2026-11-20.signals").write_text("1\tA\n")
+        counts, kept = self.kept()
+        kept.start()
+        self.assertEqual(sorted(os.listdir(self.path)), ["2026-11-20.signals", "lock"])
+        self.assertEqual([*counts.of("A")], [(TODAY - 7, 1)])
         kept.stop()
 
     def test_a_folder_in_use_names_the_key(self) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Field, Payload
+from fleetgw.adapters.sinks.logger.data import RecordData
 from fleetgw.app.operations.tap import (
     MAX_ELEMENTS,
     MAX_TAPS,
@@ -67,6 +70,26 @@ class TapTests(ObservedCase):
         shown = {name: [each["txid"] for each in reader.values] for name, reader in readers.items()}
         self.assertEqual(shown, {"vin": ["3"], "type": ["2"], "field": ["1", "3"], "no such field": []})
         self.assertEqual([each["data"] for each in readers["field"].values], [{"Odometer": 2.5}] * 2)
+
+    def test_taps_of_one_vehicle_each(self) -> None:
+        session = self.observed()
+        other = self.gateway.connected(vehicle("OTHER"), Link())
+        first, second = (self.opened(TapFilter(vins=frozenset({vin}))) for vin in (VIN, "OTHER"))
+        session.received([record("1")])
+        other.received([record("2", "OTHER")])
+        self.drain()
+        self.close()
+        other.received([record("3", "OTHER")])
+        session.received([record("4")])
+        self.drain()
+        self.assertEqual([[each["txid"] for each in reader.values] for reader in (first, second)], [["1", "4"], ["2"]])
+
+    def test_records_without_fields_are_not_decoded_for_a_filter_by_field(self) -> None:
+        session = self.observed()
+        self.opened(TapFilter(fields=frozenset({"Odometer"})))
+        with patch.object(RecordData, "of", side_effect=AssertionError):
+            session.received([message("alerts", b"1")])
+            self.drain()
 
     def test_a_slow_reader_is_told_what_it_has_missed(self) -> None:
         session = self.observed()

@@ -10,6 +10,7 @@ from fleetgw.app.operations import values
 from fleetgw.app.operations.values import (
     MAX_CHARACTERS,
     MAX_ELEMENTS,
+    MAX_NAMES,
     MAX_POINTS,
     MAX_RECORDS_A_SECOND,
     MAX_WATCHED,
@@ -106,6 +107,18 @@ class ValuesTests(ObservedCase):
             self.values(), {"VehicleSpeed": (2.5, 10_000, [(9000, 1.0), (10_000, 2.5)]), "VehicleName": ("old", 9000, [])}
         )
 
+    def test_numbers_that_are_text_have_a_history_other_texts_and_flags_have_none(self) -> None:
+        session = self.observed()
+        self.values()
+        for text in ("12.5", "Tessa", "NaN", "1e999", "7"):
+            session.received([message("V", b"1", data(name=text))])
+        flag = Payload()
+        flag.data.add(key=Field.Locked).value.boolean_value = True
+        session.received([message("V", b"1", flag.SerializeToString())])
+        shown = self.values()
+        self.assertEqual(shown["VehicleName"], ("7", NOW_MS, [(NOW_MS, 12.5), (NOW_MS, 7.0)]))
+        self.assertEqual(shown["Locked"], (True, NOW_MS, []))
+
     def test_the_last_record_as_json(self) -> None:
         session = self.observed(codec=RecordCodec(transmit_decoded_records=True))
         session.received([message("V", b"1", data(1.0, created_at_s=9))])
@@ -156,6 +169,18 @@ class ValuesTests(ObservedCase):
         session.received([message("V", b"1", data(3.0))])
         self.assertEqual(self.values()["VehicleSpeed"][0], 3.0)
 
+    def test_the_names_of_a_vehicle_are_bounded(self) -> None:
+        session = self.observed()
+        self.values()
+        for start in (1000, 1600):
+            numbered = Payload()
+            for number in range(start, start + 600):
+                numbered.data.add(key=number).value.int_value = 1  # type: ignore[arg-type]  # of a newer vehicle
+            session.received([message("V", b"1", numbered.SerializeToString())])
+        shown = self.values()
+        self.assertEqual(len(shown), MAX_NAMES)
+        self.assertIn("1000", shown)
+
     def test_the_number_of_watched_vehicles_is_bounded_those_asked_for_lately_stay(self) -> None:
         self.observed()
         sessions = {f"VIN{n}": self.gateway.connected(vehicle(f"VIN{n}"), Link()) for n in range(MAX_WATCHED + 1)}
@@ -165,6 +190,7 @@ class ValuesTests(ObservedCase):
         self.values(last)
         sessions[last].received([message("V", b"1", data(1.0), f"vehicle_device.{last}")])
         self.assertEqual(len(self.values(last)), 1)  # of its last record alone
+        self.assertNotIn(last, self.views.vehicles._values._watched)
         self.assertEqual(len(self.views.vehicles._values._watched), MAX_WATCHED)
         self.seconds(10)
         for vin in [*sessions][1:]:

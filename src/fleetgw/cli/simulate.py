@@ -154,12 +154,14 @@ def _credentials(arguments: argparse.Namespace) -> tuple[bytes | None, list[PemC
 
 
 def _mix(text: str) -> dict[str, float]:
+    from fleetgw.domain.gateway_status import OWN_TYPES
+
     mix = {}
     for part in text.split(","):
         record_type, _, weight = part.strip().partition("=")
-        if record_type in ("", "connectivity"):
+        if record_type in ("", *OWN_TYPES):
             raise argparse.ArgumentTypeError(
-                "connectivity records are the gateway's own; vehicles send V, alerts, errors or a custom type"
+                f"{record_type} records are the gateway's own; vehicles send V, alerts, errors or a custom type"
                 if record_type
                 else f"{text!r} lists an empty type; V,alerts=5 would be right"
             )

@@ -7,6 +7,9 @@ from attrs import frozen
 GATEWAY_STATUS = "gateway_status"
 """The record type. Only the gateway makes such records; a vehicle's are refused."""
 
+OWN_TYPES = ("connectivity", GATEWAY_STATUS)
+"""The types of the records that the gateway makes itself; nobody waits for an acknowledgement of them."""
+
 
 @frozen
 class RecordTypeStatus:

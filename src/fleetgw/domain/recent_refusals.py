@@ -10,7 +10,7 @@ MAX_REFUSALS = 200
 
 
 class RefusalKind(StrEnum):
-    """The thing that was refused: a TLS handshake, a connection or upgrade, a vehicle by its VIN, or one message."""
+    """The thing that was refused: a TLS handshake, a connection without an identity, a vehicle, or one message of it."""
 
     HANDSHAKE = "handshake"
     CONNECTION = "connection"

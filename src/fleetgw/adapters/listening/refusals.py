@@ -102,7 +102,8 @@ class Refusals:
         label, reason, fix = refusal.value
         self._metrics.counter(CONNECTIONS_REFUSED_TOTAL, listener=self._listener, reason=label).add(1)
         if self._recent is not None:
-            self._recent.add(RefusalKind.CONNECTION, label, text or reason, fix=fix, address=remote, vin=device_id)
+            kind = RefusalKind.VEHICLE if device_id else RefusalKind.CONNECTION
+            self._recent.add(kind, label, text or reason, fix=fix, address=remote, vin=device_id)
 
     def add(self, refusal: Refusal, remote: str, device_id: str = "") -> None:
         """Count a refused connection, and log it at most once in ten seconds per reason, and vehicle if it is known."""

@@ -9,7 +9,7 @@ from fleetgw.app.config.sections import Config
 from fleetgw.app.config.sinks import GatewaySurroundings
 from fleetgw.domain.ack_expressions import SPOOLED, WHOLE_POLICIES, BadExpression, read_policy
 from fleetgw.domain.acks import Accepted, AckPolicy, ConfirmedBy, names_spool, sinks_of
-from fleetgw.domain.gateway_status import GATEWAY_STATUS
+from fleetgw.domain.gateway_status import OWN_TYPES
 
 
 def ack_policies(config: Config) -> Mapping[str, AckPolicy]:
@@ -66,7 +66,7 @@ def _check_confirmations(
 
 def _is_acknowledged(path: str, record_type: str, config: Config, findings: Findings) -> bool:
     """Whether vehicles send records of this type, and the type is routed; else says so."""
-    if record_type in ("connectivity", GATEWAY_STATUS):
+    if record_type in OWN_TYPES:
         what = f"{record_type} records come from the gateway: nobody waits for an acknowledgement"
         findings.refuse(path, what, "remove it")
     elif record_type not in config.records:

@@ -48,7 +48,7 @@ class SignalViews:
         return {
             "since_ms": self._since_ms,
             "days": [day_text(day) for day in counts.days],
-            "total": dict(self._types()),
+            "total": {record_type: signals for record_type, signals in self._types().items() if signals},
             "vehicles": [
                 {
                     "vin": vin,

@@ -92,6 +92,7 @@ class Taps:
         self._clock = clock
         self._data = RecordData(NullLog(), verbose=False)
         self._taps: list[_Tap] = []
+        self._vins: frozenset[str] | None = None  # of all filters; None when one of them admits every vehicle
         self._waiting: deque[tuple[Record, Sequence[_Tap]]] = deque()
         self._waiting_bytes = 0
         self._next_turn: IDelayedCall | None = None
@@ -107,10 +108,12 @@ class Taps:
         if not self._taps:
             self._sessions.record_observers += (self._observe,)
         self._taps.append(tap)
+        self._find_vins()
         return lambda: self._close(tap)
 
     def _close(self, tap: _Tap) -> None:
         self._taps.remove(tap)
+        self._find_vins()
         if not self._taps:
             observers = self._sessions.record_observers
             self._sessions.record_observers = tuple(each for each in observers if each != self._observe)
@@ -120,12 +123,18 @@ class Taps:
                 self._next_turn.cancel()
                 self._next_turn = None
 
+    def _find_vins(self) -> None:
+        filters = [tap.filter.vins for tap in self._taps]
+        self._vins = frozenset[str]().union(*filters) if all(filters) else None
+
     def tick(self) -> None:
         """A second has passed: tell readers of what they have missed."""
         for tap in self._taps:
             tap.tell_dropped()
 
     def _observe(self, vehicle: Vehicle, records: Sequence[Record]) -> None:
+        if self._vins is not None and vehicle.vin not in self._vins:
+            return
         record_type = records[0].record_type
         taps = [tap for tap in self._taps if tap.filter.admits(vehicle.vin, record_type)]
         if not taps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -67,8 +68,9 @@ class _Watched:
                     continue
                 latest = self.values[name] = _Latest(value, at_ms)
             latest.value, latest.at_ms = value, at_ms
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                latest.history.append((at_ms, value))
+            number = _number(value)
+            if number is not None:
+                latest.history.append((at_ms, number))
 
 
 class WatchedValues:
@@ -128,6 +130,17 @@ class WatchedValues:
             if record.elements <= MAX_ELEMENTS and isinstance(record.content, Payload):
                 self._records_left -= 1
                 watched.take(record.content, record.received_at_ms)
+
+
+def _number(value: JsonValue) -> float | None:
+    """The number of a value, also of one that is text: older vehicles send numbers so."""
+    if isinstance(value, bool | dict) or value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
 
 
 def _parse(data: bytes) -> Payload | None:
