@@ -205,6 +205,9 @@ class Recorder(Protocol):
         if self.on_data is not None:
             self.on_data(self, data)
 
+    def hello_received(self, hello: object) -> None:
+        """Do nothing."""
+
     def handshakeCompleted(self) -> None:
         """Do nothing."""
 

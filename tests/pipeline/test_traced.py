@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import implementer
 
 from fleetgw.domain.errors import Rejected, SpoolFull, StorageError, Unheard
+from fleetgw.domain.ledger import Unacked
 from fleetgw.domain.ports import RECEIPT, ITrace
 from fleetgw.domain.record_stages import MAX_LISTED_IDS, RecordStages
 from fleetgw.testing.sink_doubles import make_record
@@ -147,6 +148,12 @@ class SpoolTests(SpoolingCase):
 
 
 class WordsTests(SessionCase):
+    def test_every_reason_has_words(self) -> None:
+        notes = Notes()
+        for reason in Unacked:
+            RecordStages(notes).unacked([make_record(txid="t")], reason)
+        self.assertEqual([fields["reason"] for _, fields in notes.stages], [*Unacked])
+
     def test_ids_are_bounded(self) -> None:
         notes = Notes()
         records = [make_record(txid=str(number)) for number in range(100)]

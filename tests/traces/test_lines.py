@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from fleetgw.adapters.traces import lines as traces
 from fleetgw.adapters.traces.files import FilesInMemory, TraceDescription
-from fleetgw.adapters.traces.lines import FLUSH_S, TraceLines, TraceStore
+from fleetgw.adapters.traces.lines import FLUSH_S, STOP_S, TraceLines, TraceStore
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
 from tests.support.workers import HeldWorker
 
@@ -133,3 +133,12 @@ class StoreTests(TestCase):
         self.reactor.advance(0)
         self.assertEqual((stopped, self.files.read(1, 1).count(b"\n")), ([None], 1))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_a_disk_that_hangs_does_not_hold_up_the_stop(self) -> None:
+        self.store.add(self.begin(), '"stage": "x"')
+        stopped: list[None] = []
+        self.store.stop().addCallback(stopped.append)
+        self.reactor.advance(STOP_S)
+        self.assertEqual(stopped, [None])
+        self.worker.work()
+        self.reactor.advance(0)

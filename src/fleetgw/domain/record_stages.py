@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from fleetgw.domain.errors import PeerError, UnknownMessageType
+from fleetgw.domain.ledger import Unacked
 from fleetgw.domain.line_limit import cut
+from fleetgw.domain.records import count_types
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from fleetgw.domain.ledger import Unacked
     from fleetgw.domain.ports import ITrace
     from fleetgw.domain.records import Envelope, Record
 
@@ -22,10 +23,10 @@ MAX_LISTED_IDS = 16
 MAX_REASON_CHARACTERS = 512
 
 _UNACKED = {
-    "full": "a queue, or the spool, is full",
-    "not_stored": "the spool could not store them",
-    "unconfirmed": "a sink refused them for good, or was stopped",
-    "disconnected": "the vehicle is gone",
+    Unacked.FULL: "a queue, or the spool, is full",
+    Unacked.NOT_STORED: "the spool could not store them",
+    Unacked.UNCONFIRMED: "a sink refused them for good, or was stopped",
+    Unacked.DISCONNECTED: "the vehicle is gone",
 }
 
 
@@ -84,26 +85,35 @@ class RecordStages:
 
     def unacked(self, records: Sequence[Record], reason: Unacked) -> None:
         """Records will not be acknowledged."""
-        text = f"{_counted(records)}: {_UNACKED[reason.value]}; the vehicle sends them again"
+        text = f"{_counted(records)}: {_UNACKED[reason]}; the vehicle sends them again"
         self.trace.note("not_acked", text, **_fields(records), reason=reason.value)
+
+    def settled(self, stage: str, sink: str, records: Sequence[Record], reason: str) -> None:
+        """A sink has answered for records, of several types maybe.
+
+        :param stage: the outcome.
+        :param reason: empty where the sink has confirmed them.
+        """
+        because = f": {cut(reason, MAX_REASON_CHARACTERS)}" if reason else ""
+        fields = {"reason": cut(reason, MAX_REASON_CHARACTERS)} if reason else {}
+        self.trace.note(stage, f"{sink}: {_counted(records)}{because}", **_fields(records), sink=sink, **fields)
 
 
 def _counted(records: Sequence[Record]) -> str:
-    record_type = cut(records[0].record_type.encode("utf-8", "replace").decode())
-    return f"{len(records)} {'record' if len(records) == 1 else 'records'} of {record_type}"
+    first, last = _text(records[0].txid), _text(records[-1].txid)
+    count = len(records)
+    ids = first if count == 1 else f"{first}, {last}" if count == 2 else f"{first} ... {last}"
+    return f"{count} {'record' if count == 1 else 'records'} of {_types(records)} ({ids})"
 
 
 def _fields(records: Sequence[Record]) -> dict[str, object]:
-    return {
-        "record_type": cut(records[0].record_type),
-        "records": len(records),
-        "txids": txids(records),
-    }
+    txids = [_text(record.txid) for record in records[:MAX_LISTED_IDS]]
+    return {"record_type": _types(records), "records": len(records), "txids": txids}
 
 
-def txids(records: Sequence[Record]) -> list[str]:
-    """The txids of records for a line, ``MAX_LISTED_IDS`` at most."""
-    return [_text(record.txid) for record in records[:MAX_LISTED_IDS]]
+def _types(records: Sequence[Record]) -> str:
+    names = sorted(count_types(records))
+    return cut(", ".join(names).encode("utf-8", "replace").decode())
 
 
 def _text(content: bytes) -> str:

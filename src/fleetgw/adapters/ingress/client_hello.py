@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from fleetgw.domain.line_limit import cut
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from fleetgw.domain.ports import ITrace
 
 MAX_HELLO_BYTES = 16_384
 """Largest size of a ClientHello that is read."""
@@ -58,15 +54,6 @@ def read_client_hello(data: bytes) -> ClientHello | None:
         return None if message is None else _read(message)
     except (IndexError, StopIteration) as error:
         raise NoClientHello("the ClientHello is cut off") from error
-
-
-def offers_resumption(data: bytes) -> bool | None:
-    """Whether a client offers to resume a session; None while more bytes are needed, False for no ClientHello."""
-    try:
-        hello = read_client_hello(data)
-    except NoClientHello:
-        return False
-    return None if hello is None else hello.offers_resumption
 
 
 def _message(data: bytes) -> bytes | None:
@@ -125,32 +112,3 @@ def _protocols(data: bytes) -> Iterator[str]:
 def _ascii(content: bytes) -> str:
     text = content.decode("ascii", "replace")
     return text[:255]
-
-
-class HelloReader:
-    """Notes the ClientHello of a connection, from its first encrypted bytes."""
-
-    def __init__(self, trace: ITrace) -> None:
-        self._trace = trace
-        self._held = b""
-
-    def received(self, data: bytes) -> bool:
-        """Take bytes; returns whether more are wanted."""
-        self._held += data
-        try:
-            hello = read_client_hello(self._held)
-        except NoClientHello as error:
-            self._trace.note("client_hello", f"{error}: {cut(repr(self._held[:32]))}")
-            return False
-        if hello is None:
-            return True
-        versions, protocols = ", ".join(hello.versions) or "no known version", ", ".join(map(cut, hello.protocols))
-        name = cut(hello.server_name)
-        self._trace.note(
-            "client_hello",
-            f"{versions}; {hello.ciphers} ciphers; host name {name or 'not given'}; ALPN {cut(protocols) or 'not given'}",
-            versions=list(hello.versions),
-            server_name=name,
-            ciphers=hello.ciphers,
-        )
-        return False

@@ -9,7 +9,6 @@ from zope.interface import implementer
 
 from fleetgw.adapters.ingress import stages
 from fleetgw.adapters.ingress.autobahn_frames import POLICY_VIOLATION
-from fleetgw.adapters.ingress.client_hello import HelloReader
 from fleetgw.adapters.ingress.deadlines import Abort, Close, Cut, Deadlines, Ping, Stage
 from fleetgw.adapters.ingress.frames import Frames
 from fleetgw.adapters.ingress.upgrade import Upgrade
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
+    from fleetgw.adapters.ingress.client_hello import ClientHello
     from fleetgw.adapters.ingress.context import ConnectionContext
     from fleetgw.adapters.ingress.handshake_failure import HandshakeFailure
     from fleetgw.adapters.ingress.tls import VehicleTransport
@@ -34,7 +34,6 @@ GOING_AWAY = 1001
 INTERNAL_ERROR = 1011
 
 _OPEN = Stage.OPEN  # looked up once: an attribute of an Enum costs as much as a call
-
 _PING = b"\x89\x00"
 
 
@@ -78,7 +77,11 @@ class VehicleConnection(Protocol):
         self.trace = trace = self._context.tracing.trace(host, self.remote)
         if trace is not None:
             trace.note("accepted", f"a socket from {self.remote} was accepted")
-            self.transport.hello = HelloReader(trace)
+
+    def hello_received(self, hello: ClientHello) -> None:
+        """See ``Inside``."""
+        if self.trace is not None:
+            stages.note_hello(self.trace, hello)
 
     def handshakeCompleted(self) -> None:
         """See ``Inside``."""
@@ -223,8 +226,6 @@ class VehicleConnection(Protocol):
         """Seconds since the upgrade, for a connection with a ``vehicle``; else since the socket was accepted."""
         return self._context.monotonic() - self._deadlines.stage_since
 
-    # -- traces
-
     def _trace_answer(self, answer: Answer) -> None:
         trace = self._context.tracing.trace(self._host, self.remote, answer.device_id)
         if trace is not None and trace != self.trace:  # it follows the vehicle, which is known from here on
@@ -365,8 +366,6 @@ class VehicleConnection(Protocol):
 
     def _broken(self, error: Exception) -> None:
         self._context.events.connection_failed(self._device_id, error)
-        if self.trace is not None:
-            self.trace.note("closing", f"the gateway failed: {type(error).__name__}")
         writes, self._writes = self._writes, None
         if self._deadlines.stage is _OPEN:
             self.write(b"".join(writes or ()))

@@ -14,6 +14,7 @@ from fleetgw.domain.line_limit import cut
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
+    from fleetgw.adapters.ingress.client_hello import ClientHello
     from fleetgw.adapters.ingress.handshake_failure import HandshakeFailure
     from fleetgw.adapters.ingress.tls import VehicleTransport
     from fleetgw.adapters.ingress.upgrade import Answer
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 
 MAX_HEADER_CHARACTERS = 128
 _HEADERS = ("host", "user-agent", "version", "x-network-interface", "x-txid", "x-forwarded-for")
+
+
+def note_hello(trace: ITrace, hello: ClientHello) -> None:
+    """The client's offer."""
+    versions, protocols = ", ".join(hello.versions) or "no known version", cut(", ".join(hello.protocols))
+    name = cut(hello.server_name)
+    text = f"{versions}; {hello.ciphers} ciphers; host name {name or 'not given'}; ALPN {protocols or 'not given'}"
+    trace.note("client_hello", text, versions=list(hello.versions), server_name=name, ciphers=hello.ciphers)
 
 
 def note_handshake(trace: ITrace, transport: VehicleTransport, duration_s: float) -> None:
@@ -84,7 +93,7 @@ def note_end(trace: ITrace, reason: Failure, transport: VehicleTransport, *, is_
     elif reason.check(SSL.Error):
         text = "ended by the error of TLS"
     elif is_closing:
-        text = "closed, as the gateway had begun to"
+        text = "closed by the gateway"
     elif reason.check(ConnectionDone):
         text = "closed by the peer"
     else:

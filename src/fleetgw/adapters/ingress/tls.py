@@ -17,7 +17,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-from fleetgw.adapters.ingress.client_hello import offers_resumption
+from fleetgw.adapters.ingress.client_hello import NoClientHello, read_client_hello
 from fleetgw.adapters.ingress.handshake_failure import OPENING_BYTES, HandshakeFailure, explain_error
 from fleetgw.adapters.ingress.http import NOT_TLS
 from fleetgw.adapters.ingress.tls_context import VehicleTls
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IAddress, ITransport
 
-    from fleetgw.adapters.ingress.client_hello import HelloReader
+    from fleetgw.adapters.ingress.client_hello import ClientHello
     from fleetgw.adapters.ingress.handshakes import Handshakes
     from fleetgw.adapters.ingress.turns import Turn
 
@@ -73,6 +73,9 @@ class Inside(Protocol):
     def makeConnection(self, transport: VehicleTransport) -> None:
         """Start."""
 
+    def hello_received(self, hello: ClientHello) -> None:
+        """Take note of the client's offer, at most once."""
+
     def handshakeCompleted(self) -> None:
         """Take note: the TLS handshake is complete."""
 
@@ -99,7 +102,6 @@ class VehicleTransport(TLSMemoryBIOProtocol):
     :ivar turn: of the vehicle; None before the upgrade.
     :ivar has_unsent: whether the socket did not accept all bytes of the last write.
     :ivar opening: the first encrypted bytes, ``OPENING_BYTES`` at most.
-    :ivar hello: gets the first bytes of a connection that is traced.
     """
 
     factory: VehicleTlsFactory
@@ -108,7 +110,6 @@ class VehicleTransport(TLSMemoryBIOProtocol):
     turn: Turn | None = None
     has_unsent = False
     opening = b""
-    hello: HelloReader | None = None
 
     # a real socket below; None for an in-memory transport, which is used through Twisted's methods
     _socket: VehicleSocket | None = None
@@ -160,8 +161,6 @@ class VehicleTransport(TLSMemoryBIOProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Handle encrypted bytes."""
-        if self.hello is not None and not self.hello.received(data):
-            self.hello = None
         if not self.opening:
             self.opening = data[:OPENING_BYTES]
             if data.startswith(HTTP_METHODS):
@@ -173,11 +172,17 @@ class VehicleTransport(TLSMemoryBIOProtocol):
             self._read_hello(self._hello + data)
         super().dataReceived(data)
 
-    def _read_hello(self, hello: bytes) -> None:
-        offers = offers_resumption(hello)
-        self._hello = hello if offers is None else None
-        if offers and self.factory.handshakes is not None:
-            self.factory.handshakes.resumption_offered()
+    def _read_hello(self, data: bytes) -> None:
+        try:
+            hello = read_client_hello(data)
+        except NoClientHello:
+            self._hello = None
+            return
+        self._hello = data if hello is None else None
+        if hello is not None:
+            self.wrappedProtocol.hello_received(hello)
+            if hello.offers_resumption and self.factory.handshakes is not None:
+                self.factory.handshakes.resumption_offered()
 
     def _checkHandshakeStatus(self) -> None:
         # as Twisted's own, without an exception and a look at interfaces for each flight of the handshake

@@ -38,6 +38,9 @@ MAX_WAITING_BYTES = 4 << 20
 FLUSH_S = 0.2
 """The longest wait of a line before it is written."""
 
+STOP_S = 2.0
+"""The longest wait for the disk when the gateway stops."""
+
 FAULT_INTERVAL_S = 60.0
 """At most one log line about a storage that fails in so many seconds."""
 
@@ -198,12 +201,12 @@ class TraceStore:
         self._do(lambda: self._files.remove(trace), lambda _: None)
 
     def stop(self) -> Deferred[None]:
-        """Write what waits; fires then, and never fails."""
+        """Write what waits; fires then, or after ``STOP_S`` on a disk that hangs. Never fails."""
         self.flush()
         stopped = self._on_worker(lambda: None, None)
         if self._worker is not None:
             self._worker.quit()
-        return stopped
+        return stopped.addTimeout(STOP_S, self._reactor).addErrback(lambda _: None)
 
     def _do(self, job: Callable[[], None], done: Callable[[OSError | None], None]) -> None:
         """Have the worker do a job; ``done`` gets the error."""

@@ -15,10 +15,10 @@ from fleetgw.domain.errors import FleetgwError, Unheard
 from fleetgw.domain.identity import MAX_DEVICE_ID_CHARACTERS
 from fleetgw.domain.line_limit import cut
 from fleetgw.domain.ports import ITrace, ITracing
-from fleetgw.domain.record_stages import txids
+from fleetgw.domain.record_stages import RecordStages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IDelayedCall
@@ -148,11 +148,11 @@ class Traces:
                 if (trace := self._trace_of(record)) is not None:
                     by_trace.setdefault(trace, []).append(record)
             for trace, its in by_trace.items():
-                _note_outcome(trace, stage, sink, its, reason)
+                RecordStages(trace).settled(stage, sink, its, reason)
         for rejection in settlement.rejected:
             if (trace := self._trace_of(rejection.record)) is not None:
                 stage = "unheard" if isinstance(rejection.reason, Unheard) else "dead_letter"
-                _note_outcome(trace, stage, sink, [rejection.record], str(rejection.reason))
+                RecordStages(trace).settled(stage, sink, [rejection.record], str(rejection.reason))
 
     def _trace_of(self, record: Record) -> ITrace | None:
         trace = self._followed.get(record.vehicle)
@@ -309,14 +309,6 @@ class Traces:
 
 def _nobody() -> None:
     """Tell no connections."""
-
-
-def _note_outcome(trace: ITrace, stage: str, sink: str, records: Sequence[Record], reason: str) -> None:
-    record_types = sorted({record.record_type for record in records})
-    count = "1 record" if len(records) == 1 else f"{len(records)} records"
-    text = f"{sink}: {count} of {', '.join(record_types)}" + (f": {reason}" if reason else "")
-    because = {"reason": cut(reason, MAX_TEXT_CHARACTERS)} if reason else {}
-    trace.note(stage, text, sink=sink, record_types=record_types, records=len(records), txids=txids(records), **because)
 
 
 def _vehicle_or_address(wanted: Mapping[str, object]) -> tuple[str, str]:
