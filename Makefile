@@ -79,7 +79,7 @@ test-faults: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -q -rA -n 2 --dist loadfile tests/faults
 
 test-page: $(VENV)/.installed-page
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/page
+	@$(BIN)/python -m pytest -q -n 2 tests/page
 
 screenshots: $(VENV)/.installed-page
 	@$(BIN)/python -m tests.page.screenshots docs/images

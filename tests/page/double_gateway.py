@@ -34,7 +34,7 @@ def vin_of(number: int) -> str:
     return f"5YJ3E1EA7MF{number:06}"
 
 
-class Fleet:
+class MadeUpFleet:
     """Made-up figures of a fleet; a test changes the attributes."""
 
     def __init__(self, vehicles: int = 10) -> None:
@@ -148,6 +148,7 @@ class Fleet:
                     "not_after_ms": now_ms() + 64 * DAY_MS,
                     "state": "ok",
                     "days_left": 64,
+                    **dict.fromkeys(("since_ms", "reason", "help")),
                 },
                 {
                     "name": "vehicles' authority",
@@ -157,6 +158,7 @@ class Fleet:
                     "not_after_ms": now_ms() + 12 * DAY_MS,
                     "state": "expires_soon",
                     "days_left": 12,
+                    **dict.fromkeys(("since_ms", "reason", "help")),
                 },
             ],
             "history": {
@@ -164,8 +166,14 @@ class Fleet:
                 "received_per_s": pace,
                 "acked_per_s": pace,
                 "vehicles": [connected] * HISTORY,
-                "by_type": {
-                    name: {"received_per_s": [share * at for at in pace], "acked_per_s": [share * at for at in pace]}
+            },
+            "history_by_type": {
+                "interval_s": 5,
+                "types": {
+                    name: {
+                        "received_per_s": [share * at for at in pace[::5]],
+                        "acked_per_s": [share * at for at in pace[::5]],
+                    }
                     for name, share in (("V", 0.8), ("alerts", 0.15), ("errors", 0.05))
                 },
             },
@@ -276,7 +284,7 @@ NOT_ALLOWED = EXPIRED | {
 class DoubleGateway:
     """Serves on a port of its own until ``stop``; may be started again on the same port."""
 
-    def __init__(self, fleet: Fleet, port: int = 0) -> None:
+    def __init__(self, fleet: MadeUpFleet, port: int = 0) -> None:
         self.fleet = fleet
         self.silent = False
         self.refused_host = False

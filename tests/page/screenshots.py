@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import sync_playwright
 
 from tests.page.browser import DEADLINE_MS, chromium
-from tests.page.double_gateway import EXPIRED, NOT_ALLOWED, TOKEN, DoubleGateway, Fleet, vin_of
+from tests.page.double_gateway import EXPIRED, NOT_ALLOWED, TOKEN, DoubleGateway, MadeUpFleet, vin_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
-    healthy, failing = Fleet(), Fleet()
+    healthy, failing = MadeUpFleet(), MadeUpFleet()
     healthy.refusals = [EXPIRED, NOT_ALLOWED]
     failing.refusals = [EXPIRED]
     failing.fail_sink()
@@ -47,7 +47,7 @@ def main() -> None:
 
 def take(
     browser: Browser,
-    fleet: Fleet,
+    fleet: MadeUpFleet,
     file: Path,
     route: str = "",
     *,

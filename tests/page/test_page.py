@@ -3,7 +3,7 @@
 import re
 
 from tests.page.browser import DEADLINE_MS, PageCase, start_browser
-from tests.page.double_gateway import EXPIRED, TOKEN, DoubleGateway, Fleet, vin_of
+from tests.page.double_gateway import EXPIRED, TOKEN, DoubleGateway, MadeUpFleet, vin_of
 
 VIEWS = ("", "vehicles", f"vehicles/{vin_of(3)}", "signals", "refusals", "tap")
 LOST = "net::ERR|Failed to load resource"
@@ -23,7 +23,7 @@ def setUpModule() -> None:
 
 class DoubleCase(PageCase):
     def setUp(self) -> None:
-        self.fleet = Fleet()
+        self.fleet = MadeUpFleet()
         self.gateway = DoubleGateway(self.fleet)
         self.addCleanup(lambda: self.gateway.stop())
 
@@ -65,7 +65,7 @@ class OverviewTests(DoubleCase):
         self.assertEqual(page.locator(".sink .meter").first.get_attribute("data-level"), "warn")
 
     def test_an_empty_fleet(self) -> None:
-        self.gateway.fleet = self.fleet = Fleet(0)
+        self.gateway.fleet = self.fleet = MadeUpFleet(0)
         self.fleet.spool, self.fleet.handshakes, self.fleet.connections = None, {}, {}
         page = self.visit()
         for text in (
@@ -155,7 +155,7 @@ class VehicleTests(DoubleCase):
         self.assertEqual(page.locator("main img, main script").count(), 0)
 
     def test_ten_thousand_vehicles(self) -> None:
-        self.gateway.fleet = Fleet(10_000)
+        self.gateway.fleet = MadeUpFleet(10_000)
         page = self.visit("vehicles")
         self.see(page, "100 of 10,000 vehicles")
         self.assertEqual(page.locator("tbody tr").count(), 100)
@@ -178,7 +178,7 @@ class ConnectionTests(DoubleCase):
         self.see(page, "No connection")
         self.assertRegex(notice.inner_text(), r"those of \d\d:\d\d:\d\d\.")
         self.assertIn("stale", page.locator("main").get_attribute("class"))
-        self.gateway = DoubleGateway(Fleet(3), self.gateway.port)
+        self.gateway = DoubleGateway(MadeUpFleet(3), self.gateway.port)
         page.get_by_role("button", name="Try now").click()
         notice.wait_for(state="detached")
         page.wait_for_function("() => document.querySelector('.figure-value').textContent === '3'")

@@ -8,7 +8,7 @@ const LONGEST_PAUSE_MS = 15_000;
 const REQUEST_TIMEOUT_MS = 10_000;
 
 /** An answer other than 2xx, or none (`code` 0). `fix` says what helps, where the gateway knows. */
-export class GatewayError extends Error {
+class GatewayError extends Error {
   constructor(message, code = 0, fix = "") {
     super(message);
     this.code = code;
@@ -60,7 +60,7 @@ export async function getJson(path, query = {}) {
 }
 
 /** The value of a line of server-sent events; undefined for lines without one. */
-export const eventLine = (line) => (line.startsWith("data:") ? JSON.parse(line.slice(5)) : undefined);
+const eventLine = (line) => (line.startsWith("data:") ? JSON.parse(line.slice(5)) : undefined);
 
 /** The value of a line of JSON lines; undefined for an empty one. */
 export const jsonLine = (line) => (line.trim() === "" ? undefined : JSON.parse(line));

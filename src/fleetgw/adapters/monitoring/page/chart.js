@@ -75,7 +75,7 @@ export function chart(label, series, format) {
     middle,
     tip,
   );
-  const element = el("div", { class: "chart" }, plot, el("div", { class: "times", "aria-hidden": "true" }, ...ends));
+  const element = el("div", {}, plot, el("div", { class: "times", "aria-hidden": "true" }, ...ends));
   let data = { values: series.map(() => []), interval_s: 1, end_ms: 0, span: 2 };
   let pointed = null;
 

@@ -68,13 +68,13 @@ export function history() {
 
 /** Rates and totals by record type, with the rates of the last 10 minutes. */
 export function recordTypes() {
-  let past = {};
+  let past = null;
   const course = () => {
     const spark = sparkline(["series-1", "series-2"], { fromZero: true });
     return {
       element: spark.element,
       update({ type }) {
-        const { received_per_s = [], acked_per_s = [] } = past.by_type?.[type] ?? {};
+        const { received_per_s = [], acked_per_s = [] } = past.types[type] ?? {};
         spark.update([received_per_s, acked_per_s], pointsAcross(past));
       },
     };
@@ -95,7 +95,7 @@ export function recordTypes() {
   const empty = el("p", { class: "empty" }, "No records yet.");
   return {
     element: panel("Records by type", {}, list.element, empty),
-    update({ records, history: newest }) {
+    update({ records, history_by_type: newest }) {
       past = newest;
       list.element.hidden = records.length === 0;
       empty.hidden = records.length > 0;

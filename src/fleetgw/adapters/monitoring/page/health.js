@@ -25,7 +25,7 @@ const EXPLANATIONS = {
 /** The panel at the top of the overview. */
 export function healthPanel() {
   const word = el("p", { class: "health-word" });
-  const explanation = el("p", { class: "health-text" });
+  const explanation = el("p");
   const reasons = el("ul", { class: "reasons" });
   const updateReasons = keyed(
     reasons,
@@ -38,7 +38,7 @@ export function healthPanel() {
     "section",
     { class: "panel health", "aria-label": "Health" },
     // An announcement only when the state changes: the text inside stays as it is otherwise.
-    el("div", { class: "health-state", role: "status" }, word, explanation),
+    el("div", { role: "status" }, word, explanation),
     list,
     reasons,
   );

@@ -1,7 +1,7 @@
 // Refused handshakes, connections, vehicles and messages.
 
 import { ago, clock, count, date, moment, sentence } from "./format.js";
-import { el, keyed, panel, setAttribute, setText, textPart } from "./dom.js";
+import { el, keyed, panel, setAttribute, setText } from "./dom.js";
 import { getJson, repeat } from "./api.js";
 import { helpLine } from "./health.js";
 import { tokenGate } from "./token.js";
@@ -56,7 +56,6 @@ function refusalPart(now) {
     element: el("li", { class: "refusal" }, el("div", { class: "line" }, kind, vin, at), text, fix.element, who),
     update(item) {
       setText(kind, item.kind);
-      setAttribute(kind, "data-kind", item.kind);
       setText(vin, item.vin);
       vin.hidden = !item.vin;
       if (item.vin) setAttribute(vin, "href", `#/vehicles/${encodeURIComponent(item.vin)}`);

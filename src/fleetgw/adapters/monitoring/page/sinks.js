@@ -1,7 +1,7 @@
 // Sinks with their lanes, the spool, and the ledger.
 
 import { bytes, count, duration, plural, rate, roughly, sentence } from "./format.js";
-import { el, keyed, panel, setAttribute, setText, table, textPart } from "./dom.js";
+import { el, keyed, panel, setText, table, textPart } from "./dom.js";
 import { meter } from "./chart.js";
 import { helpLine, stateWord } from "./health.js";
 
@@ -33,7 +33,7 @@ function sinkPart(now) {
     element: el(
       "li",
       { class: "sink" },
-      el("div", { class: "sink-name" }, name, types),
+      el("div", {}, name, types),
       state.element,
       el("div", { class: "sink-lane" }, lane.element, laneText),
       figures.element,
@@ -58,7 +58,7 @@ function sinkPart(now) {
 
 /** Every sink: state, lane, figures; where it is not ready, the reason and what helps. */
 export function sinksPanel(now) {
-  const list = el("ul", { class: "sinks" });
+  const list = el("ul");
   const update = keyed(list, (sink) => sink.name, () => sinkPart(now));
   return { element: panel("Sinks", {}, list), update: ({ sinks }) => update(sinks) };
 }
@@ -151,8 +151,10 @@ function certificatePart() {
   const state = stateWord();
   const until = el("p");
   const subject = el("p", { class: "hint" });
+  const reason = el("p");
+  const help = helpLine();
   return {
-    element: el("li", {}, el("div", { class: "line" }, name, state.element), until, subject),
+    element: el("li", {}, el("div", { class: "line" }, name, state.element), until, subject, reason, help.element),
     update(certificate) {
       setText(name, certificate.name);
       state.update(CERTIFICATE_STATES[certificate.state] ?? ["warn", certificate.state]);
@@ -160,7 +162,8 @@ function certificatePart() {
       const left = days < 0 ? `${plural(-days, "day")} ago` : `in ${plural(days, "day")}`;
       setText(until, `${days < 0 ? "Expired" : "Expires"} ${left}, on ${new Date(certificate.not_after_ms).toISOString().slice(0, 10)}`);
       setText(subject, `${certificate.subject}, issued by ${certificate.issuer}`);
-      setAttribute(subject, "title", subject.textContent);
+      setText(reason, sentence(certificate.reason));
+      help.update(certificate.help);
     },
   };
 }
