@@ -74,11 +74,11 @@ function refusalPart(now) {
   };
 }
 
-/** The recent refusals, newest first; at most `limit`. */
-export function recentRefusals(context, limit) {
+/** The recent refusals, newest first, at most `limit`; or `emptyText`. */
+export function recentRefusals(context, limit, emptyText = "") {
   return tokenGate("refused vehicles and the reasons", (refused) => {
     const list = el("ol", { class: "refusals" });
-    const empty = el("p", { class: "empty" }, "No refusals yet.");
+    const empty = el("p", { class: "empty", hidden: true }, emptyText);
     const trouble = el("p", { class: "trouble" });
     const update = keyed(list, identity, () => refusalPart(context.now));
     const asking = repeat(async () => {
@@ -86,14 +86,13 @@ export function recentRefusals(context, limit) {
         const { refusals } = await getJson("api/refusals");
         const numbered = new Map(refusals.map((item) => [identity(item), item]));
         update([...numbered.values()].slice(0, limit));
-        empty.hidden = refusals.length > 0;
+        empty.hidden = refusals.length > 0 || emptyText === "";
         setText(trouble, "");
       } catch (error) {
         if (error.isRefusal) refused(error);
         else setText(trouble, error.text);
       }
     }, 3000);
-    empty.hidden = true;
     return { element: el("div", {}, trouble, list, empty), stop: asking.stop };
   });
 }
@@ -101,7 +100,7 @@ export function recentRefusals(context, limit) {
 /** The view of all refusals. */
 export function refusalsView(context) {
   const counts = refusalCounts();
-  const recent = recentRefusals(context, 200);
+  const recent = recentRefusals(context, 200, "No refusals yet.");
   return {
     title: "Refusals",
     element: el("div", { class: "stack" }, panel("Since the start", {}, counts.element), panel("The last 200", {}, recent.element)),

@@ -82,7 +82,7 @@ export function spoolPanel() {
       setText(size, text);
       const seconds = spool.seconds_until_full;
       setText(until, seconds === null ? (spool.unread === 0 ? "Nothing waits" : "Does not grow") : `Full in ${roughly(seconds)} at this rate`);
-      setText(unread, `${plural(spool.unread, "record")} to deliver`);
+      setText(unread, `${plural(spool.unread, "record")} on disk alone`);
     },
   };
 }
