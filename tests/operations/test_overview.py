@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from fleetgw.app.operations.sampling import HISTORY_S
+from fleetgw.app.operations.sampling import HISTORY_S, RATE_S
 from fleetgw.domain.errors import Rejected
 from tests.support.observed_case import ObservedCase, Reader
 from tests.support.session_case import NOW_NS, message
@@ -100,6 +100,27 @@ class OverviewTests(ObservedCase):
         assert isinstance(history, dict)
         self.assertEqual(history["received_per_s"][-11:-5], [10.0, 8.0, 6.0, 4.0, 2.0, 0.0])
         self.assertEqual(history["vehicles"], [1] * 21)
+
+    def test_the_history_by_type_has_a_rate_every_five_seconds(self) -> None:
+        session = self.observed()
+        self.clock.advance(1)
+        for second in range(20):
+            session.received([message("V", b"1")] * (10 if second < 10 else 0))
+            self.clock.advance(1)
+        rates = [0.0, 8.0, 10.0, 2.0, 0.0]
+        self.assertEqual(
+            self.view()["history_by_type"],
+            {"interval_s": 5, "types": {"V": {"received_per_s": rates, "acked_per_s": rates}}},
+        )
+
+    def test_the_history_by_type_is_bounded(self) -> None:
+        session = self.observed()
+        session.received([message("V", b"1")])
+        for _ in range(HISTORY_S + 10):
+            self.clock.advance(1)
+        by_type = self.view()["history_by_type"]
+        assert isinstance(by_type, dict)
+        self.assertEqual({len(values) for values in by_type["types"]["V"].values()}, {HISTORY_S // RATE_S})
 
     def test_the_history_is_bounded(self) -> None:
         self.observed()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import unittest
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-from tests.support.needed import needed
 
 try:
     from playwright.sync_api import sync_playwright
@@ -15,6 +14,8 @@ except ImportError:
     sync_playwright = None
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
 DEADLINE_MS = 15_000
@@ -35,14 +36,13 @@ def chromium() -> str | None:
     return os.environ.get("FLEETGW_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-def start_browser() -> Browser:
-    """Start a browser that ends with the module's tests; called in ``setUpModule``."""
-    needed(lack())
-    playwright = sync_playwright().start()
-    unittest.addModuleCleanup(playwright.stop)
-    browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-    unittest.addModuleCleanup(browser.close)
-    return browser
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    """A browser, for as long as the context lasts."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 class PageCase(unittest.TestCase):

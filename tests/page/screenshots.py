@@ -9,9 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from playwright.sync_api import sync_playwright
-
-from tests.page.browser import DEADLINE_MS, chromium
+from tests.page.browser import DEADLINE_MS, running_browser
 from tests.page.double_gateway import EXPIRED, NOT_ALLOWED, TOKEN, DoubleGateway, MadeUpFleet, vin_of
 
 if TYPE_CHECKING:
@@ -32,8 +30,7 @@ def main() -> None:
     healthy.refusals = [EXPIRED, NOT_ALLOWED]
     failing.refusals = [EXPIRED]
     failing.fail_sink()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+    with running_browser() as browser:
         take(browser, healthy, folder / "page-overview.png", viewport=TALL)
         take(browser, healthy, folder / "page-overview-dark.png", scheme="dark")
         take(browser, failing, folder / "page-sink-not-ready.png", viewport=TALL)
@@ -42,7 +39,6 @@ def main() -> None:
         take(browser, healthy, folder / "page-refusals.png", "refusals")
         take(browser, healthy, folder / "page-phone.png", viewport=PHONE)
         take(browser, healthy, folder / "page-phone-dark.png", f"vehicles/{vin_of(3)}", viewport=PHONE, scheme="dark")
-        browser.close()
 
 
 def take(

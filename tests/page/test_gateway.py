@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 from fleetgw.simulator.certificate_folder import CertificateFolder
-from tests.page.browser import PageCase, start_browser
+from tests.page.browser import PageCase
 from tests.page.double_gateway import MadeUpFleet, vin_of
 from tests.support.free_ports import free_ports
 from tests.support.gateway_process import BIN, GatewayProcess
@@ -23,10 +23,6 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 TOTALS = """() => [...document.querySelectorAll(".figure-note")].slice(1, 3)
   .map((note) => parseInt(note.textContent.replaceAll(",", "")))"""
 LOST = "net::ERR|Failed to load resource"
-
-
-def setUpModule() -> None:
-    PageCase.browser = start_browser()
 
 
 class Fleet:

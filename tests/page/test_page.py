@@ -2,7 +2,7 @@
 
 import re
 
-from tests.page.browser import DEADLINE_MS, PageCase, start_browser
+from tests.page.browser import DEADLINE_MS, PageCase
 from tests.page.double_gateway import EXPIRED, TOKEN, DoubleGateway, MadeUpFleet, vin_of
 
 VIEWS = ("", "vehicles", f"vehicles/{vin_of(3)}", "signals", "refusals", "tap")
@@ -15,10 +15,6 @@ FOCUSABLE = """() => [...document.querySelectorAll("a[href], button, input, summ
 UNNAMED = """() => [...document.querySelectorAll("button, a, input")]
   .filter((element) => !element.textContent.trim() && !element.labels?.length).length"""
 FOCUSED = "() => document.activeElement === document.body ? null : document.activeElement.outerHTML.slice(0, 90)"
-
-
-def setUpModule() -> None:
-    PageCase.browser = start_browser()
 
 
 class DoubleCase(PageCase):

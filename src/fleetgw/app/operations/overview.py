@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import asdict, define, field
 
 from fleetgw.adapters.metrics.ledger import ledger_of
-from fleetgw.app.operations.sampling import WINDOW_S
+from fleetgw.app.operations.sampling import RATE_S, WINDOW_S
 from fleetgw.app.operations.ticking import INTERVAL_S
 from fleetgw.domain.gateway_status import GatewayStatus, RecordTypeStatus, SinkStatus, SpoolStatus
 from fleetgw.domain.ledger import imbalances
@@ -127,6 +127,17 @@ class Overview:
                 "acked_per_s": [*sampling.acked_per_s],
                 "vehicles": [*sampling.vehicles],
             },
+            "history_by_type": {
+                "interval_s": RATE_S,
+                "types": {each.record_type: self._history_of(each.record_type) for each in status.records},
+            },
+        }
+
+    def _history_of(self, record_type: str) -> Json:
+        by_type = self.sampling.by_type
+        return {
+            "received_per_s": [received.get(record_type) for received, _ in by_type],
+            "acked_per_s": [acked.get(record_type) for _, acked in by_type],
         }
 
     def _records(self) -> Sequence[RecordTypeStatus]:

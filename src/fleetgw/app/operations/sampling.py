@@ -58,6 +58,7 @@ class Sampling:
     :ivar received_per_s: the history: records a second over ``RATE_S``, the oldest first.
     :ivar acked_per_s: the same of records acknowledged.
     :ivar vehicles: the history of connected vehicles.
+    :ivar by_type: the history by record type, every ``RATE_S``: of records, and of records acknowledged.
     """
 
     store: MetricStore
@@ -66,6 +67,10 @@ class Sampling:
     received_per_s: deque[float] = field(factory=lambda: deque(maxlen=HISTORY_S), init=False)
     acked_per_s: deque[float] = field(factory=lambda: deque(maxlen=HISTORY_S), init=False)
     vehicles: deque[int] = field(factory=lambda: deque(maxlen=HISTORY_S), init=False)
+    by_type: deque[tuple[Mapping[str, float], Mapping[str, float]]] = field(
+        factory=lambda: deque(maxlen=HISTORY_S // RATE_S), init=False
+    )
+    _ticks: int = field(default=0, init=False)
     _samples: deque[Sample] = field(factory=lambda: deque(maxlen=WINDOW_S + 1), init=False)
 
     def tick(self) -> None:
@@ -79,8 +84,13 @@ class Sampling:
                 self._ack_latency(),
             )
         )
-        self.received_per_s.append(sum(self.rates(lambda sample: sample.received).values()))
-        self.acked_per_s.append(sum(self.rates(lambda sample: sample.acked).values()))
+        received_per_s = self.rates(lambda sample: sample.received)
+        acked_per_s = self.rates(lambda sample: sample.acked)
+        self.received_per_s.append(sum(received_per_s.values()))
+        self.acked_per_s.append(sum(acked_per_s.values()))
+        if self._ticks % RATE_S == 0:
+            self.by_type.append((received_per_s, acked_per_s))
+        self._ticks += 1
         self.vehicles.append(self.count_vehicles())
 
     @property
