@@ -174,32 +174,3 @@ async function* lines(body) {
     reader.cancel().catch(() => {});
   }
 }
-
-/**
- * Ask again and again, with a pause after each answer, while the page is visible.
- *
- * @param ask returns a promise; its errors are its own business
- * @returns {stop(), now()}: end it; ask at once
- */
-export function repeat(ask, pauseMs) {
-  let timer = 0;
-  let stopped = false;
-  let turn = 0;
-
-  async function now() {
-    clearTimeout(timer);
-    turn += 1;
-    const mine = turn;
-    if (!document.hidden) await ask();
-    if (!stopped && mine === turn) timer = setTimeout(now, pauseMs);
-  }
-
-  now();
-  return {
-    stop() {
-      stopped = true;
-      clearTimeout(timer);
-    },
-    now,
-  };
-}

@@ -82,6 +82,15 @@ export function keyed(parent, keyOf, create) {
   };
 }
 
+/** A list of terms with values; its columns are [term, function that gives the value of the data]. */
+export function definitions(className, columns) {
+  const values = columns.map(() => el("dd"));
+  return {
+    element: el("dl", { class: className }, ...columns.map(([name], index) => el("div", {}, el("dt", {}, name), values[index]))),
+    update: (data) => columns.forEach(([, show], index) => setText(values[index], show(data))),
+  };
+}
+
 /** A panel: a section with a heading, and its content. */
 export function panel(title, attributes, ...children) {
   const id = `panel-${title.toLowerCase().replaceAll(/[^a-z]+/g, "-")}`;

@@ -1,7 +1,7 @@
 // The gateway's state in one line, with its reasons.
 
 import { duration, sentence } from "./format.js";
-import { el, keyed, setAttribute, setText, textPart } from "./dom.js";
+import { definitions, el, keyed, setAttribute, setText, textPart } from "./dom.js";
 
 const STATES = {
   ok: ["ok", "Healthy"],
@@ -32,26 +32,30 @@ export function healthPanel() {
     (reason) => reason,
     () => textPart("li", "", sentence),
   );
-  const facts = ["Up", "Version", "Host"].map((name) => ({ name, value: el("dd") }));
-  const list = el("dl", { class: "facts" }, ...facts.map(({ name, value }) => el("div", {}, el("dt", {}, name), value)));
+  const facts = definitions("facts", [
+    ["Up", ({ uptime_s }) => duration(uptime_s)],
+    ["Version", ({ version }) => version],
+    ["Host", ({ host }) => host],
+  ]);
   const element = el(
     "section",
     { class: "panel health", "aria-label": "Health" },
     // An announcement only when the state changes: the text inside stays as it is otherwise.
     el("div", { role: "status" }, word, explanation),
-    list,
+    facts.element,
     reasons,
   );
   return {
     element,
-    update({ health, uptime_s, version, host }) {
+    update(overview) {
+      const { health } = overview;
       const [level, text] = healthWords(health.state);
       setAttribute(element, "data-level", level);
       setText(word, text);
       setText(explanation, EXPLANATIONS[health.state]);
       updateReasons([...new Set(health.reasons)]);
       reasons.hidden = health.reasons.length === 0;
-      [duration(uptime_s), version, host].forEach((value, index) => setText(facts[index].value, value));
+      facts.update(overview);
     },
   };
 }

@@ -1,10 +1,11 @@
 // Refused handshakes, connections, vehicles and messages.
 
 import { ago, clock, count, date, moment, sentence } from "./format.js";
-import { el, keyed, panel, setAttribute, setText } from "./dom.js";
-import { getJson, repeat } from "./api.js";
+import { el, keyed, panel, setText } from "./dom.js";
 import { helpLine } from "./health.js";
+import { polling } from "./polling.js";
 import { tokenGate } from "./token.js";
+import { vinLink } from "./vehicles.js";
 
 const words = (name) => name.replaceAll("_", " ");
 
@@ -51,14 +52,12 @@ function refusalPart(now) {
   const text = el("p", { class: "refusal-text" });
   const fix = helpLine();
   const who = el("p", { class: "hint" });
-  const vin = el("a", { class: "vin" });
+  const vin = vinLink();
   return {
-    element: el("li", { class: "refusal" }, el("div", { class: "line" }, kind, vin, at), text, fix.element, who),
+    element: el("li", { class: "refusal" }, el("div", { class: "line" }, kind, vin.element, at), text, fix.element, who),
     update(item) {
       setText(kind, item.kind);
-      setText(vin, item.vin);
-      vin.hidden = !item.vin;
-      if (item.vin) setAttribute(vin, "href", `#/vehicles/${encodeURIComponent(item.vin)}`);
+      vin.update(item);
       const times = item.times > 1 ? `${count(item.times)} times, last ` : "";
       setText(at, `${times}${moment(item.at_ms, now())}, ${ago(item.at_ms, now())}`);
       setText(text, sentence(item.text || words(item.reason)));
@@ -79,21 +78,17 @@ export function recentRefusals(context, limit, emptyText = "") {
   return tokenGate("refused vehicles and the reasons", (refused) => {
     const list = el("ol", { class: "refusals" });
     const empty = el("p", { class: "empty", hidden: true }, emptyText);
-    const trouble = el("p", { class: "trouble" });
     const update = keyed(list, identity, () => refusalPart(context.now));
-    const asking = repeat(async () => {
-      try {
-        const { refusals } = await getJson("api/refusals");
-        const numbered = new Map(refusals.map((item) => [identity(item), item]));
-        update([...numbered.values()].slice(0, limit));
+    const asking = polling("api/refusals", {
+      pauseMs: 3000,
+      refused,
+      onAnswer({ refusals }) {
+        const different = new Map(refusals.map((item) => [identity(item), item]));
+        update([...different.values()].slice(0, limit));
         empty.hidden = refusals.length > 0 || emptyText === "";
-        setText(trouble, "");
-      } catch (error) {
-        if (error.isRefusal) refused(error);
-        else setText(trouble, error.text);
-      }
-    }, 3000);
-    return { element: el("div", {}, trouble, list, empty), stop: asking.stop };
+      },
+    });
+    return { element: el("div", {}, asking.element, list, empty), stop: asking.stop };
   });
 }
 

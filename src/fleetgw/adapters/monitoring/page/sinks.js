@@ -1,17 +1,9 @@
 // Sinks with their lanes, the spool, and the ledger.
 
 import { bytes, count, duration, plural, rate, roughly, sentence } from "./format.js";
-import { el, keyed, panel, setText, table, textPart } from "./dom.js";
+import { definitions, el, keyed, panel, setText, table, textPart } from "./dom.js";
 import { meter } from "./chart.js";
 import { helpLine, stateWord } from "./health.js";
-
-function numbers(columns) {
-  const values = columns.map(() => el("dd"));
-  return {
-    element: el("dl", { class: "numbers" }, ...columns.map(([name], index) => el("div", {}, el("dt", {}, name), values[index]))),
-    update: (item) => columns.forEach(([, show], index) => setText(values[index], show(item))),
-  };
-}
 
 function sinkPart(now) {
   const name = el("h3");
@@ -19,7 +11,7 @@ function sinkPart(now) {
   const state = stateWord();
   const lane = meter("Lane");
   const laneText = el("p", { class: "meter-text" });
-  const figures = numbers([
+  const figures = definitions("numbers", [
     ["Per second", (sink) => rate(sink.delivered_per_s)],
     ["Delivered", (sink) => count(sink.delivered_total)],
     ["Retried", (sink) => count(sink.retried_total)],

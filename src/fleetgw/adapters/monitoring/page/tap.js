@@ -4,6 +4,7 @@ import { clock, count, plural, signal } from "./format.js";
 import { el, setText } from "./dom.js";
 import { follow, jsonLine } from "./api.js";
 import { tokenGate } from "./token.js";
+import { vinLink } from "./vehicles.js";
 
 const MOST_LINES = 200;
 const LONGEST_TEXT = 600;
@@ -20,12 +21,14 @@ function describe(data) {
 }
 
 function lineOf(record) {
+  const vin = vinLink();
+  vin.update(record);
   const text = describe(record.data);
   return el(
     "li",
     {},
     el("time", {}, clock(record.at_ms)),
-    el("a", { class: "vin", href: `#/vehicles/${encodeURIComponent(record.vin)}` }, record.vin),
+    vin.element,
     el("span", { class: "tag" }, record.type),
     el("span", { class: "record" }, text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)} …` : text),
   );

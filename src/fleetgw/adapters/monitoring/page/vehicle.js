@@ -1,7 +1,7 @@
 // One vehicle: presence, latest values, signals per day.
 
 import { ago, count, duration, moment, NONE, sentence, signal } from "./format.js";
-import { el, keyed, panel, setAttribute, setText, table } from "./dom.js";
+import { definitions, el, keyed, panel, setAttribute, setText, table } from "./dom.js";
 import { follow } from "./api.js";
 import { meter, sparkline } from "./chart.js";
 import { presence } from "./vehicles.js";
@@ -9,14 +9,6 @@ import { stateWord } from "./health.js";
 import { tokenGate } from "./token.js";
 
 const SILENCE_MS = 6000;
-
-function facts(columns) {
-  const values = columns.map(() => el("dd"));
-  return {
-    element: el("dl", { class: "facts" }, ...columns.map(([name], index) => el("div", {}, el("dt", {}, name), values[index]))),
-    update: (item) => columns.forEach(([, show], index) => setText(values[index], show(item))),
-  };
-}
 
 function valuesPanel(now) {
   let wanted = "";
@@ -27,14 +19,14 @@ function valuesPanel(now) {
       { title: "Signal", class: "name", show: (item) => item.name },
       { title: "Value", class: "number value", show: (item) => signal(item.value) },
       {
-        title: "Course",
+        title: "Trend",
         class: "spark-cell",
         part: () => {
           const spark = sparkline(["series-1"]);
           return { element: spark.element, update: (item) => spark.update([(item.history ?? []).map(([, value]) => value)]) };
         },
       },
-      { title: "Changed", class: "number optional", show: (item) => ago(item.at_ms, now()) },
+      { title: "Reported", class: "number optional", show: (item) => ago(item.at_ms, now()) },
     ],
     (item) => item.name,
   );
@@ -102,7 +94,7 @@ function barsPanel(title, emptyText) {
 function details(context, vin, refused) {
   const state = stateWord();
   const since = el("span", { class: "hint" });
-  const about = facts([
+  const about = definitions("facts", [
     ["Connections", (vehicle) => count(vehicle.connections)],
     ["Last record", (vehicle) => ago(vehicle.last_record_ms, context.now())],
     ["Records", (vehicle) => count(vehicle.records)],

@@ -1,8 +1,8 @@
 // The list of vehicles, with search on the gateway.
 
 import { ago, count, plural } from "./format.js";
-import { el, panel, setText, table } from "./dom.js";
-import { getJson, repeat } from "./api.js";
+import { el, panel, setAttribute, setText, table } from "./dom.js";
+import { polling } from "./polling.js";
 import { stateWord } from "./health.js";
 import { tokenGate } from "./token.js";
 
@@ -10,13 +10,15 @@ const FIRST = 100;
 const MOST = 500;
 const TYPING_MS = 250;
 
-function vinCell() {
+/** A link to a vehicle; its data has a `vin`, or none. Arrow keys move between such links. */
+export function vinLink() {
   const link = el("a", { class: "vin", "data-row": true });
   return {
     element: link,
     update({ vin }) {
+      link.hidden = !vin;
       setText(link, vin);
-      link.setAttribute("href", `#/vehicles/${encodeURIComponent(vin)}`);
+      setAttribute(link, "href", vin ? `#/vehicles/${encodeURIComponent(vin)}` : null);
     },
   };
 }
@@ -44,7 +46,6 @@ function list(context, refused) {
     },
   });
   const found = el("p", { class: "hint", role: "status" });
-  const trouble = el("p", { class: "trouble" });
   const empty = el("p", { class: "empty", hidden: true });
   const more = el(
     "button",
@@ -61,7 +62,7 @@ function list(context, refused) {
   const rows = table(
     "Vehicles",
     [
-      { title: "Vehicle", class: "name", part: vinCell },
+      { title: "Vehicle", class: "name", part: vinLink },
       {
         title: "State",
         class: "",
@@ -95,25 +96,21 @@ function list(context, refused) {
     more.hidden = all || limit >= MOST;
   }
 
-  const asking = repeat(async () => {
-    const asked = search;
-    try {
-      const answer = await getJson("api/vehicles", { search, limit: String(limit) });
-      if (asked !== search) return; // typed on meanwhile
+  const asking = polling("api/vehicles", {
+    query: () => ({ search, limit: String(limit) }),
+    pauseMs: 2000,
+    refused,
+    onAnswer(answer) {
       rows.update(answer.vehicles.slice(0, limit));
       say(answer);
-      setText(trouble, "");
-    } catch (error) {
-      if (error.isRefusal) refused(error);
-      else setText(trouble, error.text);
-    }
-  }, 2000);
+    },
+  });
   return {
     element: el(
       "div",
       {},
       el("form", { class: "search", role: "search", onsubmit: (event) => event.preventDefault() }, el("label", { for: "search" }, "Search"), input, found),
-      trouble,
+      asking.element,
       rows.element,
       empty,
       el("p", { class: "more" }, more),
