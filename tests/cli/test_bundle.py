@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from fleetgw.adapters.metrics.prometheus import PrometheusExporter
 from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.app.pipeline.accounts import VehicleAccount
+from fleetgw.cli.bundle_file import Document, without_vins
 from fleetgw.domain.metrics import RECORD_TOTAL
 from tests.support import gateway_answers as answers
 from tests.support.command_line import run
@@ -54,8 +55,8 @@ class BundleCase(TestCase):
             "/api/metrics": metrics(),
             "/api/profile": "main;run 1200\n",
             "/api/log": LOG,
-            "/api/traces": {"traces": [{"id": f"1-{VIN}", "vin": VIN}]},
-            f"/api/traces/1-{VIN}": self.trace,
+            "/api/traces": {"traces": [{"id": 7, "vin": VIN, "next_line": 6}]},
+            "/api/traces/7": self.trace,
             "/api/vehicles": answers.vehicles(),
         }
         self.stub.open_paths.add("/health")
@@ -65,7 +66,7 @@ class BundleCase(TestCase):
     def trace(self, query: dict[str, str]) -> str:
         """Two lines of a trace of five."""
         first = int(query["from"])
-        return "".join(f'{{"number":{each},"text":"hello of {VIN}"}}\n' for each in range(first, min(first + 2, 6)))
+        return "".join(f'{{"n": {each}, "text": "hello of {VIN}"}}\n' for each in range(first, min(first + 2, 6)))
 
     def bundle(self, *arguments: object, status: int = 0) -> str:
         """Standard output of the command."""
@@ -101,7 +102,7 @@ class ContentsTests(BundleCase):
                 "ledger.json",
                 "log.txt",
                 "traces.json",
-                "traces/1-vehicle-1.jsonl",
+                "traces/7.jsonl",
             ],
         )
         self.assertEqual(json.loads(files["overview.json"])["vehicles"]["connected"], 9998)
@@ -132,16 +133,20 @@ class ContentsTests(BundleCase):
         self.assertIn("(2 lines record_payload are left out: records of vehicles)", files["log.txt"])
         self.assertIn("msg=socket_connected remote=10.0.0.8 vin=vehicle-1 network=wifi", files["log.txt"])
         self.assertIn('signal_total{vin="vehicle-1"} 3.0', files["metrics-1.txt"])
-        lines = [json.loads(line) for line in files["traces/1-vehicle-1.jsonl"].splitlines()]
-        self.assertEqual(lines, [{"number": number, "text": "hello of vehicle-1"} for number in range(1, 6)])
+        lines = [json.loads(line) for line in files["traces/7.jsonl"].splitlines()]
+        self.assertEqual(lines, [{"n": number, "text": "hello of vehicle-1"} for number in range(1, 6)])
         self.assertIn("VINs are replaced: there are vehicle-1 to vehicle-6.", files["README.txt"])
+
+    def test_no_vins_in_names_of_files(self) -> None:
+        (document,), _, vehicles = without_vins([Document(f"{VIN}.txt", "", "")], [], [])
+        self.assertEqual((document.name, vehicles), ("vehicle-1.txt", 1))
 
     def test_vins_where_they_are_wanted(self) -> None:
         self.bundle("--with-vins", status=1)
         files = self.files()
         self.assertIn(f"vin={VIN}", files["log.txt"])
         self.assertIn("record_payload", files["log.txt"])
-        self.assertIn(f"traces/1-{VIN}.jsonl", files)
+        self.assertIn("traces/7.jsonl", files)
         self.assertIn("VINs are in these files as they are", files["README.txt"])
         self.assertNotIn("/api/vehicles", [each.path for each in self.stub.asked])
 
@@ -185,10 +190,20 @@ class FailuresTests(BundleCase):
         self.assertRegex(printed, r"(?m)^  traces.json +missing  http")
 
     def test_a_long_trace_is_cut(self) -> None:
-        self.stub.answers[f"/api/traces/1-{VIN}"] = "x" * 999 + "\n"
-        with mock.patch("fleetgw.cli.bundle_parts.TRACE_BYTES", 2500):
+        self.stub.answers["/api/traces"] = {"traces": [{"id": 7, "next_line": 6000}]}
+        self.stub.answers["/api/traces/7"] = '{"n": 1000, "text": "x"}\n'
+        with mock.patch("fleetgw.cli.bundle_parts.TRACE_BYTES", 60):
             self.bundle(status=1)
-        self.assertEqual(len(self.files()["traces/1-vehicle-1.jsonl"]), 3000)
+        self.assertEqual(self.files()["traces/7.jsonl"].count("\n"), 3)
+        asked = [each.query["from"] for each in self.stub.asked if each.path == "/api/traces/7"]
+        self.assertEqual(asked, ["1000", "1001", "1001"])
+
+    def test_a_trace_of_another_form(self) -> None:
+        for text in ("x", "{}", "[]\n", "[" * 100_000):
+            with self.subTest(text=text[:5]):
+                self.stub.answers["/api/traces/7"] = text
+                self.bundle(status=1)
+                self.assertEqual(self.files()["traces/7.jsonl"], text)
 
     def test_metrics_without_a_ledger(self) -> None:
         self.stub.answers["/api/metrics"] = "# nothing\n"

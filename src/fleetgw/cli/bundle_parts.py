@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import re
 import ssl
@@ -10,7 +11,6 @@ import sys
 import time
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from attrs import frozen
 
@@ -27,8 +27,9 @@ PROFILE_S = 10
 METRICS_APART_S = 5.0
 LOG_LINES = 2000
 DOCTOR_TIMEOUT_S = 180.0
-TRACE_BYTES = 2**20
-"""Longest part of one trace in a bundle."""
+TRACE_LINES = 5000
+TRACE_BYTES = 4 * 2**20
+"""Size of the part of a trace from which on no more is asked for."""
 
 
 class PartError(Exception):
@@ -158,17 +159,22 @@ class _Asked:
         yield Document("traces.json", "the traces that the gateway keeps", pretty(answer))
         match answer:
             case {"traces": [*traces]}:
-                ids = [str(each["id"]) for each in traces if isinstance(each, dict) and "id" in each]
+                pass
             case _:
                 raise GatewayError("the list of traces is of a form that this command does not know")
-        for each in ids:
-            name = f"traces/{re.sub('[^A-Za-z0-9_-]', '_', each)}.jsonl"
-            yield Document(name, "stages of one trace", self._trace(f"/api/traces/{quote(each, safe='')}"))
+        for each in traces:
+            match each:
+                case {"id": int(number), "next_line": int(next_line)}:
+                    first = max(1, next_line - TRACE_LINES)
+                    yield Document(f"traces/{number}.jsonl", f"the last {TRACE_LINES} stages", self._trace(number, first))
 
-    def _trace(self, path: str) -> str:
-        """The lines of a trace from its first on, as far as there is room."""
-        text, number = "", 0
-        while len(text) < TRACE_BYTES and (more := self._client.get_text(path, {"from": number + 1})):
+    def _trace(self, number: int, first: int) -> str:
+        """The lines of a trace from one on, as far as there is room."""
+        text = ""
+        while len(text) < TRACE_BYTES and (more := self._client.get_text(f"/api/traces/{number}", {"from": first})):
             text += more
-            number += more.count("\n")
+            try:
+                first = json.loads(more.splitlines()[-1])["n"] + 1
+            except (ValueError, TypeError, KeyError, RecursionError):
+                break
         return text
