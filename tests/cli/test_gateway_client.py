@@ -72,6 +72,7 @@ class ErrorTests(TestCase):
         with self.assertRaises(GatewayError) as caught:
             GatewayClient(url, token).get_json(path, **options)
         self.assertNotIn("\n", str(caught.exception))
+        self.assertLess(len(str(caught.exception)), 3000)
         return str(caught.exception).replace(url, "URL")
 
     def stream_problem(self, server: RawServer, **options: float) -> str:
@@ -107,6 +108,7 @@ class ErrorTests(TestCase):
             (Refused(404, {"error": "no such vehicle", "fix": ""}), "URL/api/vehicles: no such vehicle"),
             (Refused(302, "elsewhere"), "URL/api/vehicles answers with HTTP status 302; is this the status_port of"),
             (Refused(500, "[" * 100_000), "HTTP status 500"),
+            (Refused(500, {"error": "no " * 100_000}), "URL/api/vehicles: no no no"),
             ("<html>", "something that is no JSON"),
             ("[" * 100_000, "something that is no JSON"),
         ):  # fmt: skip
@@ -166,6 +168,7 @@ class ErrorTests(TestCase):
             "http://[",
             "http://host:port",
             "http://u:p@host",
+            "http://:p@host",
             "http://h?x",
         ):
             with (

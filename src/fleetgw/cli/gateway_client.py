@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from fleetgw.domain.line_limit import cut
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -26,6 +28,9 @@ MAX_ANSWER_BYTES = 64 * 2**20
 MAX_LINE_BYTES = 4 * 2**20
 
 _PART_BYTES = 2**16
+_MAX_CHARACTERS = 2000
+"""Longest text of an error: a server that is no gateway may answer with anything."""
+
 _EVERY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  what a service may listen on
 _LOST_HOST = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
 """Keepalive of a stream: half a minute after the other host has gone, the stream ends."""
@@ -38,7 +43,7 @@ class GatewayError(Exception):
     """
 
     def __init__(self, what: str, code: int | None = None) -> None:
-        super().__init__(" ".join(what.split()))
+        super().__init__(cut(" ".join(what.split()), _MAX_CHARACTERS))
         self.code = code
 
 
@@ -127,7 +132,7 @@ class GatewayClient:
             port = parts.port
         except ValueError:
             parts, port = urlsplit(""), None
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or parts.query or parts.username:
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or parts.query or "@" in parts.netloc:
             raise GatewayError(f"--url {url!r} is no address of a gateway; write one such as http://127.0.0.1:8080")
         if token is not None and not (token.isascii() and token.isprintable() and token.strip() == token):
             raise GatewayError("the token has characters that no HTTP header can hold; use letters, digits and punctuation")

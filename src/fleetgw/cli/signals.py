@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fleetgw.cli.gateway_client import add_gateway_options, run_with_client
-from fleetgw.cli.vehicles import positive
+from fleetgw.cli.numbers import positive
 
 if TYPE_CHECKING:
     from fleetgw.cli.gateway_answers import Signals

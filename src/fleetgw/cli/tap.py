@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from contextlib import closing
 from datetime import datetime
@@ -12,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fleetgw.cli.gateway_client import GatewayError, add_gateway_options, run_with_client
-from fleetgw.cli.vehicles import positive
+from fleetgw.cli.numbers import positive, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,20 +61,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--seconds", metavar="S", type=seconds, help="end after so long")
     parser.add_argument("--json", action="store_true", help="print a JSON object a line, such as for jq")
     parser.set_defaults(run=run)
-
-
-def seconds(text: str) -> float:
-    """A number of seconds above 0.
-
-    :raises argparse.ArgumentTypeError: it is none.
-    """
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
-    return number
 
 
 def run(arguments: argparse.Namespace) -> int:

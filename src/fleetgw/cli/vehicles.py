@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fleetgw.cli.gateway_client import add_gateway_options, run_with_client
+from fleetgw.cli.numbers import positive
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -54,17 +55,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--limit", metavar="N", type=positive, default=100, help="show at most N (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     parser.set_defaults(run=run)
-
-
-def positive(text: str) -> int:
-    """A whole number from 1 on.
-
-    :raises argparse.ArgumentTypeError: it is none.
-    """
-    number = int(text) if text.isdecimal() and len(text) < 10 else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
-    return number
 
 
 def run(arguments: argparse.Namespace) -> int:
