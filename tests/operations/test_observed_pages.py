@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from fleetgw.adapters.monitoring.pages import Answer, PageRequest
+from fleetgw.adapters.monitoring.pages import Answer, PageRefusal, PageRequest
 from fleetgw.adapters.monitoring.streams import Stream
 from fleetgw.app.operations.observed_pages import ObservedPages
 from fleetgw.app.operations.tap import MAX_FILTERED, MAX_TAPS
@@ -26,7 +26,10 @@ class ObservedPagesTests(ObservedCase):
 
     def ask(self, page: Page, known: str = "", **query: str) -> tuple[int, Mapping[str, object]]:
         """Status code and JSON value of an answer; ``known`` is the vehicle in the path."""
-        answer = page(PageRequest("GET", "/", {"vin": known}, query))
+        try:
+            answer = page(PageRequest("GET", "/", {"vin": known}, query))
+        except PageRefusal as refusal:
+            return refusal.code, {"error": refusal.error, "fix": refusal.fix}
         assert isinstance(answer, Answer)
         return answer.code, json.loads(answer.body)
 

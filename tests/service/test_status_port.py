@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from io import BytesIO
+from unittest import mock
 
 from fleetgw.adapters.logs.lines import JsonLog, TextLog
 from fleetgw.adapters.logs.recent_lines import MAX_BYTES, MAX_LINES
+from fleetgw.adapters.monitoring.pages import Access, Route
+from fleetgw.app.operations.api import operator_routes
 from fleetgw.testing.sink_doubles import ReadableLog
+from tests.support.embed_case import payload_of
 from tests.support.http_connection import HttpConnection, Response
-from tests.support.service_case import STATUS, ServiceCase
+from tests.support.service_case import STATUS, VIN, ServiceCase
 
 TOKEN = "0123456789abcdef"
 PASSWORD = "a-password-of-redis"
@@ -38,8 +43,8 @@ class ApiTests(StatusPortCase):
             self.assertNotIn(secret.encode(), response.body)
 
     def test_the_metrics(self) -> None:
-        self.start()
-        response = HttpConnection(self.reactor.ports[STATUS].factory).ask("GET", "/api/metrics", Host="localhost")
+        self.start(operations={"token": TOKEN})
+        response = self.ask("/api/metrics")
         self.assertIn(b"\nfleetgw_build_info{", response.body)
         self.assertEqual(response.headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8")
 
@@ -47,14 +52,42 @@ class ApiTests(StatusPortCase):
         self.start()
         self.assertIn(b"<!doctype html>", self.ask("/").body)
 
+    def operators_routes(self) -> list[Route]:
+        """Every route that is not for probes."""
+        return [each for each in operator_routes(mock.Mock()) if each.access is not Access.PROBE]
+
+    def ask_as(self, route: Route, host: str = "localhost", token: str = TOKEN, peer: str = "127.0.0.1") -> int:
+        """The status code of a request to a route, whose pattern is filled in."""
+        target = re.sub(r"\{\w+\}", "x", route.pattern) + (f"?{route.parameter}" if route.parameter else "")
+        headers = {"Host": host, "Authorization": f"Bearer {token}"}
+        connection = HttpConnection(self.reactor.ports[STATUS].factory, peer)
+        code = connection.ask(route.methods[0], target, **headers).code
+        connection.close()
+        return code
+
     def test_everything_of_operators_is_kept_from_others(self) -> None:
         self.start(operations={"token": TOKEN})
-        for path in ("/", "/api/metrics", "/api/config", "/api/log", "/api/profile"):
-            with self.subTest(path):
-                self.assertEqual(self.connect().ask("GET", path, Host="evil.example").code, 403)
-        for path in ("/api/config", "/api/log", "/api/profile"):
-            with self.subTest(path):
-                self.assertEqual(self.ask(path, token="another-token-of-16").code, 401)
+        for route in self.operators_routes():
+            with self.subTest(route.pattern, method=route.methods[0]):
+                self.assertEqual(self.ask_as(route, host="evil.example"), 403)
+                self.assertEqual(self.ask_as(route, peer="10.0.0.7"), 403)
+                if route.access is Access.TOKEN:
+                    self.assertEqual(self.ask_as(route, token="another-token-of-16"), 401)
+
+    def test_without_a_token_nothing_of_vehicles_is_shown(self) -> None:
+        self.start(vins_signal_tracking_enabled=[VIN])
+        vehicle = self.vehicle()
+        vehicle.connect()
+        vehicle.send("V", payload_of(Soc=1), b"1")
+        self.reactor.advance(2)
+        for route in self.operators_routes():
+            with self.subTest(route.pattern, method=route.methods[0]):
+                if route.access is Access.TOKEN:
+                    self.assertEqual(self.ask_as(route), 403)
+                else:
+                    response = self.ask(route.pattern + (f"?{route.parameter}" if route.parameter else ""))
+                    self.assertEqual(response.code, 200)
+                    self.assertNotIn(VIN.encode(), response.body)
 
     def test_a_profile(self) -> None:
         self.start(operations={"token": TOKEN})

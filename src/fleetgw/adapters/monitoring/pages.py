@@ -11,6 +11,8 @@ from urllib.parse import unquote
 from attrs import field, frozen
 from twisted.web import http
 
+from fleetgw.domain.errors import FleetgwError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
@@ -25,7 +27,7 @@ ANY_METHOD: tuple[str, ...] = ()
 """Methods of a route that answers every method and ignores bodies, as the Go server does."""
 
 
-class PageRefusal(Exception):
+class PageRefusal(FleetgwError):
     """A page does not answer a request.
 
     :ivar error: the problem.

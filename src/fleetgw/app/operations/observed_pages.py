@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from twisted.web import http
 
 from fleetgw.adapters.codec.datum import FIELD_NAMES
-from fleetgw.adapters.monitoring.pages import json_answer, json_error
+from fleetgw.adapters.monitoring.pages import PageRefusal, json_answer
 from fleetgw.adapters.monitoring.streams import EVENTS, JSON_LINES, Stream
 from fleetgw.adapters.settings.spelling import did_you_mean, quoted
 from fleetgw.app.operations.refusals import refusals_view
@@ -23,7 +23,7 @@ _FIELDS = frozenset(FIELD_NAMES.values())
 
 
 class ObservedPages:
-    """One method a path; each is a ``Page``."""
+    """One method a path; each is a ``Page``, and may raise ``PageRefusal``."""
 
     def __init__(self, observation: Observation) -> None:
         self._views = observation
@@ -38,60 +38,49 @@ class ObservedPages:
 
     def vehicles(self, request: PageRequest) -> Answer:
         """``/api/vehicles?search=&limit=``."""
-        limit = _number(request, "limit", 100, MAX_VEHICLES)
-        if not isinstance(limit, int):
-            return limit
+        limit = request.whole("limit", 100, MAX_VEHICLES)
         return json_answer(self._views.vehicles.vehicles(request.query.get("search", ""), limit))
 
     def vehicle(self, request: PageRequest) -> Answer:
         """``/api/vehicles/{vin}``."""
         vin = request.values["vin"]
         view = self._views.vehicles.vehicle(vin)
-        return _not_known(vin) if view is None else json_answer(view)
+        if view is None:
+            raise _not_known(vin)
+        return json_answer(view)
 
-    def vehicle_stream(self, request: PageRequest) -> Answer | Stream:
+    def vehicle_stream(self, request: PageRequest) -> Stream:
         """``/api/vehicles/{vin}/stream``."""
         vin, vehicles = request.values["vin"], self._views.vehicles
         if not vehicles.is_known(vin):
-            return _not_known(vin)
+            raise _not_known(vin)
         return Stream(EVENTS, lambda reader: vehicles.subscribe(vin, reader))
 
     def signals(self, request: PageRequest) -> Answer:
         """``/api/signals?top=20``."""
-        top = _number(request, "top", 20, MAX_TOP)
-        return json_answer(self._views.signals.signals(top)) if isinstance(top, int) else top
+        return json_answer(self._views.signals.signals(request.whole("top", 20, MAX_TOP)))
 
     def refusals(self, _: PageRequest) -> Answer:
         """``/api/refusals``."""
         return json_answer(refusals_view(self._views.refusals))
 
-    def tap(self, request: PageRequest) -> Answer | Stream:
+    def tap(self, request: PageRequest) -> Stream:
         """``/api/tap?vin=&type=&field=``."""
         wanted = TapFilter(_names(request, "vin"), _names(request, "type"), _names(request, "field"))
         if any(len(names) > MAX_FILTERED for names in (wanted.vins, wanted.record_types, wanted.fields)):
-            return json_error("the filter names too much", f"name at most {MAX_FILTERED} of each", http.BAD_REQUEST)
+            raise PageRefusal("the filter names too much", f"name at most {MAX_FILTERED} of each")
         for name in sorted(wanted.fields - _FIELDS):
             fix = did_you_mean(name, _FIELDS, "see the enum Field of protos/vehicle_data.proto")
-            return json_error(f"there is no field {quoted([name[:100]])}", fix, http.BAD_REQUEST)
+            raise PageRefusal(f"there is no field {quoted([name[:100]])}", fix)
         taps = self._views.taps
         if not taps.have_room:
-            return json_error(f"{MAX_TAPS} taps are open", "close one of them", http.SERVICE_UNAVAILABLE)
+            raise PageRefusal(f"{MAX_TAPS} taps are open", "close one of them", http.SERVICE_UNAVAILABLE)
         return Stream(JSON_LINES, lambda reader: taps.open(wanted, reader))
 
 
-def _not_known(vin: str) -> Answer:
+def _not_known(vin: str) -> PageRefusal:
     error = f"the vehicle {quoted([vin[:100]])} has not been connected since the start"
-    return json_error(error, "see /api/vehicles, and /api/refusals for vehicles that are refused", http.NOT_FOUND)
-
-
-def _number(request: PageRequest, name: str, default: int, most: int) -> int | Answer:
-    """A parameter that is a number from 1 to ``most``; else the refusal."""
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 1 <= int(text) <= most:
-        return int(text)
-    return json_error(f"{name} is {quoted([text[:100]])}", f"use a number from 1 to {most}", http.BAD_REQUEST)
+    return PageRefusal(error, "see /api/vehicles, and /api/refusals for vehicles that are refused", http.NOT_FOUND)
 
 
 def _names(request: PageRequest, name: str) -> frozenset[str]:

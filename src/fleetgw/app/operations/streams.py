@@ -32,6 +32,7 @@ class SecondlyStream:
 
     make: Callable[[], Mapping[str, object]]
     _readers: list[Reader] = field(factory=list, init=False)
+    _latest: bytes = field(default=b"", init=False)
 
     @property
     def has_readers(self) -> bool:
@@ -39,17 +40,22 @@ class SecondlyStream:
         return bool(self._readers)
 
     def subscribe(self, reader: Reader) -> Callable[[], None]:
-        """Send a reader an event at once, and further ones at each ``send``; the result ends this."""
-        reader.write(self._event())
+        """Send a reader an event at once, and further ones at each ``send``; the result ends this.
+
+        Later readers get the latest event of the earlier ones: many that come at once cost one event.
+        """
+        if not self._readers:
+            self._make_event()
+        reader.write(self._latest)
         self._readers.append(reader)
         return lambda: self._readers.remove(reader)
 
     def send(self) -> None:
         """Send the next event to all readers."""
         if self._readers:
-            event = self._event()
+            self._make_event()
             for reader in self._readers:
-                reader.write(event)
+                reader.write(self._latest)
 
-    def _event(self) -> bytes:
-        return b"data: " + json_line(self.make()) + b"\n\n"
+    def _make_event(self) -> None:
+        self._latest = b"data: " + json_line(self.make()) + b"\n\n"

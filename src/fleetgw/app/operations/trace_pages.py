@@ -1,4 +1,4 @@
-"""The pages of traces under ``/api/traces``."""
+"""The pages of traces under ``/api/traces``; each may raise ``TraceRefused``."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING
 
 from twisted.web import http
 
-from fleetgw.adapters.monitoring.pages import Answer, json_answer, json_error
+from fleetgw.adapters.monitoring.pages import Answer, json_answer
 from fleetgw.adapters.monitoring.streams import JSON_LINES, Stream
 from fleetgw.app.operations.traces import TraceRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from twisted.internet.defer import Deferred
 
     from fleetgw.adapters.monitoring.pages import Page, PageRequest
     from fleetgw.app.operations.traces import Traces
-
-    AnyAnswer = Answer | Deferred[Answer] | Stream
 
 
 def listed(traces: Traces) -> Page:
@@ -34,7 +32,7 @@ def begun(traces: Traces) -> Page:
         trace, is_new = traces.begin(_members(request.body))
         return json_answer(trace, http.CREATED if is_new else http.OK)
 
-    return _answering(begin)
+    return begin
 
 
 def read(traces: Traces) -> Page:
@@ -44,12 +42,12 @@ def read(traces: Traces) -> Page:
         reading = traces.read(request.values["id"], request.query.get("from", "1"))
         return reading.addCallback(lambda content: Answer(content, content_type=JSON_LINES))
 
-    return _answering(lines)
+    return lines
 
 
 def changed(traces: Traces) -> Page:
     """Have a trace end later or earlier."""
-    return _answering(lambda request: json_answer(traces.change(request.values["id"], _members(request.body))))
+    return lambda request: json_answer(traces.change(request.values["id"], _members(request.body)))
 
 
 def removed(traces: Traces) -> Page:
@@ -59,7 +57,7 @@ def removed(traces: Traces) -> Page:
         traces.remove(request.values["id"])
         return json_answer({})
 
-    return _answering(remove)
+    return remove
 
 
 def followed(traces: Traces) -> Page:
@@ -70,19 +68,7 @@ def followed(traces: Traces) -> Page:
         traces.lines(number)
         return Stream(JSON_LINES, lambda reader: traces.read_on(number, reader.write))
 
-    return _answering(follow)
-
-
-def _answering(page: Callable[[PageRequest], AnyAnswer]) -> Page:
-    """A page whose requests may be refused."""
-
-    def answer(request: PageRequest) -> AnyAnswer:
-        try:
-            return page(request)
-        except TraceRefused as error:
-            return json_error(str(error), error.fix, error.code)
-
-    return answer
+    return follow
 
 
 def _members(body: bytes) -> Mapping[str, object]:

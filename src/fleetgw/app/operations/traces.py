@@ -10,8 +10,9 @@ from weakref import WeakKeyDictionary
 from attrs import evolve, field, frozen
 from zope.interface import implementer
 
+from fleetgw.adapters.monitoring.pages import PageRefusal
 from fleetgw.adapters.traces.files import TraceDescription
-from fleetgw.domain.errors import FleetgwError, Unheard
+from fleetgw.domain.errors import Unheard
 from fleetgw.domain.identity import MAX_DEVICE_ID_CHARACTERS
 from fleetgw.domain.line_limit import cut
 from fleetgw.domain.ports import ITrace, ITracing
@@ -36,17 +37,8 @@ MAX_DURATION_S = 7 * 24 * 3600
 MAX_TEXT_CHARACTERS = 512
 
 
-class TraceRefused(FleetgwError):
-    """A request about traces cannot be served.
-
-    :ivar fix: the remedy.
-    :ivar code: HTTP status.
-    """
-
-    def __init__(self, what: str, fix: str, code: int = 400) -> None:
-        super().__init__(what)
-        self.fix = fix
-        self.code = code
+class TraceRefused(PageRefusal):
+    """A request about traces cannot be served."""
 
 
 @implementer(ITrace)
