@@ -192,7 +192,7 @@ class Sandbox(Place):
         """The port of vehicles in a further configuration, the file ``<port>.json``."""
         config: dict[str, Any] = json.loads((self.folder / "config.json").read_text())
         port, status_port = free_ports(2)
-        for section in ("monitoring", "spool", "dead_letters", "ack_policies"):
+        for section in ("monitoring", "spool", "dead_letters", "ack_policies", "operations"):
             config.pop(section)
         config |= {"port": port, "status_port": status_port, "sqlite": {"path": f"{port}.sqlite3"}}
         (self.folder / f"{port}.json").write_text(json.dumps(config))

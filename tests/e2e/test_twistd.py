@@ -103,6 +103,18 @@ class RefusalTests(FolderCase):
                 self.assertIn(f"127.0.0.1:{port}", str(event["error"]))
                 self.assertNotIn("Traceback", gateway.output())
 
+    def test_a_folder_of_another_gateway_ends_with_1_and_one_line(self) -> None:
+        operations = {"folder": str(self.folder / "operations")}
+        with GatewayProcess(self.folder, operations=operations) as first:
+            first.wait_for("server_listening")
+            other = self.folder / "other"
+            other.mkdir()
+            with GatewayProcess(other, operations=operations) as second:
+                self.assertEqual(second.wait(), 1)
+                (event,) = second.events("cannot_start")
+                self.assertEqual(event["key"], "operations.folder")
+                self.assertIn("is in use by another process", str(event["error"]))
+
     def test_a_sink_that_cannot_start_ends_with_1_and_its_reason(self) -> None:
         (self.folder / "sink_that_cannot_start.py").write_text(SINK_THAT_CANNOT_START)
         sink = {"mine": {"class": "sink_that_cannot_start:TYPE"}}

@@ -20,9 +20,8 @@ from fleetgw.domain.health import Phase
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from fleetgw.adapters.dead_letters.stores import DeadLetterStores
     from fleetgw.adapters.logs.lines import LineLog
     from fleetgw.app.config.sections import Config
     from fleetgw.app.service.composition import IGatewayReactor, Parts
@@ -108,12 +107,12 @@ class GatewayLife:
         self._reactor.callWhenRunning(lambda: running.callback(None))
         await running
         for each in (self._parts.errors, *self._parts.monitors, *self._parts.pages):
-            await each.start()
+            await self._start_part(each.start)
         spooling = self._parts.spooling
         if spooling is not None:
             await spooling.start()
         if self._parts.dead_letters is not None:
-            await self._start_store(self._parts.dead_letters)
+            await self._start_part(self._parts.dead_letters.start)
         await self._parts.sinks.start()
         if spooling is not None:
             spooling.begin()
@@ -126,9 +125,10 @@ class GatewayLife:
             control.start()
         self.log.info("server_listening", host=vehicle_listener.host, port=vehicle_listener.number)
 
-    async def _start_store(self, store: DeadLetterStores) -> None:
+    async def _start_part(self, start: Callable[[], Awaitable[None]]) -> None:
+        """Start a part; what keeps it from starting is logged."""
         try:
-            await store.start()
+            await start()
         except ConfigurationError as error:
             for problem in error.problems:
                 self.log.error("cannot_start", key=problem.path, error=problem.what, fix=problem.fix)
