@@ -49,6 +49,11 @@ class Vehicle:
     network_interface: str = ""
     address: str = ""
 
+    @property
+    def log_context(self) -> dict[str, object]:
+        """The fields that every log event about this connection has: the vehicle, and the peer's address."""
+        return {"device_id": self.vin, "remote_ip": self.address}
+
 
 MAX_ID_BYTES = 1024
 """Longest txid and longest topic, in bytes. Both are held with the record, and a reply repeats them."""

@@ -365,7 +365,7 @@ class VehicleConnection(Protocol):
         self.abort()
 
     def _broken(self, error: Exception) -> None:
-        self._context.events.connection_failed(self._device_id, error)
+        self._context.events.connection_failed(self._device_id, self.remote, error)
         writes, self._writes = self._writes, None
         if self._deadlines.stage is _OPEN:
             self.write(b"".join(writes or ()))

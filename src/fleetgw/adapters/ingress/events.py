@@ -87,7 +87,7 @@ class IngressEvents:
         self._socket_err_total.add(1)
         self._vehicle_log.warn(event, vin, lambda: {"device_id": vin, "remote_ip": remote, "error": reason})
 
-    def connection_failed(self, vin: str, error: Exception) -> None:
+    def connection_failed(self, vin: str, remote: str, error: Exception) -> None:
         """Log and count an exception during the handling of a peer's bytes."""
         self._socket_err_total.add(1)
         self._vehicle_log.error(
@@ -95,6 +95,7 @@ class IngressEvents:
             vin,
             lambda: {
                 "device_id": vin,
+                "remote_ip": remote,
                 "error": f"{type(error).__name__}: {error}",
                 "traceback": "".join(traceback.format_exception(error)),
             },

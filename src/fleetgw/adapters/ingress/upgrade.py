@@ -213,6 +213,6 @@ def _upgraded(request: Request, identity: PeerIdentity, remote: str) -> Upgraded
             "path": _bounded(request.path),
             "txid": vehicle.connection_id,
             "user_agent": _bounded(headers.get("user-agent", "")),
-            "device_id": vehicle.vin,
+            **vehicle.log_context,
         },
     )

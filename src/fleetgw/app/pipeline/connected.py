@@ -115,7 +115,7 @@ class ConnectedVehicles:
             **{name: str(size) for name, size in size_bytes.items() if name not in _NO_FIELD_OF_ITS_OWN},
             "total": str(sum(size_bytes.values())),
             "duration_sec": int(self.clock.seconds() - session.connected_at),
-            "device_id": session.vehicle.vin,
+            **session.vehicle.log_context,
         }
 
     def _count(self, change: int) -> None:

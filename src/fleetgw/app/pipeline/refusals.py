@@ -95,7 +95,7 @@ class Refusals:
             "unexpected_record",
             vehicle.vin,
             lambda: {
-                "device_id": vehicle.vin,
+                **vehicle.log_context,
                 "error": cut(text, _ERROR_CHARACTERS),
                 "record_type": _text(topic),
                 "txid": _text(txid),
@@ -114,6 +114,7 @@ class Refusals:
             "unexpected_sender_id",
             vehicle.vin,
             lambda: {
+                **vehicle.log_context,
                 "expected_sender_id": expected,
                 "record_type": _text(envelope.topic),
                 "sender_id": sender_id,
@@ -134,7 +135,7 @@ class Refusals:
             "unknown_message_type_error",
             vehicle.vin,
             lambda: {
-                "device_id": vehicle.vin,
+                **vehicle.log_context,
                 "error": str(error),
                 "msg_txid": _text(envelope.txid if envelope is not None else b""),
                 "msg_type": str(message_type),
@@ -152,7 +153,7 @@ class Refusals:
             self._over_limit[labels] = counter
         counter.add(1)
         self._show(vehicle, "rate_limit_exceeded", "the vehicle sends more than its rate limit allows", _RATE_LIMIT_FIX)
-        self._vehicle_log.warn_once("rate_limit_exceeded", vin, lambda: {"device_id": vin, "txtype": txtype})
+        self._vehicle_log.warn_once("rate_limit_exceeded", vin, lambda: {**vehicle.log_context, "txtype": txtype})
 
 
 def _text(content: bytes) -> str:
