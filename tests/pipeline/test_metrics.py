@@ -100,7 +100,7 @@ class NumberTests(SessionCase):
             answers(session, [message(f"type {number}", b"1"), message("long" * 200 + str(number), b"2")])
         session.disconnected()
         (fields,) = self.log.fields_of("socket_disconnected")
-        self.assertLessEqual(len(fields), OWN_LABELS + 4)
+        self.assertLessEqual(len(fields), OWN_LABELS + 5)
         self.assertLessEqual(max(map(len, fields)), OWN_LABELS)
 
     def test_the_bytes_of_each_type_are_logged_at_a_disconnect(self) -> None:
@@ -113,7 +113,17 @@ class NumberTests(SessionCase):
         size = len(V_PAYLOAD) + 2 + len(VIN)
         self.assertEqual(
             self.log.fields_of("socket_disconnected"),
-            [{"V": str(size), "other": "4", "": "0", "total": str(size + 9), "duration_sec": 7, "device_id": VIN}],
+            [
+                {
+                    "V": str(size),
+                    "other": "4",
+                    "": "0",
+                    "total": str(size + 9),
+                    "duration_sec": 7,
+                    "device_id": VIN,
+                    "remote_ip": "",
+                }
+            ],
         )
 
 
