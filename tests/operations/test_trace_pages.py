@@ -50,6 +50,7 @@ class PageTests(GatewayCase):
         self.assertEqual(lines.headers["Content-Type"], "application/x-ndjson")
         self.assertEqual([json.loads(line)["n"] for line in lines.body.splitlines()], [3, 4])
         self.assertIs(self.value("POST", "/api/traces/1", {"for_s": 0})["is_on"], False)
+        self.assertTrue(stream.received().body.endswith(b"0\r\n\r\n"), "the stream ends with the trace")
         self.assertEqual(self.ask("DELETE", "/api/traces/1").code, 200)
         self.assertEqual(self.value("GET", "/api/traces")["traces"], [])
         stream.close()

@@ -12,6 +12,7 @@ from unittest import TestCase
 from unittest.mock import patch
 
 from fleetgw.app.operations.traces import MAX_DURATION_S, MAX_TRACES, TraceRefused, Traces
+from fleetgw.domain.allow_list import AllowList
 from fleetgw.domain.errors import Rejected, Retryable, Unheard
 from tests.support.client_certificates import client_certificate, root_authority
 from tests.support.client_frames import frame_of, stream
@@ -26,6 +27,23 @@ OTHER_VIN = "5YJ3E1EA7KF000002"
 HOST = "127.0.0.1"
 GOING_AWAY = b"\x88\x82\x00\x00\x00\x00\x03\xe9"
 HANDSHAKE = ["accepted", "client_hello", "certificate", "handshake"]
+
+
+class Reader:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.got = b""
+        self.has_ended = False
+
+    def write(self, chunk: bytes) -> bool:
+        """Keep it."""
+        self.got += chunk
+        return True
+
+    def end(self) -> None:
+        """Take note."""
+        self.has_ended = True
 
 
 class TraceCase(GatewayCase):
@@ -135,6 +153,26 @@ class ConversationTests(TraceCase):
         last = next(line for line in reversed(self.lines(number)) if line["stage"] == "upgrade")
         self.assertEqual(last["status"], "503 Service Unavailable")
         self.assertIn("max_connections_per_vehicle", last["text"])
+
+    def test_a_vehicle_that_the_allow_list_does_not_have(self) -> None:
+        self.start()
+        allow_list = self.gateway.vehicles.context.allow_list = AllowList(0)
+        number = self.begin(vin=VIN)
+        for answer, status in ((None, "503 Service Unavailable"), (frozenset[str](), "403 Forbidden")):
+            if answer is not None:
+                allow_list.answered(answer, 0.0)
+            self.vehicle().upgrade()
+            (*_, upgrade) = [line for line in self.lines(number) if line["stage"] == "upgrade"]
+            self.assertEqual(upgrade["status"], status)
+            self.assertIn("vehicles.allow", upgrade["text"])
+
+    def test_a_socket_that_is_not_accepted(self) -> None:
+        self.start(limits={"max_half_open_per_address": 1})
+        number = self.begin(ip=HOST)
+        self.gateway.connect(None)
+        with self.assertRaisesRegex(RuntimeError, "takes no connection"):
+            self.gateway.connect(None)
+        self.assertEqual(self.stages(number), ["accepted", "refused_socket"])
 
     def test_a_certificate_that_is_no_vehicles(self) -> None:
         unknown = root_authority("Nobody's CA")
@@ -366,18 +404,22 @@ class RequestTests(TraceCase):
         self.assertFalse(self.traces.is_on)
         self.advance(10)
 
-    def test_readers_get_lines_as_they_are_written(self) -> None:
+    def test_readers_get_lines_as_they_are_written_until_the_end(self) -> None:
         self.start()
-        number = self.begin(vin=VIN)
-        got: list[bytes] = []
-        stop = self.traces.read_on(number, got.append)
+        number = self.begin(vin=VIN, for_s=60)
+        stays, leaves, late = Reader(), Reader(), Reader()
+        self.traces.read_on(self.traces.lines(number), stays)
+        leave = self.traces.read_on(self.traces.lines(number), leaves)
         self.vehicle().upgrade()
         self.advance(1)
-        self.assertEqual(b"".join(got).count(b"\n"), 4)
-        stop()
+        leave()
+        leave()
         self.vehicle().upgrade()
-        self.advance(1)
-        self.assertEqual(b"".join(got).count(b"\n"), 4)
+        self.traces.change(number, {"for_s": 0})
+        self.assertEqual((stays.got.count(b"\n"), stays.has_ended), (8, True))
+        self.assertEqual((leaves.got.count(b"\n"), leaves.has_ended), (4, False))
+        self.traces.read_on(self.traces.lines(number), late)
+        self.assertTrue(late.has_ended)
 
 
 class RestartTests(TraceCase):

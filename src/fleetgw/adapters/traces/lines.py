@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -45,20 +45,30 @@ FAULT_INTERVAL_S = 60.0
 """At most one log line about a storage that fails in so many seconds."""
 
 
+class LineReader(Protocol):
+    """Gets lines as they are written."""
+
+    def write(self, chunk: bytes) -> object:
+        """Take whole lines; must not block."""
+
+    def end(self) -> None:
+        """No more lines come."""
+
+
 @define(eq=False)
 class TraceLines:
     """The lines of one trace.
 
     :ivar next_number: of the next line; the first one is 1.
     :ivar dropped: number of lines that could not be kept, since the start of the process.
-    :ivar readers: called with lines as they are written.
+    :ivar readers: get the lines from now on.
     """
 
     description: TraceDescription
     segments: list[Segment] = field(factory=list)
     next_number: int = 1
     dropped: int = 0
-    readers: list[Callable[[bytes], object]] = field(factory=list)
+    readers: list[LineReader] = field(factory=list)
     _waiting: list[bytes] = field(factory=list)
     _untold: int = 0  # dropped lines that no line tells of
     _told: int = 0  # those that a line tells of that waits
@@ -167,7 +177,7 @@ class TraceStore:
 
         self._do(lambda: self._files.append(trace, segment.first, content), written)
         for reader in tuple(lines.readers):
-            reader(content)
+            reader.write(content)
 
     def _remove_oldest(self) -> None:
         while sum(lines.size_bytes for lines in self.traces.values()) > MAX_BYTES:
@@ -192,8 +202,17 @@ class TraceStore:
 
         return self._on_worker(read, b"")
 
+    def end_readers(self, lines: TraceLines) -> None:
+        """Give the readers of a trace the lines that wait, and end them."""
+        if lines.readers:
+            self.flush()
+            for reader in tuple(lines.readers):
+                reader.end()
+            lines.readers.clear()
+
     def remove(self, lines: TraceLines) -> None:
         """Remove a trace for good."""
+        self.end_readers(lines)
         trace = lines.description.id
         del self.traces[trace]
         self._waiting_bytes -= sum(map(len, lines._waiting))

@@ -61,12 +61,11 @@ def removed(traces: Traces) -> Page:
 
 
 def followed(traces: Traces) -> Page:
-    """The lines of a trace, as they are written from now on."""
+    """The lines of a trace, as they are written from now on, until its end."""
 
     def follow(request: PageRequest) -> Stream:
-        number = request.values["id"]
-        traces.lines(number)
-        return Stream(JSON_LINES, lambda reader: traces.read_on(number, reader.write))
+        lines = traces.lines(request.values["id"])
+        return Stream(JSON_LINES, lambda reader: traces.read_on(lines, reader))
 
     return follow
 

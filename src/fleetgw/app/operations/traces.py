@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IDelayedCall
 
-    from fleetgw.adapters.traces.lines import ITraceReactor, TraceLines, TraceStore
+    from fleetgw.adapters.traces.lines import ITraceReactor, LineReader, TraceLines, TraceStore
     from fleetgw.app.pipeline.outcome_watch import AnySettlement, OutcomeWatch
     from fleetgw.domain.records import Record, Vehicle
 
@@ -225,14 +225,17 @@ class Traces:
             )
         return self._store.read(lines, int(first_line))
 
-    def read_on(self, number: str, reader: Callable[[bytes], object]) -> Callable[[], None]:
-        """Have a function called with the lines of a trace, as they are written from now on; the result ends that.
-
-        :raises TraceRefused: there is no such trace.
-        """
-        lines = self.lines(number)
+    def read_on(self, lines: TraceLines, reader: LineReader) -> Callable[[], None]:
+        """Give a reader the lines of a trace from now on, until the end of the trace; the result ends that earlier."""
         lines.readers.append(reader)
-        return lambda: lines.readers.remove(reader)
+        if self._left_s(lines) <= 0:
+            self._store.end_readers(lines)
+
+        def leave() -> None:
+            if reader in lines.readers:
+                lines.readers.remove(reader)
+
+        return leave
 
     def lines(self, number: str) -> TraceLines:
         """A trace by its id as text.
@@ -292,6 +295,9 @@ class Traces:
             description = self._store.traces[number].description
             index, key = (self._by_vin, description.vin) if description.vin else (self._by_ip, description.ip)
             index[key] = (*index.get(key, ()), number)
+        for number, lines in self._store.traces.items():
+            if number not in self._ends:
+                self._store.end_readers(lines)
         self.is_on = bool(self._ends)
         self._watch.observer = self._settled if self.is_on else None
         if not self.is_on:
