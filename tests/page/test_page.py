@@ -177,6 +177,7 @@ class ConnectionTests(DoubleCase):
         self.gateway = DoubleGateway(MadeUpFleet(3), self.gateway.port)
         page.get_by_role("button", name="Try now").click()
         notice.wait_for(state="detached")
+        self.assertEqual(page.evaluate("document.activeElement.id"), "main")
         page.wait_for_function("() => document.querySelector('.figure-value').textContent === '3'")
         self.assertNotIn("stale", page.locator("main").get_attribute("class") or "")
 

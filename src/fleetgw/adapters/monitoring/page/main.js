@@ -98,6 +98,7 @@ let noticed = null;
 function showNotice() {
   if (noticed !== trouble?.message) {
     noticed = trouble?.message;
+    if (notice.contains(document.activeElement)) main.focus(); // the button is about to go
     notice.replaceChildren();
     if (trouble !== null) {
       const old = overview === null ? "" : ` The figures are those of ${clock(overview.now_ms - aheadMs)}.`;
@@ -131,7 +132,7 @@ function moveInList(event) {
 }
 
 function goBack(event) {
-  const field = event.target.closest?.("input");
+  const field = event.target.closest("input");
   if (field && field.value !== "") {
     field.value = "";
     field.dispatchEvent(new Event("input"));
@@ -143,10 +144,9 @@ function goBack(event) {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const typing = event.target.closest?.("input") !== null && event.target.closest !== undefined;
   if (event.key === "Escape") goBack(event);
   else if (event.key === "ArrowDown" || event.key === "ArrowUp") moveInList(event);
-  else if (event.key === "/" && !typing) {
+  else if (event.key === "/" && event.target.closest("input") === null) {
     event.preventDefault();
     if (path()[0] !== "vehicles" || path().length > 1) {
       location.hash = "#/vehicles";
