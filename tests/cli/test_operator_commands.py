@@ -178,12 +178,15 @@ class TapTests(OperatorCase):
         self.assertEqual(
             self.fleetgw("tap", "--limit", 3).splitlines(),
             [
-                f"17:20:00.000  {VIN}  V  VehicleSpeed=61.40000153  Gear=ShiftStateD  Location=37.413700,-122.140000"
-                "  Locked=true",
+                f"17:20:00.000  {VIN}  V  VehicleSpeed=61.4  Gear=ShiftStateD  Location=37.413700,-122.140000  Locked=true",
                 f'17:20:00.000  {VIN}  alerts  Name=Alarm  Audiences=["Customer"]  Name=Low',
                 f"17:20:00.000  {VIN}  dashcam  Type=dashcam  SizeBytes=5",
             ],
         )
+
+    def test_numbers(self) -> None:
+        self.tap(answers.record(data={"a": 61.400001525878906, "b": 75743.932790001, "c": 1e300, "d": 0.0, "e": 5}))
+        self.assertTrue(self.fleetgw("tap", "--limit", 1).endswith("  a=61.4  b=75743.93279  c=1e+300  d=0  e=5\n"))
 
     def test_json_lines(self) -> None:
         self.tap(answers.record(), answers.record(txid="t-2"), stays_open=True)

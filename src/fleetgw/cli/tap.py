@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import struct
 import sys
 from contextlib import closing
 from datetime import datetime
@@ -154,6 +155,14 @@ def _value(value: object) -> str:
         case {"latitude": float() | int() as latitude, "longitude": float() | int() as longitude}:
             return f"{latitude:.6f},{longitude:.6f}"
         case float():
-            return f"{value:.10g}"
+            return f"{value:.{7 if _is_32_bit(value) else 10}g}"
         case _:
             return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _is_32_bit(number: float) -> bool:
+    """Whether a number was a 32-bit float, which has seven digits that mean something."""
+    try:
+        return bool(struct.unpack("<f", struct.pack("<f", number))[0] == number)
+    except OverflowError:
+        return False
