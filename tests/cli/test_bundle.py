@@ -176,7 +176,8 @@ class ContentsTests(BundleCase):
 
 class FailuresTests(BundleCase):
     def test_a_part_that_fails_leaves_the_others_alone(self) -> None:
-        self.stub.answers["/api/profile"] = Refused(503, {"error": f"{VIN[:-1]}9 is profiled", "fix": "wait"})
+        profiled = f"{VIN[:-1]}9 is profiled by {TOKEN}"
+        self.stub.answers["/api/profile"] = Refused(503, {"error": profiled, "fix": "wait"})
         self.stub.answers["/api/traces"] = Refused(404, "")
         self.stub.answers["/api/log"] = Refused(500, "")
         printed = self.bundle(status=1)
@@ -185,9 +186,16 @@ class FailuresTests(BundleCase):
         self.assertIn("metrics-2.txt", files)
         missing = files["README.txt"].partition("Missing, with the reason:\n")[2]
         self.assertRegex(missing, r"(?m)^  doctor.json: the doctor needs the configuration; name it by --config")
-        self.assertRegex(missing, r"(?m)^  profile.txt: http://\S+: vehicle-\d is profiled; wait$")
+        self.assertRegex(missing, r"(?m)^  profile.txt: http://\S+: vehicle-\d is profiled by \*+; wait$")
         self.assertRegex(missing, r"(?m)^  log.txt: .* HTTP status 500")
         self.assertRegex(printed, r"(?m)^  traces.json +missing  http")
+
+    def test_an_error_that_nobody_expects_leaves_the_other_parts_alone(self) -> None:
+        with mock.patch("fleetgw.cli.bundle_parts.platform.platform", side_effect=AssertionError("odd")):
+            self.bundle(status=1)
+        files = self.files()
+        self.assertIn("  versions.txt: AssertionError: odd\n", files["README.txt"])
+        self.assertIn("traces.json", files)
 
     def test_a_long_trace_is_cut(self) -> None:
         self.stub.answers["/api/traces"] = {"traces": [{"id": 7, "next_line": 6000}]}

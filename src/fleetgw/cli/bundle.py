@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         failures.append(Failure("gateway", str(error)))
     documents, missing = _collected(parts_of(client, arguments.config, with_records=arguments.with_vins))
     failures += missing
-    documents = without_secrets(documents, _secrets(arguments.config, client))
+    documents, failures = without_secrets(documents, failures, _secrets(arguments.config, client))
     vehicles = None
     if not arguments.with_vins:
         known = _answer(client, "/api/vehicles")
@@ -102,8 +102,9 @@ def _collected(parts: Sequence[Part]) -> tuple[list[Document], list[Failure]]:
             show(f"{number} of {len(parts)}: {part.doing} ...")
             try:
                 documents.extend(part.collect())
-            except (GatewayError, PartError, OSError) as error:
-                failures.append(Failure(part.name, " ".join(str(error).split())))
+            except Exception as error:  # a bundle is wanted where something is broken: the other parts go on in any case
+                said = str(error) if isinstance(error, GatewayError | PartError) else f"{type(error).__name__}: {error}"
+                failures.append(Failure(part.name, " ".join(said.split())))
     return documents, failures
 
 

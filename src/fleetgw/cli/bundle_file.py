@@ -51,9 +51,14 @@ class Failure:
     reason: str
 
 
-def without_secrets(documents: Iterable[Document], secrets: Collection[str]) -> list[Document]:
-    """The documents with the given secrets masked, and every other that is recognized."""
-    return [evolve(each, text=masked(_COLOURS.sub("", each.text), secrets)) for each in documents]
+def without_secrets(
+    documents: Iterable[Document], failures: Iterable[Failure], secrets: Collection[str]
+) -> tuple[list[Document], list[Failure]]:
+    """Documents and failures with the given secrets masked, and every other that is recognized."""
+    return (
+        [evolve(each, text=masked(_COLOURS.sub("", each.text), secrets)) for each in documents],
+        [evolve(each, reason=masked(each.reason, secrets)) for each in failures],
+    )
 
 
 def without_records(text: str) -> str:

@@ -42,7 +42,7 @@ class Part:
 
     :ivar name: of its file, or of the first of them.
     :ivar doing: the work in a few words, for people who wait.
-    :ivar collect: gives the documents. Raises ``GatewayError``, ``PartError`` or ``OSError``; those given so far stay.
+    :ivar collect: gives the documents. Raises ``GatewayError`` or ``PartError``; the documents given so far stay.
     """
 
     name: str
