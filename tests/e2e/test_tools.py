@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from unittest import TestCase, mock
 from zipfile import ZipFile
 
+from fleetgw.cli.gateway_client import GatewayClient
 from tests.support.command_line import run
 from tests.support.free_ports import free_port
 from tests.support.gateway_process import BIN, GatewayProcess
@@ -28,7 +30,9 @@ class ToolsTests(TestCase):
     def gateway(self, **changes: object) -> GatewayProcess:
         """A gateway with a status service."""
         records = {record_type: ["memory"] for record_type in ("V", "alerts", "errors")}
-        gateway = GatewayProcess(self.folder, status_port=free_port(), records=records, namespace="fleet", **changes)
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        gateway = GatewayProcess(self.folder, status_port=port, records=records, namespace="fleet", **changes)
         self.enterContext(gateway)
         gateway.wait_for("server_listening")
         return gateway
@@ -51,9 +55,18 @@ class ToolsTests(TestCase):
         """The JSON that a command prints, of any shape."""
         return json.loads(self.fleetgw(command, "--json", *arguments))
 
+    def wait_for_vehicles(self, count: int) -> None:
+        """Wait until the overview has so many vehicles, and records of signals."""
+        with closing(GatewayClient(self.url).stream_events("/api/overview/stream")) as overviews:
+            for overview in overviews:
+                types = [each["type"] for each in overview["records"]]
+                if overview["vehicles"]["connected"] == count and "V" in types:
+                    return
+
     def test_each_command(self) -> None:
         gateway = self.gateway(operations={"token": TOKEN})
         self.drive(gateway.port)
+        self.wait_for_vehicles(2)
         lines = self.fleetgw("tap", "--type", "V", "--field", "VehicleSpeed", "--limit", 3, "--json").splitlines()
         records = [json.loads(line) for line in lines]
         self.assertEqual([(each["type"], *each["data"]) for each in records], [("V", "VehicleSpeed")] * 3)
@@ -94,12 +107,11 @@ class ToolsTests(TestCase):
 
     def test_wrong_tokens(self) -> None:
         self.gateway(operations={"token": TOKEN})
-        url = f"http://127.0.0.1:{json.loads(self.config.read_text())['status_port']}"
         for token, said in (
             ("", "a token is needed, and none is given"),
             ("another-wrong-token", "the token given is not the"),
         ):
             os.environ["FLEETGW_TOKEN"] = token
-            status, out, error = run("tap", "--url", url)
+            status, out, error = run("tap", "--url", self.url)
             self.assertEqual((status, out, error.count("\n")), (2, "", 1))
             self.assertIn(said, error)

@@ -58,7 +58,7 @@ class StubStatus:
 
     def __init__(self, case: TestCase) -> None:
         self.answers: dict[str, object] = {}
-        self.open_paths = {"/api/overview", "/api/overview/stream", "/api/metrics"}
+        self.open_paths = {"/api/overview", "/api/overview/stream"}
         self.asked: list[Asked] = []
         self._ended = threading.Event()
         stub = self
