@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from fleetgw.adapters.monitoring.channel import IDLE_TIMEOUT_S
 from fleetgw.adapters.monitoring.pages import Access, Answer, Route
 from fleetgw.adapters.monitoring.site import MAX_CONNECTIONS_PER_ADDRESS, MAX_STREAMS, PageSite
-from fleetgw.adapters.monitoring.streams import EVENTS, Stream, StreamReader, Unsubscribe
+from fleetgw.adapters.monitoring.streams import BUFFER_BYTES, EVENTS, STALLED_S, Stream, StreamReader, Unsubscribe
 from tests.monitoring.test_pages import faults, refusals
 from tests.support.http_connection import HttpConnection
 
@@ -127,6 +127,19 @@ class NotReadingTests(ManyClientsCase):
         client.protocol.dataReceived(b"".join(b"GET %s HTTP/1.1\r\n\r\n" % path for path in paths))
         received = client.read() + client.read()
         self.assertEqual(re.findall(rb"HTTP/1\.1 (\d+)", received), [b"200", b"404", b"200"])
+
+    def test_a_stream_holds_a_bounded_part_of_what_a_client_does_not_read(self) -> None:
+        client = SlowClient(self.site)
+        client.send("GET", "/api/stream")
+        (reader,) = self.readers
+        for _ in range(1000):
+            reader.write(b"x" * 1024)
+        self.assertLess(client.waiting_bytes, (TRANSPORT_BYTES + BUFFER_BYTES) * 1.1)
+        self.assertGreater(reader.dropped, 600)
+        client.read()
+        self.assertTrue(reader.write(b"again"))
+        self.clock.advance(STALLED_S)
+        self.assertEqual(self.left, 0)
 
     def test_a_scraper_that_never_reads_is_cut(self) -> None:
         client = SlowClient(self.site)

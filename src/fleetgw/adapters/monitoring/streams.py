@@ -93,9 +93,9 @@ class StreamReader:
             self._request.finish()
 
     def pauseProducing(self) -> None:
-        """The transport's buffer is full."""
-        self._waiting_bytes = 0
+        """The transport's buffer is full; Twisted says so again at each write."""
         if self._stalled is None:
+            self._waiting_bytes = 0
             self._stalled = self._clock.callLater(STALLED_S, self.stopProducing)
 
     def resumeProducing(self) -> None:
