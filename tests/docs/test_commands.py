@@ -5,8 +5,10 @@ import re
 import shlex
 import subprocess
 import tempfile
+import threading
 import unittest
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 from fleetgw.cli import build_parser
@@ -24,11 +26,17 @@ RUN_ON = {
 """Commands that run until Ctrl-C, by a regular expression, each with a text to wait for."""
 
 
+ONE_PROFILE = threading.Lock()
+"""The gateway makes one profile at a time."""
+
+
 def run(sandbox: Sandbox, command: Command) -> str | None:
     """The fault of the run of a command; None without one."""
     awaited = next((text for pattern, text in RUN_ON.items() if re.search(pattern, command.text)), None)
+    profiles = re.search(r"fleetgw bundle|/profile", command.text)
     try:
-        ended = sandbox.run(command.text) if awaited is None else sandbox.run_until(command.text, awaited)
+        with ONE_PROFILE if profiles else nullcontext():
+            ended = sandbox.run(command.text) if awaited is None else sandbox.run_until(command.text, awaited)
     except (AssertionError, subprocess.TimeoutExpired) as error:
         return f"{command.page}:{command.line}: {command.text}\n{error}"
     if ended.status in {0} | ({INTERRUPTED} if awaited else set()):
