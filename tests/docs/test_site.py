@@ -15,7 +15,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.page.browser import PageCase, start_browser
+from tests.page.browser import PageCase, lack, running_browser
+from tests.support.needed import needed
 from tests.test_documentation import PAGES, ROOT
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ class BrowserTests(PageCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.browser = start_browser()
+        needed(lack())
+        cls.browser = cls.enterClassContext(running_browser())
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietFiles, directory=site))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         cls.addClassCleanup(server.server_close)
