@@ -20,11 +20,10 @@ from threading import Thread
 from adversary import percentile_ms, unacked
 from attrs import define, field, frozen
 from honest import Fleet, Sent
-from loads import start_load
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from servers import LOAD_CPU, SERVER_CPU, Server, bind, start_gateway_with
+from servers import HERE, LOAD_CPU, SERVER_CPU, Server, bind, on_cpu, start_gateway_with
 
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from tests.support.free_ports import free_ports
@@ -121,12 +120,17 @@ class Phase:
 @contextmanager
 def idle_vehicles(server: Server, folder: Path, number: int) -> Iterator[None]:
     """So many vehicles that say nothing, connected meanwhile."""
-    load = start_load(server, folder, "idle", "--number", str(number))
+    vehicles = on_cpu(LOAD_CPU, [sys.executable, HERE / "idle_vehicles.py", str(server.port), folder, str(number)])
+    assert vehicles.stdout is not None
     try:
+        if "READY" not in vehicles.stdout.readline():
+            raise SystemExit("the idle vehicles could not connect")
         yield
+        if vehicles.poll() is not None:
+            raise SystemExit("the idle vehicles have ended")
     finally:
-        load.kill()
-        load.wait()
+        vehicles.kill()
+        vehicles.wait()
 
 
 def latest_s(before: Mapping[float, int], after: Mapping[float, int]) -> float:

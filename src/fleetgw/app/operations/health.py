@@ -96,7 +96,7 @@ class GatewayHealth:
     :ivar phase: the part of its life that the gateway is in; set by ``GatewayLife``.
     :ivar sink_grace_s: see ``judge``.
     :ivar certificates: the certificates in use.
-    :ivar episodes: since when each part has its state.
+    :ivar episodes: the state of each part, with its beginning.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class GatewayHealth:
 
     def _is_full(self, sink: str, record_type: str) -> bool:
         """Whether a queue is full; one that was stays so until it has got again what waited for it in the spool."""
-        part = (sink, record_type)
+        part = ("queue", sink, record_type)
         was_full = bool(self.episodes.state_before(part))
         feed = None if self._spooling is None else self._spooling.feeds.get(sink)
         is_full = is_queue_full(self._sinks.lanes[sink], record_type, was_full=was_full)
