@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test trial simulate fuzz test-sanitized test-brokers test-faults test-page screenshots test-monitoring test-packaging test-docs lint types imports protos protos-check docs site bench bench-sinks bench-memory bench-spool bench-spooled adversary wheel wheels clean bench-idle
+.PHONY: help demo test trial simulate fuzz test-sanitized test-brokers test-faults test-page screenshots test-monitoring test-packaging test-docs lint types imports protos protos-check docs site bench bench-sinks bench-memory bench-spool bench-spooled bench-idle adversary wheel wheels clean
 
 help:
 	@echo 'make demo            a gateway, ten simulated vehicles, their records on the terminal'

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from threading import Thread
 
@@ -54,6 +54,9 @@ PATHS = (
     "/api/signals",
     "/api/refusals",
 )
+STREAMS = (*["/api/overview/stream"] * 4, "/api/vehicles/{vin}/stream", "/api/tap?vin={vin}")
+"""What pages and commands follow meanwhile."""
+
 LAG = re.compile(r'^reactor_lag_seconds_bucket\{le="([^"]+)"\} (\S+)$', re.MULTILINE)
 
 
@@ -92,16 +95,19 @@ class Client:
     def ask(self, path: str) -> str:
         """The body of an answer."""
         began = time.monotonic()
-        port = self.metrics_port if path == "/metrics" else self.port
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
-        connection.request("GET", path.replace("{vin}", self.vin), headers={"Authorization": f"Bearer {self.token}"})
-        with connection.getresponse() as response:
+        with closing(self.request(path)) as connection, connection.getresponse() as response:
             body = response.read()
-        connection.close()
         if response.status != http.client.OK and not self.refused:
             self.refused = f"{path}: {response.status} {body[:200]!r}"
         self.replies.setdefault(path, []).append(Reply(len(body), (time.monotonic() - began) * 1000))
         return body.decode()
+
+    def request(self, path: str) -> http.client.HTTPConnection:
+        """A connection on which the answer comes."""
+        port = self.metrics_port if path == "/metrics" else self.port
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+        connection.request("GET", path.replace("{vin}", self.vin), headers={"Authorization": f"Bearer {self.token}"})
+        return connection
 
     def lag(self) -> Mapping[float, int]:
         """The gateway's own histogram: the number of turns of its reactor that were at most so many seconds late."""
@@ -159,6 +165,7 @@ def measure(folder: Path, number: int, seconds: float) -> tuple[Sequence[Phase],
     client = Client(status_port, metrics_port, token, vehicles[0].stem)
     try:
         with idle_vehicles(server, folder, number):
+            print("connected", file=sys.stderr, flush=True)
             fleet = Fleet(server.port, certificates.authority_file, vehicles)
             fleet.connect()
             fleet.warm_up(WARM_UP_S, RECORDS_PER_S)
@@ -174,13 +181,16 @@ def measure(folder: Path, number: int, seconds: float) -> tuple[Sequence[Phase],
 def _phase(name: str, fleet: Fleet, client: Client, seconds: float, *, asks: bool) -> Phase:
     before, first, until = client.lag(), len(fleet.sent), time.monotonic() + seconds
     client.replies.clear()
-    asking = Thread(target=client.run, args=(until,))
-    if asks:
-        asking.start()
-    fleet.run(until, RECORDS_PER_S, lambda: None)
-    fleet.wait(time.monotonic() + LAST_ACKS_S)
-    if asks:
-        asking.join()
+    with ExitStack() as followed:
+        asking = Thread(target=client.run, args=(until,))
+        if asks:
+            for path in STREAMS:
+                followed.enter_context(closing(client.request(path)))
+            asking.start()
+        fleet.run(until, RECORDS_PER_S, lambda: None)
+        fleet.wait(time.monotonic() + LAST_ACKS_S)
+        if asks:
+            asking.join()
     return Phase(name, fleet.sent[first:], latest_s(before, client.lag()))
 
 
