@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, GCCollector, generate_latest
+
+from fleetgw.adapters.metrics.process_figures import ProcessFigures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,14 +20,14 @@ class PrometheusExporter:
     """Writes a snapshot for each scrape. Nothing runs between scrapes: the page that serves it is started and stopped.
 
     prometheus-client appends ``_total`` to the name of every counter, and dashboards use the names without it, so
-    this class writes the text itself. Figures of the process and the garbage collector are prometheus-client's.
+    this class writes the text itself. Figures of the garbage collector are prometheus-client's.
     """
 
     def __init__(self, store: MetricStore, registry: CollectorRegistry | None = None) -> None:
         """Export the store and ``registry``; by default, a registry of figures of the process and the garbage collector."""
         if registry is None:
             registry = CollectorRegistry()
-            ProcessCollector(registry=registry)
+            registry.register(ProcessFigures())
             GCCollector(registry=registry)
         self._store = store
         self._registry = registry
