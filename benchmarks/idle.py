@@ -55,7 +55,7 @@ PATHS = (
     "/api/refusals",
 )
 STREAMS = (*["/api/overview/stream"] * 4, "/api/vehicles/{vin}/stream", "/api/tap?vin={vin}")
-"""What pages and commands follow meanwhile."""
+"""Streams that pages and commands follow meanwhile."""
 
 LAG = re.compile(r'^reactor_lag_seconds_bucket\{le="([^"]+)"\} (\S+)$', re.MULTILINE)
 
