@@ -186,6 +186,15 @@ class LimitTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertTrue(self.connection.transport.disconnecting)
 
+    def test_a_later_request_may_begin_behind_the_one_before(self) -> None:
+        for begun in ("G", "GET /status HTTP/1.1\r\n"):
+            connection = Connection(status_site(self.clock))
+            connection.protocol.dataReceived(b"GET /status HTTP/1.1\r\n\r\n" + begun.encode())
+            self.clock.advance(9)
+            self.assertFalse(connection.transport.disconnecting)
+            self.clock.advance(1)
+            self.assertTrue(connection.transport.disconnecting)
+
     def test_a_minute_between_two_requests(self) -> None:
         self.connection.ask("GET /status HTTP/1.1\r\n\r\n")
         for _ in range(3):

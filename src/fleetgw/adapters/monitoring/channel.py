@@ -78,11 +78,16 @@ class PageChannel(http.HTTPChannel):
         super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
-        """Start the request timeout with the first bytes of a request."""
+        """Start the request timeout with the first bytes of a request, which may come behind another request."""
+        self._request_begins()
+        super().dataReceived(data)
+        if (self._buffer or self.requests) and not self.paused:
+            self._request_begins()
+
+    def _request_begins(self) -> None:
         if self._idle:
             self._idle = False
             self.setTimeout(REQUEST_TIMEOUT_S)
-        super().dataReceived(data)
 
     def pauseProducing(self) -> None:
         """The client does not read: answer no further request, those included that have arrived."""
