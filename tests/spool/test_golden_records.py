@@ -42,7 +42,7 @@ def used(record: Record) -> dict[str, object]:
         "metadata": record.metadata(),
         "key": ordering_key(record),
         "mqtt": published(record),
-        "logger": repr(RecordData(ReadableLog(), verbose=True).of(record)),
+        "logger": json.dumps(RecordData(ReadableLog(), verbose=True).of(record), sort_keys=True, default=repr),
     }
 
 
