@@ -31,9 +31,14 @@ class Ended(Exception):
 
 
 def on_signal(_number: int, _frame: FrameType | None) -> None:
+    ignore_signals()
+    raise Ended
+
+
+def ignore_signals() -> None:
+    """From now on the parts end one after the other; nothing interrupts that."""
     for number in ENDS:
         signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else signal.SIG_IGN)
-    raise Ended
 
 
 def main() -> int:
@@ -58,6 +63,8 @@ def main() -> int:
         show_records(gateway)
     except Ended:
         pass
+    except SystemExit:  # by rich: nobody reads the output any more
+        ignore_signals()
     return finish(parts)
 
 

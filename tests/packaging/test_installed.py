@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 import tempfile
 import unittest
@@ -155,6 +156,22 @@ class DemoTests(unittest.TestCase):
         self.assertNotIn("Traceback", output)
         self.assertNotIn("rror", output)
         self.assertIn(demo.returncode, (0, -signal.SIGINT, 128 + signal.SIGINT), output)
+        self.assertEqual(left_over_processes(), [])
+
+    def test_it_ends_when_nobody_reads_its_output(self) -> None:
+        demo = subprocess.Popen(
+            [sys.executable, "examples/demo/demo.py"], cwd=ROOT, env=ENVIRONMENT, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        try:
+            for line in demo.stdout:
+                if b"the live page" in line:
+                    break
+            demo.stdout.close()
+            demo.wait(TIMEOUT_S)
+        finally:
+            demo.kill()
+            demo.wait()
         self.assertEqual(left_over_processes(), [])
 
 
