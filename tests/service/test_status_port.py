@@ -14,6 +14,7 @@ from fleetgw.app.operations.api import operator_routes
 from fleetgw.testing.sink_doubles import ReadableLog
 from tests.support.embed_case import payload_of
 from tests.support.http_connection import HttpConnection, Response
+from tests.support.reload_case import ReloadCase
 from tests.support.service_case import STATUS, VIN, ServiceCase
 
 TOKEN = "0123456789abcdef"
@@ -101,6 +102,17 @@ class ApiTests(StatusPortCase):
                 json.loads(self.ask(f"/api/profile?seconds={seconds}").body),
                 {"error": f"seconds is '{seconds}'", "fix": "give a whole number from 1 to 300"},
             )
+
+
+class ReloadTests(StatusPortCase, ReloadCase):
+    def test_a_replaced_file_of_the_token(self) -> None:
+        other = "fedcba9876543210"
+        (self.folder / "token").write_text(TOKEN)
+        self.start(operations={"token": {"file": "token"}})
+        (self.folder / "token").write_text(other)
+        self.assertEqual([self.ask("/api/config", token=each).code for each in (TOKEN, other)], [200, 401])
+        self.assertEqual(self.read_again(), [None])
+        self.assertEqual([self.ask("/api/config", token=each).code for each in (TOKEN, other)], [401, 200])
 
 
 class LogTests(StatusPortCase):
