@@ -101,6 +101,14 @@ class ReaderTests(StreamCase):
         self.assertTrue(reader.write(b"x"))
         self.assertFalse(self.connection.transport.disconnecting)
 
+    def test_a_stream_behind_another_request_in_the_same_packet_has_no_timeout_either(self) -> None:
+        requests = b"GET /nothing HTTP/1.1\r\n\r\nGET /api/stream HTTP/1.1\r\n\r\n"
+        self.connection.protocol.dataReceived(requests)
+        self.connection.protocol.dataReceived(b"GET /nothing")
+        self.clock.advance(3600)
+        self.assertFalse(self.connection.transport.disconnecting)
+        self.assertTrue(self.readers[0].write(b"x"))
+
     def test_a_request_after_the_one_of_a_stream_waits_for_its_end(self) -> None:
         reader = self.begin()
         self.connection.send("GET", "/nothing")

@@ -89,6 +89,11 @@ class PageChannel(http.HTTPChannel):
             self._idle = False
             self.setTimeout(REQUEST_TIMEOUT_S)
 
+    def allContentReceived(self) -> None:
+        """Answer the request; as long as that takes, no timeout runs."""
+        self._idle = False
+        super().allContentReceived()
+
     def pauseProducing(self) -> None:
         """The client does not read: answer no further request, those included that have arrived."""
         self.paused = True
