@@ -107,6 +107,11 @@ class RefusalTests(FolderCase):
         operations = {"folder": str(self.folder / "operations")}
         with GatewayProcess(self.folder, operations=operations) as first:
             first.wait_for("server_listening")
+            traces = self.folder / "operations" / "traces"
+            traces.mkdir()
+            trace = {"id": 1, "vin": "A", "ip": "", "started_ms": 0, "until_ms": 4_000_000_000_000}
+            (traces / "1.json").write_text(json.dumps(trace))
+            (traces / "1.1.jsonl").write_text("a line that the first gateway is about to wr")
             other = self.folder / "other"
             other.mkdir()
             with GatewayProcess(other, operations=operations) as second:
@@ -114,6 +119,7 @@ class RefusalTests(FolderCase):
                 (event,) = second.events("cannot_start")
                 self.assertEqual(event["key"], "operations.folder")
                 self.assertIn("is in use by another process", str(event["error"]))
+            self.assertEqual((traces / "1.1.jsonl").read_text(), "a line that the first gateway is about to wr")
 
     def test_a_sink_that_cannot_start_ends_with_1_and_its_reason(self) -> None:
         (self.folder / "sink_that_cannot_start.py").write_text(SINK_THAT_CANNOT_START)

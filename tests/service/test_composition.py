@@ -215,11 +215,10 @@ class BuiltInTests(CompositionCase):
         self.assertEqual(parts.gateway.settings.tracked_vins, {"A"})
         self.assertEqual(parts.vehicles.context.issuers.rules["Own CA"], FixedClientType("boat"))
         self.assertIn("TeslaMotors", parts.vehicles.context.issuers.rules)
-        always = [RuntimeGauges, ReactorLag, GatewayHealth, Traces]
-        observers = [KeptCounts, Ticking, StatusRecords]
-        self.assertEqual([type(monitor) for monitor in parts.monitors], [*always, StatsdExporter, *observers, Profiler])
+        first, then = [RuntimeGauges, ReactorLag, GatewayHealth], [KeptCounts, Ticking, StatusRecords, Traces, Profiler]
+        self.assertEqual([type(monitor) for monitor in parts.monitors], [*first, StatsdExporter, *then])
         plain = self.compose()
-        self.assertEqual([type(monitor) for monitor in plain.monitors], [*always, *observers, Profiler])
+        self.assertEqual([type(monitor) for monitor in plain.monitors], [*first, *then])
         self.assertIsNone(plain.gateway.settings.rate_limit)
         off = self.compose(rate_limit={"enabled": False, "message_limit": 5, "message_interval_time": 7})
         self.assertIsNone(off.gateway.sessions.connected.buckets)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from fleetgw.adapters.traces.files import Segment, number_of
 from fleetgw.domain.line_limit import LineLimit
@@ -222,9 +222,10 @@ class TraceStore:
     def stop(self) -> Deferred[None]:
         """Write what waits; fires then, or after ``STOP_S`` on a disk that hangs. Never fails."""
         self.flush()
+        if self._worker is None:
+            return succeed(None)
         stopped = self._on_worker(lambda: None, None)
-        if self._worker is not None:
-            self._worker.quit()
+        self._worker.quit()
         return stopped.addTimeout(STOP_S, self._reactor).addErrback(lambda _: None)
 
     def _do(self, job: Callable[[], None], done: Callable[[OSError | None], None]) -> None:

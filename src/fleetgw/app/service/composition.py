@@ -193,18 +193,18 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         "port", config.host, config.port, tls_factory, refusals, reactor, log, transport, vehicles.has_room
     )
     runtime = RuntimeGauges(metrics, reactor.seconds)
+    in_effect, access = InEffect(config), AccessControl(access_rules(config))
+    observed, observers = make_observation(config, gateway, metrics, health, reactor, log)
+    profiler = Profiler(runtime.pauses, config.monitoring.profiling_path, reactor, log)
     monitors: list[Life] = [
         runtime,
         ReactorLag(metrics, reactor),
         health,
-        traces,
         *_make_exporters(config, metrics, reactor, log),
+        *observers,  # one of them locks operations.folder, in which traces are kept as well
+        traces,
+        profiler,
     ]
-    in_effect, access = InEffect(config), AccessControl(access_rules(config))
-    observed, observers = make_observation(config, gateway, metrics, health, reactor, log)
-    monitors += observers
-    profiler = Profiler(runtime.pauses, config.monitoring.profiling_path, reactor, log)
-    monitors.append(profiler)
     newest_lines = written_log.recent_lines if isinstance(written_log, LineLog) else None
     log_lines = LogLines(newest_lines, lambda: in_effect.config, reactor)
     views = GatewayViews(
