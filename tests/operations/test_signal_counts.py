@@ -11,10 +11,11 @@ from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 
 from fleetgw.adapters.signal_counts import DailyFiles
 from fleetgw.adapters.spool.folder import Folder
-from fleetgw.app.operations.kept_counts import WRITE_TICKS, KeptCounts
+from fleetgw.app.operations.kept_counts import STOP_S, WRITE_TICKS, KeptCounts
 from fleetgw.app.operations.signal_counts import SignalViews
 from fleetgw.domain.errors import ConfigurationError
 from fleetgw.domain.signal_counts import DAY_NS, KEPT_DAYS, DayCount, SignalCounts
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 TODAY = 20_784  # 2026-11-27
 
 
-class InlineReactor:
+class InlineReactor(Clock):
     """Calls functions of other threads at once."""
 
     def callFromThread(self, function: Callable[..., object], *arguments: object) -> None:
@@ -69,10 +70,11 @@ class KeptCountsTests(TestCase):
         self.now_ns = TODAY * DAY_NS
         self.log = ReadableLog()
         self.workers: list[HeldWorker] = []
+        self.reactor = InlineReactor()
 
     def kept(self, make_worker: Callable[[str], Worker] = InlineWorker) -> tuple[SignalCounts, KeptCounts]:
         counts = SignalCounts(self.now_ns // DAY_NS)
-        reactor: Any = InlineReactor()
+        reactor: Any = self.reactor
         return counts, KeptCounts(counts, str(self.path), reactor, lambda: self.now_ns, self.log, make_worker)
 
     def minute(self, kept: KeptCounts) -> None:
@@ -116,6 +118,20 @@ class KeptCountsTests(TestCase):
         self.minute(kept)
         self.workers[0].work()
         self.assertEqual((self.path / "2026-11-27.signals").read_text(), "0\t\n11\tA\n")
+
+    def test_a_disk_that_hangs_does_not_keep_the_gateway_from_stopping(self) -> None:
+        worker = HeldWorker()
+        _, kept = self.kept(lambda _: worker)
+        kept.start()
+        worker.work()
+        stopped = kept.stop()
+        self.assertFalse(stopped.called)
+        self.reactor.advance(STOP_S)
+        self.assertTrue(stopped.called)
+        self.assertEqual(len(self.log.fields_of("signal_counts_failed")), 1)
+        with self.assertRaises(ConfigurationError):
+            self.kept()[1].start()
+        worker.work()
 
     def test_old_files_are_removed_and_foreign_ones_stay(self) -> None:
         counts, kept = self.kept()

@@ -14,8 +14,9 @@ from fleetgw.domain.signal_counts import DAY_NS, KEPT_DAYS, DayCount
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted.internet.interfaces import IReactorFromThreads
+    from twisted.python.failure import Failure
 
+    from fleetgw.adapters.process.reactor import IThreadedReactor
     from fleetgw.adapters.process.serial_worker import Worker
     from fleetgw.adapters.signal_counts.daily_files import Loaded
     from fleetgw.domain.ports import ILog
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 WRITE_TICKS = 60
 """The counts are written once in so many seconds, on a thread of their own."""
+
+STOP_S = 2.0
+"""The longest wait for the disk when the gateway stops."""
 
 
 class KeptCounts:
@@ -36,7 +40,7 @@ class KeptCounts:
         self,
         counts: SignalCounts,
         path: str | None,
-        reactor: IReactorFromThreads,
+        reactor: IThreadedReactor,
         wall_ns: Callable[[], int],
         log: ILog,
         make_worker: Callable[[str], Worker] = SerialWorker,
@@ -117,7 +121,10 @@ class KeptCounts:
             self._log.error("signal_counts_failed", error=f"cannot be written: {failure}")
 
     def stop(self) -> Deferred[None]:
-        """Write the counts; fires then, and never fails. Does nothing when nothing has started."""
+        """Write the counts; fires then, or after ``STOP_S`` on a disk that hangs. Never fails.
+
+        Does nothing when nothing has started.
+        """
         files, worker = self._files, self._worker
         if files is None or worker is None:
             return succeed(None)
@@ -128,4 +135,9 @@ class KeptCounts:
         stopped: Deferred[None] = Deferred()
         worker.do(lambda: self._reactor.callFromThread(stopped.callback, None))
         worker.quit()
-        return stopped.addCallback(lambda _: files.folder.close())
+        stopped.addTimeout(STOP_S, self._reactor)
+        return stopped.addCallbacks(lambda _: files.folder.close(), self._not_written_in_time)
+
+    def _not_written_in_time(self, _: Failure) -> None:
+        """Keep the lock: the thread may write yet."""
+        self._log.error("signal_counts_failed", error=f"were not written within {STOP_S:g} s of the stop")
