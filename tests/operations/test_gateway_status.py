@@ -8,6 +8,7 @@ from typing import Any
 from fleetgw.adapters.codec.codec import RecordCodec
 from fleetgw.adapters.codec.generated.gateway_status_pb2 import GatewayStatus
 from fleetgw.app.operations.gateway_status import INTERVAL_S, StatusRecords
+from fleetgw.app.operations.ticking import Ticking
 from tests.support.books import assert_balanced
 from tests.support.observed_case import ObservedCase
 from tests.support.session_case import NOW_NS, answers, error, message
@@ -25,8 +26,9 @@ class StatusRecordsTests(ObservedCase):
         made = StatusRecords(
             self.gateway.sessions, self.overview.status, self.clock, lambda: NOW_NS, self.log, HOST, lambda: True
         )
-        made.start()
-        self.addCleanup(made.stop)
+        ticking = Ticking(self.clock, self.log, [made.make], interval_s=INTERVAL_S, at_once=False)
+        ticking.start()
+        self.addCleanup(ticking.stop)
         return made
 
     def interval(self) -> None:

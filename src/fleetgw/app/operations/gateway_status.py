@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import LoopingCall
 
 from fleetgw.domain.gateway_status import GATEWAY_STATUS
 from fleetgw.domain.line_limit import LineLimit
@@ -27,7 +25,7 @@ INTERVAL_S = 30.0
 
 @define(eq=False)
 class StatusRecords:
-    """Makes a record every ``INTERVAL_S`` between ``start`` and ``stop``, while the type has a route.
+    """Makes the records, while the type has a route.
 
     Its sender is the gateway: the client type is ``gateway``, the VIN is the host's name with ``-`` for each ``.``, as in a
     certificate's device id, and the connection id is a UUID of the process. So the records of one gateway keep their order.
@@ -48,27 +46,13 @@ class StatusRecords:
     _gateway: Vehicle = field(init=False)
     _made: int = field(default=0, init=False)
     _lines: LineLimit = field(factory=LineLimit, init=False)
-    _loop: LoopingCall | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         identity = PeerIdentity("gateway", self.host.replace(".", "-") or "gateway")
         self._gateway = Vehicle(identity, identity.device_id, str(uuid4()))
 
-    def start(self) -> Deferred[None]:
-        """Begin; the first record comes after ``INTERVAL_S``, when sinks are started. Fires at once; never fails."""
-        self._loop = LoopingCall(self._make)
-        self._loop.clock = self.clock
-        self._loop.start(INTERVAL_S, now=False)
-        return succeed(None)
-
-    def stop(self) -> Deferred[None]:
-        """Make no further record. Fires at once; never fails."""
-        if self._loop is not None:
-            self._loop.stop()
-            self._loop = None
-        return succeed(None)
-
-    def _make(self) -> None:
+    def make(self) -> None:
+        """Make a record. Call it every ``INTERVAL_S``; the first one comes when sinks are started."""
         route = self.sessions.routes.find(GATEWAY_STATUS.encode())
         if route is None or not self.is_serving():
             return

@@ -52,6 +52,6 @@ def observe(
     since_ms = gateway.wall_ns() // 1_000_000
     signals = SignalViews(sessions.signal_metrics.counts, lambda: sampling.sums(SIGNAL_COUNT, "record_type"), since_ms)
     overview_stream = SecondlyStream(overview.view)
-    ticking = Ticking(clock, gateway.log)
-    ticking.functions += [counts.tick, sampling.tick, values.tick, taps.tick, overview_stream.send, vehicles.tick]
+    functions = [counts.tick, sampling.tick, values.tick, taps.tick, overview_stream.send, vehicles.tick]
+    ticking = Ticking(clock, gateway.log, functions)
     return Observation(ticking, overview, overview_stream, vehicles, signals, taps, gateway.recent_refusals)

@@ -1,4 +1,4 @@
-"""Calls functions once a second: the one timer of everything that operators are shown."""
+"""Calls functions at an interval: the timers of everything that operators are shown."""
 
 from __future__ import annotations
 
@@ -21,21 +21,24 @@ INTERVAL_S = 1.0
 
 @define(eq=False)
 class Ticking:
-    """Calls its functions once a second between ``start`` and ``stop``.
+    """Calls its functions every ``interval_s`` between ``start`` and ``stop``.
 
+    :ivar at_once: whether ``start`` calls them for the first time.
     :ivar functions: called in this order, each for a bounded time; one that raises is logged, and the others are called.
     """
 
     clock: IReactorTime
     log: ILog
-    functions: list[Callable[[], None]] = field(factory=list, init=False)
+    functions: list[Callable[[], None]] = field(factory=list)
+    interval_s: float = field(default=INTERVAL_S, kw_only=True)
+    at_once: bool = field(default=True, kw_only=True)
     _loop: LoopingCall | None = field(default=None, init=False)
 
     def start(self) -> Deferred[None]:
-        """Begin, with a first call at once. Fires at once; never fails."""
+        """Begin. Fires at once; never fails."""
         self._loop = LoopingCall(self._tick)
         self._loop.clock = self.clock
-        self._loop.start(INTERVAL_S)
+        self._loop.start(self.interval_s, now=self.at_once)
         return succeed(None)
 
     def stop(self) -> Deferred[None]:
