@@ -44,9 +44,7 @@ async function open(path, query, signal) {
   }
   if (!response.ok) {
     const said = await response.json().catch(() => ({}));
-    const error = new GatewayError(said.error ?? `The gateway answered ${response.status}.`, response.status, said.fix);
-    if (response.status === 401) token.refuse(error);
-    throw error;
+    throw new GatewayError(said.error ?? `The gateway answered ${response.status}.`, response.status, said.fix);
   }
   return response;
 }

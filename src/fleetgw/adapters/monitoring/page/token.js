@@ -66,7 +66,7 @@ export function tokenGate(purpose, create) {
   function show() {
     if (token.value !== "" && token.refusal === null) {
       if (part === null) {
-        part = create(refused);
+        part = create(token.refuse);
         element.replaceChildren(part.element);
         field = null;
       }
@@ -81,15 +81,10 @@ export function tokenGate(purpose, create) {
     field.update(token.refusal);
   }
 
-  function refused(error) {
-    token.refuse(error);
-  }
-
   changed.add(show);
   show();
   return {
     element,
-    update: (data) => part?.update?.(data),
     stop() {
       changed.delete(show);
       part?.stop();
