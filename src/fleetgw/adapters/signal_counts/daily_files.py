@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from fleetgw.adapters.text.days import day_of, day_text
 from fleetgw.domain.identity import MAX_DEVICE_ID_CHARACTERS
 from fleetgw.domain.signal_counts import MAX_VEHICLES, DayCount
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"(\d{4}-\d{2}-\d{2})\.signals", re.ASCII)
 _LINE = re.compile(r"(\d{1,18})\t(.*)", re.ASCII)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHUNK_LINES = 1000
 
 
@@ -70,7 +69,7 @@ class DailyFiles:
         """
         self.folder.check()
         for day, count in days.items():
-            name = f"{(_EPOCH + timedelta(days=day)).date().isoformat()}.signals"
+            name = f"{day_text(day)}.signals"
             with open(self.folder.path_of(name + ".new"), "w", encoding="utf-8") as file:
                 file.write(f"{count.others}\t\n")
                 lines = [f"{signals}\t{vin}\n" for vin, signals in count.vehicles.items()]
@@ -104,6 +103,6 @@ def _day(name: str) -> int | None:
     if match is None:
         return None
     try:
-        return (datetime.fromisoformat(match[1]).replace(tzinfo=UTC) - _EPOCH).days
+        return day_of(match[1])
     except ValueError:
         return None

@@ -1,10 +1,11 @@
-"""The signals of each vehicle and day as JSON values, and their way over a restart."""
+"""The signals of each vehicle and day as JSON values."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from heapq import nlargest
 from typing import TYPE_CHECKING
+
+from fleetgw.adapters.text.days import day_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -13,13 +14,6 @@ if TYPE_CHECKING:
 
 MAX_TOP = 1000
 """Largest number of vehicles in one answer."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def day_text(day: int) -> str:
-    """A day since the epoch as text, such as ``2026-11-27``."""
-    return (_EPOCH + timedelta(days=day)).date().isoformat()
 
 
 class SignalViews:

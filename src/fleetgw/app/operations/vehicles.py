@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from fleetgw.app.operations.signal_counts import day_text
+from fleetgw.adapters.text.days import day_text
 from fleetgw.app.operations.streams import SecondlyStream
 from fleetgw.app.operations.ticking import INTERVAL_S
 
