@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zope.interface import implementer
-
 from fleetgw.adapters.logs.cutting import UNCUT_FIELDS
+from fleetgw.adapters.logs.passing import PassingLog
 from fleetgw.domain.line_limit import LineLimit
-from fleetgw.domain.ports import ILog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fleetgw.domain.ports import ILog
 
 SAMPLED_LINES = 100
 """Largest number of lines of one event and sink in ten seconds."""
@@ -20,8 +20,7 @@ UNWRITTEN = "more_unwritten"
 """The field with the number of like events that were left out before a line."""
 
 
-@implementer(ILog)
-class SamplingLog:
+class SamplingLog(PassingLog):
     """Passes events to another log, warnings and errors at a bounded rate for each event and sink.
 
     A line that follows others that were left out has their number as ``more_unwritten``. A line that may be the last copy
@@ -30,37 +29,19 @@ class SamplingLog:
     """
 
     def __init__(self, log: ILog, monotonic: Callable[[], float]) -> None:
-        self._log = log
+        super().__init__(log)
         self._monotonic = monotonic
         self._limit = LineLimit()
-
-    @property
-    def debug_enabled(self) -> bool:
-        """Whether ``debug`` writes."""
-        return bool(self._log.debug_enabled)
-
-    @property
-    def info_enabled(self) -> bool:
-        """Whether ``info`` writes."""
-        return bool(self._log.info_enabled)
-
-    def debug(self, event: str, **fields: object) -> None:
-        """Write an event for developers."""
-        self._log.debug(event, **fields)
-
-    def info(self, event: str, **fields: object) -> None:
-        """Write an event of normal operation."""
-        self._log.info(event, **fields)
 
     def warn(self, event: str, **fields: object) -> None:
         """Write an event that an operator should look at eventually, within the limit."""
         if self._admits(event, fields):
-            self._log.warn(event, **fields)
+            super().warn(event, **fields)
 
     def error(self, event: str, **fields: object) -> None:
         """Write an event that an operator should look at now, within the limit."""
         if self._admits(event, fields):
-            self._log.error(event, **fields)
+            super().error(event, **fields)
 
     def _admits(self, event: str, fields: dict[str, object]) -> bool:
         if not UNCUT_FIELDS.isdisjoint(fields):
