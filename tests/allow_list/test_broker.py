@@ -65,5 +65,11 @@ class SetTests(AllowListContract, TestCase):
         await self.put(*vehicles)
         self.assertEqual(await self.read(self.make()), vehicles)
 
+    async def test_the_same_set_is_told_as_unchanged(self) -> None:
+        source = self.make()
+        await self.put(FIRST)
+        self.assertEqual(await self.read(source), {FIRST})
+        self.assertIsNone(await self.read(source))
+
     async def test_a_wrong_password(self) -> None:
         self.assertIn("AUTH", (await self.refusal(self.make(password="wrong"))).upper())

@@ -48,6 +48,7 @@ class AllowListSet:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: ClientTls | None = None
+    _last: frozenset[str] | None = field(default=None, init=False)
 
     @property
     def name(self) -> str:
@@ -58,7 +59,7 @@ class AllowListSet:
         """See ``IAllowListSource``. On a thread."""
         return call_in_thread(self.reactor, self._read)
 
-    def _read(self) -> frozenset[str]:
+    def _read(self) -> frozenset[str] | None:
         try:
             with self._client() as client:
                 vehicles = checked(_members(client, self.key))
@@ -70,6 +71,9 @@ class AllowListSet:
             raise UnusableAllowList(
                 f"has no set {self.key}, or an empty one, which Redis does not tell apart; add VINs by SADD"
             )
+        if vehicles == self._last:
+            return None
+        self._last = vehicles
         return vehicles
 
     def _client(self) -> Redis:
