@@ -12,9 +12,9 @@ from threading import Thread
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.app.vehicle_config import front
+from fleetgw.adapters.diagnosis import front
+from fleetgw.adapters.diagnosis.front import front_findings
 from fleetgw.app.vehicle_config.authority import MAX_AUTHORITIES, as_text, authorities_of, check_authority
-from fleetgw.app.vehicle_config.front import front_findings
 from fleetgw.domain.ports import Verdict
 from fleetgw.simulator.certificates import Credential, make_authority, make_server
 from tests.support.client_certificates import intermediate_authority, root_authority

@@ -221,9 +221,9 @@ def _findings(
     body: Mapping[str, object], loaded: LoadedConfig, chain: Sequence[x509.Certificate], arguments: argparse.Namespace
 ) -> Iterator[Finding]:
     from fleetgw.adapters.diagnosis.findings import worth_a_look
+    from fleetgw.adapters.diagnosis.front import front_findings
     from fleetgw.app.vehicle_config.authority import check_authority
     from fleetgw.app.vehicle_config.checks import check_members, check_vins
-    from fleetgw.app.vehicle_config.front import front_findings
     from fleetgw.domain.ports import Verdict
 
     config = body["config"]

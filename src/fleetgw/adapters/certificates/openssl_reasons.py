@@ -1,4 +1,4 @@
-"""Explanations and remedies for OpenSSL's errors about certificates and keys."""
+"""OpenSSL's errors as text, with explanations and remedies for those about certificates and keys."""
 
 from __future__ import annotations
 
@@ -50,3 +50,11 @@ def reason_of(error: SSL.Error) -> Reason:
         if part in said:
             return Reason(f"{what} ({said})", fix)
     return Reason(said or "OpenSSL gives no reason")
+
+
+def openssl_text(error: BaseException | None) -> str:
+    """OpenSSL's own text in a pyOpenSSL error; that of any other error as it is."""
+    errors = error.args[0] if error is not None and error.args else None
+    if isinstance(errors, list) and errors and isinstance(errors[-1], tuple):
+        return "; ".join(str(entry[-1]) for entry in errors)
+    return str(error) or type(error).__name__

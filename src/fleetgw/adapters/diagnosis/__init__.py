@@ -1,1 +1,1 @@
-"""Shared by the probes of sinks: blocking checks in a thread, checks of the network and of certificates."""
+"""Checks for the doctor and the commands: in a thread, of the network, of certificates, of the public address."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 from OpenSSL import SSL
 
+from fleetgw.adapters.certificates.openssl_reasons import openssl_text
 from fleetgw.adapters.ingress.certificate import ShownCertificate, shown_date
 
 if TYPE_CHECKING:
@@ -192,12 +193,5 @@ def explain_error(error: BaseException | None, connection: VehicleTls | None, op
     pointer: Any = connection
     result = _lib.SSL_get_verify_result(pointer._ssl) if connection is not None else 0
     problem = _ffi.string(_lib.X509_verify_cert_error_string(result)).decode() if result else ""
-    text = _openssl_text(error) + (f": {problem}" if problem else "")
+    text = openssl_text(error) + (f": {problem}" if problem else "")
     return explain(text, connection.refused_certificate if connection is not None else None, opening)
-
-
-def _openssl_text(error: BaseException | None) -> str:
-    errors = error.args[0] if error is not None and error.args else None
-    if isinstance(errors, list) and errors and isinstance(errors[-1], tuple):
-        return "; ".join(str(entry[-1]) for entry in errors)
-    return str(error) or type(error).__name__

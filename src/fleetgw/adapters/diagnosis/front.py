@@ -1,4 +1,4 @@
-"""Looks at what stands at the public address: the gateway itself, or a load balancer that ends TLS before it."""
+"""Checks the server at the public address: the gateway itself, or a load balancer that ends TLS before it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 from OpenSSL import SSL
 
+from fleetgw.adapters.certificates.openssl_reasons import openssl_text
 from fleetgw.adapters.diagnosis.certificates import issuer, subjects
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 from fleetgw.adapters.text.addresses import address
@@ -74,7 +75,7 @@ def look(host: str, port: int, connect_to: str = "") -> Front:
     except SSL.WantReadError as error:
         raise NoFront(f"no answer within {TIMEOUT_S:.0f} s") from error
     except SSL.Error as error:
-        raise NoFront(f"no TLS: {_openssl_text(error)}") from error
+        raise NoFront(f"no TLS: {openssl_text(error)}") from error
     except (OSError, UnicodeError) as error:
         raise NoFront(str(error) or type(error).__name__) from error
     return Front(chain, asked, sum(len(name.der()) for name in names))
@@ -112,8 +113,3 @@ def front_findings(host: str, port: int, chain: Sequence[x509.Certificate], conn
 
 def _timeval(seconds: float) -> bytes:
     return int(seconds).to_bytes(8, "little") + (0).to_bytes(8, "little")
-
-
-def _openssl_text(error: SSL.Error) -> str:
-    reasons = error.args[0] if error.args else None
-    return "; ".join(str(each[-1]) for each in reasons) if isinstance(reasons, list) else str(error) or type(error).__name__
