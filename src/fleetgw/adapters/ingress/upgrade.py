@@ -158,7 +158,7 @@ class Upgrade:
             return self._refused(request, "405 Method Not Allowed", closing=closing, reason="an upgrade is a GET request")
         registry, events = self._context.registry, self._context.events
         if not registry.allows_upgrade(self._remote):
-            return self._refused(request, _FULL, closing=True, reason=Refusal.FULL.value[1])
+            return self._refused(request, _FULL, closing=True, reason=Refusal.FULL.what)
         try:
             identity = identify(self._context.certificates.facts(self._peer.peer_certificate), self._context.issuers)
         except Unauthorized as error:
@@ -170,7 +170,7 @@ class Upgrade:
             status, reason = refused
             return self._refused(request, status, closing=True, reason=reason, device_id=device_id)
         if not registry.allows_upgrade_of(device_id, self._remote):
-            reason = Refusal.FULL_VEHICLE.value[1]
+            reason = Refusal.FULL_VEHICLE.what
             return self._refused(request, _FULL, closing=True, reason=reason, device_id=device_id)
         upgraded = _upgraded(request, identity, self._remote)
         response = http.switching_protocols(key)
@@ -186,10 +186,10 @@ class Upgrade:
                 return None
             case NotListed():
                 refusal = self._context.registry.not_allowed(vin, self._remote, has_list=True)
-                return "403 Forbidden", refusal.value[1]
+                return "403 Forbidden", refusal.what
             case NoList():
                 refusal = self._context.registry.not_allowed(vin, self._remote, has_list=False)
-                return "503 Service Unavailable", refusal.value[1]
+                return "503 Service Unavailable", refusal.what
             case never:
                 assert_never(never)
 

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 class Refusal(Enum):
-    """Reason of a refusal: the metric's label, the text for people, and the remedy."""
+    """Reason of a refusal.
+
+    :ivar label: of the metric.
+    :ivar what: the reason for people.
+    :ivar fix: the remedy.
+    """
 
     FULL = (
         "full",
@@ -60,6 +65,11 @@ class Refusal(Enum):
         "see the event allow_list_not_read: its source cannot be read, or gives no list",
     )
 
+    def __init__(self, label: str, what: str, fix: str) -> None:
+        self.label = label
+        self.what = what
+        self.fix = fix
+
 
 class Pause(Enum):
     """Reason of a pause in accepting connections: the metric's label, and the text for people."""
@@ -99,24 +109,23 @@ class Refusals:
 
         :param text: the reason for people; by default the refusal's.
         """
-        label, reason, fix = refusal.value
+        label = refusal.label
         self._metrics.counter(CONNECTIONS_REFUSED_TOTAL, listener=self._listener, reason=label).add(1)
         if self._recent is not None:
             kind = RefusalKind.VEHICLE if device_id else RefusalKind.CONNECTION
-            self._recent.add(kind, label, text or reason, fix=fix, address=remote, vin=device_id)
+            self._recent.add(kind, label, text or refusal.what, fix=refusal.fix, address=remote, vin=device_id)
 
     def add(self, refusal: Refusal, remote: str, device_id: str = "") -> None:
         """Count a refused connection, and log it at most once in ten seconds per reason, and vehicle if it is known."""
         self.count(refusal, remote, device_id=device_id)
-        label, reason, _ = refusal.value
-        unwritten = self._limit.admit(label, device_id, self._monotonic(), 1)
+        unwritten = self._limit.admit(refusal.label, device_id, self._monotonic(), 1)
         if unwritten is not None:
             vehicle = {"device_id": device_id} if device_id else {}
             self._log.warn(
                 "connection_refused",
                 listener=self._listener,
-                reason=label,
-                error=reason,
+                reason=refusal.label,
+                error=refusal.what,
                 remote_ip=remote,
                 more_unwritten=unwritten,
                 **vehicle,

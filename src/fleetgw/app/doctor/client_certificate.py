@@ -146,13 +146,12 @@ async def judge_by_list(judgement: Judgement, allow: Allow, reactor: IThreadedRe
         case Allowed():
             return judgement
         case NotListed():
-            _, what, fix = Refusal.NOT_ALLOWED.value
+            remark = Remark(Refusal.NOT_ALLOWED.what, Refusal.NOT_ALLOWED.fix)
         case NoList(reason):
-            _, _, fix = Refusal.NO_ALLOW_LIST.value
-            what = reason
+            remark = Remark(reason, Refusal.NO_ALLOW_LIST.fix)
         case never:
             assert_never(never)
-    return evolve(judgement, refusals=[*judgement.refusals, Remark(what, fix)])
+    return evolve(judgement, refusals=[*judgement.refusals, remark])
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
