@@ -73,9 +73,9 @@ class Overview:
 
     def status(self) -> GatewayStatus:
         """The figures now; rates are those of the last sample."""
-        return self._status(ledger_of(self.store))
+        return self._status(ledger_of(self.store), self.health.sinks())
 
-    def _status(self, ledger: Ledger) -> GatewayStatus:
+    def _status(self, ledger: Ledger, sinks: Sequence[Json]) -> GatewayStatus:
         connected, health = self.sessions.connected, self.health.overview()
         reasons = health["reasons"]
         return GatewayStatus(
@@ -88,7 +88,7 @@ class Overview:
             connections=connected.connections,
             paused=len(self.sessions.paused.queues),
             records=self._records(),
-            sinks=[self._sink(state, ledger) for state in self.health.sinks()],
+            sinks=[self._sink(state, ledger) for state in sinks],
             is_balanced=not imbalances(ledger),
             lost=ledger.lost,
             spool=self._spool(),
@@ -96,8 +96,8 @@ class Overview:
 
     def view(self) -> Json:
         """The overview as JSON values."""
-        ledger, sampling = ledger_of(self.store), self.sampling
-        status = self._status(ledger)
+        ledger, sinks, sampling = ledger_of(self.store), self.health.sinks(), self.sampling
+        status = self._status(ledger, sinks)
         refused = sampling.sums(CONNECTIONS_REFUSED_TOTAL, "reason", listener="vehicles")
         return {
             "version": self.version,
@@ -115,7 +115,7 @@ class Overview:
                     "reason": sink.reason or None,
                     **{key: state.get(key) for key in ("help", "since_ms", "types")},
                 }
-                for sink, state in zip(status.sinks, self.health.sinks(), strict=True)
+                for sink, state in zip(status.sinks, sinks, strict=True)
             ],
             "spool": None if status.spool is None else {**asdict(status.spool), "seconds_until_full": self._until_full_s()},
             "ledger": ledger_view(ledger),
