@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from fleetgw.cli.gateway_client import GatewayError, add_gateway_options, client_of
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Collection, Sequence
 
     from fleetgw.cli.bundle_file import Document, Failure
@@ -47,7 +47,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="write one zip for a bug report",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_gateway_options(parser)
     parser.add_argument("--output", metavar="FILE", type=Path, help="the zip (default: fleetgw-bundle-<time>.zip here)")

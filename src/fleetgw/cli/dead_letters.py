@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
 import sys
 from collections import Counter, deque
@@ -15,6 +14,8 @@ from fleetgw.cli.query import moment_ms
 from fleetgw.cli.storage import CannotUse, add_place, place_of, run_safely
 
 if TYPE_CHECKING:
+    import argparse
+
     from fleetgw.adapters.dead_letters.reading import LetterFolder, StoredLetters
     from fleetgw.domain.dead_letter import DeadLetter
 
@@ -50,7 +51,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="show, redrive and purge records that sinks refused for good",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     kinds = parser.add_subparsers(title="what to do", metavar="WHAT", required=True)
     listing = kinds.add_parser("list", help="count the letters of each sink, or list those of one")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
 
     from twisted.python.failure import Failure
@@ -40,7 +40,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="say who a client certificate would be, or why it would be refused",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="the certificate, in PEM or DER")
     parser.add_argument("--config", metavar="FILE", type=Path, help="the gateway's configuration")
@@ -112,8 +111,7 @@ def _members(file: str, judgement: Judgement) -> dict[str, object]:
     identity = judgement.identity
     who = None
     if identity is not None:
-        names = {"device_id": identity.device_id, "client_type": identity.client_type, "sender_id": identity.sender_id}
-        who = names
+        who = {"device_id": identity.device_id, "client_type": identity.client_type, "sender_id": identity.sender_id}
     return {
         "file": file,
         "accepted": not judgement.refusals,

@@ -220,6 +220,10 @@ class GatewayClient:
                 if field == "data":
                     yield self._json(path, value.encode())
 
+    def stream_ended(self) -> GatewayError:
+        """The error of a stream without an end of its own that the gateway has ended."""
+        return GatewayError(f"{self.url} has ended the stream; the gateway stops, or has started anew")
+
     def _json(self, path: str, body: bytes) -> Any:
         try:
             return json.loads(body)

@@ -39,7 +39,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="show records from the sqlite sink's file",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     shared = argparse.ArgumentParser(add_help=False)
     for place, db, form in ((parser, Path("fleetgw.sqlite3"), "table"), (shared, argparse.SUPPRESS, argparse.SUPPRESS)):

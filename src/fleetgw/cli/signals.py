@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,6 +10,8 @@ from fleetgw.cli.gateway_client import add_gateway_options, run_with_client
 from fleetgw.cli.numbers import positive
 
 if TYPE_CHECKING:
+    import argparse
+
     from fleetgw.cli.gateway_answers import Signals
     from fleetgw.cli.gateway_client import GatewayClient
 
@@ -41,7 +42,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="count the signals of each vehicle, which Tesla bills",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_gateway_options(parser)
     parser.add_argument("--top", metavar="N", type=positive, default=20, help="the N vehicles with the most (default: 20)")

@@ -42,7 +42,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="simulate a fleet of vehicles",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     where = parser.add_argument_group("the gateway and the vehicles")
     where.add_argument("--url", default="wss://localhost:4443", help="the gateway (default %(default)s)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from itertools import groupby
 from typing import TYPE_CHECKING, cast
@@ -12,6 +11,7 @@ from fleetgw.cli.spool_replay import add_replay
 from fleetgw.cli.storage import add_place, place_of, run_safely
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable
 
     from fleetgw.adapters.spool.inspection import Inspection
@@ -41,7 +41,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="look at, check and replay the durable queue",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     kinds = parser.add_subparsers(title="what to do", metavar="WHAT", required=True)
     status = kinds.add_parser("status", help="files, cursors and backlog of each sink")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import struct
 import sys
@@ -15,6 +14,7 @@ from fleetgw.cli.gateway_client import GatewayError, add_gateway_options, run_wi
 from fleetgw.cli.numbers import positive, seconds
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
 
     from fleetgw.cli.gateway_client import GatewayClient
@@ -50,7 +50,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="show decoded records as they come",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_gateway_options(parser)
     parser.add_argument("--vin", action="append", help="only records of this vehicle; may be repeated")
@@ -93,7 +92,7 @@ def _show(arguments: argparse.Namespace, client: GatewayClient) -> int:
                 if left == 0:
                     return 0
     if arguments.seconds is None:
-        raise GatewayError(f"{client.url} has ended the stream; the gateway stops, or has started anew")
+        raise client.stream_ended()
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from fleetgw.cli.gateway_client import GatewayError, add_gateway_options, run_with_client
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
 
     from fleetgw.cli.gateway_client import GatewayClient
@@ -49,7 +49,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="watch vehicles, rates, sinks and ledger on the whole screen",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_gateway_options(parser)
     parser.add_argument("--once", action="store_true", help="print the overview once, and end")
@@ -75,7 +74,7 @@ def _print_json(client: GatewayClient, *, once: bool) -> int:
         return 0
     for overview in client.stream_events(_STREAM):
         print(json_text(overview, None), flush=True)
-    raise GatewayError(f"{client.url} has ended the stream; the gateway stops, or has started anew")
+    raise client.stream_ended()
 
 
 def _show(client: GatewayClient, *, once: bool) -> int:

@@ -43,7 +43,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="follow one vehicle or address through every stage",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", nargs="?", choices=_ACTIONS, help="what to do with the traces that are kept")
     parser.add_argument("id", nargs="?", type=_number, help="the number of a trace")

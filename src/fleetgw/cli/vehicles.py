@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from functools import partial
@@ -12,6 +11,8 @@ from fleetgw.cli.gateway_client import add_gateway_options, run_with_client
 from fleetgw.cli.numbers import positive
 
 if TYPE_CHECKING:
+    import argparse
+
     from rich.text import Text
 
     from fleetgw.cli.gateway_answers import Vehicle, Vehicles
@@ -46,7 +47,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="show which vehicles are online",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_gateway_options(parser)
     chosen = parser.add_mutually_exclusive_group()
