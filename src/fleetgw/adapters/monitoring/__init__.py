@@ -1,1 +1,1 @@
-"""Pages over HTTP: status, metrics, profiler."""
+"""Pages over HTTP: probes, the operators' page and API, metrics, profiler."""

@@ -101,7 +101,7 @@ Page: TypeAlias = "Callable[[PageRequest], Answer | Deferred[Answer] | Stream]"
 
 
 class Access(Enum):
-    """The clients that a route answers; ``AccessRules`` decides."""
+    """The clients that a route answers; ``AccessControl`` decides."""
 
     PROBE = "probe"
     """Every client, under every name: load balancers, scrapers."""

@@ -12,7 +12,7 @@ LEAST_GRACE_S = 10.0
 
 
 class Health(Settings, frozen=True, kw_only=True):
-    """When `/ready` answers 503."""
+    """The answers of `/ready`."""
 
     sink_grace_s: Annotated[
         Seconds,

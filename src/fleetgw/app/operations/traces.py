@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from attrs import evolve, field, frozen
+from twisted.web import http
 from zope.interface import implementer
 
 from fleetgw.adapters.monitoring.pages import PageRefusal
@@ -148,11 +149,10 @@ class Traces:
 
     def _trace_of(self, record: Record) -> ITrace | None:
         trace = self._followed.get(record.vehicle)
-        if (
-            trace is None and record.vin in self._by_vin
-        ):  # from the spool, or of a connection that has ended before the trace
-            return ConnectionTrace("", self._by_vin[record.vin], self)
-        return trace
+        if trace is not None or record.vin not in self._by_vin:
+            return trace
+        # of the spool, or of a connection that ended before the trace began
+        return ConnectionTrace("", self._by_vin[record.vin], self)
 
     # -- requests
 
@@ -185,7 +185,7 @@ class Traces:
         ended = [lines for lines in self._store.traces.values() if self._left_s(lines) <= 0]
         if not ended:
             what = f"{MAX_TRACES} traces are on, which is the most"
-            raise TraceRefused(what, "end one: fleetgw trace list, then fleetgw trace stop ID", 409)
+            raise TraceRefused(what, "end one: fleetgw trace list, then fleetgw trace stop ID", http.CONFLICT)
         self._store.remove(min(ended, key=lambda lines: lines.description.until_ms))
 
     def change(self, number: str, wanted: Mapping[str, object]) -> Mapping[str, object]:
@@ -244,7 +244,9 @@ class Traces:
         """
         lines = self._store.traces.get(int(number)) if number.isascii() and number.isdigit() and len(number) < 10 else None
         if lines is None:
-            raise TraceRefused(f"there is no trace {cut(number)!r}", "fleetgw trace list shows those that are there", 404)
+            raise TraceRefused(
+                f"there is no trace {cut(number)!r}", "fleetgw trace list shows those that are there", http.NOT_FOUND
+            )
         return lines
 
     def _shown(self, lines: TraceLines) -> Mapping[str, object]:
