@@ -54,6 +54,12 @@ class ObservedPagesTests(ObservedCase):
         (refused,) = refusals
         self.assertEqual((refused["kind"], refused["vin"], refused["issuer"]), ("message", VIN, None))
 
+    def test_numbers_are_within_their_bounds_whatever_zeros_they_begin_with(self) -> None:
+        for text in ("0000000019999999", "000000001" + "0" * 5000, "-1", "0", "1e3", "\u0661", ""):
+            for page, name in ((self.pages.signals, "top"), (self.pages.vehicles, "limit")):
+                code, answer = self.ask(page, **{name: text})
+                self.assertEqual((code, name in str(answer["error"])), (400, True), text)
+
     def test_streams(self) -> None:
         readers = [
             self.stream(self.pages.overview_stream),

@@ -386,6 +386,15 @@ class RequestTests(TraceCase):
         kept = [str(trace["id"]) for trace in self.traces.listed()["traces"]]  # type: ignore[attr-defined]  # JSON
         self.assertEqual(kept, [*numbers[1:], "11"])
 
+    def test_room_is_made_by_the_wall_clock_even_when_it_is_ahead_of_the_timer(self) -> None:
+        self.start()
+        numbers = [self.begin(vin=f"VIN{each}", for_s=60 + each) for each in range(MAX_TRACES)]
+        self.now_ms += 60_500
+        self.begin(vin="ANOTHER")
+        self.gateway.clock.advance(3600)
+        kept = [str(trace["id"]) for trace in self.traces.listed()["traces"]]  # type: ignore[attr-defined]  # JSON
+        self.assertEqual(kept, [*numbers[1:], "11"])
+
     def test_a_connection_that_outlives_its_trace_writes_nothing_into_it(self) -> None:
         self.start()
         number = self.begin(vin=VIN, for_s=60)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 TEXT = b"text/plain; charset=utf-8"
 JSON = b"application/json"
 
+MAX_DIGITS = 9
+"""Maximum number of digits of a number among a request's parameters."""
+
 ANY_METHOD: tuple[str, ...] = ()
 """Methods of a route that answers every method and ignores bodies, as the Go server does."""
 
@@ -63,7 +66,7 @@ class PageRequest:
         :raises PageRefusal: it is none.
         """
         text = self.query.get(name, str(default))
-        if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= highest):
+        if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and 0 < int(text) <= highest):
             raise PageRefusal(f"{name} is {text[:20]!r}", f"give a whole number from 1 to {highest}")
         return int(text)
 

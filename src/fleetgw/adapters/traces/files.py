@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _DESCRIPTION = re.compile(r"([1-9]\d{0,8})\.json\Z")
 _SEGMENT = re.compile(r"([1-9]\d{0,8})\.([1-9]\d{0,17})\.jsonl\Z")
 _MAX_DESCRIPTION_BYTES = 4096
+_MAX_MS = 253_402_300_800_000
+"""The year 10000 in epoch milliseconds."""
 
 
 @define
@@ -134,11 +136,11 @@ class FilesInFolder:
 
     def _descriptions(self, names: list[str]) -> Iterator[StoredTrace]:
         for name in names:
-            if _DESCRIPTION.match(name):
-                with suppress(ValueError, TypeError, OSError):  # damaged, or of another program
+            if found := _DESCRIPTION.match(name):
+                with suppress(ValueError, TypeError, RecursionError, OSError):  # damaged, or of another program
                     with open(self._folder / name, "rb") as file:
                         description = TraceDescription(**json.loads(file.read(_MAX_DESCRIPTION_BYTES)))
-                    if description.id == int(name.partition(".")[0]) and type(description.until_ms) is int:
+                    if _is_of_this_program(description) and description.id == int(found[1]):
                         yield StoredTrace(description)
 
     def _load_segment(self, trace: StoredTrace, first: int) -> None:
@@ -193,6 +195,12 @@ class FilesInFolder:
 
     def _path(self, trace: int, segment: int) -> Path:
         return self._folder / f"{trace}.{segment}.jsonl"
+
+
+def _is_of_this_program(description: TraceDescription) -> bool:
+    """Whether all members have their types, and times that a clock can show."""
+    texts, times = (description.vin, description.ip), (description.started_ms, description.until_ms)
+    return all(isinstance(text, str) for text in texts) and all(type(ms) is int and 0 <= ms < _MAX_MS for ms in times)
 
 
 def number_of(line: bytes) -> int:

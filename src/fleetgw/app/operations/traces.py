@@ -186,7 +186,9 @@ class Traces:
         if not ended:
             what = f"{MAX_TRACES} traces are on, which is the most"
             raise TraceRefused(what, "end one: fleetgw trace list, then fleetgw trace stop ID", http.CONFLICT)
-        self._store.remove(min(ended, key=lambda lines: lines.description.until_ms))
+        oldest = min(ended, key=lambda lines: lines.description.until_ms)
+        self._cancel_end(oldest)  # the wall clock may be ahead of the timer
+        self._store.remove(oldest)
 
     def change(self, number: str, wanted: Mapping[str, object]) -> Mapping[str, object]:
         """Have a trace end ``for_s`` seconds from now; 0 ends it at once. What it has is kept.
