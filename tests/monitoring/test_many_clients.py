@@ -99,6 +99,19 @@ class OpenPagesTests(ManyClientsCase):
         self.readers[0].end()
         self.assertEqual(HttpConnection(self.site).ask("GET", "/api/stream").code, 200)
 
+    def test_pages_too_many_take_no_place_of_probes(self) -> None:
+        connections = [HttpConnection(self.site) for _ in range(MAX_STREAMS)]
+        for connection in connections:
+            connection.send("GET", "/api/stream")
+        for _ in range(2 * MAX_CONNECTIONS_PER_ADDRESS):
+            refused = HttpConnection(self.site)
+            response = refused.ask("GET", "/api/stream")
+            self.assertEqual((response.code, response.headers["Connection"]), (503, "close"))
+            self.assertTrue(refused.transport.disconnecting)
+            refused.close()
+        self.assertEqual(HttpConnection(self.site).ask("GET", "/status").code, 200)
+        self.assertFalse(any(each.transport.disconnecting for each in connections))
+
     def test_probes_and_scrapers_of_the_same_address_are_answered_meanwhile(self) -> None:
         for _ in range(MAX_STREAMS):
             HttpConnection(self.site).send("GET", "/api/stream")

@@ -329,6 +329,8 @@ class RequestTests(TraceCase):
             {"vin": ""},
             {"vin": "x" * 129},
             {"vin": "a\nb"},
+            {"vin": None, "ip": "fe80::1%" + "z" * 9000},
+            {"vin": None, "ip": "fe80::1%\x1b[2J"},
             {"vin": 1},
             {"vin": None},
             {"ip": HOST},

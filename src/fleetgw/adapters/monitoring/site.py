@@ -87,6 +87,8 @@ class _Pages(Resource):
         if isinstance(answer, Stream) and len(self._streams) >= self._max_streams:
             fix = "close pages that are not needed, and ask again"
             answer = _error(path, f"{self._max_streams} pages and tools are open already", fix, http.SERVICE_UNAVAILABLE)
+            answer = evolve(answer, headers={b"Connection": b"close"})
+            cast("PageChannel", request.channel).leave()  # kept open, it would take the place of a probe
         if isinstance(answer, Answer):
             return _begin(request, answer)
         if isinstance(answer, Stream):

@@ -37,6 +37,9 @@ MAX_DURATION_S = 7 * 24 * 3600
 
 MAX_TEXT_CHARACTERS = 512
 
+MAX_ADDRESS_CHARACTERS = 61
+"""The longest IPv6 address has 45 characters; ``%`` and an interface of 15 may follow."""
+
 
 class TraceRefused(PageRefusal):
     """A request about traces cannot be served."""
@@ -332,6 +335,8 @@ def plain_ip(text: str) -> str:
 
     :raises ValueError: it is no address.
     """
+    if len(text) > MAX_ADDRESS_CHARACTERS or not text.isprintable():
+        raise ValueError("not an address with the name of an interface")
     address = ipaddress.ip_address(text)
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)
