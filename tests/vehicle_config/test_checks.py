@@ -93,6 +93,11 @@ class MemberTests(SynchronousTestCase):
         self.assertIn("milliseconds", self.problem(exp=int(NOW * 1000)))
         self.assertIn("seconds since 1970", self.problem(exp="2027-01-01"))
 
+    def test_records_that_are_not_sent_again(self) -> None:
+        without = {name: value for name, value in GOOD.items() if name != "delivery_policy"}
+        (finding,) = (each for each in check_members(without, NOW) if each.verdict is not Verdict.GOOD)
+        self.assertEqual((finding.verdict, finding.what.partition(":")[0]), (Verdict.WORTH_A_LOOK, "delivery_policy"))
+
     def test_others(self) -> None:
         self.assertIn("alert_types", self.problem(alert_types="service"))
         self.assertIn("prefer_typed", self.problem(prefer_typed="yes"))

@@ -163,7 +163,10 @@ def _others(config: Mapping[str, object]) -> Iterator[Finding]:
     elif not typed:
         yield worth_a_look("prefer_typed: is off: numbers come as text", "set it to true, unless your program expects text")
     policy = config.get("delivery_policy")
-    if policy is not None and policy not in DELIVERY_POLICIES:
+    if policy is None:
+        what = "delivery_policy: is left out: vehicles do not send again what was not acknowledged"
+        yield worth_a_look(what, 'set it to "latest" (vehicles with firmware 2025.2.6 or later)')
+    elif policy not in DELIVERY_POLICIES:
         yield will_not_work(f"delivery_policy: is {_shown(policy)}", f"must be {quoted(DELIVERY_POLICIES)}, or left out")
 
 

@@ -52,6 +52,7 @@ def make_body(
         "fields": {name: dict(options) for name, options in fields.items()},
         "alert_types": ["service"],
         "prefer_typed": True,
+        "delivery_policy": "latest",  # without it a vehicle does not send unacknowledged records again
     }
     if expires_at_s is not None:
         config["exp"] = expires_at_s
