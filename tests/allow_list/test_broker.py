@@ -53,7 +53,7 @@ class SetTests(AllowListContract, TestCase):
         self.client.sadd(KEY, "no vehicle's")
 
     async def take_away(self) -> None:
-        self.server.stop()
+        self.server.kill()
 
     async def test_no_set_and_another_type(self) -> None:
         self.assertIn("SADD", await self.refusal(self.make()))
@@ -72,4 +72,9 @@ class SetTests(AllowListContract, TestCase):
         self.assertIsNone(await self.read(source))
 
     async def test_a_wrong_password(self) -> None:
-        self.assertIn("AUTH", (await self.refusal(self.make(password="wrong"))).upper())
+        client = self.client
+        client.config_set("requirepass", "right")
+        self.addCleanup(client.config_set, "requirepass", "")
+        client.sadd(KEY, FIRST)
+        self.assertIn("password", await self.refusal(self.make(password="wrong")))
+        self.assertEqual(await self.read(self.make(password="right")), {FIRST})

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 from zope.interface import implementer
 
 from fleetgw.adapters.allow_list.entries import MAX_VEHICLES, checked
@@ -91,6 +93,7 @@ class AllowListSet:
             ssl_certfile=_text(tls and tls.server_cert),
             ssl_keyfile=_text(tls and tls.server_key),
             client_name="fleetgw",
+            retry=Retry(NoBackoff(), 0),  # the next reading is the retry
         )
 
 
