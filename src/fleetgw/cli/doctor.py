@@ -57,16 +57,15 @@ def run(arguments: argparse.Namespace) -> int:
     except ConfigurationError as error:
         _refuse(error, arguments.config, json=arguments.json)
         return 2
-    from rich.console import Console
-
     from fleetgw.app.config import secrets_in
     from fleetgw.app.doctor.report import as_json, print_table, without_secrets
+    from fleetgw.cli.console import table_console
 
     diagnoses = without_secrets(_examined(loaded), secrets_in(loaded.config))
     if arguments.json:
         print(as_json(str(arguments.config), diagnoses))
     else:
-        print_table(diagnoses, Console(highlight=False, width=None if sys.stdout.isatty() else 120))
+        print_table(diagnoses, table_console(120))
     return 0 if all(diagnosis.works for diagnosis in diagnoses) else 1
 
 

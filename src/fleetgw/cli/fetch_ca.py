@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleetgw.cli.figures import plural
+
 if TYPE_CHECKING:
     import argparse
 
@@ -90,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print_appended(file: Path, appended: Appended) -> None:
-    kept = f"{appended.kept} certificate{'' if appended.kept == 1 else 's'}"
+    kept = plural(appended.kept, "certificate")
     if appended.unreadable:
         print(f"{file} has blocks that cannot be read as certificates: {appended.unreadable}; they were left as they are")
     if not appended.added:

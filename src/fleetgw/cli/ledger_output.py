@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from attrs import asdict
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from fleetgw.adapters.text.terminal import json_text, printable
+from fleetgw.cli.console import table_console
+from fleetgw.cli.figures import plural
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -57,7 +57,7 @@ def as_json(url: str, ledger: Ledger, off: Sequence[Imbalance], indent: int | No
 
 def clear() -> None:
     """Clear the terminal, if the output is one; else leave a line between two looks."""
-    console = _console()
+    console = table_console(160)
     if console.is_terminal:
         console.clear()
     else:
@@ -66,7 +66,7 @@ def clear() -> None:
 
 def print_books(url: str, ledger: Ledger, off: Sequence[Imbalance]) -> None:
     """Print the accounts, the details of some, and the result of the check."""
-    console = _console()
+    console = table_console(160)
     console.print(Text(printable(f"{url}: records since the start of the gateway")))
     vehicles: list[_Row] = [
         ((each.record_type,), (each.received, each.acked, each.duplicates, each.unacked.total(), each.awaiting))
@@ -101,13 +101,9 @@ def print_books(url: str, ledger: Ledger, off: Sequence[Imbalance]) -> None:
     for imbalance in off:
         console.print(Text(printable(f"OFF {imbalance}"), "bold red"))
     if ledger.lost:
-        console.print(Text(f"LOST {_records(ledger.lost)} that had been acknowledged", "bold red"))
+        console.print(Text(f"LOST {plural(ledger.lost, 'record')} that had been acknowledged", "bold red"))
     if not off:
         console.print(Text("balanced" if ledger.lost else "balanced, nothing lost", "green"))
-
-
-def _console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def _table(title: str, names: Sequence[str], columns: Sequence[str], rows: Sequence[_Row]) -> Table:
@@ -144,19 +140,15 @@ def _details(ledger: Ledger) -> Iterator[str]:
         yield from _parts(account, "dead letters", queue.dead_letters)
         yield from _parts(account, "lost", queue.lost)
         if queue.replayed:
-            yield f"{account}: from the spool, stored before the start: {_records(queue.replayed)}"
+            yield f"{account}: from the spool, stored before the start: {plural(queue.replayed, 'record')}"
         if queue.skipped:
-            yield f"{account}: not in the spool any more: {_records(queue.skipped)}"
+            yield f"{account}: not in the spool any more: {plural(queue.skipped, 'record')}"
     for sink, figures in ledger.queues.items():
         if figures.unread:
-            yield f"{sink}: unread in the spool: at most {_records(figures.unread)}"
+            yield f"{sink}: unread in the spool: at most {plural(figures.unread, 'record')}"
 
 
 def _parts(account: str, name: str, parts: Counter[str]) -> Iterator[str]:
     if parts.total():
         said = ", ".join(f"{part.replace('_', ' ')} {count:,}" for part, count in sorted(parts.items()) if count)
         yield f"{account}: {name}: {said}"
-
-
-def _records(count: int) -> str:
-    return f"{count:,} record{'' if count == 1 else 's'}"

@@ -3,6 +3,9 @@
 import argparse
 import math
 
+UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+"""The units of a time among arguments, such as the ``h`` of ``2h``, in seconds."""
+
 
 def positive(text: str) -> int:
     """A whole number from 1 on, of at most nine digits.

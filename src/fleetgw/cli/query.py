@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleetgw.cli.numbers import UNITS_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -65,9 +67,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     alerts.set_defaults(run=run, show=_alerts)
 
 
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
 def moment_ms(text: str) -> int:
     """Epoch milliseconds of an age such as ``2h``, or of an ISO 8601 date or time.
 
@@ -77,8 +76,8 @@ def moment_ms(text: str) -> int:
 
     number, unit = text[:-1], text[-1:]
     try:
-        if unit in _UNITS_S:
-            return int((time.time() - float(number) * _UNITS_S[unit]) * 1000)
+        if unit in UNITS_S:
+            return int((time.time() - float(number) * UNITS_S[unit]) * 1000)
         return int(datetime.fromisoformat(text).astimezone().timestamp() * 1000)
     except (ValueError, OverflowError, OSError):
         problem = f"{text!r} is no time; write an age such as 30m, 2h or 7d, or a moment such as 2026-11-23T17:05"

@@ -55,11 +55,12 @@ def write(form: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *
 
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], nothing: str) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    from fleetgw.cli.console import table_console
+
+    console = table_console(200)
     if not rows:
         console.print(Text(printable(nothing)))
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -69,16 +68,16 @@ def _show(arguments: argparse.Namespace, client: GatewayClient) -> int:
 
 def _print_table(found: Signals) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from fleetgw.adapters.text.terminal import printable
+    from fleetgw.cli.console import table_console
     from fleetgw.cli.drawing import bar
     from fleetgw.cli.figures import count, plural
     from fleetgw.cli.query_output import Moment
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = table_console(160)
     since_start = sum(found.total.values())
     in_all = sum(each.total for each in found.vehicles) + found.others
     by_type = ", ".join(f"{kind} {count(number)}" for kind, number in found.total.items() if number)

@@ -78,13 +78,12 @@ def _print_json(client: GatewayClient, *, once: bool) -> int:
 
 
 def _show(client: GatewayClient, *, once: bool) -> int:
-    from rich.console import Console
-
+    from fleetgw.cli.console import table_console
     from fleetgw.cli.gateway_answers import read_as
     from fleetgw.cli.overview import Overview
     from fleetgw.cli.overview_screen import OverviewScreen
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = table_console(120)
     overview = read_as(Overview, client.get_json(_PATH), client)
     if once or not console.is_terminal:
         console.print(OverviewScreen(overview), end="")

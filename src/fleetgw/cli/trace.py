@@ -7,9 +7,9 @@ import re
 from functools import partial
 
 from fleetgw.cli.gateway_client import add_gateway_options, run_with_client
+from fleetgw.cli.numbers import UNITS_S
 
 _DEFAULT_S = 3600.0
-_UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _ACTIONS = ("list", "show", "stop", "remove")
 
 _DESCRIPTION = """\
@@ -73,7 +73,7 @@ def _duration_s(text: str) -> float:
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", text)
     if found is None or not float(found[1]):
         raise argparse.ArgumentTypeError(f"{text!r} is no time; write one such as 90s, 10m, 1h or 2d")
-    return float(found[1]) * _UNITS_S[found[2]]
+    return float(found[1]) * UNITS_S[found[2] or "s"]
 
 
 def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -117,14 +116,14 @@ def _show_all(arguments: argparse.Namespace, client: GatewayClient) -> int:
 
 def _print_table(found: Vehicles, now_ms: float, searched: str | None) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from fleetgw.adapters.text.terminal import printable
+    from fleetgw.cli.console import table_console
     from fleetgw.cli.figures import count, plural, since
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = table_console(160)
     vehicles = sorted(found.vehicles, key=lambda each: not each.online)
     if not vehicles:
         nothing = f"no vehicle has {searched!r} in its VIN" if searched else "no vehicle has connected since the start"
