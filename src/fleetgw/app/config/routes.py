@@ -1,14 +1,24 @@
-"""Checks of ``records``, ``reliable_ack_sources`` and the sections that refer to them."""
+"""The routes, and checks of ``records``, ``reliable_ack_sources`` and the sections that refer to them."""
+
+from collections.abc import Mapping
 
 from fleetgw.adapters.settings.findings import Findings, member
 from fleetgw.adapters.settings.spelling import did_you_mean, is_it, nearest, quoted
+from fleetgw.app.config.ack_policies import ack_policies
 from fleetgw.app.config.dispatchers import is_place
 from fleetgw.app.config.sections import Config
 from fleetgw.app.config.sinks import GatewaySurroundings, routed_sinks
 from fleetgw.domain.gateway_status import GATEWAY_STATUS
 from fleetgw.domain.records import RECORD_TYPES
+from fleetgw.domain.routing import Route, build_routes
 
 _KNOWN_TYPES = (*RECORD_TYPES, GATEWAY_STATUS)
+
+
+def routes_of(config: Config) -> Mapping[str, Route]:
+    """The routes of a configuration that has been checked, by record type."""
+    spools_all = config.spool is not None and config.spool.always
+    return build_routes(config.records, ack_policies(config), spools_all=spools_all)
 
 
 def check_routes(config: Config, findings: Findings, surroundings: GatewaySurroundings) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 
-from fleetgw.app.service.live_settings import routes_of
+from fleetgw.app.config.routes import routes_of
 from fleetgw.domain.health import (
     Facts,
     HealthState,

@@ -34,6 +34,7 @@ from fleetgw.adapters.monitoring.profiler import Profiler, make_profiler_site
 from fleetgw.adapters.monitoring.site import PageSite
 from fleetgw.adapters.text.addresses import split_address
 from fleetgw.app.config.airbrake import KEY_VARIABLE
+from fleetgw.app.config.routes import routes_of
 from fleetgw.app.operations.api import GatewayViews, operator_routes
 from fleetgw.app.operations.certificates import CertificatesInUse
 from fleetgw.app.operations.health import GatewayHealth
@@ -47,7 +48,7 @@ from fleetgw.app.service.dead_letter_maker import make_dead_letters
 from fleetgw.app.service.descriptors import descriptor_limit, room_for_streams
 from fleetgw.app.service.lane_maker import LaneMaker
 from fleetgw.app.service.listeners import Listener
-from fleetgw.app.service.live_settings import access_rules, gateway_settings, ingress_limits, issuers, routes_of, tls_files
+from fleetgw.app.service.live_settings import access_rules, gateway_settings, ingress_limits, issuers, tls_files
 from fleetgw.app.service.observation_maker import make_observation
 from fleetgw.app.service.running_sinks import RunningSinks
 from fleetgw.app.service.spool_maker import make_spooling

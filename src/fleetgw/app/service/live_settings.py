@@ -10,28 +10,18 @@ from fleetgw.adapters.codec.codec import MAX_JSON_BYTES, RecordCodec
 from fleetgw.adapters.ingress.limits import IngressLimits
 from fleetgw.adapters.ingress.tls_context import TlsFiles
 from fleetgw.adapters.monitoring.access import AccessRules
-from fleetgw.app.config.ack_policies import ack_policies
+from fleetgw.app.config.routes import routes_of
 from fleetgw.app.pipeline.connected import RateLimit
 from fleetgw.app.pipeline.gateway import GatewaySettings
 from fleetgw.app.service.descriptors import capacity, descriptor_limit, descriptors_for
 from fleetgw.domain.deduplication import DeduplicationWindow
 from fleetgw.domain.identity import DEFAULT_ISSUERS, ByExtendedKeyUsage, FixedClientType
-from fleetgw.domain.routing import build_routes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fleetgw.app.config.limits import Limits
     from fleetgw.app.config.sections import Config
     from fleetgw.domain.identity import IssuerTable
     from fleetgw.domain.ports import ILog
-    from fleetgw.domain.routing import Route
-
-
-def routes_of(config: Config) -> Mapping[str, Route]:
-    """The routes, by record type."""
-    spools_all = config.spool is not None and config.spool.always
-    return build_routes(config.records, ack_policies(config), spools_all=spools_all)
 
 
 def spooled_otherwise(running: Config, read: Config) -> set[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from fleetgw.adapters.logs.levels import LEVELS
 from fleetgw.adapters.process.call_in_thread import call_in_thread
+from fleetgw.app.config.routes import routes_of
 from fleetgw.app.config.taking_over import differences, taken_over, with_routes_of
 from fleetgw.app.service.lane_maker import import_sinks, sink_names
 from fleetgw.app.service.live_settings import (
@@ -13,7 +14,6 @@ from fleetgw.app.service.live_settings import (
     gateway_settings,
     ingress_limits,
     issuers,
-    routes_of,
     spooled_otherwise,
     tls_files,
 )
