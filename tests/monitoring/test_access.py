@@ -10,6 +10,7 @@ from fleetgw.adapters.monitoring.access import AccessControl, AccessRules
 from fleetgw.adapters.monitoring.client_faults import ClientFaults
 from fleetgw.adapters.monitoring.pages import Access, Answer, Route
 from fleetgw.adapters.monitoring.site import PageSite
+from fleetgw.adapters.monitoring.streams import EVENTS, Stream, StreamReader, Unsubscribe
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
 from tests.support.http_connection import HttpConnection, Response
 
@@ -25,12 +26,14 @@ class AccessCase(SynchronousTestCase):
         self.metrics = ReadableMetrics()
         self.log = ReadableLog()
         self.access = AccessControl()
+        self.refusals = Refusals("status", self.metrics, self.log, self.clock.seconds)
+        self.faults = ClientFaults("status", self.metrics, self.log, self.clock.seconds)
         routes = [Route(f"/api/{each.value}", lambda _: Answer(b"shown"), each) for each in Access]
         self.site = PageSite(
             [*routes, Route("/", lambda _: Answer(b"page"), Access.OPERATOR)],
             self.clock,
-            Refusals("status", self.metrics, self.log, self.clock.seconds),
-            ClientFaults("status", self.metrics, self.log, self.clock.seconds),
+            self.refusals,
+            self.faults,
             self.access,
         )
 
@@ -138,6 +141,24 @@ class OriginTests(AccessCase):
 
 
 class TokenTests(AccessCase):
+    def test_another_token_ends_the_streams_of_the_earlier_one(self) -> None:
+        left: list[StreamReader] = []
+
+        def subscribe(reader: StreamReader) -> Unsubscribe:
+            return lambda: left.append(reader)
+
+        stream = Route("/api/stream", lambda _: Stream(EVENTS, subscribe), Access.TOKEN)
+        self.site = PageSite([stream], self.clock, self.refusals, self.faults, self.access, max_streams=2)
+        self.access.use(AccessRules(TOKEN.encode()))
+        connection = HttpConnection(self.site)
+        connection.send("GET", "/api/stream", Host="localhost", Authorization=BEARER)
+        self.access.use(AccessRules(TOKEN.encode()))
+        self.assertEqual(left, [], "a reload that leaves the rules as they are")
+        self.access.use(AccessRules(b"another token that is long"))
+        self.assertEqual(len(left), 1)
+        self.assertTrue(connection.received().body.endswith(b"0\r\n\r\n"))
+        self.assertEqual(self.ask("/api/stream", Authorization=BEARER).code, 401)
+
     def test_without_a_token_nothing_of_vehicles_is_shown(self) -> None:
         response = self.ask("/api/token", Authorization=BEARER)
         self.assertEqual(response.code, 403)

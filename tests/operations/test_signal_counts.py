@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -167,6 +168,13 @@ class KeptCountsTests(TestCase):
         self.minute(kept)
         self.assertEqual((self.path / "2026-11-27.signals").read_text(), "0\t\n1\tA\n")
         kept.stop()
+
+    def test_nobody_else_may_read_the_files(self) -> None:
+        self.path.mkdir(mode=0o755)
+        _, kept = self.kept()
+        kept.start()
+        kept.stop()
+        self.assertEqual(stat.filemode((self.path / "2026-11-27.signals").stat().st_mode), "-rw-------")
 
     def test_an_old_file_goes_at_the_start(self) -> None:
         self.path.mkdir()

@@ -110,7 +110,7 @@ class ValuesTests(ObservedCase):
     def test_numbers_that_are_text_have_a_history_other_texts_and_flags_have_none(self) -> None:
         session = self.observed()
         self.values()
-        for text in ("12.5", "Tessa", "NaN", "1e999", "7"):
+        for text in ("12.5", "Tessa", "NaN", "1e999", "1_000", "\u0661\u0662", "7"):
             session.received([message("V", b"1", data(name=text))])
         flag = Payload()
         flag.data.add(key=Field.Locked).value.boolean_value = True

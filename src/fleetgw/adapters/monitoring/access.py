@@ -14,6 +14,8 @@ from fleetgw.adapters.monitoring.client_faults import RequestRefusal
 from fleetgw.adapters.monitoring.pages import Access
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.web.http_headers import Headers
 
 _BEARER = b"bearer "
@@ -53,10 +55,18 @@ class AccessRules:
 class AccessControl:
     """Applies the rules in effect.
 
-    :ivar rules: a reload replaces them.
+    :ivar replaced: called when other rules apply, so that streams end that the earlier ones allowed.
     """
 
     rules: AccessRules = AccessRules()
+    replaced: Callable[[], None] | None = None
+
+    def use(self, rules: AccessRules) -> None:
+        """Apply the rules of a reload."""
+        if rules != self.rules:
+            self.rules = rules
+            if self.replaced is not None:
+                self.replaced()
 
     def denial(self, access: Access, peer: str, headers: Headers) -> Denied | None:
         """The reason for which a request is not answered; None when it is.

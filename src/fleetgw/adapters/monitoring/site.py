@@ -73,6 +73,7 @@ class _Pages(Resource):
         self._clock = clock
         self._max_streams = max_streams
         self._streams: set[StreamReader] = set()
+        access.replaced = self.end_streams
 
     def end_streams(self) -> None:
         """End every stream."""

@@ -70,7 +70,7 @@ class DailyFiles:
         self.folder.check()
         for day, count in days.items():
             name = f"{day_text(day)}.signals"
-            with open(self.folder.path_of(name + ".new"), "w", encoding="utf-8") as file:
+            with open(self.folder.path_of(name + ".new"), "w", encoding="utf-8", opener=_private) as file:
                 file.write(f"{count.others}\t\n")
                 lines = [f"{signals}\t{vin}\n" for vin, signals in count.vehicles.items()]
                 file.writelines("".join(lines[start : start + _CHUNK_LINES]) for start in range(0, len(lines), _CHUNK_LINES))
@@ -95,6 +95,11 @@ class DailyFiles:
                 else:
                     count.others += int(match[1])
         return count, bad_lines
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that only the gateway's user may read: it names vehicles."""
+    return os.open(path, flags, 0o600)
 
 
 def _day(name: str) -> int | None:

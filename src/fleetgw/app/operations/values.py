@@ -136,6 +136,8 @@ def _number(value: JsonValue) -> float | None:
     """The number of a value, also of one that is text: older vehicles send numbers so."""
     if isinstance(value, bool | dict) or value is None:
         return None
+    if isinstance(value, str) and ("_" in value or not value.isascii()):  # numbers of Python's, and of no vehicle
+        return None
     try:
         number = float(value)
     except ValueError:

@@ -122,7 +122,7 @@ class ConfigurationReloader:
         if self._lines is not None:  # the report of the reload is written as both levels say
             self._lines.set_level(min(LEVELS[before.log_level], LEVELS[config.log_level]))
         parts.gateway.sessions.connected.share_lanes()
-        parts.access.rules = access_rules(config)
+        parts.access.use(access_rules(config))
         parts.in_effect.config = config
         self._made_with = {name: self._made_with.get(name, config) for name in parts.sinks.lanes}
         parts.sinks.route(lanes.keys())
