@@ -31,17 +31,20 @@ def load_generator() -> ModuleType:
 
 
 @cache
-def parsed_source() -> list[tuple[Path, ast.AST]]:
-    """The syntax nodes of every module of a gateway, each with the module's path below the source."""
+def calls_in_source() -> list[tuple[Path, ast.Call]]:
+    """The calls in every module of a gateway, each with the module's path below the source."""
     paths = [path for path in SOURCE.rglob("*.py") if "testing" not in path.parts]
-    return [(path.relative_to(SOURCE), node) for path in paths for node in ast.walk(ast.parse(path.read_text()))]
+    nodes = ((path.relative_to(SOURCE), node) for path in paths for node in ast.walk(ast.parse(path.read_text())))
+    return [
+        (path, node) for path, node in nodes if isinstance(node, ast.Call)
+    ]  # all nodes would take the time of the garbage collector
 
 
 @cache
 def logged_events() -> dict[str, set[Path]]:
     """Every event that the source logs by a literal name, with the modules that log it."""
     events: dict[str, set[Path]] = {}
-    for path, node in parsed_source():
+    for path, node in calls_in_source():
         match node:
             case ast.Call(
                 ast.Attribute(ast.Name("log") | ast.Attribute(attr="log" | "_log" | "vehicle_log" | "_vehicle_log"), level),
@@ -63,14 +66,11 @@ def logged_events() -> dict[str, set[Path]]:
     return events
 
 
-METRIC_MAKERS = {"Metric", "_counter", "_gauge", "_histogram"}
-
-
 @cache
 def metric_names() -> set[str]:
     """Every metric that the source makes; ``S`` stands for the name of a sink at the beginning."""
     names = set()
-    for _, node in parsed_source():
+    for _, node in calls_in_source():
         match node:
             case ast.Call(ast.Name("Metric" | "_counter" | "_gauge" | "_histogram"), [ast.Constant(name), *_]):
                 names.add(name)
