@@ -101,6 +101,7 @@ class VehicleConfigTests(TestCase):
             (("--check", "/nonexistent"), "--check /nonexistent"),
             (("--check", self.written("x.json", "[1]")), 'no object "config"'),
             (("--check", self.written("y.json", "{")), "as JSON"),
+            (("--check", self.written("z.json", "[" * 100_000)), "as JSON"),
             ((*good, "--preset", "fleet", "--output", "/nonexistent/x"), "--output"),
         ):
             status, _, error = self.ran(*arguments)

@@ -110,6 +110,10 @@ class ServerTests(SynchronousTestCase):
     def test_only_the_owner_may_connect(self) -> None:
         self.assertEqual(self.reactor.mode, 0o600)
 
+    def test_a_request_that_is_nested_too_deeply_is_answered(self) -> None:
+        (answer,) = self.answers(b"[" * 4000)
+        self.assertIn("knows no such command", str(answer["error"]))
+
     def test_what_is_no_request_is_answered(self) -> None:
         for request in (b"", b"nonsense", b"[]", b"1", b"{}", b'{"command": "rm"}', b'{"command": []}', b"\xff"):
             (answer,) = self.answers(request)

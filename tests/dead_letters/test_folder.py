@@ -124,7 +124,7 @@ class StoresTests(FolderCase):
             self.store(stores, "kafka", number)
         self.successResultOf(stores.sinks["kafka"].remove([range(2, 3)]))
         self.stop(stores)
-        for content in ("", "[[1,", '{"a": 1}', "[1]"):
+        for content in ("", "[[1,", '{"a": 1}', "[1]", "[" * 4000):
             (self.path / "kafka" / "removed.json").write_text(content)
             stores = self.start("kafka")
             self.assertEqual(len(self.letters(stores, "kafka")), 3)

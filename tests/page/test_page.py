@@ -85,6 +85,7 @@ class OverviewTests(DoubleCase):
         ):
             self.see(page, text)
         self.assertNotRegex(page.locator("main").inner_text(), "NaN|undefined|null|Infinity")
+        self.assertEqual(page.locator(".plot").nth(1).locator(".scale").all_inner_texts(), ["1", ""], "no half of a vehicle")
         page.goto(f"{self.gateway.url}#/vehicles")
         self.see(page, "No vehicle has connected since the gateway started.")
 

@@ -146,7 +146,7 @@ def _gateway(file: Path | None) -> tuple[LoadedConfig, Sequence[x509.Certificate
 def _read(file: Path) -> Mapping[str, object]:
     try:
         body = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _Unusable(f"--check {file}: cannot be read as JSON: {error}") from error
     if isinstance(body, dict) and isinstance(body.get("response"), dict):
         body = body["response"]  # of an answer of the API

@@ -137,7 +137,7 @@ class _Client(LineOnlyReceiver):
         try:
             request = json.loads(line)
             command = self._server.commands[request.pop("command")]
-        except (ValueError, LookupError, AttributeError, TypeError):
+        except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
             known = ", ".join(sorted(self._server.commands))
             self._end({"error": f"this gateway knows no such command here; it knows: {known}"})
             return

@@ -59,7 +59,7 @@ def load(folder: str) -> Removed:
     try:
         with open(os.path.join(folder, FILE_NAME), "rb") as file:
             return Removed(range(int(start), int(end)) for start, end in json.load(file))
-    except (FileNotFoundError, ValueError, TypeError):
+    except (FileNotFoundError, ValueError, TypeError, RecursionError):
         return Removed()
 
 

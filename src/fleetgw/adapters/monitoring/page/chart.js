@@ -30,10 +30,11 @@ function linePath(values, xOf, yOf) {
 /**
  * A chart over time of one or several series; arrow keys and the pointer read it point by point.
  *
- * @param label what it shows; @param series each {name, className}; @param format of a value
+ * @param label what it shows; @param series each {name, className}; @param format of a value;
+ * @param whole whether values are whole numbers
  * @returns part; its data: {values: a list per series, interval_s, end_ms, span}, where `span` is the number of points across
  */
-export function chart(label, series, format) {
+export function chart(label, series, format, { whole = false } = {}) {
   const areas = series.map(({ className }) => svg("path", { class: `area ${className}` }));
   const paths = series.map(({ className }) => svg("path", { class: `line ${className}` }));
   const cross = svg("line", { class: "cross", y1: 0, y2: HEIGHT, visibility: "hidden" });
@@ -126,7 +127,7 @@ export function chart(label, series, format) {
         setAttribute(areas[row], "d", first < 0 ? "" : `${path}L${data.span - 1} ${HEIGHT}L${first + offset} ${HEIGHT}Z`);
       });
       setText(top, format(largest));
-      setText(middle, format(largest / 2));
+      setText(middle, whole && largest % 2 ? "" : format(largest / 2));
       const minutes = Math.round(((data.span - 1) * data.interval_s) / 60);
       setText(ends[0], `${minutes} min ago`);
       setText(ends[1], `${minutes / 2} min`);

@@ -50,7 +50,7 @@ export function history() {
   ];
   const present = [{ name: "vehicles", className: "series-3" }];
   const records = chart("Records and acks per second", flow, rate);
-  const vehicles = chart("Vehicles connected", present, count);
+  const vehicles = chart("Vehicles connected", present, count, { whole: true });
   return {
     element: el(
       "div",
