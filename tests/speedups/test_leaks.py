@@ -54,8 +54,8 @@ class LeaksTests(TestCase):
         :param tracked: objects whose references are counted.
         """
         call(times // 50)
+        gc.collect()  # also of what other tests of the process have left
         references = [sys.getrefcount(each) for each in tracked]
-        gc.collect()
         blocks, resident = sys.getallocatedblocks(), resident_bytes()
         call(times)
         gc.collect()
