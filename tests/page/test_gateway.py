@@ -163,6 +163,7 @@ class TextsFromOutsideTests(GatewayCase):
         page = self.visit("refusals")
         page.locator(".refusal .tag").get_by_text("handshake").first.wait_for()
         self.see(page, "What helps")
+        self.assertIn("tls.ca_file has no authority", page.locator(".refusal").first.inner_text(), "a key as it is spelled")
 
     def test_a_version_header_with_markup_stays_text(self) -> None:
         vehicle = self.connect(self.start(), CertificateFolder(self.folder / "certs", 30))

@@ -57,6 +57,15 @@ export async function getJson(path, query = {}) {
   return response.json();
 }
 
+/** Give a view an answer. A fault of the view is reported as one: it is no trouble with the gateway. */
+export function show(view, answer) {
+  try {
+    view(answer);
+  } catch (error) {
+    reportError(error);
+  }
+}
+
 /** The value of a line of server-sent events; undefined for lines without one. */
 const eventLine = (line) => (line.startsWith("data:") ? JSON.parse(line.slice(5)) : undefined);
 
@@ -95,7 +104,7 @@ export function follow(path, { query = {}, parse = eventLine, onValue, onTrouble
           if (value !== undefined && attempt === mine) {
             pauseMs = FIRST_PAUSE_MS;
             onTrouble(null, null);
-            onValue(value);
+            show(onValue, value);
           }
         }
       } finally {

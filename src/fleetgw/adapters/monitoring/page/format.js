@@ -87,5 +87,9 @@ export function signal(value) {
 /** One thing or several: 1 vehicle, 2 vehicles. */
 export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 
-/** A text of the gateway, such as "the broker is down", as a sentence. */
-export const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".") : "");
+/** A text of the gateway, such as "the broker is down", as a sentence; a key at its beginning stays as it is spelled. */
+export const sentence = (text) => {
+  if (!text) return "";
+  const first = /^\S*[._]\S/.test(text) ? text[0] : text[0].toUpperCase();
+  return first + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+};

@@ -1,7 +1,7 @@
 // Answers that are asked for again and again.
 
 import { el, setText } from "./dom.js";
-import { getJson } from "./api.js";
+import { getJson, show } from "./api.js";
 
 /**
  * Ask for a path, with a pause after each answer, while the page is visible.
@@ -20,7 +20,7 @@ export function polling(path, { query = () => ({}), pauseMs, onAnswer, refused }
     try {
       const answer = await getJson(path, query());
       if (mine !== turn) return;
-      onAnswer(answer);
+      show(onAnswer, answer);
       setText(trouble, "");
     } catch (error) {
       if (mine !== turn) return;
