@@ -42,7 +42,8 @@ class RecordStages:
         :param to: where they are routed to, for people.
         """
         size_bytes, signals = sum(len(each.payload) for each in records), sum(each.signals for each in records)
-        text = f"{_counted(records)}, {size_bytes} bytes, {signals} signals, routed to {to}"
+        counted = f"{signals} {'signal' if signals == 1 else 'signals'}"
+        text = f"{_counted(records)}, {size_bytes} bytes, {counted}, routed to {to}"
         self.trace.note("received", text, **_fields(records), size_bytes=size_bytes, signals=signals, to=to)
 
     def refused(self, error: Exception, envelope: Envelope | None) -> None:
