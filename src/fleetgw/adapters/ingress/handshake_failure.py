@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from OpenSSL import SSL
 
 from fleetgw.adapters.certificates.openssl_reasons import openssl_text
 from fleetgw.adapters.ingress.certificate import ShownCertificate, shown_date
+from fleetgw.adapters.ingress.openssl_library import ffi as _ffi
+from fleetgw.adapters.ingress.openssl_library import lib as _lib
 
 if TYPE_CHECKING:
     from fleetgw.adapters.ingress.tls_context import VehicleTls
-
-_lib: Any = SSL._lib  # type: ignore[attr-defined]  # the cffi library behind pyOpenSSL, not typed
-_ffi: Any = SSL._ffi  # type: ignore[attr-defined]
 
 _CLOCK_FIX = "where that date is right, have the certificate renewed; where it is not past, set this machine's clock"
 _BALANCER_FIX = "a load balancer in front must pass TCP through and not end TLS"

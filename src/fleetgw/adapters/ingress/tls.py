@@ -20,6 +20,8 @@ from twisted.python.failure import Failure
 from fleetgw.adapters.ingress.client_hello import NoClientHello, read_client_hello
 from fleetgw.adapters.ingress.handshake_failure import OPENING_BYTES, HandshakeFailure, explain_error
 from fleetgw.adapters.ingress.http import NOT_TLS
+from fleetgw.adapters.ingress.openssl_library import ffi as _ffi
+from fleetgw.adapters.ingress.openssl_library import lib as _lib
 from fleetgw.adapters.ingress.tls_context import VehicleTls
 from fleetgw.adapters.ingress.tls_records import (
     CLOSED,
@@ -49,8 +51,6 @@ if TYPE_CHECKING:
     from fleetgw.adapters.ingress.handshakes import Handshakes
     from fleetgw.adapters.ingress.turns import Turn
 
-_lib: Any = SSL._lib  # type: ignore[attr-defined]  # the cffi library behind pyOpenSSL, not typed
-_ffi: Any = SSL._ffi  # type: ignore[attr-defined]
 _certificate_bio = _ffi.gc(_lib.BIO_new(_lib.BIO_s_mem()), _lib.BIO_free)  # empty between two uses
 _RECORD_BYTES = 1 << 14
 """Maximum size of one ``SSL_write`` (RFC 8446, section 5.1)."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from OpenSSL import SSL
-
 from fleetgw.adapters.ingress.fast_frames import BYTES_AT_ONCE, split
+from fleetgw.adapters.ingress.openssl_library import ffi as _ffi
+from fleetgw.adapters.ingress.openssl_library import lib as _lib
 from fleetgw.adapters.speedups import SPEEDUPS
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ incomplete; or the peer has ended TLS or violated it, which OpenSSL reports agai
 The others have none: the socket has no bytes; the peer has closed it; or it is broken.
 """
 
-_lib: Any = SSL._lib  # type: ignore[attr-defined]  # the cffi library behind pyOpenSSL, not typed
-_ffi: Any = SSL._ffi  # type: ignore[attr-defined]
 _BUFFER_BYTES = 1 << 18
 _buffer = _ffi.new("char[]", _BUFFER_BYTES)
 _bytes = _ffi.buffer
