@@ -90,7 +90,7 @@ class Client:
         while time.monotonic() < until:
             for path in PATHS:
                 self.ask(path)
-                time.sleep(PAUSE_S)
+                time.sleep(PAUSE_S)  # as a browser or a scraper that asks again
 
     def ask(self, path: str) -> str:
         """The body of an answer."""
@@ -125,7 +125,7 @@ class Phase:
 
 @contextmanager
 def idle_vehicles(server: Server, folder: Path, number: int) -> Iterator[None]:
-    """So many vehicles that say nothing, connected meanwhile."""
+    """Connect a number of vehicles that send no records; they disconnect at the end of ``with``."""
     vehicles = on_cpu(LOAD_CPU, [sys.executable, HERE / "idle_vehicles.py", str(server.port), folder, str(number)])
     assert vehicles.stdout is not None
     try:

@@ -96,7 +96,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001  mkdocs' signature
     """Point links to the pages of the site."""
     if page.file.src_uri.startswith("files/"):
         return markdown
@@ -119,7 +119,7 @@ def _with_pipes(row: re.Match[str]) -> str:
     return re.sub(r"`[^`]*`", lambda code: code[0].replace(r"\|", "|"), row[0])
 
 
-def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:  # noqa: ARG001
+def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:  # noqa: ARG001  mkdocs' signature
     """Load Mermaid where a diagram is, from the site: the theme would load it from elsewhere."""
     if '<pre class="mermaid">' not in output:
         return output

@@ -130,7 +130,7 @@ def shown_der(der: bytes) -> ShownCertificate:
     _ignore_warnings()
     try:
         return shown(x509.load_der_x509_certificate(der))
-    except Exception:  # as above
+    except Exception:  # a peer chooses the bytes, and exceptions of cryptography share no base class
         return ShownCertificate("", "", None, None)
 
 

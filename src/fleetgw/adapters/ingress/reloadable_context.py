@@ -110,6 +110,6 @@ class ReloadableContext:
                 self.log.info("server_certificate_valid", file=file, until=f"{ends:%Y-%m-%d}")
         self._not_valid = not_valid
 
-    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> VehicleTls:  # noqa: ARG002  Twisted's
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> VehicleTls:  # noqa: ARG002  Twisted's signature
         """See ``IOpenSSLServerConnectionCreator``."""
         return VehicleTls(self._context, None)

@@ -28,7 +28,7 @@ MAX_FILTERED = 100
 """Largest number of VINs, of record types and of fields in a filter."""
 
 TURN_RECORDS, TURN_S = 10, 0.02
-"""So many records are decoded every so many seconds: 500 a second over all taps, a few hundred microseconds a turn."""
+"""Maximum number of records that a turn decodes, and seconds between turns: 500 records a second over all taps."""
 
 MAX_WAITING_RECORDS, MAX_WAITING_BYTES = 250, 4 * 1024 * 1024
 """Bounds of the records that wait to be decoded, for all taps together, in their number and their cost."""
