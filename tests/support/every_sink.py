@@ -281,6 +281,7 @@ class Consumers:
                 apsw.Connection(str(self._folder / "fleet.sqlite3"), flags=apsw.SQLITE_OPEN_READONLY)
             ) as connection,
         ):
+            connection.set_busy_timeout(10_000)  # a gateway that was killed leaves a log, which the next one reads first
             return connection.execute(statement).fetchall()
         return []
 
