@@ -18,7 +18,8 @@ from fleetgw.app.config import BUILT_IN_SINKS, Config
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "fleetgw"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-OPERATING = (ROOT / "docs" / "operating.md").read_text()
+EVENTS = (ROOT / "docs" / "log.md").read_text()
+METRICS = (ROOT / "docs" / "metrics.md").read_text()
 FRONT = {"README.md", "CHANGELOG.md"}
 LEVELS = ("debug", "info", "warn", "error")
 
@@ -180,7 +181,7 @@ class LogEventsTests(SynchronousTestCase):
     def test_events_are_in_the_table(self) -> None:
         events = logged_events()
         self.assertGreater(len(events), 50)
-        self.assertEqual({event for event in events if f"`{event}`" not in OPERATING}, set())
+        self.assertEqual({event for event in events if f"`{event}`" not in EVENTS}, set())
 
     def test_events_of_a_sink_are_on_its_page(self) -> None:
         pages = {path.stem: path.read_text() for path in (ROOT / "docs" / "sinks").glob("*.md")}
@@ -195,7 +196,7 @@ class LogEventsTests(SynchronousTestCase):
         self.assertEqual([(sink, event) for sink, event in events if f"`{event}`" not in pages[sink]], [])
 
     def test_documented_events_exist(self) -> None:
-        table = OPERATING.partition("| event | level |")[2]
+        table = EVENTS.partition("| event | level |")[2]
         named = {
             event for row in table.splitlines() for event in re.findall(r"`(\w+)`", row.partition("|")[2].partition("|")[0])
         }
@@ -210,7 +211,7 @@ class LogEventsTests(SynchronousTestCase):
         others = logged.keys() | {field.encode_name for field in structs.fields(Config)}
         others |= {"more_unwritten"}  # added by the limit on lines
         missing = []
-        for row in OPERATING.partition("| event | level |")[2].splitlines():
+        for row in EVENTS.partition("| event | level |")[2].splitlines():
             events, _, meaning = row.strip("|").partition("|")
             where = [path for event in re.findall(r"`(\w+)`", events) for path in logged.get(event, ())]
             for name in re.findall(r"`(\w+)`", meaning):
@@ -261,7 +262,7 @@ class MetricsTests(SynchronousTestCase):
     def test_metrics_are_on_the_page(self) -> None:
         names = metric_names()
         self.assertGreater(len(names), 30)
-        self.assertEqual({name for name in names if f"`{name}`" not in OPERATING.replace("{record_type}", "")}, set())
+        self.assertEqual({name for name in names if f"`{name}`" not in METRICS.replace("{record_type}", "")}, set())
 
     def test_documented_metrics_exist(self) -> None:
         """On every page: a name that ends like a counter's is a counter, of the catalogue or of a sink."""

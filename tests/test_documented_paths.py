@@ -1,4 +1,4 @@
-"""The table of the status port's paths in docs/operating.md agrees with the routes."""
+"""The table of the status port's paths in docs/status-port.md agrees with the routes."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from unittest import TestCase, mock
 from fleetgw.adapters.monitoring.pages import Access
 from fleetgw.app.operations.api import operator_routes
 
-PAGE = (Path(__file__).parent.parent / "docs/operating.md").read_text("utf-8")
+PAGE = (Path(__file__).parent.parent / "docs/status-port.md").read_text("utf-8")
 NEEDS = {"nothing": Access.PROBE, "this machine or a listed host": Access.OPERATOR, "the token": Access.TOKEN}
 
 

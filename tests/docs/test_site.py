@@ -138,6 +138,6 @@ class BrowserTests(PageCase):
 
     def test_no_page_is_wider_than_a_phone(self) -> None:
         page = self.visit("index", viewport={"width": 390, "height": 800})
-        for name in ("index", "operating", "configuration", "run-books", "sinks/kafka"):
+        for name in ("index", "operating", "status-port", "log", "configuration", "run-books", "sinks/kafka"):
             page.goto(f"{self.address}/{name}.html")
             self.assertEqual(page.evaluate("document.documentElement.scrollWidth"), 390, name)

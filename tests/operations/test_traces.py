@@ -484,9 +484,9 @@ class RestartTests(TraceCase):
 
 class WordsTests(TestCase):
     def test_every_stage_is_documented(self) -> None:
-        """The table of docs/operating.md has each stage that the source notes, and no other."""
+        """The table of docs/status-port.md has each stage that the source notes, and no other."""
         root = Path(__file__).parents[2]
-        page = (root / "docs" / "operating.md").read_text().partition("## Tracing")[2].partition("\n## ")[0]
+        page = (root / "docs" / "status-port.md").read_text().partition("## Tracing")[2].partition("\n## ")[0]
         rows = re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE)
         files = ("adapters/ingress/*.py", "adapters/traces/*.py", "app/operations/traces.py", "domain/record_stages.py")
         source = "".join(file.read_text() for each in files for file in (root / "src" / "fleetgw").glob(each))

@@ -102,7 +102,7 @@ class _Pages(Resource):
         method, query = request.method.decode("ascii", "replace"), _query(request)
         found = self._routes.find(method, path, query)
         if found is None:
-            fix = "docs/operating.md lists the paths"
+            fix = "docs/status-port.md lists the paths"
             return _error(path, "there is nothing at this path", fix, http.NOT_FOUND) if _is_api(path) else _NOT_FOUND
         if isinstance(found, WrongMethod):
             allowed = ", ".join(found.allowed)

@@ -16,7 +16,7 @@ class ITrace(Interface):
     def note(stage: str, text: str, **fields: object) -> None:
         """Keep one stage. Never blocks and never raises. No secret and no value of a payload may be in it.
 
-        :param stage: its name, of a closed set: the table of docs/operating.md.
+        :param stage: its name, of a closed set: the table of docs/status-port.md.
         :param text: for people; cut where it is long.
         :param fields: texts, numbers, and lists of them, each of bounded length.
         """
