@@ -21,10 +21,6 @@ from fleetgw.adapters.codec.json_form import to_json
 from fleetgw.domain.errors import MalformedEnvelope, MalformedPayload
 from fleetgw.domain.records import Envelope, PeerIdentity, Vehicle
 
-# the time of an example depends on the load of the machine
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
-
 VEHICLE = Vehicle(PeerIdentity("vehicle_device", "VIN00000000000001"), "VIN00000000000001", "id")
 CODECS = [RecordCodec(transmit_decoded_records=decoded) for decoded in (False, True)]
 SEEDS = [

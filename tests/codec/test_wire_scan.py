@@ -53,13 +53,13 @@ def fields(draw: st.DrawFn, depth: int = 0) -> Counted:
 
 
 class CountTests(TestCase):
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(fields())
     def test_every_field_counts_once(self, counted: Counted) -> None:
         payload, count = counted
         self.assertEqual(count_fields(payload, ALERTS, MOST), count)
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(st.binary(max_size=60) | fields().map(lambda counted: counted[0][:-1]))
     def test_any_bytes_are_counted(self, payload: bytes) -> None:
         for layout in (DATA, ALERTS, ERRORS):

@@ -4,7 +4,7 @@ import json
 from copy import deepcopy
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetgw.app.config import effective_config, render_problems
@@ -51,7 +51,7 @@ class AnyValueTests(ConfigCase):
     def test_the_configuration_itself_is_accepted(self) -> None:
         self.load(environ={"PW": "pw"}, **EVERY_SECTION)
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=150)
     @given(changes=st.lists(st.tuples(st.integers(0, 10_000), VALUES), min_size=1, max_size=3))
     def test_any_value_anywhere(self, changes: list[tuple[int, Any]]) -> None:  # whatever JSON holds
         tree = json.loads(self.text(**EVERY_SECTION))

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509.oid import NameOID
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetgw.adapters.files.reading import SIZE_LIMIT_BYTES
@@ -136,7 +136,7 @@ class UnusableFilesTests(ConfigCase):
                     self.assertEqual(self.load().warnings, ())
             self.replace(name, before)
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=60)
     @given(st.sampled_from(["ca.crt", "server.crt", "server.key"]), st.integers(0, 2000), st.integers(0, 255))
     def test_a_byte_that_is_another(self, name: str, position: int, value: int) -> None:
         """Certificates and keys that are almost right: accepted, or refused by their key."""

@@ -253,17 +253,17 @@ class DifferentialTests(TestCase):
         return_to_fast = not oracle.ended and not oracle.data and oracle.current_frame is None and not oracle.inside_message
         self.assertEqual((ours.connection._frames is None or ours.connection._frames.reader is None), return_to_fast)
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=400)
     @given(streams, st.lists(st.integers(0, 100_000), max_size=8), st.integers(0, 30))
     def test_same_result_for_any_bytes_in_any_pieces(self, data: bytes, cuts: list[int], dropped: int) -> None:
         self.compare(cut(data[: len(data) - dropped], cuts))
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.lists(st.one_of(good_frames, fragmented()), max_size=6).map(b"".join))
     def test_same_result_for_valid_frames_byte_by_byte(self, data: bytes) -> None:
         self.compare([data[at : at + 1] for at in range(len(data))])
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.binary(max_size=60), st.lists(st.integers(0, 60), max_size=4))
     def test_same_result_for_noise(self, data: bytes, cuts: list[int]) -> None:
         self.compare(cut(data, cuts))

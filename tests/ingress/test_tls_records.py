@@ -316,7 +316,7 @@ class RecordsInCTests(RecordsInPythonTests):
         finally:
             choose(speedups())
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(
         st.lists(
             st.one_of(

@@ -46,7 +46,7 @@ LINES = st.one_of(
 
 
 class AnyBytesTests(SynchronousTestCase):
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(st.lists(LINES, max_size=30), st.lists(st.integers(1, 200), max_size=5))
     def test_any_bytes(self, lines: list[bytes], cuts: list[int]) -> None:
         clock = Clock()

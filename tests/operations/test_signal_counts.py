@@ -208,7 +208,7 @@ class KeptCountsTests(TestCase):
         kept.stop()
         self.assertFalse(self.path.exists())
 
-    @settings(deadline=None, max_examples=30)  # it syncs files
+    @settings(max_examples=30)  # it syncs files
     @given(st.dictionaries(st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=128), st.integers(1)))
     def test_every_printable_vin_comes_back(self, vehicles: dict[str, int]) -> None:
         vehicles = {vin: signals % 10**18 for vin, signals in vehicles.items()}

@@ -238,14 +238,14 @@ class MixedTests(SessionCase):
         self.assertEqual(replies, acks("V", b"1") + error(b"bad") + acks("V", b"2"))
         self.assertIn("RecursionError", str(self.log.fields_of("unexpected_record")[0]["error"]))
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.lists(st.binary(max_size=120), max_size=6))
     def test_no_message_raises(self, messages: list[bytes]) -> None:
         session = self.session()
         replies = answers(session, messages)
         self.assertGreaterEqual(len(replies), 40 * len(messages))
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.data())
     def test_no_mutated_message_raises_and_each_gets_one_reply(self, data: st.DataObject) -> None:
         session = self.session()

@@ -235,5 +235,5 @@ class DeliveryMachine(RuleBasedStateMachine):
         assert_balanced(self.metrics)
 
 
-DeliveryMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+DeliveryMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30)
 DeliveryTests: type[TestCase] = DeliveryMachine.TestCase

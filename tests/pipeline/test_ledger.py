@@ -205,5 +205,5 @@ class LedgerMachine(RuleBasedStateMachine):
         return sum("the gateway stopped" in letter["error"] for letter in letters)
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
+LedgerMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=50)
 LedgerTests = LedgerMachine.TestCase

@@ -273,4 +273,4 @@ class Histories(RuleBasedStateMachine):
 
 class HistoryTests(TestCase):
     def test_what_was_acked_is_never_lost(self) -> None:
-        run_state_machine_as_test(Histories, settings=settings(max_examples=100, stateful_step_count=60, deadline=None))
+        run_state_machine_as_test(Histories, settings=settings(max_examples=100, stateful_step_count=60))

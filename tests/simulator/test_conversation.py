@@ -361,4 +361,4 @@ class AnyLife(RuleBasedStateMachine):
 
 
 AnyLifeTests = AnyLife.TestCase
-AnyLifeTests.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+AnyLifeTests.settings = settings(max_examples=60, stateful_step_count=40)

@@ -15,7 +15,7 @@ VIN = "5YJ3E1EA7KF000316"
 
 class DriveTests(TestCase):
     @given(st.integers(0, 2**32), st.lists(st.floats(0, 30), max_size=200))
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     def test_stays_plausible(self, seed, steps):
         drive = Drive(seed)
         for elapsed_s in steps:

@@ -80,9 +80,7 @@ class SpoolMachine(RuleBasedStateMachine):
             self.history.close()
 
 
-SpoolMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+SpoolMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 HistoryTests = SpoolMachine.TestCase
 
 

@@ -263,7 +263,7 @@ class BacklogMachine(RuleBasedStateMachine):
 
 
 class BacklogModelTests(BacklogMachine.TestCase):  # type: ignore[misc, name-defined]  # made by Hypothesis
-    settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+    settings = settings(max_examples=150, stateful_step_count=40)
 
 
 class BacklogTests(TestCase):

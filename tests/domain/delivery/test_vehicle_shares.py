@@ -160,7 +160,7 @@ class SharedBacklogMachine(RuleBasedStateMachine):
 
 
 class SharedBacklogModelTests(SharedBacklogMachine.TestCase):  # type: ignore[misc, name-defined]  # made by Hypothesis
-    settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+    settings = settings(max_examples=200, stateful_step_count=40)
 
 
 class SharedBacklogTests(TestCase):

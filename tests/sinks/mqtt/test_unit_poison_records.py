@@ -97,7 +97,7 @@ class Gateway:
 
 
 class PoisonRecordTests(SynchronousTestCase):
-    @settings(deadline=None, max_examples=60)
+    @settings(max_examples=60)
     @given(
         st.integers(1, 40),
         st.sets(st.integers(0, 39), min_size=1, max_size=3),
@@ -206,7 +206,7 @@ class PoisonRecordTests(SynchronousTestCase):
 
 
 class RestartTests(SynchronousTestCase):
-    @settings(deadline=None, max_examples=150)
+    @settings(max_examples=150)
     @given(
         st.lists(
             st.one_of(

@@ -299,7 +299,7 @@ class RequestsTests(RequestsCase):
 
 
 class AnyOrderTests(RequestsCase):
-    @settings(deadline=None, max_examples=200)
+    @settings(max_examples=200)
     @given(
         st.booleans(),
         st.integers(1, 5),
