@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest import TestCase
 
 from tests.support.command_line import run
+from tests.support.deadline import DEADLINE_S
 from tests.support.needed import needed
 from tests.support.terminal import Terminal
 
@@ -87,7 +88,12 @@ class FishTests(CompletionCase):
         """The completions that fish offers for a line, each with its description."""
         code = f"source script; complete -C {typed!r}"
         done = subprocess.run(
-            ["fish", "--no-config", "-c", code], cwd=self.folder, capture_output=True, text=True, timeout=60, check=True
+            ["fish", "--no-config", "-c", code],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=True,
         )
         return {name: about for name, _, about in (line.partition("\t") for line in done.stdout.splitlines())}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from unittest import TestCase
 
 from fleetgw.simulator.certificate_folder import CertificateFolder
+from tests.support.deadline import DEADLINE_S
 
 
 class DoctorTests(TestCase):
@@ -37,7 +38,7 @@ class DoctorTests(TestCase):
         environ = {name: value for name, value in os.environ.items() if name not in {"FORCE_COLOR", "TTY_COMPATIBLE"}}
         code = "import sys; from fleetgw.cli import main; sys.exit(main())"
         command = [sys.executable, "-W", "error", "-c", code, "doctor", "--config", str(file), *arguments]
-        return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=DEADLINE_S)
 
     def test_works(self) -> None:
         done = self.doctor()

@@ -26,7 +26,8 @@ from tests.support.client_certificates import (
     intermediate_authority,
     root_authority,
 )
-from tests.support.gateway_process import BIN, DEADLINE_S
+from tests.support.deadline import DEADLINE_S
+from tests.support.gateway_process import BIN
 
 if TYPE_CHECKING:
     from fleetgw.simulator.certificates import Credential

@@ -12,6 +12,7 @@ from unittest import TestCase, mock
 
 from tests.support import gateway_answers as answers
 from tests.support.command_line import run
+from tests.support.deadline import DEADLINE_S
 from tests.support.gateway_answers import NOW_MS, OTHER_VIN, VIN
 from tests.support.stub_status import TOKEN, Lines, Refused, StubStatus
 
@@ -267,4 +268,4 @@ class TapTests(OperatorCase):
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tap:
             self.assertIn(VIN, tap.stdout.readline())
             tap.stdout.close()
-            self.assertEqual((tap.wait(30), tap.stderr.read()), (0, ""))
+            self.assertEqual((tap.wait(DEADLINE_S), tap.stderr.read()), (0, ""))

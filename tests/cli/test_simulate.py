@@ -17,6 +17,7 @@ from twisted.trial.unittest import TestCase
 from fleetgw.cli import build_parser, main
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from fleetgw.simulator.certificates import read_credential
+from tests.support.deadline import DEADLINE_S
 from tests.support.stub_gateway import StubGateway, ack
 
 
@@ -40,7 +41,7 @@ class Command(ProcessProtocol):
 class SimulateTests(TestCase):
     """The whole command as a process, against a server on loopback."""
 
-    timeout = 60
+    timeout = DEADLINE_S
 
     def setUp(self):
         self.path = Path(tempfile.mkdtemp())

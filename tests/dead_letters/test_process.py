@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import TestCase
 
-from tests.support.gateway_process import BIN, DEADLINE_S, GatewayProcess
+from tests.support.deadline import DEADLINE_S
+from tests.support.gateway_process import BIN, GatewayProcess
 from tests.support.sending_vehicle import SendingVehicle
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tests.support.deadline import DEADLINE_S
 from tests.support.free_ports import free_ports
-from tests.support.gateway_process import BIN, DEADLINE_S, GatewayProcess
+from tests.support.gateway_process import BIN, GatewayProcess
 from tests.test_documentation import ROOT
 
 if TYPE_CHECKING:

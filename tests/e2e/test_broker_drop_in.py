@@ -25,9 +25,10 @@ from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import CONNECTED,
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Datum, Field, LocationValue, Payload, Value
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from tests.metrics.test_metrics import VECTORS
+from tests.support.deadline import DEADLINE_S
 from tests.support.every_sink import PROJECT, Brokers, missing
 from tests.support.free_ports import free_ports
-from tests.support.gateway_process import DEADLINE_S, GatewayProcess
+from tests.support.gateway_process import GatewayProcess
 from tests.support.kafka.consumer import Consumed, consume
 from tests.support.kinesis import moto
 from tests.support.mqtt import consumer as mqtt

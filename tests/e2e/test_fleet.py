@@ -11,8 +11,9 @@ from unittest import TestCase
 
 from fleetgw.adapters.metrics.ledger import ledger_of_page
 from tests.support.books import assert_balanced
+from tests.support.deadline import DEADLINE_S
 from tests.support.free_ports import free_port
-from tests.support.gateway_process import BIN, DEADLINE_S, GatewayProcess
+from tests.support.gateway_process import BIN, GatewayProcess
 
 VEHICLES = 5
 

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from unittest import TestCase
 
+from tests.support.deadline import DEADLINE_S
 from tests.support.free_ports import free_port
-from tests.support.gateway_process import DEADLINE_S, GatewayProcess, run_twistd, write_config
+from tests.support.gateway_process import GatewayProcess, run_twistd, write_config
 
 WATCHED_CLOCK = """
 import sys, time

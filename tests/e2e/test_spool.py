@@ -8,8 +8,9 @@ from pathlib import Path
 from unittest import TestCase
 
 from tests.e2e.test_fleet import Fleet
+from tests.support.deadline import DEADLINE_S
 from tests.support.free_ports import free_port
-from tests.support.gateway_process import DEADLINE_S, GatewayProcess
+from tests.support.gateway_process import GatewayProcess
 
 SINK = """
 from pathlib import Path

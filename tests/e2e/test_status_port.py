@@ -10,8 +10,9 @@ import urllib.request
 from pathlib import Path
 from unittest import TestCase
 
+from tests.support.deadline import DEADLINE_S
 from tests.support.free_ports import free_ports
-from tests.support.gateway_process import DEADLINE_S, GatewayProcess
+from tests.support.gateway_process import GatewayProcess
 
 PAGES = 200
 

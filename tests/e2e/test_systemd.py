@@ -10,7 +10,8 @@ from pathlib import Path
 from unittest import TestCase
 from uuid import uuid4
 
-from tests.support.gateway_process import DEADLINE_S, GatewayProcess
+from tests.support.deadline import DEADLINE_S
+from tests.support.gateway_process import GatewayProcess
 
 CHILD_OF_A_SINK = """
 import subprocess

@@ -13,8 +13,9 @@ from unittest import TestCase
 from fleetgw.cli.gateway_client import GatewayClient
 from fleetgw.simulator.certificates import make_authority, make_vehicle
 from tests.support.command_line import run
+from tests.support.deadline import DEADLINE_S
 from tests.support.free_ports import free_port
-from tests.support.gateway_process import BIN, DEADLINE_S, GatewayProcess
+from tests.support.gateway_process import BIN, GatewayProcess
 
 TOKEN = "a token of the test".replace(" ", "-")
 VIN = "5YJ3E1EA7KF000009"

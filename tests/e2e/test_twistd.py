@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import TestCase
 
-from tests.support.gateway_process import BIN, DEADLINE_S, GatewayProcess, run_twistd, write_config
+from tests.support.deadline import DEADLINE_S
+from tests.support.gateway_process import BIN, GatewayProcess, run_twistd, write_config
 
 SINK_THAT_CANNOT_START = """
 from twisted.internet.defer import fail, succeed

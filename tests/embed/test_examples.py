@@ -10,9 +10,9 @@ from pathlib import Path
 from unittest import TestCase
 
 from fleetgw.simulator.certificate_folder import CertificateFolder
+from tests.support.deadline import DEADLINE_S
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "embedding"
-DEADLINE_S = 60
 
 
 class ExampleTests(TestCase):

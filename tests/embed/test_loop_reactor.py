@@ -8,6 +8,7 @@ import threading
 from unittest import TestCase
 
 from fleetgw.embed.loop_reactor import hold_reactor, release_reactor
+from tests.support.deadline import DEADLINE_S
 
 
 def run(program: str) -> str:
@@ -15,7 +16,7 @@ def run(program: str) -> str:
         [sys.executable, "-W", "error", "-c", program],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_S,
         check=False,
         env=os.environ,
     )
@@ -56,7 +57,7 @@ class LoopReactorTests(TestCase):
             reactor = hold_reactor(loop)
             done = asyncio.Event()
             reactor.callInThread(lambda: reactor.callFromThread(done.set))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(DEADLINE_S):
                 await done.wait()
             release_reactor(loop)
 
@@ -71,7 +72,7 @@ class LoopReactorTests(TestCase):
             stopped, turned = asyncio.Event(), asyncio.Event()
             reactor.addSystemEventTrigger("after", "shutdown", stopped.set)
             reactor.stop()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(DEADLINE_S):
                 await stopped.wait()
                 release_reactor(loop)
                 loop.call_soon(turned.set)  # a loop that was told to stop would end before

@@ -32,6 +32,7 @@ from fleetgw.simulator.certificates import make_authority, make_server, make_veh
 from fleetgw.testing.real_reactor import the_reactor
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
 from tests.support.client_certificates import intermediate_authority, root_authority
+from tests.support.deadline import DEADLINE_S
 from tests.support.log_contract import LogContract
 
 PROJECT = AirbrakeProject("https://errors.example/", 7, Secret("the-key"), "staging")
@@ -257,7 +258,7 @@ class Receiver(Resource):
 
 
 class OverTlsTests(TestCase):
-    timeout = 30
+    timeout = DEADLINE_S
 
     def setUp(self) -> None:
         now = datetime.now(UTC)

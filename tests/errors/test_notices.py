@@ -8,6 +8,7 @@ from unittest import TestCase
 
 from fleetgw.adapters.errors.notice import MAX_BODY_BYTES, NoticeWriter, reportable
 from fleetgw.adapters.errors.queue import ErrorQueue, PendingError
+from tests.support.deadline import DEADLINE_S
 
 
 def notice(event: str, count: int = 1, **fields: object) -> Any:
@@ -70,7 +71,7 @@ class QueueTests(TestCase):
 
         thread = Thread(target=replace_the_only_reference, daemon=True)
         thread.start()
-        thread.join(10)
+        thread.join(DEADLINE_S)
         self.assertFalse(thread.is_alive(), "deadlock")
         self.assertEqual([each.event for each in queue.take_all()], ["e", "of the finalizer"])
 

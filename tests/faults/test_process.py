@@ -7,11 +7,11 @@ import urllib.error
 import urllib.request
 from contextlib import closing
 
+from tests.support.deadline import DEADLINE_S
 from tests.support.faults.case import VEHICLES, FaultCase
 from tests.support.faults.oracle import check_account
 from tests.support.faults.vehicle import Habits, wait_until
 from tests.support.free_ports import free_port
-from tests.support.gateway_process import DEADLINE_S
 
 RECORDS_PER_S = 5000
 DAY_S = 86_400

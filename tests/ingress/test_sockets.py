@@ -24,6 +24,7 @@ from twisted.trial.unittest import TestCase
 from fleetgw.adapters.ingress.http import NOT_TLS
 from fleetgw.adapters.ingress.poller import Poller
 from fleetgw.adapters.ingress.vehicle_socket import VehicleSocket
+from tests.support.deadline import DEADLINE_S
 from tests.support.gateway_in_memory import GatewayInMemory
 from tests.support.plain_read import plain_read
 from tests.support.raw_vehicle import UPGRADE
@@ -59,7 +60,7 @@ class Client(Protocol):
 
 
 class SocketCase(TestCase):
-    timeout = 60
+    timeout = DEADLINE_S
 
     def setUp(self) -> None:
         self.poller = Poller(reactor)

@@ -35,6 +35,7 @@ from fleetgw.adapters.ingress.tls_records import (
 from fleetgw.domain.records import Envelope
 from tests.support.client_frames import frame_of, stream
 from tests.support.connected_tls import Connected
+from tests.support.deadline import DEADLINE_S
 from tests.support.speedups import speedups
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ class RecordsInPythonTests(TestCase):
 
     def take(self, vehicle: socket.socket, size: int) -> bytes:
         """Read ``size`` bytes from the vehicle's socket."""
-        vehicle.settimeout(10)
+        vehicle.settimeout(DEADLINE_S)
         taken = b""
         while len(taken) < size:
             taken += vehicle.recv(size - len(taken))

@@ -19,6 +19,7 @@ from fleetgw.adapters.listening.refusals import Refusals
 from fleetgw.adapters.listening.sockets import bind_listener, plain_address
 from fleetgw.domain.line_limit import INTERVAL_S
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
+from tests.support.deadline import DEADLINE_S
 
 
 @implementer(IReactorFDSet)
@@ -198,7 +199,7 @@ class SocketTests(TestCase):
 
     def reaches(self, listener: socket.socket, host: str) -> bool:
         try:
-            socket.create_connection((host, listener.getsockname()[1]), 5).close()
+            socket.create_connection((host, listener.getsockname()[1]), DEADLINE_S).close()
         except OSError:
             return False
         return True

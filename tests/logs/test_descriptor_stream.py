@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from fleetgw.adapters.logs.descriptor_stream import DescriptorStream
 from fleetgw.adapters.logs.lines import JsonLog
+from tests.support.deadline import DEADLINE_S
 
 
 class PipeCase(SynchronousTestCase):
@@ -116,11 +117,11 @@ class LastLinesTests(PipeCase):
         os.set_blocking(self.reader, True)
         reader = threading.Thread(target=read)
         reader.start()
-        stream.wait_for_reader(60)
+        stream.wait_for_reader(DEADLINE_S)
         for line in lines:
             stream.write(line)
         self.assertEqual(stream.flush(), 0)
-        reader.join(60)
+        reader.join(DEADLINE_S)
         self.assertEqual(received, b"".join(lines))
 
     def test_a_reader_that_never_reads_costs_the_time_allowed_once(self) -> None:

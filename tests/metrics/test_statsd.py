@@ -13,6 +13,7 @@ from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.domain.metrics import Kind, Metric
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
 from tests.metrics.test_metrics import VECTORS
+from tests.support.deadline import DEADLINE_S
 from tests.support.metrics_contract import COUNTED, MEASURED, SPREAD
 
 ETHERNET_PAYLOAD_BYTES = 1500 - 40 - 8
@@ -118,7 +119,7 @@ class ExporterTests(SynchronousTestCase):
         self.server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.addCleanup(self.server.close)
         self.server.bind(("127.0.0.1", 0))
-        self.server.settimeout(10)
+        self.server.settimeout(DEADLINE_S)
         self.reactor = ThreadlessReactor()
         self.log = ReadableLog()
         self.store = MetricStore()
@@ -206,7 +207,7 @@ class ExporterTests(SynchronousTestCase):
         self.server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.addCleanup(self.server.close)
         self.server.bind(("127.0.0.1", port))
-        self.server.settimeout(10)
+        self.server.settimeout(DEADLINE_S)
         self.reactor.advance(0.1)
         self.counter.add(7)
         self.reactor.advance(0.1)

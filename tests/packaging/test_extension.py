@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.installation import (
+    DEADLINE_S,
     ENVIRONMENT,
     ROOT,
-    TIMEOUT_S,
     VERSION,
     WITHOUT_COMPILER,
     Installation,
@@ -142,7 +142,7 @@ class MakeTests(unittest.TestCase):
                 if re.search(r"  V  .*Soc=", line):
                     break
             os.killpg(demo.pid, signal.SIGINT)  # as a terminal does
-            seen.append(demo.communicate(timeout=TIMEOUT_S)[0])
+            seen.append(demo.communicate(timeout=DEADLINE_S)[0])
         finally:
             demo.kill()
             demo.wait()

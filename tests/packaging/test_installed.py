@@ -16,13 +16,13 @@ import zipfile
 from pathlib import Path
 
 from tests.support.free_ports import free_ports
-from tests.support.installation import ENVIRONMENT, ROOT, TIMEOUT_S, VERSION, Installation, build, logging_config
+from tests.support.installation import DEADLINE_S, ENVIRONMENT, ROOT, VERSION, Installation, build, logging_config
 
 EXAMPLE = ROOT / "examples" / "writing-a-sink"
 
 
 def get(port: int, path: str) -> bytes:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=TIMEOUT_S) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=DEADLINE_S) as response:
         return response.read()
 
 
@@ -145,7 +145,7 @@ class DemoTests(unittest.TestCase):
                 if re.search(r"  V  .*Soc=", seen[-1]):
                     break
             os.killpg(demo.pid, signal.SIGINT)  # as a terminal does
-            seen.append(demo.communicate(timeout=TIMEOUT_S)[0].decode())
+            seen.append(demo.communicate(timeout=DEADLINE_S)[0].decode())
         finally:
             demo.kill()
             demo.wait()
@@ -168,7 +168,7 @@ class DemoTests(unittest.TestCase):
                 if b"the live page" in line:
                     break
             demo.stdout.close()
-            demo.wait(TIMEOUT_S)
+            demo.wait(DEADLINE_S)
         finally:
             demo.kill()
             demo.wait()

@@ -33,6 +33,7 @@ from fleetgw.domain.identity import FixedClientType
 from fleetgw.domain.ports import NotReady
 from fleetgw.simulator.certificates import Credential, make_authority, make_server
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
+from tests.support.deadline import DEADLINE_S
 
 MODULE = """
 from twisted.internet.defer import succeed
@@ -308,7 +309,7 @@ class ImportTests(CompositionCase):
         kafka = {"bootstrap.servers": "localhost:1"}
         (self.folder / "config.json").write_text(self.text(kafka=kafka))
         result = subprocess.run(
-            [sys.executable, "-c", COMPOSE_AND_TELL], cwd=self.folder, capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", COMPOSE_AND_TELL], cwd=self.folder, capture_output=True, text=True, timeout=DEADLINE_S
         )
         self.assertEqual(result.returncode, 0, result.stderr)
         packages, sinks = (set(line.split()) for line in result.stdout.splitlines())

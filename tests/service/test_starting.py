@@ -17,6 +17,7 @@ from fleetgw.adapters.ingress.hot_path import DESCRIPTION, HOT_PATH
 from fleetgw.app.service.sink_runner import READY_WITHIN_S
 from fleetgw.domain.errors import ConfigurationError, Problem
 from fleetgw.testing.sink_doubles import ReadableLog
+from tests.support.deadline import DEADLINE_S
 from tests.support.service_case import METRICS, STATUS, VEHICLES, ServiceCase, ServiceReactor
 
 
@@ -139,7 +140,7 @@ class StartTests(ServiceCase):
         server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.addCleanup(server.close)
         server.bind(("127.0.0.1", 0))
-        server.settimeout(10)
+        server.settimeout(DEADLINE_S)
         host = f"127.0.0.1:{server.getsockname()[1]}"
         life = self.start(monitoring={"statsd": {"host": host, "prefix": "ft.", "flush_period": 60000}})
         self.connect_and_stop(life)

@@ -16,9 +16,10 @@ from typing import Any
 from unittest import TestCase
 
 from fleetgw.adapters.sinks.mqtt.messages import MessageWriter
+from tests.support.deadline import DEADLINE_S
 from tests.support.every_sink import SINKS, Brokers, Consumers, Delivered, keys_of, missing, mqtt_count
 from tests.support.free_ports import free_port
-from tests.support.gateway_process import BIN, DEADLINE_S, GatewayProcess
+from tests.support.gateway_process import BIN, GatewayProcess
 from tests.support.needed import needed
 
 JARS = Path(__file__).parents[2] / ".brokers" / "kafka"

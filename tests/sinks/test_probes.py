@@ -17,6 +17,7 @@ from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.adapters.sinks.zmq import probe as zeromq
 from fleetgw.domain.ports import Finding, Verdict
 from fleetgw.testing.sink_doubles import ReadableMetrics, ThreadlessReactor
+from tests.support.free_ports import free_port
 
 GOOD, LOOK, BAD = Verdict
 
@@ -96,8 +97,7 @@ class SqliteTests(TestCase):
 
 class ZmqTests(TestCase):
     def free_address(self) -> str:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            return f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        return f"tcp://127.0.0.1:{free_port()}"
 
     def found(self, **settings: object) -> Finding:
         findings = list(zeromq.look(context(**settings)))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from unittest import TestCase
 
 from fleetgw.adapters.spool.inspection import read_cursors
-from tests.support.gateway_process import BIN, DEADLINE_S, GatewayProcess
+from tests.support.deadline import DEADLINE_S
+from tests.support.gateway_process import BIN, GatewayProcess
 from tests.support.sending_vehicle import SendingVehicle
 
 if TYPE_CHECKING:

@@ -7,13 +7,11 @@ import functools
 from typing import TYPE_CHECKING, TypeVar
 
 from fleetgw.embed import Record
+from tests.support.deadline import DEADLINE_S
 from tests.support.embed_case import EmbedCase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-
-DEADLINE_S = 60.0
-"""Longest time of a test, far more than it takes."""
 
 
 class AsyncioCase(EmbedCase):

@@ -12,12 +12,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.support.deadline import DEADLINE_S
 from tests.support.free_ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-START_TIMEOUT_S = 60.0
 
 
 class BrokerProcess:
@@ -65,7 +64,7 @@ class BrokerProcess:
             self._process = subprocess.Popen(  # noqa: S603 a fixed program, nothing of a stranger's
                 self.command(), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
-        deadline_s = time.monotonic() + START_TIMEOUT_S
+        deadline_s = time.monotonic() + DEADLINE_S
         while not self.answers():
             if self._process.poll() is not None or time.monotonic() > deadline_s:
                 said = output_file.read_text(errors="replace")[-4000:]

@@ -10,6 +10,7 @@ from fleetgw.domain.errors import Rejected, Unheard
 from fleetgw.domain.ports import Receipt
 from fleetgw.testing.real_reactor import pause, the_reactor
 from fleetgw.testing.sink_doubles import make_record
+from tests.support.deadline import DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ class Delivery:
     :ivar retried: how many records were offered again; one counts each time.
     """
 
-    def __init__(self, sink: IDispatcher, *, pause_s: float = 0.1, timeout_s: float = 60.0) -> None:
+    def __init__(self, sink: IDispatcher, *, pause_s: float = 0.1, timeout_s: float = DEADLINE_S) -> None:
         self._sink = sink
         self._pause_s = pause_s
         self._timeout_s = timeout_s

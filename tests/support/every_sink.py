@@ -19,6 +19,7 @@ from fleetgw.adapters.codec.generated.vehicle_connectivity_pb2 import Connectivi
 from fleetgw.adapters.codec.generated.vehicle_data_pb2 import Payload
 from fleetgw.adapters.codec.generated.vehicle_error_pb2 import VehicleErrors
 from tests.support import zmq_subscriber
+from tests.support.deadline import DEADLINE_S
 from tests.support.free_ports import free_port
 from tests.support.kafka import broker as kafka_broker
 from tests.support.kafka.consumer import consume
@@ -181,7 +182,7 @@ class Consumers:
         """Records that the consumer of a sink received, by the keys of ``keys_of``."""
         match sink:
             case "kafka":
-                found = consume(self._brokers.kafka.servers, self._names(), 1, 120)
+                found = consume(self._brokers.kafka.servers, self._names(), 1)
                 return Counter((self._type(one.topic), dict(one.headers)["txid"].decode()) for one in found)
             case "redis":
                 return Counter((self._type(channel.decode()), payload) for channel, payload in self._redis.received)
@@ -204,7 +205,7 @@ class Consumers:
         """Leave."""
         self._ended.set()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(DEADLINE_S)
         self._mqtt.terminate()
         self._mqtt.wait()
         self._redis.close()

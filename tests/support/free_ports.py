@@ -1,7 +1,6 @@
 """Free ports, for servers that a test starts."""
 
 import socket
-from contextlib import ExitStack
 
 
 def free_port() -> int:
@@ -11,7 +10,18 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """A number of different free ports."""
-    with ExitStack() as stack:
-        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(listener.getsockname()[1]) for listener in listeners]
+    """A number of different free ports.
+
+    Each stays bound until this process ends, but does not listen: a server that sets ``SO_REUSEADDR`` can listen there, and
+    neither another test nor an outgoing connection gets the port before it starts or between two starts.
+    """
+    return [_reserved_port() for _ in range(count)]
+
+
+def _reserved_port() -> int:
+    reservation = socket.socket()
+    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reservation.bind(("127.0.0.1", 0))
+    port = int(reservation.getsockname()[1])
+    reservation.detach()  # kept open
+    return port

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetgw.simulator.certificate_folder import CertificateFolder
+from tests.support.deadline import DEADLINE_S
 
 if TYPE_CHECKING:
     import socket
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from typing import Self
 
 BIN = Path(sys.executable).parent
-DEADLINE_S = 30.0
-"""Longest wait of a test, far more than anything takes."""
-
 
 _ANNOUNCEMENT = """
 import os

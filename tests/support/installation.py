@@ -15,6 +15,7 @@ import venv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.support.deadline import DEADLINE_S
 from tests.support.free_ports import free_ports
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ ROOT = Path(__file__).resolve().parents[2]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "FLEETGW_"))}
 WITHOUT_COMPILER = {"CC": "/nonexistent"}
-TIMEOUT_S = 60
 
 
 def build(source: Path, dist: Path, *options: str, **environ: str) -> str:
@@ -73,7 +73,7 @@ class Installation:
             capture_output=True,
             check=False,
             text=True,
-            timeout=180,
+            timeout=DEADLINE_S,
         )
         if result.returncode:
             raise AssertionError(f"{program} {arguments}: status {result.returncode}\n{result.stdout}\n{result.stderr}")
@@ -106,10 +106,10 @@ class Installation:
                 if b"server_listening" in line:
                     break
             else:
-                raise AssertionError(f"the gateway did not start: status {gateway.wait(TIMEOUT_S)}")
+                raise AssertionError(f"the gateway did not start: status {gateway.wait(DEADLINE_S)}")
             yield starting
             gateway.send_signal(signal.SIGTERM)
-            log = gateway.communicate(timeout=TIMEOUT_S)[0].decode()
+            log = gateway.communicate(timeout=DEADLINE_S)[0].decode()
         finally:
             gateway.kill()
             gateway.wait()

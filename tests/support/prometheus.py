@@ -12,8 +12,8 @@ from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Any
 
+from tests.support.deadline import DEADLINE_S
 from tests.support.free_ports import free_port
-from tests.support.gateway_process import DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

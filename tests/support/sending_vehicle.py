@@ -9,7 +9,7 @@ from websockets.sync.client import connect
 
 from fleetgw.adapters.codec import envelope
 from fleetgw.simulator.certificate_folder import CertificateFolder
-from tests.support.gateway_process import DEADLINE_S
+from tests.support.deadline import DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

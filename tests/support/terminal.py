@@ -13,7 +13,7 @@ import termios
 import time
 from typing import TYPE_CHECKING
 
-from tests.support.gateway_process import DEADLINE_S
+from tests.support.deadline import DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,6 +18,8 @@ from fleetgw.app.vehicle_config.authority import MAX_AUTHORITIES, as_text, autho
 from fleetgw.domain.ports import Verdict
 from fleetgw.simulator.certificates import Credential, make_authority, make_server
 from tests.support.client_certificates import intermediate_authority, root_authority
+from tests.support.deadline import DEADLINE_S
+from tests.support.free_ports import free_port
 
 HOST = "telemetry.example.com"
 NOW = datetime.now(UTC)
@@ -118,7 +120,7 @@ class OneClient:
 
     def close(self) -> None:
         self._listener.close()
-        self._thread.join(10)
+        self._thread.join(DEADLINE_S)
 
 
 def asking(names: Path | None = None) -> SSL.Context:
@@ -165,9 +167,7 @@ class FrontTests(SynchronousTestCase):
         self.assertIn("bytes of authorities", self.found(server)[-1][1])
 
     def test_nothing_and_no_tls(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        ((verdict, what),) = [(each.verdict, each.what) for each in front_findings(HOST, port, CHAIN, "127.0.0.1")]
+        ((verdict, what),) = [(each.verdict, each.what) for each in front_findings(HOST, free_port(), CHAIN, "127.0.0.1")]
         self.assertEqual(verdict, Verdict.WORTH_A_LOOK)
         self.assertIn("cannot be reached from here", what)
         ((verdict, what),) = self.found(OneClient(SERVER, speaks=False))

@@ -28,7 +28,7 @@ async def pause(seconds: float) -> None:
     await task.deferLater(the_reactor(), seconds)
 
 
-async def until(holds: Callable[[], object], timeout_s: float = 10.0) -> bool:
+async def until(holds: Callable[[], object], timeout_s: float = 300.0) -> bool:
     """Wait until a condition holds, at most ``timeout_s`` seconds; returns whether it does."""
     deadline_s = the_reactor().seconds() + timeout_s
     while not holds():

@@ -27,6 +27,7 @@ from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.dispatcher_harness import Received
 from fleetgw.testing.real_reactor import pause, the_reactor, until
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
+from tests.support.deadline import DEADLINE_S
 from tests.support.delivery import Delivery
 from tests.support.kafka.broker import SASL_PASSWORD, SASL_USER, KafkaBroker, missing
 from tests.support.kafka.consumer import consume
@@ -101,7 +102,7 @@ class ApacheKafkaTests(DispatcherContract, KafkaWireContract):
 
     client: str
     vectors = VECTORS
-    timeout = 120
+    timeout = DEADLINE_S
 
     # kafka-python leaves the socket of a connection that was refused to the garbage collector
     suppress = (((), {"action": "ignore", "category": ResourceWarning, "message": "unclosed <socket"}),)
@@ -170,7 +171,7 @@ class ApacheKafkaTests(DispatcherContract, KafkaWireContract):
         issued = {
             Received(f"VIN{number % 4}", b"payload of %d" % number) for number in range((2 * STREAM_BATCHES + 1) * BATCH)
         }
-        consumed = consume(harness.servers, [f"{harness.namespace}_V"], len(issued), timeout_s=30)
+        consumed = consume(harness.servers, [f"{harness.namespace}_V"], len(issued))
         in_log = [Received(record.key.decode(), record.value) for record in consumed]
         with_receipt = {Received(record.vin, record.payload) for record in delivery.confirmed}
         self.assertEqual(len(delivery.confirmed), len(issued), "one receipt a record")
@@ -203,7 +204,7 @@ class Acks:
 class MissingTopicTests(TestCase):
     """A lane to a sink of which one of two topics is missing."""
 
-    timeout = 120
+    timeout = DEADLINE_S
     client: Client = "confluent-kafka"
     quick: Mapping[str, object] = {"topic.metadata.propagation.max.ms": 500}
 
@@ -231,7 +232,7 @@ class MissingTopicTests(TestCase):
             self.assertTrue(await acked("first"))
             alerts = [make_record("VIN1", f"alert-{number}", record_type="alerts") for number in range(50)]
             self.assertEqual(lane.offer(alerts, 7 * len(alerts), acks), len(alerts))
-            await until(lambda: "alerts" in str(sink.readiness()), 30)
+            await until(lambda: "alerts" in str(sink.readiness()))
             for number in range(60):
                 self.assertTrue(await acked(f"v-{number}"), f"{number} records had passed: {sink.readiness()}")
                 readiness = sink.readiness()
@@ -286,7 +287,7 @@ class KafkaPythonTests(ApacheKafkaTests, TestCase):
 
 
 class ExampleTests(TestCase):
-    timeout = 120
+    timeout = DEADLINE_S
 
     def test_the_example_consumer_shows_records(self) -> Deferred[None]:
         """It starts before the topic exists, and shows a field of a later version by its number."""

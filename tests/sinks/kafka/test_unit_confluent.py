@@ -17,6 +17,7 @@ from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import ConfigurationError, Rejected, Retryable
 from fleetgw.domain.ports import RECEIPT, NotReady
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
+from tests.support.deadline import DEADLINE_S
 from tests.support.kafka.consumer import consume
 from tests.support.kafka.mock_cluster import INIT_PRODUCER_ID, PRODUCE, MockCluster
 
@@ -61,7 +62,7 @@ class EndTests(SynchronousTestCase):
         self.successResultOf(sink.stop())
         answered.set()
         for thread in [thread for thread in threading.enumerate() if thread.name == "fleetgw-kafka-end"]:
-            thread.join(60)
+            thread.join(DEADLINE_S)
         self.assertNotIn(threading.current_thread(), ended_on)
         self.assertEqual(len(ended_on), 1)
 
@@ -293,7 +294,7 @@ class PollTests(SynchronousTestCase):
 
 
 class BrokerErrorTests(TestCase):
-    timeout = 30
+    timeout = DEADLINE_S
 
     def setUp(self) -> None:
         self.cluster = MockCluster()

@@ -24,6 +24,7 @@ from fleetgw.domain.errors import NotConnected, Retryable
 from fleetgw.domain.ports import RECEIPT, IReloadable, NotReady, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
 from tests.sinks.kafka.test_contract_scripted import Broker, ScriptedConfluentProducer
+from tests.support.deadline import DEADLINE_S
 
 
 class CredentialCase(SynchronousTestCase):
@@ -206,7 +207,7 @@ class DestroyTests(SynchronousTestCase):
                 ended.set()
 
         destroy([Client()])  # type: ignore[list-item]  # any object that is destroyed
-        ended.wait(10)
+        self.assertTrue(ended.wait(DEADLINE_S))
         self.assertNotEqual(thread_of_end, [threading.get_ident()])
 
 

@@ -26,6 +26,7 @@ from fleetgw.domain.ports import NotReady, Ready, Receipt
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.real_reactor import until
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
+from tests.support.deadline import DEADLINE_S
 from tests.support.delivery import deliver_through_outage
 from tests.support.kinesis.harness import KinesisHarness, the_moto
 from tests.support.kinesis.moto import CREDENTIALS, REGION, consume, missing
@@ -46,7 +47,7 @@ def need_moto() -> None:
 
 
 class MotoTestCase(TestCase):
-    timeout = 60
+    timeout = DEADLINE_S
 
     def setUp(self) -> None:
         need_moto()

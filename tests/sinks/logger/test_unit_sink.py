@@ -23,6 +23,7 @@ from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import ConfigurationError, NotConnected
 from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Ready
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
+from tests.support.deadline import DEADLINE_S
 from tests.support.record_vectors import record_of
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -193,7 +194,7 @@ class ExampleTests(SynchronousTestCase):
         JsonLog(stream, Level.INFO).info("socket_connected", vin="VIN1")
         sink.dispatch([record_of(signals), record_of(alerts)])
         shown = subprocess.run(
-            [sys.executable, EXAMPLE], input=stream.getvalue(), check=True, capture_output=True, timeout=30
+            [sys.executable, EXAMPLE], input=stream.getvalue(), check=True, capture_output=True, timeout=DEADLINE_S
         ).stdout.decode()
         expected = ["ABTDEFGHJKLMNPRST VehicleSpeed 1.5", f"{alerts['device_id']} alerts {json.dumps(alerts['plain'])}"]
         self.assertEqual(shown.splitlines(), expected)

@@ -24,6 +24,7 @@ from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.dispatcher_harness import Received
 from fleetgw.testing.real_reactor import RealReactorHarness, pause, the_reactor, until
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
+from tests.support.deadline import DEADLINE_S
 from tests.support.delivery import Delivery
 from tests.support.free_ports import free_port
 from tests.support.mqtt.consumer import Consumer
@@ -110,7 +111,7 @@ class MosquittoQos2ContractTests(DispatcherContract, TestCase):
 
 
 class MosquittoCase(TestCase):
-    timeout = 60
+    timeout = DEADLINE_S
 
     def setUp(self) -> None:
         self.metrics, self.log = ReadableMetrics(), ReadableLog()
@@ -154,7 +155,7 @@ class WireTests(MosquittoCase):
                 expected = case["publishes"]
                 self.assertEqual(list(await sink.dispatch([record_of(case)])), [RECEIPT])
                 enough = before + len(expected)
-                await until(lambda consumer=consumer, enough=enough: len(consumer.received) >= enough, 2.0)
+                await until(lambda consumer=consumer, enough=enough: len(consumer.received) >= enough)
                 received = [[each.topic, each.body.decode()] for each in consumer.received[before:]]
                 if sorted(received) != sorted(expected) or any(each.qos != qos for each in consumer.received[before:]):
                     wrong.append((case["name"], received, expected))
@@ -313,7 +314,7 @@ class FaultTests(MosquittoCase):
             ("no-such-host.invalid:1883", "no-such-host.invalid"),
         ):
             sink = await self.started(0, broker=broker)
-            await until(lambda sink=sink: "no connection" in str(sink.readiness()), 20)
+            await until(lambda sink=sink: "no connection" in str(sink.readiness()))
             self.assertIn(words, str(sink.readiness()))
 
 
@@ -422,7 +423,7 @@ class ExampleTests(MosquittoCase):
             check=True,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=DEADLINE_S,
         ).stdout
         self.assertEqual(shown, 'VIN VehicleName "My car"\n')
 

@@ -23,6 +23,7 @@ from fleetgw.domain.ports import IDispatcher, NotReady, Ready, Receipt
 from fleetgw.testing.dispatcher_contract import DispatcherContract
 from fleetgw.testing.real_reactor import until
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
+from tests.support.deadline import DEADLINE_S
 from tests.support.delivery import deliver_through_outage
 from tests.support.pubsub.emulator import Emulator, missing
 from tests.support.pubsub.harness import EmulatorHarness, PubsubHarness, StandInHarness
@@ -123,7 +124,7 @@ class Attempt:
 
     async def __aenter__(self) -> "Attempt":
         await self.sink.start()
-        await until(lambda: "has not answered yet" not in str(self.sink.readiness()), 15)
+        await until(lambda: "has not answered yet" not in str(self.sink.readiness()))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -140,7 +141,7 @@ def kinds(outcomes) -> list[type]:
 
 
 class FaultTests(TestCase):
-    timeout = 60
+    timeout = DEADLINE_S
 
     def test_topics_are_created(self) -> Deferred[None]:
         """At the start where they are missing, and again after one was deleted."""
@@ -262,7 +263,7 @@ class FaultTests(TestCase):
 
 
 class ConsumerTests(TestCase):
-    timeout = 60
+    timeout = DEADLINE_S
 
     def test_example(self) -> Deferred[None]:
         """The example of the documentation shows the signals of vehicles."""

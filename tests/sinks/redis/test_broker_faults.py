@@ -20,6 +20,7 @@ from fleetgw.domain.ports import RECEIPT, IDispatcher, NotReady, Outcome, Ready,
 from fleetgw.domain.records import Record
 from fleetgw.testing.real_reactor import pause, the_reactor, until
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, make_record
+from tests.support.deadline import DEADLINE_S
 from tests.support.delivery import Delivery
 from tests.support.free_ports import free_port
 from tests.support.needed import needed
@@ -41,7 +42,7 @@ def channel(vin: str) -> str:
 class RedisCase(TestCase):
     """Ends the servers and sinks that a test has started."""
 
-    timeout = 60
+    timeout = DEADLINE_S
 
     def setUp(self) -> None:
         needed(missing())
@@ -71,7 +72,7 @@ class RedisCase(TestCase):
         self.assertTrue(await until(holds), "waited in vain")
 
     async def delivered(self, sink: IDispatcher, records: list[Record]) -> None:
-        await Delivery(sink, timeout_s=20).deliver(records)
+        await Delivery(sink).deliver(records)
 
     async def outcome(self, sink: IDispatcher, record: Record | None = None) -> Outcome:
         (outcome,) = await sink.dispatch([record or make_record(VIN)])
@@ -119,7 +120,7 @@ class SingleServerTests(RedisCase):
             await pause(0.003)
         await delivery.done()
         read.stop()
-        subscriber.wait_for(2400, 1)
+        subscriber.wait_for(2400)
         got = {payload for _, payload in subscriber.received}
         self.assertEqual(len(delivery.confirmed), 2400)
         self.assertGreater(delivery.retried, 0, "nothing was lost on the way: the test shows nothing")

@@ -14,6 +14,7 @@ from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import Retryable
 from fleetgw.domain.ports import RECEIPT, Outcome, Ready
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor
+from tests.support.deadline import DEADLINE_S
 from tests.support.needed import needed
 from tests.support.sqlite_crash import kill_over_and_over, numbered_record, recorded
 from tests.support.workers import InlineWorker
@@ -45,7 +46,7 @@ class SyncedTests(TestCase):
         trace, file = self.folder / "trace", self.folder / "r.sqlite3"
         command = [self.strace, "-f", "-y", "-qq", "-e", "trace=pwrite64,write,fdatasync,fsync", *options, "-o", str(trace)]
         command += [sys.executable, "-m", "tests.support.sqlite_crash", str(file), "0", "60", "1"]
-        subprocess.run(command, stdout=subprocess.DEVNULL, timeout=60, check=True)
+        subprocess.run(command, stdout=subprocess.DEVNULL, timeout=DEADLINE_S, check=True)
         return trace.read_text(errors="replace").splitlines()
 
     def test_every_receipt_comes_after_an_fsync(self) -> None:

@@ -15,6 +15,7 @@ from fleetgw.adapters.codec.generated import vehicle_data_pb2 as pb
 from fleetgw.adapters.sinks.sqlite.settings import StoreSettings
 from fleetgw.adapters.sinks.sqlite.store import Store
 from fleetgw.domain.records import PeerIdentity, Record, Vehicle
+from tests.support.deadline import DEADLINE_S
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "sinks" / "sqlite.md").read_text()
@@ -71,5 +72,5 @@ class PageTests(TestCase):
     def test_the_follower(self) -> None:
         program = ROOT / "examples" / "consumers" / "sqlite_follow.py"
         command = [sys.executable, str(program), str(self.path), "Soc", "--from-start", "--count", "3"]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+        printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=DEADLINE_S).stdout
         self.assertEqual(printed, "".join(f"{(DAY_S + n) * 1000} {VIN} Soc {90.0 + n}\n" for n in range(3)))

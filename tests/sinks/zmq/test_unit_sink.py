@@ -27,6 +27,7 @@ from fleetgw.domain.errors import ConfigurationError, Rejected
 from fleetgw.domain.ports import RECEIPT, IReloadable, NotReady, Outcome, Ready
 from fleetgw.domain.records import Record
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor, make_record
+from tests.support.deadline import DEADLINE_S
 from tests.support.free_ports import free_port
 from tests.support.record_vectors import record_of
 from tests.support.zmq_subscriber import Subscriber
@@ -353,7 +354,7 @@ class LifeTests(ZmqCase):
             self.assertIn("can be bound", " ".join(finding.what for finding in look(context)))
             sink = self.started(context)
             for host in hosts:
-                socket.create_connection((host, port), 5).close()
+                socket.create_connection((host, port), DEADLINE_S).close()
             self.stop(sink)
 
     def test_address_can_be_bound_again_after_stop(self) -> None:

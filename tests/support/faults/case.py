@@ -17,14 +17,15 @@ from uuid import uuid4
 from fleetgw.adapters.metrics.ledger import ledger_of_page
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from tests.support.books import assert_balanced
+from tests.support.deadline import DEADLINE_S
 from tests.support.faults.brokers import the_kafka
-from tests.support.faults.connection import TIMEOUT_S, Connection, upgrade_request, vehicle_tls
+from tests.support.faults.connection import Connection, upgrade_request, vehicle_tls
 from tests.support.faults.oracle import Account, check_account
 from tests.support.faults.outlets import KafkaOutlet, Outlet, SqliteOutlet, dead_letters, metric
 from tests.support.faults.records import CUSTOM_TYPE, Delivered
 from tests.support.faults.vehicle import Habits, Vehicle, Vehicles, wait_until
 from tests.support.free_ports import free_ports
-from tests.support.gateway_process import DEADLINE_S, GatewayProcess
+from tests.support.gateway_process import GatewayProcess
 
 if TYPE_CHECKING:
     import ssl
@@ -175,7 +176,7 @@ class FaultCase(TestCase):
             found = [record for outlet in outlets for record in outlet.read()]
             missing = len(acked - {record.txid for record in found})
             if missing < fewest or not deadline_s:
-                fewest, deadline_s = missing, time.monotonic() + TIMEOUT_S
+                fewest, deadline_s = missing, time.monotonic() + DEADLINE_S
             if not missing or time.monotonic() > deadline_s:
                 return found
 

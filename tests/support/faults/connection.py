@@ -7,6 +7,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
+from tests.support.deadline import DEADLINE_S
 from tests.support.faults.records import frame
 from tests.support.raw_vehicle import UPGRADE
 
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
     from typing import Self
-
-TIMEOUT_S = 120.0
-"""Longest wait for anything to happen: a Kafka client without a broker is replaced after a minute."""
 
 BINARY, CLOSE, PING, PONG = 2, 8, 9, 10
 
@@ -44,7 +42,7 @@ def upgrade_request(txid: str = "") -> bytes:
 
 
 class Connection:
-    """Connected when made; each call blocks for ``TIMEOUT_S`` at most. For use in a ``with`` statement.
+    """Connected when made; each call blocks for ``DEADLINE_S`` at most. For use in a ``with`` statement.
 
     :param address: the gateway's; its certificate must name ``localhost``.
     :param tls: None for plain TCP.
@@ -56,7 +54,7 @@ class Connection:
         self, address: tuple[str, int], tls: ssl.SSLContext | None, *, receive_buffer_bytes: int | None = None
     ) -> None:
         plain = socket.socket()
-        plain.settimeout(TIMEOUT_S)
+        plain.settimeout(DEADLINE_S)
         try:
             if receive_buffer_bytes is not None:
                 plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)

@@ -8,8 +8,9 @@ import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING, Protocol
 
+from tests.support.deadline import DEADLINE_S
 from tests.support.faults.records import Delivered
-from tests.support.gateway_process import BIN, DEADLINE_S
+from tests.support.gateway_process import BIN
 from tests.support.kafka.consumer import consume
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class KafkaOutlet:
         """See ``Outlet``."""
         return [
             Delivered(dict(one.headers)["txid"], one.key.decode(), self._topics[one.topic], one.value)
-            for one in consume(self._broker.servers, list(self._topics), 0, timeout_s=60)
+            for one in consume(self._broker.servers, list(self._topics), 0)
         ]
 
 

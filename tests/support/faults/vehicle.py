@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from fleetgw.adapters.codec import envelope
-from tests.support.faults.connection import BINARY, CLOSE, TIMEOUT_S, Connection
+from tests.support.deadline import DEADLINE_S
+from tests.support.faults.connection import BINARY, CLOSE, Connection
 from tests.support.faults.records import frame, message
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class Vehicles:
         for vehicle in self.each:
             vehicle.end()
         for vehicle in self.each:
-            vehicle.join(TIMEOUT_S)
+            vehicle.join(DEADLINE_S)
 
     @property
     def issued(self) -> dict[bytes, float]:
@@ -219,7 +220,7 @@ class Vehicles:
     def wait_for_acks(self, number: int) -> None:
         """Wait until so many more records are acknowledged than now.
 
-        :raises AssertionError: none is for ``TIMEOUT_S``.
+        :raises AssertionError: none is for ``DEADLINE_S``.
         """
         enough = self._acks + number
         while (acks := self._acks) < enough:
@@ -232,7 +233,7 @@ class Vehicles:
             wait_until(lambda: self.unacked < unacked, f"{unacked} records without an acknowledgement")
 
 
-def wait_until(holds: Callable[[], object], complaint: Callable[[], str] | str, timeout_s: float = TIMEOUT_S) -> None:
+def wait_until(holds: Callable[[], object], complaint: Callable[[], str] | str, timeout_s: float = DEADLINE_S) -> None:
     """Wait until a condition holds.
 
     :raises AssertionError: it does not within ``timeout_s``; with the complaint.

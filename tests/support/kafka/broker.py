@@ -11,7 +11,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from tests.support.broker_process import START_TIMEOUT_S, BrokerProcess
+from tests.support.broker_process import BrokerProcess
+from tests.support.deadline import DEADLINE_S
 from tests.support.free_ports import free_ports
 
 if TYPE_CHECKING:
@@ -93,14 +94,14 @@ class KafkaBroker(BrokerProcess):
             [*self._java, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._configuration)],
             check=True,
             capture_output=True,
-            timeout=START_TIMEOUT_S,
+            timeout=DEADLINE_S,
         )
         self.start()
 
     def create_topic(self, topic: str) -> None:
         """Make a topic, and wait for it."""
         admin = AdminClient({"bootstrap.servers": self.servers})  # kept: the request ends with it
-        admin.create_topics([NewTopic(topic, 2, 1)])[topic].result(START_TIMEOUT_S)
+        admin.create_topics([NewTopic(topic, 2, 1)])[topic].result(DEADLINE_S)
 
     def command(self) -> list[str]:
         """Kafka, in Java."""

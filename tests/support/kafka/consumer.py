@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, cast
 from attrs import frozen
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
+from tests.support.deadline import DEADLINE_S
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -30,7 +32,7 @@ class Consumed:
     timestamp_ms: int
 
 
-def consume(servers: str, topics: Sequence[str], at_least: int, timeout_s: float = 10.0) -> list[Consumed]:
+def consume(servers: str, topics: Sequence[str], at_least: int, timeout_s: float = DEADLINE_S) -> list[Consumed]:
     """Read topics from their beginning to their end; blocks meanwhile.
 
     :param at_least: wait for so many records, but not beyond ``timeout_s``.

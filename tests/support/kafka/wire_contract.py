@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.ports import RECEIPT
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
+from tests.support.deadline import DEADLINE_S
 from tests.support.kafka.consumer import consume
 from tests.support.record_vectors import RECEIVED_AT_MS, dispatch_cases, record_of
 
@@ -95,7 +96,7 @@ class KafkaWireContract(TestCase):
     :cvar vectors: the file ``dispatch.json``.
     """
 
-    timeout = 60  # seconds for each test, read by Trial
+    timeout = DEADLINE_S  # seconds for each test, read by Trial
 
     vectors: Path
 

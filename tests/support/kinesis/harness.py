@@ -14,6 +14,7 @@ from fleetgw.adapters.sinks.kinesis.sink import KinesisSink
 from fleetgw.testing.dispatcher_harness import Received
 from fleetgw.testing.real_reactor import RealReactorHarness
 from tests.support.controlled import ControlledHarness
+from tests.support.deadline import DEADLINE_S
 from tests.support.kinesis.fault_stub import FaultStub
 from tests.support.kinesis.moto import Moto, consume
 
@@ -73,7 +74,7 @@ class KinesisHarness(ControlledHarness, RealReactorHarness):
         return await threads.deferToThread(self._received, at_least)
 
     def _received(self, at_least: int) -> list[Received]:
-        deadline_s = time.monotonic() + 5
+        deadline_s = time.monotonic() + DEADLINE_S
         while True:
             found = [
                 Received(record.partition_key, record.data)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.support.deadline import DEADLINE_S
+
 if TYPE_CHECKING:
     from paho.mqtt.client import MQTTMessage
-
-SUBSCRIBE_TIMEOUT_S = 10.0
 
 
 class Published(NamedTuple):
@@ -41,7 +41,7 @@ class Consumer:
         self._client.on_message = self._on_message
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        if not self._subscribed.wait(SUBSCRIBE_TIMEOUT_S):
+        if not self._subscribed.wait(DEADLINE_S):
             raise RuntimeError("the broker let nobody subscribe")
 
     def close(self) -> None:

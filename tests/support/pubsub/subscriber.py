@@ -9,10 +9,10 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.pubsub_v1 import types
 
+from tests.support.deadline import DEADLINE_S
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-CALL_TIMEOUT_S = 20.0
 
 
 class Subscriber:
@@ -42,7 +42,7 @@ class Subscriber:
             )
             self._call("Subscriber/CreateSubscription", subscription, types.Subscription.pb())
 
-    def pull(self, at_least: int, timeout_s: float = 5.0) -> list[tuple[str, Any]]:
+    def pull(self, at_least: int, timeout_s: float = DEADLINE_S) -> list[tuple[str, Any]]:
         """All messages so far, once there are ``at_least`` or the time is over."""
         deadline_s = time.monotonic() + timeout_s
         self._pull_once()
@@ -65,7 +65,7 @@ class Subscriber:
 
     def _call(self, method: str, request: Any, response: Any) -> Any:
         call = self._channel.unary_unary(f"/google.pubsub.v1.{method}", type(request).SerializeToString, response.FromString)
-        return call(request, timeout=CALL_TIMEOUT_S, wait_for_ready=True)
+        return call(request, timeout=DEADLINE_S, wait_for_ready=True)
 
     def close(self) -> None:
         """Close the connection."""

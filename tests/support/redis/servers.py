@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from tests.support.broker_process import BrokerProcess
+from tests.support.deadline import DEADLINE_S
 from tests.support.free_ports import free_port
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class ServerCluster:
             ],
             check=True,
             capture_output=True,
-            timeout=60,
+            timeout=DEADLINE_S,
         )
         self.wait()
 
@@ -155,7 +156,7 @@ def _arrives(node: RedisServer, subscription: PubSub) -> bool:
     return message is not None
 
 
-def eventually(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
+def eventually(holds: Callable[[], bool], timeout_s: float = DEADLINE_S) -> None:
     """Wait until a condition is true, for a bounded time."""
     deadline_s = time.monotonic() + timeout_s
     while True:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
+from tests.support.deadline import DEADLINE_S
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -35,7 +37,7 @@ class Subscriber:
 
     def subscribed(self) -> None:
         """Wait until the server has the subscription; to be called again after a restart of the server."""
-        deadline_s = time.monotonic() + 10
+        deadline_s = time.monotonic() + DEADLINE_S
         self._confirmed = 0
         with suppress(RedisError):
             self._subscription.connection.disconnect()
@@ -55,7 +57,7 @@ class Subscriber:
         except (RedisError, OSError):
             time.sleep(0.02)  # the server is away
 
-    def wait_for(self, count: int, timeout_s: float = 5.0) -> list[tuple[bytes, bytes]]:
+    def wait_for(self, count: int, timeout_s: float = DEADLINE_S) -> list[tuple[bytes, bytes]]:
         """All messages, once there are ``count`` or the time is over."""
         deadline_s = time.monotonic() + timeout_s
         self.read()

@@ -11,6 +11,7 @@ from fleetgw.adapters.sinks.support.context import SinkContext
 from fleetgw.domain.errors import ConfigurationError, Unheard
 from fleetgw.domain.ports import Receipt
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
+from tests.support.deadline import DEADLINE_S
 from tests.support.record_vectors import dispatch_cases, record_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class RedisWireContract(TestCase):
     :cvar vectors: the file ``dispatch.json``; ``redis_differences.json`` beside it lists the intended differences.
     """
 
-    timeout = 60  # seconds for each test, read by Trial
+    timeout = DEADLINE_S  # seconds for each test, read by Trial
 
     vectors: Path
 
