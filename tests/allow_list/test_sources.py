@@ -100,6 +100,11 @@ class FileTests(AllowListContract, TestCase):
         await self.read(source)
         self.assertIsNone(await self.read(source))
 
+    async def test_a_file_may_be_as_large_as_the_longest_list(self) -> None:
+        size_bytes = entries.MAX_VEHICLES * (len(FIRST) + 1)
+        self.write("#" * (size_bytes - len(FIRST) - 1) + "\n" + FIRST)
+        self.assertEqual(await self.read(self.make()), {FIRST})
+
     async def test_a_pipe_and_a_folder_are_no_files(self) -> None:
         source = self.make()
         os.mkfifo(self.path)

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from fleetgw.adapters.allow_list.watch import AllowListWatch
 from fleetgw.domain.allow_list import ALLOWED, NOT_LISTED, AllowList, NoList
 from fleetgw.domain.errors import UnusableAllowList
-from fleetgw.domain.ports import IAllowListSource
-from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
+from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor
 from tests.support.allow_list_contract import FIRST, SECOND
+from tests.support.allow_list_source import ScriptedSource
 from tests.support.gateway_in_memory import VIN, GatewayCase
-
-
-@implementer(IAllowListSource)
-class ScriptedSource:
-    """A source that answers when the test says so."""
-
-    name, interval_s = "the source", 30.0
-
-    def __init__(self) -> None:
-        self.readings: list[Deferred[Any]] = []
-
-    def read(self) -> Deferred[Any]:
-        self.readings.append(Deferred())
-        return self.readings[-1]
 
 
 class WatchTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.clock, self.log, self.metrics = Clock(), ReadableLog(), ReadableMetrics()
+        self.clock, self.log, self.metrics = ThreadlessReactor(), ReadableLog(), ReadableMetrics()
         self.source, self.allow_list = ScriptedSource(), AllowList(100.0)
-        clock: Any = self.clock
-        self.watch = AllowListWatch(self.source, self.allow_list, clock, self.log, self.metrics)
+        self.watch = AllowListWatch(self.source, self.allow_list, self.clock, self.log, self.metrics)
         self.started = self.watch.start()
 
     def decide(self, vehicle: str = FIRST) -> object:

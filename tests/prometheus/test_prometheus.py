@@ -55,8 +55,10 @@ class PrometheusTests(TestCase):
         """A gateway with every sink that the Go server has; all but Kafka and ZeroMQ lack their broker."""
         certs = CertificateFolder(self.folder / "certs", 30)
         certs.ensure_all()
-        certs.ensure_vehicles(1)
-        vin = certs.vehicle_files()[0].stem
+        certs.ensure_vehicles(10)  # as many as fleetgw simulate has
+        vins = [file.stem for file in certs.vehicle_files()]
+        allowed = self.folder / "vins.txt"
+        allowed.write_text("\n".join(vins))
         return GatewayProcess(
             self.folder,
             {
@@ -77,9 +79,10 @@ class PrometheusTests(TestCase):
             zmq={"addr": f"tcp://127.0.0.1:{free_port()}"},
             status_port=status_port,
             monitoring={"prometheus_metrics_port": metrics_port},
-            vins_signal_tracking_enabled=[vin],
+            vins_signal_tracking_enabled=vins[:1],
             rate_limit={"enabled": True, "message_limit": RATE_LIMIT, "message_interval_time": 1},
             limits={"max_connections_per_vehicle": 1},
+            vehicles={"allow": {"file": str(allowed)}},
         )
 
     def misbehave(self, port: int, status_port: int) -> None:

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 MAX_VEHICLES = 1_000_000
 """Maximum number of entries."""
 
-_ENTRY = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+MAX_ENTRY_CHARACTERS = 128
+
+MAX_BYTES = 32 * 1024 * 1024
+"""Largest size of a list as text or JSON; ``MAX_VEHICLES`` VINs fit."""
+
+_ENTRY = re.compile(rf"[A-Za-z0-9._:-]{{1,{MAX_ENTRY_CHARACTERS}}}")
 
 JSON_FORMS = 'must be a JSON array of VINs, or {"vins": [...]}'
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 from zope.interface import implementer
 
-from fleetgw.adapters.allow_list.entries import from_text
+from fleetgw.adapters.allow_list.entries import MAX_BYTES, from_text
 from fleetgw.adapters.files.reading import read_regular_file, unreadable_reason
 from fleetgw.adapters.files.watched import WatchedFiles
 from fleetgw.adapters.process.call_in_thread import call_in_thread
@@ -50,6 +50,6 @@ class AllowListFile:
     def _read(self) -> frozenset[str] | None:
         try:
             with self._watched.reading_changed() as changed:
-                return from_text(read_regular_file(self.path)) if changed else None
+                return from_text(read_regular_file(self.path, MAX_BYTES)) if changed else None
         except (OSError, ValueError) as error:
             raise UnusableAllowList(f"cannot be read: {unreadable_reason(error)}") from error

@@ -39,7 +39,8 @@ class Operations(Settings, frozen=True, kw_only=True):
     folder: Annotated[
         Path | None,
         Meta(
-            description="Folder in which traces and signal counts survive a restart; without one, memory alone has them.",
+            description="Folder in which traces, signal counts and the last answer about the vehicles that may connect "
+            "survive a restart; without one, memory alone has them.",
             extra=RESTART | {"in_words": "the path of a folder"},
         ),
     ] = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
+from fleetgw.adapters.allow_list.kept_answer import KeptAnswer
 from fleetgw.adapters.allow_list.watch import AllowListWatch
 from fleetgw.adapters.text.addresses import split_address
 from fleetgw.domain.allow_list import AllowList
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from fleetgw.app.config.vehicles import Allow, AllowRedis
     from fleetgw.domain.ports import IAllowListSource, ILog, IMetrics
 
+KEPT_ANSWER = "allow-list.json"
+"""File of the last answer, within ``operations.folder``."""
+
 
 def make_allow_list(config: Config, reactor: IThreadedReactor, metrics: IMetrics, log: ILog) -> AllowListWatch | None:
     """Make the list where there is one; nothing is read yet.
@@ -24,7 +29,9 @@ def make_allow_list(config: Config, reactor: IThreadedReactor, metrics: IMetrics
     allow = config.vehicles.allow
     if allow is None:
         return None
-    return AllowListWatch(make_source(allow, reactor), AllowList(allow.stale_s), reactor, log, metrics)
+    source, folder = make_source(allow, reactor), config.operations.folder
+    kept = None if folder is None else KeptAnswer(folder / KEPT_ANSWER, source.name, time.time)
+    return AllowListWatch(source, AllowList(allow.stale_s), reactor, log, metrics, kept)
 
 
 def make_source(allow: Allow, reactor: IThreadedReactor) -> IAllowListSource:
