@@ -24,7 +24,7 @@ class SignalCountsTests(TestCase):
                 counts.today.add(vin, signals)
                 expected[day] += signals
         kept = {day: sum(each.vehicles.values()) + each.others for day, each in counts.days.items()}
-        self.assertEqual({d: n for d, n in kept.items() if n}, {d: n for d, n in expected.items() if d > day - KEPT_DAYS})
+        self.assertEqual({d: n for d, n in kept.items() if n}, {d: expected[d] for d in sorted(expected)[-KEPT_DAYS:]})
         self.assertTrue(all(len(each.vehicles) <= most for each in counts.days.values()))
         self.assertEqual([*counts.days], sorted(counts.days, reverse=True))
 
@@ -43,14 +43,25 @@ class SignalCountsTests(TestCase):
         self.assertEqual(counts.earlier_totals, {"A": 1})
         counts.restore(100, DayCount({"A": 2, "B": 3}))
         self.assertEqual(counts.earlier_totals, {"A": 3, "B": 3})
-        counts.begin_day(100 + KEPT_DAYS)
+        for day in range(102, 100 + KEPT_DAYS + 1):
+            counts.begin_day(day)
         self.assertEqual(counts.earlier_totals, {})
+
+    def test_a_clock_that_is_far_ahead_for_a_while_costs_the_oldest_day_alone(self) -> None:
+        counts = SignalCounts(100)
+        for day in (*range(100, 100 + KEPT_DAYS), 5000, 99 + KEPT_DAYS):
+            counts.begin_day(day)
+            counts.today.add("A", 1)
+        self.assertEqual([day for day, _ in counts.of("A")], [*range(99 + KEPT_DAYS, 100, -1)])
+        self.assertEqual(counts.today.vehicles, {"A": 2})
 
     def test_counts_of_an_earlier_run_are_added(self) -> None:
         counts = SignalCounts(100)
         counts.today.add("A", 1)
         counts.restore(100, DayCount({"A": 2, "B": 3}, 4))
         counts.restore(99, DayCount({"A": 5}))
-        counts.restore(100 - KEPT_DAYS, DayCount({"A": 6}))
         self.assertEqual([*counts.of("A")], [(100, 3), (99, 5)])
         self.assertEqual(counts.days, {100: DayCount({"A": 3, "B": 3}, 4), 99: DayCount({"A": 5})})
+        for day in range(98, 98 - KEPT_DAYS, -1):
+            counts.restore(day, DayCount({"A": 1}))
+        self.assertEqual([*counts.days], [*range(100, 100 - KEPT_DAYS, -1)])

@@ -140,10 +140,39 @@ class KeptCountsTests(TestCase):
         counts.today.add("A", 1)
         self.minute(kept)
         (self.path / "notes.txt").write_text("mine")
-        self.now_ns += KEPT_DAYS * DAY_NS
+        for _ in range(KEPT_DAYS):
+            self.now_ns += DAY_NS
+            self.minute(kept)
+        kept.stop()
+        days = [f"2026-{day}.signals" for day in ("11-28", "11-29", "11-30", *(f"12-0{day}" for day in range(1, 6)))]
+        self.assertEqual(sorted(os.listdir(self.path)), [*days, "lock", "notes.txt"])
+
+    def test_a_clock_that_is_far_ahead_removes_the_oldest_file_alone(self) -> None:
+        self.path.mkdir()
+        days = [f"2026-11-{day}.signals" for day in range(20, 28)]
+        for name in days:
+            (self.path / name).write_text("1\tA\n")
+        self.now_ns += 3650 * DAY_NS
+        counts, kept = self.kept()
+        kept.start()
         self.minute(kept)
         kept.stop()
-        self.assertEqual(sorted(os.listdir(self.path)), ["2026-12-05.signals", "lock", "notes.txt"])
+        self.assertEqual(sorted(os.listdir(self.path)), [*days[1:], "2036-11-24.signals", "lock"])
+        self.now_ns = TODAY * DAY_NS
+        counts, kept = self.kept()
+        kept.start()
+        self.assertEqual([*counts.days], [*range(TODAY, TODAY - KEPT_DAYS + 1, -1)])
+        kept.stop()
+
+    def test_a_file_that_cannot_be_read_leaves_the_others(self) -> None:
+        (self.path / "2026-11-26.signals").mkdir(parents=True)
+        (self.path / "2026-11-27.signals").write_text("1\tA\n")
+        counts, kept = self.kept()
+        kept.start()
+        self.assertEqual([*counts.of("A")], [(TODAY, 1)])
+        (told,) = self.log.fields_of("signal_counts_failed")
+        self.assertEqual(told["error"], "2026-11-26.signals: cannot be read: Is a directory")
+        kept.stop()
 
     def test_damaged_lines_are_left_out_and_told(self) -> None:
         self.path.mkdir()
@@ -176,15 +205,15 @@ class KeptCountsTests(TestCase):
         kept.stop()
         self.assertEqual(stat.filemode((self.path / "2026-11-27.signals").stat().st_mode), "-rw-------")
 
-    def test_an_old_file_goes_at_the_start(self) -> None:
+    def test_an_old_file_counts_for_nothing_and_goes(self) -> None:
         self.path.mkdir()
-        (self.path / "2026-11-19.signals").write_text("1\tA\n")
-        (self.path / "2026-11-20.signals").write_text("1\tA\n")
+        for day in range(19, 28):
+            (self.path / f"2026-11-{day}.signals").write_text("1\tA\n")
         counts, kept = self.kept()
         kept.start()
-        self.assertEqual(sorted(os.listdir(self.path)), ["2026-11-20.signals", "lock"])
-        self.assertEqual([*counts.of("A")], [(TODAY - 7, 1)])
+        self.assertEqual([day for day, _ in counts.of("A")], [*range(TODAY, TODAY - KEPT_DAYS, -1)])
         kept.stop()
+        self.assertEqual(sorted(os.listdir(self.path)), [*(f"2026-11-{day}.signals" for day in range(20, 28)), "lock"])
 
     def test_a_folder_in_use_names_the_key(self) -> None:
         _, kept = self.kept()
@@ -219,4 +248,4 @@ class KeptCountsTests(TestCase):
             files.write({TODAY: DayCount(vehicles, 1)}, TODAY)
             loaded = files.load(TODAY)
             folder.close()
-        self.assertEqual((loaded.days, loaded.bad_lines), ({TODAY: DayCount(vehicles, 1)}, {}))
+        self.assertEqual((loaded.days, loaded.faults), ({TODAY: DayCount(vehicles, 1)}, {}))

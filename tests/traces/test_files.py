@@ -95,6 +95,18 @@ class FolderTests(Contract, TestCase):
         self.files.remove(1)
         self.assertTrue((self.folder / "7.1.jsonl").exists())
 
+    def test_a_segment_that_cannot_be_read_leaves_the_others(self) -> None:
+        self.files.describe(DESCRIPTION)
+        self.files.append(1, 1, LINES[0])
+        self.files.append(1, 3, LINES[2])
+        (self.folder / "1.2.jsonl").mkdir()
+        (found,) = self.files.load()
+        self.assertEqual([(each.first, each.is_readable) for each in found.segments], [(1, True), (2, False), (3, True)])
+        self.assertIn("directory", str(found.fault))
+        (self.folder / "1.9.jsonl").mkdir()
+        (found,) = self.files.load()
+        self.assertGreater(found.next_number, 9 + found.segments[-1].size_bytes, "no number is used again")
+
     def test_an_append_that_fails_leaves_nothing(self) -> None:
         self.files.describe(DESCRIPTION)
         self.files.append(1, 1, LINES[0])

@@ -8,7 +8,7 @@ from unittest import TestCase
 from unittest.mock import patch
 
 from fleetgw.adapters.traces import lines as traces
-from fleetgw.adapters.traces.files import FilesInMemory, TraceDescription
+from fleetgw.adapters.traces.files import FilesInMemory, Segment, StoredTrace, TraceDescription
 from fleetgw.adapters.traces.lines import FLUSH_S, STOP_S, TraceLines, TraceStore
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
 from tests.support.workers import HeldWorker
@@ -18,6 +18,16 @@ class Failing(FilesInMemory):
     """Fails while a test says so."""
 
     fails = False
+    unreadable: int | None = None
+    stored: tuple[StoredTrace, ...] = ()
+
+    def load(self) -> list[StoredTrace]:
+        return list(self.stored)
+
+    def read(self, trace: int, segment: int) -> bytes:
+        if segment == self.unreadable:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().read(trace, segment)
 
     def append(self, trace: int, segment: int, lines: bytes) -> None:
         if self.fails:
@@ -114,6 +124,23 @@ class StoreTests(TestCase):
         self.assertEqual(
             self.log.fields_of("traces_failed"), [{"path": "/folder", "error": "No space left on device"}], "once a minute"
         )
+
+    def test_a_segment_that_cannot_be_read_is_passed_over(self) -> None:
+        self.files.append(1, 1, b'{"n": 1, "stage": "x"}\n')
+        self.files.append(1, 2, b'{"n": 2, "stage": "lost"}\n')
+        fault, self.files.unreadable = OSError(errno.EIO, "Input/output error"), 2
+        segments = [Segment(1, 23), Segment(2, 26, is_readable=False)]
+        self.files.stored = (StoredTrace(TraceDescription(1, "VIN", "", 0, 1), segments, 29, fault),)
+        self.store.load()
+        self.pass_time()
+        self.assertEqual(self.log.fields_of("traces_failed"), [{"path": "/folder", "error": "Input/output error"}])
+        lines = self.store.traces[1]
+        self.assertEqual([each["n"] for each in self.read(lines)], [1])
+        self.assertEqual(self.read(lines, 2), [], "and this does not fail")
+        self.store.add(lines, '"stage": "y"')
+        self.pass_time()
+        self.assertEqual([segment.first for segment in lines.segments], [1, 2, 29], "it takes no more lines")
+        self.assertEqual([each["n"] for each in self.read(lines, 2)], [29])
 
     def test_a_trace_that_is_removed_while_lines_wait(self) -> None:
         lines = self.begin()

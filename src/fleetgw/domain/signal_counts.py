@@ -1,17 +1,25 @@
 """Counts of signals by vehicle and UTC day, over all accepted records: Tesla bills the signals that are streamed."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import define, field
 
 KEPT_DAYS = 8
-"""Number of days that are kept, with today."""
+"""Number of days that are kept, with today: the newest ones that there are."""
 
 MAX_VEHICLES = 100_000
 """Largest number of vehicles with a count of their own a day; the signals of further ones are counted together."""
 
 DAY_NS = 86_400_000_000_000
+
+
+def kept_days(days: Iterable[int], today: int) -> list[int]:
+    """Those of some days that are kept, oldest first: the newest ``KEPT_DAYS`` up to tomorrow.
+
+    They are not those of the last week: a clock that is far ahead for a while would have all others forgotten.
+    """
+    return sorted(day for day in days if day <= today + 1)[-KEPT_DAYS:]
 
 
 @define
@@ -38,7 +46,7 @@ class DayCount:
 
 @define(eq=False)
 class SignalCounts:
-    """The last ``KEPT_DAYS`` days.
+    """The newest ``KEPT_DAYS`` days with counts.
 
     A record that a vehicle sends again counts again, as it was streamed again; so does one that deduplication finds. The
     counts belong to the VIN, whatever the number of its connections.
@@ -61,7 +69,8 @@ class SignalCounts:
         return {day: self._days[day] for day in sorted(self._days, reverse=True)}
 
     def begin_day(self, day: int) -> None:
-        """Count for another day from now on, and forget those that are too old; a clock that is set back keeps tomorrow."""
+        """Count for another day from now on, and forget those that ``kept_days`` leaves out; a clock that is set back keeps
+        tomorrow."""
         if day != self.day:
             self.day, self.today = day, self._days.setdefault(day, DayCount())
             self._forget()
@@ -93,5 +102,4 @@ class SignalCounts:
 
     def _forget(self) -> None:
         self._earlier = None
-        for day in [day for day in self._days if not self.day - KEPT_DAYS < day <= self.day + 1]:
-            del self._days[day]
+        self._days = {day: self._days[day] for day in kept_days(self._days, self.day)}

@@ -14,7 +14,7 @@ from attrs import define, field
 
 from fleetgw.adapters.text.days import day_of, day_text
 from fleetgw.domain.identity import MAX_DEVICE_ID_CHARACTERS
-from fleetgw.domain.signal_counts import MAX_VEHICLES, DayCount
+from fleetgw.domain.signal_counts import MAX_VEHICLES, DayCount, kept_days
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,11 +31,11 @@ class Loaded:
     """The counts of earlier runs.
 
     :ivar days: by day since the epoch.
-    :ivar bad_lines: number of lines that could not be read, by file.
+    :ivar faults: by file, the reason for which it, or a part of it, does not count.
     """
 
     days: dict[int, DayCount] = field(factory=dict)
-    bad_lines: dict[str, int] = field(factory=dict)
+    faults: dict[str, str] = field(factory=dict)
 
 
 class DailyFiles:
@@ -47,23 +47,21 @@ class DailyFiles:
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
 
-    def load(self, oldest_day: int) -> Loaded:
-        """Read the files of this day and later ones, and remove the older ones."""
-        loaded = Loaded()
-        for name in self.folder.names():
-            day = _day(name)
-            if day is None:
-                continue
-            if day < oldest_day:
-                self.folder.remove(name)
-                continue
-            loaded.days[day], bad_lines = self._read(name)
-            if bad_lines:
-                loaded.bad_lines[name] = bad_lines
+    def load(self, today: int) -> Loaded:
+        """Read the files of the days that are kept."""
+        loaded, files = Loaded(), self._files()
+        for day in kept_days(files, today):
+            try:
+                loaded.days[day], bad_lines = self._read(files[day])
+            except OSError as error:
+                loaded.faults[files[day]] = f"cannot be read: {error.strerror}"
+            else:
+                if bad_lines:
+                    loaded.faults[files[day]] = f"{bad_lines} lines cannot be read, and are not counted"
         return loaded
 
-    def write(self, days: Mapping[int, DayCount], oldest_day: int) -> None:
-        """Replace the files of these days, each at once and durably, and remove the older ones.
+    def write(self, days: Mapping[int, DayCount], today: int) -> None:
+        """Replace the files of these days, each at once and durably, and remove those that are too old to be kept.
 
         Lines are written in chunks, so that other threads get their turns.
         """
@@ -77,11 +75,16 @@ class DailyFiles:
                 file.flush()
                 os.fsync(file.fileno())
             self.folder.rename(name + ".new", name)
-        for name in self.folder.names():
-            day_of_name = _day(name)
-            if day_of_name is not None and day_of_name < oldest_day:
+        files = self._files()
+        oldest_day = min(kept_days(files, today), default=0)
+        for day, name in files.items():
+            if day < oldest_day:
                 self.folder.remove(name)
         self.folder.sync()
+
+    def _files(self) -> dict[int, str]:
+        """The names of all files, by day."""
+        return {day: name for name in self.folder.names() if (day := _day(name)) is not None}
 
     def _read(self, name: str) -> tuple[DayCount, int]:
         count, bad_lines = DayCount(), 0

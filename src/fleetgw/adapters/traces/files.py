@@ -42,10 +42,12 @@ class Segment:
     """A segment of a trace.
 
     :ivar first: the number of its first line; it also names the segment.
+    :ivar is_readable: False: it could not be read at the start, and takes no more lines.
     """
 
     first: int
     size_bytes: int = 0
+    is_readable: bool = True
 
 
 @define
@@ -54,11 +56,13 @@ class StoredTrace:
 
     :ivar segments: in order.
     :ivar next_number: of the next line.
+    :ivar fault: of the last segment that cannot be read; None: all can.
     """
 
     description: TraceDescription
     segments: list[Segment] = field(factory=list)
     next_number: int = 1
+    fault: OSError | None = None
 
 
 class TraceFiles(Protocol):
@@ -130,7 +134,10 @@ class FilesInFolder:
             segments = sorted((int(found[1]), int(found[2])) for found in map(_SEGMENT.match, names) if found)
             for trace, first in segments:
                 if trace in traces:
-                    self._load_segment(traces[trace], first)
+                    try:
+                        self._load_segment(traces[trace], first)
+                    except OSError as error:
+                        self._leave_segment(traces[trace], first, error)
             return list(traces.values())
         return []
 
@@ -151,6 +158,14 @@ class FilesInFolder:
         trace.segments.append(Segment(first, end))
         last = number_of(content[content.rfind(b"\n", 0, max(0, end - 1)) + 1 : end])
         trace.next_number = max(trace.next_number, first, last + 1)
+
+    def _leave_segment(self, trace: StoredTrace, first: int, error: OSError) -> None:
+        size_bytes = 0
+        with suppress(OSError):
+            size_bytes = self._path(trace.description.id, first).stat().st_size
+        trace.segments.append(Segment(first, size_bytes, is_readable=False))
+        trace.next_number = max(trace.next_number, first + size_bytes + 1)  # it has fewer lines than bytes
+        trace.fault = error
 
     def describe(self, description: TraceDescription) -> None:
         """See ``TraceFiles``."""

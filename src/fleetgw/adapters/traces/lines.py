@@ -113,6 +113,8 @@ class TraceStore:
     def _loaded(self, stored: Sequence[StoredTrace]) -> None:
         for each in stored:
             self.traces[each.description.id] = TraceLines(each.description, each.segments, each.next_number)
+            if each.fault is not None:
+                self._failed(each.fault)
         self._remove_oldest()
 
     def begin(self, description: TraceDescription) -> TraceLines:
@@ -162,7 +164,8 @@ class TraceStore:
         waiting, lines._waiting = lines._waiting, []
         content, count = b"".join(waiting), len(waiting)
         told, lines._told = lines._told, 0
-        if not lines.segments or lines.segments[-1].size_bytes >= SEGMENT_BYTES:
+        last = lines.segments[-1] if lines.segments else None
+        if last is None or not last.is_readable or last.size_bytes >= SEGMENT_BYTES:
             lines.segments.append(Segment(lines.next_number - count))
         segment, trace = lines.segments[-1], lines.description.id
         segment.size_bytes += len(content)
@@ -186,7 +189,10 @@ class TraceStore:
             self._do(partial(self._files.remove_segment, trace, segment), lambda _: None)
 
     def read(self, lines: TraceLines, number: int) -> Deferred[bytes]:
-        """Lines from one on, oldest first: about a segment of them. Empty when there are none. Never fails."""
+        """Lines from one on, oldest first: about a segment of them. Empty when there are none. Never fails.
+
+        A segment that cannot be read is passed over.
+        """
         self.flush()
         trace = lines.description.id
         firsts = [segment.first for segment in lines.segments]
@@ -194,10 +200,17 @@ class TraceStore:
         firsts = firsts[len(firsts) - len(later) - 1 :] if firsts else []
 
         def read() -> bytes:
+            fault: OSError | None = None
             for first in firsts:
-                content = self._files.read(trace, first).splitlines(keepends=True)
+                try:
+                    content = self._files.read(trace, first).splitlines(keepends=True)
+                except OSError as error:
+                    fault = error
+                    continue
                 if wanted := b"".join([line for line in content if number_of(line) >= number]):
                     return wanted
+            if fault is not None:
+                raise fault
             return b""
 
         return self._on_worker(read, b"")

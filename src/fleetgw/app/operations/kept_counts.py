@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from fleetgw.adapters.process.serial_worker import SerialWorker
 from fleetgw.adapters.signal_counts import DailyFiles
 from fleetgw.adapters.spool.folder import Folder
-from fleetgw.domain.signal_counts import DAY_NS, KEPT_DAYS, DayCount
+from fleetgw.domain.signal_counts import DAY_NS, DayCount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ class KeptCounts:
     def _load(self, files: DailyFiles, loaded: Deferred[Loaded | OSError]) -> None:
         result: Loaded | OSError
         try:
-            result = files.load(self._counts.day - KEPT_DAYS + 1)
+            result = files.load(self._counts.day)
         except OSError as error:
             result = error
         self._reactor.callFromThread(loaded.callback, result)
@@ -84,8 +84,8 @@ class KeptCounts:
             return
         for day, counted in loaded.days.items():
             self._counts.restore(day, counted)
-        for name, lines in loaded.bad_lines.items():
-            self._log.error("signal_counts_failed", error=f"{name}: {lines} lines cannot be read, and are not counted")
+        for name, fault in loaded.faults.items():
+            self._log.error("signal_counts_failed", error=f"{name}: {fault}")
 
     def tick(self) -> None:
         """A second has passed."""
@@ -103,13 +103,13 @@ class KeptCounts:
         kept = self._counts.days
         days = {day: DayCount(kept[day].vehicles.copy(), kept[day].others) for day in self._unwritten if day in kept}
         self._unwritten.clear()
-        oldest_day = self._counts.day - KEPT_DAYS + 1
-        worker.do(lambda: self._write_in_thread(files, days, oldest_day))
+        today = self._counts.day
+        worker.do(lambda: self._write_in_thread(files, days, today))
 
-    def _write_in_thread(self, files: DailyFiles, days: dict[int, DayCount], oldest_day: int) -> None:
+    def _write_in_thread(self, files: DailyFiles, days: dict[int, DayCount], today: int) -> None:
         failure: OSError | None = None
         try:
-            files.write(days, oldest_day)
+            files.write(days, today)
         except OSError as error:
             failure = error
         self._reactor.callFromThread(self._written, failure, days)
