@@ -130,6 +130,22 @@ class ValuesTests(ObservedCase):
         session.received([message("V", b"1", data(1.0))])
         self.assertEqual(self.values(), {"VehicleSpeed": (1.0, NOW_MS, [(NOW_MS, 1.0)])})
 
+    def test_an_older_record_that_is_sent_again_replaces_nothing(self) -> None:
+        session = self.observed()
+        self.values()
+        session.received([message("V", b"1", data(1.0, created_at_s=9))])
+        session.received([message("V", b"2", data(2.0, "new", created_at_s=8))])
+        self.assertEqual(self.values(), {"VehicleSpeed": (1.0, 9000, [(9000, 1.0)]), "VehicleName": ("new", 8000, [])})
+        session.received([message("V", b"3", data(3.0, created_at_s=9))])
+        self.assertEqual(self.values()["VehicleSpeed"], (3.0, 9000, [(9000, 1.0), (9000, 3.0)]), "of the same second")
+
+    def test_a_clock_ahead_does_not_hold_back_later_values(self) -> None:
+        session = self.observed()
+        self.values()
+        session.received([message("V", b"1", data(1.0, created_at_s=NOW_MS // 1000 + 1000))])
+        session.received([message("V", b"2", data(2.0))])
+        self.assertEqual(self.values(), {"VehicleSpeed": (2.0, NOW_MS, [(NOW_MS, 1.0), (NOW_MS, 2.0)])})
+
     def test_nothing_is_decoded_once_nobody_watches(self) -> None:
         session = self.observed()
         self.values()

@@ -55,8 +55,13 @@ class _Watched:
     values: dict[str, _Latest] = field(factory=dict, init=False)
 
     def take(self, payload: Payload, received_at_ms: int) -> None:
-        """Take the values of a record over those of earlier ones."""
-        at_ms = epoch_s(payload.created_at) * 1000 if payload.HasField("created_at") else received_at_ms
+        """Take the values of a record over those of earlier ones: a vehicle may send an older record again.
+
+        A vehicle whose clock is ahead counts by the time of the receipt, or its next values would be taken for older ones.
+        """
+        at_ms = received_at_ms
+        if payload.HasField("created_at"):
+            at_ms = min(at_ms, epoch_s(payload.created_at) * 1000)
         for datum in payload.data:
             name = FIELD_NAMES.get(datum.key) or str(datum.key)
             value = read_value(datum.value)
@@ -67,6 +72,8 @@ class _Watched:
                 if len(self.values) >= MAX_NAMES:
                     continue
                 latest = self.values[name] = _Latest(value, at_ms)
+            elif at_ms < latest.at_ms:
+                continue
             latest.value, latest.at_ms = value, at_ms
             number = _number(value)
             if number is not None:
