@@ -161,9 +161,16 @@ class GatewayTests(GatewayCase):
         )
 
     def test_without_a_list_vehicles_are_to_come_back(self) -> None:
-        self.start(vehicles={"allow": {"file": "vins.txt"}})
+        gateway = self.start(vehicles={"allow": {"file": "vins.txt"}})
+        watch = gateway.parts.allow_list
+        assert watch is not None
+        watch.allow_list.failed("is away")
         self.assertEqual(self.upgrade(), b"HTTP/1.1 503")
         self.assertEqual(self.refused("no_allow_list"), 1)
+        (told,) = gateway.log.fields_of("connection_refused")
+        self.assertEqual((told["device_id"], told["error"]), (VIN, "the allow list was never read: is away"))
+        (shown,) = gateway.parts.gateway.recent_refusals.newest_first
+        self.assertEqual((shown.vin, shown.text), (VIN, "the allow list was never read: is away"))
 
     def test_every_vehicle_may_connect_by_default(self) -> None:
         self.start()

@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from fleetgw.adapters.process.call_in_thread import call_in_thread
 from fleetgw.domain.errors import UnusableAllowList
+from fleetgw.domain.line_limit import cut
 from fleetgw.domain.metrics import ALLOW_LIST_AGE_SECONDS, ALLOW_LIST_FAILURES_TOTAL, ALLOW_LIST_VEHICLES
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from fleetgw.adapters.process.reactor import IThreadedReactor
     from fleetgw.domain.allow_list import AllowList
     from fleetgw.domain.ports import IAllowListSource, ILog, IMetrics
+
+MAX_REASON_CHARACTERS = 512
+"""Longest text of a failure that is kept and shown with each refusal."""
 
 START_S = 15.0
 """The longest that the start waits for the first answer of the source."""
@@ -134,6 +138,7 @@ class AllowListWatch:
     def _failed(self, reason: str) -> None:
         self.metrics.counter(ALLOW_LIST_FAILURES_TOTAL).add(1)
         allow_list = self.allow_list
+        reason = cut(reason, MAX_REASON_CHARACTERS)
         allow_list.failed(reason)
         left_s = allow_list.left_s(self.reactor.seconds())
         is_stale = left_s == 0

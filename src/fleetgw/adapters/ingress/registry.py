@@ -84,11 +84,13 @@ class ConnectionRegistry(Generic[MemberT]):
             return False
         return True
 
-    def not_allowed(self, vin: str, remote: str, *, has_list: bool) -> Refusal:
-        """Count and log an upgrade that the allow list refuses, or that no list can decide on; returns the reason."""
-        refusal = Refusal.NOT_ALLOWED if has_list else Refusal.NO_ALLOW_LIST
-        self._refusals.add(refusal, remote, vin)
-        return refusal
+    def not_allowed(self, vin: str, remote: str) -> None:
+        """Count and log an upgrade that the allow list refuses."""
+        self._refusals.add(Refusal.NOT_ALLOWED, remote, vin)
+
+    def no_allow_list(self, vin: str, remote: str, reason: str) -> None:
+        """Count and log an upgrade that no allow list can decide on, for a reason."""
+        self._refusals.add(Refusal.NO_ALLOW_LIST, remote, vin, reason)
 
     def unauthorized(self, remote: str, reason: str) -> None:
         """Count an upgrade that was refused because of its certificate."""

@@ -185,11 +185,11 @@ class Upgrade:
             case Allowed():
                 return None
             case NotListed():
-                refusal = self._context.registry.not_allowed(vin, self._remote, has_list=True)
-                return "403 Forbidden", refusal.what
-            case NoList():
-                refusal = self._context.registry.not_allowed(vin, self._remote, has_list=False)
-                return "503 Service Unavailable", refusal.what
+                self._context.registry.not_allowed(vin, self._remote)
+                return "403 Forbidden", Refusal.NOT_ALLOWED.what
+            case NoList(reason):
+                self._context.registry.no_allow_list(vin, self._remote, reason)
+                return "503 Service Unavailable", reason
             case never:
                 assert_never(never)
 

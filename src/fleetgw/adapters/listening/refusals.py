@@ -115,9 +115,12 @@ class Refusals:
             kind = RefusalKind.VEHICLE if device_id else RefusalKind.CONNECTION
             self._recent.add(kind, label, text or refusal.what, fix=refusal.fix, address=remote, vin=device_id)
 
-    def add(self, refusal: Refusal, remote: str, device_id: str = "") -> None:
-        """Count a refused connection, and log it at most once in ten seconds per reason, and vehicle if it is known."""
-        self.count(refusal, remote, device_id=device_id)
+    def add(self, refusal: Refusal, remote: str, device_id: str = "", text: str = "") -> None:
+        """Count a refused connection, and log it at most once in ten seconds per reason, and vehicle if it is known.
+
+        :param text: as for ``count``.
+        """
+        self.count(refusal, remote, text, device_id)
         unwritten = self._limit.admit(refusal.label, device_id, self._monotonic(), 1)
         if unwritten is not None:
             vehicle = {"device_id": device_id} if device_id else {}
@@ -125,7 +128,7 @@ class Refusals:
                 "connection_refused",
                 listener=self._listener,
                 reason=refusal.label,
-                error=refusal.what,
+                error=text or refusal.what,
                 remote_ip=remote,
                 more_unwritten=unwritten,
                 **vehicle,
