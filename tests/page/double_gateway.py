@@ -22,6 +22,7 @@ TOKEN = "a-token-of-the-tests"  # noqa: S105  protects nothing
 CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'"
 DAY_MS = 86_400_000
 HISTORY = 600
+ROUTE = "wkqeftzp" * 300
 
 
 def now_ms() -> int:
@@ -107,7 +108,7 @@ class MadeUpFleet:
             else {"state": "ok", "reasons": []},
             "vehicles": {"connected": connected, "connections": connected, "paused": 0},
             "records": records if self.vehicles else [],
-            "ack_latency_ms": {"p50": 2.1, "p90": 4.8, "p99": 11.4, "window_s": 60}
+            "ack_latency_ms": {"p50": 0.0, "p90": 4.8, "p99": 11.4, "window_s": 60}
             if self.vehicles
             else {"p50": None, "p90": None, "p99": None, "window_s": 60},
             "sinks": [
@@ -214,7 +215,14 @@ class MadeUpFleet:
                     for index, name in enumerate(names)
                 ]
                 values += [
-                    {"name": "Gear", "value": "D", "at_ms": now_ms(), "history": []},
+                    {"name": "Gear", "value": "ShiftStateD", "at_ms": now_ms(), "history": []},
+                    {"name": "RouteLine", "value": ROUTE, "at_ms": now_ms(), "history": []},
+                    {
+                        "name": "DetailedChargeState",
+                        "value": "DetailedChargeStateDisconnected",
+                        "at_ms": now_ms(),
+                        "history": [],
+                    },
                     {
                         "name": "Location",
                         "value": {"latitude": 37.41234, "longitude": -122.14567},
@@ -290,6 +298,7 @@ class DoubleGateway:
         self.refused_host = False
         self.streams = 0
         self._stopping = threading.Event()
+        self._counting = threading.Lock()
         double = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -382,7 +391,8 @@ class DoubleGateway:
         request.send_response(200)
         request.send_header("Content-Type", content_type.decode())
         request.end_headers()
-        self.streams += 1
+        with self._counting:
+            self.streams += 1
         try:
             while True:
                 if not self.silent:
@@ -392,4 +402,5 @@ class DoubleGateway:
         except OSError:
             pass
         finally:
-            self.streams -= 1
+            with self._counting:
+                self.streams -= 1

@@ -5,13 +5,13 @@ import socket
 import ssl
 import subprocess
 import tempfile
-import time
 import urllib.request
 from pathlib import Path
 
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from tests.page.browser import PageCase
 from tests.page.double_gateway import MadeUpFleet, vin_of
+from tests.support.faults.vehicle import wait_until
 from tests.support.free_ports import free_ports
 from tests.support.gateway_process import BIN, GatewayProcess
 from tests.support.raw_vehicle import UPGRADE
@@ -120,11 +120,11 @@ class DoubleTests(GatewayCase):
     def test_the_double_answers_in_the_shapes_of_the_gateway(self) -> None:
         spooled = {"ack_policies": {"V": "spooled"}, "spool": {"path": str(self.folder / "spool")}}
         self.drive(self.start(**spooled), 1)
-        while not (found := self.get("vehicles")["vehicles"]) or not found[0]["signals_today"]:
-            time.sleep(0.05)
-        vin, double = found[0]["vin"], MadeUpFleet(1)
+        wait_until(lambda: any(each["signals_today"] for each in self.get("vehicles")["vehicles"]), "no signals")
+        (vehicle,), double = self.get("vehicles")["vehicles"], MadeUpFleet(1)
+        vin = vehicle["vin"]
         self.assert_same_shape(self.get("overview"), double.overview())
-        self.assert_same_shape(found[0], double.vehicles[0])
+        self.assert_same_shape(vehicle, double.vehicles[0])
         self.assert_same_shape(self.get(f"vehicles/{vin}"), double.details(vin_of(0)))
         self.assert_same_shape(self.get("signals"), double.signals(1))
 

@@ -162,11 +162,11 @@ export function sparkline(classNames, { fromZero = false } = {}) {
   );
   return {
     element,
-    update(series, span = series[0].length) {
+    update(series, span = Math.max(2, series[0].length)) {
       const numbers = series.flat().filter((value) => value !== null);
       const lowest = fromZero ? 0 : Math.min(...numbers);
       const range = Math.max(...numbers) - lowest;
-      const xOf = (index) => 2 + (index / Math.max(1, span - 1)) * (SPARK_WIDTH - 4);
+      const xOf = (index) => 2 + (index / (span - 1)) * (SPARK_WIDTH - 4);
       const yOf = (value) => SPARK_HEIGHT - 3 - (range > 0 ? (value - lowest) / range : 0.5) * (SPARK_HEIGHT - 6);
       series.forEach((values, row) => {
         setAttribute(paths[row], "d", linePath(values, (index) => xOf(index + span - values.length), yOf));

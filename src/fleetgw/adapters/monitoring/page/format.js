@@ -16,9 +16,9 @@ export const count = known((value) => (value < 1e7 ? WHOLE : COMPACT).format(val
 /** A rate per second: 0.4, 31.0, 5,120. */
 export const rate = known((value) => (value > 0 && value < 100 ? TENTHS : WHOLE).format(value));
 
-/** Milliseconds: 3.2 ms, 120 ms, 1.5 s. */
+/** Milliseconds: < 0.1 ms, 3.2 ms, 120 ms, 1.5 s. */
 export const latency = known((ms) =>
-  ms < 10 ? `${TENTHS.format(ms)} ms` : ms < 1000 ? `${WHOLE.format(ms)} ms` : `${TENTHS.format(ms / 1000)} s`,
+  ms < 0.05 ? "< 0.1 ms" : ms < 10 ? `${TENTHS.format(ms)} ms` : ms < 1000 ? `${WHOLE.format(ms)} ms` : `${TENTHS.format(ms / 1000)} s`,
 );
 
 /** A length of time in its two largest units: 3 d 4 h, 2 h 5 min, 45 s. */
@@ -69,7 +69,9 @@ export const moment = (ms, now_ms) =>
 export const ago = (ms, now_ms) =>
   ms === null || ms === undefined ? NONE : now_ms - ms < 1000 ? "now" : `${roughly((now_ms - ms) / 1000)} ago`;
 
-/** A value of a signal: numbers with at most six digits, places as latitude and longitude, everything else as it is. */
+const LONGEST_VALUE = 120;
+
+/** A value of a signal: numbers with at most six digits, places as latitude and longitude, a long text such as a route cut off. */
 export function signal(value) {
   if (typeof value === "number") return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6)));
   if (value === null || value === undefined) return NONE;
@@ -81,7 +83,8 @@ export function signal(value) {
       .map(([name, inner]) => (Array.isArray(value) ? signal(inner) : `${name} ${signal(inner)}`))
       .join(", ");
   }
-  return String(value);
+  const text = String(value);
+  return text.length > LONGEST_VALUE ? `${text.slice(0, LONGEST_VALUE)}…` : text;
 }
 
 /** One thing or several: 1 vehicle, 2 vehicles. */

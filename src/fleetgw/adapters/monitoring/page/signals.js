@@ -10,7 +10,7 @@ import { vinLink } from "./vehicles.js";
 export function topSignals(top, wide) {
   return tokenGate("the vehicles with the most signals", (refused) => {
     const place = el("div");
-    const summary = el("p", { class: "hint" });
+    const summary = el("p", { class: "hint more" });
     const empty = el("p", { class: "empty", hidden: true }, "No signals yet.");
     let shownDays = null;
     let list = null;
@@ -39,7 +39,7 @@ export function topSignals(top, wide) {
         place.hidden = answer.vehicles.length === 0;
         empty.hidden = answer.vehicles.length > 0;
         const totals = Object.entries(answer.total).flatMap(([type, number]) => (number > 0 ? [`${type} ${count(number)}`] : []));
-        setText(summary, `Since ${date(answer.since_ms)}: ${totals.join(", ") || "none"}.`);
+        setText(summary, `Since ${date(answer.since_ms)}: ${totals.join(", ") || "none"}. Days begin at 00:00 UTC.`);
       },
     });
     return { element: el("div", {}, asking.element, place, empty, summary), stop: asking.stop };

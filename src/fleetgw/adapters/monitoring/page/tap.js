@@ -69,7 +69,11 @@ function tap(refused) {
   }
 
   function start() {
+    following?.stop();
     const query = Object.fromEntries(fields.map(({ name, input }) => [name, input.value.split(/[\s,]+/).filter(Boolean).join(",")]));
+    lines.replaceChildren();
+    shown = dropped = 0;
+    waiting = [];
     setText(button, "Stop");
     setText(state, "Waiting for records.");
     following = follow("api/tap", {
@@ -100,7 +104,7 @@ function tap(refused) {
       class: "search",
       onsubmit: (event) => {
         event.preventDefault();
-        if (following === null) start();
+        if (following === null || document.activeElement.matches("input")) start(); // Enter in a field follows what it says now
         else stop("Stopped.");
       },
     },

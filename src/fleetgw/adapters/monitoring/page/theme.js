@@ -18,8 +18,10 @@
     root.dataset.theme = choice;
     const button = document.getElementById("theme");
     if (button) {
-      button.textContent = { system: "Auto", light: "Light", dark: "Dark" }[choice];
-      button.setAttribute("aria-label", `Colours: ${choice}. Change`);
+      const name = { system: "Auto", light: "Light", dark: "Dark" }[choice];
+      button.textContent = name;
+      button.setAttribute("aria-label", `Colours: ${name}`);
+      button.title = "Change: as the system has them, light, or dark";
     }
   }
 

@@ -10,14 +10,28 @@ import { tokenGate } from "./token.js";
 
 const SILENCE_MS = 6000;
 
+/** A part for a name such as DetailedChargeState: on a narrow screen it breaks before a capital. */
+const breaking = (show) => () => {
+  const element = el("span");
+  return {
+    element,
+    update(item) {
+      const text = show(item);
+      if (element.textContent !== text) {
+        element.replaceChildren(...text.split(/(?=[A-Z])/).flatMap((word, at) => (at === 0 ? [word] : [el("wbr"), word])));
+      }
+    },
+  };
+};
+
 function valuesPanel(now) {
   let wanted = "";
   let last = [];
   const rows = table(
     "Latest values",
     [
-      { title: "Signal", class: "name", show: (item) => item.name },
-      { title: "Value", class: "number value", show: (item) => signal(item.value) },
+      { title: "Signal", class: "name", part: breaking((item) => item.name) },
+      { title: "Value", class: "number value", part: breaking((item) => signal(item.value)) },
       {
         title: "Trend",
         class: "spark-cell",

@@ -71,7 +71,7 @@ function list(context, refused) {
           return { element: word.element, update: (vehicle) => word.update(presence(vehicle)) };
         },
       },
-      { title: "Since", class: "number", show: (vehicle) => ago(vehicle.online ? vehicle.online_since_ms : vehicle.offline_since_ms, context.now()) },
+      { title: "Since", class: "number optional", show: (vehicle) => ago(vehicle.online ? vehicle.online_since_ms : vehicle.offline_since_ms, context.now()) },
       { title: "Last record", class: "number", show: (vehicle) => ago(vehicle.last_record_ms, context.now()) },
       { title: "Records", class: "number optional", show: (vehicle) => count(vehicle.records) },
       { title: "Signals today", class: "number optional", show: (vehicle) => count(vehicle.signals_today) },
