@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 from unittest import TestCase
 
 from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
-from fleetgw.adapters.ingress.client_hello import MAX_HELLO_BYTES, NoClientHello, read_client_hello
+from fleetgw.adapters.ingress.client_hello import MAX_HELLO_BYTES, MAX_PROTOCOLS, ClientHello, HelloReader, NoClientHello
 from fleetgw.adapters.ingress.tls_records import take
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 
 def hello(version: int | None = None, name: bytes = b"", protocols: tuple[bytes, ...] = ()) -> bytes:
@@ -40,6 +44,28 @@ def in_records(data: bytes, size: int) -> bytes:
     return b"".join(data[:3] + len(part).to_bytes(2, "big") + part for part in parts)
 
 
+def read_client_hello(data: bytes) -> ClientHello | None:
+    """Read the first bytes of a connection that come at once."""
+    return HelloReader().read(data)
+
+
+def calls_of_read(reader: HelloReader, data: bytes) -> int:
+    """The number of calls that a read makes."""
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        reader.read(data)
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
 class HelloTests(TestCase):
     def test_what_a_client_offers(self) -> None:
         read = read_client_hello(FULL)
@@ -56,6 +82,26 @@ class HelloTests(TestCase):
             self.assertEqual(read_client_hello(in_records(FULL, size)), read_client_hello(FULL))
         for end in range(len(FULL)):
             self.assertIsNone(read_client_hello(FULL[:end]), end)
+
+    def test_single_bytes(self) -> None:
+        reader = HelloReader()
+        *first, last = (bytes([each]) for each in in_records(FULL, 7))
+        self.assertEqual([reader.read(each) for each in first], [None] * len(first))
+        self.assertEqual(reader.read(last), read_client_hello(FULL))
+
+    def test_a_read_costs_the_same_however_much_has_come_before(self) -> None:
+        reader = HelloReader()
+        endless = in_records(b"\x16\x03\x01\x00\x00" + b"\x01\x00\x3f\x00" + bytes(2000), 1)
+        head, early, later, late = endless[:24], endless[24:30], endless[30:-6], endless[-6:]
+        reader.read(head)
+        calls = calls_of_read(reader, early)
+        reader.read(later)
+        self.assertEqual(calls_of_read(reader, late), calls)
+
+    def test_many_protocols(self) -> None:
+        many = read_client_hello(hello(protocols=tuple(b"p%d" % number for number in range(500))))
+        assert many is not None
+        self.assertEqual(len(many.protocols), MAX_PROTOCOLS)
 
     def test_what_is_no_hello(self) -> None:
         for data in (b"GET / HTTP/1.1", b"\x15\x03\x01\x00\x02\x02\x28", b"\x16\x03\x01\x00\x04\x02\x00\x00\x00"):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from fleetgw.adapters.ingress.client_hello import NoClientHello, read_client_hello
+from fleetgw.adapters.ingress.client_hello import HelloReader, NoClientHello
 from tests.support.client_certificates import client_certificate, root_authority
 from tests.support.connected_tls import SERVER, move
 from tests.support.gateway_in_memory import VIN, GatewayCase
@@ -17,7 +17,7 @@ from tests.support.raw_vehicle import RawClientTls
 def offers_resumption(data: bytes) -> bool | None:
     """Whether a client offers to resume a session; None while more bytes are needed, False for no ClientHello."""
     try:
-        hello = read_client_hello(data)
+        hello = HelloReader().read(data)
     except NoClientHello:
         return False
     return None if hello is None else hello.offers_resumption

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 MAX_HELLO_BYTES = 16_384
 """Largest size of a ClientHello that is read."""
 
-MAX_EXTENSIONS = 64
-"""Extensions that are looked at: a stranger must not have thousands of empty ones read."""
+MAX_EXTENSIONS = MAX_PROTOCOLS = 64
+"""Extensions, and protocols of ALPN, that are looked at: a stranger must not have thousands of empty ones read."""
 
-_HANDSHAKE, _CLIENT_HELLO = 22, 1
+_HANDSHAKE, _CLIENT_HELLO = b"\x16", b"\x01"
 _SERVER_NAME, _ALPN, _SESSION_TICKET, _PRE_SHARED_KEY, _SUPPORTED_VERSIONS = 0, 16, 35, 41, 43
 _VERSIONS = {0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3"}
 
@@ -44,33 +44,42 @@ class NoClientHello(ValueError):
     """The bytes are not the beginning of a TLS handshake."""
 
 
-def read_client_hello(data: bytes) -> ClientHello | None:
-    """Read the first bytes of a connection; None while more of them are needed.
+class HelloReader:
+    """Reads the first bytes of one connection as they come. It looks at each byte once: a stranger may send them singly."""
 
-    :raises NoClientHello: they are no ClientHello, or too long.
-    """
-    try:
-        message = _message(data)
-        return None if message is None else _read(message)
-    except (IndexError, StopIteration) as error:
-        raise NoClientHello("the ClientHello is cut off") from error
+    def __init__(self) -> None:
+        self._unread = b""  # the beginning of a record
+        self._message = bytearray()  # the handshake message, of the records so far
 
+    def read(self, data: bytes) -> ClientHello | None:
+        """Take further bytes; None while more of them are needed. Not to be called after the hello, or a failure.
 
-def _message(data: bytes) -> bytes | None:
-    """The handshake message, which may be in several records; None while it is incomplete."""
-    message = b""
-    while len(message) < 4 or len(message) < 4 + int.from_bytes(message[1:4], "big"):
-        if data[:1] not in (b"", bytes([_HANDSHAKE])) or message[:1] not in (b"", bytes([_CLIENT_HELLO])):
-            raise NoClientHello("the first bytes are no ClientHello")
+        :raises NoClientHello: the bytes are no ClientHello, or too long.
+        """
+        message, data = self._message, self._unread + data
         if len(message) + len(data) > MAX_HELLO_BYTES:
             raise NoClientHello("the ClientHello is too long")
-        size = 5 + int.from_bytes(data[3:5], "big")
-        if len(data) < max(size, 6):
-            return None
-        message, data = message + data[5:size], data[size:]
-    if message[:1] != bytes([_CLIENT_HELLO]):
-        raise NoClientHello("the first bytes are no ClientHello")
-    return message[4 : 4 + int.from_bytes(message[1:4], "big")]
+        position = 0
+        while not self._is_whole:
+            if data[position : position + 1] not in (b"", _HANDSHAKE) or message[:1] not in (b"", _CLIENT_HELLO):
+                raise NoClientHello("the first bytes are no ClientHello")
+            end = position + 5 + int.from_bytes(data[position + 3 : position + 5], "big")
+            if len(data) < max(end, position + 6):
+                self._unread = data[position:]
+                return None
+            message += data[position + 5 : end]
+            position = end
+        if message[:1] != _CLIENT_HELLO:
+            raise NoClientHello("the first bytes are no ClientHello")
+        try:
+            return _read(bytes(message[4 : 4 + int.from_bytes(message[1:4], "big")]))
+        except IndexError as error:
+            raise NoClientHello("the ClientHello is cut off") from error
+
+    @property
+    def _is_whole(self) -> bool:
+        message = self._message
+        return len(message) >= 4 and len(message) >= 4 + int.from_bytes(message[1:4], "big")
 
 
 def _read(message: bytes) -> ClientHello:
@@ -88,7 +97,7 @@ def _read(message: bytes) -> ClientHello:
         elif kind == _SERVER_NAME:
             server_name = _ascii(content[5:])
         elif kind == _ALPN:
-            protocols = tuple(_protocols(content[2:]))
+            protocols = tuple(islice(_protocols(content[2:]), MAX_PROTOCOLS))
     known = tuple(_VERSIONS[each] for each in sorted(set(versions), reverse=True) if each in _VERSIONS)
     by_session_id = bool(message[34]) and _SUPPORTED_VERSIONS not in extensions  # TLS 1.3 sends an id that means nothing
     offers = _PRE_SHARED_KEY in extensions or bool(extensions.get(_SESSION_TICKET)) or by_session_id

@@ -17,7 +17,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-from fleetgw.adapters.ingress.client_hello import NoClientHello, read_client_hello
+from fleetgw.adapters.ingress.client_hello import HelloReader, NoClientHello
 from fleetgw.adapters.ingress.handshake_failure import OPENING_BYTES, HandshakeFailure, explain_error
 from fleetgw.adapters.ingress.http import NOT_TLS
 from fleetgw.adapters.ingress.openssl_library import ffi as _ffi
@@ -117,7 +117,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
     _ssl: Any = None
     _into_ssl: Any = None
     _from_ssl: Any = None
-    _hello: bytes | None = b""  # the ClientHello, as far as it has come; None once it is read
+    _hello: HelloReader | None = None  # until the ClientHello is read
 
     def makeConnection(self, transport: ITransport) -> None:
         """Start. Unlike Twisted's own method, this one does not declare the transport's interfaces: nothing needs them."""
@@ -130,6 +130,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
         self._appSendBuffer: list[bytes] = []
         self._monotonic: Callable[[], float] = self.factory._clock.seconds
         self.heard_at = self._made_at = self._monotonic()
+        self._hello = HelloReader()
         self.transport = transport
         self.connected = 1
         self.factory.registerProtocol(self)
@@ -169,17 +170,17 @@ class VehicleTransport(TLSMemoryBIOProtocol):
                 self._tlsShutdownFinished(Failure(SSL.Error([("SSL routines", "", "http request")])))
                 return
         if self._hello is not None:
-            self._read_hello(self._hello + data)
+            self._read_hello(self._hello, data)
         super().dataReceived(data)
 
-    def _read_hello(self, data: bytes) -> None:
+    def _read_hello(self, reader: HelloReader, data: bytes) -> None:
         try:
-            hello = read_client_hello(data)
+            hello = reader.read(data)
         except NoClientHello:
             self._hello = None
             return
-        self._hello = data if hello is None else None
         if hello is not None:
+            self._hello = None
             self.wrappedProtocol.hello_received(hello)
             if hello.offers_resumption and self.factory.handshakes is not None:
                 self.factory.handshakes.resumption_offered()
