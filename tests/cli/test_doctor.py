@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -32,13 +33,22 @@ class DoctorTests(TestCase):
             "sqlite": {"path": str(self.path / "records.sqlite3")},
         }
 
-    def doctor(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
         file = self.path / "config.json"
         file.write_text(json.dumps(self.config))
         environ = {name: value for name, value in os.environ.items() if name not in {"FORCE_COLOR", "TTY_COMPATIBLE"}}
         code = "import sys; from fleetgw.cli import main; sys.exit(main())"
         command = [sys.executable, "-W", "error", "-c", code, "doctor", "--config", str(file), *arguments]
-        return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=DEADLINE_S)
+        process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.kill)
+        return process
+
+    def end(self, process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+        out, err = process.communicate(timeout=DEADLINE_S)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def doctor(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.end(self.begin(*arguments))
 
     def test_works(self) -> None:
         done = self.doctor()
@@ -66,3 +76,16 @@ class DoctorTests(TestCase):
         report = json.loads(done.stdout)
         self.assertEqual([problem["path"] for problem in report["refused"]], ["records.V[0]"])
         self.assertFalse(report["works"])
+
+    def test_interrupted(self) -> None:
+        """It reports nothing: a check that was cut off says nothing about its subject."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(number.name), socket.create_server(("127.0.0.1", 0)) as silent:
+                silent.settimeout(DEADLINE_S)
+                self.config["vehicles"] = {"allow": {"url": f"http://127.0.0.1:{silent.getsockname()[1]}/"}}
+                process = self.begin()
+                asked, _ = silent.accept()
+                with asked:
+                    process.send_signal(number)
+                    done = self.end(process)
+                self.assertEqual((done.returncode, done.stdout, done.stderr), (130, "", ""))

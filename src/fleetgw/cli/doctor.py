@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
-
-    from twisted.python.failure import Failure
 
     from fleetgw.app.config import LoadedConfig
     from fleetgw.app.doctor.checkup import Diagnosis
@@ -82,33 +80,17 @@ def _refuse(error: ConfigurationError, file: Path, *, json: bool) -> None:
 
 def _examined(loaded: LoadedConfig) -> Sequence[Diagnosis]:
     """Run every check on the reactor, which runs until all have ended."""
-    from twisted.internet import reactor as installed
-    from twisted.internet.defer import Deferred
-
-    from fleetgw.adapters.process.reactor import leave_busy_threads_behind, run_on_monotonic_time
     from fleetgw.app.doctor.allow_list import allow_list_checks
     from fleetgw.app.doctor.checkup import examine
     from fleetgw.app.doctor.host import host_checks
     from fleetgw.app.doctor.progress import Progress
     from fleetgw.app.doctor.sinks import sink_checks
+    from fleetgw.app.service.on_reactor import run_on_reactor
 
-    run_on_monotonic_time(installed)
-    leave_busy_threads_behind(installed)
-    reactor = cast("IGatewayReactor", installed)
-    diagnoses: list[Diagnosis] = []
-
-    async def run_checks() -> None:
+    async def run_checks(reactor: IGatewayReactor) -> Sequence[Diagnosis]:
         config = loaded.config
         checks = [*host_checks(loaded, reactor), *allow_list_checks(config, reactor), *sink_checks(config, reactor)]
         with Progress([check.subject for check in checks]) as progress:
-            diagnoses.extend(await examine(checks, reactor, progress.done))
+            return await examine(checks, reactor, progress.done)
 
-    def begin() -> None:
-        Deferred.fromCoroutine(run_checks()).addErrback(failures.append).addBoth(lambda _: reactor.stop())
-
-    failures: list[Failure] = []
-    reactor.callWhenRunning(begin)
-    reactor.run()
-    for failure in failures:
-        failure.raiseException()
-    return diagnoses
+    return run_on_reactor(run_checks)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from twisted.python.failure import Failure
-
-    from fleetgw.app.config.vehicles import Allow
     from fleetgw.app.doctor.client_certificate import Judgement
-    from fleetgw.app.service.composition import IGatewayReactor
 
 _DESCRIPTION = """\
 Say who a client certificate would be for the gateway: device id (the VIN of a vehicle), client type, sender id; or why it
@@ -56,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from fleetgw.adapters.certificates.files import UnusableCertificateFile
     from fleetgw.adapters.text.terminal import escaped, json_text
-    from fleetgw.app.doctor.client_certificate import judge, read_client_certificates
+    from fleetgw.app.doctor.client_certificate import judge, judge_by_list, read_client_certificates
+    from fleetgw.app.service.on_reactor import run_on_reactor
     from fleetgw.cli.storage import CannotUse, config_of
     from fleetgw.domain.errors import ConfigurationError
 
@@ -67,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             config = None if arguments.config is None else config_of(arguments.config)
             judgement = judge(certificates, config, datetime.now(UTC))
         if config is not None and config.vehicles.allow is not None:
-            judgement = _judged_by_list(judgement, config.vehicles.allow)
+            judgement = run_on_reactor(partial(judge_by_list, judgement, config.vehicles.allow))
     except (CannotUse, UnusableCertificateFile, ConfigurationError, SSL.Error) as error:
         for line in str(error).splitlines():
             print(escaped(f"fleetgw explain-cert: {line}"), file=sys.stderr)
@@ -78,31 +76,6 @@ def run(arguments: argparse.Namespace) -> int:
         for line in _lines(judgement):
             print(escaped(line))
     return 1 if judgement.refusals else 0
-
-
-def _judged_by_list(judgement: Judgement, allow: Allow) -> Judgement:
-    """Ask the source of the allow list, on the reactor, which runs until it has answered."""
-    from twisted.internet import reactor as installed
-    from twisted.internet.defer import Deferred
-
-    from fleetgw.adapters.process.reactor import leave_busy_threads_behind, run_on_monotonic_time
-    from fleetgw.app.doctor.client_certificate import judge_by_list
-
-    run_on_monotonic_time(installed)
-    leave_busy_threads_behind(installed)
-    reactor = cast("IGatewayReactor", installed)
-    judged: list[Judgement] = []
-    failures: list[Failure] = []
-
-    def begin() -> None:
-        judging = Deferred.fromCoroutine(judge_by_list(judgement, allow, reactor))
-        judging.addCallbacks(judged.append, failures.append).addBoth(lambda _: reactor.stop())
-
-    reactor.callWhenRunning(begin)
-    reactor.run()
-    for failure in failures:
-        failure.raiseException()
-    return judged[0]
 
 
 def _members(file: str, judgement: Judgement) -> dict[str, object]:
