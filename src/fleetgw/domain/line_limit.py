@@ -12,6 +12,8 @@ MAX_TRACKED = 10_000
 TEXT_CHARACTERS = 128
 """Largest number of characters of a field that a vehicle has chosen."""
 
+_BYTES_A_CHARACTER = 4
+
 
 @define
 class _Window:
@@ -74,3 +76,11 @@ class LineLimit:
 def cut(text: str, characters: int = TEXT_CHARACTERS) -> str:
     """Cut a text that a vehicle has chosen; a text that was cut ends with the number of characters of the whole."""
     return text if len(text) <= characters else f"{text[:characters]}... ({len(text)} characters)"
+
+
+def cut_bytes(content: bytes) -> str:
+    """As ``cut``, of bytes that a vehicle has chosen; a text that was cut ends with the number of bytes of the whole."""
+    if len(content) <= TEXT_CHARACTERS:
+        return content.decode("utf-8", "replace")
+    text = content[: TEXT_CHARACTERS * _BYTES_A_CHARACTER].decode("utf-8", "replace")[:TEXT_CHARACTERS]
+    return f"{text}... ({len(content)} bytes)"

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from fleetgw.domain.errors import PeerError, UnknownMessageType
 from fleetgw.domain.ledger import Unacked
-from fleetgw.domain.line_limit import cut
+from fleetgw.domain.line_limit import cut, cut_bytes
 from fleetgw.domain.records import count_types
 
 if TYPE_CHECKING:
@@ -52,14 +52,14 @@ class RecordStages:
         answer = (
             "acknowledged, so that it does not come again" if isinstance(error, UnknownMessageType) else "an error reply"
         )
-        record_type, txid = (_text(envelope.topic), _text(envelope.txid)) if envelope is not None else ("", "")
+        record_type, txid = (cut_bytes(envelope.topic), cut_bytes(envelope.txid)) if envelope is not None else ("", "")
         text = f"a message{f' of {record_type}' if record_type else ''} was refused: {reason}; the answer is {answer}"
         self.trace.note("refused", text, error=type(error).__name__, reason=reason, record_type=record_type, txids=[txid])
 
     def over_limit(self, envelope: Envelope) -> None:
         """A record is above the rate limit."""
-        text = f"a record of {_text(envelope.topic)} is above the rate limit: it gets no reply"
-        self.trace.note("rate_limited", text, record_type=_text(envelope.topic), txids=[_text(envelope.txid)])
+        text = f"a record of {cut_bytes(envelope.topic)} is above the rate limit: it gets no reply"
+        self.trace.note("rate_limited", text, record_type=cut_bytes(envelope.topic), txids=[cut_bytes(envelope.txid)])
 
     def duplicates(self, records: Sequence[Record]) -> None:
         """Records were acknowledged before, and are not delivered again."""
@@ -101,21 +101,17 @@ class RecordStages:
 
 
 def _counted(records: Sequence[Record]) -> str:
-    first, last = _text(records[0].txid), _text(records[-1].txid)
+    first, last = cut_bytes(records[0].txid), cut_bytes(records[-1].txid)
     count = len(records)
     ids = first if count == 1 else f"{first}, {last}" if count == 2 else f"{first} ... {last}"
     return f"{count} {'record' if count == 1 else 'records'} of {_types(records)} ({ids})"
 
 
 def _fields(records: Sequence[Record]) -> dict[str, object]:
-    txids = [_text(record.txid) for record in records[:MAX_LISTED_IDS]]
+    txids = [cut_bytes(record.txid) for record in records[:MAX_LISTED_IDS]]
     return {"record_type": _types(records), "records": len(records), "txids": txids}
 
 
 def _types(records: Sequence[Record]) -> str:
     names = sorted(count_types(records))
     return cut(", ".join(names).encode("utf-8", "replace").decode())
-
-
-def _text(content: bytes) -> str:
-    return cut(content.decode("utf-8", "replace"))

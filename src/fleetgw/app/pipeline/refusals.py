@@ -8,7 +8,7 @@ from attrs import define, field
 
 from fleetgw.app.pipeline.routes import OTHER
 from fleetgw.domain.errors import MessageTooBig, OtherSender, PeerError, UnknownMessageType, Unrouted
-from fleetgw.domain.line_limit import TEXT_CHARACTERS, cut
+from fleetgw.domain.line_limit import cut, cut_bytes
 from fleetgw.domain.metrics import (
     RATE_LIMIT_EXCEEDED_TOTAL,
     RECORD_BEYOND_BOUND_TOTAL,
@@ -32,7 +32,6 @@ OWN_MESSAGE_TYPES = 16
 """Number of unknown message types with a metric label of their own."""
 
 _ERROR_CHARACTERS = 512
-_BYTES_A_CHARACTER = 4
 _RATE_LIMIT_FIX = "raise rate_limit.message_limit, or longer intervals in the vehicle's fleet_telemetry_config"
 
 
@@ -97,8 +96,8 @@ class Refusals:
             lambda: {
                 **vehicle.log_context,
                 "error": cut(text, _ERROR_CHARACTERS),
-                "record_type": _text(topic),
-                "txid": _text(txid),
+                "record_type": cut_bytes(topic),
+                "txid": cut_bytes(txid),
             },
         )
 
@@ -109,16 +108,16 @@ class Refusals:
     def _other_sender(self, vehicle: Vehicle, envelope: Envelope) -> str:
         """Count and log a sender other than the certificate's; returns the error text, which names both."""
         self._other_sender_total.add(1)
-        expected, sender_id = vehicle.identity.sender_id, _text(envelope.sender_id)
+        expected, sender_id = vehicle.identity.sender_id, cut_bytes(envelope.sender_id)
         self._vehicle_log.error(
             "unexpected_sender_id",
             vehicle.vin,
             lambda: {
                 **vehicle.log_context,
                 "expected_sender_id": expected,
-                "record_type": _text(envelope.topic),
+                "record_type": cut_bytes(envelope.topic),
                 "sender_id": sender_id,
-                "txid": _text(envelope.txid),
+                "txid": cut_bytes(envelope.txid),
             },
         )
         return f"the record's sender is {sender_id}, the certificate's {expected}"
@@ -137,7 +136,7 @@ class Refusals:
             lambda: {
                 **vehicle.log_context,
                 "error": str(error),
-                "msg_txid": _text(envelope.txid if envelope is not None else b""),
+                "msg_txid": cut_bytes(envelope.txid if envelope is not None else b""),
                 "msg_type": str(message_type),
             },
         )
@@ -154,11 +153,3 @@ class Refusals:
         counter.add(1)
         self._show(vehicle, "rate_limit_exceeded", "the vehicle sends more than its rate limit allows", _RATE_LIMIT_FIX)
         self._vehicle_log.warn_once("rate_limit_exceeded", vin, lambda: {**vehicle.log_context, "txtype": txtype})
-
-
-def _text(content: bytes) -> str:
-    """Decode bytes that a vehicle has chosen into text of bounded length, for a log line."""
-    if len(content) <= TEXT_CHARACTERS:
-        return content.decode("utf-8", "replace")
-    text = content[: TEXT_CHARACTERS * _BYTES_A_CHARACTER].decode("utf-8", "replace")[:TEXT_CHARACTERS]
-    return f"{text}... ({len(content)} bytes)"
