@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 
+    from fleetgw.adapters.settings.client_tls import ClientTls
+
 
 @implementer(IPolicyForHTTPS)
 @frozen
@@ -28,6 +30,11 @@ class ServerTls:
     ca_file: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+
+    @classmethod
+    def of(cls, tls: ClientTls | None) -> ServerTls:
+        """The TLS of a section of the configuration; None for the system's authorities, and no certificate of our own."""
+        return cls() if tls is None else cls(tls.ca_file, tls.server_cert, tls.server_key)
 
     def creatorForNetloc(
         self,

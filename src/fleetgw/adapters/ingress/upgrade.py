@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_HEADER_CHARACTERS = 256
 """Maximum length of a stored header: log lines have it, and every queued record may have a copy."""
 
-_FULL = "503 Service Unavailable"
+_FORBIDDEN, _UNAVAILABLE = "403 Forbidden", "503 Service Unavailable"
 
 _UUID = re.compile(
     r"(?:urn:uuid:)?([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\Z"
@@ -158,20 +158,20 @@ class Upgrade:
             return self._refused(request, "405 Method Not Allowed", closing=closing, reason="an upgrade is a GET request")
         registry, events = self._context.registry, self._context.events
         if not registry.allows_upgrade(self._remote):
-            return self._refused(request, _FULL, closing=True, reason=Refusal.FULL.what)
+            return self._refused(request, _UNAVAILABLE, closing=True, reason=Refusal.FULL.what)
         try:
             identity = identify(self._context.certificates.facts(self._peer.peer_certificate), self._context.issuers)
         except Unauthorized as error:
             registry.unauthorized(self._remote, str(error))
             events.stranger_error("extract_sender_id_err", error=str(error), remote_ip=self._remote)
-            return self._refused(request, "403 Forbidden", closing=True, reason=str(error))
+            return self._refused(request, _FORBIDDEN, closing=True, reason=str(error))
         device_id = identity.device_id
         if (refused := self._refused_by_list(device_id)) is not None:
             status, reason = refused
             return self._refused(request, status, closing=True, reason=reason, device_id=device_id)
         if not registry.allows_upgrade_of(device_id, self._remote):
             reason = Refusal.FULL_VEHICLE.what
-            return self._refused(request, _FULL, closing=True, reason=reason, device_id=device_id)
+            return self._refused(request, _UNAVAILABLE, closing=True, reason=reason, device_id=device_id)
         upgraded = _upgraded(request, identity, self._remote)
         response = http.switching_protocols(key)
         return Answer(response, closes=False, upgraded=upgraded, request=request, device_id=device_id)
@@ -186,10 +186,10 @@ class Upgrade:
                 return None
             case NotListed():
                 self._context.registry.not_allowed(vin, self._remote)
-                return "403 Forbidden", Refusal.NOT_ALLOWED.what
+                return _FORBIDDEN, Refusal.NOT_ALLOWED.what
             case NoList(reason):
                 self._context.registry.no_allow_list(vin, self._remote, reason)
-                return "503 Service Unavailable", reason
+                return _UNAVAILABLE, reason
             case never:
                 assert_never(never)
 

@@ -106,7 +106,7 @@ class Taps:
         """Show a reader the records from now on; the result ends this."""
         tap = _Tap(wanted, reader)
         if not self._taps:
-            self._sessions.record_observers += (self._observe,)
+            self._sessions.add_observer(self._observe)
         self._taps.append(tap)
         self._find_vins()
         return lambda: self._close(tap)
@@ -115,8 +115,7 @@ class Taps:
         self._taps.remove(tap)
         self._find_vins()
         if not self._taps:
-            observers = self._sessions.record_observers
-            self._sessions.record_observers = tuple(each for each in observers if each != self._observe)
+            self._sessions.remove_observer(self._observe)
             self._waiting.clear()
             self._waiting_bytes = 0
             if self._next_turn is not None:

@@ -115,7 +115,7 @@ class WatchedValues:
                 return made
             del self._watched[vin]
         if not self._watched:
-            self._sessions.record_observers += (self._observe,)
+            self._sessions.add_observer(self._observe)
         self._watched[known.vehicle.vin] = made
         return made
 
@@ -126,8 +126,7 @@ class WatchedValues:
         if any(each.asked_s < too_old_s for each in self._watched.values()):
             self._watched = {vin: each for vin, each in self._watched.items() if each.asked_s >= too_old_s}
             if not self._watched:
-                observers = self._sessions.record_observers
-                self._sessions.record_observers = tuple(each for each in observers if each != self._observe)
+                self._sessions.remove_observer(self._observe)
 
     def _observe(self, vehicle: Vehicle, records: Sequence[Record]) -> None:
         watched = self._watched.get(vehicle.vin)

@@ -49,3 +49,11 @@ class SessionContext:
     monotonic: Callable[[], float]
     wall_ns: Callable[[], int]
     record_observers: tuple[RecordObserver, ...] = ()
+
+    def add_observer(self, observer: RecordObserver) -> None:
+        """Call an observer with accepted records from now on."""
+        self.record_observers += (observer,)
+
+    def remove_observer(self, observer: RecordObserver) -> None:
+        """Call an observer no more."""
+        self.record_observers = tuple(each for each in self.record_observers if each != observer)

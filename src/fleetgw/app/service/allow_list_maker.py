@@ -47,9 +47,7 @@ def make_source(allow: Allow, reactor: IThreadedReactor) -> IAllowListSource:
     from fleetgw.adapters.allow_list.http_endpoint import REQUEST_TIMEOUT_S, AllowListEndpoint
     from fleetgw.adapters.certificates.server_tls import ServerTls
 
-    tls = allow.tls
-    policy = ServerTls() if tls is None else ServerTls(tls.ca_file, tls.server_cert, tls.server_key)
-    agent = Agent(reactor, policy, REQUEST_TIMEOUT_S)
+    agent = Agent(reactor, ServerTls.of(allow.tls), REQUEST_TIMEOUT_S)
     return AllowListEndpoint(allow.url, agent, reactor, allow.every_s, allow.authorization)
 
 

@@ -248,14 +248,13 @@ def _make_reporter(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) ->
     from fleetgw.adapters.errors.airbrake import AirbrakeReporter
     from fleetgw.adapters.errors.airbrake_client import CONNECT_TIMEOUT_S, AirbrakeProject
 
-    tls = section.tls
-    policy = ServerTls() if tls is None else ServerTls(tls.ca_file, tls.server_cert, tls.server_key)
     project = AirbrakeProject(section.host, section.project_id, section.project_key, section.environment)
     if loaded.airbrake_key_is_from_environment:
         log.info("airbrake_configured", source="environment_variable", env_key=KEY_VARIABLE)
     else:
         log.info("airbrake_configured", source="config_file")
-    return AirbrakeReporter(project, Agent(reactor, policy, CONNECT_TIMEOUT_S), reactor, log)
+    agent = Agent(reactor, ServerTls.of(section.tls), CONNECT_TIMEOUT_S)
+    return AirbrakeReporter(project, agent, reactor, log)
 
 
 def _make_exporters(config: Config, store: MetricStore, reactor: IGatewayReactor, log: ILog) -> list[Life]:
