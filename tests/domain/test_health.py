@@ -97,7 +97,7 @@ class JudgingTests(TestCase):
         self.assertEqual((health.state, len(health.reasons)), (state, len(reasons)), health)
         for reason, part in zip(health.reasons, reasons, strict=True):
             self.assertIn(part, reason.what)
-            self.assertTrue(reason.help)
+            self.assertTrue(reason.fix)
 
     def test_nothing_is_wrong(self) -> None:
         self.assert_judged(HealthState.OK)

@@ -157,7 +157,7 @@ class SinkTests(HealthCase):
         (sink,) = self.health.sinks()
         self.assertEqual((sink["name"], sink["state"], sink["since_ms"]), ("memory", "not_ready", 1_001_000))
         self.assertIn("no broker at 10.0.0.1", str(sink["reason"]))
-        self.assertIn("fleetgw doctor", str(sink["help"]))
+        self.assertIn("fleetgw doctor", str(sink["fix"]))
         self.assertEqual(sink["types"], ["V"])
         self.memory.come_back()
         (sink,) = self.health.sinks()
@@ -372,9 +372,9 @@ class VerboseTests(ServiceCase):
         self.memory.go_away("no broker")
         verbose: Any = self.parts.health.verbose()
         self.assertEqual((verbose["state"], verbose["spool"]), (HealthState.DEGRADED.value, None))
-        self.assertEqual(verbose["reasons"][0].keys(), {"reason", "help"})
+        self.assertEqual(verbose["reasons"][0].keys(), {"reason", "fix"})
         for part in (*verbose["sinks"], *verbose["certificates"]):
-            self.assertLessEqual({"name", "state", "since_ms", "reason", "help"}, part.keys())
+            self.assertLessEqual({"name", "state", "since_ms", "reason", "fix"}, part.keys())
         self.assertEqual(verbose["sinks"][0]["queue"]["state"], "ok")
         self.assertEqual(
             self.parts.health.overview(), {"state": "degraded", "reasons": ["the sink memory is not ready: no broker"]}

@@ -65,7 +65,7 @@ class OverviewTests(ObservedCase):
                 "name": "kafka",
                 "state": "ready",
                 "reason": None,
-                "help": None,
+                "fix": None,
                 "since_ms": 1,
                 "types": ["V"],
                 "held": 0,

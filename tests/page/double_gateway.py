@@ -149,7 +149,7 @@ class MadeUpFleet:
                     "not_after_ms": now_ms() + 64 * DAY_MS,
                     "state": "ok",
                     "days_left": 64,
-                    **dict.fromkeys(("since_ms", "reason", "help")),
+                    **dict.fromkeys(("since_ms", "reason", "fix")),
                 },
                 {
                     "name": "vehicles' authority",
@@ -159,7 +159,7 @@ class MadeUpFleet:
                     "not_after_ms": now_ms() + 12 * DAY_MS,
                     "state": "expires_soon",
                     "days_left": 12,
-                    **dict.fromkeys(("since_ms", "reason", "help")),
+                    **dict.fromkeys(("since_ms", "reason", "fix")),
                 },
             ],
             "history": {
@@ -186,7 +186,7 @@ class MadeUpFleet:
             "name": name,
             "state": "not_ready" if down else "ready",
             "reason": "broker 127.0.0.1:9092: connection refused" if down else "",
-            "help": "Check that the broker runs and that bootstrap.servers names it." if down else "",
+            "fix": "Check that the broker runs and that bootstrap.servers names it." if down else "",
             "since_ms": now_ms() - 192_000,
             "types": types,
             "held": 4_112 if down else 12,

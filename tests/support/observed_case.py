@@ -36,7 +36,7 @@ class StubHealth:
 
     def sinks(self) -> Sequence[Mapping[str, object]]:
         """See ``HealthViews``."""
-        told = {"state": "ready", "since_ms": 1, "reason": None, "help": None, "types": ["V"]}
+        told = {"state": "ready", "since_ms": 1, "reason": None, "fix": None, "types": ["V"]}
         return [{"name": name, **told} for name in self._sinks]
 
     def certificates_in_use(self) -> Sequence[Mapping[str, object]]:

@@ -49,7 +49,7 @@ class Sink(_Part, frozen=True):
     name: str
     state: str
     reason: str | None = None
-    help: str | None = None
+    fix: str | None = None
     since_ms: float | None = None
     held: int = 0
     capacity: int | None = None

@@ -164,8 +164,8 @@ class OverviewScreen:
 
     def _remedies(self) -> Iterator[RenderableType]:
         for each in self._sinks():
-            if each.help and each.state != "ready":
-                yield _line(f"→ {each.name}: {each.help}", "cyan")
+            if each.fix and each.state != "ready":
+                yield _line(f"→ {each.name}: {each.fix}", "cyan")
 
     def _bottom(self) -> Iterator[RenderableType]:
         overview = self.overview

@@ -116,12 +116,12 @@ class Impairment:
     """One thing that is not as it should be.
 
     :ivar what: the fault and its place.
-    :ivar help: the remedy.
+    :ivar fix: the remedy.
     :ivar is_grave: whether the gateway is not ready because of it.
     """
 
     what: str
-    help: str
+    fix: str
     is_grave: bool
 
 

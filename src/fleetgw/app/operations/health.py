@@ -205,7 +205,7 @@ class GatewayHealth:
             self._log.info("gateway_ready", state=health.state.value, **more)
         else:
             reason = health.reasons[0]
-            self._log.warn("gateway_not_ready", error=reason.what, fix=reason.help, reasons=len(health.reasons), **more)
+            self._log.warn("gateway_not_ready", error=reason.what, fix=reason.fix, reasons=len(health.reasons), **more)
 
     # As JSON
 
@@ -220,7 +220,7 @@ class GatewayHealth:
         return {
             "state": health.state.value,
             "since_ms": self.episodes["gateway"].since_ms,
-            "reasons": [{"reason": reason.what, "help": reason.help} for reason in health.reasons],
+            "reasons": [{"reason": reason.what, "fix": reason.fix} for reason in health.reasons],
             "now_ms": self.episodes.wall_ms(),
             "sinks": [self._sink_as_json(sink) for sink in facts.sinks],
             "spool": None if facts.spool is None else self._spool_as_json(facts.spool),
@@ -275,7 +275,7 @@ class GatewayHealth:
         return {
             "since_ms": self.episodes[part].since_ms,
             "reason": None if impairment is None else impairment.what,
-            "help": None if impairment is None else impairment.help,
+            "fix": None if impairment is None else impairment.fix,
         }
 
 

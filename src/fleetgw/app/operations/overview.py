@@ -113,7 +113,7 @@ class Overview:
                 {
                     **asdict(sink),
                     "reason": sink.reason or None,
-                    **{key: state.get(key) for key in ("help", "since_ms", "types")},
+                    **{key: state.get(key) for key in ("fix", "since_ms", "types")},
                 }
                 for sink, state in zip(status.sinks, sinks, strict=True)
             ],

@@ -73,14 +73,14 @@ export function stateWord() {
 }
 
 /** What helps against a trouble; its data: a text, or nothing. */
-export function helpLine() {
+export function fixLine() {
   const text = el("span");
-  const element = el("p", { class: "help" }, el("span", { class: "hint" }, "What helps: "), text);
+  const element = el("p", { class: "fix" }, el("span", { class: "hint" }, "What helps: "), text);
   return {
     element,
-    update(help) {
-      setText(text, sentence(help));
-      element.hidden = !help;
+    update(fix) {
+      setText(text, sentence(fix));
+      element.hidden = !fix;
     },
   };
 }

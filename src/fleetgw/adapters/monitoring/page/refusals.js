@@ -2,7 +2,7 @@
 
 import { ago, clock, count, date, moment, sentence } from "./format.js";
 import { el, keyed, panel, setText } from "./dom.js";
-import { helpLine } from "./health.js";
+import { fixLine } from "./health.js";
 import { polling } from "./polling.js";
 import { tokenGate } from "./token.js";
 import { vinLink } from "./vehicles.js";
@@ -50,7 +50,7 @@ function refusalPart(now) {
   const kind = el("span", { class: "tag" });
   const at = el("time");
   const text = el("p", { class: "refusal-text" });
-  const fix = helpLine();
+  const fix = fixLine();
   const who = el("p", { class: "hint" });
   const vin = vinLink();
   return {

@@ -3,7 +3,7 @@
 import { bytes, count, duration, plural, rate, roughly, sentence } from "./format.js";
 import { definitions, el, keyed, panel, setText, table, textPart } from "./dom.js";
 import { meter } from "./chart.js";
-import { helpLine, stateWord } from "./health.js";
+import { fixLine, stateWord } from "./health.js";
 
 function sinkPart(now) {
   const name = el("h3");
@@ -19,8 +19,8 @@ function sinkPart(now) {
   ]);
   const since = el("p", { class: "since" });
   const reason = el("p");
-  const help = helpLine();
-  const trouble = el("div", { class: "sink-trouble" }, since, reason, help.element);
+  const fix = fixLine();
+  const trouble = el("div", { class: "sink-trouble" }, since, reason, fix.element);
   return {
     element: el(
       "li",
@@ -43,7 +43,7 @@ function sinkPart(now) {
       trouble.hidden = ready;
       setText(since, sink.since_ms ? `Not ready for ${duration((now() - sink.since_ms) / 1000)}.` : "");
       setText(reason, sentence(sink.reason));
-      help.update(sink.help);
+      fix.update(sink.fix);
     },
   };
 }
@@ -144,9 +144,9 @@ function certificatePart() {
   const until = el("p");
   const subject = el("p", { class: "hint" });
   const reason = el("p");
-  const help = helpLine();
+  const fix = fixLine();
   return {
-    element: el("li", {}, el("div", { class: "line" }, name, state.element), until, subject, reason, help.element),
+    element: el("li", {}, el("div", { class: "line" }, name, state.element), until, subject, reason, fix.element),
     update(certificate) {
       setText(name, certificate.name);
       state.update(CERTIFICATE_STATES[certificate.state] ?? ["warn", certificate.state]);
@@ -155,7 +155,7 @@ function certificatePart() {
       setText(until, `${days < 0 ? "Expired" : "Expires"} ${left}, on ${new Date(certificate.not_after_ms).toISOString().slice(0, 10)}`);
       setText(subject, `${certificate.subject}, issued by ${certificate.issuer}`);
       setText(reason, sentence(certificate.reason));
-      help.update(certificate.help);
+      fix.update(certificate.fix);
     },
   };
 }
