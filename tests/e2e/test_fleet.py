@@ -24,7 +24,8 @@ class Fleet:
     def __init__(self, folder: Path, port: int, *arguments: str) -> None:
         self._ids = folder / "ids.jsonl"
         command = [BIN / "fleetgw", "simulate", "--url", f"wss://localhost:{port}", "--certs", folder / "certs"]
-        command += ["--vehicles", str(VEHICLES), "--ids", self._ids, "--json", "--types", "V", *arguments]
+        command += ["--vehicles", str(VEHICLES), "--ids", self._ids, "--json", "--types", "V"]
+        command += ["--drain", str(DEADLINE_S), *arguments]
         self.process = subprocess.Popen(
             command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
         )

@@ -40,7 +40,7 @@ class Fleet:
         self._ids = folder / "ids.jsonl"
         command = [BIN / "fleetgw", "simulate", "--url", f"wss://localhost:{port}", "--certs", folder / "certs"]
         command += ["--vehicles", str(VEHICLES), "--rate", str(rate), "--duration", str(duration_s), "--json"]
-        command += ["--ids", self._ids, "--types", "V=8,alerts=1,errors=1", *arguments]
+        command += ["--ids", self._ids, "--types", "V=8,alerts=1,errors=1", "--drain", str(DEADLINE_S), *arguments]
         self._report = folder / "report.json"
         with self._report.open("wb") as report:
             self.process = subprocess.Popen(command, cwd=folder, stdout=report, stdin=subprocess.DEVNULL)

@@ -61,7 +61,7 @@ class AllowList:
     def decide(self, vehicle: str, now: float) -> Decision:
         """Decide on a vehicle by its device id."""
         if self.vehicles is None:
-            return NoList(f"the allow list was never read: {self.failure}")
+            return NoList(f"the list of vehicles.allow was never read: {self.failure}")
         if self.stale_s and now - self.answered_at >= self.stale_s:
             return NoList(f"the allow list is older than vehicles.allow.stale_s: {self.failure or 'no answer'}")
         return ALLOWED if vehicle in self.vehicles else NOT_LISTED
