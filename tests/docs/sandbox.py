@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 PORTS = ("4443", "8080", "9273", "6060")
 """The ports of vehicles, status, metrics and profiler on the pages."""
 
+FOLDERS = {"/etc/fleetgw/": "", "/var/lib/fleetgw/": "state/", "/etc/letsencrypt/live/gw.example.com/": "letsencrypt/"}
+"""The folders of files on the pages, each with the one that stands for it in the place's own folder, where commands run."""
+
 INTERRUPTED = 130
+
+DEADLINE_S = 120.0
+"""Longest wait for a command: the slowest, a bundle, takes 12 s on an idle machine."""
 
 
 class Ended(NamedTuple):
@@ -40,6 +46,8 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        for here in filter(None, FOLDERS.values()):
+            (folder / here).mkdir()
         for name in ("examples", "deploy", "docs"):
             if (ROOT / name).exists():
                 (folder / name).symlink_to(ROOT / name)
@@ -50,8 +58,11 @@ class Place:
             text = text.replace("fleetgw simulate", "fleetgw simulate --url wss://localhost:4443")
         text = re.sub(rf"\b(?:{'|'.join(PORTS)})\b", lambda found: str(self.ports[found[0]]), text)
         text = text.replace("gw.example.com:443", f"127.0.0.1:{self.ports['4443']}")
-        text = text.replace("vehicle-config --config", "vehicle-config --connect 127.0.0.1 --ca certs/ca.crt --config")
-        return text.replace("/etc/fleetgw/", "").replace("seconds=30", "seconds=1")
+        text = text.replace('"port": 443', f'"port": {self.ports["4443"]}')
+        text = text.replace("vehicle-config --config", "vehicle-config --connect 127.0.0.1 --config")
+        for folder, here in FOLDERS.items():
+            text = text.replace(folder, here)
+        return text.replace("seconds=30", "seconds=1")
 
     @contextlib.contextmanager
     def running(self, command: str, awaited: str = "") -> Iterator[Running]:
@@ -107,10 +118,12 @@ class Running:
         :raises AssertionError: it does not come.
         """
         deadline = time.monotonic() + DEADLINE_S
+        over = False
         while awaited not in self.output():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if over:
                 raise AssertionError(f"no {awaited!r} in the output: {self.output()}")
             time.sleep(0.02)
+            over = self._process.poll() is not None or time.monotonic() > deadline  # then the output is looked at once more
 
     def interrupt(self) -> Ended:
         """Press Ctrl-C, and wait for the end.
