@@ -1,5 +1,6 @@
 """The unit for systemd: systemd accepts it, it is hardened, and its command is that of the page on operating."""
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -10,6 +11,7 @@ from tests.support.deadline import DEADLINE_S
 
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "examples" / "fleetgw.service"
+PAGE = (ROOT / "docs" / "operating.md").read_text()
 EXPOSURE_MAX = 20  # tenths, of 100: systemd says "OK" up to 49
 
 
@@ -17,8 +19,11 @@ class UnitTests(TestCase):
     def setUp(self) -> None:
         self.lines = UNIT.read_text().splitlines()
 
-    def analyze(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run systemd-analyze on the unit, with the gateway's own programs replaced by an existing one."""
+    def analyze(self, *arguments: str, socket: str = "") -> subprocess.CompletedProcess[str]:
+        """Run systemd-analyze on the unit, with the gateway's own programs replaced by an existing one.
+
+        :param socket: a socket unit that is beside it, and looked at in its place.
+        """
         if not (systemd_analyze := shutil.which("systemd-analyze")):
             self.skipTest("systemd-analyze is not there: apt-get install systemd")
         with tempfile.TemporaryDirectory() as folder:
@@ -28,6 +33,9 @@ class UnitTests(TestCase):
             for program in ("fleetgw", "twistd"):
                 text = text.replace(f"/opt/fleetgw/bin/{program}", there)
             unit.write_text(text)
+            if socket:
+                unit = unit.with_suffix(".socket")
+                unit.write_text(socket)
             return subprocess.run(
                 [systemd_analyze, *arguments, str(unit)], capture_output=True, text=True, check=False, timeout=DEADLINE_S
             )
@@ -57,4 +65,9 @@ class UnitTests(TestCase):
 
     def test_the_command_is_that_of_the_page(self) -> None:
         (start,) = [line.removeprefix("ExecStart=/opt/fleetgw/bin/") for line in self.lines if line.startswith("ExecStart=")]
-        self.assertIn(f"\n{start}\n", (ROOT / "docs" / "operating.md").read_text())
+        self.assertIn(f"\n{start}\n", PAGE)
+
+    def test_systemd_accepts_the_socket_unit_of_the_page(self) -> None:
+        (socket,) = re.findall(r"```ini\n(.*?)```", PAGE, re.DOTALL)
+        result = self.analyze("verify", "--man=no", socket=socket)
+        self.assertEqual((result.returncode, result.stdout + result.stderr), (0, ""))

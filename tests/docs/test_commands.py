@@ -74,7 +74,7 @@ class CommandsTests(unittest.TestCase):
         self.assertEqual([each[:3] for each in blocks() if each.language not in LANGUAGES], [])
 
     def test_no_command_hides_in_other_blocks(self) -> None:
-        hidden = re.compile(r"^\$? ?(?:fleetgw|twistd|make|pip|curl|systemctl|kubectl) [-\w]", re.MULTILINE)
+        hidden = re.compile(r"(?:^\$? ?|[<$]\()(?:fleetgw|twistd|make|pip|curl|systemctl|kubectl) [-\w]", re.MULTILINE)
         self.assertEqual(
             [each[:3] for each in blocks() if each.language not in {"sh", "console"} and hidden.search(each.text)], []
         )
