@@ -113,8 +113,12 @@ class OptionsTests(unittest.TestCase):
                         self.assertIn(word.partition("=")[0], set(parser._option_string_actions))
 
     def test_targets_of_make(self) -> None:
-        targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-        named = {words[0] for each in all_commands() for words in calls(each.text, "make")}
+        makefile = (ROOT / "Makefile").read_text()
+        targets = set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
+        called = [words for each in all_commands() for words in calls(each.text, "make")]
+        variables = {word.partition("=")[0] for _, *settings in called for word in settings}
+        self.assertEqual({each for each in variables if f"$({each})" not in makefile}, set())
+        named = {target for target, *_ in called}
         pages = "".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
         named |= set(re.findall(r"`make ([\w-]+)", pages))
         self.assertGreater(len(named), 8)
