@@ -34,7 +34,11 @@ DEADLINE_S = 120.0
 
 
 class Ended(NamedTuple):
-    """The end of a command."""
+    """The end of a command.
+
+    :ivar status: as a shell reports it: after a signal, 128 and its number. Which process of a pipeline ends last decides
+        whether Ctrl-C ends bash with this status or by the signal.
+    """
 
     status: int
     output: str
@@ -138,7 +142,8 @@ class Running:
 
         :raises subprocess.TimeoutExpired: it does not come.
         """
-        return Ended(self._process.wait(DEADLINE_S), self.output())
+        status = self._process.wait(DEADLINE_S)
+        return Ended(status if status >= 0 else 128 - status, self.output())
 
     def kill(self) -> None:
         """End it with everything that it has started."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from fleetgw.cli import build_parser
 from tests.docs.blocks import LANGUAGES, Command, all_commands, blocks, calls, inline_commands
 from tests.docs.not_run import NOT_RUN, reason_not_to_run
-from tests.docs.sandbox import INTERRUPTED, Sandbox
+from tests.docs.sandbox import INTERRUPTED, Place, Sandbox
 from tests.docs.test_walks import WALKS
 from tests.test_documentation import ROOT
 
@@ -63,6 +63,12 @@ class CommandsTests(unittest.TestCase):
         self.assertGreater(len(begun), 15)
         if failed:
             self.fail("\n\n".join(failed))
+
+    def test_ctrl_c_has_one_status_in_every_pipeline(self) -> None:
+        place = Place(Path(self.enterContext(tempfile.TemporaryDirectory())))
+        for pipeline in ("echo begun | (cat; exec sleep 60)", "(trap 'exit 0' INT; echo begun; sleep 60) | cat"):
+            with place.running(pipeline, "begun") as running:
+                self.assertIn(running.interrupt().status, {0, INTERRUPTED}, pipeline)
 
     def test_each_reason_belongs_to_a_command(self) -> None:
         commands = all_commands()
