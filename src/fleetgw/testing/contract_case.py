@@ -51,7 +51,7 @@ def holds(*clauses: str) -> Callable[[Callable[[C], Awaitable[None]]], Callable[
 class ContractCase(TestCase):
     """The needs of clauses. Mix into a ``twisted.trial.unittest.TestCase`` and give ``make_harness``."""
 
-    timeout = 60  # seconds for each test, read by Trial
+    timeout = 300  # seconds for each test, read by Trial
 
     harness: DispatcherHarness
     metrics: ReadableMetrics
@@ -123,7 +123,7 @@ class ContractCase(TestCase):
     async def _delivered(self, sink: IDispatcher, batch: Sequence[Record]) -> None:
         """Dispatch, and retry where the sink asks for it, until everything is confirmed."""
         left = list(batch)
-        for _ in range(20):
+        for _ in range(1000):
             outcomes = await self.harness.until(sink.dispatch(left))
             self.assertNotIn(Rejected, kinds(outcomes))
             left = [record for record, outcome in zip(left, outcomes, strict=True) if not isinstance(outcome, Receipt)]

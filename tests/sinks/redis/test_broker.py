@@ -4,7 +4,7 @@ import atexit
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -12,8 +12,11 @@ from pathlib import Path
 from redis import Redis, RedisCluster
 from twisted.trial.unittest import TestCase
 
+from fleetgw.domain.ports import IDispatcher, Ready
+from fleetgw.domain.records import Record
 from fleetgw.simulator.certificates import make_authority, make_server, make_vehicle
 from fleetgw.testing.dispatcher_contract import DispatcherContract
+from fleetgw.testing.real_reactor import until
 from tests.support.free_ports import free_port
 from tests.support.needed import needed
 from tests.support.redis.harness import ServerHarness
@@ -212,12 +215,19 @@ class SecuredTests(DispatcherContract, TestCase):
         return SecuredHarness(sets=True)
 
 
-class ClusterVinTopicsTests(DispatcherContract, TestCase):
+class ClusterContract(DispatcherContract):
+    async def _delivered(self, sink: IDispatcher, batch: Sequence[Record]) -> None:
+        """As in the contract, and every node has answered: the records may concern some of the nodes alone."""
+        await super()._delivered(sink, batch)
+        self.assertTrue(await until(lambda: sink.readiness() == Ready()), sink.readiness())
+
+
+class ClusterVinTopicsTests(ClusterContract, TestCase):
     def make_harness(self) -> ClusterHarness:
         return ClusterHarness(sets=False)
 
 
-class ClusterSetsTests(DispatcherContract, TestCase):
+class ClusterSetsTests(ClusterContract, TestCase):
     def make_harness(self) -> ClusterHarness:
         return ClusterHarness(sets=True)
 
