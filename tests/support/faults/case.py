@@ -22,6 +22,7 @@ from tests.support.faults.brokers import the_kafka
 from tests.support.faults.connection import Connection, upgrade_request, vehicle_tls
 from tests.support.faults.oracle import Account, check_account
 from tests.support.faults.outlets import KafkaOutlet, Outlet, SqliteOutlet, dead_letters, metric
+from tests.support.faults.process_facts import ReactorCpu
 from tests.support.faults.records import CUSTOM_TYPE, Delivered
 from tests.support.faults.vehicle import Habits, Vehicle, Vehicles, wait_until
 from tests.support.free_ports import free_ports
@@ -42,6 +43,10 @@ Settings = dict[str, Any]  # Any: as the JSON of a configuration has it
 VEHICLES = 8
 HONEST = 4
 """Vehicles that send while a test drives a hostile one, which is the last of all."""
+
+
+REACTOR_S = 2.0
+"""Bound on the time that the reactor computes between an honest vehicle's record and its acknowledgement."""
 
 
 def bounded(number: int, full: int) -> int:
@@ -155,11 +160,21 @@ class FaultCase(TestCase):
         """A metric of the gateway now, all series that have these labels together."""
         return metric(self.metrics(), name, **labels)
 
-    def latency_s(self, vehicles: Vehicles, since_s: float, share: float = 0.99) -> float:
-        """A quantile of the latencies of the records that were issued since a time and are acknowledged."""
+    @contextmanager
+    def undisturbed(self, gateway: GatewayProcess, vehicles: Vehicles) -> Iterator[None]:
+        """Between a record of the block and its acknowledgement the reactor computes for less than ``REACTOR_S``, for 99%.
+
+        The time that passes meanwhile depends on the machine, too.
+        """
+        began_s = time.monotonic()
+        with ReactorCpu(gateway.pid) as cpu:
+            yield
         acked = vehicles.acked
-        took = sorted(acked[txid] - at_s for txid, at_s in vehicles.issued.items() if at_s >= since_s and txid in acked)
-        return took[int(share * (len(took) - 1))]
+        fresh = {txid: at_s for txid, at_s in vehicles.issued.items() if at_s >= began_s and txid in acked}
+        took_s = sorted(cpu.between(at_s, acked[txid]) for txid, at_s in fresh.items())
+        p99_s = took_s[int(0.99 * (len(took_s) - 1))]
+        print(f"{self.id().removeprefix('tests.faults.')}: {p99_s:.2f} s of the reactor until an acknowledgement")
+        self.assertLess(p99_s, REACTOR_S)
 
     def wait_for_metric(self, name: str, at_least: float = 1, **labels: str) -> None:
         """Wait until a metric has grown so far."""
