@@ -206,6 +206,10 @@ class EndpointTests(AllowListContract, TestCase):
         await self.put(*[f"{number:017}" for number in range(30)])
         self.assertIn("longer than 100 bytes", await self.refusal(self.make()))
 
+    def test_the_name_shows_no_secret(self) -> None:
+        source = AllowListEndpoint("https://x.example/vins?token=abc123&fleet=7", Agent(the_reactor()), the_reactor(), 30.0)
+        self.assertEqual(source.name, "https://x.example/vins?token=********&fleet=7")
+
     async def test_the_authorization_is_read_for_each_request(self) -> None:
         file = temporary_folder(self) / "authorization"
         file.write_text("Bearer one\n")

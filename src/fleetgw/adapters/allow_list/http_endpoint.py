@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from fleetgw.adapters.allow_list.entries import from_json
 from fleetgw.adapters.process.call_in_thread import call_in_thread
+from fleetgw.adapters.secrets.masking import masked
 from fleetgw.adapters.secrets.secret import with_secrets_read_again
 from fleetgw.domain.errors import UnusableAllowList
 from fleetgw.domain.ports import IAllowListSource
@@ -51,7 +52,7 @@ class AllowListEndpoint:
     @property
     def name(self) -> str:
         """See ``IAllowListSource``."""
-        return self.url
+        return masked(self.url)
 
     def read(self) -> Deferred[frozenset[str] | None]:
         """See ``IAllowListSource``."""
