@@ -25,6 +25,7 @@ class WatchTests(SynchronousTestCase):
 
     def answer(self, *vehicles: str) -> None:
         self.source.readings[-1].callback(frozenset(vehicles))
+        self.clock.advance(0)
 
     def source_fails(self) -> None:
         self.source.readings[-1].errback(UnusableAllowList("is away"))

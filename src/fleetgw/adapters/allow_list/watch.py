@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -97,6 +98,10 @@ class AllowListWatch:
     async def _read_once(self) -> None:
         try:
             vehicles = await self.source.read()
+            added, removed = 0, 0
+            if vehicles is not None:
+                before = self.allow_list.vehicles or frozenset()
+                added, removed = await call_in_thread(self.reactor, partial(_change, before, vehicles))
         except CancelledError:
             self._reading = None
             return
@@ -105,17 +110,16 @@ class AllowListWatch:
         except Exception as error:  # an unforeseen error of a client library must not end the readings
             self._failed(f"{type(error).__name__}: {error}")
         else:
-            self._answered(vehicles)
+            self._answered(vehicles, added, removed)
         self._reading = None
         self._next = self.reactor.callLater(self.source.interval_s, self._read)
 
-    def _answered(self, vehicles: frozenset[str] | None) -> None:
-        before = self.allow_list.vehicles
+    def _answered(self, vehicles: frozenset[str] | None, added: int, removed: int) -> None:
+        is_first = self.allow_list.vehicles is None or self._is_of_before
         self.allow_list.answered(vehicles, self.reactor.seconds())
-        if (vehicles is not None and vehicles != before) or self._logged or self._is_of_before:
-            now = self.allow_list.vehicles or frozenset()
-            added, removed = len(now - (before or frozenset())), len((before or frozenset()) - now)
-            self.log.info("allow_list_read", source=self.source.name, vehicles=len(now), added=added, removed=removed)
+        if added or removed or self._logged or is_first:
+            count = len(self.allow_list.vehicles or ())
+            self.log.info("allow_list_read", source=self.source.name, vehicles=count, added=added, removed=removed)
         self._logged, self._is_stale, self._is_of_before = "", False, False
         if self.kept is not None and self.allow_list.vehicles is not None and not self._is_keeping:
             self._is_keeping = True
@@ -160,3 +164,9 @@ class AllowListWatch:
     def _age_s(self) -> float:
         allow_list = self.allow_list
         return float("inf") if allow_list.vehicles is None else self.reactor.seconds() - allow_list.answered_at
+
+
+def _change(before: frozenset[str], now: frozenset[str]) -> tuple[int, int]:
+    """Numbers of vehicles added and removed. For a thread: unlike a difference of sets, a loop gives others their turns."""
+    added = sum(vehicle not in before for vehicle in now)
+    return added, len(before) - (len(now) - added)
