@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from zope.interface import implementer
 
-from fleetgw.adapters.allow_list.entries import MAX_VEHICLES, checked
+from fleetgw.adapters.allow_list.entries import checked
 from fleetgw.adapters.process.call_in_thread import call_in_thread
 from fleetgw.adapters.secrets.secret import with_secrets_read_again
 from fleetgw.adapters.text.addresses import address
@@ -19,8 +19,6 @@ from fleetgw.domain.errors import FleetgwError, UnusableAllowList
 from fleetgw.domain.ports import IAllowListSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorThreads
 
@@ -64,7 +62,8 @@ class AllowListSet:
     def _read(self) -> frozenset[str] | None:
         try:
             with self._client() as client:
-                vehicles = checked(_members(client, self.key))
+                members = client.sscan_iter(self.key, count=_PAGE)
+                vehicles = checked(member.decode("utf-8", "replace") for member in members)
         except (RedisError, OSError, FleetgwError) as error:
             if isinstance(error, UnusableAllowList):
                 raise
@@ -99,10 +98,3 @@ class AllowListSet:
 
 def _text(path: object) -> str | None:
     return None if path is None else str(path)
-
-
-def _members(client: Redis, key: str) -> Iterator[str]:
-    for count, member in enumerate(client.sscan_iter(key, count=_PAGE)):
-        if count > 2 * MAX_VEHICLES:  # SSCAN may give a member twice
-            return
-        yield member.decode("utf-8", "replace")

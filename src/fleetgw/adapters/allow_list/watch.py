@@ -9,6 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from fleetgw.adapters.process.call_in_thread import call_in_thread
+from fleetgw.adapters.secrets.masking import masked
 from fleetgw.domain.errors import UnusableAllowList
 from fleetgw.domain.line_limit import cut
 from fleetgw.domain.metrics import ALLOW_LIST_AGE_SECONDS, ALLOW_LIST_FAILURES_TOTAL, ALLOW_LIST_VEHICLES
@@ -142,7 +143,7 @@ class AllowListWatch:
     def _failed(self, reason: str) -> None:
         self.metrics.counter(ALLOW_LIST_FAILURES_TOTAL).add(1)
         allow_list = self.allow_list
-        reason = cut(reason, MAX_REASON_CHARACTERS)
+        reason = masked(cut(reason, MAX_REASON_CHARACTERS))
         allow_list.failed(reason)
         left_s = allow_list.left_s(self.reactor.seconds())
         is_stale = left_s == 0
