@@ -188,6 +188,10 @@ class RestartTests(KeptAnswerCase):
         self.path.with_suffix(".new").rmdir()
         self.answer(FIRST)
         self.assertIsNotNone(self.kept().load())
+        self.path.with_suffix(".new").mkdir()
+        self.pass_by(self.source.interval_s)
+        self.answer(SECOND)
+        self.assertEqual(len(self.log.fields_of("allow_list_not_kept")), 2, "a new failure is told again")
 
     def test_the_start_does_not_wait_for_a_source_that_hangs(self) -> None:
         watch = self.restart_after(40, FIRST)

@@ -159,10 +159,21 @@ class KeptCountsTests(TestCase):
         kept.stop()
         self.assertEqual(sorted(os.listdir(self.path)), [*days[1:], "2036-11-24.signals", "lock"])
         self.now_ns = TODAY * DAY_NS
+        (self.path / "2036-11-24.signals").write_text("rubbish\n")
         counts, kept = self.kept()
         kept.start()
         self.assertEqual([*counts.days], [*range(TODAY, TODAY - KEPT_DAYS + 1, -1)])
+        self.assertEqual(self.log.entries, [], "a day that has not come is not read")
         kept.stop()
+
+    def test_a_clock_that_is_far_behind_removes_nothing(self) -> None:
+        self.path.mkdir()
+        (self.path / "2026-11-27.signals").write_text("1\tA\n")
+        self.now_ns = 0
+        _, kept = self.kept()
+        kept.start()
+        kept.stop()
+        self.assertEqual(sorted(os.listdir(self.path)), ["1970-01-01.signals", "2026-11-27.signals", "lock"])
 
     def test_a_file_that_cannot_be_read_leaves_the_others(self) -> None:
         (self.path / "2026-11-26.signals").mkdir(parents=True)
