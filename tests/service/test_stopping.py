@@ -75,6 +75,16 @@ class StopTests(ServiceCase):
         self.assertLess(events.index("stopping_server"), events.index("socket_disconnected"))
         self.assertEqual(self.log.fields_of("stopping_server"), [{"connections": 1}])
 
+    def test_a_part_that_cannot_stop_keeps_no_other_from_its_stop(self) -> None:
+        life = self.start()
+        runtime, *_ = self.parts.monitors
+        self.addCleanup(runtime.stop)
+        runtime.stop = lambda: 1 // 0  # type: ignore[method-assign,return-value]  # a double
+        self.assertTrue(self.stopped_within(life.stop(), 1))
+        (fields,) = self.log.fields_of("stop_failed")
+        self.assertIn("ZeroDivisionError", str(fields["error"]))
+        self.assertEqual(self.log.fields_of("stopped_server"), [{"undelivered_records": 0}])
+
     def test_a_gateway_without_connections_stops_at_once(self) -> None:
         stopped = self.start().stop()
         self.assertTrue(stopped.called)

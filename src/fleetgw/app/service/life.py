@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -198,14 +199,14 @@ class GatewayLife:
         if served and drain.wait_s:
             await deferLater(reactor, drain.wait_s)
         began = reactor.seconds()
-        await self._credentials.stop()
-        await parts.vehicle_listener.stop()
+        await self._stop_part(self._credentials.stop)
+        await self._stop_part(parts.vehicle_listener.stop)
         if parts.allow_list is not None:
-            await parts.allow_list.stop()
+            await self._stop_part(parts.allow_list.stop)
         if parts.spooling is not None:
             parts.spooling.pause()
         for control in parts.controls:
-            await control.stop()
+            await self._stop_part(control.stop)
         for runner in runners:
             runner.drain()  # retries at once; waiting for it makes sense only when no vehicle sends any more
         rate_per_s = drain.rate_per_s
@@ -234,10 +235,17 @@ class GatewayLife:
             await DeferredList([with_deadline(stored_by, runner.letters_stored(), reactor) for runner in runners])
             await with_deadline(stored_by, parts.dead_letters.stop(), reactor)
         for each in (*parts.pages, *reversed(parts.monitors), parts.errors):
-            await each.stop()
+            await self._stop_part(each.stop)
         parts.metrics.freeze()
         unwritten = {} if self._lines is None else {"unwritten_log_lines": self._lines.finish()}
         self.log.info("stopped_server", undelivered_records=lost, **unwritten)
+
+    async def _stop_part(self, stop: Callable[[], Awaitable[None]]) -> None:
+        """Stop a part. One that fails, which is a defect, keeps no other from its stop."""
+        try:
+            await stop()
+        except Exception:
+            self.log.error("stop_failed", error=traceback.format_exc())
 
     async def _drained(self, began: float, share: float) -> None:
         """Wait for every lane to be empty, each no longer than ``share`` of its own drain time."""
