@@ -58,7 +58,7 @@ class TraceCase(GatewayCase):
         with patch.object(time, "time_ns", lambda: self.now_ms * 1_000_000):
             gateway = super().start(environ, authority=self.authority, **({"records": {"custom": ["memory"]}} | config))
         self.traces: Traces = gateway.parts.traces
-        self.traces._wall_ms = lambda: self.now_ms
+        self.traces._wall_ns = lambda: self.now_ms * 1_000_000
         self.traces.start()
         gateway.clock.advance(0)
         return gateway

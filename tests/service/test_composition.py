@@ -21,7 +21,6 @@ from fleetgw.adapters.monitoring.profiler import Profiler
 from fleetgw.adapters.sinks.logger.sink import LoggerSink
 from fleetgw.adapters.sinks.registry import built_in_sinks
 from fleetgw.app.config import BUILT_IN_SINKS, parse_config
-from fleetgw.app.operations.health import GatewayHealth
 from fleetgw.app.operations.kept_counts import KeptCounts
 from fleetgw.app.operations.ticking import Ticking
 from fleetgw.app.operations.traces import Traces
@@ -215,7 +214,7 @@ class BuiltInTests(CompositionCase):
         self.assertEqual(parts.gateway.settings.tracked_vins, {"A"})
         self.assertEqual(parts.vehicles.context.issuers.rules["Own CA"], FixedClientType("boat"))
         self.assertIn("TeslaMotors", parts.vehicles.context.issuers.rules)
-        first, then = [RuntimeGauges, ReactorLag, GatewayHealth], [KeptCounts, Ticking, Ticking, Traces, Profiler]
+        first, then = [RuntimeGauges, ReactorLag, Ticking], [KeptCounts, Ticking, Ticking, Traces, Profiler]
         self.assertEqual([type(monitor) for monitor in parts.monitors], [*first, StatsdExporter, *then])
         plain = self.compose()
         self.assertEqual([type(monitor) for monitor in plain.monitors], [*first, *then])

@@ -14,8 +14,9 @@ from tests.support.session_case import NOW_NS, SessionCase
 from tests.support.workers import InlineWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from fleetgw.app.operations.health import HealthView
     from fleetgw.app.pipeline.session import Session
 
 
@@ -28,20 +29,20 @@ class StubHealth:
     state = "ok"
 
     def __init__(self, sinks: Sequence[str]) -> None:
-        self._sinks = sinks
-
-    def overview(self) -> Mapping[str, object]:
-        """See ``HealthViews``."""
-        return {"state": self.state, "reasons": [] if self.state == "ok" else ["kafka is down"]}
-
-    def sinks(self) -> Sequence[Mapping[str, object]]:
-        """See ``HealthViews``."""
         told = {"state": "ready", "since_ms": 1, "reason": None, "fix": None, "types": ["V"]}
-        return [{"name": name, **told} for name in self._sinks]
+        self._sinks = [{"name": name, **told} for name in sinks]
 
-    def certificates_in_use(self) -> Sequence[Mapping[str, object]]:
-        """See ``HealthViews``."""
-        return [{"name": "tls.server_cert", "state": "ok"}]
+    def verbose(self) -> HealthView:
+        """See ``GatewayHealth``."""
+        return {
+            "state": self.state,
+            "since_ms": 1,
+            "reasons": [] if self.state == "ok" else [{"reason": "kafka is down", "fix": "start it"}],
+            "now_ms": NOW_NS // 1_000_000,
+            "sinks": self._sinks,
+            "spool": None,
+            "certificates": [{"name": "tls.server_cert", "state": "ok"}],
+        }
 
 
 class Reader:
@@ -88,7 +89,7 @@ class ObservedCase(SessionCase):
             self.gateway.sessions,
             sampling,
             self.metrics,
-            self.health,
+            self.health.verbose,
             lambda: NOW_NS,
         )
         counts = self.gateway.sessions.signal_metrics.counts

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, succeed
 
 from fleetgw.app.config.routes import routes_of
 from fleetgw.domain.health import (
@@ -26,9 +25,9 @@ from fleetgw.domain.line_limit import LineLimit
 from fleetgw.domain.ports import NotReady, Ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
-    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+    from twisted.internet.interfaces import IReactorTime
 
     from fleetgw.app.config.sections import Config
     from fleetgw.app.operations.certificates import CertificatesInUse
@@ -38,10 +37,26 @@ if TYPE_CHECKING:
     from fleetgw.domain.ports import IDispatcher, ILog, ISpool, Readiness
     from fleetgw.domain.routing import Route
 
-LOOK_EVERY_S = 1.0
-"""Interval of the looks at every part: how late a change may be noticed."""
-
 DAY_MS = 86_400_000
+
+
+class ReasonView(TypedDict):
+    """One thing that is not as it should be, and its remedy."""
+
+    reason: str
+    help: str
+
+
+class HealthView(TypedDict):
+    """Health as JSON: the state with its reasons, and every part with its state, since when, the reason and the remedy."""
+
+    state: str
+    since_ms: int
+    reasons: Sequence[ReasonView]
+    now_ms: int
+    sinks: Sequence[Mapping[str, object]]
+    spool: Mapping[str, object] | None
+    certificates: Sequence[Mapping[str, object]]
 
 
 @frozen
@@ -60,14 +75,18 @@ class Episode:
 class Episodes:
     """The present episode of every part.
 
-    :ivar wall_ms: returns the epoch milliseconds.
+    :ivar wall_ns: returns epoch nanoseconds.
     """
 
-    def __init__(self, clock: IReactorTime, wall_ms: Callable[[], int]) -> None:
-        self.wall_ms = wall_ms
+    def __init__(self, clock: IReactorTime, wall_ns: Callable[[], int]) -> None:
+        self.wall_ns = wall_ns
         self._clock = clock
         self._present: dict[Hashable, Episode] = {}
         self._before: dict[Hashable, Episode] = {}
+
+    def now_ms(self) -> int:
+        """The time in epoch milliseconds."""
+        return self.wall_ns() // 1_000_000
 
     def begin_look(self) -> None:
         """Begin a look at every part; parts that it does not note are forgotten."""
@@ -82,7 +101,7 @@ class Episodes:
         """Take note of the state of a part; its episode goes on where the state is the same."""
         episode = self._before.get(part)
         if episode is None or episode.state != state:
-            episode = Episode(state, self._clock.seconds(), self.wall_ms())
+            episode = Episode(state, self._clock.seconds(), self.now_ms())
         self._present[part] = episode
         return episode
 
@@ -91,7 +110,7 @@ class Episodes:
 
 
 class GatewayHealth:
-    """The health of a gateway. It looks at every part once a second, and whenever it is asked.
+    """The health of a gateway. Every look at its parts notes, and logs, the changes since the last one.
 
     :ivar phase: the part of its life that the gateway is in; set by ``GatewayLife``.
     :ivar sink_grace_s: see ``judge``.
@@ -106,18 +125,17 @@ class GatewayHealth:
         spooling: Spooling | None,
         certificates: CertificatesInUse,
         clock: IReactorTime,
-        wall_ms: Callable[[], int],
+        wall_ns: Callable[[], int],
         log: ILog,
     ) -> None:
         self.phase = Phase.STARTING
         self.certificates = certificates
-        self.episodes = Episodes(clock, wall_ms)
+        self.episodes = Episodes(clock, wall_ns)
         self._sinks = sinks
         self._spooling = spooling
         self._clock = clock
         self._log = log
         self._lines = LineLimit()
-        self._next_look: IDelayedCall | None = None
         self._set(config)
 
     def _set(self, config: Config) -> None:
@@ -133,22 +151,6 @@ class GatewayHealth:
         self._set(config)
         self.certificates.use(config)
 
-    def start(self) -> Deferred[None]:
-        """Look once a second from now on."""
-        self._look_again()
-        return succeed(None)
-
-    def stop(self) -> Deferred[None]:
-        """Look only when asked; does nothing when it has not started."""
-        if self._next_look is not None:
-            self._next_look.cancel()
-            self._next_look = None
-        return succeed(None)
-
-    def _look_again(self) -> None:
-        self._next_look = self._clock.callLater(LOOK_EVERY_S, self._look_again)
-        self.health()
-
     def health(self) -> Health:
         """The health now."""
         return self._look()[1]
@@ -159,7 +161,7 @@ class GatewayHealth:
         episodes.begin_look()
         sinks = [self._sink(name, record_types) for name, record_types in self._record_types.items()]
         spool = None if self._spooling is None else self._spool(self._spooling.spool)
-        now = datetime.fromtimestamp(episodes.wall_ms() / 1000, UTC)
+        now = datetime.fromtimestamp(episodes.now_ms() / 1000, UTC)
         certificates = [each.facts(now) for each in self.certificates]
         for each in certificates:
             episodes.note(("certificate", each.name), each.validity)
@@ -209,33 +211,18 @@ class GatewayHealth:
 
     # As JSON
 
-    def overview(self) -> dict[str, object]:
-        """The state, and the reasons as texts."""
-        health = self.health()
-        return {"state": health.state.value, "reasons": [reason.what for reason in health.reasons]}
-
-    def verbose(self) -> dict[str, object]:
-        """The state with its reasons, and every part: its state, since when, the reason and the remedy."""
+    def verbose(self) -> HealthView:
+        """The health now, with its reasons and every part."""
         facts, health = self._look()
         return {
             "state": health.state.value,
             "since_ms": self.episodes["gateway"].since_ms,
             "reasons": [{"reason": reason.what, "fix": reason.fix} for reason in health.reasons],
-            "now_ms": self.episodes.wall_ms(),
+            "now_ms": self.episodes.now_ms(),
             "sinks": [self._sink_as_json(sink) for sink in facts.sinks],
             "spool": None if facts.spool is None else self._spool_as_json(facts.spool),
             "certificates": self._certificates_as_json(facts),
         }
-
-    def sinks(self) -> list[dict[str, object]]:
-        """The state of every sink that records are routed to."""
-        facts, _ = self._look()
-        return [self._sink_as_json(sink) for sink in facts.sinks]
-
-    def certificates_in_use(self) -> list[dict[str, object]]:
-        """Every certificate, with its dates."""
-        facts, _ = self._look()
-        return self._certificates_as_json(facts)
 
     def _sink_as_json(self, sink: SinkFacts) -> dict[str, object]:
         lane = self._sinks.lanes[sink.name]
@@ -256,7 +243,7 @@ class GatewayHealth:
         return {"state": _spool_state(spool.is_full, spool.failure), **self._told("spool", of_spool(spool))}
 
     def _certificates_as_json(self, facts: Facts) -> list[dict[str, object]]:
-        now_ms = self.episodes.wall_ms()
+        now_ms = self.episodes.now_ms()
         return [
             {
                 "name": each.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from attrs import asdict, define, field
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from fleetgw.adapters.metrics.store import MetricStore
+    from fleetgw.app.operations.health import HealthView
     from fleetgw.app.operations.sampling import Sampling
     from fleetgw.app.pipeline.context import SessionContext
     from fleetgw.domain.ledger import Ledger
@@ -36,25 +37,13 @@ if TYPE_CHECKING:
     Json = Mapping[str, object]
 
 
-class HealthViews(Protocol):
-    """The answers of the gateway's health."""
-
-    def overview(self) -> Json:
-        """The ``state``, and the ``reasons`` as texts."""
-
-    def sinks(self) -> Sequence[Json]:
-        """The state of every sink that records are routed to."""
-
-    def certificates_in_use(self) -> Sequence[Json]:
-        """Every certificate, with its dates."""
-
-
 @define(eq=False)
 class Overview:
     """Makes the overview, and the same figures for ``gateway_status`` records.
 
     :ivar host: the name of the machine.
     :ivar hot_path: the language of the hot path.
+    :ivar health: returns the health now.
     :ivar wall_ns: epoch nanoseconds.
     """
 
@@ -64,7 +53,7 @@ class Overview:
     sessions: SessionContext
     sampling: Sampling
     store: MetricStore
-    health: HealthViews
+    health: Callable[[], HealthView]
     wall_ns: Callable[[], int]
     _began_s: float = field(init=False)
 
@@ -73,22 +62,21 @@ class Overview:
 
     def status(self) -> GatewayStatus:
         """The figures now; rates are those of the last sample."""
-        return self._status(ledger_of(self.store), self.health.sinks())
+        return self._status(ledger_of(self.store), self.health())
 
-    def _status(self, ledger: Ledger, sinks: Sequence[Json]) -> GatewayStatus:
-        connected, health = self.sessions.connected, self.health.overview()
-        reasons = health["reasons"]
+    def _status(self, ledger: Ledger, health: HealthView) -> GatewayStatus:
+        connected = self.sessions.connected
         return GatewayStatus(
             host=self.host,
             version=self.version,
             uptime_s=int(self.sessions.monotonic() - self._began_s),
-            health=str(health["state"]),
-            reasons=[str(reason) for reason in reasons] if isinstance(reasons, list) else [],
+            health=health["state"],
+            reasons=[each["reason"] for each in health["reasons"]],
             vehicles=len(connected.known.connected),
             connections=connected.connections,
             paused=len(self.sessions.paused.queues),
             records=self._records(),
-            sinks=[self._sink(state, ledger) for state in sinks],
+            sinks=[self._sink(state, ledger) for state in health["sinks"]],
             is_balanced=not imbalances(ledger),
             lost=ledger.lost,
             spool=self._spool(),
@@ -96,8 +84,8 @@ class Overview:
 
     def view(self) -> Json:
         """The overview as JSON values."""
-        ledger, sinks, sampling = ledger_of(self.store), self.health.sinks(), self.sampling
-        status = self._status(ledger, sinks)
+        ledger, health, sampling = ledger_of(self.store), self.health(), self.sampling
+        status = self._status(ledger, health)
         refused = sampling.sums(CONNECTIONS_REFUSED_TOTAL, "reason", listener="vehicles")
         return {
             "version": self.version,
@@ -115,12 +103,12 @@ class Overview:
                     "reason": sink.reason or None,
                     **{key: state.get(key) for key in ("fix", "since_ms", "types")},
                 }
-                for sink, state in zip(status.sinks, sinks, strict=True)
+                for sink, state in zip(status.sinks, health["sinks"], strict=True)
             ],
             "spool": None if status.spool is None else {**asdict(status.spool), "seconds_until_full": self._until_full_s()},
             "ledger": ledger_view(ledger),
             "refusals": {"connections": refused, "handshakes": sampling.sums(TLS_HANDSHAKE_ERROR_TOTAL, "reason")},
-            "certificates": self.health.certificates_in_use(),
+            "certificates": health["certificates"],
             "history": {
                 "interval_s": INTERVAL_S,
                 "received_per_s": [*sampling.received_per_s],

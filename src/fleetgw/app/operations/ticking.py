@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from twisted.internet.interfaces import IReactorTime
 
@@ -29,7 +29,7 @@ class Ticking:
 
     clock: IReactorTime
     log: ILog
-    functions: list[Callable[[], None]] = field(factory=list)
+    functions: Sequence[Callable[[], object]]
     interval_s: float = field(default=INTERVAL_S, kw_only=True)
     at_once: bool = field(default=True, kw_only=True)
     _loop: LoopingCall | None = field(default=None, init=False)
@@ -49,7 +49,7 @@ class Ticking:
         return succeed(None)
 
     def _tick(self) -> None:
-        for function in [*self.functions]:
+        for function in self.functions:
             try:
                 function()
             except Exception:  # one of them must not stop the others

@@ -71,12 +71,12 @@ class Traces:
     :ivar changed: called when a trace has begun or ended, so that connections look for theirs.
     """
 
-    def __init__(self, store: TraceStore, watch: OutcomeWatch, reactor: ITraceReactor, wall_ms: Callable[[], int]) -> None:
+    def __init__(self, store: TraceStore, watch: OutcomeWatch, reactor: ITraceReactor, wall_ns: Callable[[], int]) -> None:
         """:param watch: has the outcomes of batches noted while a trace is on."""
         self._store = store
         self._watch = watch
         self._reactor = reactor
-        self._wall_ms = wall_ms
+        self._wall_ns = wall_ns
         self.is_on = False
         self.changed: Callable[[], None] = _nobody
         self._ends: dict[int, IDelayedCall] = {}
@@ -126,7 +126,7 @@ class Traces:
 
     def write(self, ids: Collection[int], connection: str, stage: str, text: str, fields: Mapping[str, object]) -> None:
         """Write one stage into traces; those that have ended do not get it."""
-        line = {"at_ms": self._wall_ms(), "connection": connection, "stage": stage}
+        line = {"at_ms": self._now_ms(), "connection": connection, "stage": stage}
         encoded = json.dumps(line | {"text": cut(text, MAX_TEXT_CHARACTERS)} | dict(fields))[1:-1]
         for each in ids:
             lines = self._store.traces.get(each)
@@ -168,7 +168,7 @@ class Traces:
         """
         vin, ip = _vehicle_or_address(wanted)
         duration_s = _duration_s(wanted.get("for_s"))
-        until_ms = self._wall_ms() + int(duration_s * 1000)
+        until_ms = self._now_ms() + int(duration_s * 1000)
         for lines in self._store.traces.values():
             description = lines.description
             if (description.vin, description.ip) == (vin, ip) and self._left_s(lines) > 0:
@@ -177,7 +177,7 @@ class Traces:
                 return self._shown(lines), False
         self._make_room()
         number = max(self._store.traces, default=0) + 1
-        lines = self._store.begin(TraceDescription(number, vin, ip, self._wall_ms(), until_ms))
+        lines = self._store.begin(TraceDescription(number, vin, ip, self._now_ms(), until_ms))
         self._schedule_end(lines)
         self._index()
         return self._shown(lines), True
@@ -201,7 +201,7 @@ class Traces:
         lines = self.lines(number)
         for_s = wanted.get("for_s")
         duration_s = 0.0 if for_s in (0, 0.0) and not isinstance(for_s, bool) else _duration_s(for_s)
-        self._end_at(lines, self._wall_ms() + int(duration_s * 1000))
+        self._end_at(lines, self._now_ms() + int(duration_s * 1000))
         return self._shown(lines)
 
     def remove(self, number: str) -> None:
@@ -268,10 +268,13 @@ class Traces:
             "dropped_lines": lines.dropped,
         }
 
+    def _now_ms(self) -> int:
+        return self._wall_ns() // 1_000_000
+
     # -- the end of a trace
 
     def _left_s(self, lines: TraceLines) -> float:
-        return (lines.description.until_ms - self._wall_ms()) / 1000
+        return (lines.description.until_ms - self._now_ms()) / 1000
 
     def _end_at(self, lines: TraceLines, until_ms: int) -> None:
         self._cancel_end(lines)

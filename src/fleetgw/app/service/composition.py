@@ -40,6 +40,7 @@ from fleetgw.app.operations.certificates import CertificatesInUse
 from fleetgw.app.operations.health import GatewayHealth
 from fleetgw.app.operations.health_gauges import measure_health
 from fleetgw.app.operations.log_lines import LogLines
+from fleetgw.app.operations.ticking import Ticking
 from fleetgw.app.pipeline.gateway import Gateway
 from fleetgw.app.pipeline.routes import TypeRoutes
 from fleetgw.app.service.allow_list_maker import make_allow_list
@@ -97,7 +98,7 @@ class InEffect:
     config: Config
 
 
-@frozen
+@frozen(kw_only=True)
 class Parts:
     """The parts of a gateway: made and connected, none started.
 
@@ -109,7 +110,7 @@ class Parts:
     :ivar allow_list: reads the allow list; None where every vehicle may connect.
     :ivar vehicle_listener: the port that vehicles connect to.
     :ivar pages: the ports for status, metrics and profiler, as far as they are configured.
-    :ivar health: judges the gateway, for probes and operators; one of the ``monitors``.
+    :ivar health: judges the gateway, for probes and operators.
     :ivar monitors: gauges of the process, exporters of metrics, the profiler; the first parts to start, the last to stop.
     :ivar errors: reports errors; it starts before everything else that logs, and stops after it.
     :ivar log: the destination of log events; it also hands errors to ``errors``.
@@ -170,7 +171,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     tls = ReloadableContext(tls_files(config), log)
     allow_list = make_allow_list(config, reactor, metrics, log)
     certificates = CertificatesInUse(tls, config)
-    health = GatewayHealth(config, sinks, spooling, certificates, reactor, lambda: time.time_ns() // 1_000_000, log)
+    health = GatewayHealth(config, sinks, spooling, certificates, reactor, time.time_ns, log)
     measure_health(metrics, health, tls)
     traces = make_traces(config, lane_maker.watch, reactor, log)
     vehicles = VehicleFactory(
@@ -200,7 +201,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     monitors: list[Life] = [
         runtime,
         ReactorLag(metrics, reactor),
-        health,
+        Ticking(reactor, log, [health.health]),
         *_make_exporters(config, metrics, reactor, log),
         *observers,  # one of them locks operations.folder, in which traces are kept as well
         traces,
@@ -215,26 +216,26 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     if config.monitoring.profiler_port:
         pages.append(_make_profiler_page(config.monitoring, profiler, metrics, reactor, log))
     return Parts(
-        gateway,
-        sinks,
-        lane_maker,
-        spooling,
-        vehicles,
-        tls,
-        tls_factory,
-        allow_list,
-        vehicle_listener,
-        pages,
-        health,
-        metrics,
-        monitors,
-        reporter,
-        log,
-        in_effect,
-        access,
-        dead_letters,
-        traces,
-        make_controls(config, spooling, dead_letters, lambda: sinks.lanes, reactor, log),
+        gateway=gateway,
+        sinks=sinks,
+        lane_maker=lane_maker,
+        spooling=spooling,
+        vehicles=vehicles,
+        tls=tls,
+        tls_factory=tls_factory,
+        allow_list=allow_list,
+        vehicle_listener=vehicle_listener,
+        pages=pages,
+        health=health,
+        metrics=metrics,
+        monitors=monitors,
+        errors=reporter,
+        log=log,
+        in_effect=in_effect,
+        access=access,
+        dead_letters=dead_letters,
+        traces=traces,
+        controls=make_controls(config, spooling, dead_letters, lambda: sinks.lanes, reactor, log),
     )
 
 

@@ -42,7 +42,7 @@ def make_observation(
     host, wall_ns, sessions = socket.gethostname(), gateway.wall_ns, gateway.sessions
     known = sessions.connected.known
     sampling = Sampling(store, reactor.seconds, lambda: len(known.connected))
-    overview = Overview(version("fleetgw"), host, HOT_PATH, sessions, sampling, store, health, wall_ns)
+    overview = Overview(version("fleetgw"), host, HOT_PATH, sessions, sampling, store, health.verbose, wall_ns)
     folder = None if config.operations.folder is None else str(config.operations.folder / SIGNALS_FOLDER)
     counts = KeptCounts(sessions.signal_metrics.counts, folder, reactor, wall_ns, log)
     observation = observe(gateway, sampling, overview, counts, reactor)

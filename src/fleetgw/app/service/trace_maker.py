@@ -25,4 +25,4 @@ def make_traces(config: Config, watch: OutcomeWatch, reactor: ITraceReactor, log
     else:
         files = FilesInFolder(folder / "traces")
         store = TraceStore(files, str(folder), lambda: SerialWorker("fleetgw traces"), reactor, log)
-    return Traces(store, watch, reactor, lambda: time.time_ns() // 1_000_000)
+    return Traces(store, watch, reactor, time.time_ns)
