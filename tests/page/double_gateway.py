@@ -41,7 +41,7 @@ class MadeUpFleet:
     def __init__(self, vehicles: int = 10) -> None:
         self.began = time.time()
         self.vehicles = [self.vehicle(number) for number in range(vehicles)]
-        self.sink_down = False
+        self.sink_failure = ""
         self.handshakes = {"expired": 3, "unknown_authority": 1}
         self.connections = {"full_address": 12}
         self.refusals: list[dict[str, Any]] = []
@@ -52,9 +52,9 @@ class MadeUpFleet:
             "unread": 0,
         }
 
-    def fail_sink(self) -> None:
-        """Let one sink be down, while the spool fills."""
-        self.sink_down = True
+    def fail_sink(self, reason: str = "broker 127.0.0.1:9092: connection refused") -> None:
+        """Let one sink be down for a reason, while the spool fills."""
+        self.sink_failure = reason
         self.spool = {
             "size_bytes": 842_000_000,
             "max_bytes": 1_073_741_824,
@@ -104,7 +104,7 @@ class MadeUpFleet:
             "now_ms": now_ms(),
             "uptime_s": 183_000 + turn,
             "health": {"state": "degraded", "reasons": ["the sink kafka is not ready: its records wait in the spool"]}
-            if self.sink_down
+            if self.sink_failure
             else {"state": "ok", "reasons": []},
             "vehicles": {"connected": connected, "connections": connected, "paused": 0},
             "records": records if self.vehicles else [],
@@ -112,8 +112,8 @@ class MadeUpFleet:
             if self.vehicles
             else {"p50": None, "p90": None, "p99": None, "window_s": 60},
             "sinks": [
-                self.sink("kafka", ["V", "alerts"], down=self.sink_down),
-                self.sink("sqlite", ["V", "alerts", "errors"], down=False),
+                self.sink("kafka", ["V", "alerts"], self.sink_failure),
+                self.sink("sqlite", ["V", "alerts", "errors"]),
             ],
             "spool": self.spool,
             "ledger": {
@@ -180,20 +180,20 @@ class MadeUpFleet:
             },
         }
 
-    def sink(self, name: str, types: list[str], *, down: bool) -> dict[str, Any]:
-        """A sink of the overview."""
+    def sink(self, name: str, types: list[str], failure: str = "") -> dict[str, Any]:
+        """A sink of the overview; not ready where it has a failure."""
         return {
             "name": name,
-            "state": "not_ready" if down else "ready",
-            "reason": "broker 127.0.0.1:9092: connection refused" if down else "",
-            "fix": "Check that the broker runs and that bootstrap.servers names it." if down else "",
+            "state": "not_ready" if failure else "ready",
+            "reason": failure,
+            "fix": "Check that the broker runs and that bootstrap.servers names it." if failure else "",
             "since_ms": now_ms() - 192_000,
             "types": types,
-            "held": 4_112 if down else 12,
+            "held": 4_112 if failure else 12,
             "capacity": 5_000,
             "delivered_total": 199_800,
-            "delivered_per_s": 0 if down else 28.4,
-            "retried_total": 31 if down else 0,
+            "delivered_per_s": 0 if failure else 28.4,
+            "retried_total": 31 if failure else 0,
             "dead_letters_total": 0,
         }
 

@@ -26,6 +26,8 @@ NAMED_OTHERWISE = """() => [...document.querySelectorAll("button[aria-label], a[
   .filter((element) => !element.ariaLabel.includes(element.textContent)).length"""
 CUT_OFF = """() => [...document.querySelectorAll(".scroll, .views")]
   .filter((part) => part.checkVisibility() && part.scrollWidth > part.clientWidth).map((part) => part.ariaLabel)"""
+CLEARANCE = """() => document.activeElement.getBoundingClientRect().top
+  - document.querySelector(".top").getBoundingClientRect().bottom"""
 FOCUSED = "() => document.activeElement === document.body ? null : document.activeElement.outerHTML.slice(0, 90)"
 
 
@@ -134,6 +136,17 @@ class TokenTests(DoubleCase):
         self.see(page, "The token is not the one of operations.token.")
         page.get_by_label("Operators' token").fill(TOKEN)
         page.keyboard.press("Enter")
+        self.see(page, vin_of(0))
+
+    def test_a_text_that_no_header_can_carry(self) -> None:
+        page = self.visit(token="sch%C3%B6n")
+        self.see(page, "A token consists of letters, digits and punctuation of ASCII.")
+        self.see(page, "Healthy")
+        page.reload()
+        self.see(page, "Healthy")
+        for text in ("zwei Wörter", TOKEN):
+            page.get_by_label("Operators' token").first.fill(text)
+            page.keyboard.press("Enter")
         self.see(page, vin_of(0))
 
 
@@ -299,6 +312,20 @@ class KeyboardTests(DoubleCase):
             )
             self.assertEqual(style, ["solid", "2px"])
 
+    def test_the_focus_stays_on_a_row_that_moves_and_clear_of_the_header(self) -> None:
+        self.gateway.fleet = self.fleet = MadeUpFleet(60)
+        page = self.visit("signals")
+        order = [each["vin"] for each in self.fleet.signals(60)["vehicles"]]
+        page.get_by_role("link", name=order[-1]).focus()
+        for vehicle in self.fleet.vehicles:
+            vehicle["signals_today"] *= -1
+        page.locator("tbody tr").first.get_by_text(order[-1]).wait_for()
+        self.assertEqual(page.evaluate("document.activeElement.textContent"), order[-1])
+        page.get_by_role("link", name=order[0]).focus()
+        for _ in range(59):
+            page.keyboard.press("ArrowUp")
+            self.assertGreater(page.evaluate(CLEARANCE), 0)
+
 
 class AppearanceTests(DoubleCase):
     def test_theme_follows_the_system_and_the_switch(self) -> None:
@@ -324,6 +351,18 @@ class AppearanceTests(DoubleCase):
             with self.subTest(route=route):
                 self.assertLessEqual(page.evaluate("document.documentElement.scrollWidth"), 360)
                 self.assertEqual(page.evaluate(CUT_OFF), [])
+
+    def test_long_texts_break(self) -> None:
+        long = "x" * 300
+        self.fleet.fail_sink(long)
+        self.fleet.refusals = [EXPIRED | dict.fromkeys(("text", "fix", "reason", "issuer", "address", "vin"), long)]
+        self.fleet.vehicles[3] |= dict.fromkeys(("client_version", "network", "address"), long)
+        for width in (320, 1280):
+            page = self.visit(viewport={"width": width, "height": 740})
+            self.see(page, long)
+            for route in self.every_view(page):
+                with self.subTest(width=width, route=route):
+                    self.assertLessEqual(page.evaluate("document.documentElement.scrollWidth"), width)
 
     def test_reduced_motion(self) -> None:
         page = self.visit(reduced_motion="reduce")

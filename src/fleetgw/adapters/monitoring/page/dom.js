@@ -49,7 +49,8 @@ export function textPart(name, className, show) {
 }
 
 /**
- * Keeps one part per item in `parent`, in the order of the items, and moves only parts that are out of place.
+ * Keeps one part per item in `parent`, in the order of the items, and moves only parts that are out of place. An element that
+ * has the focus keeps it when its part is moved.
  *
  * @param keyOf the identity of an item; @param create makes the part of a new item
  * @returns a function that takes the items
@@ -64,6 +65,7 @@ export function keyed(parent, keyOf, create) {
         parts.delete(key);
       }
     }
+    const focused = parent.contains(document.activeElement) ? document.activeElement : null;
     let next = parent.firstElementChild;
     for (const item of items) {
       const key = keyOf(item);
@@ -79,6 +81,7 @@ export function keyed(parent, keyOf, create) {
       }
       part.update(item);
     }
+    if (focused !== document.activeElement && parent.contains(focused)) focused.focus({ preventScroll: true });
   };
 }
 
@@ -103,7 +106,7 @@ export function panel(title, attributes, ...children) {
 }
 
 /**
- * A table whose rows are kept by key.
+ * A table whose rows are kept by key; the first cell of a row is its heading.
  *
  * @param columns each {title, class, show(item)} with a text, or {title, class, part(item)} with a part
  */
@@ -112,16 +115,18 @@ export function table(caption, columns, keyOf) {
   const head = el("tr", {}, ...columns.map((column) => el("th", { scope: "col", class: column.class }, column.title)));
   const element = el(
     "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+    { class: "scroll", tabindex: 0, role: "group", "aria-label": caption },
     el("table", {}, el("caption", { class: "unseen" }, caption), el("thead", {}, head), body),
   );
   const update = keyed(body, keyOf, (item) => {
-    const cells = columns.map((column) => {
+    const cells = columns.map((column, at) => {
+      const cell = el(at === 0 ? "th" : "td", { class: column.class, scope: at === 0 ? "row" : null });
       if (column.part === undefined) {
-        return textPart("td", column.class, column.show);
+        return { element: cell, update: (data) => setText(cell, column.show(data)) };
       }
       const part = column.part(item);
-      return { element: el("td", { class: column.class }, part.element), update: part.update };
+      cell.append(part.element);
+      return { element: cell, update: part.update };
     });
     const row = el("tr", {}, ...cells.map((cell) => cell.element));
     return { element: row, update: (next) => cells.forEach((cell) => cell.update(next)) };

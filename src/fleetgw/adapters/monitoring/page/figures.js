@@ -82,7 +82,7 @@ export function recordTypes() {
   const list = table(
     "Records by type",
     [
-      { title: "Type", class: "name", show: (item) => item.type },
+      { title: "Type", show: (item) => item.type },
       { title: "Records/s", class: "number", show: (item) => rate(item.received_per_s) },
       { title: "Acks/s", class: "number", show: (item) => rate(item.acked_per_s) },
       { title: "Last 10 minutes", class: "spark-cell", part: course },

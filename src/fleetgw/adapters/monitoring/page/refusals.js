@@ -44,7 +44,8 @@ export function refusalCounts() {
   };
 }
 
-const identity = (item) => [item.at_ms, item.kind, item.reason, item.address, item.vin, item.text].join(" ");
+/** The gateway keeps one entry for the refusals of a vehicle, or else of an address without its port, for one reason. */
+const identity = ({ kind, reason, vin, address }) => [kind, reason, vin ?? address?.replace(/:\d+$/, "")].join(" ");
 
 function refusalPart(now) {
   const kind = el("span", { class: "tag" });
@@ -83,8 +84,7 @@ export function recentRefusals(context, limit, emptyText = "") {
       pauseMs: 3000,
       refused,
       onAnswer({ refusals }) {
-        const different = new Map(refusals.map((item) => [identity(item), item]));
-        update([...different.values()].slice(0, limit));
+        update(refusals.slice(0, limit));
         empty.hidden = refusals.length > 0 || emptyText === "";
       },
     });

@@ -17,7 +17,7 @@ export function topSignals(top, wide) {
 
     function columns(days) {
       return [
-        { title: "Vehicle", class: "name", part: vinLink },
+        { title: "Vehicle", part: vinLink },
         { title: "Today", class: "number", show: (item) => count(item.today) },
         ...days.map((day) => ({ title: day.slice(5), class: "number optional", show: (item) => count(item.per_day[day]) })),
         { title: "In all", class: "number", show: (item) => count(item.total) },

@@ -89,7 +89,7 @@ export function ledgerPanel() {
   const from = table(
     "Records from vehicles",
     [
-      { title: "Type", class: "name", show: (row) => row.type },
+      { title: "Type", show: (row) => row.type },
       ...columnsOf([["Received", "received"], ["Acked", "acked"], ["Duplicates", "duplicates"], ["Unacked", "unacked"], ["Awaiting", "awaiting"]]),
     ],
     (row) => row.type,
@@ -97,8 +97,8 @@ export function ledgerPanel() {
   const to = table(
     "Records to sinks",
     [
-      { title: "Type", class: "name", show: (row) => row.type },
-      { title: "Sink", class: "name", show: (row) => row.sink },
+      { title: "Type", show: (row) => row.type },
+      { title: "Sink", show: (row) => row.sink },
       ...columnsOf([
         ["Taken", "taken"], ["Delivered", "delivered"], ["Dead letters", "dead_letters"], ["Unheard", "unheard"], ["Given up", "given_up"],
         ["Held", "held"], ["Spooled", "spooled"], ["Refused", "refused"], ["Lost", "lost"],

@@ -13,15 +13,16 @@ function kept() {
   }
 }
 
-/** The token, and why the gateway did not take the last one. */
+/** The token, and why the last one was not taken: an object with a `text`. */
 export const token = {
   value: kept(),
   refusal: null,
 
   /** Use another token; an empty one forgets it. */
   set(value) {
-    token.value = value.trim();
-    token.refusal = null;
+    const isOne = /^[!-~]*$/.test(value.trim()); // no other characters are allowed in operations.token, nor in a header
+    token.value = isOne ? value.trim() : "";
+    token.refusal = isOne ? null : { text: "A token consists of letters, digits and punctuation of ASCII." };
     try {
       if (token.value === "") sessionStorage.removeItem(KEY);
       else sessionStorage.setItem(KEY, token.value);

@@ -30,7 +30,7 @@ function valuesPanel(now) {
   const rows = table(
     "Latest values",
     [
-      { title: "Signal", class: "name", part: breaking((item) => item.name) },
+      { title: "Signal", part: breaking((item) => item.name) },
       { title: "Value", class: "number value", part: breaking((item) => signal(item.value)) },
       {
         title: "Trend",

@@ -62,7 +62,7 @@ function list(context, refused) {
   const rows = table(
     "Vehicles",
     [
-      { title: "Vehicle", class: "name", part: vinLink },
+      { title: "Vehicle", part: vinLink },
       {
         title: "State",
         class: "",
