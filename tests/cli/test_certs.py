@@ -48,7 +48,7 @@ class CertsTests(TestCase):
         self.assertTrue((self.path / "ca.crt").exists())
 
     def test_nonsense(self):
-        for arguments in (("--days", 0), ("--vehicles", -1), ("--host", "ünknown.example")):
+        for arguments in (("--days", 0), ("--days", 36_501), ("--vehicles", -1), ("--host", "ünknown.example")):
             with self.subTest(arguments):
                 status, _, err = run("certs", self.path, *arguments)
                 self.assertEqual(status, 2)

@@ -13,6 +13,7 @@ from pathlib import Path
 from unittest import TestCase, mock
 
 from prometheus_client import CollectorRegistry
+from rich.console import Console
 
 from fleetgw.adapters.metrics.prometheus import PrometheusExporter
 from fleetgw.adapters.metrics.store import MetricStore
@@ -159,6 +160,14 @@ class LedgerCase(TestCase):
 
 
 class LedgerTests(LedgerCase):
+    def test_a_narrow_terminal_shows_whole_numbers(self) -> None:
+        self.busy()
+        with mock.patch("fleetgw.cli.ledger_output.table_console", return_value=Console(width=60, highlight=False)):
+            printed = self.ledger(status=1)
+        self.assertNotIn("…", printed)
+        self.assertRegex(printed, r"\nrecord +dead +given +in\ntype +sink +taken +delivered +letters +unheard +up +held ")
+        self.assertRegex(printed, r"\nV +kafka +1,204,319 +1,204,000 +3 +0 +1 +315 +100 +7 +40 +1\n")
+
     def test_normal_life(self) -> None:
         self.quiet()
         self.assertEqual(self.ledger(), QUIET)
@@ -224,11 +233,11 @@ class LedgerTests(LedgerCase):
             self.assertEqual(self.ledger("--url", self.url, "--watch", "2", status=130), "\n" + QUIET)
 
     def test_bad_seconds(self) -> None:
-        for text in ("0", "-1", "nan", "inf", "soon"):
+        for text in ("0", "0.05", "-1", "nan", "inf", "1e300", "soon"):
             with self.subTest(text=text), contextlib.redirect_stderr(io.StringIO()) as printed:
                 with self.assertRaises(SystemExit):
                     main(["ledger", "--url", self.url, "--watch", text])
-                self.assertIn(f"{text!r} is no number of seconds", printed.getvalue())
+                self.assertIn(f"{text!r} is no number", printed.getvalue())
 
 
 class CannotReadTests(LedgerCase):

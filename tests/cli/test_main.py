@@ -1,3 +1,4 @@
+import io
 import json
 import re
 import subprocess
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from fleetgw.adapters.ingress.hot_path import DESCRIPTION
-from fleetgw.cli import build_parser
+from fleetgw.cli import build_parser, main
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from tests.support.command_line import run
 
@@ -55,6 +56,13 @@ class MainTests(TestCase):
         for arguments in ((), ("drive",), ("certs",), ("fetch-ca",)):
             with self.subTest(arguments):
                 self.assertEqual(run(*arguments)[0], 2)
+
+    def test_a_terminal_that_is_not_of_utf_8(self):
+        out = io.TextIOWrapper(io.BytesIO(), "ascii")
+        with mock.patch("fleetgw.cli.top.run", side_effect=lambda _: print("● ready") or 0), mock.patch("sys.stdout", out):
+            self.assertEqual(main(["top", "--url", "http://x"]), 0)
+        out.seek(0)
+        self.assertEqual(out.read(), "? ready\n")
 
     def test_interrupted(self):
         with mock.patch("fleetgw.adapters.sinks.sqlite.reading.open_file", side_effect=KeyboardInterrupt):

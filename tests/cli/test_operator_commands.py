@@ -10,6 +10,8 @@ import time
 from typing import Any
 from unittest import TestCase, mock
 
+from rich.console import Console
+
 from tests.support import gateway_answers as answers
 from tests.support.command_line import run
 from tests.support.deadline import DEADLINE_S
@@ -36,6 +38,26 @@ vehicle               11-21     11-22     11-23     11-24     11-25     11-26   
 others                                                                                      500,000   25.0%
 """
 
+NARROW_VEHICLES = """\
+vehicle             presence                    last record   records
+─────────────────────────────────────────────────────────────────────
+5YJ3E1EA7KF000001   ● online 2 h 14 min             3 s ago     1,204
+5YJ3E1EA7KF000003   ● online 2 h 14 min x2                          0
+5YJ3E1EA7KF000002   ○ offline 14 min         14 min 1 s ago     1,204
+
+3 vehicles, 2 online
+"""
+
+NARROW_SIGNALS = """\
+2,000,120 signals since the start 2026-11-20 17:20: V 2,000,000, alerts 120
+
+vehicle               11-26     11-27       total   share
+────────────────────────────────────────────────────────────────────────
+5YJ3E1EA7KF000001   150,000   150,000   1,200,000   60.0%   ████████████
+5YJ3E1EA7KF000002         0         0     300,120   15.0%   ███
+others                                    500,000   25.0%
+"""
+
 ESCAPE = "\x1b[2J[red]\x9b1m\u202e"
 HOSTILE = f"V{ESCAPE}\r\n"
 
@@ -60,6 +82,13 @@ class OperatorCase(TestCase):
         self.assertEqual((status, error.count("\n")), (2, 1), out + error)
         return error.replace(self.stub.url, "URL")
 
+    def at_width(self, width: int, command: str) -> str:
+        """Standard output of a command in a terminal of so many columns."""
+        console = Console(width=width, highlight=False)
+        with mock.patch("fleetgw.cli.console.table_console", return_value=console), console.capture() as capture:
+            self.assertEqual(self.fleetgw(command), "")
+        return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
     def assertHarmless(self, printed: str) -> None:
         self.assertEqual([each for each in printed if not each.isprintable() and each != "\n"], [])
 
@@ -72,6 +101,22 @@ class VehiclesTests(OperatorCase):
     def test_online_first(self) -> None:
         self.assertEqual(self.fleetgw("vehicles"), VEHICLES)
         self.assertEqual(self.stub.asked[-1].query, {"limit": "100"})
+
+    def test_a_narrow_terminal_shows_whole_vins_and_numbers(self) -> None:
+        self.assertEqual(self.at_width(80, "vehicles"), NARROW_VEHICLES)
+        self.assertIn("\n5YJ3E1EA7KF000001   ● online 2 h 14 min\n", self.at_width(45, "vehicles"))
+
+    def test_a_long_client_version_takes_no_room_of_others(self) -> None:
+        self.stub.answers["/api/vehicles"]["vehicles"][0]["client_version"] = "x" * 500
+        self.assertIn(f"   wifi       {'x' * 23}…   10.0.0.8\n", self.fleetgw("vehicles"))
+
+    def test_an_empty_variable_is_no_vehicle(self) -> None:
+        for command in ("vehicles", "tap", "trace"):
+            for vin in ("", " "):
+                status, out, error = run(command, "--url", self.stub.url, "--vin", vin)
+                self.assertEqual((status, out), (2, ""))
+                self.assertIn("argument --vin: it is empty; leave the option out, or give it a value", error)
+        self.assertEqual(self.stub.asked, [])
 
     def test_a_part_of_them(self) -> None:
         self.stub.answers["/api/vehicles"] = {"vehicles": [answers.vehicle()], "total": 12_000}
@@ -153,6 +198,9 @@ class SignalsTests(OperatorCase):
         self.assertEqual(self.fleetgw("signals"), SIGNALS)
         self.assertEqual(self.stub.asked[-1].query, {"top": "20"})
 
+    def test_a_narrow_terminal_shows_the_latest_days(self) -> None:
+        self.assertEqual(self.at_width(80, "signals"), NARROW_SIGNALS)
+
     def test_nothing_yet(self) -> None:
         self.stub.answers["/api/signals"] = {"since_ms": NOW_MS, "total": {}, "vehicles": [], "others": 0}
         self.assertIn("no vehicle has sent a signal yet", self.fleetgw("signals", "--top", 5))
@@ -185,6 +233,11 @@ class TapTests(OperatorCase):
             ],
         )
 
+    def test_colours_are_those_of_every_text_on_a_terminal(self) -> None:
+        self.tap(answers.record())
+        with mock.patch("fleetgw.adapters.text.terminal.has_colours", return_value=True):
+            self.assertIn(f"\x1b[36m{VIN}\x1b[0m", self.fleetgw("tap", "--limit", 1))
+
     def test_numbers(self) -> None:
         self.tap(answers.record(data={"a": 61.400001525878906, "b": 75743.932790001, "c": 1e300, "d": 0.0, "e": 5}))
         self.assertTrue(self.fleetgw("tap", "--limit", 1).endswith("  a=61.4  b=75743.93279  c=1e+300  d=0  e=5\n"))
@@ -212,11 +265,11 @@ class TapTests(OperatorCase):
     def test_a_span(self) -> None:
         self.tap(answers.record(), stays_open=True)
         self.assertEqual(len(self.fleetgw("tap", "--seconds", 0.05).splitlines()), 1)
-        for text in ("0", "-1", "nan", "inf", "soon"):
+        for text in ("0", "-1", "nan", "inf", "1e300", "soon"):
             with self.subTest(text=text):
                 status, _, error = run("tap", "--url", self.stub.url, f"--seconds={text}")
                 self.assertEqual(status, 2)
-                self.assertIn("is no number of seconds above 0", error)
+                self.assertIn("is no number above 0", error)
 
     def test_a_gateway_that_goes_away(self) -> None:
         self.tap(answers.record())

@@ -145,10 +145,12 @@ class SimulateArgumentsTests(PlainTestCase):
             (("--types", "connectivity"), "connectivity records are the gateway's own"),
             (("--types", "gateway_status"), "gateway_status records are the gateway's own"),
             (("--types", "V,,alerts"), "empty type"),
-            (("--types", "V=0"), "not above 0"),
-            (("--rate", "0"), "not above 0"),
-            (("--vehicles", "0"), "not at least 1"),
-            (("--vehicles", "many"), "invalid"),
+            (("--types", "V=0"), "no number above 0"),
+            (("--types", "V=many"), "'many' is no number above 0"),
+            (("--rate", "0"), "no number above 0"),
+            (("--duration", "1e9"), "below 1,000,000,000"),
+            (("--vehicles", "0"), "no whole number from 1 on"),
+            (("--vehicles", "many"), "'many' is no whole number"),
         ):
             with self.subTest(arguments):
                 status, err = self.run_main(*arguments)

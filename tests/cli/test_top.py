@@ -56,9 +56,9 @@ kafka  ○ not ready 1 min 35 s  ███████▍··  7,400      0  1,2
 redis  ● ready 2 h 14 min      ··········     12    400  1,203,800     2
 → kafka: start the broker, or correct kafka.bootstrap.servers
 
-type    received/s  acked/s   received    signals
-V              402      400  1,204,331  9,634,648
-alerts         0.4      0.4      1,210      1,210
+type    received/s  acked/s   received      acked    signals
+V              402      400  1,204,331  1,204,100  9,634,648
+alerts         0.4      0.4      1,210      1,210      1,210
 
 spool        700 MiB of 10 GiB  ▋·········  91,220 unread  full in 2 h 15 min
 ledger       balanced, nothing lost, 219 awaiting, 8 unacked

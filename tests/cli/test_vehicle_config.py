@@ -63,6 +63,19 @@ class VehicleConfigTests(TestCase):
         status, _, error = self.ran("--check", self.written("answer.json", {"response": {"synced": True, "config": config}}))
         self.assertEqual(status, 0, error)
 
+    def test_findings_as_json_and_the_body_are_two_documents(self) -> None:
+        wanted = ("--host", HOST, "--vin", VIN, "--field", "Soc", "--json")
+        status, out, error = self.ran(*wanted)
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("give --check FILE, or --output FILE for the body", error)
+        file = self.folder / "made.json"
+        _, out, _ = self.ran(*wanted, "--output", str(file))
+        self.assertIn("checks", json.loads(out))
+        self.assertEqual(json.loads(file.read_text())["vins"], [VIN])
+
+    def test_names_of_files_do_not_execute_in_the_terminal(self) -> None:
+        self.assertNotIn("\x1b", self.ran("--check", "a\x1b[2Jb")[2])
+
     def test_lists_in_files(self) -> None:
         vins = self.written("vins.txt", f"# all\n{VIN}\n5YJ3E1EA7KF000002\n")
         fields = self.written("fields.txt", "Soc\nGear=1\n")

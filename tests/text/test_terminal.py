@@ -1,12 +1,13 @@
 """Foreign text on a terminal: no form of output passes control characters."""
 
+import io
 import json
-from unittest import TestCase
+from unittest import TestCase, mock
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetgw.adapters.text.terminal import escaped, json_text, printable
+from fleetgw.adapters.text.terminal import escaped, has_colours, json_text, printable
 
 HOSTILE = "a\x1b[2J\x9b31m\x85\u2028\u2029\u202e\x7f\x00\u200b\r\n\tz\U000e0041\ud800"
 
@@ -14,6 +15,15 @@ HOSTILE = "a\x1b[2J\x9b31m\x85\u2028\u2029\u202e\x7f\x00\u200b\r\n\tz\U000e0041\
 def acts(text: str) -> bool:
     """Whether a terminal might execute it, apart from line feeds."""
     return not text.replace("\n", "").isprintable()
+
+
+class ColoursTests(TestCase):
+    def test_a_terminal_without_the_variable(self) -> None:
+        terminal = mock.Mock(isatty=lambda: True)
+        self.assertTrue(has_colours(terminal, {}))
+        self.assertTrue(has_colours(terminal, {"NO_COLOR": ""}))
+        self.assertFalse(has_colours(terminal, {"NO_COLOR": "1"}))
+        self.assertFalse(has_colours(io.StringIO(), {}))
 
 
 class TerminalTextTests(TestCase):

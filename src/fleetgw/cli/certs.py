@@ -33,6 +33,8 @@ examples:
   fleetgw certs certs --host gateway.example.com       one more name of the server
 """
 
+_MOST_DAYS = 36_500
+
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
@@ -59,8 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Make the certificates; returns the exit status: 0, or 2 when the folder cannot be used."""
     from fleetgw.simulator.certificate_folder import CertificateFolder, CertificateFolderError
 
-    if arguments.days < 1 or arguments.vehicles < 0:
-        print("fleetgw certs: --days must be at least 1, --vehicles at least 0", file=sys.stderr)
+    if not 1 <= arguments.days <= _MOST_DAYS or arguments.vehicles < 0:
+        print(f"fleetgw certs: --days must be from 1 to {_MOST_DAYS}, --vehicles at least 0", file=sys.stderr)
         return 2
     folder = CertificateFolder(arguments.dir, arguments.days)
     try:

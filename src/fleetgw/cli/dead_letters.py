@@ -7,6 +7,7 @@ import sys
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
+from fleetgw.cli.argument_values import positive
 from fleetgw.cli.dead_letter_changes import add_changes
 from fleetgw.cli.letter_ids import check_sink, read_id
 from fleetgw.cli.progress import with_progress
@@ -57,7 +58,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_place(listing, SECTION)
     listing.add_argument("--sink", metavar="NAME", help="list the letters of this sink")
     listing.add_argument("--since", metavar="WHEN", type=moment_ms, help="only those refused since an age (2h) or a moment")
-    listing.add_argument("--limit", metavar="N", type=int, default=100, help="list the latest N (default: 100)")
+    listing.add_argument("--limit", metavar="N", type=positive, default=100, help="list the latest N (default: 100)")
     listing.set_defaults(run=run, do=_list)
     showing = kinds.add_parser("show", help="one letter with its payload")
     add_place(showing, SECTION)
@@ -147,7 +148,7 @@ class _Summary:
 def _list_letters(arguments: argparse.Namespace, folder: LetterFolder, since_ms: int) -> None:
     from fleetgw.cli.query_output import Moment, write
 
-    latest: deque[tuple[int, DeadLetter]] = deque(maxlen=max(0, arguments.limit))
+    latest: deque[tuple[int, DeadLetter]] = deque(maxlen=arguments.limit)
     total = 0
     for found in with_progress(folder.read(arguments.sink), f"reading the letters of {arguments.sink}"):
         for at, letter in found.letters:

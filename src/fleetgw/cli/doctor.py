@@ -73,9 +73,10 @@ def _refuse(error: ConfigurationError, file: Path, *, json: bool) -> None:
 
         print(refusal_as_json(str(file), error.problems))
         return
+    from fleetgw.adapters.text.terminal import has_colours
     from fleetgw.app.config import render_problems
 
-    print(render_problems(error.problems, (), colour=sys.stderr.isatty()), file=sys.stderr)
+    print(render_problems(error.problems, (), colour=has_colours(sys.stderr, os.environ)), file=sys.stderr)
 
 
 def _examined(loaded: LoadedConfig) -> Sequence[Diagnosis]:

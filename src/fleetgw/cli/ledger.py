@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleetgw.cli.argument_values import above_zero
+
 if TYPE_CHECKING:
     from fleetgw.domain.ledger import Ledger
 
@@ -55,11 +57,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not _MIN_WATCH_S <= seconds < float("inf"):
+    seconds = above_zero(text)
+    if seconds < _MIN_WATCH_S:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from {_MIN_WATCH_S} on")
     return seconds
 

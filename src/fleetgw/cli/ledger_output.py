@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fleetgw.adapters.text.terminal import json_text, printable
-from fleetgw.cli.console import table_console
+from fleetgw.cli.console import table_console, width_of
 from fleetgw.cli.figures import plural
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ def print_books(url: str, ledger: Ledger, off: Sequence[Imbalance]) -> None:
         for each in ledger.types.values()
         if each.received
     ]
-    console.print()
-    console.print(_table("From vehicles", ("record type",), _VEHICLE_COLUMNS, vehicles))
+    from_vehicles = _table("From vehicles", ("record type",), _VEHICLE_COLUMNS, vehicles)
     sinks: list[_Row] = [
         (
             (each.record_type, each.sink),
@@ -93,8 +92,15 @@ def print_books(url: str, ledger: Ledger, off: Sequence[Imbalance]) -> None:
         )
         for each in ledger.sinks.values()
     ]
-    console.print()
-    console.print(_table("To sinks", ("record type", "sink"), _SINK_COLUMNS, sinks))
+    to_sinks = _table("To sinks", ("record type", "sink"), _SINK_COLUMNS, sinks)
+    for table in (from_vehicles, to_sinks):
+        if width_of(console, table) > console.width:
+            for column in table.columns:
+                column.header = str(column.header).replace(" ", "\n")
+        # a terminal that is narrower yet wraps the lines: each number stays whole
+        console.width = max(console.width, width_of(console, table))
+        console.print()
+        console.print(table)
     console.print()
     for line in _details(ledger):
         console.print(Text(printable(line)))

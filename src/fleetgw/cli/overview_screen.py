@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fleetgw.adapters.text.terminal import printable
+from fleetgw.cli.console import Column, fitted_table
 from fleetgw.cli.drawing import bar, curve
 from fleetgw.cli.figures import count, milliseconds, plural, rate, since, size, span
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from fleetgw.cli.overview import LedgerState, Overview, Sink, Spool
 
 _WIDE = 104
-"""Columns from which on all columns of the tables fit."""
+"""Columns of a terminal from which on headings are not shortened."""
 
 _MOST_CURVE = 8
 """Lines of the curve of the rates where the screen has room to spare."""
@@ -35,6 +37,15 @@ _LEAST = 6
 
 _LINES_BETWEEN = 4
 """Blank lines between the sections, and the last line of the screen."""
+
+_RECORD_COLUMNS = (
+    Column("type"),
+    Column("received/s", is_number=True),
+    Column("acked/s", spare=3, is_number=True),
+    Column("received", spare=1, is_number=True),
+    Column("acked", spare=4, is_number=True),
+    Column("signals", spare=2, is_number=True),
+)
 
 _Lines = list[list[Segment]]
 _STATES = {
@@ -63,15 +74,18 @@ class OverviewScreen:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the sections; of record types and sinks those that the height has no room for are left out, and counted."""
         width, height = options.max_width, options.max_height if self.is_full else 0
-        is_wide = width >= _WIDE
 
         def drawn(*parts: RenderableType) -> _Lines:
             return [line for part in parts for line in console.render_lines(part, options, pad=False)]
 
+        def table(columns: Sequence[Column], rows: Sequence[Sequence[Text]]) -> Table:
+            empty = partial(Table, box=None, pad_edge=False, header_style=_HEADER, padding=(0, 2, 0, 0))
+            return fitted_table(console, width, empty, columns, rows)
+
         top = drawn(*self._top())
         figures = drawn(*self._figures(width, 1))
-        records = drawn(self._records_table(is_wide=is_wide))
-        sinks = drawn(self._sinks_table(is_wide=is_wide), *self._remedies())
+        records = drawn(table(_RECORD_COLUMNS, [*self._record_rows()]))
+        sinks = drawn(table(_sink_columns(is_wide=width >= _WIDE), [*self._sink_rows()]), *self._remedies())
         bottom = drawn(*self._bottom())
         if self.is_full:
             room = max(_LEAST, height - len(top) - len(figures) - len(bottom) - _LINES_BETWEEN)
@@ -124,39 +138,23 @@ class OverviewScreen:
             more.append(f"{vehicles.paused:,} paused")
         yield _fact("vehicles", (count(vehicles.connected).rjust(_FIGURE_CELLS), "bold"), f"  {', '.join(more)}")
 
-    def _records_table(self, *, is_wide: bool) -> Table:
-        totals = ("received", "acked", "signals") if is_wide else ("received", "signals")
-        table = _table(("type", False), ("received/s", True), ("acked/s", True), *((name, True) for name in totals))
+    def _record_rows(self) -> Iterator[Sequence[Text]]:
         came = (each for each in self.overview.records if each.received_total)
         for each in sorted(came, key=lambda each: -each.received_total):
-            cells = [rate(each.received_per_s), rate(each.acked_per_s), count(each.received_total)]
-            if is_wide:
-                cells.append(count(each.acked_total))
-            table.add_row(Text(printable(each.type), _NAME), *cells, count(each.signals_total))
-        return table
+            rates = [rate(each.received_per_s), rate(each.acked_per_s)]
+            totals = [count(each.received_total), count(each.acked_total), count(each.signals_total)]
+            yield Text(printable(each.type), _NAME), *map(Text, [*rates, *totals])
 
-    def _sinks_table(self, *, is_wide: bool) -> Table:
-        totals = ("delivered", "retried", "dead letters") if is_wide else ("delivered", "dead")
-        table = _table(
-            ("sink", False),
-            ("state", False),
-            ("lane", False),
-            ("held", True),
-            ("out/s", True),
-            *((name, True) for name in totals),
-        )
+    def _sink_rows(self) -> Iterator[Sequence[Text]]:
         for each in self._sinks():
             fullness = each.held / each.capacity if each.capacity else 0.0
             hue = "red" if fullness >= 0.9 else "yellow" if fullness >= 0.5 else "cyan"
-            cells = [count(each.held), rate(each.delivered_per_s), count(each.delivered_total)]
-            if is_wide:
-                cells.append(count(each.retried_total))
+            flow = [count(each.held), rate(each.delivered_per_s), count(each.delivered_total), count(each.retried_total)]
             state = _badge(each.state)
             state.append(f" {since(each.since_ms, self.overview.now_ms)}")
             dead = Text(count(each.dead_letters_total), "red" if each.dead_letters_total else "")
             lane = Text(bar(fullness, _BAR_CELLS).ljust(_BAR_CELLS, "·"), hue)
-            table.add_row(Text(printable(each.name), _NAME), state, lane, *cells, dead)
-        return table
+            yield Text(printable(each.name), _NAME), state, lane, *map(Text, flow), dead
 
     def _sinks(self) -> Sequence[Sink]:
         """The sinks, those that are not ready first."""
@@ -216,12 +214,17 @@ def _badge(state: str) -> Text:
     return Text(printable(f"{mark} {state.replace('_', ' ')}"), style)
 
 
-def _table(*columns: tuple[str, bool]) -> Table:
-    """A table without lines; of each column the name, and whether it has numbers."""
-    table = Table(box=None, pad_edge=False, header_style=_HEADER, padding=(0, 2, 0, 0))
-    for name, is_number in columns:
-        table.add_column(name, justify="right" if is_number else "left", no_wrap=True, overflow="ellipsis")
-    return table
+def _sink_columns(*, is_wide: bool) -> Sequence[Column]:
+    return (
+        Column("sink"),
+        Column("state"),
+        Column("lane", spare=4),
+        Column("held", spare=1, is_number=True),
+        Column("out/s", spare=3, is_number=True),
+        Column("delivered", spare=2, is_number=True),
+        Column("retried", spare=5, is_number=True),
+        Column("dead letters" if is_wide else "dead", is_number=True),
+    )
 
 
 def _cut(lines: _Lines, most: int) -> _Lines:

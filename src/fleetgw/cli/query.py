@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleetgw.cli.numbers import UNITS_S
+from fleetgw.cli.argument_values import UNITS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fleetgw.cli.argument_values import positive
 from fleetgw.cli.gateway_client import add_gateway_options, run_with_client
-from fleetgw.cli.numbers import positive
 
 if TYPE_CHECKING:
     import argparse
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fleetgw.cli.gateway_client import GatewayClient
 
 _PATH = "/api/signals"
-_WIDE = 116
+_MOST_DAYS = 7
 _BAR_CELLS = 12
 
 _DESCRIPTION = """\
@@ -72,7 +72,7 @@ def _print_table(found: Signals) -> None:
     from rich.text import Text
 
     from fleetgw.adapters.text.terminal import printable
-    from fleetgw.cli.console import table_console
+    from fleetgw.cli.console import Column, fitted_table, table_console
     from fleetgw.cli.drawing import bar
     from fleetgw.cli.figures import count, plural
     from fleetgw.cli.query_output import Moment
@@ -86,21 +86,25 @@ def _print_table(found: Signals) -> None:
     if not found.vehicles:
         console.print(Text("no vehicle has sent a signal yet"))
         return
-    days = sorted(found.days)[-7 if console.width >= _WIDE else -2 :]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("vehicle", no_wrap=True)
-    for day in days:
-        table.add_column(printable(day[5:]), justify="right", no_wrap=True)
-    table.add_column("total", justify="right", no_wrap=True, style="bold")
-    table.add_column("share", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True, style="cyan")
+    days = sorted(found.days)[-_MOST_DAYS:]
+    columns = [
+        Column("vehicle"),
+        *(Column(printable(day[5:]), spare=2 * (len(days) - at) - 1, is_number=True) for at, day in enumerate(days)),
+        Column("total", is_number=True, style="bold"),
+        Column("share", spare=2, is_number=True),
+        Column("", spare=4, style="cyan"),
+    ]
+    rows = []
     most = max(each.total for each in found.vehicles) or 1
     for each in found.vehicles:
         share = each.total / in_all if in_all else 0.0
-        cells = [Text(printable(each.vin)), *(Text(count(each.per_day.get(day, 0))) for day in days)]
-        table.add_row(*cells, count(each.total), f"{share:.1%}", bar(each.total / most, _BAR_CELLS))
+        cells = [printable(each.vin), *(count(each.per_day.get(day, 0)) for day in days)]
+        cells += [count(each.total), f"{share:.1%}", bar(each.total / most, _BAR_CELLS)]
+        rows.append([*map(Text, cells)])
     if found.others:
         share = found.others / in_all if in_all else 0.0
-        table.add_row(Text("others", "dim"), *("" for _ in days), count(found.others), f"{share:.1%}", "")
+        figures = [*("" for _ in days), count(found.others), f"{share:.1%}", ""]
+        rows.append([Text("others", "dim"), *map(Text, figures)])
+    empty = partial(Table, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     console.print()
-    console.print(table)
+    console.print(fitted_table(console, console.width, empty, columns, rows))

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleetgw.cli.argument_values import above_zero, positive
+
 if TYPE_CHECKING:
     from fleetgw.simulator.launch import PemCredential
 
@@ -52,13 +54,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     where.add_argument("--cert", metavar="FILE", type=Path, help="one certificate for all vehicles, instead of --certs")
     where.add_argument("--key", metavar="FILE", type=Path, help="its private key")
     where.add_argument("--insecure", action="store_true", help="do not check the name in the gateway's certificate")
-    where.add_argument("--vehicles", type=_whole, default=10, metavar="N", help="number of vehicles (default %(default)s)")
+    where.add_argument("--vehicles", type=positive, default=10, metavar="N", help="number of vehicles (default %(default)s)")
     what = parser.add_argument_group("what they send")
-    what.add_argument("--rate", type=_positive, default=10.0, help="records a second in all (default %(default)s)")
+    what.add_argument("--rate", type=above_zero, default=10.0, help="records a second in all (default %(default)s)")
     what.add_argument(
-        "--duration", type=_positive, metavar="SECONDS", help="seconds of sending (default: until Ctrl-C, or --count)"
+        "--duration", type=above_zero, metavar="SECONDS", help="seconds of sending (default: until Ctrl-C, or --count)"
     )
-    what.add_argument("--count", type=_whole, metavar="N", help="number of records in all")
+    what.add_argument("--count", type=positive, metavar="N", help="number of records in all")
     what.add_argument(
         "--types", type=_mix, default="V,alerts,errors", metavar="TYPE[=WEIGHT],...",
         help="record types; any but V, alerts and errors gets a small JSON text (default %(default)s)",
@@ -66,24 +68,24 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     what.add_argument("--seed", type=int, default=1, help="of the drives (default %(default)s)")
     how = parser.add_argument_group("how")
     how.add_argument(
-        "--connects", type=_positive, default=200.0, metavar="N", help="connects a second (default %(default)s)"
+        "--connects", type=above_zero, default=200.0, metavar="N", help="connects a second (default %(default)s)"
     )
     how.add_argument(
         "--resend-after",
-        type=_positive,
+        type=above_zero,
         default=10.0,
         metavar="SECONDS",
         help="longest wait for an answer (default %(default)s)",
     )
     how.add_argument(
         "--drain",
-        type=_positive,
+        type=above_zero,
         default=30.0,
         metavar="SECONDS",
         help="longest wait for the last answers (default %(default)s)",
     )
     how.add_argument(
-        "--outbox", type=_whole, default=1000, metavar="N", help="unanswered records a vehicle keeps (default %(default)s)"
+        "--outbox", type=positive, default=1000, metavar="N", help="unanswered records a vehicle keeps (default %(default)s)"
     )
     how.add_argument("--ids", metavar="FILE", type=Path, help="write txids of issued and answered records as JSON lines")
     how.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -164,19 +166,5 @@ def _mix(text: str) -> dict[str, float]:
                 if record_type
                 else f"{text!r} lists an empty type; V,alerts=5 would be right"
             )
-        mix[record_type] = _positive(weight) if weight else _DEFAULT_WEIGHTS.get(record_type, 1.0)
+        mix[record_type] = above_zero(weight) if weight else _DEFAULT_WEIGHTS.get(record_type, 1.0)
     return mix
-
-
-def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return number
-
-
-def _whole(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import sys
 from contextlib import closing
@@ -10,8 +11,8 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from fleetgw.cli.argument_values import above_zero, filled, positive
 from fleetgw.cli.gateway_client import GatewayError, add_gateway_options, run_with_client
-from fleetgw.cli.numbers import positive, seconds
 
 if TYPE_CHECKING:
     import argparse
@@ -52,13 +53,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EXAMPLES,
     )
     add_gateway_options(parser)
-    parser.add_argument("--vin", action="append", help="only records of this vehicle; may be repeated")
-    parser.add_argument("--type", metavar="TYPE", action="append", help="only this record type, such as V; may be repeated")
+    parser.add_argument("--vin", type=filled, action="append", help="only records of this vehicle; may be repeated")
     parser.add_argument(
-        "--field", metavar="NAME", action="append", help="only these fields, such as VehicleSpeed; may be repeated"
+        "--type", metavar="TYPE", type=filled, action="append", help="only this record type, such as V; may be repeated"
+    )
+    parser.add_argument(
+        "--field",
+        metavar="NAME",
+        type=filled,
+        action="append",
+        help="only these fields, such as VehicleSpeed; may be repeated",
     )
     parser.add_argument("--limit", metavar="N", type=positive, help="end after N records")
-    parser.add_argument("--seconds", metavar="S", type=seconds, help="end after so long")
+    parser.add_argument("--seconds", metavar="S", type=above_zero, help="end after so long")
     parser.add_argument("--json", action="store_true", help="print a JSON object a line, such as for jq")
     parser.set_defaults(run=run)
 
@@ -73,11 +80,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace, client: GatewayClient) -> int:
-    from fleetgw.adapters.text.terminal import json_text, printable
+    from fleetgw.adapters.text.terminal import has_colours, json_text, printable
 
     left = arguments.limit
     query = {"vin": arguments.vin, "type": arguments.type, "field": arguments.field}
-    form = _Text(is_coloured=sys.stdout.isatty())
+    form = _Text(is_coloured=has_colours(sys.stdout, os.environ))
     with closing(client.stream_lines(_PATH, query, for_s=arguments.seconds)) as lines:
         for record in _values(lines, client):
             if (dropped := record.get("dropped")) is not None and "type" not in record:

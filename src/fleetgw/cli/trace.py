@@ -6,8 +6,8 @@ import argparse
 import re
 from functools import partial
 
+from fleetgw.cli.argument_values import UNITS_S, filled
 from fleetgw.cli.gateway_client import add_gateway_options, run_with_client
-from fleetgw.cli.numbers import UNITS_S
 
 _DEFAULT_S = 3600.0
 _ACTIONS = ("list", "show", "stop", "remove")
@@ -48,8 +48,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("id", nargs="?", type=_number, help="the number of a trace")
     add_gateway_options(parser)
     whom = parser.add_mutually_exclusive_group()
-    whom.add_argument("--vin", help="the vehicle to follow")
-    whom.add_argument("--ip", help="the address to follow, such as 203.0.113.9")
+    whom.add_argument("--vin", type=filled, help="the vehicle to follow")
+    whom.add_argument("--ip", type=filled, help="the address to follow, such as 203.0.113.9")
     parser.add_argument(
         "--for",
         metavar="TIME",

@@ -82,7 +82,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--connect", metavar="ADDRESS", default="", help="connect to this address in place of the host name's"
     )
     parser.add_argument("--offline", action="store_true", help="do not connect to the public address")
-    parser.add_argument("--json", action="store_true", help="with --check: findings as JSON on standard output")
+    parser.add_argument("--json", action="store_true", help="with --check or --output: findings as JSON on standard output")
     parser.add_argument("--list-presets", action="store_true", help="show the presets, and end")
     parser.add_argument("--list-fields", action="store_true", help="show all fields, and end")
     parser.set_defaults(run=run)
@@ -90,13 +90,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Make or check; 0, 1 or 2."""
+    from fleetgw.adapters.text.terminal import printable
+
     if arguments.list_presets or arguments.list_fields:
         return _list(arguments)
     try:
+        if arguments.json and arguments.check is None and arguments.output is None:
+            raise _Unusable("--json prints findings where the body goes; give --check FILE, or --output FILE for the body")
         loaded, chain = _gateway(arguments.config)
         body = _read(arguments.check) if arguments.check is not None else _made(arguments, loaded, chain)
     except _Unusable as error:
-        print(f"fleetgw vehicle-config: {error}", file=sys.stderr)
+        print("\n".join(map(printable, f"fleetgw vehicle-config: {error}".splitlines())), file=sys.stderr)
         return 2
     findings = list(_findings(body, loaded, chain, arguments))
     works = _report(findings, as_json=arguments.json)
@@ -104,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             _write(body, arguments.output)
         except OSError as error:
-            print(f"fleetgw vehicle-config: --output {arguments.output}: {error.strerror}", file=sys.stderr)
+            print(printable(f"fleetgw vehicle-config: --output {arguments.output}: {error.strerror}"), file=sys.stderr)
             return 2
     return 0 if works else 1
 

@@ -6,8 +6,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fleetgw.cli.argument_values import filled, positive
 from fleetgw.cli.gateway_client import add_gateway_options, run_with_client
-from fleetgw.cli.numbers import positive
 
 if TYPE_CHECKING:
     import argparse
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _PATH = "/api/vehicles"
 _MOST_SAME = 1000
-_WIDE = 116
-"""Columns of a terminal from which on every column of the table fits."""
+_MOST_CHARACTERS = 24
+"""Longest text of a vehicle about itself in the table: it may not take the room of the other columns."""
 
 _DESCRIPTION = """\
 Show the vehicles that are connected to a running gateway, and those that have left it since its start: online ones first,
@@ -49,7 +49,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_gateway_options(parser)
     chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--vin", help="only this vehicle: one line, and an exit status")
+    chosen.add_argument("--vin", type=filled, help="only this vehicle: one line, and an exit status")
     chosen.add_argument("--search", metavar="TEXT", help="only vehicles with this text in their VIN")
     parser.add_argument("--limit", metavar="N", type=positive, default=100, help="show at most N (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
@@ -120,7 +120,7 @@ def _print_table(found: Vehicles, now_ms: float, searched: str | None) -> None:
     from rich.text import Text
 
     from fleetgw.adapters.text.terminal import printable
-    from fleetgw.cli.console import table_console
+    from fleetgw.cli.console import Column, fitted_table, table_console
     from fleetgw.cli.figures import count, plural, since
 
     console = table_console(160)
@@ -129,35 +129,47 @@ def _print_table(found: Vehicles, now_ms: float, searched: str | None) -> None:
         nothing = f"no vehicle has {searched!r} in its VIN" if searched else "no vehicle has connected since the start"
         console.print(Text(printable(nothing)))
         return
-    is_wide = console.width >= _WIDE
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("vehicle", no_wrap=True)
-    table.add_column("presence", no_wrap=True)
-    table.add_column("last record", justify="right", no_wrap=True)
-    table.add_column("records", justify="right", no_wrap=True)
-    table.add_column("signals today" if is_wide else "signals", justify="right", no_wrap=True)
-    table.add_column("network", overflow="ellipsis", no_wrap=True)
-    if is_wide:
-        table.add_column("client", overflow="ellipsis", no_wrap=True)
-        table.add_column("address", overflow="ellipsis", no_wrap=True)
-    for each in vehicles:
-        cells = [
+    columns = [
+        Column("vehicle"),
+        Column("presence"),
+        Column("last record", spare=1, is_number=True),
+        Column("records", spare=2, is_number=True),
+        Column("signals today", spare=3, is_number=True),
+        Column("network", spare=4),
+        Column("client", spare=6),
+        Column("address", spare=5),
+    ]
+    rows = [
+        [
             Text(printable(each.vin), "bold" if each.online else "dim"),
             _presence(each, now_ms),
             Text("" if each.last_record_ms is None else f"{since(each.last_record_ms, now_ms)} ago"),
             Text(count(each.records)),
             Text(count(each.signals_today)),
-            Text(printable(each.network or "")),
+            _short(each.network),
+            _short(each.client_version),
+            Text(printable(each.address or "")),
         ]
-        if is_wide:
-            cells += [Text(printable(each.client_version or "")), Text(printable(each.address or ""))]
-        table.add_row(*cells)
-    console.print(table)
+        for each in vehicles
+    ]
+    empty = partial(Table, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    console.print(fitted_table(console, console.width, empty, columns, rows))
     online = sum(each.online for each in vehicles)
     said = f"{plural(found.total, 'vehicle')}, {online:,} online"
     if found.total > len(vehicles):
         said = f"{len(vehicles):,} of {plural(found.total, 'vehicle')}; --limit shows more, --search finds some"
     console.print(Text(f"\n{said}", "dim"))
+
+
+def _short(said: str | None) -> Text:
+    """A text of a vehicle about itself, cut."""
+    from rich.text import Text
+
+    from fleetgw.adapters.text.terminal import printable
+
+    text = Text(printable(said or ""))
+    text.truncate(_MOST_CHARACTERS, overflow="ellipsis")
+    return text
 
 
 def _presence(vehicle: Vehicle, now_ms: float) -> Text:

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TextIO
+
+NO_COLOUR_VARIABLE = "NO_COLOR"
+"""Environment variable: when it is not empty, text on a terminal has no colours (https://no-color.org)."""
 
 REPLACEMENT = "\ufffd"
 
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _NOT_ASCII = re.compile(r"[^ -~]")
 _NOT_ASCII_BUT_LINES = re.compile(r"[^ -~\n]")
+
+
+def has_colours(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether text in a stream may have colours: it is a terminal, and ``NO_COLOR`` is not in the environment."""
+    return stream.isatty() and not environ.get(NO_COLOUR_VARIABLE)
 
 
 def printable(text: str) -> str:

@@ -10,9 +10,7 @@ from fleetgw.adapters.logs.levels import LEVELS
 from fleetgw.adapters.logs.lines import ILineStream, JsonLog, LineLog, TextLog
 from fleetgw.adapters.logs.log_file import AppendedLogFile
 from fleetgw.adapters.logs.terminal_lines import TerminalLog
-
-NO_COLOUR_VARIABLE = "NO_COLOR"
-"""Environment variable: when it is not empty, lines on a terminal have no colours (https://no-color.org)."""
+from fleetgw.adapters.text.terminal import NO_COLOUR_VARIABLE
 
 _ROTATE_LENGTH_BYTES = 100_000_000
 _ROTATED_FILES_MAX = 10

@@ -14,6 +14,7 @@ from twisted.python.usage import UsageError
 from fleetgw.adapters.logs.null import NullLog
 from fleetgw.adapters.process.reactor import call_readers_directly, leave_busy_threads_behind, run_on_monotonic_time
 from fleetgw.adapters.process.systemd import take_supervision
+from fleetgw.adapters.text.terminal import has_colours
 from fleetgw.app.config import ConfigurationFile, load_config, render_effective, render_problems
 from fleetgw.app.service import early_signals
 from fleetgw.app.service.composition import compose
@@ -123,7 +124,7 @@ def _reactor() -> IGatewayReactor:
 
 def _print_problems(problems: Sequence[Problem], warnings: Sequence[Problem]) -> None:
     if problems or warnings:
-        print(render_problems(problems, warnings, colour=sys.stderr.isatty()), file=sys.stderr)
+        print(render_problems(problems, warnings, colour=has_colours(sys.stderr, os.environ)), file=sys.stderr)
 
 
 def _give_up(reason: str) -> NoReturn:
