@@ -45,15 +45,12 @@ class InteractiveCase(CompletionCase):
     def completed(self, typed: str) -> str:
         """The arguments that a line has after its last word was completed."""
         shell = Terminal(self, self.command, {"TERM": "dumb", "PS1": "$ ", "HOME": str(self.folder)}, self.folder)
-        shell.press(f"{self.begin}; fleetgw() {{ echo \"got\"':'\"$*\"; }}; echo rea''dy\n".encode())
+        # the quotes keep the words for which the test waits out of the echo of the line that is typed
+        shell.press(f"{self.begin}; fleetgw() {{ echo go''t:\"$*\":en''d; }}; echo rea''dy\n".encode())
         shell.read_until(b"ready")
         shell.press(f"fleetgw {typed}\t\n".encode())
-        shell.read_until(b"got:")
-        seen = shell.output.partition(b"got:")[0]
-        shell.read_until(seen + b"got:")
-        while b"\n" not in shell.output[len(seen) :]:
-            shell.read_until(shell.output + b"\n")
-        return shell.output[len(seen) + 4 :].decode().splitlines()[0].strip()
+        shell.read_until(b":end")
+        return shell.output.rpartition(b"got:")[2].partition(b":end")[0].decode().strip()
 
 
 class BashTests(InteractiveCase):

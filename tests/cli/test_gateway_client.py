@@ -58,8 +58,15 @@ class ClientTests(TestCase):
 
     def test_a_stream_with_an_end(self) -> None:
         self.stub.answers["/api/tap"] = Lines(["1"], stays_open=True)
-        self.assertEqual(list(self.client.stream_lines("/api/tap", for_s=0.05, silence_s=30)), ["1"])
-        self.assertEqual(list(self.client.stream_lines("/api/tap", for_s=0)), [])
+        with mock.patch("fleetgw.cli.gateway_client.time.monotonic", return_value=0.0) as clock:
+            lines = self.client.stream_lines("/api/tap", for_s=30, silence_s=30)
+            self.assertEqual(next(lines), "1")
+            clock.return_value = 30.0
+            self.assertEqual(list(lines), [])
+
+    def test_a_silent_stream_with_an_end(self) -> None:
+        self.stub.answers["/api/tap"] = Lines([], stays_open=True)
+        self.assertEqual(list(self.client.stream_lines("/api/tap", for_s=0.05, silence_s=30)), [])
 
     def test_events(self) -> None:
         self.stub.answers["/api/overview/stream"] = Lines([": hello", "", 'data: {"a": 1}', "", 'data:{"a": 2}', ""])
@@ -128,7 +135,7 @@ class ErrorTests(TestCase):
             (b"", "Remote end closed connection without response"),
             (b"\x15\x03\x01\x00\x02\x02\x50", "cannot be asked"),
             (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", "ends its answer too early"),
-            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "cannot be asked: IncompleteRead"),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "URL breaks off its answer; is the gateway"),
             (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 1000, "cannot be asked: got more than 100 headers"),
             (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\xff\xfe\x00\x1b", "something that is no JSON"),
         ):
@@ -151,7 +158,7 @@ class ErrorTests(TestCase):
         self.assertIn(
             "has sent nothing for 0.05 s", self.stream_problem(RawServer(self, begun, stays_open=True), silence_s=0.05)
         )
-        self.assertIn("URL cannot be asked: IncompleteRead", self.stream_problem(RawServer(self, begun)))
+        self.assertIn("URL breaks off its answer; is the gateway running", self.stream_problem(RawServer(self, begun)))
         with mock.patch.object(gateway_client, "MAX_LINE_BYTES", 1):
             self.assertIn("sends a line of over 0 MiB", self.stream_problem(RawServer(self, begun)))
 

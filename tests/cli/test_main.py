@@ -45,6 +45,13 @@ class MainTests(TestCase):
                 self.assertRegex(out, r"\bneeds?\b", "what it needs")
                 self.assertRegex(" ".join(out.split()), r"[Ee]xit status", "its exit statuses")
 
+    def test_help_of_commands_below_a_command_has_their_examples(self):
+        for command in (("dead-letters", "purge"), ("spool", "replay"), ("query", "signal")):
+            with self.subTest(command):
+                status, out, err = run(*command, "--help")
+                self.assertEqual((status, err), (0, ""))
+                self.assertRegex(out, rf"\n\n[A-Z].*\n[^$]*\nexamples:\n(?:  fleetgw {' '.join(command)} .*\n)+$")
+
     def test_help_fits_the_terminal(self):
         with mock.patch.dict("os.environ", {"COLUMNS": "70"}):
             narrow = run("top", "--help")[1]

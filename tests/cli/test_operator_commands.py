@@ -263,8 +263,8 @@ class TapTests(OperatorCase):
             )
 
     def test_a_span(self) -> None:
-        self.tap(answers.record(), stays_open=True)
-        self.assertEqual(len(self.fleetgw("tap", "--seconds", 0.05).splitlines()), 1)
+        self.tap(stays_open=True)
+        self.assertEqual(self.fleetgw("tap", "--seconds", 0.05), "")
         for text in ("0", "-1", "nan", "inf", "1e300", "soon"):
             with self.subTest(text=text):
                 status, _, error = run("tap", "--url", self.stub.url, f"--seconds={text}")

@@ -41,6 +41,7 @@ class QueryTests(TestCase):
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.path = self.folder / "r.sqlite3"
         self.now_s = int(time.time())
+        self.enterContext(mock.patch("fleetgw.cli.query.time.time", return_value=self.now_s))
         self.store = Store(StoreSettings(self.path, "full", 0, 0, 1))
         self.addCleanup(self.store.close)
         self.write("V", *(self.signals(age_s) for age_s in (7200, 60, 30)))

@@ -165,6 +165,8 @@ class TraceTests(TestCase):
         self.assertEqual(self.trace("stop", 1)[0], 0)
         self.assertEqual(self.trace("remove", 1)[0], 0)
         self.assertEqual([asked.method for asked in self.stub.asked[-2:]], ["POST", "DELETE"])
+        self.assertEqual(json.loads(self.trace("stop", 1, "--json")[1]), shown(is_on=False))
+        self.assertEqual(self.trace("remove", 1, "--json")[:2], (0, ""))
 
     def test_wrong_arguments(self) -> None:
         for arguments in (

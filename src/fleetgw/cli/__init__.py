@@ -32,7 +32,7 @@ from fleetgw.cli import (
     vehicle_config,
     vehicles,
 )
-from fleetgw.cli.help import HelpFormatter
+from fleetgw.cli.help import HelpFormatter, lay_out, summaries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,11 +103,11 @@ def build_parser() -> argparse.ArgumentParser:
         known = len(commands.choices)
         for command in members:
             command.add_parser(commands)
-        summaries = completion.summaries(commands)
+        about = summaries(commands)
         names = [*commands.choices][known:]
         for name in names:
-            commands.choices[name].formatter_class = HelpFormatter
-        described.append("\n".join([f"{group}:", *(f"  {name:{_NAME_CELLS}}{summaries[name]}" for name in names), ""]))
+            lay_out(commands.choices[name])
+        described.append("\n".join([f"{group}:", *(f"  {name:{_NAME_CELLS}}{about[name]}" for name in names), ""]))
     parser.description = "\n".join([*described, _HINT])
     return parser
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from fleetgw.cli.help import summaries
 
 _DESCRIPTION = """\
 Print a script that completes the commands and options of fleetgw, and the files that they take, in a shell.
@@ -43,11 +41,6 @@ def run(arguments: argparse.Namespace) -> int:
     _prepare(arguments.whole)
     print(shtab.complete(arguments.whole, shell=arguments.shell))
     return 0
-
-
-def summaries(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Mapping[str, str]:
-    """The one line on each command, by its name."""
-    return {each.dest: each.help or "" for each in commands._choices_actions}  # argparse gives them to its formatter alone
 
 
 def _prepare(parser: argparse.ArgumentParser) -> None:

@@ -255,7 +255,7 @@ class GatewayClient:
         self, method: str, path: str, query: Mapping[str, object] | None, body: bytes | None, timeout_s: float
     ) -> Iterator[tuple[HTTPResponse, socket.socket]]:
         """A successful answer of which the body is unread, and its socket. Errors of the block become ``GatewayError``."""
-        from http.client import HTTPException
+        from http.client import HTTPException, IncompleteRead
 
         headers = {"Accept": "*/*", "Connection": "close"}
         if self.token is not None:
@@ -274,6 +274,8 @@ class GatewayClient:
                     yield response, sock
         except TimeoutError as error:
             raise GatewayError(f"{self.url} does not answer in time; {_IS_IT_RUNNING}") from error
+        except IncompleteRead as error:
+            raise GatewayError(f"{self.url} breaks off its answer; {_IS_IT_RUNNING}") from error
         except (OSError, HTTPException) as error:
             reason = f"{error.strerror if isinstance(error, OSError) and error.strerror else error or type(error).__name__}"
             raise GatewayError(f"{self.url} cannot be asked: {reason}; {_IS_IT_RUNNING}") from error

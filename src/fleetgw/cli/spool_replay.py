@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import TYPE_CHECKING, cast
 
@@ -11,6 +10,7 @@ from fleetgw.cli.query import moment_ms
 from fleetgw.cli.storage import CannotUse, add_place, config_of, place_of, problems_as_text
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Collection, Mapping, Sequence
 
 _DESCRIPTION = """\
@@ -31,7 +31,6 @@ def add_replay(
         "replay",
         help="deliver records again that the spool still holds",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_place(replay, section)
     replay.add_argument(

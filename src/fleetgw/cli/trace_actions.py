@@ -55,14 +55,15 @@ def _show(arguments: argparse.Namespace, client: GatewayClient) -> int:
 
 
 def _stop(arguments: argparse.Namespace, client: GatewayClient) -> int:
-    client.post_json(f"{_PATH}/{arguments.id}", {"for_s": 0})
-    _print(f"trace {arguments.id} has ended; fleetgw trace show {arguments.id} shows it")
+    ended = client.post_json(f"{_PATH}/{arguments.id}", {"for_s": 0})
+    _print(_json(ended) if arguments.json else f"trace {arguments.id} has ended; fleetgw trace show {arguments.id} shows it")
     return 0
 
 
 def _remove(arguments: argparse.Namespace, client: GatewayClient) -> int:
     client.delete(f"{_PATH}/{arguments.id}")
-    _print(f"trace {arguments.id} is removed")
+    if not arguments.json:
+        _print(f"trace {arguments.id} is removed")
     return 0
 
 
