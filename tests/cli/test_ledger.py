@@ -243,7 +243,7 @@ class LedgerTests(LedgerCase):
 class CannotReadTests(LedgerCase):
     def test_pages_without_a_ledger(self) -> None:
         for body, said in (
-            (404, "HTTP status 404"),
+            (404, "has no /metrics: it is a gateway older than this command, or none at all"),
             (b"<html>", "not the metrics page of a gateway"),
             (b"# nothing\n", "has no ledger"),
             (b'record_total{record_type="V"} 3.0\n', "the gateway is older than this command"),
@@ -258,8 +258,8 @@ class CannotReadTests(LedgerCase):
         printed = self.ledger("--url", f"http://127.0.0.1:{port}", status=2)
         self.assertEqual(
             printed,
-            f"fleetgw ledger: http://127.0.0.1:{port}/metrics cannot be read: [Errno 111] Connection refused; is the gateway"
-            " running, and is this its monitoring.prometheus_metrics_port?\n",
+            f"fleetgw ledger: http://127.0.0.1:{port} cannot be asked: Connection refused; is the gateway running,"
+            " and is this its monitoring.prometheus_metrics_port?\n",
         )
 
     def test_addresses_that_are_none(self) -> None:

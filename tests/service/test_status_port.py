@@ -147,6 +147,19 @@ class LogTests(StatusPortCase):
         self.assertEqual((len(lines), len(self.log.recent_lines(2 * MAX_LINES))), (MAX_LINES, MAX_LINES))
         self.assertEqual([json.loads(lines[at])["number"] for at in (0, -1)], [10, MAX_LINES + 9])
 
+    def test_records_do_not_displace_events(self) -> None:
+        self.start(operations={"token": TOKEN})
+        before = len(self.lines())
+        self.log.warn("event")
+        for number in range(MAX_LINES):
+            self.log.info("record_payload", number=number)
+        self.log.info("later")
+        kept = [json.loads(line) for line in self.lines()]
+        self.assertEqual(len(kept), MAX_LINES)
+        self.assertEqual((kept[before]["msg"], kept[-1]["msg"]), ("event", "later"))
+        records = MAX_LINES - before - 2
+        self.assertEqual([each["number"] for each in kept[before + 1 : -1]], [*range(MAX_LINES - records, MAX_LINES)])
+
     def test_lines_of_a_bounded_size(self) -> None:
         self.start(operations={"token": TOKEN})
         for _ in range(MAX_LINES):

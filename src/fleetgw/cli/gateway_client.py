@@ -122,9 +122,10 @@ class GatewayClient:
     :ivar token: the token that it sends, if any.
     """
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, token: str | None = None, *, port_key: str = "status_port") -> None:
         """Take the service's address, and ``operations.token`` of the gateway where one is known.
 
+        :param port_key: the key of the configuration that sets the service's port, for messages.
         :raises GatewayError: it is no address of an HTTP service, or the token cannot stand in a header.
         """
         try:
@@ -140,6 +141,8 @@ class GatewayClient:
         self._is_tls = parts.scheme == "https"
         self._host, self._port, self._prefix = parts.hostname, port, parts.path.rstrip("/")
         self.token = token
+        self._is_it_running = f"is the gateway running, and is this its {port_key}?"
+        self._no_gateway = f"is this the {port_key} of a gateway?"
 
     def get_json(self, path: str, query: Mapping[str, object] | None = None, *, timeout_s: float = TIMEOUT_S) -> Any:
         """The JSON value at a path. It is of any shape, therefore ``Any``.
@@ -200,12 +203,16 @@ class GatewayClient:
                 except TimeoutError:
                     if deadline is not None and deadline <= time.monotonic():
                         return
-                    raise GatewayError(f"{self.url}{path} has sent nothing for {silence_s:g} s; {_IS_IT_RUNNING}") from None
+                    raise GatewayError(
+                        f"{self.url}{path} has sent nothing for {silence_s:g} s; {self._is_it_running}"
+                    ) from None
                 if not part:
                     return
                 *lines, pending = (pending + part).split(b"\n")
                 if len(pending) > MAX_LINE_BYTES:
-                    raise GatewayError(f"{self.url}{path} sends a line of over {MAX_LINE_BYTES >> 20} MiB; {_NO_GATEWAY}")
+                    raise GatewayError(
+                        f"{self.url}{path} sends a line of over {MAX_LINE_BYTES >> 20} MiB; {self._no_gateway}"
+                    )
                 for line in lines:
                     yield line.decode("utf-8", "replace").rstrip("\r")
 
@@ -228,7 +235,7 @@ class GatewayClient:
         try:
             return json.loads(body)
         except (ValueError, RecursionError):
-            raise GatewayError(f"{self.url}{path} answers with something that is no JSON; {_NO_GATEWAY}") from None
+            raise GatewayError(f"{self.url}{path} answers with something that is no JSON; {self._no_gateway}") from None
 
     def _bounded(
         self, method: str, path: str, query: Mapping[str, object] | None, body: bytes | None, timeout_s: float
@@ -247,7 +254,7 @@ class GatewayClient:
             if time.monotonic() > deadline:
                 raise TimeoutError
         if response.length:
-            raise GatewayError(f"{self.url}{path} ends its answer too early; {_IS_IT_RUNNING}")
+            raise GatewayError(f"{self.url}{path} ends its answer too early; {self._is_it_running}")
         return b"".join(parts)
 
     @contextmanager
@@ -273,12 +280,12 @@ class GatewayClient:
                         raise self._refusal(path, response.status, refused)
                     yield response, sock
         except TimeoutError as error:
-            raise GatewayError(f"{self.url} does not answer in time; {_IS_IT_RUNNING}") from error
+            raise GatewayError(f"{self.url} does not answer in time; {self._is_it_running}") from error
         except IncompleteRead as error:
-            raise GatewayError(f"{self.url} breaks off its answer; {_IS_IT_RUNNING}") from error
+            raise GatewayError(f"{self.url} breaks off its answer; {self._is_it_running}") from error
         except (OSError, HTTPException) as error:
             reason = f"{error.strerror if isinstance(error, OSError) and error.strerror else error or type(error).__name__}"
-            raise GatewayError(f"{self.url} cannot be asked: {reason}; {_IS_IT_RUNNING}") from error
+            raise GatewayError(f"{self.url} cannot be asked: {reason}; {self._is_it_running}") from error
 
     def _connection(self, timeout_s: float) -> HTTPConnection:
         from http.client import HTTPConnection, HTTPSConnection
@@ -310,11 +317,7 @@ class GatewayClient:
             return GatewayError(f"{self.url} refuses {path} with HTTP status 403; {fix}", code)
         if code == 404:
             return GatewayError(f"{self.url} has no {path}: it is a gateway older than this command, or none at all", code)
-        return GatewayError(f"{self.url}{path} answers with HTTP status {code}; {_NO_GATEWAY}", code)
-
-
-_IS_IT_RUNNING = "is the gateway running, and is this its status_port?"
-_NO_GATEWAY = "is this the status_port of a gateway?"
+        return GatewayError(f"{self.url}{path} answers with HTTP status {code}; {self._no_gateway}", code)
 
 
 def _query_text(query: Mapping[str, object] | None) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetgw.cli.argument_values import above_zero
+from fleetgw.cli.gateway_client import GatewayClient, GatewayError, host_to_reach
 
 if TYPE_CHECKING:
     from fleetgw.domain.ledger import Ledger
@@ -31,13 +31,10 @@ examples:
   fleetgw ledger --config config.json --json | jq .imbalances
 """
 
-_TIMEOUT_S = 10.0
 _MIN_WATCH_S = 0.1
 _PATH = "/metrics"
 
-
-class CannotRead(Exception):
-    """The accounts cannot be read; ``str()`` says why, for people."""
+_PORT_KEY = "monitoring.prometheus_metrics_port"
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -66,24 +63,25 @@ def _seconds(text: str) -> float:
 def run(arguments: argparse.Namespace) -> int:
     """Show the books, once or until interrupted; returns the exit status."""
     try:
-        url = _page_of(arguments.config) if arguments.url is None else _page_at(arguments.url)
-    except CannotRead as error:
+        client, path = _page_of(arguments.config) if arguments.url is None else _page_at(arguments.url)
+    except GatewayError as error:
         return _cannot(error)
     if arguments.watch is None:
-        return _show(url, json=arguments.json)
+        return _show(client, path, json=arguments.json)
     while True:
-        _show(url, json=arguments.json, is_watching=True)
+        _show(client, path, json=arguments.json, is_watching=True)
         time.sleep(arguments.watch)
 
 
-def _show(url: str, *, json: bool, is_watching: bool = False) -> int:
+def _show(client: GatewayClient, path: str, *, json: bool, is_watching: bool = False) -> int:
     """Read the accounts and print them; returns the exit status."""
     from fleetgw.cli.ledger_output import as_json, clear, print_books
     from fleetgw.domain.ledger import imbalances
 
+    url = client.url + path
     try:
-        ledger = _read(url)
-    except CannotRead as error:
+        ledger = _ledger_in(client.get_text(path), url)
+    except GatewayError as error:
         return _cannot(error)
     off = imbalances(ledger)
     if json:
@@ -95,78 +93,67 @@ def _show(url: str, *, json: bool, is_watching: bool = False) -> int:
     return 1 if off or ledger.lost else 0
 
 
-def _cannot(error: CannotRead) -> int:
+def _cannot(error: GatewayError) -> int:
     from fleetgw.adapters.text.terminal import printable
 
-    print("\n".join(map(printable, f"fleetgw ledger: {error}".splitlines())), file=sys.stderr, flush=True)
+    print(printable(f"fleetgw ledger: {error}"), file=sys.stderr, flush=True)
     return 2
 
 
-def _page_of(file: Path) -> str:
-    """The address of the metrics page of a gateway with this configuration.
+def _page_of(file: Path) -> tuple[GatewayClient, str]:
+    """The gateway with this configuration, and the path of its metrics page.
 
-    :raises CannotRead: the configuration is refused, or has no metrics page.
+    :raises GatewayError: the configuration is refused, or has no metrics page.
     """
     from fleetgw.adapters.text.addresses import address
-    from fleetgw.app.config import load_config, render_problems
-    from fleetgw.cli.gateway_client import host_to_reach
-    from fleetgw.domain.errors import ConfigurationError
+    from fleetgw.cli.storage import CannotUse, config_of
 
     try:
-        monitoring = load_config(file, os.environ).config.monitoring
-    except ConfigurationError as error:
-        raise CannotRead(render_problems(error.problems)) from error
+        monitoring = config_of(file).monitoring
+    except CannotUse as error:
+        raise GatewayError(f"{file}: {'; '.join(str(error).splitlines())}; or name the metrics page by --url") from error
     port = monitoring.prometheus_metrics_port
     if not port:
-        raise CannotRead(
-            f"{file}: monitoring.prometheus_metrics_port is 0, so that the gateway has no metrics page to read the accounts"
-            " from; set it, such as to 9090, and start the gateway again"
+        raise GatewayError(
+            f"{file}: {_PORT_KEY} is 0, so that the gateway has no metrics page to read the accounts from; set it, such as"
+            " to 9090, and start the gateway again"
         )
-    return f"http://{address(host_to_reach(monitoring.prometheus_metrics_host), port)}{_PATH}"
+    return GatewayClient(
+        f"http://{address(host_to_reach(monitoring.prometheus_metrics_host), port)}", port_key=_PORT_KEY
+    ), _PATH
 
 
-def _page_at(text: str) -> str:
-    """The address of the metrics page at a URL.
+def _page_at(text: str) -> tuple[GatewayClient, str]:
+    """The gateway at a URL, and the path of its metrics page.
 
-    :raises CannotRead: it is no URL of a page.
+    :raises GatewayError: it is no URL of a page.
     """
     from urllib.parse import urlsplit
 
     try:
         parts = urlsplit(text)
-        is_page = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_page = False
-    if not is_page:
-        raise CannotRead(f"--url {text!r} is no address of a page; write one such as http://127.0.0.1:9090{_PATH}")
-    return parts._replace(path=_PATH).geturl() if parts.path in ("", "/") else text
+        client = GatewayClient(f"{parts.scheme}://{parts.netloc}", port_key=_PORT_KEY)
+    except (ValueError, GatewayError) as error:
+        raise GatewayError(
+            f"--url {text!r} is no address of a page; write one such as http://127.0.0.1:9090{_PATH}"
+        ) from error
+    path = _PATH if parts.path in ("", "/") else parts.path
+    return client, f"{path}?{parts.query}" if parts.query else path
 
 
-def _read(url: str) -> Ledger:
+def _ledger_in(page: str, url: str) -> Ledger:
     """Read the ledger from a metrics page.
 
-    :raises CannotRead: the page does not answer, or has no ledger.
+    :raises GatewayError: the page has no ledger.
     """
-    from http.client import HTTPException
-    from urllib.error import HTTPError
-    from urllib.request import ProxyHandler, build_opener
-
     from fleetgw.adapters.metrics.ledger import ledger_of_page
     from fleetgw.domain.ledger import NoLedger
 
     try:
-        with build_opener(ProxyHandler({})).open(url, timeout=_TIMEOUT_S) as answer:  # a gateway is not behind a proxy
-            page = answer.read().decode("utf-8", "replace")
-    except HTTPError as error:
-        raise CannotRead(f"{url} answers with HTTP status {error.code}; it is not the metrics page of a gateway") from error
-    except (OSError, HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise CannotRead(
-            f"{url} cannot be read: {reason}; is the gateway running, and is this its monitoring.prometheus_metrics_port?"
-        ) from error
-    try:
         return ledger_of_page(page)
     except NoLedger as error:
-        raise CannotRead(f"{url} has no ledger ({error}): the gateway is older than this command; start it anew") from error
+        raise GatewayError(
+            f"{url} has no ledger ({error}): the gateway is older than this command; start it anew"
+        ) from error
     except ValueError as error:
-        raise CannotRead(f"{url} is not the metrics page of a gateway: {error}") from error
+        raise GatewayError(f"{url} is not the metrics page of a gateway: {error}") from error

@@ -100,7 +100,7 @@ class LineLog(ABC):
             mask_secrets(fields)
         line = self._line(self._members(level, event, fields))
         with self._writing:
-            self._recent.add(line)
+            self._recent.add(event, line)
             try:
                 if self._lost:
                     self._stream.write(self._line(self._members(Level.WARN, "log_lines_lost", {"count": self._lost})))
