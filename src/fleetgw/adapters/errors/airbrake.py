@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from twisted.internet.interfaces import IDelayedCall
-    from twisted.web.iweb import IAgent
 
     from fleetgw.adapters.errors.airbrake_client import AirbrakeProject
+    from fleetgw.adapters.http_client.client import HttpClient
     from fleetgw.adapters.process.reactor import IThreadedReactor
     from fleetgw.domain.ports import ILog
 
@@ -39,11 +39,11 @@ _BACKOFF_MAX_S = 60.0
 class AirbrakeReporter:
     """Sends notices one after another, in bursts at least ``INTERVAL_S`` apart, with backoff while the server fails.
 
-    :param agent: makes the HTTP requests.
+    :param client: makes the HTTP requests.
     """
 
-    def __init__(self, project: AirbrakeProject, agent: IAgent, reactor: IThreadedReactor, log: ILog) -> None:
-        self._client = AirbrakeClient(project, agent, reactor)
+    def __init__(self, project: AirbrakeProject, client: HttpClient, reactor: IThreadedReactor, log: ILog) -> None:
+        self._client = AirbrakeClient(project, client)
         self._writer = NoticeWriter(project.environment)
         self._reactor = reactor
         self._log = log

@@ -44,7 +44,7 @@ class ReasonView(TypedDict):
     """One thing that is not as it should be, and its remedy."""
 
     reason: str
-    help: str
+    fix: str
 
 
 class HealthView(TypedDict):

@@ -42,13 +42,13 @@ def make_source(allow: Allow, reactor: IThreadedReactor) -> IAllowListSource:
         return AllowListFile(allow.file, reactor)
     if allow.redis is not None:
         return _make_set(allow.redis, allow.every_s, reactor)
-    from twisted.web.client import Agent  # Twisted's HTTP client, which takes a tenth of a second to import
-
-    from fleetgw.adapters.allow_list.http_endpoint import REQUEST_TIMEOUT_S, AllowListEndpoint
+    # Twisted's HTTP client takes a tenth of a second to import
+    from fleetgw.adapters.allow_list.http_endpoint import MAX_RESPONSE_BYTES, AllowListEndpoint
     from fleetgw.adapters.certificates.server_tls import ServerTls
+    from fleetgw.adapters.http_client.client import HttpClient
 
-    agent = Agent(reactor, ServerTls.of(allow.tls), REQUEST_TIMEOUT_S)
-    return AllowListEndpoint(allow.url, agent, reactor, allow.every_s, allow.authorization)
+    client = HttpClient(reactor, ServerTls.of(allow.tls), MAX_RESPONSE_BYTES)
+    return AllowListEndpoint(allow.url, client, reactor, allow.every_s, allow.authorization)
 
 
 def _make_set(redis: AllowRedis, every_s: float, reactor: IThreadedReactor) -> IAllowListSource:

@@ -243,19 +243,19 @@ def _make_reporter(loaded: LoadedConfig, reactor: IGatewayReactor, log: ILog) ->
     section = loaded.config.airbrake
     if section is None or not section.project_key:
         return NullReporter()
-    from twisted.web.client import Agent  # Twisted's HTTP client, which takes a tenth of a second to import
-
+    # Twisted's HTTP client takes a tenth of a second to import
     from fleetgw.adapters.certificates.server_tls import ServerTls
     from fleetgw.adapters.errors.airbrake import AirbrakeReporter
-    from fleetgw.adapters.errors.airbrake_client import CONNECT_TIMEOUT_S, AirbrakeProject
+    from fleetgw.adapters.errors.airbrake_client import MAX_RESPONSE_BYTES, AirbrakeProject
+    from fleetgw.adapters.http_client.client import HttpClient
 
     project = AirbrakeProject(section.host, section.project_id, section.project_key, section.environment)
     if loaded.airbrake_key_is_from_environment:
         log.info("airbrake_configured", source="environment_variable", env_key=KEY_VARIABLE)
     else:
         log.info("airbrake_configured", source="config_file")
-    agent = Agent(reactor, ServerTls.of(section.tls), CONNECT_TIMEOUT_S)
-    return AirbrakeReporter(project, agent, reactor, log)
+    client = HttpClient(reactor, ServerTls.of(section.tls), MAX_RESPONSE_BYTES)
+    return AirbrakeReporter(project, client, reactor, log)
 
 
 def _make_exporters(config: Config, store: MetricStore, reactor: IGatewayReactor, log: ILog) -> list[Life]:

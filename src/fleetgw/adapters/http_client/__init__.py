@@ -1,0 +1,1 @@
+"""HTTP requests to servers that the configuration names, bounded in time and memory whatever the servers answer."""
