@@ -71,6 +71,15 @@ class KnownVehicleTests(SessionCase):
         self.assertEqual(session.known.records, {"V": 3, "alerts": 1})
         self.assertEqual(session.known.last_record_ms, NOW_MS)
 
+    def test_a_record_counts_once_while_an_old_connection_ends_beside_a_new_one(self) -> None:
+        gateway = self.make()
+        old, new = (gateway.connected(vehicle(VIN, name), Link()) for name in ("old", "new"))
+        old.received([message("V", b"1"), message("V", b"2")])
+        new.received([message("V", b"3")])
+        for session in (old, new):
+            session.disconnected()
+            self.assertEqual(new.known.records, {"V": 3})
+
     def test_the_last_data_are_kept_unless_they_are_long(self) -> None:
         session = self.session()
         session.received([message("V", b"1"), message("alerts", b"2", ALERTS_PAYLOAD)])

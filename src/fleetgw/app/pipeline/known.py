@@ -69,13 +69,17 @@ class KnownVehicle:
         """Number of records received over all connections, by the record type's label."""
         records = self._ended.copy()
         for session in self.sessions:
-            records.update({label: received.records for label, received in session.received_of.items()})
+            records.update(_records_of(session))
         return records
 
     def end(self, session: KnownSession) -> None:
         """One of the sessions has ended."""
-        self._ended = Counter(self.records)
+        self._ended.update(_records_of(session))
         self.sessions.remove(session)
+
+
+def _records_of(session: KnownSession) -> Mapping[str, int]:
+    return {label: received.records for label, received in session.received_of.items()}
 
 
 @define(eq=False)
