@@ -26,7 +26,7 @@ class ClientHello:
     """The client's offer.
 
     :ivar versions: names of the versions that are known, newest first.
-    :ivar server_name: the host that the client wants (SNI); empty without one, or where it is no ASCII text.
+    :ivar server_name: the host that the client wants (SNI), other bytes than ASCII replaced; empty without one.
     :ivar protocols: offered by ALPN.
     :ivar ciphers: number of cipher suites.
     :ivar offers_resumption: whether it offers to resume a session: by a pre-shared key, a session ticket or, before TLS 1.3,

@@ -346,7 +346,7 @@ class VehicleTransport(TLSMemoryBIOProtocol):
 class VehicleTlsFactory(TLSMemoryBIOFactory):
     """Wraps each connection of a factory in TLS.
 
-    :ivar handshakes: counts and times the handshakes; None where nobody wants to know.
+    :ivar handshakes: counts and times the handshakes; None: nothing is counted.
     """
 
     handshakes: Handshakes | None = None
