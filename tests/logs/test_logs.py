@@ -90,6 +90,13 @@ class LineTests(SynchronousTestCase):
             self.assertNotIn("hunter2", line)
             self.assertIn("redis://:********@host:1", line)
 
+    def test_a_long_text_shows_no_secret(self) -> None:
+        key = "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n"
+        for secret in ("redis://:hunter2@host:1", key):
+            line = self.line(JsonLog, "error", "twisted_error", error="long " * 450 + secret + " long" * 450)
+            self.assertNotIn("hunter2", line)
+            self.assertIn("********", line)
+
     def test_json_lines_of_the_go_server(self) -> None:
         """Lines written from the fields of the Go server's lines are the same."""
         for text in json.loads((VECTORS / "logger.json").read_text())["json_log_lines"]:

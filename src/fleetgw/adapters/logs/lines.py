@@ -96,6 +96,7 @@ class LineLog(ABC):
         self._write(Level.ERROR, event, fields)
 
     def _write(self, level: Level, event: str, fields: dict[str, object]) -> None:
+        cut_long_texts(fields)
         if level >= Level.WARN:
             mask_secrets(fields)
         line = self._line(self._members(level, event, fields))
@@ -131,7 +132,6 @@ class LineLog(ABC):
         return self._lost_in_total + buffered
 
     def _members(self, level: Level, event: str, fields: dict[str, object]) -> dict[str, object]:
-        cut_long_texts(fields)
         if not CONSTANT_MEMBERS.isdisjoint(fields):
             fields = {f"fields.{name}" if name in CONSTANT_MEMBERS else name: value for name, value in fields.items()}
         fields["context"] = _CONTEXT
