@@ -26,10 +26,10 @@ _VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 @frozen
 class Supervision:
-    """The wishes of the service manager that has started the process.
+    """The settings of the service manager that has started the process.
 
     :ivar address: its datagram socket: a path, or a name in the abstract namespace after ``@``.
-    :ivar watchdog_s: it restarts a process from which it hears nothing for so long; None for no watchdog.
+    :ivar watchdog_s: it restarts a process that has sent no notification for so long; None for no watchdog.
     """
 
     address: str
@@ -37,7 +37,7 @@ class Supervision:
 
 
 def take_supervision(environ: MutableMapping[str, str], pid: int) -> Supervision | None:
-    """The wishes that the environment holds; None where there are none.
+    """The settings that the environment holds; None where there are none.
 
     The variables are removed, so that no child process inherits them.
 

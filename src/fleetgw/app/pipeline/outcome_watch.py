@@ -1,4 +1,4 @@
-"""The outcome watch: has an observer hear of the outcomes of every lane's batches, while there is one."""
+"""The outcome watch: calls an observer with the outcomes of every lane's batches, while there is one."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def import_sinks(config: Config) -> None:
 class LaneMaker:
     """Makes sinks and lanes; all lanes share one memory ceiling, and one watch.
 
-    :ivar watch: has the outcomes of all lanes observed.
+    :ivar watch: calls an observer with the outcomes of all lanes' batches.
     """
 
     def __init__(

@@ -68,7 +68,7 @@ class GatewayProcess(Service):
     :param twistd_options: twistd's own.
     :param source: the configuration, for SIGHUP.
     :param inherited: as in ``GatewayLife.bind``.
-    :param supervision: the wishes of systemd; None where it has none.
+    :param supervision: the settings of systemd; None where it has not started the process, or wants no notifications.
 
     :ivar exit_status: exit status of the process: 0, or 1 when the gateway could not start.
     """
