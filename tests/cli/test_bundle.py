@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import stat
@@ -12,10 +14,12 @@ from zipfile import ZipFile
 
 from prometheus_client import CollectorRegistry
 
+from fleetgw.adapters.logs.lines import JsonLog, TextLog
+from fleetgw.adapters.logs.terminal_lines import TerminalLog
 from fleetgw.adapters.metrics.prometheus import PrometheusExporter
 from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.app.pipeline.accounts import VehicleAccount
-from fleetgw.cli.bundle_file import Document, without_vins
+from fleetgw.cli.bundle_file import Document, without_records, without_vins
 from fleetgw.domain.metrics import RECORD_TOTAL
 from tests.support import gateway_answers as answers
 from tests.support.command_line import run
@@ -136,6 +140,19 @@ class ContentsTests(BundleCase):
         lines = [json.loads(line) for line in files["traces/7.jsonl"].splitlines()]
         self.assertEqual(lines, [{"n": number, "text": "hello of vehicle-1"} for number in range(1, 6)])
         self.assertIn("VINs are replaced: there are vehicle-1 to vehicle-6.", files["README.txt"])
+
+    def test_no_records_whatever_the_form_of_the_log(self) -> None:
+        record = {"vin": VIN, "payload_base64": base64.b64encode(VIN.encode() * 5 + b"3").decode()}
+        for form in (JsonLog, TextLog, TerminalLog):
+            stream = io.BytesIO()
+            log = form(stream)
+            log.info("record_payload", vin=VIN, data={"Location": "37.4"})
+            log.error("dead_letter", error="too large", **record)
+            kept = without_records(stream.getvalue().decode())
+            self.assertNotIn("37.4", kept)
+            self.assertNotIn(record["payload_base64"][:8], kept)
+            self.assertIn("(1 lines record_payload are left out: records of vehicles)\n", kept)
+            self.assertRegex(kept, r"dead_letter.*too large|too large.*dead_letter")
 
     def test_no_vins_in_names_of_files(self) -> None:
         (document,), _, vehicles = without_vins([Document(f"{VIN}.txt", "", "")], [], [])

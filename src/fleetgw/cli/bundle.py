@@ -25,8 +25,9 @@ configuration in effect, the metrics twice, a CPU profile of 10 seconds, the led
 lines, traces. It takes about half a minute. A part that cannot be had is named in the zip's README.txt, and the others are
 there all the same.
 
-Secrets are masked. VINs are replaced by vehicle-1, vehicle-2, ... throughout, and records that the sink logger has written
-into the log are left out, unless --with-vins is given. Addresses and names of hosts stay: read the zip before you send it.
+Secrets are masked. VINs are replaced by vehicle-1, vehicle-2, ... throughout, and records in the log, of the sink logger and
+of dead letters, are left out, unless --with-vins is given. Addresses and names of hosts stay: read the zip before you send
+it.
 
 It needs status_port and operations.token in the gateway's configuration; the doctor needs --config. The exit status is 0, 1
 when parts are missing, 2 when no zip can be written.

@@ -23,7 +23,11 @@ RECORD_EVENT = "record_payload"
 """The event of the sink ``logger``, whose lines are the records themselves."""
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_RECORD_LINE = re.compile(rf'(?:"msg":|\bmsg=)"?{RECORD_EVENT}\b')
+_RECORD_LINE = re.compile(rf'(?:(?:"msg":|\bmsg=)"?|^[\d:]+Z \w+ +){RECORD_EVENT}\b')
+"""Such a line as JSON, as text, and as a terminal shows it."""
+
+_PAYLOAD = re.compile(r"""(payload_base64"?[:=]"?)[\w+/=]+""")
+"""A record in the line of a dead letter; its VIN cannot be seen there."""
 
 
 @frozen
@@ -62,11 +66,12 @@ def without_secrets(
 
 
 def without_records(text: str) -> str:
-    """A log without the records that the sink ``logger`` writes into it; a line says how many there were."""
-    lines = text.splitlines(keepends=True)
+    """A log without colours, records of the sink ``logger``, whose number a line says, and payloads of dead letters."""
+    lines = _PAYLOAD.sub(r"\1(left out)", _COLOURS.sub("", text)).splitlines(keepends=True)
     kept = [line for line in lines if not _RECORD_LINE.search(line)]
     left_out = len(lines) - len(kept)
-    return "".join([f"({left_out} lines {RECORD_EVENT} are left out: records of vehicles)\n", *kept]) if left_out else text
+    note = [f"({left_out} lines {RECORD_EVENT} are left out: records of vehicles)\n"] if left_out else []
+    return "".join([*note, *kept])
 
 
 def without_vins(

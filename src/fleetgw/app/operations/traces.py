@@ -72,7 +72,7 @@ class Traces:
     """
 
     def __init__(self, store: TraceStore, watch: OutcomeWatch, reactor: ITraceReactor, wall_ns: Callable[[], int]) -> None:
-        """:param watch: has the outcomes of batches noted while a trace is on."""
+        """:param watch: calls with the outcomes of batches while a trace is on."""
         self._store = store
         self._watch = watch
         self._reactor = reactor
