@@ -46,6 +46,12 @@ class KnownVehicleTests(SessionCase):
         self.assertIs(vehicles.get(VIN), seen)
         self.assertEqual((seen.online_since_ms, seen.offline_since_ms), (NOW_MS + 5000, None))
 
+    def test_the_older_connection_stands_for_a_vehicle_once_the_newer_one_has_ended(self) -> None:
+        gateway = self.make()
+        old, new = (gateway.connected(vehicle(VIN, name), Link()) for name in ("old", "new"))
+        new.disconnected()
+        self.assertIs(old.known.vehicle, old.vehicle)
+
     def test_vehicles_come_latest_first_connected_ones_before_those_that_have_left(self) -> None:
         gateway = self.make()
         sessions = {vin: gateway.connected(vehicle(vin), Link()) for vin in "ABCD"}

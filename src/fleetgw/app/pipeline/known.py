@@ -48,7 +48,7 @@ class KnownSession(Protocol):
 class KnownVehicle:
     """One vehicle, over all of its connections.
 
-    :ivar vehicle: of the newest connection.
+    :ivar vehicle: of the newest open connection; of the last one to end when none is.
     :ivar online_since_ms: epoch milliseconds; a further connection of a connected vehicle does not change it.
     :ivar offline_since_ms: epoch milliseconds; None while connected.
     :ivar sessions: the open ones, in the order of their connections.
@@ -76,6 +76,7 @@ class KnownVehicle:
         """One of the sessions has ended."""
         self._ended.update(_records_of(session))
         self.sessions.remove(session)
+        self.vehicle = (self.sessions[-1] if self.sessions else session).vehicle
 
 
 def _records_of(session: KnownSession) -> Mapping[str, int]:
