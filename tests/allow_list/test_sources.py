@@ -207,7 +207,8 @@ class EndpointTests(AllowListContract, TestCase):
         self.assertIn("sent more than 1000 bytes", await self.refusal(self.make(1000)))
 
     def test_the_name_shows_no_secret(self) -> None:
-        source = AllowListEndpoint("https://x.example/vins?token=abc123&fleet=7", Agent(the_reactor()), the_reactor(), 30.0)
+        client = HttpClient(the_reactor(), ServerTls(), MAX_RESPONSE_BYTES)
+        source = AllowListEndpoint("https://x.example/vins?token=abc123&fleet=7", client, the_reactor(), 30.0)
         self.assertEqual(source.name, "https://x.example/vins?token=********&fleet=7")
 
     async def test_the_authorization_is_read_for_each_request(self) -> None:

@@ -29,9 +29,6 @@ FOLDERS = {"/etc/fleetgw/": "", "/var/lib/fleetgw/": "state/", "/etc/letsencrypt
 
 INTERRUPTED = 130
 
-DEADLINE_S = 120.0
-"""Longest wait for a command: the slowest, a bundle, takes 12 s on an idle machine."""
-
 
 class Ended(NamedTuple):
     """The end of a command.

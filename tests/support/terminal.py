@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from unittest import TestCase
 
 _LINES, _COLUMNS = 24, 80
-_DEADLINE_S = 120.0
-"""Reached by commands that hang alone, on a machine with much else to do as well."""
 
 _IN_TERMINAL = """
 import fcntl, os, sys, termios
@@ -64,9 +62,9 @@ class Terminal:
 
         :raises AssertionError: the text does not come.
         """
-        deadline = time.monotonic() + _DEADLINE_S
+        deadline = time.monotonic() + DEADLINE_S
         while text not in self.output:
-            if time.monotonic() > deadline or not select.select([self._ours], [], [], _DEADLINE_S)[0]:
+            if time.monotonic() > deadline or not select.select([self._ours], [], [], DEADLINE_S)[0]:
                 raise AssertionError(f"{text!r} does not come: {self.output!r}")
             self.output += os.read(self._ours, 65_536)
 
@@ -76,7 +74,7 @@ class Terminal:
 
     def wait(self) -> int:
         """Wait for its end, and read the rest of its output; its exit status."""
-        status = self.process.wait(_DEADLINE_S)
+        status = self.process.wait(DEADLINE_S)
         while select.select([self._ours], [], [], 0)[0]:
             self.output += os.read(self._ours, 65_536)
         return status
