@@ -16,7 +16,7 @@ WALKS = {"docs/quick-start.md", "docs/first-vehicle.md", "docs/moving-from-the-g
 
 AWAITED = {
     "twistd ": "server_listening",
-    "fleetgw simulate --certs certs --vehicles 1 --rate": "",
+    "fleetgw simulate --certs certs --vehicles 1 --types V": "",
     "fleetgw trace ": "acked",
 }
 """The beginnings of commands that run until Ctrl-C, each with a text to wait for; they run beside those after them."""
@@ -26,7 +26,7 @@ IN_PLACE = {
     " && cp certs/server.crt letsencrypt/fullchain.pem && cp certs/server.key letsencrypt/privkey.pem",
     "fleetgw fetch-ca ": "cp certs/ca.crt tesla-ca.crt",
     "systemctl enable --now fleetgw": "twistd --nodaemon fleetgw --config /etc/fleetgw/config.json",
-    "curl --cacert proxy.crt ": "fleetgw simulate --certs certs --vehicles 1 --rate 5",
+    "curl --cacert proxy.crt ": "fleetgw simulate --certs certs --vehicles 1 --types V --rate 5",
 }
 """The beginnings of commands that cannot run here, each with one of the same effect: the last one brings a vehicle."""
 
@@ -80,7 +80,7 @@ class WalkCase(unittest.TestCase):
         self.assertEqual(end.status, 0, end)
         (chain,) = [output for command, output in self.ended.items() if command.startswith("openssl s_client")]
         self.assertIn("Verify return code: 0 (ok)", chain)
-        self.assertIn("online", self.ended["fleetgw vehicles"])
+        self.assertIn("● online", self.ended["fleetgw vehicles"])
         self.assertIn("5YJ3E1EA7PF000000", self.ended["fleetgw tap"])
         self.assertIn("Soc", self.ended["fleetgw query latest 5YJ3E1EA7PF000000"])
 
