@@ -134,7 +134,7 @@ class BrowserTests(PageCase):
         page = self.visit("operating", color_scheme="dark")
         self.assertEqual(page.locator("body").get_attribute("data-md-color-scheme"), "slate")
         page.get_by_title("Use the light theme").click()
-        self.assertEqual(page.locator("body").get_attribute("data-md-color-scheme"), "default")
+        page.locator("body[data-md-color-scheme=default]").wait_for()
 
     def test_no_page_is_wider_than_a_phone(self) -> None:
         page = self.visit("index", viewport={"width": 390, "height": 800})

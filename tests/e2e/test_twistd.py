@@ -13,6 +13,7 @@ from pathlib import Path
 from unittest import TestCase
 
 from tests.support.deadline import DEADLINE_S
+from tests.support.free_ports import free_port
 from tests.support.gateway_process import BIN, GatewayProcess, run_twistd, write_config
 
 SINK_THAT_CANNOT_START = """
@@ -178,8 +179,8 @@ class CheckTests(FolderCase):
 
 class DaemonTests(FolderCase):
     def test_a_daemon_starts_tells_its_parent_and_stops(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
+        port = free_port()
+        with socket.create_server(("127.0.0.1", port)):
             config = str(write_config(self.folder, port=port))
             daemon = ["--pidfile=gateway.pid", "--logfile=gateway.log", "fleetgw", "--config", config]
             result = run_twistd(*daemon, folder=self.folder)

@@ -10,11 +10,10 @@ from fleetgw.adapters.metrics.statsd_lines import StatsdLines
 from fleetgw.adapters.metrics.store import MetricStore
 from fleetgw.domain.metrics import NUM_CONNECTIONS, RECORD_TOTAL, UNEXPECTED_RECORD_ERR_TOTAL, VIN_SIGNAL_COUNT
 from fleetgw.testing.sink_doubles import ReadableLog, ThreadlessReactor
+from tests.support.deadline import DEADLINE_S
 from tests.support.metrics_contract import SPREAD
 from tests.support.needed import needed
 from tests.support.statsd.server import StatsdServer, missing
-
-ARRIVED_WITHIN_S = 30.0
 
 
 class RealServerTests(SynchronousTestCase):
@@ -39,7 +38,7 @@ class RealServerTests(SynchronousTestCase):
 
     def eventually(self, read: Callable[[], Mapping[str, float]], expected: Mapping[str, float]) -> None:
         """Ask the server until the numbers have arrived."""
-        deadline_s = monotonic() + ARRIVED_WITHIN_S
+        deadline_s = monotonic() + DEADLINE_S
         while True:
             numbers = {name: number for name, number in read().items() if name.startswith("fleet.")}
             if numbers == expected or monotonic() > deadline_s:

@@ -26,7 +26,7 @@ JARS = Path(__file__).parents[2] / ".brokers" / "kafka"
 LOAD_S = float(os.environ.get("FLEETGW_LOAD_S", "15"))
 LOAD_RATE = float(os.environ.get("FLEETGW_LOAD_RATE", "1000"))
 FAULT_RATE = 300
-FAULT_S = 12
+FAULT_RECORDS = 3600
 BEFORE_S, DOWN_S = 3, 3
 VEHICLES = 100
 MEMORY_LIMIT_MB = 400
@@ -36,10 +36,10 @@ TYPES = ("V", "alerts", "errors")
 class Fleet:
     """``fleetgw simulate`` as a process."""
 
-    def __init__(self, folder: Path, port: int, rate: float, duration_s: float, *arguments: str) -> None:
+    def __init__(self, folder: Path, port: int, rate: float, count: int, *arguments: str) -> None:
         self._ids = folder / "ids.jsonl"
         command = [BIN / "fleetgw", "simulate", "--url", f"wss://localhost:{port}", "--certs", folder / "certs"]
-        command += ["--vehicles", str(VEHICLES), "--rate", str(rate), "--duration", str(duration_s), "--json"]
+        command += ["--vehicles", str(VEHICLES), "--rate", str(rate), "--count", str(count), "--json"]
         command += ["--ids", self._ids, "--types", "V=8,alerts=1,errors=1", "--drain", str(DEADLINE_S), *arguments]
         self._report = folder / "report.json"
         with self._report.open("wb") as report:
@@ -128,12 +128,12 @@ class AllSinksCase(TestCase):
         keys = Counter(key for record in records for key in keys_of(sink, record, self.mqtt_messages))
         return Counter(keys.keys()) if sink == "sqlite" else keys  # which keeps no copies
 
-    def settle(self, consumers: Consumers) -> None:
-        """Wait until nothing more comes."""
-        before, now = {}, consumers.counts()
-        while now != before:
+    def arrived(self, consumers: Consumers, sink: str, expected: Counter) -> Counter:
+        """Everything that the consumer of a sink has, as soon as nothing expected is missing."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        while expected - (found := consumers.arrived(sink)) and time.monotonic() < deadline_s:
             time.sleep(0.5)
-            before, now = now, consumers.counts()
+        return found
 
     def say(self, *words: object) -> None:
         print(f"{self.namespace}:", *words, flush=True)
@@ -152,7 +152,8 @@ class LoadTests(AllSinksCase):
         with self.gateway(consumers, {"V": "kafka", "alerts": "mqtt", "errors": "pubsub"}) as gateway:
             port = gateway.port
             consumers.join()
-            with Fleet(self.folder, port, LOAD_RATE, LOAD_S, "--resend-after", "60") as fleet:
+            count = int(LOAD_RATE * LOAD_S)
+            with Fleet(self.folder, port, LOAD_RATE, count, "--resend-after", str(DEADLINE_S)) as fleet:
                 usage = Usage(gateway.pid)
                 middle_mb = self.watch(usage, fleet)
                 self.say("gateway cores", round(usage.cores, 2), "peak MB", round(usage.peak_mb))
@@ -162,22 +163,22 @@ class LoadTests(AllSinksCase):
             self.assertLess(usage.peak_mb, MEMORY_LIMIT_MB)
             self.assertLess(usage.memory_mb, middle_mb + 60, "memory grows with what has passed")
             self.stopped_whole(gateway)
-        self.settle(consumers)
         records = consumers.records()
         issued, acked = fleet.ids("issued"), fleet.ids("acked")
         by_type = Counter(record.record_type for record in records)
         self.say(dict(by_type), consumers.counts())
+        self.assertEqual(len(issued), count)
         self.assertEqual(issued, acked)
         self.assertEqual({one.txid: one.record_type for one in records if one.record_type in TYPES}, issued)
         self.assertEqual(by_type, Counter(issued.values()) + Counter(connectivity=2 * VEHICLES))
         for sink in SINKS:
-            arrived, expected = consumers.arrived(sink), self.expected(sink, records)
+            expected = self.expected(sink, records)
+            arrived = self.arrived(consumers, sink, expected)
             self.say(sink, "arrived", arrived.total(), "expected", expected.total())
             with self.subTest(sink):
                 self.assertEqual(len(expected - arrived), 0, "missing")
                 self.assertEqual(len(arrived - expected), 0, "too many")
         self.assertEqual(consumers.arrived("mqtt").total(), sum(mqtt_count(record.content) for record in records))
-        self.assertGreater(len(issued), 0.9 * LOAD_RATE * LOAD_S, "the machine is too slow for this rate")
 
     def watch(self, usage: Usage, fleet: Fleet) -> float:
         """Wait for the fleet's end; the gateway's memory in the middle."""
@@ -212,29 +213,27 @@ class OutageTests(AllSinksCase):
         with self.gateway(consumers, dict.fromkeys(TYPES, sink)) as gateway:
             port = gateway.port
             consumers.join()
-            with Fleet(self.folder, port, FAULT_RATE, FAULT_S, "--resend-after", "4") as fleet:
+            with Fleet(self.folder, port, FAULT_RATE, FAULT_RECORDS, "--resend-after", "4") as fleet:
                 usage = Usage(gateway.pid)
                 gateway.wait_for("record_payload", FAULT_RATE * BEFORE_S)
                 end, start = self.brokers.outage(sink)
                 end()
                 time.sleep(0.5)
-                before, acked_before = consumers.counts(), fleet.ids("acked")
+                before, acked_before = consumers.counts(sink), fleet.ids("acked")
                 time.sleep(DOWN_S)
-                meanwhile, acked_meanwhile = consumers.counts(), fleet.ids("acked")
+                meanwhile, acked_meanwhile = consumers.counts(sink), fleet.ids("acked")
                 start()
                 self.assertIsNone(fleet.process.poll(), "the load was over before the broker was back")
-                fleet.process.wait(2 * DEADLINE_S)
+                fleet.process.wait(DEADLINE_S)
                 self.say(json.dumps(fleet.report()["records"]), "retries", len(gateway.events("dispatch_retry")))
             self.say("peak MB", round(usage.peak_mb), "memory MB", round(usage.memory_mb), "cores", round(usage.cores, 2))
             self.assertLess(usage.peak_mb, MEMORY_LIMIT_MB)
             gateway.wait_for("socket_disconnected", VEHICLES)
             self.stopped_whole(gateway)
-        self.settle(consumers)
         self.say("down", before, "then", meanwhile)
-        for other in SINKS:
+        for other, count in before.items():
             with self.subTest(other):
-                if other != sink:
-                    self.assertGreater(meanwhile[other] - before[other], FAULT_RATE * DOWN_S / 2, "did not go on")
+                self.assertGreater(meanwhile[other] - count, FAULT_RATE * DOWN_S / 2, "did not go on")
         self.assertEqual(acked_meanwhile, acked_before, "acked while it was away")
         self.assertEqual(fleet.ids("issued"), fleet.ids("acked"))
         self.missing_nowhere(consumers, fleet.ids("acked"))
@@ -244,7 +243,8 @@ class OutageTests(AllSinksCase):
         self.assertEqual(acked.keys() - found.keys(), set(), "acked, and not at Pub/Sub")
         records = [found[txid] for txid in acked]
         for sink in SINKS:
-            missing = self.expected(sink, records) - consumers.arrived(sink)
+            expected = self.expected(sink, records)
+            missing = expected - self.arrived(consumers, sink, expected)
             self.say(sink, "acked", len(records), "missing", len(missing))
             with self.subTest(sink):
                 self.assertEqual(len(missing), 0)
@@ -255,14 +255,14 @@ class OutageTests(AllSinksCase):
         sources = {"V": "sqlite"}
         with self.gateway(consumers, sources, port=free_port()) as gateway:
             port = gateway.port
-            with Fleet(self.folder, port, FAULT_RATE, FAULT_S, "--types", "V", "--resend-after", "4") as fleet:
+            with Fleet(self.folder, port, FAULT_RATE, FAULT_RECORDS, "--types", "V", "--resend-after", "4") as fleet:
                 gateway.wait_for("record_payload", FAULT_RATE * BEFORE_S)
                 gateway.signal(signal.SIGKILL)
                 gateway.wait()
                 with self.gateway(consumers, sources, port=port) as second:
                     self.assertEqual(second.port, port)
                     self.assertIsNone(fleet.process.poll(), "the load was over before the gateway was back")
-                    fleet.process.wait(2 * DEADLINE_S)
+                    fleet.process.wait(DEADLINE_S)
                     self.say(json.dumps(fleet.report()["records"]))
                     self.stopped_whole(second)
         self.assertEqual(fleet.ids("issued"), fleet.ids("acked"))

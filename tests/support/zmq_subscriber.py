@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from tests.support.deadline import DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RECEIVE_TIMEOUT_MS = 10_000
+RECEIVE_TIMEOUT_MS = int(DEADLINE_S * 1000)
 _PROBE_TIMEOUT_MS = 20
 
 
@@ -31,7 +34,17 @@ class Subscriber:
         if keys is not None:
             self._socket.curve_publickey, self._socket.curve_secretkey, self._socket.curve_serverkey = keys
         self._socket.setsockopt(zmq.SUBSCRIBE, b"")
+        self._monitor = self._socket.get_monitor_socket(zmq.Event.HANDSHAKE_SUCCEEDED)
         self._socket.connect(addr)
+
+    def wait_until_connected(self) -> None:
+        """Wait for the publisher's side of the handshake; it has the subscription a moment later.
+
+        :raises AssertionError: it does not come.
+        """
+        if not self._monitor.poll(RECEIVE_TIMEOUT_MS):
+            raise AssertionError("no publisher answers")
+        recv_monitor_message(self._monitor)
 
     def wait_until_joined(self, send_probe: Callable[[], None], is_probe: Callable[[bytes], bool]) -> bool:
         """Have probes sent until one arrives, and discard them; a publisher does not tell which subscribers are connected.
@@ -57,5 +70,7 @@ class Subscriber:
 
     def close(self) -> None:
         """Close the subscription."""
+        self._socket.disable_monitor()
+        self._monitor.close()
         self._socket.close()
         self._context.term()

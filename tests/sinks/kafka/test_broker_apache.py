@@ -136,7 +136,7 @@ class ApacheKafkaTests(DispatcherContract, KafkaWireContract):
                 self.assertNotEqual(await sink.dispatch(records_of(0)[:1]), [RECEIPT])
                 file.write_text(SASL_PASSWORD)
                 self.assertTrue(await until(lambda: sink.readiness() == Ready()), sink.readiness())
-                self.assertEqual(await sink.dispatch(records_of(0)[:1]), [RECEIPT])
+                await Delivery(sink).deliver(records_of(0)[:1])
                 self.assertEqual(log.fields_of("credentials_reloaded")[0]["files"], [str(file)])
             finally:
                 await sink.stop()

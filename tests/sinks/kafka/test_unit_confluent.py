@@ -311,7 +311,7 @@ class BrokerErrorTests(TestCase):
         return Deferred.fromCoroutine(self._too_large())
 
     async def _too_large(self) -> None:
-        sink = await self.started(**{"linger.ms": 50})
+        sink = await self.started(**{"linger.ms": 1000})  # all four are in one request, on a busy machine, too
         records = [make_record("VIN", f"tx-{number}", payload=b"%d" % number) for number in range(4)]
         await sink.dispatch(records)
         # The whole request is refused, then the second of the four records in a request of its own.
@@ -334,7 +334,7 @@ class BrokerErrorTests(TestCase):
     async def _without_offset(self) -> None:
         sink = await self.started(**{"batch.num.messages": 1, "linger.ms": 0})
         await sink.dispatch([make_record("VIN", payload=b"warm")])
-        self.cluster.answer_after(100)  # all three are in flight when the first is refused
+        self.cluster.answer_after(1000)  # all three are in flight when the first is refused
         self.cluster.fail_requests(PRODUCE, NOT_LEADER)
         records = [make_record("VIN", f"tx-{number}", payload=b"%d" % number) for number in range(3)]
         outcomes = await sink.dispatch(records)
