@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from fleetgw.adapters.allow_list.watch import AllowListWatch
 from fleetgw.domain.allow_list import ALLOWED, NOT_LISTED, AllowList, NoList
 from fleetgw.domain.errors import UnusableAllowList
+from fleetgw.domain.health import Phase
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics, ThreadlessReactor
 from tests.support.allow_list_contract import FIRST, SECOND
 from tests.support.allow_list_source import ScriptedSource
@@ -72,8 +73,10 @@ class WatchTests(SynchronousTestCase):
             self.assertEqual(self.decide(), ALLOWED)
         self.clock.advance(9.9)
         self.assertEqual(self.decide(), ALLOWED)
+        self.assertIn("last answer is in use", self.allow_list.fault(self.clock.seconds()))
         self.clock.advance(0.1)
         self.assertIsInstance(self.decide(), NoList)
+        self.assertIn("no vehicle can connect", self.allow_list.fault(self.clock.seconds()))
         self.assertIn("is away", str(self.decide()))
         self.assertEqual(len(self.log.fields_of("allow_list_not_read")), 1, "the same failure is told once")
         self.clock.advance(20)
@@ -84,6 +87,7 @@ class WatchTests(SynchronousTestCase):
         self.next_reading()
         self.source.readings[-1].callback(None)
         self.assertEqual(self.decide(), ALLOWED)
+        self.assertEqual(self.allow_list.fault(self.clock.seconds()), "")
         self.assertEqual(len(self.log.fields_of("allow_list_read")), 2, "the end of a failure is told")
 
     def test_an_unchanged_answer_renews_the_list(self) -> None:
@@ -168,6 +172,11 @@ class GatewayTests(GatewayCase):
         watch.allow_list.failed("is away")
         self.assertEqual(self.upgrade(), b"HTTP/1.1 503")
         self.assertEqual(self.refused("no_allow_list"), 1)
+        gateway.parts.health.phase = Phase.SERVING
+        self.assertEqual(
+            [reason.what for reason in gateway.parts.health.health().reasons],
+            ["the list of vehicles.allow cannot be read, and no vehicle can connect"],
+        )
         (told,) = gateway.log.fields_of("connection_refused")
         self.assertEqual((told["device_id"], told["error"]), (VIN, "the list of vehicles.allow was never read: is away"))
         (shown,) = gateway.parts.gateway.recent_refusals.newest_first

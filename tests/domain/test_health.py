@@ -119,6 +119,9 @@ class JudgingTests(TestCase):
         routes = [route("spooled")]
         self.assert_judged(HealthState.DEGRADED, "mqtt is full for records of type V: they wait", sinks=sinks, routes=routes)
 
+    def test_an_allow_list_that_cannot_be_read(self) -> None:
+        self.assert_judged(HealthState.DEGRADED, "vehicles.allow cannot", allow_list_fault="vehicles.allow cannot be read")
+
     def test_the_spool(self) -> None:
         routes = [route("spooled")]
         for facts, cause in (

@@ -62,6 +62,15 @@ class AllowList:
         """Decide on a vehicle by its device id."""
         if self.vehicles is None:
             return NoList(f"the list of vehicles.allow was never read: {self.failure}")
-        if self.stale_s and now - self.answered_at >= self.stale_s:
+        if self.left_s(now) == 0:
             return NoList(f"the allow list is older than vehicles.allow.stale_s: {self.failure or 'no answer'}")
         return ALLOWED if vehicle in self.vehicles else NOT_LISTED
+
+    def fault(self, now: float) -> str:
+        """A fault of its source with the effect on vehicles, for people; empty while the source answers.
+
+        It has no reason: that may quote an entry of the list.
+        """
+        if self.vehicles is None or self.left_s(now) == 0:
+            return "the list of vehicles.allow cannot be read, and no vehicle can connect"
+        return "the list of vehicles.allow cannot be read, and its last answer is in use" if self.failure else ""

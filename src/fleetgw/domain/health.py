@@ -102,6 +102,7 @@ class Facts:
     :ivar routes: one for each record type.
     :ivar sinks: those that the routes name.
     :ivar spool: None where there is none.
+    :ivar allow_list_fault: see ``AllowList.fault``; empty also where every vehicle may connect.
     """
 
     phase: Phase
@@ -109,6 +110,7 @@ class Facts:
     sinks: Sequence[SinkFacts]
     spool: SpoolFacts | None
     certificates: Sequence[CertificateFacts]
+    allow_list_fault: str = ""
 
 
 @frozen
@@ -201,6 +203,9 @@ def _impairments(facts: Facts, sink_grace_s: float) -> Iterator[Impairment]:
     for certificate in facts.certificates:
         if (impairment := of_certificate(certificate)) is not None:
             yield impairment
+    if facts.allow_list_fault:
+        fix = "the event allow_list_not_read has the reason; the source is read again by itself"
+        yield Impairment(facts.allow_list_fault, fix, is_grave=False)
 
 
 def _cannot_take(route: Route, full: Sequence[str], spool: SpoolFacts | None) -> Impairment:

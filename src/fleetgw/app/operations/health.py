@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fleetgw.app.operations.certificates import CertificatesInUse
     from fleetgw.app.pipeline.spooling import Spooling
     from fleetgw.app.service.running_sinks import RunningSinks
+    from fleetgw.domain.allow_list import AllowList
     from fleetgw.domain.health import Health, Impairment
     from fleetgw.domain.ports import IDispatcher, ILog, ISpool, Readiness
     from fleetgw.domain.routing import Route
@@ -127,7 +128,9 @@ class GatewayHealth:
         clock: IReactorTime,
         wall_ns: Callable[[], int],
         log: ILog,
+        allow_list: AllowList | None,
     ) -> None:
+        """:param allow_list: None where every vehicle may connect."""
         self.phase = Phase.STARTING
         self.certificates = certificates
         self.episodes = Episodes(clock, wall_ns)
@@ -135,6 +138,7 @@ class GatewayHealth:
         self._spooling = spooling
         self._clock = clock
         self._log = log
+        self._allow_list = allow_list
         self._lines = LineLimit()
         self._set(config)
 
@@ -165,7 +169,9 @@ class GatewayHealth:
         certificates = [each.facts(now) for each in self.certificates]
         for each in certificates:
             episodes.note(("certificate", each.name), each.validity)
-        facts = Facts(self.phase, self._routes, sinks, spool, certificates)
+        allow_list = self._allow_list
+        fault = "" if allow_list is None else allow_list.fault(self._clock.seconds())
+        facts = Facts(self.phase, self._routes, sinks, spool, certificates, fault)
         health = judge(facts, self.sink_grace_s)
         episodes.note("gateway", health.state)
         was_not_ready = episodes.state_before("gateway") is HealthState.NOT_READY

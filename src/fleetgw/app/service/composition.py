@@ -171,7 +171,8 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
     tls = ReloadableContext(tls_files(config), log)
     allow_list = make_allow_list(config, reactor, metrics, log)
     certificates = CertificatesInUse(tls, config)
-    health = GatewayHealth(config, sinks, spooling, certificates, reactor, time.time_ns, log)
+    listed = None if allow_list is None else allow_list.allow_list
+    health = GatewayHealth(config, sinks, spooling, certificates, reactor, time.time_ns, log, listed)
     measure_health(metrics, health, tls)
     traces = make_traces(config, lane_maker.watch, reactor, log)
     vehicles = VehicleFactory(
@@ -183,7 +184,7 @@ def compose(loaded: LoadedConfig, reactor: IGatewayReactor, written_log: ILog) -
         log,
         traces,
         log_handshake_errors=not loaded.suppress_tls_handshake_errors,
-        allow_list=allow_list.allow_list if allow_list is not None else None,
+        allow_list=listed,
         recent_refusals=gateway.recent_refusals,
     )
     traces.changed = vehicles.look_for_traces
