@@ -44,7 +44,7 @@ class KeptAnswer:
 
     The methods block: call them on a thread, one after the other. They raise ``UnusableAllowList``.
 
-    :ivar path: the file; its folder exists.
+    :ivar path: the file; its folder is made when it is first needed.
     :ivar source: the source's name; an answer of another source counts for nothing.
     :ivar wall_s: returns epoch seconds: the monotonic clock begins anew with the machine.
     """
@@ -81,6 +81,7 @@ class KeptAnswer:
         self._written = vehicles
 
     def _write(self, vehicles: frozenset[str]) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self.path.with_suffix(".new")
         # for the gateway's user alone: it names vehicles
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:

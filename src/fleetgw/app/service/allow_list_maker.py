@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from fleetgw.app.config.vehicles import Allow, AllowRedis
     from fleetgw.domain.ports import IAllowListSource, ILog, IMetrics
 
-KEPT_ANSWER = "allow-list.json"
-"""File of the last answer, within ``operations.folder``."""
+KEPT_ANSWER = "allow-list/last-answer.json"
+"""File of the last answer, within ``operations.folder``: in a folder of its own, as the source may be a file beside it."""
 
 
 def make_allow_list(config: Config, reactor: IThreadedReactor, metrics: IMetrics, log: ILog) -> AllowListWatch | None:
