@@ -191,7 +191,7 @@ class MadeUpFleet:
             "types": types,
             "held": 4_112 if failure else 12,
             "capacity": 5_000,
-            "delivered_total": 199_800,
+            "delivered_total": 9_199_800,
             "delivered_per_s": 0 if failure else 28.4,
             "retried_total": 31 if failure else 0,
             "dead_letters_total": 0,
