@@ -22,7 +22,6 @@ TOKEN = "a-token-of-the-tests"  # noqa: S105  protects nothing
 CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'"
 DAY_MS = 86_400_000
 HISTORY = 600
-ROUTE = "wkqeftzp" * 300
 
 
 def now_ms() -> int:
@@ -42,6 +41,7 @@ class MadeUpFleet:
         self.began = time.time()
         self.vehicles = [self.vehicle(number) for number in range(vehicles)]
         self.sink_failure = ""
+        self.route: str | None = None
         self.handshakes = {"expired": 3, "unknown_authority": 1}
         self.connections = {"full_address": 12}
         self.refusals: list[dict[str, Any]] = []
@@ -216,7 +216,7 @@ class MadeUpFleet:
                 ]
                 values += [
                     {"name": "Gear", "value": "ShiftStateD", "at_ms": now_ms(), "history": []},
-                    {"name": "RouteLine", "value": ROUTE, "at_ms": now_ms(), "history": []},
+                    {"name": "RouteLine", "value": self.route, "at_ms": now_ms(), "history": []},
                     {
                         "name": "DetailedChargeState",
                         "value": "DetailedChargeStateDisconnected",

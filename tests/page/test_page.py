@@ -4,7 +4,7 @@ import re
 import time
 
 from tests.page.browser import DEADLINE_MS, PageCase
-from tests.page.double_gateway import EXPIRED, ROUTE, TOKEN, DoubleGateway, MadeUpFleet, vin_of
+from tests.page.double_gateway import EXPIRED, TOKEN, DoubleGateway, MadeUpFleet, vin_of
 
 VIEWS = {
     "": "Overview",
@@ -15,6 +15,7 @@ VIEWS = {
     "tap": "Tap",
 }
 LOST = "net::ERR|Failed to load resource"
+ROUTE = "wkqeftzp" * 300
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
 FOCUSABLE = """() => [...document.querySelectorAll("a[href], button, input, summary, [tabindex='0']")]
@@ -152,6 +153,7 @@ class TokenTests(DoubleCase):
 
 class VehicleTests(DoubleCase):
     def test_values_facts_and_signals(self) -> None:
+        self.fleet.route = ROUTE
         page = self.visit(f"vehicles/{vin_of(3)}")
         for text in ("Online", "wifi", "1.0.0", "VehicleSpeed", "37.41234, -122.14567", "2026-11-27", f"{ROUTE[:120]}…"):
             self.see(page, text)
@@ -345,6 +347,7 @@ class AppearanceTests(DoubleCase):
     def test_a_phone_scrolls_in_one_direction(self) -> None:
         self.fleet.refusals = [EXPIRED]
         self.fleet.fail_sink()
+        self.fleet.route = ROUTE
         page = self.visit(viewport={"width": 360, "height": 740}, has_touch=True)
         self.see(page, "Degraded")
         for route in self.every_view(page):
