@@ -123,6 +123,10 @@ class VehiclesTests(OperatorCase):
         printed = self.fleetgw("vehicles", "--search", "7KF", "--limit", 1)
         self.assertTrue(printed.endswith("\n1 of 12,000 vehicles; --limit shows more, --search finds some\n"), printed)
         self.assertEqual(self.stub.asked[-1].query, {"search": "7KF", "limit": "1"})
+        self.stub.answers["/api/vehicles"] = {"vehicles": [answers.vehicle()] * 1000, "total": 12_000}
+        self.assertTrue(
+            self.fleetgw("vehicles", "--limit", 1000).endswith("\n1,000 of 12,000 vehicles; --search finds some\n")
+        )
 
     def test_none(self) -> None:
         self.stub.answers["/api/vehicles"] = {"vehicles": [], "total": 0}

@@ -142,6 +142,7 @@ class SimulateArgumentsTests(PlainTestCase):
             (("--certs", "/nowhere/at/all"), "ca.crt is missing"),
             (("--certs", "x", "--cert", "y"), "one of them"),
             (("--cert", "/nowhere/v.crt", "--key", "/nowhere/v.key"), "/nowhere/v.crt"),
+            (("--cert", __file__, "--key", __file__), "test_simulate.py has no CERTIFICATE in PEM; name a file with"),
             (("--types", "connectivity"), "connectivity records are the gateway's own"),
             (("--types", "gateway_status"), "gateway_status records are the gateway's own"),
             (("--types", "V,,alerts"), "empty type"),

@@ -147,11 +147,23 @@ def _credentials(arguments: argparse.Namespace) -> tuple[bytes | None, list[PemC
     else:
         raise ValueError("vehicles need certificates: give --certs DIR (`fleetgw certs DIR` makes one), or --cert and --key")
     credentials = [
-        PemCredential(file.read_bytes(), (arguments.key or file.with_suffix(".key")).read_bytes()) for file in files
+        PemCredential(_pem(file, "CERTIFICATE"), _pem(arguments.key or file.with_suffix(".key"), "PRIVATE KEY"))
+        for file in files
     ]
     if arguments.certs is None:
         credentials *= number
-    return ca_file.read_bytes() if ca_file else None, credentials
+    return _pem(ca_file, "CERTIFICATE") if ca_file else None, credentials
+
+
+def _pem(file: Path, kind: str) -> bytes:
+    """The content of a PEM file.
+
+    :raises ValueError: it has no block of this kind.
+    """
+    content = file.read_bytes()
+    if f"{kind}-----".encode() not in content:
+        raise ValueError(f"{file} has no {kind} in PEM; name a file with a block that begins with -----BEGIN")
+    return content
 
 
 def _mix(text: str) -> dict[str, float]:

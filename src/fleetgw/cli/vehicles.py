@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from fleetgw.cli.gateway_client import GatewayClient
 
 _PATH = "/api/vehicles"
-_MOST_SAME = 1000
+_MOST = 1000
+"""Vehicles in one answer of a gateway."""
+
 _MOST_CHARACTERS = 24
 """Longest text of a vehicle about itself in the table: it may not take the room of the other columns."""
 
@@ -51,7 +53,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--vin", type=filled, help="only this vehicle: one line, and an exit status")
     chosen.add_argument("--search", metavar="TEXT", help="only vehicles with this text in their VIN")
-    parser.add_argument("--limit", metavar="N", type=positive, default=100, help="show at most N (default: %(default)s)")
+    parser.add_argument(
+        "--limit", metavar="N", type=positive, default=100, help=f"show at most N, up to {_MOST} (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     parser.set_defaults(run=run)
 
@@ -66,7 +70,7 @@ def _show_one(arguments: argparse.Namespace, client: GatewayClient) -> int:
     from fleetgw.cli.gateway_answers import Vehicles, read_as
 
     vin = arguments.vin.strip()
-    answer = client.get_json(_PATH, {"search": vin, "limit": _MOST_SAME})
+    answer = client.get_json(_PATH, {"search": vin, "limit": _MOST})
     found = read_as(Vehicles, answer, client).vehicles
     index = next((index for index, each in enumerate(found) if each.vin.lower() == vin.lower()), None)
     if arguments.json:
@@ -157,7 +161,8 @@ def _print_table(found: Vehicles, now_ms: float, searched: str | None) -> None:
     online = sum(each.online for each in vehicles)
     said = f"{plural(found.total, 'vehicle')}, {online:,} online"
     if found.total > len(vehicles):
-        said = f"{len(vehicles):,} of {plural(found.total, 'vehicle')}; --limit shows more, --search finds some"
+        more = "" if len(vehicles) >= _MOST else "--limit shows more, "
+        said = f"{len(vehicles):,} of {plural(found.total, 'vehicle')}; {more}--search finds some"
     console.print(Text(f"\n{said}", "dim"))
 
 
