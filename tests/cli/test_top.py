@@ -188,13 +188,20 @@ class CommandTests(TestCase):
 
 class TerminalTests(TestCase):
     def setUp(self) -> None:
-        stub = StubStatus(self)
-        stub.answers["/api/overview"] = answers.overview()
+        self.stub = StubStatus(self)
+        self.stub.answers["/api/overview"] = answers.overview()
         later = answers.overview() | {"host": "gateway-two"}
-        stub.answers["/api/overview/stream"] = Lines([f"data: {json.dumps(later)}", ""], stays_open=True)
+        self.stub.answers["/api/overview/stream"] = Lines([f"data: {json.dumps(later)}", ""], stays_open=True)
+
+    def start(self, kind: str) -> None:
+        """Start the command in a terminal of this kind."""
         code = "from fleetgw.cli import main; exit(main())"
-        command = [sys.executable, "-c", code, "top", "--url", stub.url]
-        self.terminal = Terminal(self, command, {"TERM": "xterm-256color", "FLEETGW_TOKEN": TOKEN})
+        command = [sys.executable, "-c", code, "top", "--url", self.stub.url]
+        self.terminal = Terminal(self, command, {"TERM": kind, "FLEETGW_TOKEN": TOKEN})
+
+    def start_full(self) -> None:
+        """Start it in a terminal that it fills, and wait for the second overview."""
+        self.start("xterm-256color")
         self.terminal.read_until(b"gateway-two")
 
     def ended(self) -> tuple[int, bool]:
@@ -204,15 +211,24 @@ class TerminalTests(TestCase):
         output = self.terminal.output
         return status, output.rfind(b"\x1b[?25h") > output.rfind(b"\x1b[?25l") and self.terminal.is_as_before()
 
+    def test_a_terminal_that_cannot_be_filled_gets_the_overview_once(self) -> None:
+        self.start("dumb")
+        self.terminal.read_until(b"tls.server_cert expires soon")
+        self.assertEqual(self.terminal.wait(), 0)
+        self.assertNotIn(b"\x1b", self.terminal.output)
+
     def test_keys_end_it(self) -> None:
+        self.start_full()
         self.terminal.press(b"x\x1a")  # nothing, and Ctrl-Z
         self.terminal.press(b"q")
         self.assertEqual(self.ended(), (0, True))
 
     def test_ctrl_c_ends_it(self) -> None:
+        self.start_full()
         self.terminal.press(b"\x03")
         self.assertEqual(self.ended(), (0, True))
 
     def test_signals_end_it(self) -> None:
+        self.start_full()
         self.terminal.process.send_signal(signal.SIGTERM)
         self.assertEqual(self.ended(), (143, True))

@@ -26,8 +26,8 @@ Show a running gateway on the whole screen, drawn anew each second: vehicles, re
 of acknowledgements, sinks with their lanes, the spool, the ledger, refusals, certificates. It fits itself to the terminal. A
 gateway that goes away is asked again until it is back. q or Ctrl-C ends it.
 
-With --once, and where standard output is no terminal, it prints the overview once. With --json it prints overviews as JSON,
-one a line and second; with --once as well, one.
+With --once, and where standard output is no terminal or a dumb one, it prints the overview once. With --json it prints
+overviews as JSON, one a line and second; with --once as well, one.
 
 It needs status_port in the gateway's configuration, and no token. The exit status is 0, or 2 when the gateway cannot be
 asked.
@@ -85,7 +85,7 @@ def _show(client: GatewayClient, *, once: bool) -> int:
 
     console = table_console(120)
     overview = read_as(Overview, client.get_json(_PATH), client)
-    if once or not console.is_terminal:
+    if once or not console.is_terminal or console.is_dumb_terminal:
         console.print(OverviewScreen(overview), end="")
         return 0
     from rich.live import Live
