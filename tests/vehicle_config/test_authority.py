@@ -85,6 +85,7 @@ class AuthorityTests(SynchronousTestCase):
             (None, "is missing"),
             (7, "is missing"),
             ("certs/ca.crt", "holds no certificate"),
+            ("\ud800", "holds no certificate"),
             ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds no certificate"),
         ):
             self.assertIn(named, found(text)[-1])

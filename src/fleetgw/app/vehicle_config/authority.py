@@ -89,7 +89,7 @@ def check_authority(
     if not isinstance(text, str) or not text.strip():
         yield will_not_work("ca: is missing", "give the certificates of the authorities that issued tls.server_cert, in PEM")
         return
-    bundle = read_bundle(text.encode())
+    bundle = read_bundle(text.encode("utf-8", "replace"))
     for block in bundle.unreadable:
         yield will_not_work(f"ca: {block}", "leave it out, or replace it")
     authorities = bundle.certificates
