@@ -226,6 +226,18 @@ class ConversationTests(TraceCase):
             self.advance(60)
         self.assertEqual(self.stages(number).count("delivered"), 1)
 
+    def test_no_outcome_shows_a_password(self) -> None:
+        self.start()
+        number = self.begin(vin=VIN)
+        vehicle = self.vehicle()
+        vehicle.upgrade()
+        self.gateway.memory_sink().verdict = lambda _: Rejected("refused by redis://:hunter2@host:1 " + "." * 5000)
+        vehicle.send(frame_of(stream(b"t", b"custom")))
+        self.advance(0.1)
+        line = self.lines(number)[-1]
+        self.assertTrue(line["reason"].startswith("refused by redis://:********@host:1 ..."), line)
+        self.assertNotIn("hunter2", json.dumps(line))
+
     def test_outcomes_after_the_vehicle_has_left(self) -> None:
         self.start()
         number = self.begin(ip=HOST)

@@ -12,6 +12,7 @@ from twisted.web import http
 from zope.interface import implementer
 
 from fleetgw.adapters.monitoring.pages import PageRefusal
+from fleetgw.adapters.secrets.masking import masked
 from fleetgw.adapters.traces.files import TraceDescription
 from fleetgw.domain.errors import Unheard
 from fleetgw.domain.identity import MAX_DEVICE_ID_CHARACTERS
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from fleetgw.adapters.traces.lines import ITraceReactor, LineReader, TraceLines, TraceStore
     from fleetgw.app.pipeline.outcome_watch import AnySettlement, OutcomeWatch
+    from fleetgw.domain.errors import DeliveryError
     from fleetgw.domain.records import Record, Vehicle
 
 MAX_TRACES = 10
@@ -36,6 +38,9 @@ MAX_DURATION_S = 7 * 24 * 3600
 """Longest time that a trace can be given at once."""
 
 MAX_TEXT_CHARACTERS = 512
+
+MAX_QUOTED_CHARACTERS = 2000
+"""Beginning of an outcome's reason in which secrets are searched, more than a stage shows of it."""
 
 MAX_ADDRESS_CHARACTERS = 61
 """The longest IPv6 address has 45 characters; ``%`` and an interface of 15 may follow."""
@@ -136,19 +141,19 @@ class Traces:
     def _settled(self, sink: str, settlement: AnySettlement) -> None:
         """Note the outcomes of one batch."""
         for stage, records, reason in (
-            ("delivered", settlement.delivered, ""),
-            ("retried", settlement.retried, str(settlement.retry_reason or "")),
+            ("delivered", settlement.delivered, None),
+            ("retried", settlement.retried, settlement.retry_reason),
         ):
             by_trace: dict[ITrace, list[Record]] = {}
             for record in records:
                 if (trace := self._trace_of(record)) is not None:
                     by_trace.setdefault(trace, []).append(record)
             for trace, its in by_trace.items():
-                RecordStages(trace).settled(stage, sink, its, reason)
+                RecordStages(trace).settled(stage, sink, its, _reason(reason))
         for rejection in settlement.rejected:
             if (trace := self._trace_of(rejection.record)) is not None:
                 stage = "unheard" if isinstance(rejection.reason, Unheard) else "dead_letter"
-                RecordStages(trace).settled(stage, sink, [rejection.record], str(rejection.reason))
+                RecordStages(trace).settled(stage, sink, [rejection.record], _reason(rejection.reason))
 
     def _trace_of(self, record: Record) -> ITrace | None:
         trace = self._followed.get(record.vehicle)
@@ -313,6 +318,11 @@ class Traces:
         if not self.is_on:
             self._followed.clear()
         self.changed()
+
+
+def _reason(error: DeliveryError | None) -> str:
+    """The reason of an outcome: a client library may quote an address with its password."""
+    return "" if error is None else masked(cut(str(error), MAX_QUOTED_CHARACTERS))
 
 
 def _nobody() -> None:
