@@ -75,10 +75,10 @@ class LineTests(SynchronousTestCase):
         self.assertTrue(text.endswith("\n"))
         return text.removesuffix("\n")
 
-    def test_an_error_shows_no_password(self) -> None:
-        """In warnings and errors: client libraries quote the address that they could not reach."""
+    def test_no_level_shows_a_password(self) -> None:
+        """Client libraries quote the address that they could not reach."""
         for log_type in (JsonLog, TextLog):
-            for method in ("warn", "error"):
+            for method in ("debug", "info", "warn", "error"):
                 line = self.line(log_type, method, "kinesis_err", error="cannot reach https://user:hunter2@host:1/ at all")
                 self.assertNotIn("hunter2", line)
                 self.assertIn("https://user:********@host:1/ at all", line)

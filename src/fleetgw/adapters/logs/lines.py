@@ -97,8 +97,7 @@ class LineLog(ABC):
 
     def _write(self, level: Level, event: str, fields: dict[str, object]) -> None:
         cut_long_texts(fields)
-        if level >= Level.WARN:
-            mask_secrets(fields)
+        mask_secrets(fields)
         line = self._line(self._members(level, event, fields))
         with self._writing:
             self._recent.add(event, line)

@@ -1,4 +1,4 @@
-"""Masks secrets in the texts of warnings and errors: client libraries quote addresses with passwords."""
+"""Masks secrets in the texts of log events: client libraries quote addresses with passwords."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ QUOTING_FIELDS = ("error", "text", "traceback", "reason", "warning")
 
 
 def mask_secrets(fields: dict[str, object]) -> None:
-    """Mask the secrets in the fields of a warning or an error, in place.
+    """Mask the secrets in the fields of an event, in place.
 
     :param fields: their long texts have been cut: the search of some kilobytes takes milliseconds.
     """

@@ -51,7 +51,6 @@ class PythonLog:
         if self._logger.isEnabledFor(level):
             with suppress(Exception):  # of the program's handlers: no place is left to report it
                 cut_long_texts(fields)
-                if level >= logging.WARNING:
-                    mask_secrets(fields)
+                mask_secrets(fields)
                 text = to_json(fields).decode()
                 self._logger.log(level, "%s %s", event, text, extra={"event": event, "fields": fields})
