@@ -77,7 +77,7 @@ class Traces:
     """
 
     def __init__(self, store: TraceStore, watch: OutcomeWatch, reactor: ITraceReactor, wall_ns: Callable[[], int]) -> None:
-        """:param watch: calls with the outcomes of batches while a trace is on."""
+        """:param watch: its observer notes the outcomes of batches while a trace is on."""
         self._store = store
         self._watch = watch
         self._reactor = reactor
