@@ -2,10 +2,12 @@
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
 from fleetgw.adapters.monitoring.pages import Access, Route
 from fleetgw.adapters.monitoring.site import MAX_STREAMS, PageSite
 from fleetgw.adapters.monitoring.streams import BUFFER_BYTES, EVENTS, STALLED_S, Stream, StreamReader, Unsubscribe
+from fleetgw.domain.ports import IStreamReader
 from fleetgw.testing.sink_doubles import ReadableMetrics
 from tests.monitoring.test_pages import faults, refusals
 from tests.support.http_connection import HttpConnection
@@ -39,6 +41,7 @@ class ReaderTests(StreamCase):
 
     def test_chunks(self) -> None:
         reader = self.begin()
+        verifyObject(IStreamReader, reader)
         self.assertTrue(reader.write(b"one"))
         self.assertTrue(reader.write(b"three"))
         self.assertEqual(self.connection.received().body, b"3\r\none\r\n5\r\nthree\r\n")

@@ -8,6 +8,8 @@ from attrs import frozen
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
+from fleetgw.domain.ports import IStreamReader
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -38,12 +40,12 @@ class Stream:
     """
 
     content_type: bytes
-    subscribe: Callable[[StreamReader], Unsubscribe]
+    subscribe: Callable[[IStreamReader], Unsubscribe]
 
 
-@implementer(IPushProducer)
+@implementer(IStreamReader, IPushProducer)
 class StreamReader:
-    """One client of a stream.
+    """A client over HTTP.
 
     :ivar dropped: number of chunks that were dropped.
     """
@@ -59,7 +61,7 @@ class StreamReader:
         self._waiting_bytes = 0
         self._stalled: IDelayedCall | None = None
 
-    def begin(self, subscribe: Callable[[StreamReader], Unsubscribe]) -> None:
+    def begin(self, subscribe: Callable[[IStreamReader], Unsubscribe]) -> None:
         """Write the headers, and subscribe. The stream ends with the client."""
         self._request.notifyFinish().addBoth(lambda _: self._gone())
         self._request.registerProducer(self, True)  # noqa: FBT003  Twisted's signature
@@ -71,10 +73,7 @@ class StreamReader:
             self._unsubscribe = unsubscribe
 
     def write(self, chunk: bytes) -> bool:
-        """Write a chunk; never blocks.
-
-        :return: False when the buffer has no room for it, or the stream has ended: it is dropped.
-        """
+        """See ``IStreamReader``."""
         if self._ended:
             return False
         if self._stalled is not None:
@@ -87,7 +86,7 @@ class StreamReader:
         return True
 
     def end(self) -> None:
-        """End the response after the chunks written so far. Does nothing when it has ended."""
+        """See ``IStreamReader``."""
         if not self._ended:
             self._request.unregisterProducer()
             self._request.finish()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fleetgw.adapters.process.serial_worker import Worker
     from fleetgw.adapters.traces.files import StoredTrace, TraceDescription, TraceFiles
-    from fleetgw.domain.ports import ILog
+    from fleetgw.domain.ports import ILog, IStreamReader
 
     class ITraceReactor(IReactorTime, IReactorFromThreads):
         """A reactor with timers that takes calls from threads."""
@@ -45,16 +45,6 @@ FAULT_INTERVAL_S = 60.0
 """At most one log line about a storage that fails in so many seconds."""
 
 
-class LineReader(Protocol):
-    """Gets lines as they are written."""
-
-    def write(self, chunk: bytes) -> object:
-        """Take whole lines; must not block."""
-
-    def end(self) -> None:
-        """No more lines come."""
-
-
 @define(eq=False)
 class TraceLines:
     """The lines of one trace.
@@ -68,7 +58,7 @@ class TraceLines:
     segments: list[Segment] = field(factory=list)
     next_number: int = 1
     dropped: int = 0
-    readers: list[LineReader] = field(factory=list)
+    readers: list[IStreamReader] = field(factory=list)
     _waiting: list[bytes] = field(factory=list)
     _untold: int = 0  # dropped lines that no line tells of
     _told: int = 0  # those that a line tells of that waits

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-
-class Reader(Protocol):
-    """A client of a stream."""
-
-    def write(self, chunk: bytes) -> bool:
-        """Send bytes; returns False, and sends nothing, when its buffer is full. Never blocks."""
+    from fleetgw.domain.ports import IStreamReader
 
 
 def json_line(value: object) -> bytes:
@@ -31,7 +26,7 @@ class SecondlyStream:
     """
 
     make: Callable[[], Mapping[str, object]]
-    _readers: list[Reader] = field(factory=list, init=False)
+    _readers: list[IStreamReader] = field(factory=list, init=False)
     _latest: bytes = field(default=b"", init=False)
 
     @property
@@ -39,7 +34,7 @@ class SecondlyStream:
         """Whether anybody reads."""
         return bool(self._readers)
 
-    def subscribe(self, reader: Reader) -> Callable[[], None]:
+    def subscribe(self, reader: IStreamReader) -> Callable[[], None]:
         """Send a reader an event at once, and further ones at each ``send``; the result ends this.
 
         Later readers get the latest event of the earlier ones: many that come at once cost one event.

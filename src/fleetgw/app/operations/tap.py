@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-    from fleetgw.app.operations.streams import Reader
     from fleetgw.app.pipeline.context import SessionContext
+    from fleetgw.domain.ports import IStreamReader
     from fleetgw.domain.records import Record, Vehicle
 
 MAX_TAPS = 16
@@ -64,7 +64,7 @@ class _Tap:
     """:ivar dropped: number of records that the reader has missed and not been told of."""
 
     filter: TapFilter
-    reader: Reader
+    reader: IStreamReader
     dropped: int = field(default=0, init=False)
 
     def show(self, shown: dict[str, object], data: object) -> None:
@@ -102,7 +102,7 @@ class Taps:
         """Whether there may be a further tap."""
         return len(self._taps) < MAX_TAPS
 
-    def open(self, wanted: TapFilter, reader: Reader) -> Callable[[], None]:
+    def open(self, wanted: TapFilter, reader: IStreamReader) -> Callable[[], None]:
         """Show a reader the records from now on; the result ends this."""
         tap = _Tap(wanted, reader)
         if not self._taps:

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IDelayedCall
 
-    from fleetgw.adapters.traces.lines import ITraceReactor, LineReader, TraceLines, TraceStore
+    from fleetgw.adapters.traces.lines import ITraceReactor, TraceLines, TraceStore
     from fleetgw.app.pipeline.outcome_watch import AnySettlement, OutcomeWatch
     from fleetgw.domain.errors import DeliveryError
+    from fleetgw.domain.ports import IStreamReader
     from fleetgw.domain.records import Record, Vehicle
 
 MAX_TRACES = 10
@@ -235,7 +236,7 @@ class Traces:
             )
         return self._store.read(lines, int(first_line))
 
-    def read_on(self, lines: TraceLines, reader: LineReader) -> Callable[[], None]:
+    def read_on(self, lines: TraceLines, reader: IStreamReader) -> Callable[[], None]:
         """Give a reader the lines of a trace from now on, until the end of the trace; the result ends that earlier."""
         lines.readers.append(reader)
         if self._left_s(lines) <= 0:

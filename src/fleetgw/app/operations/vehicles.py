@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IReactorTime
 
-    from fleetgw.app.operations.streams import Reader
     from fleetgw.app.operations.values import WatchedValues
     from fleetgw.app.pipeline.context import SessionContext
     from fleetgw.app.pipeline.known import KnownVehicle
+    from fleetgw.domain.ports import IStreamReader
 
 MAX_VEHICLES = 1000
 """Largest number of vehicles in one answer."""
@@ -64,7 +64,7 @@ class VehicleViews:
             "records_by_type": dict(known.records),
         }
 
-    def subscribe(self, vin: str, reader: Reader) -> Callable[[], None]:
+    def subscribe(self, vin: str, reader: IStreamReader) -> Callable[[], None]:
         """Send a reader one vehicle once a second; see ``SecondlyStream.subscribe``."""
         stream = self._streams.get(vin)
         if stream is None:

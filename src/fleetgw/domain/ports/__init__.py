@@ -32,6 +32,7 @@ from fleetgw.domain.ports.observe import IGauge as IGauge
 from fleetgw.domain.ports.observe import IHistogram as IHistogram
 from fleetgw.domain.ports.observe import ILog as ILog
 from fleetgw.domain.ports.observe import IMetrics as IMetrics
+from fleetgw.domain.ports.observe import IStreamReader as IStreamReader
 from fleetgw.domain.ports.observe import Verdict as Verdict
 from fleetgw.domain.ports.spool import Appended as Appended
 from fleetgw.domain.ports.spool import ISpool as ISpool

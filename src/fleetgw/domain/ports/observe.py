@@ -1,4 +1,4 @@
-"""The ports to operators: metrics, log events, error reports, findings of a diagnosis."""
+"""The ports to operators: metrics, log events, error reports, findings of a diagnosis, streams."""
 
 from __future__ import annotations
 
@@ -158,3 +158,17 @@ class IDiagnosable(Interface):
         :return: fires with the findings, in the order of the checks. Never fails. Cancelling it fires it at once with the
             findings so far.
         """
+
+
+class IStreamReader(Interface):
+    """One client of a stream of chunks: the lines of a trace, the records of a tap, the events of a page."""
+
+    def write(chunk: bytes) -> bool:
+        """Send a chunk; never blocks.
+
+        :param chunk: whole lines, or a whole event: what is dropped leaves no part of one.
+        :return: False when the client is too slow for it, or has left: the chunk is dropped.
+        """
+
+    def end() -> None:
+        """End the stream after the chunks written so far. Does nothing when it has ended."""
