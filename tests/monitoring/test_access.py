@@ -9,7 +9,7 @@ from fleetgw.adapters.listening.refusals import Refusals
 from fleetgw.adapters.monitoring.access import AccessControl, AccessRules
 from fleetgw.adapters.monitoring.client_faults import ClientFaults
 from fleetgw.adapters.monitoring.pages import Access, Answer, Route
-from fleetgw.adapters.monitoring.site import PageSite
+from fleetgw.adapters.monitoring.site import MAX_CONNECTIONS_PER_ADDRESS, PageSite
 from fleetgw.adapters.monitoring.streams import EVENTS, Stream, StreamReader, Unsubscribe
 from fleetgw.testing.sink_doubles import ReadableLog, ReadableMetrics
 from tests.support.http_connection import HttpConnection, Response
@@ -18,6 +18,12 @@ TOKEN = "0123456789abcdef"
 BEARER = f"Bearer {TOKEN}"
 AFAR = "10.0.0.7"
 LOOPBACK_HOSTS = ("localhost", "LOCALHOST:8080", "127.0.0.1:8080", "127.9.9.9", "[::1]:8080", "gateway.localhost")
+FOREIGN_HOSTS = (
+    *("evil.example", "localhost.evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost@evil.example"),
+    *("evil.example@localhost", "localhost/evil.example", "localhost?evil.example", "localhost#evil.example"),
+    *("localhost:80:80", "localhost:evil", "local\thost", "localhost, evil.example", "[::1%25lo]", "[::1"),
+    *("127.1", "0.0.0.0", "[::]", ""),
+)
 
 
 class AccessCase(SynchronousTestCase):
@@ -60,15 +66,16 @@ class HostTests(AccessCase):
 
     def test_this_machine_under_a_foreign_name(self) -> None:
         """A browser whose DNS was made to answer with the loopback address: DNS rebinding."""
-        for host in ("evil.example", "localhost.evil.example", "evil.example:8080", "127.0.0.1.evil.example", "", "[::1"):
+        connection = HttpConnection(self.site)
+        for host in FOREIGN_HOSTS:
             with self.subTest(host):
-                response = self.ask("/api/operator", Host=host)
+                response = connection.ask("GET", "/api/operator", Host=host)
                 self.assertEqual(response.code, 403)
                 told = json.loads(response.body)
                 self.assertIn("names no host of this gateway", told["error"])
                 self.assertIn("operations.hosts", told["fix"])
         self.assertEqual(HttpConnection(self.site).ask("GET", "/api/operator").code, 403)
-        self.assertEqual(self.refused("foreign_host"), 7)
+        self.assertEqual(self.refused("foreign_host"), len(FOREIGN_HOSTS) + 1)
 
     def test_a_repeated_host(self) -> None:
         connection = HttpConnection(self.site)
@@ -200,6 +207,15 @@ class TokenTests(AccessCase):
         self.assertEqual([each["reason"] for each in lines], ["foreign_host", "wrong_token", "wrong_token"])
         self.assertEqual(lines[2]["more_unwritten"], 999)
         self.assertEqual(lines[1]["remote_ip"], "127.0.0.1")
+
+    def test_a_refused_connection_is_told_of_in_words_of_this_port(self) -> None:
+        for _ in range(MAX_CONNECTIONS_PER_ADDRESS):
+            HttpConnection(self.site)
+        with self.assertRaises(ConnectionRefusedError):
+            HttpConnection(self.site)
+        (line,) = self.log.fields_of("connection_refused")
+        self.assertEqual((line["listener"], line["reason"]), ("status", "full_address"))
+        self.assertNotIn("identity", str(line["error"]))
 
     def test_the_token_does_not_open_the_port_to_other_machines(self) -> None:
         self.rules()

@@ -161,6 +161,9 @@ class LimitTests(SynchronousTestCase):
         self.connection.protocol.dataReceived(b"GET /" + b"x" * 100_000)
         self.assertTrue(self.connection.transport.disconnecting)
         self.assertIn(b"HTTP/1.1 400 Bad Request\r\n", self.connection.transport.value())
+        self.assertTrue(
+            self.connection.transport.value().endswith(b"\r\n\r\nthe request line or a header is longer than 16384 bytes\n")
+        )
 
     def test_headers_without_an_end_are_cut(self) -> None:
         self.connection.protocol.dataReceived(b"GET /status HTTP/1.1\r\n" + b"a: b\r\n" * 10_000)
@@ -175,6 +178,7 @@ class LimitTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertTrue(self.connection.transport.disconnecting)
         self.assertIn(b"HTTP/1.1 408 Request Time-out\r\n", self.connection.transport.value())
+        self.assertTrue(self.connection.transport.value().endswith(b"\r\n\r\nthe request has not arrived within 10 s\n"))
 
     def test_a_later_request_has_ten_seconds_from_its_first_byte(self) -> None:
         self.connection.ask("GET /status HTTP/1.1\r\n\r\n")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Refusal(Enum):
-    """Reason of a refusal.
+    """Reason of a refusal; those that begin with PORT are of the ports of pages.
 
     :ivar label: of the metric.
     :ivar what: the reason for people.
@@ -48,6 +48,21 @@ class Refusal(Enum):
         "crowded_out",
         "its address held most of the room for connections without an identity, and others need it",
         "find out why this address opens connections and sends nothing",
+    )
+    PORT_FULL = (
+        "full",
+        "there are as many connections as this port serves",
+        "find the clients that keep connections open",
+    )
+    PORT_FULL_ADDRESS = (
+        "full_address",
+        "its address has as many connections to this port as one address may have",
+        "find the clients at this address that keep connections open",
+    )
+    PORT_CROWDED_OUT = (
+        "crowded_out",
+        "its address held most of the connections that this port serves, and others need them",
+        "find the clients at this address that keep connections open",
     )
     UNAUTHORIZED = (
         "unauthorized",

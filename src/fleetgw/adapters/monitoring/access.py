@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from typing import TYPE_CHECKING, assert_never
-from urllib.parse import urlsplit
 
 from attrs import define, frozen
 from twisted.web import http
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _BEARER = b"bearer "
 _OF_PROXIES = (b"Forwarded", b"X-Forwarded-For", b"X-Forwarded-Host", b"X-Real-IP", b"Via")
 """Headers of requests that a proxy passes on: its own address says nothing about the client."""
+
+_HOST = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::\d*)?")
 
 _FOREIGN_SITES = frozenset({b"cross-site", b"same-site"})
 
@@ -85,7 +87,8 @@ class AccessControl:
                 assert_never(access)
 
     def _foreign(self, peer: str, headers: Headers) -> Denied | None:
-        host = _name(_only(headers, b"Host"))
+        given = _only(headers, b"Host")
+        host = _name(given)
         is_of_this_machine = is_loopback(peer) and not any(map(headers.hasHeader, _OF_PROXIES))
         if host in self.rules.hosts or (is_loopback(host) and is_of_this_machine):
             return None
@@ -93,7 +96,7 @@ class AccessControl:
             error = "this is shown to clients on the gateway's own machine alone"
             fix = "ask from there, or name this host in operations.hosts of the configuration"
         else:
-            error = f"the request's Host names no host of this gateway: {host[:100]!r}"
+            error = f"the request's Host names no host of this gateway: {given[:100].decode('ascii', 'replace')!r}"
             fix = "use a name of the gateway, or add this one to operations.hosts of the configuration"
         return Denied(RequestRefusal.FOREIGN_HOST, http.FORBIDDEN, error, fix)
 
@@ -136,11 +139,9 @@ def _authority(origin: bytes) -> bytes:
 
 
 def _name(host: bytes) -> str:
-    """The name or address in a Host header, in lower case, without port; empty where there is none."""
-    try:
-        return (urlsplit(f"//{host.decode('ascii')}").hostname or "").removesuffix(".")
-    except ValueError:
-        return ""
+    """The name or address in a Host header, in lower case, without port; empty where there is none, or more than that."""
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]).decode().lower().removesuffix(".") if found else ""
 
 
 def is_loopback(host: str) -> bool:

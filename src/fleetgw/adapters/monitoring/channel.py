@@ -8,6 +8,8 @@ from twisted.internet.protocol import connectionDone
 from twisted.web import http
 from twisted.web.server import Request
 
+from fleetgw.adapters.monitoring.pages import TEXT
+
 if TYPE_CHECKING:
     from typing import IO
 
@@ -108,19 +110,19 @@ class PageChannel(http.HTTPChannel):
 
     def lineLengthExceeded(self, _line: bytes) -> None:
         """Refuse a request line or header that does not end."""
-        self._refuse(http.BAD_REQUEST)
+        self._refuse(http.BAD_REQUEST, f"the request line or a header is longer than {self.MAX_LENGTH} bytes")
         self.loseConnection()
 
     def timeoutConnection(self) -> None:
         """Close the connection, with an answer to a request that has begun."""
         if self._buffer or self.requests:
-            self._refuse(http.REQUEST_TIMEOUT)
+            self._refuse(http.REQUEST_TIMEOUT, f"the request has not arrived within {REQUEST_TIMEOUT_S} s")
         super().timeoutConnection()
 
-    def _refuse(self, code: int) -> None:
+    def _refuse(self, code: int, error: str) -> None:
         """Answer a request that is not complete; the caller closes the connection."""
-        lines = b"HTTP/1.1 %d %s" % (code, http.RESPONSES[code]), b"Connection: close", b"", b""
-        self.write(b"\r\n".join(lines))
+        lines = b"HTTP/1.1 %d %s" % (code, http.RESPONSES[code]), b"Content-Type: %s" % TEXT, b"Connection: close", b""
+        self.write(b"\r\n".join((*lines, f"{error}\n".encode())))
 
     def leave(self) -> None:
         """Close the connection, after the response that is under way."""

@@ -233,14 +233,14 @@ class PageSite(Site):
         """Make the protocol of a connection; None when there are too many."""
         host = str(getattr(addr, "host", ""))
         if self.connections.is_full_for(host):
-            self._refusals.add(Refusal.FULL_ADDRESS, host)
+            self._refusals.add(Refusal.PORT_FULL_ADDRESS, host)
             return None
         if self.connections.is_full:
             for channel in self.connections.make_room():
-                self._refusals.add(Refusal.CROWDED_OUT, channel.host)
+                self._refusals.add(Refusal.PORT_CROWDED_OUT, channel.host)
                 channel.forceAbortClient()
         if self.connections.is_full:
-            self._refusals.add(Refusal.FULL, host)
+            self._refusals.add(Refusal.PORT_FULL, host)
             return None
         channel = cast("PageChannel", super().buildProtocol(addr))
         channel.connections = self.connections
