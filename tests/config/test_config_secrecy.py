@@ -104,6 +104,14 @@ class MaskedTests(TestCase):
         for text in ("tcp://host:1883", "a@example.com", "k-1:9092,k-2:9092", "sport = :443", "arn:aws:iam::1:role/x", ""):
             self.assertEqual(masked(text), text)
 
+    def test_the_path_of_a_setting_is_no_key(self) -> None:
+        for path in ("tls.server_cert", "records.V[0]", "operations.hosts[12]", "kafka.bootstrap.servers"):
+            line = f'level=warning msg=configuration_warning key={path} warning="mend it"'
+            self.assertEqual(masked(line), line)
+        for secret in ("hunter", "hunter2.b", "tls.server_cert2", '"tls.server_cert"', "A.b"):
+            self.assertNotIn(secret, masked(f"key={secret} password={secret}"))
+        self.assertEqual(masked("api_key=a.b key=a.b token=a.b"), "api_key=******** key=a.b token=********")
+
     def test_known_ones(self) -> None:
         self.assertEqual(masked("said hunter2 twice: hunter2", ["hunter2", "a"]), "said ******** twice: ********")
 

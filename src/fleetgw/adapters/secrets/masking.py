@@ -46,6 +46,7 @@ _MIN_CHARACTERS = 6
 _USER_INFO = re.compile(r"(?<![\w+.-])([A-Za-z][\w+.-]{0,30}://)(?:([^\s:/@\"']{0,200}):)?[^\s\"']{0,2000}@")
 _BARE_USER_INFO = re.compile(r"(?<![^\s\"'])([^\s:/@\"']{1,200}):(?!//)[^\s\"']{1,2000}@(?=[\w\[])")
 _ASSIGNMENT = re.compile(r"(?<![\w.-])([\w.-]+)(\s{0,9}=\s{0,9})(?:(\\{0,9}[\"']).{0,2000}?\3|[^\s&;,\"'\\]+)")
+_PATH = re.compile(r"[a-z_]+(?:\.[A-Za-z_]+|\[\d{1,5}\])+")  # of a configuration, such as a log line's key=tls.server_cert
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(-----END [A-Z ]{0,30}PRIVATE KEY-----|$)", re.DOTALL)
 
 
@@ -82,4 +83,6 @@ def _without_user_info(found: re.Match[str]) -> str:
 
 
 def _without_assigned(found: re.Match[str]) -> str:
-    return f"{found[1]}{found[2]}{MASK}" if is_secret_name(found[1]) else found[0]
+    name, sign = found[1], found[2]
+    is_path = name == "key" and _PATH.fullmatch(found[0], len(name + sign)) is not None
+    return f"{name}{sign}{MASK}" if is_secret_name(name) and not is_path else found[0]
