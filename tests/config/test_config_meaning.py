@@ -164,7 +164,7 @@ class RouteTests(ConfigCase):
     def test_airbrake(self) -> None:
         whole = {"host": "https://errors.example/errbit", "project_id": 1, "project_key": "k"}
         self.assertEqual(self.warned(airbrake=whole), [])
-        for host in ("errors.example", "ftp://errors.example", "https://", "https://a b"):
+        for host in ("errors.example", "ftp://errors.example", "https://", "https://a b", "https://user:pw@errors.example"):
             (problem,) = self.refused(airbrake=whole | {"host": host})
             self.assertTrue(problem.startswith("airbrake.host: is "), problem)
 

@@ -32,6 +32,9 @@ class AllowTests(ConfigCase):
             "https://user:secret@fleet.example/",
             "http://a b/",
             "http://ü.example",
+            "http://[::1",
+            "http://fleet.example:99999/",
+            "http://fleet.example:0/",
         ):
             (problem,) = self.refusals(url=url)
             self.assertTrue(problem.startswith("vehicles.allow.url: "), problem)

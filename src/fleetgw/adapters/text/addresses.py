@@ -1,4 +1,4 @@
-"""Text of addresses: a host and a port."""
+"""Text of addresses: a host and a port, a URL."""
 
 import re
 
@@ -7,6 +7,12 @@ def is_host_and_port(text: str) -> bool:
     """Whether a text is ``host:port``."""
     match = re.fullmatch(r"(?:[^\s:\[\]/]+|\[[0-9A-Fa-f:.]+\]):(\d{1,5})", text)
     return match is not None and 0 < int(match[1]) <= 65535
+
+
+def is_http_url(text: str) -> bool:
+    """Whether a text is a URL of ``http`` or ``https``, in ASCII, without user and password."""
+    match = re.fullmatch(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?(?:/[!-~]*)?", text)
+    return match is not None and 0 < int(match[1] or 80) <= 65535
 
 
 def address(host: str, port: int | str) -> str:

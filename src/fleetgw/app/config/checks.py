@@ -1,6 +1,5 @@
 """The checks of a configuration's meaning, and the sections that each one needs."""
 
-import re
 from collections.abc import Callable
 from math import ceil
 from os import W_OK, access
@@ -11,7 +10,7 @@ from attrs import frozen
 from fleetgw.adapters.settings.certificate_checks import check_client_tls
 from fleetgw.adapters.settings.findings import Findings, member
 from fleetgw.adapters.settings.spelling import quoted
-from fleetgw.adapters.text.addresses import is_host_and_port
+from fleetgw.adapters.text.addresses import is_host_and_port, is_http_url
 from fleetgw.app.config.ack_policies import ack_policies, check_ack_policies, check_reliable_ack_sources
 from fleetgw.app.config.airbrake import KEY_VARIABLE
 from fleetgw.app.config.certificates import check_server_certificates
@@ -35,7 +34,6 @@ from fleetgw.app.config.vehicles import check_vehicles
 from fleetgw.domain.acks import names_spool
 
 MAX_TRACKED_VINS = 20
-_HTTP_URL = re.compile(r"https?://[^\s/]+(/\S*)?")
 
 
 def _check_rate_limit(config: Config, findings: Findings, _surroundings: GatewaySurroundings) -> None:
@@ -92,7 +90,7 @@ def _check_airbrake(config: Config, findings: Findings, surroundings: GatewaySur
     if not airbrake.project_key and not surroundings.environ.get(KEY_VARIABLE):
         fix = f"give the project's key, in the file or by {KEY_VARIABLE}; or remove the section"
         findings.warn("airbrake.project_key", "is missing: no errors are reported", fix)
-    if airbrake.host and not _HTTP_URL.fullmatch(airbrake.host):
+    if airbrake.host and not is_http_url(airbrake.host):
         findings.refuse("airbrake.host", f"is {quoted([airbrake.host])}", 'must be a URL, such as "https://errors.example"')
     check_client_tls(airbrake.tls, "airbrake.tls", findings)
 

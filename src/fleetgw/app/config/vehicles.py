@@ -1,6 +1,5 @@
 """The section ``vehicles``, and its checks."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +11,7 @@ from fleetgw.adapters.settings.client_tls import ClientTls
 from fleetgw.adapters.settings.findings import Findings
 from fleetgw.adapters.settings.spelling import quoted
 from fleetgw.adapters.settings.values import Natural, Seconds, Settings
-from fleetgw.adapters.text.addresses import is_host_and_port
-
-_HTTP_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[!-~]*)?")
+from fleetgw.adapters.text.addresses import is_host_and_port, is_http_url
 
 
 class AllowRedis(Settings, frozen=True, kw_only=True):
@@ -80,7 +77,7 @@ def check_vehicles(vehicles: Vehicles, findings: Findings) -> None:
     if len(sources) != 1:
         what = f"has {' and '.join(sources)}" if sources else "names no source"
         findings.refuse(path, what, "give exactly one of file, url and redis")
-    if allow.url and not _HTTP_URL.fullmatch(allow.url):
+    if allow.url and not is_http_url(allow.url):
         findings.refuse(f"{path}.url", f"is {quoted([allow.url])}", 'must be a URL, such as "https://fleet.example/vins"')
     if not allow.url and allow.authorization is not None:
         findings.refuse(f"{path}.authorization", "has no use without url", "remove it")
