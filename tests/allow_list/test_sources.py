@@ -190,11 +190,6 @@ class EndpointTests(AllowListContract, TestCase):
         await self.refusal(source)
         self.assertIn("JSON", await self.refusal(source), "no 304")
 
-    def test_the_name_has_no_query(self) -> None:
-        source = self.make()
-        source.url += "?api_key=secret"
-        self.assertEqual(source.name, f"http://127.0.0.1:{self.number}/vins")
-
     async def test_a_status_other_than_200_is_named(self) -> None:
         source = self.make()
         await self.put(FIRST)
