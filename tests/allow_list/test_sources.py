@@ -15,7 +15,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from fleetgw.adapters.allow_list import entries
 from fleetgw.adapters.allow_list.file import AllowListFile
-from fleetgw.adapters.allow_list.http_endpoint import MAX_RESPONSE_BYTES, AllowListEndpoint
+from fleetgw.adapters.allow_list.http_endpoint import AllowListEndpoint
 from fleetgw.adapters.certificates.server_tls import ServerTls
 from fleetgw.adapters.http_client.client import HttpClient
 from fleetgw.adapters.secrets.secret import SecretFile
@@ -148,7 +148,7 @@ class EndpointTests(AllowListContract, TestCase):
         self.addCleanup(self.take_away)
         self.endpoint.code = 503
 
-    def make(self, max_bytes: int = MAX_RESPONSE_BYTES, **options: Any) -> AllowListEndpoint:
+    def make(self, max_bytes: int = entries.MAX_BYTES, **options: Any) -> AllowListEndpoint:
         reactor = the_reactor()
         client = HttpClient(reactor, ServerTls(), max_bytes)
         return AllowListEndpoint(f"http://127.0.0.1:{self.number}/vins", client, reactor, 30.0, **options)
@@ -207,7 +207,7 @@ class EndpointTests(AllowListContract, TestCase):
         self.assertIn("sent more than 1000 bytes", await self.refusal(self.make(1000)))
 
     def test_the_name_shows_no_secret(self) -> None:
-        client = HttpClient(the_reactor(), ServerTls(), MAX_RESPONSE_BYTES)
+        client = HttpClient(the_reactor(), ServerTls(), entries.MAX_BYTES)
         source = AllowListEndpoint("https://x.example/vins?token=abc123&fleet=7", client, the_reactor(), 30.0)
         self.assertEqual(source.name, "https://x.example/vins?token=********&fleet=7")
 

@@ -19,7 +19,7 @@ MAX_VEHICLES = 1_000_000
 MAX_ENTRY_CHARACTERS = 128
 
 MAX_BYTES = 32 * 1024 * 1024
-"""Largest size of a list as text or JSON; ``MAX_VEHICLES`` VINs fit."""
+"""Largest size of a list as text or JSON, in a response with its headers; ``MAX_VEHICLES`` VINs fit."""
 
 _ENTRY = re.compile(rf"[A-Za-z0-9._:-]{{1,{MAX_ENTRY_CHARACTERS}}}")
 

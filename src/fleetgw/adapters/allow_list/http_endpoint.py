@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from fleetgw.adapters.http_client.client import HttpClient
     from fleetgw.adapters.process.reactor import IThreadedReactor
 
-MAX_RESPONSE_BYTES = 32 * 1024 * 1024
-"""Maximum size of the response with its headers."""
-
 
 @implementer(IAllowListSource)
 @define(eq=False)

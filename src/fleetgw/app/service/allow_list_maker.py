@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from fleetgw.adapters.allow_list.entries import MAX_BYTES
 from fleetgw.adapters.allow_list.kept_answer import KeptAnswer
 from fleetgw.adapters.allow_list.watch import AllowListWatch
 from fleetgw.adapters.text.addresses import split_address
@@ -43,11 +44,11 @@ def make_source(allow: Allow, reactor: IThreadedReactor) -> IAllowListSource:
     if allow.redis is not None:
         return _make_set(allow.redis, allow.every_s, reactor)
     # Twisted's HTTP client takes a tenth of a second to import
-    from fleetgw.adapters.allow_list.http_endpoint import MAX_RESPONSE_BYTES, AllowListEndpoint
+    from fleetgw.adapters.allow_list.http_endpoint import AllowListEndpoint
     from fleetgw.adapters.certificates.server_tls import ServerTls
     from fleetgw.adapters.http_client.client import HttpClient
 
-    client = HttpClient(reactor, ServerTls.of(allow.tls), MAX_RESPONSE_BYTES)
+    client = HttpClient(reactor, ServerTls.of(allow.tls), MAX_BYTES)
     return AllowListEndpoint(allow.url, client, reactor, allow.every_s, allow.authorization)
 
 
