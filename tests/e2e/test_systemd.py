@@ -41,7 +41,7 @@ class ServiceTests(TestCase):
         (self.folder / "own_sink.py").write_text(CHILD_OF_A_SINK)
         return GatewayProcess(
             self.folder,
-            {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "400000", "PYTHONPATH": str(self.folder)},
+            {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "2000000", "PYTHONPATH": str(self.folder)},
             records={"V": ["mine"]},
             dispatchers={"mine": {"class": "own_sink:TYPE"}},
             **changes,
