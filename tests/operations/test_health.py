@@ -182,6 +182,16 @@ class SinkTests(HealthCase):
         self.memory.readiness = lambda: 1 // 0  # type: ignore[method-assign,return-value]  # a double
         self.assertEqual(self.state(), "degraded")
         self.assertIn("cannot be told: ZeroDivisionError", self.reasons())
+        self.memory.readiness = lambda: None  # type: ignore[method-assign,return-value]  # a double
+        self.assertEqual(self.state(), "degraded")
+        self.assertIn("cannot be told: AttributeError", self.reasons())
+
+    def test_a_secret_in_the_reason_is_told_nobody(self) -> None:
+        life = self.start(**ONE_SINK)
+        self.memory.go_away("amqp://fleet:hunter22@broker does not answer")
+        told = f"{self.health.verbose()} {life.status()}"
+        self.assertEqual(told.count("amqp://fleet:********@broker does not answer"), 3, told)
+        self.assertNotIn("hunter22", told)
 
     def test_a_sink_without_a_route_counts_no_more(self) -> None:
         self.start(**ONE_SINK)

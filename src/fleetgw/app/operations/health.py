@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from attrs import frozen
 
+from fleetgw.adapters.secrets.masking import masked
 from fleetgw.app.config.routes import routes_of
 from fleetgw.domain.health import (
     Facts,
@@ -273,11 +274,12 @@ class GatewayHealth:
 
 
 def _readiness(sink: IDispatcher) -> Readiness:
+    """The readiness of a sink. Sinks of others may have secrets in the reason, or break their contract."""
     try:
         readiness: Readiness = sink.readiness()
-    except Exception as error:  # of a sink that breaks its contract
-        return NotReady(f"its readiness cannot be told: {type(error).__name__}: {error}")
-    return readiness
+        return readiness if isinstance(readiness, Ready) else NotReady(masked(readiness.reason))
+    except Exception as error:
+        return NotReady(masked(f"its readiness cannot be told: {type(error).__name__}: {error}"))
 
 
 def _spool_state(is_full: bool, failure: str | None) -> str:  # noqa: FBT001  two facts of one thing
