@@ -10,13 +10,13 @@ from attrs import evolve
 from fleetgw.domain.ack_expressions import read_policy
 from fleetgw.domain.acks import names_spool
 from fleetgw.domain.health import (
-    CertificateFacts,
     Facts,
     HealthState,
     Phase,
     SinkFacts,
     SpoolFacts,
     Validity,
+    ValidityFacts,
     can_take,
     is_queue_full,
     is_spool_full,
@@ -44,8 +44,8 @@ def sink(name: str = "kafka", *, down_s: float | None = None, full_for: Sequence
     return SinkFacts(name, readiness, down_s or 0.0, full_for)
 
 
-def certificate(validity: Validity, *, is_for_vehicles: bool = True) -> CertificateFacts:
-    return CertificateFacts("tls.server_cert", validity, is_for_vehicles)
+def certificate(validity: Validity, *, is_for_vehicles: bool = True) -> ValidityFacts:
+    return ValidityFacts("tls.server_cert", validity, is_for_vehicles)
 
 
 class TakingTests(TestCase):
@@ -118,6 +118,9 @@ class JudgingTests(TestCase):
         self.assert_judged(HealthState.DEGRADED, "queue of mqtt is full for records of type V: it misses them", sinks=sinks)
         routes = [route("spooled")]
         self.assert_judged(HealthState.DEGRADED, "mqtt is full for records of type V: they wait", sinks=sinks, routes=routes)
+        spool = SpoolFacts(is_full=True, failure=None)
+        routes = [route("kafka", is_spooled=True)]
+        self.assert_judged(HealthState.DEGRADED, "misses them", "the spool is full", sinks=sinks, routes=routes, spool=spool)
 
     def test_an_allow_list_that_cannot_be_read(self) -> None:
         self.assert_judged(HealthState.DEGRADED, "vehicles.allow cannot", allow_list_fault="vehicles.allow cannot be read")

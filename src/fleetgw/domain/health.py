@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 from attrs import frozen
 
 from fleetgw.domain.acks import Accepted, holds
-from fleetgw.domain.ports import NotReady
+from fleetgw.domain.ports import NotReady, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -83,7 +83,7 @@ class SpoolFacts:
 
 
 @frozen
-class CertificateFacts:
+class ValidityFacts:
     """The state of a certificate.
 
     :ivar name: the key that names its file.
@@ -109,7 +109,7 @@ class Facts:
     routes: Sequence[Route]
     sinks: Sequence[SinkFacts]
     spool: SpoolFacts | None
-    certificates: Sequence[CertificateFacts]
+    certificates: Sequence[ValidityFacts]
     allow_list_fault: str = ""
 
 
@@ -194,7 +194,7 @@ def _impairments(facts: Facts, sink_grace_s: float) -> Iterator[Impairment]:
         if not can_take(route, full, has_spool=has_spool):
             yield _cannot_take(route, full, spool)
         elif full:
-            yield _does_without(route, full)
+            yield _does_without(route, full, has_spool=has_spool)
     for sink in facts.sinks:
         if (impairment := of_sink(sink, sink_grace_s)) is not None:
             yield impairment
@@ -220,8 +220,9 @@ def _cannot_take(route: Route, full: Sequence[str], spool: SpoolFacts | None) ->
     )
 
 
-def _does_without(route: Route, full: Sequence[str]) -> Impairment:
-    goes_on = "they wait in the spool" if route.is_spooled else "it misses them (lane_refused_total)"
+def _does_without(route: Route, full: Sequence[str], *, has_spool: bool) -> Impairment:
+    can_wait = route.is_spooled and has_spool
+    goes_on = "they wait in the spool" if can_wait else "it misses them (lane_refused_total)"
     what = f"the queue of {', '.join(full)} is full for records of type {route.record_type}: {goes_on}"
     return Impairment(what, "mend the sink, or make its queue larger (delivery.queue_records)", is_grave=False)
 
@@ -233,8 +234,10 @@ def of_sink(sink: SinkFacts, sink_grace_s: float) -> Impairment | None:
             fix = "it tries again by itself; fleetgw doctor examines the destination"
             is_grave = 0 < sink_grace_s < sink.not_ready_s
             return Impairment(f"the sink {sink.name} is not ready: {reason}", fix, is_grave)
-        case _:
+        case Ready():
             return None
+        case _:
+            assert_never(sink.readiness)
 
 
 def of_spool(spool: SpoolFacts) -> Impairment | None:
@@ -248,7 +251,7 @@ def of_spool(spool: SpoolFacts) -> Impairment | None:
     return None
 
 
-def of_certificate(certificate: CertificateFacts) -> Impairment | None:
+def of_certificate(certificate: ValidityFacts) -> Impairment | None:
     """The impairment of a certificate that others do not accept now."""
     match certificate.validity:
         case Validity.VALID | Validity.EXPIRES_SOON:

@@ -100,10 +100,16 @@ class OwnSystemd:
     def _end(self) -> None:
         self._process.kill()
         self._process.wait()
-        events = self._cgroup / "cgroup.events"
-        self.wait_for(lambda: not events.exists() or "populated 0" in events.read_text())
-        for folder, _, _ in os.walk(self._cgroup, topdown=False):
-            Path(folder).rmdir()  # its files go with it
+        self.wait_for(self._removed_its_cgroup)
+
+    def _removed_its_cgroup(self) -> bool:
+        """Remove the control group, which can be done once the last of its processes has ended."""
+        try:
+            for folder, _, _ in os.walk(self._cgroup, topdown=False):
+                Path(folder).rmdir()  # its files go with it
+        except OSError:
+            return False
+        return True
 
     def systemctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run systemctl in the namespaces."""
@@ -115,8 +121,9 @@ class OwnSystemd:
 
     def shown(self, *names: str) -> list[str]:
         """Properties of the service at one moment, in the order of their names."""
-        lines = self.systemctl("show", f"--property={','.join(names)}", SERVICE).stdout.splitlines()
-        values = dict(line.split("=", 1) for line in lines)
+        result = self.systemctl("show", f"--property={','.join(names)}", SERVICE)
+        result.check_returncode()
+        values = dict(line.split("=", 1) for line in result.stdout.splitlines())
         return [values[name] for name in names]
 
     def console(self) -> str:

@@ -10,7 +10,7 @@ from attrs import frozen
 from fleetgw.adapters.certificates.files import UnusableCertificateFile, read_certificates, validity
 from fleetgw.adapters.settings.findings import member
 from fleetgw.app.config.sinks import routed_sinks, settings_of, settings_path, sink_type
-from fleetgw.domain.health import CertificateFacts
+from fleetgw.domain.health import ValidityFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,9 +44,9 @@ class CertificateInUse:
         """The end of its validity, in epoch milliseconds."""
         return int(self.certificate.not_valid_after_utc.timestamp() * 1000)
 
-    def facts(self, now: datetime) -> CertificateFacts:
+    def facts(self, now: datetime) -> ValidityFacts:
         """Its state at this time."""
-        return CertificateFacts(self.name, validity(self.certificate, now), is_for_vehicles=self.name == SERVER)
+        return ValidityFacts(self.name, validity(self.certificate, now), is_for_vehicles=self.name == SERVER)
 
 
 class CertificatesInUse:
