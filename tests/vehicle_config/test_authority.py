@@ -51,6 +51,10 @@ class AuthorityTests(SynchronousTestCase):
     def test_a_chain_without_its_root(self) -> None:
         self.assertIn("no root", found(as_text([MIDDLE.certificate]))[-1])
 
+    def test_text_that_no_certificate_has(self) -> None:
+        for text in ("\ud800", "\x00", "-----BEGIN CERTIFICATE-----"):
+            self.assertIn("ca: ", found(text)[0])
+
     def test_another_authority(self) -> None:
         other = make_authority(NOW, 365, "Other")
         self.assertIn(
