@@ -11,6 +11,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from attrs import evolve, frozen
 
+from fleetgw.adapters.logs.recent_lines import RECORD_EVENT
 from fleetgw.adapters.secrets.masking import masked
 from fleetgw.cli.pseudonyms import Pseudonyms
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PRIVATE = 0o600
-RECORD_EVENT = "record_payload"
-"""The event of the sink ``logger``, whose lines are the records themselves."""
-
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _RECORD_LINE = re.compile(rf'(?:(?:"msg":|\bmsg=)"?|^[\d:]+Z \w+ +){RECORD_EVENT}\b')
 """Such a line as JSON, as text, and as a terminal shows it."""
