@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PRIVATE = 0o600
+
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _RECORD_LINE = re.compile(rf'(?:(?:"msg":|\bmsg=)"?|^[\d:]+Z \w+ +){RECORD_EVENT}\b')
-"""Such a line as JSON, as text, and as a terminal shows it."""
+"""A line of the sink ``logger`` as JSON, as text, and as a terminal shows it."""
 
 _PAYLOAD = re.compile(r"""(payload_base64"?[:=]"?)[\w+/=]+""")
 """A record in the line of a dead letter; its VIN cannot be seen there."""
