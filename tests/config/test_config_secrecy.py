@@ -112,6 +112,12 @@ class MaskedTests(TestCase):
             self.assertNotIn(secret, masked(f"key={secret} password={secret}"))
         self.assertEqual(masked("api_key=a.b key=a.b token=a.b"), "api_key=******** key=a.b token=********")
 
+    def test_a_long_password(self) -> None:
+        long = "p" * 10_000
+        self.assertEqual(masked(f"at tcp://user:{long}@host"), "at tcp://user:********@host")
+        self.assertEqual(masked(f"at user:{long}@host"), "at user:********@host")
+        self.assertEqual(masked("a://" * 3 + "b:c@d e:f@g"), "a://a:********@d e:********@g")
+
     def test_known_ones(self) -> None:
         self.assertEqual(masked("said hunter2 twice: hunter2", ["hunter2", "a"]), "said ******** twice: ********")
 

@@ -42,9 +42,12 @@ _HARMLESS = frozenset(
 _MIN_CHARACTERS = 6
 """Known secrets shorter than this are not masked: other text would match them too often."""
 
-# All repetitions are bounded and start at a word boundary: errors may quote text that a stranger has chosen.
-_USER_INFO = re.compile(r"(?<![\w+.-])([A-Za-z][\w+.-]{0,30}://)(?:([^\s:/@\"']{0,200}):)?[^\s\"']{0,2000}@")
-_BARE_USER_INFO = re.compile(r"(?<![^\s\"'])([^\s:/@\"']{1,200}):(?!//)[^\s\"']{1,2000}@(?=[\w\[])")
+# Text may be of a stranger's choice, so that the time must grow with its length and no faster: repetitions that may fail
+# start once a word.
+_WORD_WITH_AT = re.compile(r"(?<![^\s\"'])[^\s\"'@]*@[^\s\"']*")
+_SCHEME = re.compile(r"(?<![\w+.-])[A-Za-z][\w+.-]{0,30}://")
+_USER = re.compile(r"[^:/@]{0,200}:")
+_BARE_USER_INFO = re.compile(r"([^:/@]{1,200}):(?!//).+@(?=[\w\[])")
 _ASSIGNMENT = re.compile(r"(?<![\w.-])([\w.-]+)(\s{0,9}=\s{0,9})(?:(\\{0,9}[\"']).{0,2000}?\3|[^\s&;,\"'\\]+)")
 _PATH = re.compile(r"[a-z_]+(?:\.[A-Za-z_]+|\[\d{1,5}\])+")  # of a configuration, such as a log line's key=tls.server_cert
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(-----END [A-Z ]{0,30}PRIVATE KEY-----|$)", re.DOTALL)
@@ -70,16 +73,21 @@ def masked(text: str, secrets: Iterable[str] = ()) -> str:
     if "PRIVATE KEY" in text:
         text = _PRIVATE_KEY.sub(MASK, text)
     if "@" in text:
-        text = _USER_INFO.sub(_without_user_info, text)
-        text = _BARE_USER_INFO.sub(rf"\1:{MASK}@", text)
+        text = _WORD_WITH_AT.sub(_without_user_info, text)
     if "=" in text:
         text = _ASSIGNMENT.sub(_without_assigned, text)
     return text
 
 
 def _without_user_info(found: re.Match[str]) -> str:
-    user = found[2]
-    return f"{found[1]}{MASK}@" if user is None else f"{found[1]}{user}:{MASK}@"
+    """A word without what stands before its last ``@``, but for the user: ``scheme://user:...@host``, ``user:...@host``."""
+    word: str = found[0]
+    before, _, after = word.rpartition("@")
+    if (scheme := _SCHEME.search(before)) is not None:
+        user = _USER.match(before, scheme.end())
+        word = f"{before[: (user or scheme).end()]}{MASK}@{after}"
+    bare = _BARE_USER_INFO.match(word)
+    return word if bare is None else f"{bare[1]}:{MASK}@{word[bare.end() :]}"
 
 
 def _without_assigned(found: re.Match[str]) -> str:
