@@ -30,6 +30,7 @@ class AllowListEndpoint:
     """A URL that answers with JSON; see ``entries.from_json``. ``ETag`` and ``304 Not Modified`` spare the body.
 
     :ivar url: ``http`` or ``https``; redirections are not followed.
+    :ivar client: takes responses of at most ``entries.MAX_BYTES``.
     :ivar authorization: value of the request's header ``Authorization``; one in a file is read for each request.
     """
 
