@@ -296,6 +296,7 @@ class DoubleGateway:
         self.fleet = fleet
         self.silent = False
         self.refused_host = False
+        self.garbage = False
         self.streams = 0
         self._stopping = threading.Event()
         self._counting = threading.Lock()
@@ -370,7 +371,7 @@ class DoubleGateway:
         return self._send(request, file.read_bytes(), (mimetypes.guess_type(name)[0] or "text/plain").encode())
 
     def _json(self, request: BaseHTTPRequestHandler, value: object, code: int = 200) -> None:
-        self._send(request, json.dumps(value).encode(), b"application/json", code)
+        self._send(request, b"<html>" if self.garbage else json.dumps(value).encode(), b"application/json", code)
 
     def _send(self, request: BaseHTTPRequestHandler, body: bytes, content_type: bytes, code: int = 200) -> None:
         request.send_response(code)

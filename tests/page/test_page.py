@@ -242,6 +242,14 @@ class ConnectionTests(DoubleCase):
         self.gateway.silent = False
         page.locator("#link-state").get_by_text("Healthy").wait_for()
 
+    def test_an_answer_that_is_not_of_the_gateway(self) -> None:
+        page = self.visit("vehicles")
+        self.see(page, vin_of(0))
+        self.gateway.garbage = True
+        self.see(page, "The gateway does not answer.")
+        self.gateway.garbage = False
+        page.get_by_text("The gateway does not answer.").wait_for(state="detached")
+
     def test_views_that_are_left_end_their_streams(self) -> None:
         page = self.visit(f"vehicles/{vin_of(3)}")
         self.see(page, "VehicleSpeed")

@@ -51,10 +51,12 @@ async function open(path, query, signal) {
 
 /** The JSON of `path`. @throws GatewayError */
 export async function getJson(path, query = {}) {
-  const response = await open(path, query, AbortSignal.timeout(REQUEST_TIMEOUT_MS)).catch((error) => {
+  try {
+    const response = await open(path, query, AbortSignal.timeout(REQUEST_TIMEOUT_MS));
+    return await response.json();
+  } catch (error) {
     throw error instanceof GatewayError ? error : new GatewayError(UNREACHABLE);
-  });
-  return response.json();
+  }
 }
 
 /** Give a view an answer. A fault of the view is reported as one: it is no trouble with the gateway. */
