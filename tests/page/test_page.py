@@ -164,6 +164,11 @@ class VehicleTests(DoubleCase):
     def test_a_vehicle_that_is_not_known(self) -> None:
         page = self.visit("vehicles/NOBODY", expected_errors="404")
         self.see(page, "This vehicle has not connected since the gateway started.")
+        page.get_by_role("link", name="Was it refused?").focus()
+        for _ in range(2):  # the second answer comes after the page has shown the first
+            with page.expect_response(f"{self.gateway.url}api/vehicles/NOBODY/stream"):
+                pass
+        self.assertEqual(page.evaluate("document.activeElement.textContent"), "Was it refused?")
 
     def test_texts_of_a_vehicle_stay_text(self) -> None:
         vehicle = self.fleet.vehicles[0] | {"client_version": HOSTILE, "network": HOSTILE, "vin": HOSTILE}

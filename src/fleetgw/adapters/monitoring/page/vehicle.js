@@ -143,8 +143,11 @@ function details(context, vin, refused) {
     onTrouble(error) {
       content.classList.toggle("stale", error !== null);
       if (error?.isRefusal) refused(error);
-      else if (error?.code === 404) trouble.replaceChildren(sentence(error.message), " ", el("a", { href: "#/refusals" }, "Was it refused?"));
-      else setText(trouble, error === null ? "" : `${error.text} The values below are old.`);
+      else if (error?.code !== 404) setText(trouble, error === null ? "" : `${error.text} The values below are old.`);
+      else if (trouble.firstElementChild === null) {
+        // Built once, not with each attempt: the link may have the focus.
+        trouble.replaceChildren(sentence(error.message), " ", el("a", { href: "#/refusals" }, "Was it refused?"));
+      }
     },
   });
   return { element: el("div", { class: "stack" }, trouble, content), stop: following.stop };
