@@ -108,6 +108,17 @@ class ScreenTests(TestCase):
         lines = drawn(answers.overview(), 140, 40).splitlines()
         self.assertEqual([line.count("█") > 10 for line in lines[2:12]], [False, *[True] * 8, False])
 
+    def test_long_reasons_and_remedies_go_on_in_further_lines(self) -> None:
+        wordy = answers.overview()
+        wordy["health"]["reasons"] = [f"the sink kafka is not ready: {'broker ' * 10}Connection refused"]
+        wordy["sinks"][0]["fix"] = f"look {'well ' * 20}at the broker"
+        screen = drawn(wordy, 80, 24)
+        self.assertIn("Connection refused\n", screen)
+        self.assertIn("at the broker\n", screen)
+        wordy["health"]["reasons"] = ["word " * 1000]
+        lines = drawn(wordy, 80, 24).splitlines()
+        self.assertEqual(len([line for line in lines if line.startswith("word")]), 3)
+
     def test_hardly_anything_is_known(self) -> None:
         least = {"version": "1", "now_ms": 0, "uptime_s": 0, "health": {"state": "starting"}}
         screen = drawn(least, 80, 24)

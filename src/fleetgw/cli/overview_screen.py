@@ -32,6 +32,9 @@ _BAR_CELLS = 10
 _FIGURE_CELLS = 9
 _MOST_REASONS = 3
 
+_MOST_TEXT = 3
+"""Lines of one reason or remedy, about."""
+
 _LEAST = 6
 """Lines that the two tables get in any case."""
 
@@ -82,10 +85,10 @@ class OverviewScreen:
             empty = partial(Table, box=None, pad_edge=False, header_style=_HEADER, padding=(0, 2, 0, 0))
             return fitted_table(console, width, empty, columns, rows)
 
-        top = drawn(*self._top())
+        top = drawn(*self._top(width))
         figures = drawn(*self._figures(width, 1))
         records = drawn(table(_RECORD_COLUMNS, [*self._record_rows()]))
-        sinks = drawn(table(_sink_columns(is_wide=width >= _WIDE), [*self._sink_rows()]), *self._remedies())
+        sinks = drawn(table(_sink_columns(is_wide=width >= _WIDE), [*self._sink_rows()]), *self._remedies(width))
         bottom = drawn(*self._bottom())
         if self.is_full:
             room = max(_LEAST, height - len(top) - len(figures) - len(bottom) - _LINES_BETWEEN)
@@ -100,7 +103,7 @@ class OverviewScreen:
             yield from line
             yield Segment.line()
 
-    def _top(self) -> Iterator[RenderableType]:
+    def _top(self, width: int) -> Iterator[RenderableType]:
         overview = self.overview
         badge = _badge("no_answer" if self.trouble else overview.health.state)
         head = Table.grid(expand=True, padding=(0, 1))
@@ -112,9 +115,9 @@ class OverviewScreen:
         head.add_row(name, badge)
         yield head
         if self.trouble:
-            yield _line(f"{self.trouble}; trying again", "red")
+            yield _paragraph(f"{self.trouble}; trying again", "red", width)
         for reason in overview.health.reasons[:_MOST_REASONS]:
-            yield _line(reason, "yellow")
+            yield _paragraph(reason, "yellow", width)
         yield Text()
 
     def _figures(self, width: int, curve_lines: int) -> Iterator[RenderableType]:
@@ -160,10 +163,10 @@ class OverviewScreen:
         """The sinks, those that are not ready first."""
         return sorted(self.overview.sinks, key=lambda each: each.state == "ready")
 
-    def _remedies(self) -> Iterator[RenderableType]:
+    def _remedies(self, width: int) -> Iterator[RenderableType]:
         for each in self._sinks():
             if each.fix and each.state != "ready":
-                yield _line(f"→ {each.name}: {each.fix}", "cyan")
+                yield _paragraph(f"→ {each.name}: {each.fix}", "cyan", width)
 
     def _bottom(self) -> Iterator[RenderableType]:
         overview = self.overview
@@ -207,6 +210,13 @@ def _line(text: str, style: str) -> Text:
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append(printable(text), style)
     return line
+
+
+def _paragraph(text: str, style: str, width: int) -> Text:
+    """A text that goes on in further lines where the width is too small; cut only where it is very long."""
+    paragraph = Text(printable(text), style)
+    paragraph.truncate(_MOST_TEXT * width, overflow="ellipsis")
+    return paragraph
 
 
 def _badge(state: str) -> Text:
