@@ -17,11 +17,13 @@ from fleetgw.adapters.allow_list import entries
 from fleetgw.adapters.allow_list.file import AllowListFile
 from fleetgw.adapters.allow_list.http_endpoint import AllowListEndpoint
 from fleetgw.adapters.certificates.server_tls import ServerTls
+from fleetgw.adapters.http_client import client as http_client
 from fleetgw.adapters.http_client.client import HttpClient
 from fleetgw.adapters.secrets.secret import SecretFile
 from fleetgw.domain.errors import UnusableAllowList
 from fleetgw.testing.real_reactor import the_reactor
 from tests.support.allow_list_contract import FIRST, SECOND, AllowListContract
+from tests.support.deadline import DEADLINE_S
 
 if TYPE_CHECKING:
     from twisted.web.server import Request
@@ -126,11 +128,14 @@ class Endpoint(Resource):
         super().__init__()
         self.body, self.code, self.etag, self.requests = b"", 200, b"", 0
         self.headers: dict[bytes, list[bytes]] = {}
-        self.hangs = False
+        self.hangs = self.is_away = False
 
     def render_GET(self, request: Request) -> bytes | int:
         self.requests += 1
         self.headers = dict(request.requestHeaders.getAllRawHeaders())
+        if self.is_away:
+            request.channel.forceAbortClient()
+            return NOT_DONE_YET
         if self.hangs:
             request.write(b"[")
             return NOT_DONE_YET
@@ -142,10 +147,11 @@ class Endpoint(Resource):
 
 class EndpointTests(AllowListContract, TestCase):
     def setUp(self) -> None:
+        self.patch(http_client, "REQUEST_TIMEOUT_S", DEADLINE_S)
         self.endpoint = Endpoint()
-        self.port = the_reactor().listenTCP(0, Site(self.endpoint), interface="127.0.0.1")
-        self.number = self.port.getHost().port
-        self.addCleanup(self.take_away)
+        port = the_reactor().listenTCP(0, Site(self.endpoint), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        self.number = port.getHost().port
         self.endpoint.code = 503
 
     def make(self, max_bytes: int = entries.MAX_BYTES, **options: Any) -> AllowListEndpoint:
@@ -154,17 +160,13 @@ class EndpointTests(AllowListContract, TestCase):
         return AllowListEndpoint(f"http://127.0.0.1:{self.number}/vins", client, reactor, 30.0, **options)
 
     async def put(self, *vehicles: str) -> None:
-        if self.port is None:
-            self.port = the_reactor().listenTCP(self.number, Site(self.endpoint), interface="127.0.0.1")
-        self.endpoint.body, self.endpoint.code = json.dumps(vehicles).encode(), 200
+        self.endpoint.body, self.endpoint.code, self.endpoint.is_away = json.dumps(vehicles).encode(), 200, False
 
     async def put_garbage(self) -> None:
         self.endpoint.body, self.endpoint.code = b"<html>hello</html>", 200
 
     async def take_away(self) -> None:
-        port, self.port = self.port, None
-        if port is not None:
-            await port.stopListening()
+        self.endpoint.is_away = True  # the port stays ours: another process might take its number
 
     async def test_the_same_body_is_no_change(self) -> None:
         source = self.make()

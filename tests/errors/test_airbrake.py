@@ -16,10 +16,12 @@ from twisted.web.server import Request, Site
 from zope.interface.verify import verifyObject
 
 from fleetgw.adapters.certificates.server_tls import ServerTls
+from fleetgw.adapters.errors import airbrake
 from fleetgw.adapters.errors.airbrake import STOP_TIMEOUT_S, AirbrakeReporter
 from fleetgw.adapters.errors.airbrake_client import MAX_RESPONSE_BYTES, AirbrakeProject
 from fleetgw.adapters.errors.null import NullReporter
 from fleetgw.adapters.errors.queue import CAPACITY
+from fleetgw.adapters.http_client import client as http_client
 from fleetgw.adapters.http_client.client import HttpClient, HttpResponse, RequestFailed
 from fleetgw.adapters.logs.reporting import ReportingLog
 from fleetgw.adapters.secrets.secret import Secret, SecretFile
@@ -224,6 +226,8 @@ class OverTlsTests(TestCase):
     timeout = DEADLINE_S
 
     def setUp(self) -> None:
+        self.patch(airbrake, "STOP_TIMEOUT_S", DEADLINE_S)
+        self.patch(http_client, "REQUEST_TIMEOUT_S", DEADLINE_S)
         now = datetime.now(UTC)
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)

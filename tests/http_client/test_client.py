@@ -26,6 +26,7 @@ from fleetgw.adapters.http_client.client import REQUEST_TIMEOUT_S, HttpClient, H
 from fleetgw.adapters.http_client.connection import MAX_HEAD_BYTES
 from fleetgw.simulator.certificates import make_authority, make_server
 from fleetgw.testing.real_reactor import the_reactor
+from tests.support.deadline import DEADLINE_S
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocol
@@ -182,7 +183,7 @@ class Hanging(Protocol):
 
 
 class OverTlsTests(TestCase):
-    timeout = 60
+    timeout = DEADLINE_S
 
     async def test_a_server_that_hangs_keeps_no_connection(self) -> None:
         folder = TemporaryDirectory()
@@ -204,6 +205,7 @@ class OverTlsTests(TestCase):
             return received(response)
 
         self.patch(client, "_received", receive)
+        self.patch(client, "REQUEST_TIMEOUT_S", DEADLINE_S)
         url = f"https://127.0.0.1:{port.getHost().port}/"
         asked = HttpClient(reactor, ServerTls(ca_file), 100_000).request(b"GET", url, Headers())
         transport = await hanging.asked
