@@ -12,6 +12,7 @@ from unittest import TestCase
 
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from tests.support.deadline import DEADLINE_S
+from tests.support.free_ports import free_port
 
 
 class DoctorTests(TestCase):
@@ -19,11 +20,9 @@ class DoctorTests(TestCase):
         self.path = Path(self.enterContext(tempfile.TemporaryDirectory()))
         certificates = CertificateFolder(self.path)
         certificates.ensure_all()
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
         self.config = {
             "host": "127.0.0.1",
-            "port": port,
+            "port": free_port(),
             "tls": {
                 "ca_file": str(self.path / "ca.crt"),
                 "server_cert": str(self.path / "server.crt"),

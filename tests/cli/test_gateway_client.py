@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import tempfile
 from pathlib import Path
 from unittest import TestCase, mock
 
 from fleetgw.cli import gateway_client
 from fleetgw.cli.gateway_client import GatewayClient, GatewayError, add_gateway_options, client_of
+from tests.support.free_ports import free_port
 from tests.support.gateway_process import write_config
 from tests.support.stub_status import TOKEN, Asked, Lines, RawServer, Refused, StubStatus
 
@@ -89,8 +89,7 @@ class ErrorTests(TestCase):
         return str(caught.exception).replace(server.url, "URL")
 
     def test_no_gateway(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        url = f"http://127.0.0.1:{free_port()}"
         self.assertEqual(
             self.problem(url),
             "URL cannot be asked: Connection refused; is the gateway running, and is this its status_port?",

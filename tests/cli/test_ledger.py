@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import socket
 import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +22,7 @@ from fleetgw.domain.ledger import Kept, Unacked
 from fleetgw.domain.metrics import LANE_HELD_RECORDS, LANE_UNREAD_POSITIONS, RECORD_TOTAL
 from fleetgw.simulator.certificate_folder import CertificateFolder
 from fleetgw.testing.sink_doubles import make_record
+from tests.support.free_ports import free_port
 
 QUIET = """\
 URL: records since the start of the gateway
@@ -253,8 +253,7 @@ class CannotReadTests(LedgerCase):
                 self.assertIn(said, self.ledger(status=2))
 
     def test_no_gateway_answers(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
+        port = free_port()
         printed = self.ledger("--url", f"http://127.0.0.1:{port}", status=2)
         self.assertEqual(
             printed,

@@ -7,12 +7,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from fleetgw.adapters.diagnosis.findings import good, will_not_work, worth_a_look
 from fleetgw.adapters.diagnosis.network import check_alternatives, check_reachable, check_tls, guess_server
 from tests.support.doctor_case import BAD, verdicts
+from tests.support.free_ports import free_port
 
 
 class NetworkTests(SynchronousTestCase):
     def test_nothing_listens(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
+        port = free_port()
+        with socket.create_server(("127.0.0.1", port)):
             self.assertEqual(list(check_reachable("127.0.0.1", port)), [good(f"127.0.0.1:{port} takes connections")])
         (finding,) = check_reachable("127.0.0.1", port)
         self.assertEqual(finding.verdict, BAD)
