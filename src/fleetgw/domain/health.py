@@ -221,8 +221,7 @@ def _cannot_take(route: Route, full: Sequence[str], spool: SpoolFacts | None) ->
 
 
 def _does_without(route: Route, full: Sequence[str], *, has_spool: bool) -> Impairment:
-    can_wait = route.is_spooled and has_spool
-    goes_on = "they wait in the spool" if can_wait else "it misses them (lane_refused_total)"
+    goes_on = "they wait in the spool" if route.is_spooled and has_spool else "it misses them (lane_refused_total)"
     what = f"the queue of {', '.join(full)} is full for records of type {route.record_type}: {goes_on}"
     return Impairment(what, "mend the sink, or make its queue larger (delivery.queue_records)", is_grave=False)
 
