@@ -58,4 +58,4 @@ class CertsTests(TestCase):
         self.path.write_text("a file")
         status, _, err = run("certs", self.path)
         self.assertEqual(status, 2)
-        self.assertIn("certs", err)
+        self.assertEqual(err, f"fleetgw certs: {self.path}: File exists; name a folder to which you may write\n")

@@ -93,6 +93,11 @@ class FetchCaTests(BundleCase):
         ):
             self.assertRegex(err, pattern)
 
+    def test_names_of_certificates_do_not_execute_in_the_terminal(self):
+        status, out, err = self.fetch(make_authority(NOW, 10, "a\x1b[2Jb").certificate_pem())
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("CN=a\ufffd[2Jb, valid", err)
+
     def test_unknown_content_without_a_previous_file(self):
         status, _, err = self.fetch(CHANGED)
         self.assertEqual(status, 1)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from fleetgw.adapters.certificates.bundle import read_bundle
+from fleetgw.adapters.text.terminal import printable
 from fleetgw.domain.errors import FleetgwError
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def _certificates(content: bytes, what: str) -> dict[bytes, str]:
 
 
 def _described(certificate: x509.Certificate) -> str:
-    return (
+    return printable(
         f"{certificate.subject.rfc4514_string()}, valid {certificate.not_valid_before_utc:%Y-%m-%d} to "
         f"{certificate.not_valid_after_utc:%Y-%m-%d}, SHA-256 {certificate.fingerprint(hashes.SHA256()).hex()}"
     )

@@ -73,7 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
             "a server certificate" if folder.ensure_server(arguments.host) else "",
         ]
         vehicles = folder.ensure_vehicles(arguments.vehicles)
-    except (CertificateFolderError, OSError, ValueError) as error:
+    except OSError as error:
+        print(f"fleetgw certs: {error.filename}: {error.strerror}; name a folder to which you may write", file=sys.stderr)
+        return 2
+    except (CertificateFolderError, ValueError) as error:
         print(f"fleetgw certs: {error}", file=sys.stderr)
         return 2
     if vehicles:
