@@ -21,6 +21,11 @@ class NetworkTests(SynchronousTestCase):
         self.assertEqual(guess_server("127.0.0.1", port), "it does not say what it is")
         self.assertEqual(verdicts(list(check_tls("127.0.0.1", port, None, "localhost"))), [BAD])
 
+    def test_a_name_that_no_host_can_have(self) -> None:
+        (finding,) = check_reachable("a..b", 1)
+        self.assertEqual(finding.verdict, BAD)
+        self.assertIn("a..b cannot be resolved", finding.what)
+
     def test_one_of_several_is_enough(self) -> None:
         def look(place: str):
             yield good(place) if place == "a" else will_not_work(place, "start it")

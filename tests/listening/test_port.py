@@ -191,11 +191,19 @@ class PortTests(TestCase):
         self.assertEqual(plain_address(("::1", 5, 0, 0)), ("::1", 5, 0, 0))
 
 
+NAMELESS = "a..b", "x" * 64 + ".example"
+
+
 class SocketTests(TestCase):
     def listener(self, host: str) -> socket.socket:
         made = bind_listener(host, 0, 1)
         self.addCleanup(made.close)
         return made
+
+    def test_a_name_that_no_host_can_have(self) -> None:
+        for host in NAMELESS:
+            with self.assertRaises(OSError):
+                self.listener(host)
 
     def reaches(self, listener: socket.socket, host: str) -> bool:
         try:

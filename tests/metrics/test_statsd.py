@@ -249,6 +249,14 @@ class ExporterTests(SynchronousTestCase):
         self.reactor.pump([1] * 3)
         self.assertEqual(self.received()[0], "ft.m:5|c")
 
+    def test_a_name_that_no_host_can_have_is_told_and_looked_up_again(self) -> None:
+        look_ups: list[object] = []
+        call = self.reactor.callInThread
+        self.patch(self.reactor, "callInThread", lambda *what: look_ups.append(what) or call(*what))
+        self.start("a..b")
+        self.reactor.pump([1] * 61)
+        self.assertEqual((self.events(), len(look_ups)), (["statsd_not_reached"], 2))
+
     def test_a_name_that_is_not_found_again_leaves_the_address_in_use(self) -> None:
         self.start()
 

@@ -42,9 +42,9 @@ def check_reachable(host: str, port: int) -> Generator[Finding, None, bool]:
     where = address(host, port)
     try:
         found = ", ".join(dict.fromkeys(str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that no host can have
         yield will_not_work(
-            f"{host} cannot be resolved: {error.strerror or error}", "correct the host's name, or look at this machine's DNS"
+            f"{host} cannot be resolved: {_reason(error)}", "correct the host's name, or look at this machine's DNS"
         )
         return False
     try:

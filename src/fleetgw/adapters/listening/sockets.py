@@ -35,7 +35,10 @@ def bind_listener(host: str, port: int, backlog: int) -> socket.socket:
             if error.errno not in _NO_IPV6:
                 raise
             return _bound(socket.AF_INET, ("", port), backlog)
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError as error:  # of IDNA: an empty or a long label
+        raise socket.gaierror(socket.EAI_NONAME, "no host can have this name") from error
     family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
     return _bound(family, address, backlog)
 

@@ -100,7 +100,7 @@ class StatsdExporter:
             self._failed_s = None
             self._log.info("statsd_reached", host=self._settings.host, port=self._settings.port)
 
-    def _failed(self, error: OSError) -> None:
+    def _failed(self, error: Exception) -> None:
         if self._failed_s is None:
             reason = str(error)
             self._log.warn("statsd_not_reached", host=self._settings.host, port=self._settings.port, error=reason)
@@ -117,12 +117,12 @@ class StatsdExporter:
         """Make a socket; in a thread, because a look-up blocks."""
         try:
             connected = _connected(self._settings.host, self._settings.port)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that no host can have
             self._reactor.callFromThread(self._not_resolved, error)
         else:
             self._reactor.callFromThread(self._use, connected)
 
-    def _not_resolved(self, error: OSError) -> None:
+    def _not_resolved(self, error: Exception) -> None:
         self._resolving = False
         if self._socket is None:  # else the known address stays in use
             self._failed(error)
