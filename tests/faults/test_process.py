@@ -45,7 +45,7 @@ class TermTests(FaultCase):
         """Acknowledged as soon as they are queued, so that only the drain keeps them: not ready, 1001, nothing lost."""
         habits = Habits(rate=RECORDS_PER_S / VEHICLES, window=4000)
         status_port = free_port()
-        settings = self.settings("V") | {"status_port": status_port, "drain": {"wait_s": 0.5}, "ack_policies": {}}
+        settings = self.settings("V") | {"status_port": status_port, "drain": {"wait_s": 5}, "ack_policies": {}}
         with self.vehicles(habits=habits) as vehicles:
             with self.gateway(**settings) as gateway:
                 gateway.wait_for("server_listening")
