@@ -72,8 +72,8 @@ class UnitTests(TestCase):
         self.systemd.systemctl("kill", "--kill-whom=main", "--signal=STOP", SERVICE)
         self.systemd.wait_for(lambda: self.systemd.log().count("server_listening") > 1)
         self.wait_until_it_runs()
+        # no more than that: after SIGSTOP any thread may take the signal, and shows the stacks of others while they run
         self.assertIn("Fatal Python error: Aborted", self.systemd.log())
-        self.assertIn(" in startReactor\n", self.systemd.log())
 
     def test_a_configuration_that_cannot_work_is_not_started_again(self) -> None:
         self.configure(port="https")
