@@ -214,6 +214,7 @@ class TapTests(DoubleCase):
         with page.expect_request(f"{self.gateway.url}api/tap?type=alerts"):
             page.keyboard.press("Enter")
         page.locator(".tap li").first.wait_for()
+        self.assertTrue(page.get_by_text("Start shows the records").is_hidden())
         page.get_by_role("button", name="Stop").click()
         self.see(page, "Stopped.")
 

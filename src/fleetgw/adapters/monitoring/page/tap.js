@@ -55,7 +55,6 @@ function tap(refused) {
     frame = 0;
     lines.prepend(...waiting.slice(-MOST_LINES).map(lineOf).reverse());
     waiting = [];
-    empty.hidden = true;
     lines.hidden = false;
     while (lines.childElementCount > MOST_LINES) lines.lastElementChild.remove();
     setText(figures, `${plural(shown, "record")}${dropped > 0 ? `, ${count(dropped)} left out: this page is slower than the fleet` : ""}`);
@@ -71,6 +70,7 @@ function tap(refused) {
   function start() {
     following?.stop();
     const query = Object.fromEntries(fields.map(({ name, input }) => [name, input.value.split(/[\s,]+/).filter(Boolean).join(",")]));
+    empty.hidden = true;
     lines.replaceChildren();
     shown = dropped = 0;
     waiting = [];
