@@ -65,6 +65,7 @@ class OverviewTests(DoubleCase):
             "Balanced, nothing lost",
             "Expires in 64 days",
             "Handshakes: expired",
+            "Since the start, ",
             vin_of(0),
         ):
             self.see(page, text)
@@ -261,7 +262,7 @@ class ConnectionTests(DoubleCase):
         self.see(page, "VehicleSpeed")
         self.wait_for_streams(page, 2)
         page.goto(f"{self.gateway.url}#/signals")
-        self.see(page, "Most signals today")
+        self.see(page, "Most signals")
         self.wait_for_streams(page, 1)
 
     def wait_for_streams(self, page, number):

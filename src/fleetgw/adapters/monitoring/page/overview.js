@@ -11,7 +11,7 @@ import { topSignals } from "./signals.js";
 export function overviewView(context) {
   const counts = refusalCounts();
   const recent = recentRefusals(context, 5);
-  const signals = topSignals(8, false);
+  const signals = topSignals(context, 8, false);
   const head = [healthPanel(), figures(), history(), sinksPanel(context.now), recordTypes()];
   const books = [spoolPanel(), ledgerPanel(), certificatesPanel()];
   const live = [...head, ...books, counts];
@@ -26,7 +26,7 @@ export function overviewView(context) {
         "div",
         { class: "pair" },
         panel("Refusals", {}, counts.element, recent.element, el("p", { class: "more" }, el("a", { href: "#/refusals" }, "All refusals"))),
-        panel("Signals today", {}, signals.element, el("p", { class: "more" }, el("a", { href: "#/signals" }, "All signals"))),
+        panel("Most signals", {}, signals.element, el("p", { class: "more" }, el("a", { href: "#/signals" }, "All signals"))),
       ),
     ),
     update: (overview) => live.forEach((part) => part.update(overview)),
