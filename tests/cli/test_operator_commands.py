@@ -207,7 +207,9 @@ class SignalsTests(OperatorCase):
 
     def test_nothing_yet(self) -> None:
         self.stub.answers["/api/signals"] = {"since_ms": NOW_MS, "total": {}, "vehicles": [], "others": 0}
-        self.assertIn("no vehicle has sent a signal yet", self.fleetgw("signals", "--top", 5))
+        first, second = self.fleetgw("signals", "--top", 5).splitlines()
+        self.assertRegex(first, r"^0 signals since the start [-\d]+ [\d:]+$")
+        self.assertEqual(second, "no vehicle has sent a signal yet")
         self.assertEqual(self.stub.asked[-1].query, {"top": "5"})
 
     def test_json(self) -> None:

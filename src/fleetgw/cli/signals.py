@@ -81,8 +81,9 @@ def _print_table(found: Signals) -> None:
     since_start = sum(found.total.values())
     in_all = sum(each.total for each in found.vehicles) + found.others
     by_type = ", ".join(f"{kind} {count(number)}" for kind, number in found.total.items() if number)
+    of_types = f": {by_type}" if by_type else ""
     began = Moment(int(found.since_ms)).local()[:16]
-    console.print(Text(printable(f"{plural(since_start, 'signal')} since the start {began}: {by_type}")))
+    console.print(Text(printable(f"{plural(since_start, 'signal')} since the start {began}{of_types}")))
     if not found.vehicles:
         console.print(Text("no vehicle has sent a signal yet"))
         return
