@@ -209,13 +209,24 @@ class RestartTests(KeptAnswerCase):
 
 
 class GatewayTests(GatewayCase):
-    def test_the_answer_is_kept_in_the_folder_of_operations(self) -> None:
+    def setUp(self) -> None:
+        super().setUp()
         folder = TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        gateway = self.start(vehicles={"allow": {"url": "http://127.0.0.1:1/vins"}}, operations={"folder": folder.name})
+        self.folder = folder.name
+
+    def kept(self, url: str) -> KeptAnswer:
+        gateway = self.start(vehicles={"allow": {"url": url}}, operations={"folder": self.folder})
         watch = gateway.parts.allow_list
         assert watch is not None
         assert watch.kept is not None
-        watch.kept.keep(frozenset([VIN]))
-        self.assertTrue((Path(folder.name) / KEPT_ANSWER).exists())
-        self.assertEqual(watch.kept.source, "http://127.0.0.1:1/vins")
+        return watch.kept
+
+    def test_the_answer_is_kept_in_the_folder_of_operations(self) -> None:
+        self.kept("http://127.0.0.1:1/vins").keep(frozenset([VIN]))
+        self.assertTrue((Path(self.folder) / KEPT_ANSWER).exists())
+
+    def test_sources_that_differ_in_a_secret_alone_are_two(self) -> None:
+        sources = {self.kept(f"http://127.0.0.1:1/vins?token={fleet}").source for fleet in ("fleet-of-a", "fleet-of-b")}
+        self.assertEqual(len(sources), 2)
+        self.assertNotIn("fleet-of", "".join(sources))

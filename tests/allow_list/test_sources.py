@@ -208,11 +208,6 @@ class EndpointTests(AllowListContract, TestCase):
         await self.put(*[f"{number:017}" for number in range(100)])
         self.assertIn("sent more than 1000 bytes", await self.refusal(self.make(1000)))
 
-    def test_the_name_shows_no_secret(self) -> None:
-        client = HttpClient(the_reactor(), ServerTls(), entries.MAX_BYTES)
-        source = AllowListEndpoint("https://x.example/vins?token=abc123&fleet=7", client, the_reactor(), 30.0)
-        self.assertEqual(source.name, "https://x.example/vins?token=********&fleet=7")
-
     async def test_the_authorization_is_read_for_each_request(self) -> None:
         file = temporary_folder(self) / "authorization"
         file.write_text("Bearer one\n")

@@ -49,7 +49,7 @@ class WatchTests(SynchronousTestCase):
     def test_the_start_goes_on_without_an_answer(self) -> None:
         self.source_fails()
         self.successResultOf(self.started)
-        self.assertEqual(self.decide(), NoList("the list of vehicles.allow was never read: is away"))
+        self.assertEqual(self.decide(), NoList("the allow list (vehicles.allow) was never read: is away"))
         self.assertIn("no vehicle can connect", str(self.log.fields_of("allow_list_not_read")[0]["effect"]))
 
     def test_changes_are_told_and_repeats_are_not(self) -> None:
@@ -175,12 +175,14 @@ class GatewayTests(GatewayCase):
         gateway.parts.health.phase = Phase.SERVING
         self.assertEqual(
             [reason.what for reason in gateway.parts.health.health().reasons],
-            ["the list of vehicles.allow cannot be read, and no vehicle can connect"],
+            ["the allow list (vehicles.allow) cannot be read, and no vehicle can connect"],
         )
         (told,) = gateway.log.fields_of("connection_refused")
-        self.assertEqual((told["device_id"], told["error"]), (VIN, "the list of vehicles.allow was never read: is away"))
+        self.assertEqual(
+            (told["device_id"], told["error"]), (VIN, "the allow list (vehicles.allow) was never read: is away")
+        )
         (shown,) = gateway.parts.gateway.recent_refusals.newest_first
-        self.assertEqual((shown.vin, shown.text), (VIN, "the list of vehicles.allow was never read: is away"))
+        self.assertEqual((shown.vin, shown.text), (VIN, "the allow list (vehicles.allow) was never read: is away"))
 
     def test_every_vehicle_may_connect_by_default(self) -> None:
         self.start()

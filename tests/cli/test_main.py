@@ -66,6 +66,7 @@ class MainTests(TestCase):
 
     def test_a_terminal_that_is_not_of_utf_8(self):
         out = io.TextIOWrapper(io.BytesIO(), "ascii")
+        out.isatty = lambda: True
         with mock.patch("fleetgw.cli.top.run", side_effect=lambda _: print("● ready") or 0), mock.patch("sys.stdout", out):
             self.assertEqual(main(["top", "--url", "http://x"]), 0)
         out.seek(0)

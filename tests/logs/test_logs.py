@@ -97,6 +97,14 @@ class LineTests(SynchronousTestCase):
             self.assertNotIn("hunter2", line)
             self.assertIn("********", line)
 
+    def test_a_secret_at_the_cut_is_masked(self) -> None:
+        """Wherever the cut is within it: each of two texts has it at another place."""
+        key = "-----BEGIN PRIVATE KEY-----\n" + "hunter2\n" * 100 + "-----END PRIVATE KEY-----\n"
+        for secret in ("redis://user:hunter2@host:1", key):
+            for at in range(4096 - len(secret), 4096 + 1, 13):
+                for text in ("x " * (at // 2) + secret + " y" * 8000, "x " * 8000 + secret + " y" * (at // 2)):
+                    self.assertNotIn("hunter2", self.line(JsonLog, "error", "twisted_error", error=text), f"{at}")
+
     def test_json_lines_of_the_go_server(self) -> None:
         """Lines written from the fields of the Go server's lines are the same."""
         for text in json.loads((VECTORS / "logger.json").read_text())["json_log_lines"]:

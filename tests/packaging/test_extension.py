@@ -12,8 +12,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.support.deadline import DEADLINE_S
 from tests.support.installation import (
-    DEADLINE_S,
     ENVIRONMENT,
     ROOT,
     VERSION,

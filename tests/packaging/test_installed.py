@@ -15,8 +15,9 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
+from tests.support.deadline import DEADLINE_S
 from tests.support.free_ports import free_ports
-from tests.support.installation import DEADLINE_S, ENVIRONMENT, ROOT, VERSION, Installation, build, logging_config
+from tests.support.installation import ENVIRONMENT, ROOT, VERSION, Installation, build, logging_config
 
 EXAMPLE = ROOT / "examples" / "writing-a-sink"
 

@@ -119,9 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :return: the exit status: 0 for success, 1 for a failure, 2 when the command cannot work as given, 130 when it was
         interrupted.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that is not of UTF-8 has no bars and bullets
-            stream.reconfigure(errors="replace")
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.isatty():
+        sys.stdout.reconfigure(errors="replace")  # a terminal that is not of UTF-8 has no bars and bullets
     parsed = build_parser().parse_args(arguments)
     try:
         return int(parsed.run(parsed))

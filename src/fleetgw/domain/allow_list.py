@@ -61,9 +61,9 @@ class AllowList:
     def decide(self, vehicle: str, now: float) -> Decision:
         """Decide on a vehicle by its device id."""
         if self.vehicles is None:
-            return NoList(f"the list of vehicles.allow was never read: {self.failure}")
+            return NoList(f"the allow list (vehicles.allow) was never read: {self.failure}")
         if self.left_s(now) == 0:
-            return NoList(f"the allow list is older than vehicles.allow.stale_s: {self.failure or 'no answer'}")
+            return NoList(f"the allow list (vehicles.allow) is older than its stale_s: {self.failure or 'no answer'}")
         return ALLOWED if vehicle in self.vehicles else NOT_LISTED
 
     def fault(self, now: float) -> str:
@@ -72,5 +72,5 @@ class AllowList:
         It has no reason: that may quote an entry of the list.
         """
         if self.vehicles is None or self.left_s(now) == 0:
-            return "the list of vehicles.allow cannot be read, and no vehicle can connect"
-        return "the list of vehicles.allow cannot be read, and its last answer is in use" if self.failure else ""
+            return "the allow list (vehicles.allow) cannot be read, and no vehicle can connect"
+        return "the allow list (vehicles.allow) cannot be read, and its last answer is in use" if self.failure else ""

@@ -45,7 +45,7 @@ class KeptAnswer:
     The methods block: call them on a thread, one after the other. They raise ``UnusableAllowList``.
 
     :ivar path: the file; its folder is made when it is first needed.
-    :ivar source: the source's name; an answer of another source counts for nothing.
+    :ivar source: identifies the source; an answer of another source counts for nothing.
     :ivar wall_s: returns epoch seconds: the monotonic clock begins anew with the machine.
     """
 

@@ -143,7 +143,7 @@ class AllowListWatch:
     def _failed(self, reason: str) -> None:
         self.metrics.counter(ALLOW_LIST_FAILURES_TOTAL).add(1)
         allow_list = self.allow_list
-        reason = masked(cut(reason, MAX_REASON_CHARACTERS))
+        reason = cut(masked(reason), MAX_REASON_CHARACTERS)
         allow_list.failed(reason)
         left_s = allow_list.left_s(self.reactor.seconds())
         is_stale = left_s == 0

@@ -7,7 +7,7 @@ import socket
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from fleetgw.adapters.logs.cutting import cut_long_texts
+from fleetgw.adapters.logs.cutting import cut_and_mask
 from fleetgw.adapters.logs.json_text import to_json
 from fleetgw.adapters.secrets.masking import masked
 
@@ -28,7 +28,7 @@ _ESSENTIAL = ("log_type", "error", "count")
 def reportable(fields: Mapping[str, object]) -> dict[str, object]:
     """Fields of a log event that a notice may have. They are small enough to be queued: no payload, no long text."""
     kept = {name: value for name, value in fields.items() if name not in _OMITTED}
-    cut_long_texts(kept)
+    cut_and_mask(kept)
     return kept
 
 

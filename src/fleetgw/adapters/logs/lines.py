@@ -12,10 +12,9 @@ from typing import Protocol, runtime_checkable
 
 from zope.interface import implementer
 
-from fleetgw.adapters.logs.cutting import cut_long_texts
+from fleetgw.adapters.logs.cutting import cut_and_mask
 from fleetgw.adapters.logs.json_text import to_json
 from fleetgw.adapters.logs.levels import Level
-from fleetgw.adapters.logs.masked_fields import mask_secrets
 from fleetgw.adapters.logs.recent_lines import RecentLines
 from fleetgw.domain.ports import ILog
 
@@ -96,8 +95,7 @@ class LineLog(ABC):
         self._write(Level.ERROR, event, fields)
 
     def _write(self, level: Level, event: str, fields: dict[str, object]) -> None:
-        cut_long_texts(fields)
-        mask_secrets(fields)
+        cut_and_mask(fields)
         line = self._line(self._members(level, event, fields))
         with self._writing:
             self._recent.add(event, line)

@@ -5,9 +5,8 @@ from contextlib import suppress
 
 from zope.interface import implementer
 
-from fleetgw.adapters.logs.cutting import cut_long_texts
+from fleetgw.adapters.logs.cutting import cut_and_mask
 from fleetgw.adapters.logs.json_text import to_json
-from fleetgw.adapters.logs.masked_fields import mask_secrets
 from fleetgw.domain.ports import ILog
 
 
@@ -50,7 +49,6 @@ class PythonLog:
     def _write(self, level: int, event: str, fields: dict[str, object]) -> None:
         if self._logger.isEnabledFor(level):
             with suppress(Exception):  # of the program's handlers: no place is left to report it
-                cut_long_texts(fields)
-                mask_secrets(fields)
+                cut_and_mask(fields)
                 text = to_json(fields).decode()
                 self._logger.log(level, "%s %s", event, text, extra={"event": event, "fields": fields})

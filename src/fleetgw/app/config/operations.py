@@ -39,7 +39,7 @@ class Operations(Settings, frozen=True, kw_only=True):
     folder: Annotated[
         Path | None,
         Meta(
-            description="Folder in which traces, signal counts and the last answer about the vehicles that may connect "
+            description="Folder in which traces, signal counts and the last answer of the allow list "
             "survive a restart; without one, memory alone has them.",
             extra=RESTART | {"in_words": "the path of a folder"},
         ),

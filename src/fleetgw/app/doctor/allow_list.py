@@ -48,7 +48,12 @@ class AllowListProbe:
         except CancelledError:
             return []
         except UnusableAllowList as error:
-            return [will_not_work(f"{self.source.name}: {error}", "until it can be read, no vehicle can connect")]
+            return [
+                will_not_work(
+                    f"{self.source.name}: {error}",
+                    "bring the source back: a gateway without an earlier answer admits no vehicle",
+                )
+            ]
         if not vehicles:
             return [worth_a_look(f"{self.source.name}: no vehicle is on the list", "add VINs, or no vehicle can connect")]
         return [good(f"{self.source.name}: {len(vehicles)} vehicles")]

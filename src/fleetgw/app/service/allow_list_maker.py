@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from fleetgw.adapters.allow_list.entries import MAX_BYTES
@@ -31,7 +32,8 @@ def make_allow_list(config: Config, reactor: IThreadedReactor, metrics: IMetrics
     if allow is None:
         return None
     source, folder = make_source(allow, reactor), config.operations.folder
-    kept = None if folder is None else KeptAnswer(folder / KEPT_ANSWER, source.name, time.time)
+    identity = sha256((allow.url or source.name).encode()).hexdigest()  # the name of a URL has its secrets masked
+    kept = None if folder is None else KeptAnswer(folder / KEPT_ANSWER, identity, time.time)
     return AllowListWatch(source, AllowList(allow.stale_s), reactor, log, metrics, kept)
 
 

@@ -43,8 +43,8 @@ export function setAttribute(element, name, value) {
 }
 
 /** A part that shows a text. */
-export function textPart(name, className, show) {
-  const element = el(name, { class: className });
+export function textPart(name, show) {
+  const element = el(name);
   return { element, update: (data) => setText(element, show(data)) };
 }
 

@@ -30,7 +30,7 @@ export function healthPanel() {
   const updateReasons = keyed(
     reasons,
     (reason) => reason,
-    () => textPart("li", "", sentence),
+    () => textPart("li", sentence),
   );
   const facts = definitions("facts", [
     ["Up", ({ uptime_s }) => duration(uptime_s)],

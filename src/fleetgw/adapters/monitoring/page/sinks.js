@@ -85,7 +85,7 @@ const columnsOf = (names) => names.map(([title, name]) => ({ title, class: "numb
 export function ledgerPanel() {
   const state = stateWord();
   const problems = el("ul", { class: "reasons" });
-  const updateProblems = keyed(problems, (text) => text, () => textPart("li", "", sentence));
+  const updateProblems = keyed(problems, (text) => text, () => textPart("li", sentence));
   const from = table(
     "Records from vehicles",
     [
