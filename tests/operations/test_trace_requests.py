@@ -10,24 +10,8 @@ from unittest.mock import patch
 from fleetgw.app.operations.traces import MAX_DURATION_S, MAX_TRACES, TraceRefused
 from tests.operations.trace_case import HOST, OTHER_VIN, TraceCase
 from tests.support.gateway_in_memory import VIN, GatewayInMemory
+from tests.support.observed_case import Reader
 from tests.support.workers import InlineWorker
-
-
-class Reader:
-    """Keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.got = b""
-        self.has_ended = False
-
-    def write(self, chunk: bytes) -> bool:
-        """Keep it."""
-        self.got += chunk
-        return True
-
-    def end(self) -> None:
-        """Take note."""
-        self.has_ended = True
 
 
 class RequestTests(TraceCase):
@@ -142,8 +126,8 @@ class RequestTests(TraceCase):
         leave()
         self.vehicle().upgrade()
         self.traces.change(number, {"for_s": 0})
-        self.assertEqual((stays.got.count(b"\n"), stays.has_ended), (8, True))
-        self.assertEqual((leaves.got.count(b"\n"), leaves.has_ended), (4, False))
+        self.assertEqual((b"".join(stays.chunks).count(b"\n"), stays.has_ended), (8, True))
+        self.assertEqual((b"".join(leaves.chunks).count(b"\n"), leaves.has_ended), (4, False))
         self.traces.read_on(self.traces.lines(number), late)
         self.assertTrue(late.has_ended)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from zope.interface import implementer
+
 from fleetgw.app.operations.kept_counts import KeptCounts
 from fleetgw.app.operations.observation import observe
 from fleetgw.app.operations.overview import Overview
 from fleetgw.app.operations.sampling import Sampling
 from fleetgw.domain.metrics import LANE_CAPACITY_RECORDS, SPOOL_MAX_BYTES, SPOOL_SIZE_BYTES
+from fleetgw.domain.ports import IStreamReader
 from tests.support.session_case import NOW_NS, SessionCase
 from tests.support.workers import InlineWorker
 
@@ -45,6 +48,7 @@ class StubHealth:
         }
 
 
+@implementer(IStreamReader)
 class Reader:
     """A client of a stream.
 
@@ -54,6 +58,7 @@ class Reader:
     def __init__(self, room: int = 1_000_000) -> None:
         self.chunks: list[bytes] = []
         self.room = room
+        self.has_ended = False
 
     def write(self, chunk: bytes) -> bool:
         """Take a chunk, if there is room."""
@@ -62,6 +67,10 @@ class Reader:
         self.room -= 1
         self.chunks.append(chunk)
         return True
+
+    def end(self) -> None:
+        """See ``IStreamReader``."""
+        self.has_ended = True
 
     @property
     def values(self) -> list[dict[str, object]]:

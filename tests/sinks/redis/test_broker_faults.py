@@ -32,10 +32,9 @@ VIN = "5YJ3E1EA7KF000001"
 CHANNEL = f"ns_V_{{{VIN}}}"
 SET_KEY = f"subs_{CHANNEL}"
 VIN_TOPICS = {"publish_vin_topics": True}
+SETS = {"subscriber_set_prefix": "subs"}
 PATIENT_NS = 60 * 10**9
 """``publish_timeout`` of tests that expect an answer, however busy the machine is."""
-
-SETS = {"subscriber_set_prefix": "subs"}
 
 
 def channel(vin: str) -> str:

@@ -44,7 +44,6 @@ VEHICLES = 8
 HONEST = 4
 """Vehicles that send while a test drives a hostile one, which is the last of all."""
 
-
 REACTOR_S = 2.0
 """Bound on the time that the reactor computes between an honest vehicle's record and its acknowledgement."""
 
