@@ -54,7 +54,7 @@ class HandTurnedReactor(Clock):
         for call in self.getDelayedCalls():
             if call.getTime() <= self.seconds():
                 self.calls.remove(call)  # type: ignore[attr-defined]  # private
-                call.func()  # type: ignore[attr-defined]
+                call.func()  # type: ignore[attr-defined]  # of DelayedCall, which IDelayedCall does not have
 
     def turn(self) -> None:
         """Read each reader that is ready, once."""

@@ -278,7 +278,7 @@ def _readiness(sink: IDispatcher) -> Readiness:
     try:
         readiness: Readiness = sink.readiness()
         return readiness if isinstance(readiness, Ready) else NotReady(masked(readiness.reason))
-    except Exception as error:
+    except Exception as error:  # of any kind: a broken sink must not end the look at the others
         return NotReady(masked(f"its readiness cannot be told: {type(error).__name__}: {error}"))
 
 

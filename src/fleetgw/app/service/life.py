@@ -244,7 +244,7 @@ class GatewayLife:
         """Stop a part. One that fails, which is a defect, keeps no other from its stop."""
         try:
             await stop()
-        except Exception:
+        except Exception:  # of any kind: the parts after it hold records and files
             self.log.error("stop_failed", error=traceback.format_exc())
 
     async def _drained(self, began: float, share: float) -> None:
